@@ -1,0 +1,1 @@
+//! A pod's annotations, parsed once.

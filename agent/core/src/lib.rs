@@ -1,0 +1,14 @@
+//! The decisions of reloadlet: which pods asked for what, which changes count, which process is told, when, and how
+//! it ended. Nothing here reads a file, a socket or a clock: facts come in as [`Event`]s with a [`Time`], and what is
+//! to be done goes out as [`Action`]s.
+
+pub mod annotations;
+pub mod duration;
+pub mod files;
+pub mod outcome;
+pub mod plan;
+pub mod pod;
+pub mod problem;
+pub mod select;
+pub mod signal;
+pub mod time;

@@ -1,0 +1,236 @@
+//! A pod as far as reloadlet needs it: decoded once at the edge from whatever source names pods.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A name in a pod's spec, shared rather than copied.
+pub type Name = Arc<str>;
+
+/// A pod's UID as the kubelet writes it in directories: dashes for pods of the API, none for static pods.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodUid(Arc<str>);
+
+impl PodUid {
+    /// Accepts what can be one path element of hex digits and dashes; a UID is used to build paths.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (8..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+            && text.bytes().any(|b| b != b'-');
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The UID as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A container's ID: 64 hex digits in containerd, CRI-O and Docker.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Accepts exactly 64 lower-case hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The ID out of a pod status, `containerd://<id>`.
+    pub fn from_status(text: &str) -> Option<Self> {
+        Self::parse(text.split_once("://")?.1)
+    }
+
+    /// The ID's digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get(..12).unwrap_or(&self.0))
+    }
+}
+
+/// The value of an annotation. A pods file can hold what the API server would refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnnotationValue {
+    /// A string, as it must be.
+    Text(String),
+    /// Something else, as it was written (`1`, `true`, `[…]`).
+    NotText(String),
+}
+
+/// The annotations of a pod that reloadlet reads: see [`crate::annotations::is_relevant`].
+pub type Annotations = BTreeMap<String, AnnotationValue>;
+
+/// A pod, reduced to what decides about reloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// The UID that names its directory and its cgroup.
+    pub uid: PodUid,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Those of its annotations that count here.
+    pub annotations: Annotations,
+    /// Containers and init containers (also native sidecars), in the order of the spec.
+    pub containers: Vec<Container>,
+    /// Its volumes.
+    pub volumes: Vec<Volume>,
+    /// Container IDs by container name, as far as a status is known; it may be seconds old.
+    pub status: BTreeMap<Name, ContainerId>,
+    /// Whether a runtime class is set (gVisor, Kata, others).
+    pub runtime_class: Option<Name>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// What part a container plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContainerKind {
+    /// One of `spec.containers`.
+    Regular,
+    /// A native sidecar: an init container with `restartPolicy: Always`.
+    Sidecar,
+    /// An init container that ends.
+    Init,
+}
+
+/// A container of a pod's spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: Name,
+    /// Its part.
+    pub kind: ContainerKind,
+    /// Which volumes it mounts.
+    pub mounts: Vec<VolumeMount>,
+}
+
+/// One volume mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// The pod's volume.
+    pub volume: Name,
+    /// Whether by `subPath` or `subPathExpr`, which freezes the content at the container's start.
+    pub sub_path: bool,
+}
+
+/// A volume of a pod's spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The pod's name for it, also the last element of its directory.
+    pub name: Name,
+    /// Where its content comes from.
+    pub source: VolumeSource,
+}
+
+/// Where a volume's content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// One ConfigMap.
+    ConfigMap {
+        /// The ConfigMap's name.
+        name: Name,
+    },
+    /// One Secret.
+    Secret,
+    /// Several sources.
+    Projected(Vec<ProjectedSource>),
+    /// The pod's own fields.
+    DownwardApi,
+    /// Anything that the kubelet doesn't publish with its AtomicWriter: not covered.
+    Other,
+}
+
+/// One source of a projected volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProjectedSource {
+    /// A ConfigMap.
+    ConfigMap {
+        /// The ConfigMap's name.
+        name: Name,
+        /// The paths it is projected to; `None` without `items`: one path a key.
+        paths: Option<Vec<Name>>,
+    },
+    /// A Secret.
+    Secret,
+    /// Pod fields, a service account token, a trust bundle or a pod certificate, with the paths that they write.
+    Rotating {
+        /// The paths.
+        paths: Vec<Name>,
+    },
+}
+
+/// The kubelet's volume plugins that publish with its AtomicWriter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VolumeKind {
+    /// `kubernetes.io/configmap`, a directory on disk.
+    ConfigMap,
+    /// `kubernetes.io/secret`, a tmpfs.
+    Secret,
+    /// `kubernetes.io/projected`, a tmpfs.
+    Projected,
+    /// `kubernetes.io/downward-api`, a tmpfs.
+    DownwardApi,
+}
+
+impl VolumeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::ConfigMap, Self::Secret, Self::Projected, Self::DownwardApi];
+
+    /// The plugin's directory below `<kubelet root>/pods/<uid>/volumes` (kubelet `getPodVolumeDir`).
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "kubernetes.io~configmap",
+            Self::Secret => "kubernetes.io~secret",
+            Self::Projected => "kubernetes.io~projected",
+            Self::DownwardApi => "kubernetes.io~downward-api",
+        }
+    }
+
+    /// The word for it in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+            Self::Projected => "projected",
+            Self::DownwardApi => "downward_api",
+        }
+    }
+}
+
+impl Volume {
+    /// The plugin that publishes this volume, if it is one that can be watched.
+    pub fn kind(&self) -> Option<VolumeKind> {
+        match self.source {
+            VolumeSource::ConfigMap { .. } => Some(VolumeKind::ConfigMap),
+            VolumeSource::Secret => Some(VolumeKind::Secret),
+            VolumeSource::Projected(_) => Some(VolumeKind::Projected),
+            VolumeSource::DownwardApi => Some(VolumeKind::DownwardApi),
+            VolumeSource::Other => None,
+        }
+    }
+}

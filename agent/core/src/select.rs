@@ -1,0 +1,1 @@
+//! Which volumes trigger and which container is meant.

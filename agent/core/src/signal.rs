@@ -1,0 +1,1 @@
+//! The signals that may be sent.
