@@ -5,6 +5,8 @@
 pub mod annotations;
 pub mod duration;
 pub mod files;
+pub mod generation;
+pub mod journal;
 pub mod outcome;
 pub mod plan;
 pub mod pod;
