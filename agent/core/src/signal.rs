@@ -1,1 +1,105 @@
 //! The signals that may be sent.
+
+use std::fmt;
+
+/// What may be written for a signal, for sentences about values that are not.
+pub const ALLOWED: &str = "HUP, INT, QUIT, TERM, USR1, USR2, WINCH, CONT or RTMIN+0 to RTMIN+30";
+
+/// `SIGRTMIN` of glibc, which keeps the kernel's first two real-time signals (32 and 33) for its threads.
+const RTMIN: i32 = 34;
+/// `SIGRTMAX`.
+const RTMAX: i32 = 64;
+
+/// The allowed signals with a name, by the numbers of every architecture that Kubernetes runs on.
+const NAMED: [(&str, i32); 8] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("TERM", 15),
+    ("CONT", 18),
+    ("WINCH", 28),
+];
+
+/// A signal that may be sent. No other can be written as a value of this type.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signal(i32);
+
+/// A text that names no allowed signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an allowed signal: {ALLOWED}")]
+pub struct SignalError;
+
+impl Signal {
+    /// `SIGHUP`.
+    pub const HUP: Self = Self(1);
+
+    /// Reads `SIGHUP`, `hup`, `1`, `RTMIN+3` and the like.
+    pub fn parse(text: &str) -> Result<Self, SignalError> {
+        if text.starts_with(|first: char| first.is_ascii_digit()) {
+            return Self::from_number(whole(text).ok_or(SignalError)?).ok_or(SignalError);
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        if let Some((_, number)) = NAMED.iter().find(|(known, _)| *known == name) {
+            return Ok(Self(*number));
+        }
+        let above = match name.strip_prefix("RTMIN").ok_or(SignalError)? {
+            "" => 0,
+            rest => rest.strip_prefix('+').and_then(whole).ok_or(SignalError)?,
+        };
+        RTMIN.checked_add(above).and_then(Self::from_number).ok_or(SignalError)
+    }
+
+    /// The signal with this number, if it is an allowed one.
+    pub fn from_number(number: i32) -> Option<Self> {
+        let allowed = (RTMIN..=RTMAX).contains(&number) || NAMED.iter().any(|(_, known)| *known == number);
+        allowed.then_some(Self(number))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+}
+
+/// A whole number without sign and without leading zeros.
+fn whole(digits: &str) -> Option<i32> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    plain.then(|| digits.parse().ok())?
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NAMED.iter().find(|(_, number)| *number == self.0) {
+            Some((name, _)) => write!(f, "SIG{name}"),
+            None => write!(f, "SIGRTMIN+{}", self.0 - RTMIN),
+        }
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a signal annotation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SignalChoice {
+    /// Send this signal.
+    Send(Signal),
+    /// `none`: measure, never signal.
+    Measure,
+}
+
+impl SignalChoice {
+    /// Reads a signal, or `none`.
+    pub fn parse(text: &str) -> Result<Self, SignalError> {
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Self::Measure);
+        }
+        Signal::parse(text).map(Self::Send)
+    }
+}
