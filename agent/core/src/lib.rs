@@ -3,14 +3,20 @@
 //! to be done goes out as [`Action`]s.
 
 pub mod annotations;
+pub mod cgroup;
 pub mod duration;
 pub mod files;
 pub mod generation;
+pub mod guard;
 pub mod journal;
+pub mod mounts;
 pub mod outcome;
 pub mod plan;
 pub mod pod;
 pub mod problem;
+pub mod process;
+pub mod procfs;
 pub mod select;
 pub mod signal;
 pub mod time;
+pub mod volume;

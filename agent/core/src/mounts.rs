@@ -1,0 +1,217 @@
+//! What a container's `mountinfo` says: which container it is, and whether it sees what the kubelet publishes.
+
+use crate::pod::{Name, PodUid, VolumeKind};
+
+/// A device, as `mountinfo` and `stat` number it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device {
+    /// The major number.
+    pub major: u32,
+    /// The minor number.
+    pub minor: u32,
+}
+
+/// A directory that can't be mistaken for one that was made later under the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirId {
+    /// The device it is on.
+    pub device: Device,
+    /// Its inode.
+    pub inode: u64,
+}
+
+/// What one container's `mountinfo` shows of its pod. Read when the container is discovered, then remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerMounts {
+    /// The container's name, by the bind mount of `…/pods/<uid>/containers/<name>/<8 hex digits>`.
+    pub container: Option<Name>,
+    /// Whether anything of the pod is mounted; without it, this is the host's mount namespace.
+    of_pod: bool,
+    /// Mounts of the pod's volume directories on disk.
+    disk: Vec<DiskMount>,
+    /// Other mounts that can be a volume's own tmpfs.
+    tmpfs: Vec<(Device, View)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DiskMount {
+    plugin: String,
+    volume: String,
+    view: View,
+}
+
+/// What a container sees of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    /// What the kubelet publishes.
+    Live,
+    /// One generation's file or directory, for good (subPath).
+    Frozen,
+    /// A directory that was torn down.
+    Dead,
+}
+
+impl ContainerMounts {
+    /// Reads the text of `mountinfo` (proc_pid_mountinfo(5)).
+    pub fn parse(text: &str, pod: &PodUid) -> Self {
+        let mut mounts = Self::default();
+        let below_pod = format!("/pods/{pod}/");
+        for line in text.lines() {
+            mounts.take_line(line, &below_pod);
+        }
+        mounts
+    }
+
+    fn take_line(&mut self, line: &str, below_pod: &str) {
+        let mut fields = line.split(' ');
+        let Some((device, root, point)) = fields
+            .nth(2)
+            .and_then(parse_device)
+            .and_then(|device| Some((device, fields.next()?, fields.next()?)))
+        else {
+            return;
+        };
+        // In the host's mount namespace the kubelet's own mounts show; they are nobody's view.
+        if point.contains(below_pod) {
+            return;
+        }
+        if let Some((_, path)) = root.split_once(below_pod) {
+            self.of_pod = true;
+            self.take_pod_path(path);
+            return;
+        }
+        let is_tmpfs = line.split_once(" - ").is_some_and(|(_, tail)| tail.starts_with("tmpfs "));
+        if is_tmpfs {
+            self.tmpfs.push((device, view_of(root.trim_start_matches('/'))));
+        }
+    }
+
+    fn take_pod_path(&mut self, path: &str) {
+        let mut parts = path.splitn(4, '/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("containers"), Some(container), Some(_), None) if self.container.is_none() => {
+                self.container = Some(container.into());
+            }
+            (Some("volumes"), Some(plugin), Some(volume), rest) => {
+                let (volume, view) = match rest {
+                    None => (volume, View::Live),
+                    Some("/deleted") => (volume, View::Dead),
+                    Some(rest) => (volume, view_of(rest)),
+                };
+                self.disk.push(DiskMount { plugin: plugin.to_owned(), volume: volume.to_owned(), view });
+            }
+            _ => {}
+        }
+    }
+
+    /// What the container sees of a volume whose directory on the host is `dir`. Where nothing contradicts the pod's
+    /// spec, it is live: `mountinfo` only takes away.
+    pub fn view(&self, kind: VolumeKind, volume: &str, dir: Option<DirId>) -> View {
+        if !self.of_pod {
+            return View::Live;
+        }
+        let on_disk = self
+            .disk
+            .iter()
+            .filter(|mount| mount.plugin == kind.directory() && mount.volume == volume)
+            .map(|mount| mount.view)
+            .min();
+        if let Some(view) = on_disk {
+            return view;
+        }
+        match (kind, dir) {
+            (VolumeKind::ConfigMap, _) | (_, None) => View::Live,
+            (VolumeKind::Secret | VolumeKind::Projected | VolumeKind::DownwardApi, Some(dir)) => self
+                .tmpfs
+                .iter()
+                .filter(|(device, _)| *device == dir.device)
+                .map(|(_, view)| *view)
+                .min()
+                .unwrap_or(View::Dead),
+        }
+    }
+}
+
+/// The view through a mount whose root lies at this path inside a volume.
+fn view_of(path: &str) -> View {
+    if path.is_empty() {
+        View::Live
+    } else if path == "/deleted" {
+        View::Dead
+    } else {
+        // A file or directory inside the volume: what it showed at the container's start, for good.
+        View::Frozen
+    }
+}
+
+fn parse_device(text: &str) -> Option<Device> {
+    let (major, minor) = text.split_once(':')?;
+    Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+    /// Lines as recorded on a node, Kubernetes 1.36 and containerd 1.6.
+    const CONTAINER: &str = "\
+1362 1161 0:421 / / rw,relatime - overlay overlay rw,lowerdir=x
+1364 1362 0:424 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755
+1378 1362 0:400 / /sec ro,relatime - tmpfs tmpfs rw,size=24581692k,noswap
+1381 1362 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf/..2026_11_21_06_14_10.1488999967/nginx.conf//deleted /one.conf ro,relatime - ext4 /dev/vda rw
+1382 1362 254:0 /var/lib/kubelet/pods/UID/etc-hosts /etc/hosts rw,relatime - ext4 /dev/vda rw
+1383 1364 254:0 /var/lib/kubelet/pods/UID/containers/a/5ef088ab /dev/termination-log rw,relatime - ext4 /dev/vda rw
+";
+
+    fn mounts(text: &str) -> ContainerMounts {
+        ContainerMounts::parse(&text.replace("UID", UID), &PodUid::parse(UID).unwrap())
+    }
+
+    fn on(minor: u32) -> Option<DirId> {
+        Some(DirId { device: Device { major: 0, minor }, inode: 1 })
+    }
+
+    #[test]
+    fn the_recorded_container_has_its_name_its_tmpfs_and_a_frozen_file() {
+        let mounts = mounts(CONTAINER);
+        assert_eq!(mounts.container.as_deref(), Some("a"));
+        assert_eq!(mounts.view(VolumeKind::Secret, "sec", on(400)), View::Live);
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "conf", on(7)), View::Frozen);
+    }
+
+    #[test]
+    fn a_tmpfs_on_another_device_was_torn_down() {
+        assert_eq!(mounts(CONTAINER).view(VolumeKind::Secret, "sec", on(777)), View::Dead);
+    }
+
+    #[test]
+    fn a_deleted_directory_on_disk_was_torn_down() {
+        let text = CONTAINER.replace("/..2026_11_21_06_14_10.1488999967/nginx.conf//deleted", "//deleted");
+        assert_eq!(mounts(&text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Dead);
+    }
+
+    #[test]
+    fn a_directory_mount_beside_a_sub_path_is_live() {
+        let text = format!(
+            "{CONTAINER}1418 1402 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf /conf ro - ext4 /dev/vda rw\n"
+        );
+        assert_eq!(mounts(&text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Live);
+    }
+
+    #[test]
+    fn the_hosts_own_mounts_take_nothing_away() {
+        let text = "\
+1087 42 0:400 / /var/lib/kubelet/pods/UID/volumes/kubernetes.io~secret/sec rw shared:3 - tmpfs tmpfs rw
+1157 42 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf/..2026_11_21_06_14_10.1/x//deleted /var/lib/kubelet/pods/UID/volume-subpaths/conf/a/3 rw - ext4 /dev/vda rw
+";
+        assert_eq!(mounts(text).view(VolumeKind::Secret, "sec", on(777)), View::Live);
+        assert_eq!(mounts(text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Live);
+    }
+
+    #[test]
+    fn broken_lines_are_passed_over() {
+        assert_eq!(mounts("x\n1 2\n1 2 3 4 5\n\n"), ContainerMounts::default());
+    }
+}

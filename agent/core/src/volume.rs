@@ -1,0 +1,405 @@
+//! One volume: from the kubelet's swap to the settle.
+//!
+//! A swap is settled when the directory that `..data` named before is gone: new keys are linked by then (kubelet
+//! `atomic_writer.go`: rename, link new keys, unlink removed keys, remove the old directory).
+
+use std::time::Duration;
+
+use crate::generation::Generation;
+use crate::mounts::DirId;
+use crate::time::Time;
+
+/// After this long a swap counts as settled: a kubelet that was killed after the rename never removes the old
+/// directory, and its next write finds nothing to change.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A listing of a volume's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// When it was begun: notifications taken in since then are newer.
+    pub begun: Time,
+    /// The directory; `None` if there is none.
+    pub dir: Option<DirId>,
+    /// What `..data` names, and the link's change time.
+    pub current: Option<(Generation, Time)>,
+    /// The other generations' directories.
+    pub others: Vec<Generation>,
+}
+
+/// How far a volume is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not listed yet.
+    Unknown,
+    /// There is no `..data`.
+    Unpublished,
+    /// The generation was swapped in and isn't complete.
+    Settling(Settling),
+    /// The generation is complete.
+    Settled(Settled),
+}
+
+/// A swap on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settling {
+    /// The new generation.
+    pub generation: Generation,
+    /// The one before, where it is known.
+    pub previous: Option<Generation>,
+    /// When `..data` was renamed.
+    pub swapped: Time,
+    /// Whether this is what stood there when the volume was first listed.
+    pub discovered: bool,
+}
+
+/// A complete generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The generation.
+    pub generation: Generation,
+    /// When `..data` was renamed.
+    pub swapped: Time,
+    /// When it was complete.
+    pub settled: Time,
+    /// How this came to be known.
+    pub how: How,
+}
+
+/// How a settled generation came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The kubelet published a change.
+    Changed,
+    /// It stood there when the volume was first listed.
+    Discovered,
+    /// The volume's first publication, which is no change: the containers start after it.
+    First,
+}
+
+/// What has become of a volume after some news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing that matters.
+    Nothing,
+    /// A new generation was swapped in.
+    Swapped(Generation),
+    /// The generation is complete.
+    Settled(Settled),
+    /// A listing is needed to go on.
+    List,
+}
+
+/// The state of one volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    phase: Phase,
+    dir: Option<DirId>,
+    /// Whether the directory was torn down and made anew since it was first published.
+    rebuilt: bool,
+    published: bool,
+    last_notified: Time,
+    timed_out: bool,
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Unknown,
+            dir: None,
+            rebuilt: false,
+            published: false,
+            last_notified: Time::default(),
+            timed_out: false,
+        }
+    }
+}
+
+impl Volume {
+    /// How far it is.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Its directory, as far as it is known.
+    pub const fn dir(&self) -> Option<DirId> {
+        self.dir
+    }
+
+    /// Whether its directory was made anew after a teardown.
+    pub const fn is_rebuilt(&self) -> bool {
+        self.rebuilt
+    }
+
+    /// The complete generation, if there is one.
+    pub const fn settled(&self) -> Option<&Settled> {
+        match &self.phase {
+            Phase::Settled(settled) => Some(settled),
+            Phase::Unknown | Phase::Unpublished | Phase::Settling(_) => None,
+        }
+    }
+
+    /// The generation that `..data` names, as far as it is known.
+    pub const fn generation(&self) -> Option<&Generation> {
+        match &self.phase {
+            Phase::Settled(settled) => Some(&settled.generation),
+            Phase::Settling(settling) => Some(&settling.generation),
+            Phase::Unknown | Phase::Unpublished => None,
+        }
+    }
+
+    /// Whether the last settle was by time-out; asking clears it.
+    pub const fn take_timed_out(&mut self) -> bool {
+        std::mem::replace(&mut self.timed_out, false)
+    }
+
+    /// `..data` was renamed, to `generation` where the notifications told which.
+    pub fn swapped(&mut self, generation: Option<Generation>, at: Time) -> News {
+        self.last_notified = self.last_notified.max(at);
+        let Some(generation) = generation else { return News::List };
+        let previous = match &self.phase {
+            // What came before is found by the listing that is on its way.
+            Phase::Unknown => return News::Nothing,
+            Phase::Unpublished if !self.published => {
+                self.published = true;
+                return self.settle(Settled { generation, swapped: at, settled: at, how: How::First });
+            }
+            Phase::Unpublished => {
+                self.begin(generation, None, at, false);
+                return News::List;
+            }
+            Phase::Settled(settled) => settled.generation.clone(),
+            Phase::Settling(settling) => settling.generation.clone(),
+        };
+        if previous == generation {
+            return News::Nothing;
+        }
+        self.begin(generation, Some(previous), at, false)
+    }
+
+    /// A generation's directory was removed.
+    pub fn removed(&mut self, generation: &Generation, at: Time) -> News {
+        self.last_notified = self.last_notified.max(at);
+        let Phase::Settling(settling) = &self.phase else { return News::Nothing };
+        match &settling.previous {
+            Some(previous) if previous == generation => self.complete(at),
+            Some(_) => News::Nothing,
+            None => News::List,
+        }
+    }
+
+    /// The directory itself went away.
+    pub fn torn_down(&mut self, at: Time) -> News {
+        self.last_notified = self.last_notified.max(at);
+        News::List
+    }
+
+    /// The directory was listed.
+    pub fn listed(&mut self, listing: &Listing, now: Time) -> News {
+        if listing.begun <= self.last_notified {
+            return News::List;
+        }
+        if let (Some(before), Some(found)) = (self.dir, listing.dir) {
+            self.rebuilt |= before != found && self.published;
+        }
+        self.dir = listing.dir.or(self.dir);
+        let Some((generation, changed)) = &listing.current else {
+            self.phase = Phase::Unpublished;
+            return News::Nothing;
+        };
+        let first_seen = self.phase == Phase::Unknown;
+        let first_published = self.phase == Phase::Unpublished && !self.published;
+        self.published = true;
+        if first_published {
+            let (generation, swapped) = (generation.clone(), *changed);
+            return self.settle(Settled { generation, swapped, settled: swapped, how: How::First });
+        }
+        let swap = if self.generation() == Some(generation) {
+            News::Nothing
+        } else {
+            let previous = self.generation().cloned();
+            self.begin(generation.clone(), previous, *changed, first_seen)
+        };
+        let Phase::Settling(settling) = &self.phase else { return swap };
+        let complete = match &settling.previous {
+            Some(previous) => !listing.others.contains(previous),
+            None => listing.others.is_empty(),
+        };
+        let late = now >= settling.swapped + SETTLE_TIMEOUT;
+        if complete {
+            let at = if settling.discovered { settling.swapped } else { now };
+            self.complete(at)
+        } else if late {
+            self.timed_out = !settling.discovered;
+            self.complete(now)
+        } else {
+            swap
+        }
+    }
+
+    /// When the settle times out.
+    pub fn timeout(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Settling(settling) => Some(settling.swapped + SETTLE_TIMEOUT),
+            Phase::Unknown | Phase::Unpublished | Phase::Settled(_) => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time) -> News {
+        if self.timeout().is_none_or(|due| now < due) {
+            return News::Nothing;
+        }
+        self.timed_out = true;
+        self.complete(now)
+    }
+
+    fn begin(
+        &mut self,
+        generation: Generation,
+        previous: Option<Generation>,
+        swapped: Time,
+        discovered: bool,
+    ) -> News {
+        let news = News::Swapped(generation.clone());
+        self.phase = Phase::Settling(Settling { generation, previous, swapped, discovered });
+        news
+    }
+
+    fn complete(&mut self, at: Time) -> News {
+        let Phase::Settling(settling) = &self.phase else { return News::Nothing };
+        let how = if settling.discovered { How::Discovered } else { How::Changed };
+        let (generation, swapped) = (settling.generation.clone(), settling.swapped);
+        self.settle(Settled { generation, swapped, settled: at.max(swapped), how })
+    }
+
+    fn settle(&mut self, settled: Settled) -> News {
+        self.phase = Phase::Settled(settled.clone());
+        News::Settled(settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mounts::Device;
+
+    fn generation(n: u32) -> Generation {
+        Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap()
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::since_boot(Duration::from_millis(ms))
+    }
+
+    fn listing(begun: u64, current: Option<u32>, others: &[u32], inode: u64) -> Listing {
+        Listing {
+            begun: at(begun),
+            dir: Some(DirId { device: Device { major: 0, minor: 1 }, inode }),
+            current: current.map(|n| (generation(n), at(n.into()))),
+            others: others.iter().copied().map(generation).collect(),
+        }
+    }
+
+    /// A volume whose generation 1 stood there at its discovery.
+    fn known() -> Volume {
+        let mut volume = Volume::default();
+        let news = volume.listed(&listing(1000, Some(1), &[], 5), at(1001));
+        assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
+        volume
+    }
+
+    fn assert_settled(news: &News, n: u32, swapped: u64, settled: u64) {
+        let News::Settled(found) = news else { panic!("not settled: {news:?}") };
+        assert_eq!((&found.generation, found.swapped, found.settled), (&generation(n), at(swapped), at(settled)));
+        assert_eq!(found.how, How::Changed);
+    }
+
+    #[test]
+    fn a_swap_settles_when_the_directory_before_is_gone() {
+        let mut volume = known();
+        assert_eq!(volume.swapped(Some(generation(2)), at(2000)), News::Swapped(generation(2)));
+        assert_eq!(volume.removed(&generation(9), at(2001)), News::Nothing, "a leftover");
+        assert_settled(&volume.removed(&generation(1), at(2002)), 2, 2000, 2002);
+        assert_eq!(volume.timeout(), None);
+    }
+
+    #[test]
+    fn a_kubelet_that_died_after_the_rename_settles_by_time_out() {
+        let mut volume = known();
+        volume.swapped(Some(generation(2)), at(2000));
+        assert_eq!(volume.timeout(), Some(at(4000)));
+        assert_eq!(volume.handle_timeout(at(3999)), News::Nothing);
+        assert_settled(&volume.handle_timeout(at(4000)), 2, 2000, 4000);
+        assert!(volume.take_timed_out() && !volume.take_timed_out());
+    }
+
+    #[test]
+    fn a_swap_during_a_settle_waits_for_its_own_predecessor() {
+        let mut volume = known();
+        volume.swapped(Some(generation(2)), at(2000));
+        volume.swapped(Some(generation(3)), at(2001));
+        assert_eq!(volume.removed(&generation(1), at(2002)), News::Nothing);
+        assert_settled(&volume.removed(&generation(2), at(2003)), 3, 2001, 2003);
+    }
+
+    #[test]
+    fn a_missed_swap_is_found_by_a_listing() {
+        let mut volume = known();
+        assert_settled(&volume.listed(&listing(2500, Some(2), &[7], 5), at(2501)), 2, 2, 2501);
+        assert!(!volume.is_rebuilt());
+    }
+
+    #[test]
+    fn a_listing_waits_for_the_known_predecessor() {
+        let mut volume = known();
+        let late = Listing { current: Some((generation(2), at(2400))), ..listing(2500, None, &[1], 5) };
+        assert_eq!(volume.listed(&late, at(2501)), News::Swapped(generation(2)));
+        assert_settled(&volume.removed(&generation(1), at(2600)), 2, 2400, 2600);
+    }
+
+    #[test]
+    fn a_listing_older_than_a_notification_is_made_again() {
+        let mut volume = known();
+        volume.swapped(Some(generation(2)), at(2000));
+        assert_eq!(volume.listed(&listing(1999, Some(1), &[], 5), at(2001)), News::List);
+        assert_eq!(volume.generation(), Some(&generation(2)));
+    }
+
+    #[test]
+    fn the_first_publication_is_no_change_and_settles_at_once() {
+        for listed in [false, true] {
+            let mut volume = Volume::default();
+            assert_eq!(volume.listed(&listing(1000, None, &[], 5), at(1001)), News::Nothing);
+            let news = if listed {
+                volume.listed(&listing(1100, Some(1), &[], 5), at(1101))
+            } else {
+                volume.swapped(Some(generation(1)), at(1100))
+            };
+            assert!(matches!(news, News::Settled(Settled { how: How::First, .. })), "{news:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_made_anew_is_a_change_in_a_rebuilt_directory() {
+        let mut volume = known();
+        assert_eq!(volume.torn_down(at(2000)), News::List);
+        volume.listed(&Listing { dir: None, ..listing(2001, None, &[], 5) }, at(2002));
+        assert_eq!(volume.swapped(Some(generation(2)), at(2100)), News::List);
+        assert_settled(&volume.listed(&listing(2101, Some(2), &[], 6), at(2102)), 2, 2100, 2102);
+        assert!(volume.is_rebuilt());
+    }
+
+    #[test]
+    fn a_swap_whose_name_is_not_known_asks_for_a_listing() {
+        assert_eq!(known().swapped(None, at(2000)), News::List);
+    }
+
+    #[test]
+    fn a_notification_before_the_first_listing_is_not_lost() {
+        let mut volume = Volume::default();
+        assert_eq!(volume.swapped(Some(generation(2)), at(2000)), News::Nothing);
+        assert_eq!(volume.listed(&listing(1999, Some(1), &[], 5), at(2001)), News::List, "older than the swap");
+        let news = volume.listed(&listing(2001, Some(2), &[], 5), at(2002));
+        assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
+    }
+}
