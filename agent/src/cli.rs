@@ -1,0 +1,194 @@
+//! The command line: flags as they were typed become a configuration that is known to make sense.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run the agent.
+    Agent(AgentConfig),
+}
+
+/// What the agent is to do, after validation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentConfig {
+    /// The name of the node that it runs on, if it was told.
+    pub(crate) node_name: Option<String>,
+    /// The kubelet's directory.
+    pub(crate) kubelet_root: PathBuf,
+    /// Where cgroups are mounted.
+    pub(crate) cgroup_root: PathBuf,
+    /// Where the host's processes are seen.
+    pub(crate) proc_root: PathBuf,
+    /// Where the journal lives.
+    pub(crate) state_dir: PathBuf,
+    /// Where metrics and health are served.
+    pub(crate) listen: SocketAddr,
+    /// Where the status is served.
+    pub(crate) admin_listen: SocketAddr,
+    /// The file that names the pods.
+    pub(crate) pods_file: PathBuf,
+    /// Whether signals are held back.
+    pub(crate) dry_run: bool,
+    /// How log lines are written.
+    pub(crate) log_format: LogFormat,
+    /// Which log lines are written.
+    pub(crate) log_level: LogLevel,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least severe log line that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Failures.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Each reload and what became of it.
+    Info,
+    /// Decisions on the way.
+    Debug,
+    /// Every event.
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// The command that these arguments (the program's name first) and the environment ask for. The error prints itself,
+/// help and version included, and knows its exit status (2 for wrong usage): [`clap::Error::exit`].
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    match Cli::try_parse_from(arguments)?.command {
+        Commands::Agent(flags) => flags.validate().map(Command::Agent),
+    }
+}
+
+/// Tells running processes to load the configuration that the kubelet has just published.
+#[derive(Debug, Parser)]
+#[command(name = "reloadlet", version, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Runs the agent on this node until it is told to stop (SIGTERM or SIGINT).
+    Agent(AgentFlags),
+}
+
+#[derive(Debug, Args)]
+struct AgentFlags {
+    /// Name of the node that the agent runs on; also read from NODE_NAME
+    #[arg(long, env = "RELOADLET_NODE_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    node_name: Option<String>,
+
+    /// Directory of the kubelet, with the pods' volumes in its `pods`
+    #[arg(long, env = "RELOADLET_KUBELET_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(default_value = "/var/lib/kubelet")]
+    kubelet_root: PathBuf,
+
+    /// Directory where cgroups (v1 or v2) are mounted
+    #[arg(long, env = "RELOADLET_CGROUP_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
+
+    /// Directory where the proc file system of the host's PID namespace is mounted
+    #[arg(long, env = "RELOADLET_PROC_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(default_value = "/proc")]
+    proc_root: PathBuf,
+
+    /// Directory of the journal; it is created if it is missing, and must outlive the agent
+    #[arg(long, env = "RELOADLET_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(default_value = "/var/lib/reloadlet")]
+    state_dir: PathBuf,
+
+    /// Address of /metrics, /livez and /readyz; [::] also serves IPv4, port 0 takes a free one
+    #[arg(long, env = "RELOADLET_LISTEN", value_name = "IP:PORT", value_parser = address)]
+    #[arg(default_value = "[::]:9847")]
+    listen: SocketAddr,
+
+    /// Address of /status, which shows the pods of every tenant: keep it on a loopback address
+    #[arg(long, env = "RELOADLET_ADMIN_LISTEN", value_name = "IP:PORT", value_parser = address)]
+    #[arg(default_value = "127.0.0.1:9848")]
+    admin_listen: SocketAddr,
+
+    /// File that names the node's pods (Pod, PodList or List; JSON or YAML); its changes are followed
+    #[arg(long, env = "RELOADLET_PODS_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pods_file: Option<PathBuf>,
+
+    /// Do everything but send signals
+    #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = BoolishValueParser::new())]
+    dry_run: bool,
+
+    /// How log lines are written (to standard error)
+    #[arg(long, env = "RELOADLET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+
+    /// The least severe log lines that are written
+    #[arg(long, env = "RELOADLET_LOG_LEVEL", value_name = "LEVEL", value_enum, default_value = "info")]
+    log_level: LogLevel,
+}
+
+impl AgentFlags {
+    fn validate(self) -> Result<AgentConfig, clap::Error> {
+        let Some(pods_file) = self.pods_file else {
+            return Err(usage("--pods-file is needed: this version can't read pods from the API server yet"));
+        };
+        if self.listen == self.admin_listen && self.listen.port() != 0 {
+            return Err(usage(format!(
+                "--listen and --admin-listen need different addresses, but both are {}",
+                self.listen
+            )));
+        }
+        Ok(AgentConfig {
+            // The downward API's usual name, for manifests that set it for more than one program.
+            node_name: self
+                .node_name
+                .or_else(|| std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())),
+            kubelet_root: self.kubelet_root,
+            cgroup_root: self.cgroup_root,
+            proc_root: self.proc_root,
+            state_dir: self.state_dir,
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            pods_file,
+            dry_run: self.dry_run,
+            log_format: self.log_format,
+            log_level: self.log_level,
+        })
+    }
+}
+
+fn usage(sentence: impl std::fmt::Display) -> clap::Error {
+    Cli::command().error(ErrorKind::MissingRequiredArgument, sentence)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_unspecific| {
+        "an IP address and a port are needed, such as [::]:9847 or 127.0.0.1:9848".to_owned()
+    })
+}

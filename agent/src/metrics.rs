@@ -1,0 +1,315 @@
+//! The metrics. Their names are a contract; label sets are closed, except for namespaces, which come and go with pods.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use reloadlet_core::outcome::{Outcome, Verdict};
+use reloadlet_core::pod::VolumeKind;
+use reloadlet_core::problem::ProblemKind;
+
+mod process;
+
+/// Why the file system was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RescanReason {
+    /// The kernel dropped notifications.
+    Overflow,
+    /// A queue inside the agent was full.
+    QueueFull,
+    /// A watch was removed by the kernel: its directory is gone or was unmounted.
+    WatchLost,
+}
+
+impl RescanReason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 3] = [Self::Overflow, Self::QueueFull, Self::WatchLost];
+
+    /// The word for it in metrics and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overflow => "overflow",
+            Self::QueueFull => "queue_full",
+            Self::WatchLost => "watch_lost",
+        }
+    }
+}
+
+/// The action of a reload: the only one so far.
+const SIGNAL: &str = "signal";
+
+/// Seconds from 50 µs to 10 s.
+const STAGE_BUCKETS: [f64; 17] = [
+    50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+];
+
+/// Every metric of the agent.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pods: IntGaugeVec,
+    volumes: IntGaugeVec,
+    inotify_watches: IntGauge,
+    polled_volumes: IntGauge,
+    swaps: IntCounterVec,
+    reloads: IntCounterVec,
+    verdicts: IntCounterVec,
+    settle: Histogram,
+    deliver: Histogram,
+    overflows: IntCounter,
+    rescans: IntCounterVec,
+    settle_timeouts: IntCounter,
+    problems: IntGaugeVec,
+    journal_in_memory: IntGauge,
+}
+
+impl Metrics {
+    /// All metrics, with those of closed label sets at 0.
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let build_info = Gauge::with_opts(
+            Opts::new("reloadlet_build_info", "The running version; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build_info.set(1.0);
+        register(&registry, build_info)?;
+        register(&registry, process::ProcessCollector::new("/proc".into())?)?;
+        let metrics = Self {
+            pods: gauges(
+                &registry,
+                "reloadlet_pods",
+                "Pods that asked for reloads: watched, or left alone since what they ask for is invalid.",
+                "state",
+                &["watched", "invalid"],
+            )?,
+            volumes: gauges(
+                &registry,
+                "reloadlet_volumes",
+                "Volumes whose changes are followed.",
+                "kind",
+                &VolumeKind::ALL.map(VolumeKind::as_str),
+            )?,
+            inotify_watches: gauge(
+                &registry,
+                "reloadlet_inotify_watches",
+                "Inotify watches that the agent holds.",
+            )?,
+            polled_volumes: gauge(
+                &registry,
+                "reloadlet_polled_volumes",
+                "Volumes that are read once a second since they can't be watched.",
+            )?,
+            swaps: counters(
+                &registry,
+                "reloadlet_swaps_total",
+                "New generations that the kubelet published in followed volumes.",
+                "kind",
+                &VolumeKind::ALL.map(VolumeKind::as_str),
+            )?,
+            reloads: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("reloadlet_reloads_total", "Reloads of containers, by how they ended."),
+                    &["pod_namespace", "action", "outcome"],
+                )?,
+            )?,
+            verdicts: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "reloadlet_verdicts_total",
+                        "What was seen of containers by the end of the verify window after a delivery.",
+                    ),
+                    &["pod_namespace", "verdict"],
+                )?,
+            )?,
+            settle: histogram(
+                &registry,
+                "reloadlet_settle_seconds",
+                "Seconds from the swap to a volume's new generation until it has settled.",
+            )?,
+            deliver: histogram(
+                &registry,
+                "reloadlet_deliver_seconds",
+                "Seconds from the swap, or from the end of the waits that the pod asked for, to the delivery.",
+            )?,
+            overflows: register(
+                &registry,
+                IntCounter::new(
+                    "reloadlet_overflows_total",
+                    "Times that the kernel dropped notifications since the inotify queue was full.",
+                )?,
+            )?,
+            rescans: counters(
+                &registry,
+                "reloadlet_rescans_total",
+                "Times that the followed volumes were read again since a notification may be lost.",
+                "reason",
+                &RescanReason::ALL.map(RescanReason::as_str),
+            )?,
+            settle_timeouts: register(
+                &registry,
+                IntCounter::new(
+                    "reloadlet_settle_timeouts_total",
+                    "Generations taken as settled after 2 seconds since the one before was never removed.",
+                )?,
+            )?,
+            problems: gauges(
+                &registry,
+                "reloadlet_problems",
+                "Problems with what pods ask for that stand now.",
+                "kind",
+                &ProblemKind::ALL.map(ProblemKind::as_str),
+            )?,
+            journal_in_memory: gauge(
+                &registry,
+                "reloadlet_journal_in_memory",
+                "1 while the journal can't be written and would not survive the agent, else 0.",
+            )?,
+            registry,
+        };
+        Ok(metrics)
+    }
+
+    /// A reload of one container ended.
+    pub(crate) fn reload(&self, namespace: &str, outcome: Outcome) {
+        self.reloads.with_label_values(&[namespace, SIGNAL, outcome.as_str()]).inc();
+    }
+
+    /// A delivery was judged.
+    pub(crate) fn verdict(&self, namespace: &str, verdict: Verdict) {
+        self.verdicts.with_label_values(&[namespace, verdict.as_str()]).inc();
+    }
+
+    /// A new generation was published.
+    pub(crate) fn swap(&self, kind: VolumeKind) {
+        self.swaps.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// A generation settled this long after its swap.
+    pub(crate) fn settle(&self, after: Duration) {
+        self.settle.observe(after.as_secs_f64());
+    }
+
+    /// A delivery was made this long after its swap, or after the waits that the pod asked for.
+    pub(crate) fn deliver(&self, after: Duration) {
+        self.deliver.observe(after.as_secs_f64());
+    }
+
+    /// A generation was taken as settled since waiting any longer helps nobody.
+    pub(crate) fn settle_timeout(&self) {
+        self.settle_timeouts.inc();
+    }
+
+    /// The kernel dropped notifications.
+    pub(crate) fn overflow(&self) {
+        self.overflows.inc();
+    }
+
+    /// The followed volumes are read again.
+    pub(crate) fn rescan(&self, reason: RescanReason) {
+        self.rescans.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// How many pods asked for reloads, and of how many what they ask for is invalid.
+    pub(crate) fn set_pods(&self, watched: usize, invalid: usize) {
+        set(&self.pods.with_label_values(&["watched"]), watched);
+        set(&self.pods.with_label_values(&["invalid"]), invalid);
+    }
+
+    /// How many volumes of a kind are followed.
+    pub(crate) fn set_volumes(&self, kind: VolumeKind, count: usize) {
+        set(&self.volumes.with_label_values(&[kind.as_str()]), count);
+    }
+
+    /// How many inotify watches there are.
+    pub(crate) fn set_inotify_watches(&self, count: usize) {
+        set(&self.inotify_watches, count);
+    }
+
+    /// How many volumes are polled.
+    pub(crate) fn set_polled_volumes(&self, count: usize) {
+        set(&self.polled_volumes, count);
+    }
+
+    /// How many problems of a kind stand.
+    pub(crate) fn set_problems(&self, kind: ProblemKind, count: usize) {
+        set(&self.problems.with_label_values(&[kind.as_str()]), count);
+    }
+
+    /// Whether the journal is kept in memory only.
+    pub(crate) fn set_journal_in_memory(&self, in_memory: bool) {
+        self.journal_in_memory.set(in_memory.into());
+    }
+
+    /// Drops the series of a namespace that has no pods here any more.
+    pub(crate) fn forget_namespace(&self, namespace: &str) {
+        for outcome in Outcome::ALL {
+            forget(&self.reloads, &[namespace, SIGNAL, outcome.as_str()]);
+        }
+        for verdict in Verdict::ALL {
+            forget(&self.verdicts, &[namespace, verdict.as_str()]);
+        }
+    }
+
+    /// All of it in Prometheus' text format, version 0.0.4.
+    pub(crate) fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    register(registry, IntGauge::new(name, help)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(STAGE_BUCKETS.to_vec());
+    register(registry, Histogram::with_opts(options)?)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let family = register(registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)?;
+    for value in values {
+        family.get_metric_with_label_values(&[value])?;
+    }
+    Ok(family)
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let family = register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)?;
+    for value in values {
+        family.get_metric_with_label_values(&[value])?;
+    }
+    Ok(family)
+}
+
+fn set(gauge: &IntGauge, count: usize) {
+    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+fn forget(family: &IntCounterVec, labels: &[&str]) {
+    // An error says that there was no such series.
+    if family.remove_label_values(labels).is_ok() {
+        tracing::trace!(?labels, "dropped a series");
+    }
+}
