@@ -104,3 +104,100 @@ impl FileFilter {
         self.globs.is_none() && self.excluded.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn globs(patterns: &[&str]) -> Globs {
+        Globs::new(patterns.iter().copied()).unwrap()
+    }
+
+    fn refused(patterns: &[&str]) -> String {
+        Globs::new(patterns.iter().copied()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_globs_and_exclusions_every_file_counts() {
+        let filter = FileFilter::default();
+        assert!(filter.everything());
+        assert!(filter.counts("app.conf") && filter.counts("a/b/c"));
+    }
+
+    #[test]
+    fn excluded_paths_do_not_count_and_their_neighbours_do() {
+        let filter = FileFilter::new(None, [Name::from("token"), Name::from("tls/ca.crt")]);
+        assert!(!filter.everything());
+        assert!(!filter.counts("token") && !filter.counts("tls/ca.crt"));
+        assert!(filter.counts("token2") && filter.counts("ca.crt") && filter.counts("tls"));
+    }
+
+    #[test]
+    fn only_what_a_glob_matches_counts() {
+        let filter = FileFilter::new(Some(globs(&["*.conf", "certs/**"])), []);
+        assert!(!filter.everything());
+        assert!(filter.counts("app.conf") && filter.counts("certs/a/b.pem"));
+        assert!(!filter.counts("app.json"));
+    }
+
+    #[test]
+    fn a_star_does_not_cross_a_slash() {
+        let matching = [("*.conf", "a/b.conf"), ("a/*", "a/b/c"), ("a?b", "a/b"), ("*", "a/b")];
+        for (pattern, path) in matching {
+            assert!(!globs(&[pattern]).matches(path), "{pattern} {path}");
+        }
+        assert!(globs(&["**/*.conf"]).matches("a/b.conf"));
+        assert!(globs(&["**/*.conf"]).matches("b.conf"));
+    }
+
+    #[test]
+    fn an_exclusion_wins_over_a_glob() {
+        let filter = FileFilter::new(Some(globs(&["*"])), [Name::from("token")]);
+        assert!(filter.counts("app.conf") && !filter.counts("token"));
+    }
+
+    #[test]
+    fn globs_that_can_not_work_say_why() {
+        assert_eq!(refused(&["/app.conf"]), "globs on paths in the volume, without a leading / or ./");
+        assert_eq!(refused(&["./app.conf"]), "globs on paths in the volume, without a leading / or ./");
+        assert_eq!(refused(&["a"; 65]), "at most 64 globs");
+        assert_eq!(refused(&[&"a".repeat(257)]), "globs of at most 256 bytes");
+        assert!(
+            refused(&["{a"])
+                .starts_with("globs such as *.conf or certs/**, where a comma always separates (")
+        );
+        assert!(Globs::new(["[z-a]"]).is_err());
+        assert!(Globs::new(["a"; 64]).is_ok() && Globs::new([&*"a".repeat(256)]).is_ok());
+    }
+
+    #[test]
+    fn the_deepest_braces_end_in_an_answer() {
+        let deepest = "{".repeat(LONGEST_GLOB / 2) + &"}".repeat(LONGEST_GLOB / 2);
+        if let Ok(globs) = Globs::new([&*deepest; MOST_GLOBS]) {
+            globs.matches("a");
+        }
+    }
+
+    #[test]
+    fn filters_with_the_same_globs_are_equal() {
+        assert_eq!(globs(&["a", "b"]), globs(&["a", "b"]));
+        assert_ne!(globs(&["a"]), globs(&["b"]));
+        assert_ne!(FileFilter::new(Some(globs(&["a"])), []), FileFilter::default());
+    }
+
+    proptest! {
+        #[test]
+        fn no_glob_makes_it_panic(pattern in "([a-z*?/.\\\\{}\\[\\]!^,-]|.){0,40}", path in ".{0,40}") {
+            if let Ok(globs) = Globs::new([&*pattern]) {
+                globs.matches(&path);
+            }
+        }
+
+        #[test]
+        fn a_name_is_a_glob_of_itself(name in "[A-Za-z0-9_][-._A-Za-z0-9]{0,40}") {
+            prop_assert!(globs(&[&name]).matches(&name));
+        }
+    }
+}

@@ -103,3 +103,107 @@ impl SignalChoice {
         Signal::parse(text).map(Self::Send)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn signals_are_read_by_name_and_number() {
+        for (text, number, shown) in [
+            ("SIGHUP", 1, "SIGHUP"),
+            ("hup", 1, "SIGHUP"),
+            ("HUP", 1, "SIGHUP"),
+            ("1", 1, "SIGHUP"),
+            ("SigTerm", 15, "SIGTERM"),
+            ("USR1", 10, "SIGUSR1"),
+            ("12", 12, "SIGUSR2"),
+            ("winch", 28, "SIGWINCH"),
+            ("CONT", 18, "SIGCONT"),
+            ("INT", 2, "SIGINT"),
+            ("QUIT", 3, "SIGQUIT"),
+            ("RTMIN", 34, "SIGRTMIN+0"),
+            ("RTMIN+0", 34, "SIGRTMIN+0"),
+            ("RTMIN+3", 37, "SIGRTMIN+3"),
+            ("sigrtmin+3", 37, "SIGRTMIN+3"),
+            ("37", 37, "SIGRTMIN+3"),
+            ("SIGRTMIN+30", 64, "SIGRTMIN+30"),
+        ] {
+            let signal = Signal::parse(text).unwrap_or_else(|_| panic!("{text}"));
+            assert_eq!((signal.number(), signal.to_string().as_str()), (number, shown), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in [
+            "",
+            " ",
+            "KILL",
+            "9",
+            "SIGSTOP",
+            "19",
+            "SEGV",
+            "0",
+            "-1",
+            "+1",
+            "01",
+            "1 ",
+            " HUP",
+            "HUP\n",
+            "SIGSIGHUP",
+            "SIG",
+            "32",
+            "33",
+            "65",
+            "RTMIN+31",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+03",
+            "RTMIN3",
+            "RTMIN++3",
+            "RTMAX",
+            "RTMIN+99999999999999999999",
+            "99999999999999999999",
+            "ſighup",
+            "none",
+        ] {
+            assert_eq!(Signal::parse(text), Err(SignalError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn none_measures() {
+        assert_eq!(SignalChoice::parse("none"), Ok(SignalChoice::Measure));
+        assert_eq!(SignalChoice::parse("None"), Ok(SignalChoice::Measure));
+        assert_eq!(SignalChoice::parse("hup"), Ok(SignalChoice::Send(Signal::HUP)));
+        assert_eq!(SignalChoice::parse(""), Err(SignalError));
+    }
+
+    #[test]
+    fn exactly_the_allowed_signals_have_a_value() {
+        let allowed: Vec<i32> = (-1..200).filter_map(Signal::from_number).map(Signal::number).collect();
+        let named = [1, 2, 3, 10, 12, 15, 18, 28];
+        assert_eq!(allowed, named.into_iter().chain(34..=64).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(number in 0..70) {
+            if let Some(signal) = Signal::from_number(number) {
+                prop_assert_eq!(Signal::parse(&signal.to_string()), Ok(signal));
+                prop_assert_eq!(Signal::parse(&signal.to_string().to_lowercase()), Ok(signal));
+                prop_assert_eq!(Signal::parse(&number.to_string()), Ok(signal));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_or_names_another_signal(text in "(?i)(SIG|RTMIN|[A-Z0-9+-]{0,4}|.){0,3}") {
+            if let Ok(signal) = Signal::parse(&text) {
+                prop_assert!(Signal::from_number(signal.number()).is_some());
+            }
+        }
+    }
+}
