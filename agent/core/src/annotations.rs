@@ -188,9 +188,8 @@ impl PodPolicy {
         }
         let container = self.container.as_ref().filter(|name| !self.per_container.contains_key(*name))?;
         let sentence = format!(
-            "{CONTAINER} is {}, but there is nothing to tell it: give {SIGNAL} or {CONTAINER_SIGNAL_PREFIX}{} as well",
-            quoted(container),
-            unquoted(container)
+            "{CONTAINER} is {}, but there is nothing to tell it: give {SIGNAL} or {CONTAINER_SIGNAL_PREFIX}<container>",
+            quoted(container)
         );
         Some(Problem::new(ProblemKind::NoSignal, sentence))
     }

@@ -81,23 +81,22 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The longest piece of a text from outside that a sentence shows, in characters.
+/// The longest piece of a text from outside that a sentence shows, in characters after escaping: with it a sentence
+/// fits into an Event's note, which has 1024 bytes.
 const SHOWN: usize = 64;
 /// The most names that a sentence lists.
 const LISTED: usize = 8;
 
 /// A text from outside as a sentence shows it: in quotes, cut, with control characters escaped.
 pub fn quoted(text: &str) -> String {
-    let (shown, more) = cut(text);
-    format!("{shown:?}{more}")
+    let (shown, rest) = escaped(text, "'");
+    format!("\"{shown}\"{rest}")
 }
 
 /// The same without the quotes, for keys and for values that are no strings.
 pub fn unquoted(text: &str) -> String {
-    let (shown, more) = cut(text);
-    let escaped: String =
-        shown.split('"').map(|part| part.escape_debug().to_string()).collect::<Vec<_>>().join("\"");
-    escaped + more
+    let (shown, rest) = escaped(text, "'\"");
+    shown + rest
 }
 
 /// Names in quotes: `"a", "b" and "c"`.
@@ -115,11 +114,18 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// As much of a text as is shown, and what stands for the rest.
-fn cut(text: &str) -> (&str, &'static str) {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => (text.get(..end).unwrap_or(text), "…"),
-        None => (text, ""),
+fn escaped(text: &str, plain: &str) -> (String, &'static str) {
+    let mut shown = String::new();
+    let mut width = 0;
+    for c in text.chars() {
+        let piece = if plain.contains(c) { c.to_string() } else { c.escape_debug().to_string() };
+        width += piece.chars().count();
+        if width > SHOWN {
+            return (shown, "…");
+        }
+        shown += &piece;
     }
+    (shown, "")
 }
 
 #[cfg(test)]

@@ -173,8 +173,6 @@ fn a_bad_value_is_one_sentence_with_key_value_and_what_is_allowed() {
 
 #[test]
 fn a_long_or_strange_value_is_cut_and_escaped() {
-    let (_, sentence) = problem(CONTAINER_SIGNAL_PREFIX.to_owned().as_str().trim_end_matches('x'), "x");
-    assert!(sentence.starts_with("signal.reloadlet.io/ is \"x\""), "{sentence}");
     let (_, sentence) = problem(DEBOUNCE, &("1s\n\u{1b}[2J".to_owned() + &"9".repeat(100)));
     assert!(sentence.starts_with("reloadlet.io/debounce is \"1s\\n\\u{1b}[2J999"), "{sentence}");
     assert!(sentence.contains("9\"…, but must be") && sentence.len() < 250, "{sentence}");
@@ -260,7 +258,7 @@ fn options_without_any_signal_are_a_problem() {
 fn a_container_that_there_is_nothing_to_tell_is_a_problem() {
     let found = problems(&[("signal.reloadlet.io/side", "hup"), (CONTAINER, "app")]);
     let expected = "reloadlet.io/container is \"app\", but there is nothing to tell it: give reloadlet.io/signal or \
-                    signal.reloadlet.io/app as well";
+                    signal.reloadlet.io/<container>";
     assert_eq!(found, [(ProblemKind::NoSignal, String::from(expected))]);
 }
 
@@ -320,7 +318,7 @@ proptest! {
         annotations in prop::collection::btree_map(any_key(), any_value(), 0..8),
     ) {
         for problem in policy(&annotations).1 {
-            prop_assert!(problem.sentence.chars().count() < 700, "{}", problem.sentence);
+            prop_assert!(problem.sentence.len() <= 1024, "{}", problem.sentence);
             prop_assert!(!problem.sentence.chars().any(char::is_control), "{:?}", problem.sentence);
         }
     }
