@@ -71,17 +71,16 @@ fn simple(annotations: &[(&str, &str)]) -> Pod {
 }
 
 fn planned(pod: &Pod) -> Plan {
-    match plan(pod) {
-        Planned::Plan(plan) => plan,
-        other => panic!("{other:?}"),
-    }
+    let outcome = plan(pod);
+    let Planned::Plan(plan) = outcome else { panic!("{outcome:?}") };
+    plan
 }
 
 fn problem(pod: &Pod) -> (ProblemKind, String) {
-    match plan(pod) {
-        Planned::Invalid(problems) if problems.len() == 1 => (problems[0].kind, problems[0].sentence.clone()),
-        other => panic!("{other:?}"),
-    }
+    let outcome = plan(pod);
+    let Planned::Invalid(problems) = &outcome else { panic!("{outcome:?}") };
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    (problem.kind, problem.sentence.clone())
 }
 
 /// `app SIGHUP config,tls` for each target.
