@@ -120,7 +120,9 @@ mod tests {
             format!("/kubepods.slice/kubepods-burstable.slice/{slice}/crio-{ID}.scope/container"),
             format!("/kubepods.slice/kubepods-burstable.slice/{slice}/docker-{ID}.scope"),
             format!("/kubelet.slice/kubelet-kubepods.slice/{kind}/cri-containerd-{ID}.scope/init.scope"),
-            format!("/../../../kubepods-besteffort.slice/kubepods-besteffort-pod{escaped}.slice/cri-containerd-{ID}.scope"),
+            format!(
+                "/../../../kubepods-besteffort.slice/kubepods-besteffort-pod{escaped}.slice/cri-containerd-{ID}.scope"
+            ),
         ] {
             assert!(Place::of(&path).is_in(&uid(), &id()), "{path}");
         }

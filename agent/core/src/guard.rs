@@ -1,7 +1,7 @@
 //! The guard: whether a signal would take its default action on a process. It is no proof that the process reloads.
 
-use crate::procfs::{SignalSet, Status};
 use crate::process::is_runtime;
+use crate::procfs::{SignalSet, Status};
 use crate::signal::Signal;
 
 /// A process's signal masks at one moment.

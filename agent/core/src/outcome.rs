@@ -61,6 +61,20 @@ impl Outcome {
         }
     }
 
+    /// Whether the container is taken to hold the generation after this: it was told, or had no need to be.
+    pub const fn reached(self) -> bool {
+        match self {
+            Self::Delivered | Self::Unchanged | Self::StartedAfter | Self::DryRun => true,
+            Self::Superseded
+            | Self::NoProcess
+            | Self::Unhandled
+            | Self::Gone
+            | Self::Denied
+            | Self::Failed
+            | Self::Held => false,
+        }
+    }
+
     /// The outcome that this word names.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)

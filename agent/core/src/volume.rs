@@ -125,6 +125,11 @@ impl Volume {
         self.dir
     }
 
+    /// Whether it was listed at least once.
+    pub fn is_listed(&self) -> bool {
+        self.phase != Phase::Unknown
+    }
+
     /// Whether its directory was made anew after a teardown.
     pub const fn is_rebuilt(&self) -> bool {
         self.rebuilt
@@ -310,7 +315,10 @@ mod tests {
 
     fn assert_settled(news: &News, n: u32, swapped: u64, settled: u64) {
         let News::Settled(found) = news else { panic!("not settled: {news:?}") };
-        assert_eq!((&found.generation, found.swapped, found.settled), (&generation(n), at(swapped), at(settled)));
+        assert_eq!(
+            (&found.generation, found.swapped, found.settled),
+            (&generation(n), at(swapped), at(settled))
+        );
         assert_eq!(found.how, How::Changed);
     }
 
@@ -398,7 +406,11 @@ mod tests {
     fn a_notification_before_the_first_listing_is_not_lost() {
         let mut volume = Volume::default();
         assert_eq!(volume.swapped(Some(generation(2)), at(2000)), News::Nothing);
-        assert_eq!(volume.listed(&listing(1999, Some(1), &[], 5), at(2001)), News::List, "older than the swap");
+        assert_eq!(
+            volume.listed(&listing(1999, Some(1), &[], 5), at(2001)),
+            News::List,
+            "older than the swap"
+        );
         let news = volume.listed(&listing(2001, Some(2), &[], 5), at(2002));
         assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
     }

@@ -36,10 +36,7 @@ fn in_a_shared_namespace_the_earliest_with_its_parent_outside_is_first() {
 
 #[test]
 fn a_namespace_inside_the_container_doesnt_make_a_first_process() {
-    let leaf = [
-        process(100, 10, "systemd", 100, &[100, 1]),
-        process(90, 100, "inner", 50, &[90, 20, 1]),
-    ];
+    let leaf = [process(100, 10, "systemd", 100, &[100, 1]), process(90, 100, "inner", 50, &[90, 20, 1])];
     assert_eq!(told(&leaf, None), Ok(vec![100]));
 }
 

@@ -1,0 +1,193 @@
+//! What comes in and what goes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::generation::Generation;
+use crate::guard::GuardReading;
+use crate::journal::{JournalSnapshot, JournalUpdate};
+use crate::mounts::ContainerMounts;
+use crate::outcome::{Outcome, Verdict};
+use crate::pod::{ContainerId, Name, Pod, PodUid, VolumeKind};
+use crate::problem::Problem;
+use crate::process::{ProcessFacts, ProcessIdentity};
+use crate::signal::Signal;
+use crate::time::Time;
+use crate::volume::Listing;
+
+/// One volume of one pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeRef {
+    /// The pod.
+    pub pod: PodUid,
+    /// The pod's name for the volume.
+    pub volume: Name,
+}
+
+/// The SHA-256 of the files that count.
+pub type Digest = [u8; 32];
+
+/// Something that happened outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The journal was opened. Nothing is done before.
+    JournalRead(JournalSnapshot),
+    /// All pods of the node: replaces what was known.
+    PodsSynced(Vec<Arc<Pod>>),
+    /// `..data` of a volume was renamed; the generation where the notifications told it.
+    Swapped(VolumeRef, Option<Generation>, Time),
+    /// A generation's directory was removed.
+    Removed(VolumeRef, Generation, Time),
+    /// A volume's directory went away.
+    TornDown(VolumeRef, Time),
+    /// A volume was listed.
+    Listed(VolumeRef, Listing),
+    /// Notifications were lost.
+    Overflowed,
+    /// The pod's cgroup directory changed: containers came or went.
+    CgroupChanged(PodUid),
+    /// The containers of a pod, as the kernel shows them.
+    Surveyed(PodUid, Vec<ContainerFacts>),
+    /// A process is held: its identity was checked after its pidfd was opened.
+    Held(ProcessIdentity),
+    /// A process couldn't be held: it is gone or another one.
+    NotHeld(ProcessIdentity),
+    /// A held process ended.
+    Exited(ProcessIdentity, Time),
+    /// A held process's signal masks; `None` when it is gone.
+    Guarded(ProcessIdentity, Option<GuardReading>),
+    /// How a send ended.
+    Delivered(ProcessIdentity, Delivery),
+    /// The digest of a generation; `None` where it couldn't be read.
+    Digested(VolumeRef, Generation, Option<Digest>),
+}
+
+/// One container of a pod, as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// The ID in its cgroup's path.
+    pub id: ContainerId,
+    /// What its mounts show; `None` while nothing could be read.
+    pub mounts: Option<Arc<ContainerMounts>>,
+    /// Its processes.
+    pub processes: Vec<ProcessFacts>,
+}
+
+/// How a send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Sent, and the process was there after it.
+    Sent,
+    /// Everything but the send (dry run).
+    Spared,
+    /// The process was gone.
+    Gone,
+    /// The kernel refused (EPERM).
+    Denied,
+    /// Another error.
+    Failed,
+}
+
+impl Delivery {
+    /// The outcome for one process.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Sent => Outcome::Delivered,
+            Self::Spared => Outcome::DryRun,
+            Self::Gone => Outcome::Gone,
+            Self::Denied => Outcome::Denied,
+            Self::Failed => Outcome::Failed,
+        }
+    }
+}
+
+/// Something to be done outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Watch a pod's volumes and cgroup, from now on.
+    Watch(PodUid, Vec<(Name, VolumeKind)>),
+    /// Stop watching a pod.
+    Unwatch(PodUid),
+    /// List a volume's directory, off the loop.
+    List(VolumeRef),
+    /// Look at a pod's containers, off the loop.
+    Survey(Survey),
+    /// Open a pidfd, check the identity after that, and report its exit.
+    Hold(ProcessIdentity),
+    /// Close a pidfd.
+    Release(ProcessIdentity),
+    /// Read a held process's masks, with regard to this signal.
+    ReadGuard(ProcessIdentity, Signal),
+    /// Send a signal to a held process.
+    Send(ProcessIdentity, Signal),
+    /// Read the files of a generation that count, off the loop.
+    Digest(VolumeRef, Generation),
+    /// Write to the journal.
+    Record(JournalUpdate),
+    /// Tell people.
+    Report(Report),
+}
+
+/// What a survey is to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The pod.
+    pub pod: PodUid,
+    /// A process's name: where `comm` differs, `cmdline` is read.
+    pub name: Option<Name>,
+    /// Whether remembered mounts are to be read again, since a volume was made anew.
+    pub fresh_mounts: bool,
+}
+
+/// Something that people want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A volume was swapped.
+    Swapped(VolumeKind),
+    /// A swap settled after this long.
+    Settled(Duration),
+    /// A settle timed out.
+    SettleTimedOut(VolumeRef),
+    /// Notifications were lost, and everything is looked at again.
+    Rescan,
+    /// A reload ended.
+    Reload(Box<ReloadReport>),
+    /// A verify window ended.
+    Verdict {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// What was seen.
+        verdict: Verdict,
+    },
+    /// A pod has a problem that it didn't have before.
+    Problem(Arc<Pod>, Problem),
+    /// A pod has no problem any more.
+    Solved(Arc<Pod>),
+}
+
+/// How a reload of one container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The container.
+    pub container: Name,
+    /// The signal.
+    pub signal: Signal,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The generations that it settles, by volume.
+    pub generations: Vec<(Name, Generation)>,
+    /// The PIDs of the processes, as the host numbers them.
+    pub pids: Vec<u32>,
+    /// From the swap to the settle of the newest generation.
+    pub settle: Duration,
+    /// From the settle to the end of the reload.
+    pub since_settle: Duration,
+    /// From the swap, or from the end of the waits that the pod asked for, to the end of the reload.
+    pub deliver: Duration,
+    /// Why, where the outcome alone doesn't tell.
+    pub reason: Option<&'static str>,
+}

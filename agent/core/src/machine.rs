@@ -1,0 +1,291 @@
+//! The one place that decides. Events go in with the time, actions come out in the order in which they are to be
+//! carried out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Action, Event, Report, VolumeRef};
+use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
+use crate::plan::Planned;
+use crate::pod::{Name, Pod, PodUid};
+use crate::pod_machine::{Context, PodMachine, Restored};
+use crate::problem::Problem;
+use crate::select;
+use crate::time::Time;
+
+/// All pods of a node.
+#[derive(Debug, Default)]
+pub struct Machine {
+    /// What the journal held; taken from as pods are first seen. `None` until it was read.
+    journal: Option<JournalSnapshot>,
+    /// A listing of pods that came before the journal was read.
+    early: Option<Vec<Arc<Pod>>>,
+    synced: bool,
+    /// Machines are boxed so that moving one in the map is cheap.
+    pods: BTreeMap<PodUid, Box<PodMachine>>,
+    invalid: BTreeMap<PodUid, Invalid>,
+    timers: BTreeSet<(Time, PodUid)>,
+    due: BTreeMap<PodUid, Time>,
+    actions: VecDeque<Action>,
+}
+
+/// A pod that isn't told anything, since its annotations have problems.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) problems: Vec<Problem>,
+    /// What was handled before, for the time when it is mended.
+    restored: Restored,
+}
+
+impl Machine {
+    /// A machine that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
+    pub fn is_ready(&self) -> bool {
+        self.synced && self.pods.values().all(|pod| pod.is_ready())
+    }
+
+    /// Takes in something that happened.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::JournalRead(snapshot) => self.journal_read(snapshot, now),
+            Event::PodsSynced(pods) => self.pods_synced(pods, now),
+            Event::Overflowed => self.overflowed(now),
+            Event::Swapped(volume, generation, at) => {
+                self.with_volume(&volume, now, |pod, name, ctx| pod.swapped(name, generation, at, ctx));
+            }
+            Event::Removed(volume, generation, at) => {
+                self.with_volume(&volume, now, |pod, name, ctx| pod.removed(name, &generation, at, ctx));
+            }
+            Event::TornDown(volume, at) => {
+                self.with_volume(&volume, now, |pod, name, ctx| pod.torn_down(name, at, ctx));
+            }
+            Event::Listed(volume, listing) => {
+                self.with_volume(&volume, now, |pod, name, ctx| pod.listed(name, &listing, ctx));
+            }
+            Event::Digested(volume, generation, digest) => {
+                self.with_volume(&volume, now, |pod, name, ctx| {
+                    pod.digested(name, &generation, digest, ctx);
+                });
+            }
+            Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
+            Event::Surveyed(uid, containers) => {
+                self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));
+            }
+            Event::Held(process) => self.with(&process.pod, now, |pod, ctx| pod.held(&process, ctx)),
+            Event::NotHeld(process) => {
+                self.with(&process.pod, now, |pod, ctx| pod.not_held(&process, ctx));
+            }
+            Event::Exited(process, at) => {
+                self.with(&process.pod, now, |pod, ctx| pod.exited(&process, at, ctx));
+            }
+            Event::Guarded(process, reading) => {
+                self.with(&process.pod, now, |pod, ctx| pod.guarded(&process, reading.as_ref(), ctx));
+            }
+            Event::Delivered(process, delivery) => {
+                self.with(&process.pod, now, |pod, ctx| pod.delivered(&process, delivery, ctx));
+            }
+        }
+    }
+
+    /// Takes in that time has passed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((_, uid)) = self.timers.first().filter(|(due, _)| *due <= now).cloned() {
+            self.set_timer(&uid, None);
+            self.with(&uid, now, PodMachine::handle_timeout);
+        }
+    }
+
+    /// The pods that are watched.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = &PodMachine> {
+        self.pods.values().map(Box::as_ref)
+    }
+
+    /// The pods whose annotations have problems.
+    pub(crate) fn invalid(&self) -> impl Iterator<Item = &Invalid> {
+        self.invalid.values()
+    }
+
+    fn with_volume(
+        &mut self,
+        volume: &VolumeRef,
+        now: Time,
+        what: impl FnOnce(&mut PodMachine, &Name, &mut Context<'_>),
+    ) {
+        self.with(&volume.pod, now, |pod, ctx| what(pod, &volume.volume, ctx));
+    }
+
+    fn with(&mut self, uid: &PodUid, now: Time, what: impl FnOnce(&mut PodMachine, &mut Context<'_>)) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        what(pod, &mut Context { now, out: &mut self.actions });
+        let due = pod.timeout(now);
+        self.set_timer(uid, due);
+    }
+
+    fn set_timer(&mut self, uid: &PodUid, due: Option<Time>) {
+        let before = match due {
+            Some(due) => self.due.insert(uid.clone(), due),
+            None => self.due.remove(uid),
+        };
+        if before == due {
+            return;
+        }
+        if let Some(before) = before {
+            self.timers.remove(&(before, uid.clone()));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, uid.clone()));
+        }
+    }
+
+    fn journal_read(&mut self, snapshot: JournalSnapshot, now: Time) {
+        self.journal = Some(snapshot);
+        if let Some(pods) = self.early.take() {
+            self.pods_synced(pods, now);
+        }
+    }
+
+    fn overflowed(&mut self, now: Time) {
+        self.actions.push_back(Action::Report(Report::Rescan));
+        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
+        for uid in uids {
+            self.with(&uid, now, PodMachine::rescan);
+        }
+    }
+
+    fn pods_synced(&mut self, listed: Vec<Arc<Pod>>, now: Time) {
+        if self.journal.is_none() {
+            self.early = Some(listed);
+            return;
+        }
+        let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
+        let gone: Vec<PodUid> =
+            self.pods.keys().chain(self.invalid.keys()).filter(|uid| !live.contains(*uid)).cloned().collect();
+        for uid in gone {
+            self.forget(&uid, now);
+        }
+        for pod in listed {
+            self.pod_listed(pod, now);
+        }
+        if !self.synced {
+            self.synced = true;
+            self.drop_foreign_records();
+        }
+    }
+
+    /// Records that no pod took: of pods that went away, or ask for nothing any more.
+    fn drop_foreign_records(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        let handled = std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod);
+        let endings = std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod);
+        let gone: BTreeSet<PodUid> = handled.chain(endings).collect();
+        self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
+    }
+
+    fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
+        let uid = pod.uid.clone();
+        match select::plan(&pod) {
+            Planned::LeftAlone => self.forget(&uid, now),
+            Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
+            Planned::Plan(plan) => {
+                let known = self.pods.get(&uid);
+                let same = known
+                    .is_some_and(|known| *known.plan() == plan && known.pod().annotations == pod.annotations);
+                if same {
+                    self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
+                    return;
+                }
+                let restored = self.take_restored(&uid, now);
+                if self.invalid.remove(&uid).is_some() {
+                    self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
+                }
+                let mut ctx = Context { now, out: &mut self.actions };
+                let machine = PodMachine::new(pod, plan, restored, &mut ctx);
+                let due = machine.timeout(now);
+                self.pods.insert(uid.clone(), Box::new(machine));
+                self.set_timer(&uid, due);
+            }
+        }
+    }
+
+    /// A pod with a problem isn't told anything (fail closed); what is known of its volumes is kept.
+    fn mark_invalid(&mut self, pod: Arc<Pod>, problems: Vec<Problem>, now: Time) {
+        let uid = pod.uid.clone();
+        let was_watched = self.pods.contains_key(&uid);
+        let restored = self.take_restored(&uid, now);
+        if was_watched {
+            self.actions.push_back(Action::Unwatch(uid.clone()));
+            self.set_timer(&uid, None);
+        }
+        let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
+        let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
+        for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem)));
+        }
+    }
+
+    /// What is known of a pod's volumes: from its machine, which ends with this, or from the journal.
+    fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
+        if let Some(before) = self.pods.remove(uid) {
+            return before.into_restored(&mut Context { now, out: &mut self.actions });
+        }
+        if let Some(invalid) = self.invalid.get_mut(uid) {
+            return std::mem::take(&mut invalid.restored);
+        }
+        let first_listing = !self.synced;
+        self.journal
+            .as_mut()
+            .map_or_else(Restored::default, |journal| restored_from(journal, uid, first_listing))
+    }
+
+    fn stop(&mut self, uid: &PodUid, now: Time) {
+        if let Some(mut pod) = self.pods.remove(uid) {
+            pod.end(&mut Context { now, out: &mut self.actions });
+            self.actions.push_back(Action::Unwatch(uid.clone()));
+        }
+        self.set_timer(uid, None);
+    }
+
+    fn forget(&mut self, uid: &PodUid, now: Time) {
+        let was_invalid = self.invalid.remove(uid).is_some();
+        if self.pods.contains_key(uid) {
+            self.stop(uid, now);
+        } else if !was_invalid {
+            return;
+        }
+        self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
+    }
+}
+
+fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: bool) -> Restored {
+    let lowest = JournalKey { pod: uid.clone(), container: "".into(), volume: "".into() };
+    let keys: Vec<JournalKey> = journal
+        .handled
+        .range(lowest..)
+        .map(|(key, _)| key)
+        .take_while(|key| key.pod == *uid)
+        .cloned()
+        .collect();
+    let handled = keys.into_iter().filter_map(|key| journal.handled.remove_entry(&key)).collect();
+    let containers: Vec<(PodUid, Name)> =
+        journal.endings.keys().filter(|(pod, _)| pod == uid).cloned().collect();
+    let endings = containers
+        .into_iter()
+        .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
+        .collect();
+    Restored { handled, endings, as_is: first_listing && !journal.existed }
+}

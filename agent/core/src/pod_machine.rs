@@ -1,0 +1,270 @@
+//! One pod that asked for something: routes what happens to its volumes and containers, and carries out the next
+//! step of each waiting reload.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Action, ContainerFacts, Delivery, Digest, Report, Survey, VolumeRef};
+use crate::generation::Generation;
+use crate::guard::GuardReading;
+use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
+use crate::outcome::Outcome;
+use crate::plan::{Plan, VolumePlan};
+use crate::pod::{Name, Pod, PodUid};
+use crate::problem::{Problem, ProblemKind};
+use crate::process::{NoProcess, ProcessIdentity};
+use crate::report;
+use crate::target::{NeededDigest, PATIENCE, Resolution, Retry, Sending, Step, Target, Waits};
+use crate::time::Time;
+use crate::verify;
+use crate::volume::{How, Listing, News, Settled, Volume};
+
+mod reload;
+mod resolve;
+mod volumes;
+
+/// What a pod's machine may use of its surroundings.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) out: &'a mut VecDeque<Action>,
+}
+
+impl Context<'_> {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.out.push_back(action);
+    }
+}
+
+/// What a pod begins with from the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) handled: Vec<(JournalKey, Handled)>,
+    pub(crate) endings: Vec<(Name, Endings)>,
+    /// The very first start: volumes are taken as they are.
+    pub(crate) as_is: bool,
+}
+
+#[derive(Clone, Debug)]
+struct WatchedVolume {
+    plan: VolumePlan,
+    state: Volume,
+    digest: Option<(Generation, Option<Option<Digest>>)>,
+}
+
+/// One pod.
+#[derive(Clone, Debug)]
+pub(crate) struct PodMachine {
+    pod: Arc<Pod>,
+    plan: Plan,
+    plan_mark: u64,
+    waits: Waits,
+    as_is: bool,
+    volumes: BTreeMap<Name, WatchedVolume>,
+    targets: Vec<Target>,
+    survey: SurveyState,
+    problem: Option<Problem>,
+}
+
+/// Whether a survey is needed, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct SurveyState {
+    running: bool,
+    /// Something changed since the running survey was asked for.
+    again: bool,
+    fresh_mounts: bool,
+    retry: Option<Retry>,
+}
+
+impl PodMachine {
+    pub(crate) fn new(pod: Arc<Pod>, plan: Plan, restored: Restored, ctx: &mut Context<'_>) -> Self {
+        let waits = Waits {
+            debounce: plan.debounce,
+            min_interval: plan.min_interval,
+            splay: share_of(&pod.uid, plan.splay),
+        };
+        let watched =
+            |plan: &VolumePlan| WatchedVolume { plan: plan.clone(), state: Volume::default(), digest: None };
+        let mut machine = Self {
+            plan_mark: mark_of(&pod),
+            waits,
+            as_is: restored.as_is,
+            volumes: plan.volumes.iter().map(|volume| (volume.name.clone(), watched(volume))).collect(),
+            targets: plan.targets.iter().cloned().map(Target::new).collect(),
+            survey: SurveyState::default(),
+            problem: None,
+            pod,
+            plan,
+        };
+        machine.restore(restored);
+        let volumes = machine.plan.volumes.iter().map(|volume| (volume.name.clone(), volume.kind)).collect();
+        ctx.act(Action::Watch(machine.pod.uid.clone(), volumes));
+        for volume in machine.volumes.keys() {
+            ctx.act(Action::List(machine.volume_ref(volume)));
+        }
+        machine.begin_survey(ctx);
+        machine
+    }
+
+    fn restore(&mut self, restored: Restored) {
+        for (key, handled) in restored.handled {
+            let target = self.targets.iter_mut().find(|target| target.plan.container == key.container);
+            if let Some(volume) = target.and_then(|target| target.volumes.get_mut(&key.volume)) {
+                volume.handled = Some(handled.generation);
+                volume.holds_it = handled.outcome.is_none_or(Outcome::reached);
+            }
+        }
+        for (container, endings) in restored.endings {
+            let target = self.targets.iter_mut().find(|target| target.plan.container == container);
+            if let Some(target) = target.filter(|_| endings.plan == self.plan_mark) {
+                target.endings = endings.in_a_row;
+                target.ended_last = endings.in_a_row > 0;
+            }
+        }
+    }
+
+    pub(crate) fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = (&VolumePlan, &Volume)> {
+        self.volumes.values().map(|volume| (&volume.plan, &volume.state))
+    }
+
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
+    }
+
+    /// Whether every volume was listed and what stood there is recorded.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.volumes.values().all(|volume| volume.state.is_listed())
+            && self.targets.iter().all(|target| !target.pending().any(|(_, pending)| pending.only_if_older))
+    }
+
+    fn volume_ref(&self, volume: &Name) -> VolumeRef {
+        VolumeRef { pod: self.pod.uid.clone(), volume: volume.clone() }
+    }
+
+    /// The pod's spec or status changed in a way that leaves its plan as it is.
+    pub(crate) fn update(&mut self, pod: Arc<Pod>, ctx: &mut Context<'_>) {
+        let status_changed = pod.status != self.pod.status;
+        self.pod = pod;
+        if status_changed {
+            self.begin_survey(ctx);
+        }
+    }
+
+    /// What the pod's next machine, under another plan, begins with.
+    pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
+        let mut restored = Restored::default();
+        self.release_all(ctx);
+        for target in &self.targets {
+            for (volume, state) in &target.volumes {
+                let Some(generation) = state.handled.clone() else { continue };
+                let key = JournalKey {
+                    pod: self.pod.uid.clone(),
+                    container: target.plan.container.clone(),
+                    volume: volume.clone(),
+                };
+                let outcome = if state.holds_it { None } else { Some(Outcome::Failed) };
+                restored.handled.push((key, Handled { generation, outcome }));
+            }
+            if target.endings > 0 {
+                let (uid, container) = (self.pod.uid.clone(), target.plan.container.clone());
+                ctx.act(Action::Record(JournalUpdate::Endings(uid, container, None)));
+            }
+        }
+        restored
+    }
+
+    /// The pod is gone, or isn't to be told any more: what waits ends.
+    pub(crate) fn end(&mut self, ctx: &mut Context<'_>) {
+        for index in 0..self.targets.len() {
+            let waiting = self.targets[index].waiting_volumes(|_, _| true);
+            self.conclude(index, &waiting, Outcome::Gone, Some("the pod is gone"), ctx);
+        }
+        self.release_all(ctx);
+    }
+
+    fn release_all(&mut self, ctx: &mut Context<'_>) {
+        for target in &mut self.targets {
+            for process in target.held_processes() {
+                ctx.act(Action::Release(process));
+            }
+            target.resolution = Resolution::Unknown;
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
+        let volumes = self.volumes.values().filter_map(|volume| volume.state.timeout());
+        let survey = self.survey.retry.filter(|_| !self.survey.running).map(|retry| retry.next);
+        let targets = (0..self.targets.len()).flat_map(|index| {
+            let step = match self.next_step(index, now) {
+                Step::Until(due) => Some(due),
+                Step::Idle
+                | Step::Await
+                | Step::Survey
+                | Step::Guard(_)
+                | Step::End(..)
+                | Step::Baseline(_)
+                | Step::Send(..)
+                | Step::Refused => None,
+            };
+            let verify = self.targets[index].verify.as_ref();
+            [step, verify.filter(|verify| !verify.reading).map(|verify| verify.until)]
+        });
+        volumes.chain(survey).chain(targets.flatten()).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        for name in names {
+            self.take_news(&name, ctx, |state| state.handle_timeout(now));
+        }
+        for target in &mut self.targets {
+            verify::handle_timeout(&self.pod, target, ctx);
+        }
+        if self.survey.retry.is_some_and(|retry| now >= retry.next) {
+            self.begin_survey(ctx);
+        }
+        self.advance(ctx);
+    }
+
+    /// Notifications were lost: everything is looked at again.
+    pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
+        for name in self.volumes.keys() {
+            ctx.act(Action::List(self.volume_ref(name)));
+        }
+        self.begin_survey(ctx);
+    }
+}
+
+/// A pod's own fixed share of a range: the same at each change and after each start of the agent.
+fn share_of(uid: &PodUid, range: Duration) -> Duration {
+    let share = fnv(uid.as_str().bytes()) >> 32;
+    let nanos = range.as_nanos().saturating_mul(share.into()) >> 32;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// What tells one set of annotations from another.
+fn mark_of(pod: &Pod) -> u64 {
+    fnv(format!("{:?}", pod.annotations).bytes())
+}
+
+/// FNV-1a, with the last bits mixed: it must stay the same between versions, since the journal holds it.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}

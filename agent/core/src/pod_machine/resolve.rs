@@ -1,0 +1,210 @@
+//! From a survey to the processes that are held.
+
+use super::*;
+use crate::process::{Chosen, choose};
+use crate::target::{HeldProcess, Resolved};
+
+impl PodMachine {
+    /// Asks for a survey, unless one is on its way: then for another one after it.
+    pub(super) fn begin_survey(&mut self, ctx: &mut Context<'_>) {
+        if self.targets.is_empty() {
+            return;
+        }
+        if self.survey.running {
+            self.survey.again = true;
+            return;
+        }
+        self.survey.running = true;
+        ctx.act(Action::Survey(Survey {
+            pod: self.pod.uid.clone(),
+            name: self.plan.process.clone(),
+            fresh_mounts: std::mem::take(&mut self.survey.fresh_mounts),
+        }));
+    }
+
+    /// Containers came or went.
+    pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
+        self.survey.retry = Some(Retry::begin(ctx.now));
+        self.begin_survey(ctx);
+    }
+
+    /// A reload waits for its process: at once where nothing is known, with growing pauses after that.
+    pub(super) fn look_for_process(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let target = &mut self.targets[index];
+        let first_look = target.missing.is_none();
+        if first_look {
+            target.missing = Some(Retry::begin(ctx.now));
+            self.survey.retry = Some(Retry::begin(ctx.now));
+        }
+        let look = first_look || target.stale_choice || matches!(target.resolution, Resolution::Unknown);
+        if look && !self.survey.running {
+            self.begin_survey(ctx);
+        }
+    }
+
+    /// The survey is there.
+    pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
+        self.survey.running = false;
+        for index in 0..self.targets.len() {
+            match self.found(index, containers) {
+                Ok(resolved) => self.take_found(index, resolved, ctx),
+                Err(why) => self.take_missing(index, why, ctx),
+            }
+        }
+        if std::mem::take(&mut self.survey.again) {
+            self.begin_survey(ctx);
+        }
+        self.pace_surveys(ctx.now);
+        self.advance(ctx);
+    }
+
+    /// Which processes stand for a target.
+    fn found(&self, index: usize, containers: &[ContainerFacts]) -> Result<Resolved, NoProcess> {
+        let target = &self.targets[index];
+        let name = &target.plan.container;
+        let in_status = self.pod.status.get(name);
+        let mut starting = None;
+        let mut newest: Option<(Chosen<'_>, &ContainerFacts)> = None;
+        for container in containers {
+            let shown = container.mounts.as_ref().and_then(|mounts| mounts.container.as_ref());
+            let is_it = shown.map_or(in_status == Some(&container.id), |shown| shown == name);
+            if !is_it {
+                continue;
+            }
+            let outside: BTreeSet<u32> = containers
+                .iter()
+                .filter(|other| other.id != container.id)
+                .flat_map(|other| other.processes.iter().map(|process| process.pid))
+                .collect();
+            match choose(&container.processes, &outside, self.plan.process.as_deref()) {
+                // During a restart both leaves can stand for a moment: the younger one is meant.
+                Ok(chosen) => {
+                    let is_newer = newest
+                        .as_ref()
+                        .is_none_or(|(other, _)| chosen.first.stat.started >= other.first.stat.started);
+                    if is_newer {
+                        newest = Some((chosen, container));
+                    }
+                }
+                Err(why) => starting = Some(why),
+            }
+        }
+        let Some((chosen, container)) = newest else { return Err(starting.unwrap_or(NoProcess::NotRunning)) };
+        if self.pod.runtime_class.is_some() {
+            let vouched = in_status == Some(&container.id);
+            if !vouched || chosen.told.iter().any(|process| process.namespace_pids.len() < 2) {
+                return Err(NoProcess::Hidden);
+            }
+        }
+        Ok(self.resolved(target, &chosen, container))
+    }
+
+    fn resolved(&self, target: &Target, chosen: &Chosen<'_>, container: &ContainerFacts) -> Resolved {
+        let identity = |process: &crate::process::ProcessFacts| ProcessIdentity {
+            pid: process.pid,
+            started: process.stat.started,
+            pod: self.pod.uid.clone(),
+            container: container.id.clone(),
+        };
+        let views = target.volumes.keys().filter_map(|name| {
+            let volume = self.volumes.get(name)?;
+            let mounts = container.mounts.as_ref()?;
+            Some((name.clone(), mounts.view(volume.plan.kind, name, volume.state.dir())))
+        });
+        Resolved {
+            first: identity(chosen.first),
+            told: chosen
+                .told
+                .iter()
+                .map(|process| HeldProcess { identity: identity(process), held: false, guard: None })
+                .collect(),
+            volatile: chosen.volatile,
+            views: views.collect(),
+        }
+    }
+
+    fn take_found(&mut self, index: usize, mut resolved: Resolved, ctx: &mut Context<'_>) {
+        let target = &mut self.targets[index];
+        let before = target.held_processes();
+        if let Resolution::Found(known) = &target.resolution {
+            for process in &mut resolved.told {
+                let same = known.told.iter().find(|other| other.identity == process.identity);
+                if let Some(same) = same {
+                    *process = same.clone();
+                }
+            }
+        }
+        target.resolution = Resolution::Found(resolved);
+        target.stale_choice = false;
+        target.missing = None;
+        let after = target.held_processes();
+        for process in before.iter().filter(|process| !after.contains(process)) {
+            ctx.act(Action::Release(process.clone()));
+        }
+        for process in after.into_iter().filter(|process| !before.contains(process)) {
+            ctx.act(Action::Hold(process));
+        }
+    }
+
+    fn take_missing(&mut self, index: usize, why: NoProcess, ctx: &mut Context<'_>) {
+        let target = &mut self.targets[index];
+        for process in target.held_processes() {
+            ctx.act(Action::Release(process));
+        }
+        target.resolution = Resolution::Missing(why);
+        target.stale_choice = false;
+        // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
+        let fresh = match why {
+            NoProcess::NotRunning | NoProcess::Starting => {
+                target.waiting_volumes(|_, pending| pending.only_if_older)
+            }
+            NoProcess::NoneNamed
+            | NoProcess::InitWithoutChild
+            | NoProcess::InitWithChildren
+            | NoProcess::Hidden
+            | NoProcess::StaleMount => Vec::new(),
+        };
+        for name in fresh {
+            let pending = self.targets[index].volumes.get(&name).and_then(|volume| volume.pending.clone());
+            if let Some(pending) = pending {
+                self.take_baseline(index, &name, pending.generation, ctx);
+            }
+        }
+    }
+
+    /// Surveys go on with growing pauses while something is missing, and stop when nothing waits for it.
+    fn pace_surveys(&mut self, now: Time) {
+        let missing = self.targets.iter().any(|target| !matches!(target.resolution, Resolution::Found(_)));
+        let waiting = self.targets.iter().any(Target::is_waiting);
+        let retry = self.survey.retry.get_or_insert_with(|| Retry::begin(now));
+        if !missing || (!waiting && now >= retry.since + PATIENCE) {
+            self.survey.retry = None;
+        } else if now >= retry.next {
+            retry.again(now);
+        }
+    }
+
+    /// The process is gone or another one: look again, but not at once.
+    pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        for target in self.targets.iter_mut().filter(|target| target.hangs_on(process)) {
+            for held in target.held_processes() {
+                ctx.act(Action::Release(held));
+            }
+            target.resolution = Resolution::Missing(NoProcess::NotRunning);
+        }
+        self.survey.retry.get_or_insert_with(|| Retry::begin(ctx.now));
+        self.advance(ctx);
+    }
+
+    /// The identity was checked after the pidfd was opened.
+    pub(crate) fn held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        for target in &mut self.targets {
+            if let Resolution::Found(resolved) = &mut target.resolution {
+                for held in resolved.told.iter_mut().filter(|held| held.identity == *process) {
+                    held.held = true;
+                }
+            }
+        }
+        self.advance(ctx);
+    }
+}

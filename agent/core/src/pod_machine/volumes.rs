@@ -1,0 +1,180 @@
+//! From what happens to a volume to the reload that waits for it.
+
+use super::*;
+use crate::event::Report;
+
+impl PodMachine {
+    pub(crate) fn swapped(
+        &mut self,
+        volume: &Name,
+        generation: Option<Generation>,
+        at: Time,
+        ctx: &mut Context<'_>,
+    ) {
+        self.take_news(volume, ctx, |state| state.swapped(generation, at));
+    }
+
+    pub(crate) fn removed(
+        &mut self,
+        volume: &Name,
+        generation: &Generation,
+        at: Time,
+        ctx: &mut Context<'_>,
+    ) {
+        self.take_news(volume, ctx, |state| state.removed(generation, at));
+    }
+
+    pub(crate) fn torn_down(&mut self, volume: &Name, at: Time, ctx: &mut Context<'_>) {
+        self.take_news(volume, ctx, |state| state.torn_down(at));
+    }
+
+    pub(crate) fn listed(&mut self, volume: &Name, listing: &Listing, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let was_rebuilt = self.volumes.get(volume).is_some_and(|volume| volume.state.is_rebuilt());
+        self.take_news(volume, ctx, |state| state.listed(listing, now));
+        let is_rebuilt = self.volumes.get(volume).is_some_and(|volume| volume.state.is_rebuilt());
+        if is_rebuilt && !was_rebuilt {
+            self.survey.fresh_mounts = true;
+            self.begin_survey(ctx);
+        }
+    }
+
+    pub(super) fn take_news(
+        &mut self,
+        name: &Name,
+        ctx: &mut Context<'_>,
+        news: impl FnOnce(&mut Volume) -> News,
+    ) {
+        let Some(volume) = self.volumes.get_mut(name) else { return };
+        let news = news(&mut volume.state);
+        let kind = volume.plan.kind;
+        let timed_out = volume.state.take_timed_out();
+        match news {
+            News::Nothing => {}
+            News::List => ctx.act(Action::List(self.volume_ref(name))),
+            News::Swapped(generation) => {
+                ctx.act(Action::Report(Report::Swapped(kind)));
+                self.prepare(name, &generation, ctx);
+            }
+            News::Settled(settled) => {
+                if timed_out {
+                    ctx.act(Action::Report(Report::SettleTimedOut(self.volume_ref(name))));
+                }
+                self.settled(name, &settled, ctx);
+            }
+        }
+    }
+
+    /// Between a swap and its settle: what can be read now needn't be read after it.
+    fn prepare(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+        self.want_digest(name, generation, ctx);
+        let mut survey = false;
+        for target in self.targets.iter_mut().filter(|target| target.volumes.contains_key(name)) {
+            let Resolution::Found(resolved) = &target.resolution else { continue };
+            if resolved.volatile {
+                target.stale_choice = true;
+                survey = true;
+            }
+            for process in resolved.told.iter().filter(|process| process.held) {
+                ctx.act(Action::ReadGuard(process.identity.clone(), target.plan.signal));
+            }
+        }
+        if survey {
+            self.begin_survey(ctx);
+        }
+    }
+
+    fn settled(&mut self, name: &Name, settled: &Settled, ctx: &mut Context<'_>) {
+        if settled.how == How::Changed {
+            let took = settled.settled.since(settled.swapped);
+            ctx.act(Action::Report(Report::Settled(took)));
+        }
+        self.want_digest(name, &settled.generation, ctx);
+        for index in 0..self.targets.len() {
+            self.settled_for(index, name, settled, ctx);
+        }
+        self.advance(ctx);
+    }
+
+    fn settled_for(&mut self, index: usize, name: &Name, settled: &Settled, ctx: &mut Context<'_>) {
+        let Some(volume) = self.targets[index].volumes.get_mut(name) else { return };
+        let new_here = volume.handled.is_none();
+        let as_it_is = match settled.how {
+            How::First => new_here,
+            How::Discovered => new_here && self.as_is,
+            How::Changed => false,
+        };
+        if as_it_is {
+            self.take_baseline(index, name, settled.generation.clone(), ctx);
+            return;
+        }
+        if let Some(older) = self.targets[index].settled(name, settled, new_here)
+            && !older.only_if_older
+        {
+            report::superseded(self.pod.clone(), &self.targets[index], name, older, ctx);
+        }
+    }
+
+    pub(super) fn take_baseline(
+        &mut self,
+        index: usize,
+        name: &Name,
+        generation: Generation,
+        ctx: &mut Context<'_>,
+    ) {
+        let digest = self.known_digest(name, &generation);
+        let target = &mut self.targets[index];
+        let key = report::key(&self.pod.uid, &target.plan.container, name);
+        let handled = Handled { generation: generation.clone(), outcome: None };
+        ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
+        if let Some(volume) = target.volumes.get_mut(name) {
+            volume.handled = Some(generation);
+            volume.holds_it = true;
+            volume.told = digest;
+            volume.pending = None;
+        }
+        target.forget_if_idle();
+    }
+
+    /// Whether a swap of the volume may carry nothing that counts.
+    pub(super) fn needs_digest(volume: &WatchedVolume) -> bool {
+        !volume.plan.files.everything() || volume.state.is_rebuilt()
+    }
+
+    fn want_digest(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+        let volume_ref = self.volume_ref(name);
+        let Some(volume) = self.volumes.get_mut(name) else { return };
+        let known = volume.digest.as_ref().is_some_and(|(known, _)| known == generation);
+        if !known && Self::needs_digest(volume) {
+            volume.digest = Some((generation.clone(), None));
+            ctx.act(Action::Digest(volume_ref, generation.clone()));
+        }
+    }
+
+    pub(super) fn known_digest(&self, name: &Name, generation: &Generation) -> Option<Digest> {
+        let (known, digest) = self.volumes.get(name)?.digest.as_ref()?;
+        if known == generation { digest.flatten() } else { None }
+    }
+
+    pub(crate) fn digested(
+        &mut self,
+        name: &Name,
+        generation: &Generation,
+        digest: Option<Digest>,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(volume) = self.volumes.get_mut(name) else { return };
+        if volume.digest.as_ref().is_some_and(|(wanted, _)| wanted == generation) {
+            volume.digest = Some((generation.clone(), Some(digest)));
+        }
+        for target in &mut self.targets {
+            let told = target.volumes.get_mut(name).filter(|told| {
+                told.holds_it && told.pending.is_none() && told.handled.as_ref() == Some(generation)
+            });
+            if let Some(told) = told {
+                told.told = digest;
+            }
+        }
+        self.advance(ctx);
+    }
+}

@@ -1,0 +1,429 @@
+//! One container to tell: its waiting reload, its processes, and what came of its deliveries.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{Delivery, Digest};
+use crate::generation::Generation;
+use crate::guard::{GuardReading, Handling};
+use crate::mounts::View;
+use crate::outcome::Outcome;
+use crate::plan::TargetPlan;
+use crate::pod::Name;
+use crate::process::{NoProcess, ProcessIdentity};
+use crate::time::Time;
+use crate::volume::{How, Settled};
+
+/// A process younger than this waits: programs install their handlers after they start.
+pub(crate) const YOUNG: Duration = Duration::from_secs(3);
+
+/// A first process that started this much later than a settle has read the generation; start times have a
+/// resolution of 10 ms, change times one of a kernel tick.
+pub(crate) const START_DOUBT: Duration = Duration::from_millis(20);
+
+/// After this long a missing process ends the reload, and an unhandled signal is said aloud.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An exit within this time of a delivery counts as its consequence.
+pub(crate) const QUICK_EXIT: Duration = Duration::from_secs(1);
+
+/// So many deliveries in a row that ended the process make further ones held.
+pub(crate) const ENDINGS_TO_HOLD: u8 = 2;
+
+/// A guard reading older than this is read again before a send.
+const GUARD_AGE: Duration = Duration::from_millis(250);
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What one volume means to one container.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TargetVolume {
+    /// The last generation that is done with.
+    pub(crate) handled: Option<Generation>,
+    /// Whether the container is taken to hold that generation: it was told, or it started after it.
+    pub(crate) holds_it: bool,
+    /// The digest of what the container was told of last; unknown after a restart or a failure.
+    pub(crate) told: Option<Digest>,
+    /// The generation that waits.
+    pub(crate) pending: Option<Pending>,
+}
+
+/// A generation that waits to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) generation: Generation,
+    pub(crate) swapped: Time,
+    pub(crate) settled: Time,
+    /// New to the journal: told only to a process that is clearly older.
+    pub(crate) only_if_older: bool,
+}
+
+/// The processes of the container.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolution {
+    /// Nothing is known.
+    Unknown,
+    /// There is none to tell.
+    Missing(NoProcess),
+    /// These.
+    Found(Resolved),
+}
+
+/// A container's processes, held by pidfd.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) first: ProcessIdentity,
+    pub(crate) told: Vec<HeldProcess>,
+    /// See [`crate::process::Chosen::volatile`].
+    pub(crate) volatile: bool,
+    /// What the container sees of each volume.
+    pub(crate) views: BTreeMap<Name, View>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HeldProcess {
+    pub(crate) identity: ProcessIdentity,
+    pub(crate) held: bool,
+    pub(crate) guard: Option<(Time, Handling)>,
+}
+
+/// Something tried again with growing pauses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    pub(crate) since: Time,
+    pub(crate) next: Time,
+    pause: Duration,
+}
+
+impl Retry {
+    pub(crate) fn begin(now: Time) -> Self {
+        Self { since: now, next: now + FIRST_BACKOFF, pause: FIRST_BACKOFF }
+    }
+
+    pub(crate) fn again(&mut self, now: Time) {
+        self.pause = (self.pause * 2).min(LONGEST_BACKOFF);
+        self.next = now + self.pause;
+    }
+}
+
+/// A send under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Sending {
+    pub(crate) results: Vec<(ProcessIdentity, Option<Delivery>)>,
+    /// What the processes that were not sent anything make of it.
+    pub(crate) worst: Outcome,
+}
+
+/// An open verify window.
+#[derive(Clone, Debug)]
+pub(crate) struct Verify {
+    pub(crate) until: Time,
+    pub(crate) first: ProcessIdentity,
+    pub(crate) told: Vec<ProcessIdentity>,
+    pub(crate) exited: bool,
+    /// The last masks are being read.
+    pub(crate) reading: bool,
+}
+
+/// A container to tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) plan: TargetPlan,
+    pub(crate) volumes: BTreeMap<Name, TargetVolume>,
+    pub(crate) resolution: Resolution,
+    /// The choice of processes must be made again before the next send.
+    pub(crate) stale_choice: bool,
+    /// When the waiting reload's first and last changes settled.
+    pub(crate) changes: Option<(Time, Time)>,
+    pub(crate) missing: Option<Retry>,
+    /// The process that was to be told ended while the reload waited.
+    pub(crate) lost: bool,
+    pub(crate) unhandled: Option<Retry>,
+    pub(crate) unhandled_said: bool,
+    pub(crate) sending: Option<Sending>,
+    pub(crate) verify: Option<Verify>,
+    pub(crate) last_delivery: Option<Time>,
+    /// How the last reload ended.
+    pub(crate) last: Option<(Outcome, Time)>,
+    pub(crate) endings: u8,
+    pub(crate) ended_last: bool,
+}
+
+/// What a waiting reload needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing waits.
+    Idle,
+    /// Something that is on its way.
+    Await,
+    /// A time.
+    Until(Time),
+    /// The processes.
+    Survey,
+    /// Fresh masks of these.
+    Guard(Vec<ProcessIdentity>),
+    /// These volumes' generations end like this, without a send.
+    End(Vec<Name>, Outcome, Option<&'static str>),
+    /// New to the journal and read already: the baseline of these.
+    Baseline(Vec<Name>),
+    /// Send to these; the outcome is at least as bad as this.
+    Send(Vec<ProcessIdentity>, Outcome),
+    /// Nobody handles the signal: pause, then look again.
+    Refused,
+}
+
+/// The waits that the pod asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waits {
+    pub(crate) debounce: Duration,
+    pub(crate) min_interval: Duration,
+    pub(crate) splay: Duration,
+}
+
+impl Target {
+    pub(crate) fn new(plan: TargetPlan) -> Self {
+        let volumes = plan.volumes.iter().map(|name| (name.clone(), TargetVolume::default())).collect();
+        Self {
+            plan,
+            volumes,
+            resolution: Resolution::Unknown,
+            stale_choice: false,
+            changes: None,
+            missing: None,
+            lost: false,
+            unhandled: None,
+            unhandled_said: false,
+            sending: None,
+            verify: None,
+            last_delivery: None,
+            last: None,
+            endings: 0,
+            ended_last: false,
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.endings >= ENDINGS_TO_HOLD
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.volumes.values().any(|volume| volume.pending.is_some())
+    }
+
+    /// Nothing waits any more: the reload's own state goes.
+    pub(crate) fn forget_if_idle(&mut self) {
+        if !self.is_waiting() {
+            self.changes = None;
+            self.missing = None;
+            self.lost = false;
+            self.unhandled = None;
+            self.unhandled_said = false;
+        }
+    }
+
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (&Name, &Pending)> {
+        self.volumes.iter().filter_map(|(name, volume)| Some((name, volume.pending.as_ref()?)))
+    }
+
+    /// Takes in a settled generation. Gives back the generation that it supersedes.
+    pub(crate) fn settled(&mut self, volume: &Name, settled: &Settled, new_here: bool) -> Option<Pending> {
+        let entry = self.volumes.get_mut(volume)?;
+        if entry.handled.as_ref() == Some(&settled.generation) && entry.pending.is_none() {
+            return None;
+        }
+        if entry.pending.as_ref().is_some_and(|pending| pending.generation == settled.generation) {
+            return None;
+        }
+        let first = self.changes.map_or(settled.settled, |(first, _)| first);
+        self.changes = Some((first, settled.settled));
+        entry.pending.replace(Pending {
+            generation: settled.generation.clone(),
+            swapped: settled.swapped,
+            settled: settled.settled,
+            only_if_older: new_here && settled.how == How::Discovered,
+        })
+    }
+
+    /// When the waits that the pod asked for are over.
+    pub(crate) fn due(&self, waits: Waits) -> Time {
+        let Some((first, last)) = self.changes else { return Time::default() };
+        let quiet = (last + waits.debounce).min(first + waits.debounce * 10);
+        let spread = quiet + waits.splay;
+        self.last_delivery.map_or(spread, |delivered| spread.max(delivered + waits.min_interval))
+    }
+
+    /// What to do next, at this time. `digest_of` gives a generation's digest where one is needed: `None` while it is
+    /// being read.
+    pub(crate) fn step(
+        &self,
+        now: Time,
+        waits: Waits,
+        send_unhandled: bool,
+        digest_of: impl Fn(&Name, &Generation) -> NeededDigest,
+    ) -> Step {
+        if !self.is_waiting() || self.sending.is_some() {
+            return if self.sending.is_some() { Step::Await } else { Step::Idle };
+        }
+        if let Some(step) = self.compare(digest_of) {
+            return step;
+        }
+        let baseline = self.new_and_read();
+        if !baseline.is_empty() {
+            return Step::Baseline(baseline);
+        }
+        if self.is_held() {
+            let reason =
+                "two deliveries in a row were followed by an exit; change an annotation to try again";
+            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Held, Some(reason));
+        }
+        let due = self.due(waits);
+        if now < due {
+            return Step::Until(due);
+        }
+        match &self.resolution {
+            Resolution::Found(resolved) if !self.stale_choice => {
+                self.step_with(resolved, now, send_unhandled)
+            }
+            Resolution::Missing(why) if self.missing.is_some_and(|retry| now >= retry.since + PATIENCE) => {
+                self.end_without_process(*why)
+            }
+            Resolution::Found(_) | Resolution::Missing(_) | Resolution::Unknown => Step::Survey,
+        }
+    }
+
+    fn compare(&self, digest_of: impl Fn(&Name, &Generation) -> NeededDigest) -> Option<Step> {
+        let mut unchanged = Vec::new();
+        for (name, volume) in &self.volumes {
+            let Some(pending) = &volume.pending else { continue };
+            match digest_of(name, &pending.generation) {
+                NeededDigest::NotNeeded => {}
+                NeededDigest::Reading => return Some(Step::Await),
+                NeededDigest::Known(digest) => {
+                    if digest.is_some() && digest == volume.told {
+                        unchanged.push(name.clone());
+                    }
+                }
+            }
+        }
+        (!unchanged.is_empty()).then_some(Step::End(unchanged, Outcome::Unchanged, None))
+    }
+
+    /// Volumes that are new to the journal and whose generation the container has read at its start.
+    fn new_and_read(&self) -> Vec<Name> {
+        let Resolution::Found(resolved) = &self.resolution else { return Vec::new() };
+        let started = resolved.first.started;
+        self.waiting_volumes(|_, pending| pending.only_if_older && started + START_DOUBT >= pending.settled)
+    }
+
+    fn end_without_process(&self, why: NoProcess) -> Step {
+        let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
+        if !fresh.is_empty() {
+            return Step::Baseline(fresh);
+        }
+        let outcome = if self.lost { Outcome::Gone } else { Outcome::NoProcess };
+        Step::End(self.waiting_volumes(|_, _| true), outcome, Some(why.sentence()))
+    }
+
+    fn step_with(&self, resolved: &Resolved, now: Time, send_unhandled: bool) -> Step {
+        let started = resolved.first.started;
+        let read = self.waiting_volumes(|_, pending| started > pending.settled + START_DOUBT);
+        if !read.is_empty() {
+            return Step::End(read, Outcome::StartedAfter, None);
+        }
+        let blind = self.waiting_volumes(|name, _| {
+            resolved.views.get(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
+        });
+        if !blind.is_empty() {
+            return Step::End(blind, Outcome::NoProcess, Some(NoProcess::StaleMount.sentence()));
+        }
+        if resolved.told.iter().any(|process| !process.held) {
+            return Step::Await;
+        }
+        let grown = resolved.told.iter().map(|process| process.identity.started + YOUNG).max();
+        if let Some(grown) = grown.filter(|grown| now < *grown) {
+            return Step::Until(grown);
+        }
+        if let Some(retry) = self.unhandled.filter(|retry| now < retry.next) {
+            return Step::Until(retry.next);
+        }
+        self.guarded_step(resolved, now, send_unhandled)
+    }
+
+    fn guarded_step(&self, resolved: &Resolved, now: Time, send_unhandled: bool) -> Step {
+        let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
+        let oldest_use = newest_swap.max(now - GUARD_AGE).max(self.unhandled.map_or(newest_swap, |r| r.next));
+        let mut unread = Vec::new();
+        let mut handled = Vec::new();
+        let mut refused = 0_usize;
+        for process in &resolved.told {
+            match process.guard {
+                Some((read, handling)) if read >= oldest_use => match handling {
+                    Handling::Handled => handled.push(process.identity.clone()),
+                    Handling::Ignored | Handling::Default if send_unhandled => {
+                        handled.push(process.identity.clone());
+                    }
+                    Handling::Ignored | Handling::Default | Handling::Starting => refused += 1,
+                },
+                Some(_) | None => unread.push(process.identity.clone()),
+            }
+        }
+        if !unread.is_empty() {
+            return Step::Guard(unread);
+        }
+        let patient = self.unhandled.is_none_or(|retry| now < retry.since + PATIENCE);
+        if refused == 0 {
+            Step::Send(handled, Outcome::Delivered)
+        } else if !patient && !handled.is_empty() {
+            Step::Send(handled, Outcome::Unhandled)
+        } else {
+            Step::Refused
+        }
+    }
+
+    /// A process's masks were read.
+    pub(crate) fn guarded(&mut self, identity: &ProcessIdentity, reading: &GuardReading, now: Time) {
+        let signal = self.plan.signal;
+        if let Resolution::Found(resolved) = &mut self.resolution {
+            for process in resolved.told.iter_mut().filter(|process| process.identity == *identity) {
+                process.guard = Some((now, reading.handling(signal)));
+            }
+        }
+    }
+
+    pub(crate) fn waiting_volumes(&self, test: impl Fn(&Name, &Pending) -> bool) -> Vec<Name> {
+        self.pending().filter(|(name, pending)| test(name, pending)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Every process that is held for this container.
+    pub(crate) fn held_processes(&self) -> Vec<ProcessIdentity> {
+        let Resolution::Found(resolved) = &self.resolution else { return Vec::new() };
+        let mut all: Vec<_> = resolved.told.iter().map(|process| process.identity.clone()).collect();
+        if !all.contains(&resolved.first) {
+            all.push(resolved.first.clone());
+        }
+        all
+    }
+
+    /// Whether this process is one that the container hangs on.
+    pub(crate) fn hangs_on(&self, identity: &ProcessIdentity) -> bool {
+        match &self.resolution {
+            Resolution::Found(resolved) => {
+                resolved.first == *identity
+                    || resolved.told.iter().any(|process| process.identity == *identity)
+            }
+            Resolution::Unknown | Resolution::Missing(_) => false,
+        }
+    }
+}
+
+/// A generation's digest, where one is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeededDigest {
+    /// Every swap of the volume counts.
+    NotNeeded,
+    /// It is being read.
+    Reading,
+    /// This; `None` where it couldn't be read.
+    Known(Option<Digest>),
+}

@@ -1,0 +1,92 @@
+//! The verify window: what becomes of a process after a delivery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Action, Report};
+use crate::guard::GuardReading;
+use crate::outcome::Verdict;
+use crate::pod::Pod;
+use crate::pod_machine::Context;
+use crate::process::ProcessIdentity;
+use crate::target::{QUICK_EXIT, Resolution, Target, Verify};
+use crate::time::Time;
+
+/// A signal was sent: the window opens, and an open one closes with what it knows.
+pub(crate) fn open(pod: &Arc<Pod>, target: &mut Target, window: Duration, ctx: &mut Context<'_>) {
+    close(pod, target, Verdict::Alive, ctx);
+    if !target.ended_last {
+        target.endings = 0;
+    }
+    target.ended_last = false;
+    target.last_delivery = Some(ctx.now);
+    if let Resolution::Found(resolved) = &target.resolution {
+        target.verify = Some(Verify {
+            until: ctx.now + window.max(QUICK_EXIT),
+            first: resolved.first.clone(),
+            told: resolved.told.iter().map(|process| process.identity.clone()).collect(),
+            exited: false,
+            reading: false,
+        });
+    }
+}
+
+/// A process ended. Whether it did so as a consequence of the last delivery.
+pub(crate) fn exited(target: &mut Target, process: &ProcessIdentity, at: Time) -> bool {
+    let Some(verify) = &mut target.verify else { return false };
+    if verify.first != *process && !verify.told.contains(process) {
+        return false;
+    }
+    verify.exited = true;
+    let quick = target.last_delivery.is_some_and(|delivered| at.since(delivered) <= QUICK_EXIT);
+    quick && !std::mem::replace(&mut target.ended_last, true)
+}
+
+/// Time has passed: at the window's end the masks are read once more.
+pub(crate) fn handle_timeout(pod: &Arc<Pod>, target: &mut Target, ctx: &mut Context<'_>) {
+    let signal = target.plan.signal;
+    let Some(verify) = &mut target.verify else { return };
+    if verify.reading || ctx.now < verify.until {
+        return;
+    }
+    match verify.told.first() {
+        Some(process) if !verify.exited => {
+            verify.reading = true;
+            ctx.act(Action::ReadGuard(process.clone(), signal));
+        }
+        Some(_) | None => close(pod, target, Verdict::Alive, ctx),
+    }
+}
+
+/// The masks at the window's end.
+pub(crate) fn guarded(
+    pod: &Arc<Pod>,
+    target: &mut Target,
+    process: &ProcessIdentity,
+    reading: &GuardReading,
+    ctx: &mut Context<'_>,
+) {
+    let ends = target.verify.as_ref().is_some_and(|verify| verify.reading && verify.told.contains(process));
+    if ends {
+        let verdict = if reading.is_pending(target.plan.signal) { Verdict::Pending } else { Verdict::Alive };
+        close(pod, target, verdict, ctx);
+    }
+}
+
+/// Ends the window; `living` is the verdict where no process ended.
+fn close(pod: &Arc<Pod>, target: &mut Target, living: Verdict, ctx: &mut Context<'_>) {
+    let Some(verify) = target.verify.take() else { return };
+    let runs_again = match &target.resolution {
+        Resolution::Found(resolved) => {
+            resolved.first != verify.first || !verify.told.contains(&resolved.first)
+        }
+        Resolution::Unknown | Resolution::Missing(_) => false,
+    };
+    let verdict = match (verify.exited, runs_again) {
+        (false, _) => living,
+        (true, true) => Verdict::Restarted,
+        (true, false) => Verdict::Exited,
+    };
+    let container = target.plan.container.clone();
+    ctx.act(Action::Report(Report::Verdict { pod: pod.clone(), container, verdict }));
+}
