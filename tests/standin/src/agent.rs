@@ -92,9 +92,12 @@ impl AgentProcess {
     /// Starts `<binary> agent …`. Ready it is only after [`AgentProcess::wait_ready`].
     pub fn start(binary: &Path, options: AgentOptions) -> Result<Self, Error> {
         let (first, second) = (free_port()?, free_port()?);
-        let listen = options.listen.map_or_else(|| first.local_addr(), Ok).at("bind", Path::new("127.0.0.1:0"))?;
-        let admin =
-            options.admin_listen.map_or_else(|| second.local_addr(), Ok).at("bind", Path::new("127.0.0.1:0"))?;
+        let listen =
+            options.listen.map_or_else(|| first.local_addr(), Ok).at("bind", Path::new("127.0.0.1:0"))?;
+        let admin = options
+            .admin_listen
+            .map_or_else(|| second.local_addr(), Ok)
+            .at("bind", Path::new("127.0.0.1:0"))?;
         drop((first, second));
         std::fs::create_dir_all(&options.state_dir).at("mkdir", &options.state_dir)?;
         let log = File::options().create(true).append(true).open(&options.log).at("open", &options.log)?;

@@ -123,7 +123,7 @@ impl Shim {
         self.wait(START, "its first process", |shim| shim.pid)
     }
 
-    /// Waits until the process has become the program.
+    /// Waits until the process has become the program. With a timeout of zero it tells whether that is so.
     pub(crate) fn wait_started(&mut self, timeout: Duration) -> Result<(), Error> {
         self.wait(timeout, "its start", |shim| shim.started.then_some(()))
     }
@@ -162,15 +162,15 @@ impl Shim {
             if let Some(value) = ready(self) {
                 return Ok(value);
             }
-            if let Some(message) = &self.failure {
-                return Err(Error::Start { container: self.container.clone(), message: message.clone() });
+            let ended = self.exit.map(|exit| format!("it ended ({exit:?})"));
+            if let Some(message) = self.failure.clone().or(ended) {
+                return Err(Error::Start { container: self.container.clone(), message });
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !self.read(left)? && left.is_zero() {
                 let what = format!("{what} (container {})", self.container);
                 return Err(Error::Timeout { what, waited: timeout });
             }
-            self.read(left)?;
         }
     }
 
@@ -209,6 +209,12 @@ impl Shim {
             "exited" => self.exit = rest.parse().ok().map(Exit::Code),
             "signaled" => self.exit = rest.parse().ok().map(Exit::Signal),
             _ => self.failure = Some(rest.to_owned()),
+        }
+        // These are a shim's last words; it must not stay a zombie until the pod is dropped.
+        if (self.exit.is_some() || self.failure.is_some())
+            && let Err(error) = self.child.wait()
+        {
+            self.failure = Some(error.to_string());
         }
     }
 }

@@ -76,7 +76,8 @@ fn containers(pod: &Pod, regular: bool) -> Vec<Value> {
                 .mounts
                 .iter()
                 .map(|mount| {
-                    let mut value = json!({ "name": mount.volume, "mountPath": mount.path, "readOnly": true });
+                    let mut value =
+                        json!({ "name": mount.volume, "mountPath": mount.path, "readOnly": true });
                     if let Some(key) = &mount.sub_path {
                         value["subPath"] = Value::String(key.clone());
                     }

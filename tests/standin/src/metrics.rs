@@ -23,10 +23,8 @@ impl Metrics {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples = lines
             .map(|line| {
-                sample(line).ok_or_else(|| Error::Malformed {
-                    what: "a metric".to_owned(),
-                    message: line.to_owned(),
-                })
+                sample(line)
+                    .ok_or_else(|| Error::Malformed { what: "a metric".to_owned(), message: line.to_owned() })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { samples })

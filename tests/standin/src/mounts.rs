@@ -1,7 +1,8 @@
 //! The mounts that the kubelet makes on the host.
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
@@ -31,9 +32,17 @@ pub(crate) fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     rustix::mount::mount_bind(source, target).at("bind", target)
 }
 
-/// A plain umount: EBUSY when something pins the mount.
+/// A plain umount: EBUSY when something pins the mount for longer than a moment. A moment, because a process that
+/// another thread is just starting has, until its exec, copies of all files that this process has open.
 pub(crate) fn unmount(dir: &Path) -> Result<(), Error> {
-    rustix::mount::unmount(dir, UnmountFlags::empty()).at("umount", dir)
+    const MOMENT: Duration = Duration::from_millis(100);
+    let deadline = Instant::now() + MOMENT;
+    loop {
+        match rustix::mount::unmount(dir, UnmountFlags::empty()) {
+            Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            other => return other.at("umount", dir),
+        }
+    }
 }
 
 /// Detaches a mount even if something uses it. For the end only.
@@ -47,13 +56,13 @@ pub(crate) fn is_mount_point(path: &Path) -> Result<bool, Error> {
 }
 
 /// The mount points at and below a path, innermost first.
-pub(crate) fn below(path: &Path) -> Result<Vec<std::path::PathBuf>, Error> {
+pub(crate) fn below(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let file = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(file).at("read", file)?;
     let mut found: Vec<_> = text
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .map(|point| std::path::PathBuf::from(point.replace("\\040", " ")))
+        .map(|point| PathBuf::from(point.replace("\\040", " ")))
         .filter(|point| point.starts_with(path))
         .collect();
     found.sort_by_key(|point| std::cmp::Reverse(point.components().count()));

@@ -77,7 +77,8 @@ impl Node {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("reloadlet-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let (shim, workload) = (sibling_binary("standin-shim")?, sibling_binary("workload")?);
-        let dir = options.root.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("{name}.standin")));
+        let dir =
+            options.root.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("{name}.standin")));
         make_dir(&dir, 0o755)?;
         let dir = fs::canonicalize(&dir).at("resolve", &dir)?;
         raise_file_limit()?;

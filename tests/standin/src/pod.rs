@@ -45,10 +45,12 @@ impl Pod {
     pub(crate) fn new(node: Arc<Shared>, spec: PodSpec) -> Self {
         let uid = spec.uid.clone().unwrap_or_else(random::uid);
         let dir = node.kubelet_root().join("pods").join(&uid);
-        let volumes =
-            spec.volumes.iter().map(|volume| (volume.name.clone(), Volume::new(&dir, volume.clone()))).collect();
-        let slots =
-            spec.containers.iter().map(|one| (one.name.clone(), Slot::new(one.clone()))).collect();
+        let volumes = spec
+            .volumes
+            .iter()
+            .map(|volume| (volume.name.clone(), Volume::new(&dir, volume.clone())))
+            .collect();
+        let slots = spec.containers.iter().map(|one| (one.name.clone(), Slot::new(one.clone()))).collect();
         let pause = ContainerSpec::new("POD", &["/workload", "--pause"]);
         Self {
             exchange: node.dir().join("exchange").join(&uid),
@@ -174,7 +176,12 @@ impl Pod {
 
     /// As [`Pod::make_volume`], with a pause between the directory and the tmpfs (12 ms on a real node). Blocks until
     /// the volume is written; call it from a thread of its own to watch the directory meanwhile.
-    pub fn make_volume_late(&self, volume: &str, payload: Payload, delay: Duration) -> Result<Written, Error> {
+    pub fn make_volume_late(
+        &self,
+        volume: &str,
+        payload: Payload,
+        delay: Duration,
+    ) -> Result<Written, Error> {
         self.volume(volume)?.make(&payload, delay)
     }
 
@@ -252,7 +259,7 @@ impl Pod {
     }
 
     /// Kills all containers, then takes away volumes, directory and cgroup as the kubelet does: umount without force.
-    /// An error ([`Error::is_busy`] where something pins a tmpfs) leaves the rest in place; it can be called again.
+    /// An error ([`Error::is_busy`] where something pins a tmpfs for more than 0.1 s) leaves the rest in place; it can be called again.
     pub fn remove(&self) -> Result<(), Error> {
         self.kill_all()?;
         self.sandbox.stop()?;

@@ -78,8 +78,14 @@ impl Slot {
         self.with(|running| running.shim.kill(running.info.pid, signal))
     }
 
+    /// Waits without the lock, so that another thread can kill meanwhile.
     pub(crate) fn wait_started(&self, timeout: Duration) -> Result<(), Error> {
-        self.with(|running| running.shim.wait_started(timeout))
+        let what = format!("the start of container {}", self.spec.name);
+        let started = || match self.with(|running| running.shim.wait_started(Duration::ZERO)) {
+            Err(Error::Timeout { .. }) => None,
+            other => Some(other),
+        };
+        crate::wait_until(timeout, &what, started)?
     }
 
     /// Waits without the lock, so that another thread can kill meanwhile.
@@ -91,9 +97,9 @@ impl Slot {
 
     /// Kills it, where it runs, and waits for its end.
     pub(crate) fn stop(&self) -> Result<(), Error> {
-        let Some(mut running) = lock(&self.running).take() else { return Ok(()) };
-        let pid = running.info.pid;
-        running.shim.kill(pid, Signal::KILL)?;
+        let mut place = lock(&self.running);
+        let Some(running) = place.as_mut() else { return Ok(()) };
+        running.shim.kill(running.info.pid, Signal::KILL)?;
         match running.shim.wait_exit(STOP) {
             Ok(_) | Err(Error::Start { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -66,3 +66,5 @@ pub struct Bind {
     /// Whether the container may not write.
     pub read_only: bool,
 }
+
+pub use crate::cgroups::{kill_tree, remove_tree};

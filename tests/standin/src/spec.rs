@@ -71,14 +71,19 @@ impl VolumeSpec {
 
     /// A projected volume with one ConfigMap source of the volume's name.
     pub fn projected(name: &str) -> Self {
-        let source = json!({ "projected": { "defaultMode": 420, "sources": [{ "configMap": { "name": name } }] } });
+        let source =
+            json!({ "projected": { "defaultMode": 420, "sources": [{ "configMap": { "name": name } }] } });
         Self::new(name, VolumeKind::Projected, source)
     }
 
     /// A downwardAPI volume with the pod's annotations in the file `annotations`.
     pub fn downward_api(name: &str) -> Self {
         let item = json!({ "path": "annotations", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.annotations" } });
-        Self::new(name, VolumeKind::DownwardApi, json!({ "downwardAPI": { "defaultMode": 420, "items": [item] } }))
+        Self::new(
+            name,
+            VolumeKind::DownwardApi,
+            json!({ "downwardAPI": { "defaultMode": 420, "items": [item] } }),
+        )
     }
 
     /// Sets the source, e.g. `{"secret": {"secretName": "tls"}}`.

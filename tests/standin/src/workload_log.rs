@@ -35,14 +35,18 @@ pub fn read_log(path: &Path) -> Result<Vec<LogRecord>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Error::io("read", path, error)),
     };
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| parse(line.trim_end())).collect()
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(|line| parse(line.trim_end()))
+        .collect()
 }
 
 fn parse(line: &str) -> Result<LogRecord, Error> {
     let mut words = line.splitn(3, ' ');
     let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let number = |text: &str| {
-        text.parse::<u64>().map_err(|error| Error::Malformed { what: line.to_owned(), message: error.to_string() })
+        text.parse::<u64>()
+            .map_err(|error| Error::Malformed { what: line.to_owned(), message: error.to_string() })
     };
     Ok(match first {
         "started" => LogRecord::Started { at: number(second)? },
