@@ -2,8 +2,26 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
+
+use records::{Changes, Records};
+use store::{DirectoryLock, Store, StoreError, chain, unix_seconds};
+
+mod records;
+mod store;
+#[cfg(test)]
+mod tests;
+
+/// How often the lock is asked for while another agent holds it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long after a failure the file is tried again at first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long [`JournalHandle::close`] waits.
+const CLOSE_LIMIT: Duration = Duration::from_millis(800);
 
 /// Where the journal is, and how a boot is known.
 #[derive(Clone, Debug)]
@@ -33,30 +51,262 @@ pub(crate) enum JournalError {
     Thread(#[source] io::Error),
 }
 
-/// Hands records to the journal's thread.
+/// Hands records to the journal's thread. The last word to it is [`JournalHandle::close`].
 #[derive(Clone, Debug)]
-pub(crate) struct JournalHandle {}
+pub(crate) struct JournalHandle {
+    shared: Arc<Shared>,
+}
 
 impl JournalHandle {
     /// Starts the thread, which locks and opens the journal. The callback runs on that thread.
     pub(crate) fn start(
-        _config: JournalConfig,
-        _on_event: impl FnMut(JournalEvent) + Send + 'static,
+        config: JournalConfig,
+        on_event: impl FnMut(JournalEvent) + Send + 'static,
     ) -> Result<Self, JournalError> {
-        Ok(Self {})
+        let shared = Arc::new(Shared::default());
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            config,
+            on_event,
+            records: Records::default(),
+            lock: None,
+            store: None,
+            retry: None,
+        };
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(JournalError::Thread)?;
+        Ok(Self { shared })
     }
 
     /// Takes a record; never waits for the disk. It is in the file within 10 ms.
-    pub(crate) fn record(&self, _update: JournalUpdate) {}
+    pub(crate) fn record(&self, update: JournalUpdate) {
+        let mut state = self.shared.lock();
+        state.pending.add(update);
+        state.recorded += 1;
+        drop(state);
+        self.shared.work.notify_one();
+    }
 
     /// Whether all that was recorded so far is kept: in the file, or in memory while the file can't be written. After
     /// a `false` there comes one [`JournalEvent::Flushed`] when it is.
     pub(crate) fn is_flushed(&self) -> bool {
-        true
+        let mut state = self.shared.lock();
+        let flushed = state.kept == state.recorded;
+        state.awaited |= !flushed;
+        flushed
     }
 
-    /// Writes what is left and ends the thread, for at most a second. Says whether all that was recorded is in the file.
+    /// Writes what is left and ends the thread, for at most 0.8 s. Says whether all that was recorded is in the file.
     pub(crate) fn close(&self) -> bool {
-        true
+        let mut state = self.shared.lock();
+        state.closing = true;
+        self.shared.work.notify_one();
+        let waited = self.shared.ended.wait_timeout_while(state, CLOSE_LIMIT, |state| !state.ended);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.ended && !state.in_memory && state.kept == state.recorded
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something for the thread to do.
+    work: Condvar,
+    /// The thread has let go of the file.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: Changes,
+    /// How many records were taken, and how many of them are kept.
+    recorded: u64,
+    kept: u64,
+    /// Whether somebody waits for [`JournalEvent::Flushed`].
+    awaited: bool,
+    in_memory: bool,
+    closing: bool,
+    ended: bool,
+}
+
+/// What the thread is to do next.
+enum Work {
+    Keep { changes: Changes, up_to: u64 },
+    Retry,
+    End,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for records, for the time of a retry, or for the end; records first.
+    fn next(&self, retry_at: Option<Instant>) -> Work {
+        let mut state = self.lock();
+        loop {
+            if !state.pending.is_empty() {
+                return Work::Keep { changes: std::mem::take(&mut state.pending), up_to: state.recorded };
+            }
+            if state.closing {
+                return Work::End;
+            }
+            let Some(at) = retry_at else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Work::Retry;
+            }
+            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits, but not when the end is wanted: then it says `true` at once.
+    fn pause(&self, time: Duration) -> bool {
+        let waited = self.work.wait_timeout_while(self.lock(), time, |state| !state.closing);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closing
+    }
+}
+
+/// The thread.
+struct Writer<F> {
+    shared: Arc<Shared>,
+    config: JournalConfig,
+    on_event: F,
+    records: Records,
+    lock: Option<DirectoryLock>,
+    store: Option<Store>,
+    /// When the file is tried again, and after which pause: set while there is no store.
+    retry: Option<(Instant, Duration)>,
+}
+
+impl<F: FnMut(JournalEvent)> Writer<F> {
+    fn run(mut self) {
+        self.open();
+        loop {
+            match self.shared.next(self.retry.map(|(at, _)| at)) {
+                Work::Keep { changes, up_to } => self.keep(&changes, up_to),
+                Work::Retry => self.recover(),
+                Work::End => break,
+            }
+        }
+        if self.retry.is_some() {
+            self.recover();
+        }
+        // The file and the lock are another agent's from here on.
+        self.store = None;
+        self.lock = None;
+        self.shared.lock().ended = true;
+        self.shared.ended.notify_all();
+    }
+
+    /// Waits for the lock, opens the file, and tells what it held.
+    fn open(&mut self) {
+        let mut waiting = false;
+        let opened = loop {
+            match self.try_open() {
+                Ok(None) => {}
+                Ok(Some(opened)) => break Ok(opened),
+                Err(error) => break Err(error),
+            }
+            if !waiting {
+                waiting = true;
+                let directory = self.config.state_dir.display();
+                tracing::info!(%directory, "another agent holds the journal; waiting for its end");
+            }
+            if self.shared.pause(LOCK_INTERVAL) {
+                return;
+            }
+        };
+        let existed = match opened {
+            Ok((store, records, existed)) => {
+                self.store = Some(store);
+                self.records = records;
+                existed
+            }
+            Err(error) => {
+                self.degrade(&error);
+                false
+            }
+        };
+        (self.on_event)(JournalEvent::Opened(self.records.snapshot(existed)));
+    }
+
+    /// `None` while another agent holds the lock.
+    fn try_open(&mut self) -> Result<Option<(Store, Records, bool)>, StoreError> {
+        if self.lock.is_none() {
+            self.lock = DirectoryLock::try_take(&self.config.state_dir)?;
+        }
+        if self.lock.is_none() {
+            return Ok(None);
+        }
+        let boot_id = match std::fs::read_to_string(&self.config.boot_id) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) => {
+                let path = self.config.boot_id.display();
+                tracing::warn!(%path, %error, "can't read the boot ID: the journal is taken as this boot's");
+                None
+            }
+        };
+        Store::open(&self.config.state_dir, boot_id.as_deref()).map(Some)
+    }
+
+    fn keep(&mut self, changes: &Changes, up_to: u64) {
+        let at = unix_seconds();
+        self.records.apply(changes, at);
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.commit(changes, at)
+        {
+            self.degrade(&error);
+        }
+        let mut state = self.shared.lock();
+        state.kept = up_to;
+        let flushed = state.kept == state.recorded && std::mem::take(&mut state.awaited);
+        drop(state);
+        if flushed {
+            (self.on_event)(JournalEvent::Flushed);
+        }
+    }
+
+    /// From now on records are kept in memory only.
+    fn degrade(&mut self, error: &StoreError) {
+        self.store = None;
+        self.retry = Some((Instant::now() + RETRY.0, RETRY.0));
+        tracing::warn!(
+            error = chain(error),
+            "the journal can't be written and is kept in memory only: a change during a restart of the agent is missed"
+        );
+        self.set_in_memory(true);
+    }
+
+    /// Tries to get back to a file, which then holds what was kept in memory.
+    fn recover(&mut self) {
+        let recovered = match self.try_open() {
+            Ok(Some((mut store, _older, _))) => store.replace(&self.records).map(|()| Some(store)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match recovered {
+            Ok(Some(store)) => {
+                self.store = Some(store);
+                self.retry = None;
+                tracing::info!("the journal is written again");
+                self.set_in_memory(false);
+                return;
+            }
+            Ok(None) => tracing::debug!("another agent holds the journal"),
+            Err(error) => tracing::debug!(error = chain(&error), "the journal still can't be written"),
+        }
+        let pause = self.retry.map_or(RETRY.0, |(_, pause)| (pause * 2).min(RETRY.1));
+        self.retry = Some((Instant::now() + pause, pause));
+    }
+
+    fn set_in_memory(&mut self, in_memory: bool) {
+        self.shared.lock().in_memory = in_memory;
+        (self.on_event)(JournalEvent::InMemory(in_memory));
     }
 }

@@ -1,0 +1,69 @@
+//! What is recorded, and what changed since the file was last written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reloadlet_core::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::pod::{Name, PodUid};
+
+/// The newest state of each key, to be written in one go. What is forgotten goes first.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) forgotten: BTreeSet<PodUid>,
+    pub(super) handled: BTreeMap<JournalKey, Handled>,
+    pub(super) endings: BTreeMap<(PodUid, Name), Option<Endings>>,
+}
+
+impl Changes {
+    pub(super) fn add(&mut self, update: JournalUpdate) {
+        match update {
+            JournalUpdate::Handled(key, handled) => {
+                self.handled.insert(key, handled);
+            }
+            JournalUpdate::Endings(pod, container, endings) => {
+                self.endings.insert((pod, container), endings);
+            }
+            JournalUpdate::Forget(pod) => {
+                self.handled.retain(|key, _| key.pod != pod);
+                self.endings.retain(|(of, _), _| *of != pod);
+                self.forgotten.insert(pod);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.forgotten.is_empty() && self.handled.is_empty() && self.endings.is_empty()
+    }
+}
+
+/// All that the file holds, or would hold if it could be written, each with its Unix seconds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) handled: BTreeMap<JournalKey, (Handled, u64)>,
+    pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
+}
+
+impl Records {
+    pub(super) fn apply(&mut self, changes: &Changes, at: u64) {
+        if !changes.forgotten.is_empty() {
+            self.handled.retain(|key, _| !changes.forgotten.contains(&key.pod));
+            self.endings.retain(|(pod, _), _| !changes.forgotten.contains(pod));
+        }
+        for (key, handled) in &changes.handled {
+            self.handled.insert(key.clone(), (handled.clone(), at));
+        }
+        for (key, endings) in &changes.endings {
+            match endings {
+                Some(endings) => self.endings.insert(key.clone(), (*endings, at)),
+                None => self.endings.remove(key),
+            };
+        }
+    }
+
+    pub(super) fn snapshot(&self, existed: bool) -> JournalSnapshot {
+        JournalSnapshot {
+            existed,
+            handled: self.handled.iter().map(|(key, (handled, _))| (key.clone(), handled.clone())).collect(),
+            endings: self.endings.iter().map(|(key, (endings, _))| (key.clone(), *endings)).collect(),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The journal's file: redb's tables, and what is done about a file that can't be read.
+
+use std::error::Error;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redb::{Database, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
+use reloadlet_core::generation::Generation;
+use reloadlet_core::journal::{Endings, Handled, JournalKey};
+use reloadlet_core::outcome::Outcome;
+use reloadlet_core::pod::PodUid;
+
+use super::records::{Changes, Records};
+
+/// Another one means another meaning of the tables below.
+const SCHEMA: &str = "1";
+
+/// Records are small and few; redb's own default is 1 GiB.
+const CACHE_BYTES: usize = 512 * 1024;
+
+const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+/// Pod UID, container, volume → generation, outcome (empty for a baseline), Unix seconds.
+const HANDLED: TableDefinition<'_, (&str, &str, &str), (&str, &str, u64)> = TableDefinition::new("handled");
+/// Pod UID, container → how many in a row, under which plan, Unix seconds.
+const ENDINGS: TableDefinition<'_, (&str, &str), (u8, u64, u64)> = TableDefinition::new("endings");
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("can't {op} {}", .path.display())]
+    Io { op: &'static str, path: PathBuf, source: io::Error },
+    #[error("can't {op} {}", .path.display())]
+    Database { op: &'static str, path: PathBuf, source: Box<redb::Error> },
+    #[error("{} has schema {found:?} and this version reads {SCHEMA:?}", .path.display())]
+    Schema { path: PathBuf, found: Option<String> },
+    #[error("{} holds a record that names no pod or generation: {record:?}", .path.display())]
+    Record { path: PathBuf, record: String },
+}
+
+impl StoreError {
+    /// Whether the file's content is at fault, so that a new file helps.
+    fn is_content(&self) -> bool {
+        match self {
+            Self::Io { .. } => false,
+            Self::Database { source, .. } => match source.as_ref() {
+                redb::Error::Io(error) => {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                }
+                redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen => false,
+                _corrupt_or_other_format => true,
+            },
+            Self::Schema { .. } | Self::Record { .. } => true,
+        }
+    }
+}
+
+/// Held for as long as this agent is the one that writes the directory.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock, creating the directory where it is missing; `None` while another agent holds it.
+    ///
+    /// The directory is locked and not the file: a file that is set aside would take its lock along.
+    pub(super) fn try_take(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let failed = |op| move |source| StoreError::Io { op, path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create"))?;
+        let file = File::open(directory).map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _directory: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
+        }
+    }
+}
+
+/// The open file.
+pub(super) struct Store {
+    database: Option<Database>,
+    path: PathBuf,
+    /// Set: the file is neither read nor written any more.
+    pub(super) sealed: Arc<AtomicBool>,
+    /// Whether anything was ever recorded: an empty journal is that of an installation.
+    begun: bool,
+}
+
+impl Store {
+    /// Opens the journal of a locked directory or begins one. Gives what it held, and whether it had ever been used.
+    pub(super) fn open(directory: &Path, boot_id: Option<&str>) -> Result<(Self, Records, bool), StoreError> {
+        let path = directory.join("journal.redb");
+        match Self::load(&path, boot_id) {
+            Ok(Some((store, records))) => {
+                let existed = store.begun;
+                return Ok((store, records, existed));
+            }
+            Ok(None) => {}
+            Err(error) if error.is_content() => set_aside(&path, &error)?,
+            Err(error) => return Err(error),
+        }
+        Ok((Self::create(directory, path, boot_id)?, Records::default(), false))
+    }
+
+    /// A new file appears under its name only when it is whole.
+    fn create(directory: &Path, path: PathBuf, boot_id: Option<&str>) -> Result<Self, StoreError> {
+        let draft = directory.join("journal.redb.new");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(|source| StoreError::Io { op: "create", path: draft.clone(), source })?;
+        let store = Self::over(file, path)?;
+        store.write("begin", |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("schema", SCHEMA)?;
+            meta.insert("boot_id", boot_id.unwrap_or_default())?;
+            transaction.open_table(HANDLED)?;
+            transaction.open_table(ENDINGS)?;
+            Ok(())
+        })?;
+        fs::rename(&draft, &store.path).map_err(|source| StoreError::Io {
+            op: "rename",
+            path: draft,
+            source,
+        })?;
+        Ok(store)
+    }
+
+    /// `None` where there is no file.
+    fn load(path: &Path, boot_id: Option<&str>) -> Result<Option<(Self, Records)>, StoreError> {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Io { op: "open", path: path.to_owned(), source }),
+        };
+        // redb takes an empty file for one to begin.
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        if length == 0 {
+            return Err(StoreError::Schema { path: path.to_owned(), found: None });
+        }
+        let mut store = Self::over(file, path.to_owned())?;
+        let (schema, journalled_boot, begun) = store.read(|transaction| {
+            let meta = transaction.open_table(META)?;
+            let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
+            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some()))
+        })?;
+        if schema.as_deref() != Some(SCHEMA) {
+            return Err(StoreError::Schema { path: path.to_owned(), found: schema });
+        }
+        store.begun = begun;
+        match boot_id {
+            // No process is older than the boot, so none has missed what came before it.
+            Some(boot_id) if journalled_boot.as_deref() != Some(boot_id) => {
+                store.write("empty", |transaction| {
+                    transaction.open_table(META)?.insert("boot_id", boot_id)?;
+                    clear(transaction)
+                })?;
+                Ok(Some((store, Records::default())))
+            }
+            Some(_) | None => {
+                let records = store.records()?;
+                Ok(Some((store, records)))
+            }
+        }
+    }
+
+    fn over(file: File, path: PathBuf) -> Result<Self, StoreError> {
+        let sealed = Arc::new(AtomicBool::new(false));
+        let backend = Unsynced { file, sealed: Arc::clone(&sealed) };
+        match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend) {
+            Ok(database) => Ok(Self { database: Some(database), path, sealed, begun: false }),
+            Err(error) => Err(StoreError::Database { op: "open", path, source: Box::new(error.into()) }),
+        }
+    }
+
+    fn records(&self) -> Result<Records, StoreError> {
+        let mut records = Records::default();
+        let mut bad = None;
+        self.read(|transaction| {
+            for row in transaction.open_table(HANDLED)?.iter()? {
+                let (key, value) = row?;
+                let ((pod, container, volume), (generation, outcome, at)) = (key.value(), value.value());
+                match (PodUid::parse(pod), Generation::parse(generation)) {
+                    (Some(pod), Some(generation)) => {
+                        let key = JournalKey { pod, container: container.into(), volume: volume.into() };
+                        // An outcome that only a later version knows is as good as a baseline.
+                        let handled = Handled { generation, outcome: Outcome::parse(outcome) };
+                        records.handled.insert(key, (handled, at));
+                    }
+                    (None, _) | (_, None) => bad = Some(format!("{pod} {container} {volume} {generation}")),
+                }
+            }
+            for row in transaction.open_table(ENDINGS)?.iter()? {
+                let (key, value) = row?;
+                let ((pod, container), (in_a_row, plan, at)) = (key.value(), value.value());
+                match PodUid::parse(pod) {
+                    Some(pod) => {
+                        records.endings.insert((pod, container.into()), (Endings { in_a_row, plan }, at));
+                    }
+                    None => bad = Some(format!("{pod} {container}")),
+                }
+            }
+            Ok(())
+        })?;
+        match bad {
+            Some(record) => Err(StoreError::Record { path: self.path.clone(), record }),
+            None => Ok(records),
+        }
+    }
+
+    /// Adds these changes to the file, all or none.
+    pub(super) fn commit(&mut self, changes: &Changes, at: u64) -> Result<(), StoreError> {
+        let begun = self.begun;
+        self.write("write", |transaction| {
+            begin(transaction, begun)?;
+            let mut handled = transaction.open_table(HANDLED)?;
+            let mut endings = transaction.open_table(ENDINGS)?;
+            for pod in &changes.forgotten {
+                let pod = pod.as_str();
+                // The next string after the UID bounds the range of its records.
+                let end = format!("{pod}\0");
+                handled.retain_in((pod, "", "")..(end.as_str(), "", ""), |_, _| false)?;
+                endings.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
+            }
+            for (key, value) in &changes.handled {
+                put_handled(&mut handled, key, value, at)?;
+            }
+            for ((pod, container), value) in &changes.endings {
+                match value {
+                    Some(value) => put_endings(&mut endings, pod, container, *value, at)?,
+                    None => {
+                        endings.remove((pod.as_str(), &**container))?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Makes the file hold these records and no others.
+    pub(super) fn replace(&mut self, records: &Records) -> Result<(), StoreError> {
+        let begun = self.begun;
+        self.write("write", |transaction| {
+            begin(transaction, begun)?;
+            clear(transaction)?;
+            let mut handled = transaction.open_table(HANDLED)?;
+            let mut endings = transaction.open_table(ENDINGS)?;
+            for (key, (value, at)) in &records.handled {
+                put_handled(&mut handled, key, value, *at)?;
+            }
+            for ((pod, container), (value, at)) in &records.endings {
+                put_endings(&mut endings, pod, container, *value, *at)?;
+            }
+            Ok(())
+        })?;
+        self.begun = true;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        op: &'static str,
+        fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let run = || -> Result<(), redb::Error> {
+            let transaction = self.database()?.begin_write()?;
+            fill(&transaction)?;
+            Ok(transaction.commit()?)
+        };
+        run().map_err(|error| self.failed(op, error))
+    }
+
+    fn read<T>(
+        &self,
+        take: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let run = || -> Result<T, redb::Error> {
+            use redb::ReadableDatabase;
+            take(&self.database()?.begin_read()?)
+        };
+        run().map_err(|error| self.failed("read", error))
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    fn failed(&self, op: &'static str, error: redb::Error) -> StoreError {
+        StoreError::Database { op, path: self.path.clone(), source: Box::new(error) }
+    }
+}
+
+impl Drop for Store {
+    /// Leaves the file as a kill would, marked as not closed. redb then checks every page when it opens it; a file that
+    /// was closed is trusted, and pages that a power loss took out of a trusted one make redb 4.4 panic.
+    fn drop(&mut self) {
+        self.sealed.store(true, Ordering::Release);
+        self.database = None;
+    }
+}
+
+fn begin(transaction: &WriteTransaction, begun: bool) -> Result<(), redb::Error> {
+    if !begun {
+        transaction.open_table(META)?.insert("begun", "")?;
+    }
+    Ok(())
+}
+
+fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(HANDLED)?.retain(|_, _| false)?;
+    transaction.open_table(ENDINGS)?.retain(|_, _| false)?;
+    Ok(())
+}
+
+fn put_handled(
+    table: &mut Table<'_, (&'static str, &'static str, &'static str), (&'static str, &'static str, u64)>,
+    key: &JournalKey,
+    value: &Handled,
+    at: u64,
+) -> Result<(), redb::Error> {
+    table.insert(
+        (key.pod.as_str(), &*key.container, &*key.volume),
+        (value.generation.as_str(), value.outcome.map_or("", Outcome::as_str), at),
+    )?;
+    Ok(())
+}
+
+fn put_endings(
+    table: &mut Table<'_, (&'static str, &'static str), (u8, u64, u64)>,
+    pod: &PodUid,
+    container: &str,
+    value: Endings,
+    at: u64,
+) -> Result<(), redb::Error> {
+    table.insert((pod.as_str(), container), (value.in_a_row, value.plan, at))?;
+    Ok(())
+}
+
+fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
+    let aside = path.with_file_name(format!("journal.redb.unreadable-{}", unix_seconds()));
+    fs::rename(path, &aside).map_err(|source| StoreError::Io {
+        op: "rename",
+        path: path.to_owned(),
+        source,
+    })?;
+    tracing::warn!(
+        error = chain(error),
+        aside = %aside.display(),
+        "the journal can't be read and was set aside: changes made while the agent was away are not told"
+    );
+    Ok(())
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// A file that is never synced: the journal must outlive the agent, not the machine, and the page cache does that.
+#[derive(Debug)]
+struct Unsynced {
+    file: File,
+    sealed: Arc<AtomicBool>,
+}
+
+impl Unsynced {
+    fn check_open(&self) -> io::Result<()> {
+        match self.sealed.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the journal is closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check_open()?;
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.check_open()?;
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check_open()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check_open()?;
+        self.file.write_all_at(data, offset)
+    }
+}
