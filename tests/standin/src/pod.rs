@@ -259,7 +259,8 @@ impl Pod {
     }
 
     /// Kills all containers, then takes away volumes, directory and cgroup as the kubelet does: umount without force.
-    /// An error ([`Error::is_busy`] where something pins a tmpfs for more than 0.1 s) leaves the rest in place; it can be called again.
+    /// An error ([`Error::is_busy`] where something pins a tmpfs for more than 0.1 s) leaves the rest in place; it can
+    /// be called again.
     pub fn remove(&self) -> Result<(), Error> {
         self.kill_all()?;
         self.sandbox.stop()?;

@@ -78,7 +78,8 @@ impl VolumeSpec {
 
     /// A downwardAPI volume with the pod's annotations in the file `annotations`.
     pub fn downward_api(name: &str) -> Self {
-        let item = json!({ "path": "annotations", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.annotations" } });
+        let field = json!({ "apiVersion": "v1", "fieldPath": "metadata.annotations" });
+        let item = json!({ "path": "annotations", "fieldRef": field });
         Self::new(
             name,
             VolumeKind::DownwardApi,

@@ -1,4 +1,11 @@
 //! The AtomicWriter makes the events that a real kubelet was recorded to make.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says by a panic what failed"
+)]
 
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;

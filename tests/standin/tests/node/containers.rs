@@ -1,56 +1,11 @@
-//! The stand-in node looks to its processes, and to the host, like the recorded one.
+//! Processes: mounts, namespaces, signals.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use standin::{
-    CgroupDriver, ContainerSpec, Exit, Hierarchy, LogRecord, Node, NodeOptions, PodSpec, Qos, Runtime,
-    Signal, VolumeSpec, Written, payload, require_root, wait_until,
-};
+use standin::{ContainerSpec, Exit, LogRecord, NodeOptions, PodSpec, Signal, payload, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// Starts a node, or tells why not.
-fn node(options: NodeOptions) -> Option<Node> {
-    if let Err(skip) = require_root(options.hierarchy, &["sleep"]) {
-        eprintln!("{skip}");
-        return None;
-    }
-    Some(Node::start(options).unwrap())
-}
-
-fn proc(pid: i32, file: &str) -> String {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap()
-}
-
-/// (root, mount point, options) of each mount of a process.
-fn mounts(pid: i32) -> Vec<(String, String, String)> {
-    let text = proc(pid, "mountinfo");
-    let line = |line: &str| {
-        let words: Vec<_> = line.split(' ').collect();
-        (words[3].to_owned(), words[4].to_owned(), words[5].to_owned())
-    };
-    text.lines().map(line).collect()
-}
-
-fn last_ns_pid(pid: i32) -> String {
-    let status = proc(pid, "status");
-    let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
-    line.split_whitespace().last().unwrap().to_owned()
-}
-
-fn two_volumes() -> PodSpec {
-    PodSpec::new("web")
-        .volume(VolumeSpec::config_map("conf").key("app.conf", "one\n"))
-        .volume(VolumeSpec::secret("sec").key("tls.crt", "c1"))
-        .container(
-            ContainerSpec::workload("app", &["--read", "/etc/app/conf.d/app.conf"])
-                .mount("conf", "/etc/app/conf.d")
-                .mount("sec", "/sec")
-                .mount_sub_path("conf", "/one.conf", "app.conf"),
-        )
-}
+use crate::{LIMIT, last_ns_pid, mounts, mounts_of, node, proc, two_volumes};
 
 #[test]
 fn a_process_sees_its_mounts_as_recorded_and_an_update_through_them() {
@@ -90,142 +45,6 @@ fn a_process_sees_its_mounts_as_recorded_and_an_update_through_them() {
     let frozen = mounts_of(&app, "/one.conf");
     assert!(frozen.ends_with("/app.conf//deleted"), "{frozen}");
     node.shutdown().unwrap();
-}
-
-fn mounts_of(container: &standin::Container, point: &str) -> String {
-    mounts(container.pid).into_iter().find(|(_, at, _)| at == point).unwrap().0
-}
-
-#[test]
-fn each_driver_and_runtime_has_its_cgroup_path() {
-    let uid = "0f1d2c3b-aaaa-4bbb-a111-0123456789ab";
-    let escaped = "0f1d2c3b_aaaa_4bbb_a111_0123456789ab";
-    let slices = format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{escaped}.slice");
-    let plain = format!("kubepods/burstable/pod{uid}");
-    for (hierarchy, driver, runtime, wanted) in [
-        (Hierarchy::Unified, CgroupDriver::Cgroupfs, Runtime::Containerd, format!("{plain}/ID")),
-        (Hierarchy::V1, CgroupDriver::Cgroupfs, Runtime::Containerd, format!("{plain}/ID")),
-        (Hierarchy::V1, CgroupDriver::Systemd, Runtime::CriDockerd, format!("{slices}/docker-ID.scope")),
-        (
-            Hierarchy::Unified,
-            CgroupDriver::Systemd,
-            Runtime::Containerd,
-            format!("{slices}/cri-containerd-ID.scope"),
-        ),
-        (Hierarchy::Unified, CgroupDriver::Cgroupfs, Runtime::Crio, format!("{plain}/crio-ID")),
-        (
-            Hierarchy::Unified,
-            CgroupDriver::Systemd,
-            Runtime::CrioCrun,
-            format!("{slices}/crio-ID.scope/container"),
-        ),
-    ] {
-        let Some(node) = node(NodeOptions { hierarchy, driver, runtime, ..NodeOptions::default() }) else {
-            continue;
-        };
-        let spec =
-            PodSpec::new("web").uid(uid).qos(Qos::Burstable).container(ContainerSpec::workload("app", &[]));
-        let pod = node.add_pod(spec).unwrap();
-        let app = pod.container("app").unwrap();
-        assert_eq!(app.id.len(), 64);
-        let wanted = wanted.replace("ID", &app.id);
-        assert!(app.cgroup.ends_with(&wanted), "{} is not {wanted}", app.cgroup);
-        assert!(app.cgroup.starts_with(&format!("/reloadlet-{}-", std::process::id())));
-        let text = proc(app.pid, "cgroup");
-        let prefixes: &[&str] = match hierarchy {
-            Hierarchy::Unified => &["0::"],
-            Hierarchy::V1 => &["name=systemd:", "pids:"],
-        };
-        for prefix in prefixes {
-            assert!(text.contains(&format!("{prefix}{}\n", app.cgroup)), "{text}");
-        }
-        let procs = fs::read_to_string(app.leaf.join("cgroup.procs")).unwrap();
-        assert_eq!(procs.trim(), app.pid.to_string());
-        assert!(app.leaf.starts_with(node.cgroup_root()));
-        let id = node.pods_json()["items"][0]["status"]["containerStatuses"][0]["containerID"].clone();
-        assert!(id.as_str().unwrap().ends_with(&format!("://{}", app.id)), "{id}");
-        node.shutdown().unwrap();
-    }
-}
-
-#[test]
-fn removal_leaves_no_mount_no_cgroup_and_no_file() {
-    let Some(node) = node(NodeOptions::default()) else { return };
-    let pod = node.add_pod(two_volumes()).unwrap();
-    let (app, dir, cgroup) = (pod.container("app").unwrap(), pod.dir().to_owned(), pod.cgroup_dir());
-    let root = node.dir().to_owned();
-    let mounted =
-        |path: &Path| proc(std::process::id().cast_signed(), "mountinfo").contains(path.to_str().unwrap());
-    assert!(mounted(&dir));
-
-    // Something that pins the tmpfs makes the plain umount fail, and it can be tried again.
-    let pin = fs::File::open(pod.volume_dir("sec").unwrap()).unwrap();
-    let error = pod.remove().unwrap_err();
-    assert!(error.is_busy(), "{error:?}");
-    drop(pin);
-    pod.remove().unwrap();
-    assert!(!Path::new(&format!("/proc/{}", app.pid)).exists());
-    assert!(!mounted(&dir) && !dir.exists() && !cgroup.exists() && !app.leaf.exists());
-    assert!(pod.is_removed() && node.pods().is_empty());
-    let level =
-        cgroup.ancestors().find(|path| path.ends_with("kubepods")).unwrap().parent().unwrap().to_owned();
-    assert!(level.exists());
-    node.shutdown().unwrap();
-    assert!(!mounted(&root) && !root.exists() && !level.exists());
-}
-
-#[test]
-fn a_dropped_node_takes_everything_away() {
-    let Some(node) = node(NodeOptions::default()) else { return };
-    let pod = node.add_pod(two_volumes()).unwrap();
-    let (root, app, cgroup) = (node.dir().to_owned(), pod.container("app").unwrap(), pod.cgroup_dir());
-    let pin = fs::File::open(pod.volume_dir("sec").unwrap()).unwrap();
-    drop(node);
-    assert!(!root.exists() && !cgroup.exists() && !Path::new(&format!("/proc/{}", app.pid)).exists());
-    drop(pin);
-}
-
-#[test]
-fn a_tmpfs_that_comes_late_covers_the_directory() {
-    use std::os::unix::fs::MetadataExt;
-    let Some(node) = node(NodeOptions::default()) else { return };
-    let pod = node.add_pod(PodSpec::new("late").volume(VolumeSpec::secret("sec").unmade())).unwrap();
-    let dir = pod.volume_dir("sec").unwrap();
-    let device = |path: &Path| fs::metadata(path).ok().map(|data| data.dev());
-    let written = std::thread::scope(|scope| {
-        let writer = scope
-            .spawn(|| pod.make_volume_late("sec", payload([("k", "v")]), Duration::from_millis(12)).unwrap());
-        let (begin, first) =
-            wait_until(LIMIT, "the directory", || device(&dir).map(|dev| (Instant::now(), dev))).unwrap();
-        assert_eq!(Some(first), device(&dir.join("..")));
-        wait_until(LIMIT, "the tmpfs", || device(&dir).is_some_and(|dev| dev != first)).unwrap();
-        assert!(begin.elapsed() >= Duration::from_millis(5), "{:?}", begin.elapsed());
-        writer.join().unwrap()
-    });
-    assert!(matches!(written, Written::Swapped { previous: None, .. }), "{written:?}");
-    assert_eq!(fs::read(dir.join("k")).unwrap(), b"v");
-    node.shutdown().unwrap();
-}
-
-#[test]
-fn a_rebuilt_volume_leaves_running_containers_on_the_old_one() {
-    let Some(node) = node(NodeOptions::default()) else { return };
-    let pod = node.add_pod(two_volumes()).unwrap();
-    let app = pod.container("app").unwrap();
-    for (volume, key) in [("conf", "app.conf"), ("sec", "tls.crt")] {
-        pod.unmake_volume(volume).unwrap();
-        pod.make_volume(volume, payload([(key, "new")])).unwrap();
-    }
-    assert!(mounts_of(&app, "/etc/app/conf.d").ends_with("/conf//deleted"));
-    assert_eq!(fs::read(pod.volume_dir("sec").unwrap().join("tls.crt")).unwrap(), b"new");
-    let out = pod.exec("app", &["cat", "/sec/tls.crt"]).unwrap();
-    assert_eq!(finish(out), (Exit::Code(0), "c1".to_owned()));
-    node.shutdown().unwrap();
-}
-
-fn finish(mut exec: standin::Exec) -> (Exit, String) {
-    let exit = exec.wait(LIMIT).unwrap();
-    (exit, fs::read_to_string(exec.output()).unwrap())
 }
 
 #[test]
@@ -382,31 +201,6 @@ fn a_workload_does_with_signals_what_its_flags_say() {
     assert_eq!(pod.exit("none").unwrap(), Some(Exit::Signal(9)));
     assert_eq!(pod.signals("catch").unwrap().len(), 2);
     node.shutdown().unwrap();
-}
-
-#[test]
-fn many_light_pods_start_within_seconds() {
-    let Some(node) = node(NodeOptions { light: true, ..NodeOptions::default() }) else { return };
-    let spec = |index: usize| {
-        PodSpec::new(&format!("pod-{index}"))
-            .volume(VolumeSpec::config_map("conf").key("k", "v"))
-            .volume(VolumeSpec::secret("sec").key("k", "v"))
-            .container(ContainerSpec::workload("app", &[]).mount("conf", "/conf").mount("sec", "/sec"))
-    };
-    let begin = Instant::now();
-    let pods = node.add_pods((0..100).map(spec).collect()).unwrap();
-    eprintln!("100 light pods started in {:?}", begin.elapsed());
-    for (index, pod) in pods.iter().enumerate() {
-        assert_eq!(pod.name(), format!("pod-{index}"));
-        pod.wait_ready("app").unwrap();
-        assert_eq!(last_ns_pid(pod.container("app").unwrap().pid), "1");
-    }
-    let points: Vec<_> =
-        mounts(pods[0].container("app").unwrap().pid).into_iter().map(|(_, at, _)| at).collect();
-    assert!(points.len() <= 10 && points.contains(&"/sec".to_owned()), "{points:?}");
-    let begin = Instant::now();
-    node.shutdown().unwrap();
-    eprintln!("and were removed in {:?}", begin.elapsed());
 }
 
 #[test]
