@@ -1,0 +1,38 @@
+//! The boot-time clock. Nothing else in the agent asks what time it is.
+
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Now, on the boot-time clock.
+pub(crate) fn now() -> Time {
+    Time::since_boot(duration(clock_gettime(ClockId::Boottime)))
+}
+
+/// The moment on the boot-time clock of a time stamp on the wall clock, such as a file's change time.
+pub(crate) fn from_wall(seconds: i64, nanos: i64) -> Time {
+    let stamp = duration(Timespec { tv_sec: seconds, tv_nsec: nanos });
+    let wall = duration(clock_gettime(ClockId::Realtime));
+    now() - wall.saturating_sub(stamp)
+}
+
+fn duration(time: Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_time_and_the_boot_time_of_one_moment_agree() {
+        let wall = clock_gettime(ClockId::Realtime);
+        let (before, found) = (now(), from_wall(wall.tv_sec, wall.tv_nsec));
+        let apart = before.since(found).max(found.since(before));
+        assert!(apart < Duration::from_secs(5), "{apart:?} apart");
+        assert!(from_wall(wall.tv_sec - 100, 0) < before);
+    }
+}

@@ -1,0 +1,253 @@
+//! Processes held by pidfd: opened, then checked, then kept until they exit or aren't needed. The one place that sends.
+
+use std::collections::HashMap;
+use std::io;
+
+use reloadlet_core::event::Delivery;
+use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::proc::{ProcError, ProcRoot};
+use crate::raw_signal;
+
+/// Every held process.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    proc: ProcRoot,
+    dry_run: bool,
+    held: HashMap<ProcessIdentity, (u64, OwnedFd)>,
+    identities: HashMap<u64, ProcessIdentity>,
+    next: u64,
+}
+
+/// What came of an attempt to hold a process.
+#[derive(Debug)]
+pub(crate) enum Hold<'a> {
+    /// Held: the descriptor becomes readable when the process exits, and the number names it.
+    Held(u64, BorrowedFd<'a>),
+    /// It was held already.
+    Known,
+    /// It is gone, or the PID is another process's now.
+    Gone,
+}
+
+/// Why a process can't be held.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HoldError {
+    /// `pidfd_open` failed.
+    #[error("can't open a pidfd of process {pid}")]
+    Open {
+        /// The process.
+        pid: u32,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The identity can't be checked.
+    #[error("can't check the identity of process {pid}")]
+    Check {
+        /// The process.
+        pid: u32,
+        /// Why.
+        #[source]
+        source: ProcError,
+    },
+}
+
+impl Holder {
+    /// Holds nothing yet. With `dry_run` nothing is ever sent.
+    pub(crate) fn new(proc: ProcRoot, dry_run: bool) -> Self {
+        Self { proc, dry_run, held: HashMap::new(), identities: HashMap::new(), next: 0 }
+    }
+
+    /// Opens a pidfd, and only then checks that it is the process that is meant: it can't come to mean another one.
+    pub(crate) fn hold(&mut self, process: &ProcessIdentity) -> Result<Hold<'_>, HoldError> {
+        if self.held.contains_key(process) {
+            return Ok(Hold::Known);
+        }
+        let open = |source| HoldError::Open { pid: process.pid, source };
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(Hold::Gone) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            // ESRCH: gone. EINVAL: the PID is a thread's now.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(Hold::Gone),
+            Err(errno) => return Err(open(errno.into())),
+        };
+        let is_it = self.proc.is(process);
+        if !is_it.map_err(|source| HoldError::Check { pid: process.pid, source })? {
+            return Ok(Hold::Gone);
+        }
+        self.next += 1;
+        self.identities.insert(self.next, process.clone());
+        let (token, pidfd) = self.held.entry(process.clone()).or_insert((self.next, pidfd));
+        Ok(Hold::Held(*token, pidfd.as_fd()))
+    }
+
+    /// Lets a process go. Closing the descriptor also takes it out of every epoll set.
+    pub(crate) fn release(&mut self, process: &ProcessIdentity) {
+        if let Some((token, _)) = self.held.remove(process) {
+            self.identities.remove(&token);
+        }
+    }
+
+    /// The process that a number names has exited: it is let go.
+    pub(crate) fn exited(&mut self, token: u64) -> Option<ProcessIdentity> {
+        let process = self.identities.get(&token)?.clone();
+        self.release(&process);
+        Some(process)
+    }
+
+    /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
+    /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable.
+    pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
+        let Some((_, pidfd)) = self.held.get(process) else { return Delivery::Gone };
+        if !self.dry_run {
+            match pidfd_send_signal(pidfd, raw_signal::raw(signal)) {
+                Ok(()) => {}
+                Err(Errno::SRCH) => return Delivery::Gone,
+                Err(Errno::PERM) => return Delivery::Denied,
+                Err(errno) => {
+                    tracing::error!(pid = process.pid, error = %errno, "the kernel refused to send a signal");
+                    return Delivery::Failed;
+                }
+            }
+        }
+        match has_exited(pidfd) {
+            Ok(true) => Delivery::Gone,
+            Ok(false) if self.dry_run => Delivery::Spared,
+            Ok(false) => Delivery::Sent,
+            Err(errno) => {
+                tracing::error!(pid = process.pid, error = %errno, "can't poll a pidfd");
+                Delivery::Failed
+            }
+        }
+    }
+
+    /// How many processes are held.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+/// Whether the process of a pidfd has exited; a zombie has.
+fn has_exited(pidfd: &OwnedFd) -> Result<bool, Errno> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut fds, Some(&at_once))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reloadlet_core::Time;
+    use reloadlet_core::pod::{ContainerId, PodUid};
+    use std::process::{Child, Command};
+
+    const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+    /// A proc directory in which a real process appears to be in a pod.
+    struct Fake {
+        dir: tempfile::TempDir,
+        child: Child,
+        process: ProcessIdentity,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            let child = Command::new("sleep").arg("1000").spawn().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let container = ContainerId::parse(&"a".repeat(64)).unwrap();
+            let process = ProcessIdentity {
+                pid: child.id(),
+                started: Time::from_nanos(1_230_000_000),
+                pod: PodUid::parse(UID).unwrap(),
+                container,
+            };
+            let fake = Self { dir, child, process };
+            fake.put(123, UID);
+            fake
+        }
+
+        /// What `/proc` says of the process: its start, in ticks, and its pod.
+        fn put(&self, ticks: u64, uid: &str) {
+            let own = self.dir.path().join(self.child.id().to_string());
+            std::fs::create_dir_all(&own).unwrap();
+            let stat = format!("1 (sleep) S 1{} {ticks} 1", " 0".repeat(17));
+            std::fs::write(own.join("stat"), stat).unwrap();
+            let cgroup = format!("0::/kubepods/pod{uid}/{}\n", "a".repeat(64));
+            std::fs::write(own.join("cgroup"), cgroup).unwrap();
+        }
+
+        fn holder(&self) -> Holder {
+            Holder::new(ProcRoot::new(self.dir.path().into()), false)
+        }
+    }
+
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+
+    fn hup() -> Signal {
+        Signal::parse("HUP").unwrap()
+    }
+
+    #[test]
+    fn a_reused_pid_is_not_held_and_gets_nothing() {
+        let mut fake = Fake::new();
+        fake.put(124, UID);
+        let mut holder = fake.holder();
+        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Gone));
+        assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
+        assert!(fake.child.try_wait().unwrap().is_none(), "it got a signal");
+    }
+
+    #[test]
+    fn a_process_in_another_pod_is_not_held() {
+        let fake = Fake::new();
+        fake.put(123, "00000000-4b5a-6978-8796-a5b4c3d2e1f0");
+        assert!(matches!(fake.holder().hold(&fake.process).unwrap(), Hold::Gone));
+    }
+
+    #[test]
+    fn a_send_to_a_zombie_doesnt_count() {
+        let fake = Fake::new();
+        let mut holder = fake.holder();
+        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Held(..)));
+        rustix::process::kill_process(
+            Pid::from_child(&fake.child),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
+        // Without reaping: wait until it is a zombie.
+        let (_, pidfd) = &holder.held[&fake.process];
+        poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None).unwrap();
+        assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
+    }
+
+    #[test]
+    fn a_dry_run_sends_nothing() {
+        let mut fake = Fake::new();
+        let mut holder = Holder::new(ProcRoot::new(fake.dir.path().into()), true);
+        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Held(..)));
+        assert_eq!(holder.send(&fake.process, hup()), Delivery::Spared);
+        assert!(fake.child.try_wait().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_let_go_is_closed() {
+        let fake = Fake::new();
+        let mut holder = fake.holder();
+        let Hold::Held(token, _) = holder.hold(&fake.process).unwrap() else { panic!("not held") };
+        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Known));
+        assert_eq!(holder.exited(token), Some(fake.process.clone()));
+        assert_eq!((holder.len(), holder.exited(token)), (0, None));
+    }
+}

@@ -1,0 +1,34 @@
+//! The one unsafe call: rustix names no real-time signals.
+#![allow(unsafe_code)]
+
+use reloadlet_core::signal::Signal;
+
+/// The signal as rustix passes it to the kernel.
+pub(crate) fn raw(signal: Signal) -> rustix::process::Signal {
+    // SAFETY: a `Signal` is one of the named ones or 34 to 64. rustix asks for care with the two below 34, which libc
+    // keeps for itself, and never dereferences the number.
+    unsafe { rustix::process::Signal::from_raw_unchecked(signal.number()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::Signal as Named;
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        for (name, named) in [
+            ("HUP", Named::HUP),
+            ("INT", Named::INT),
+            ("QUIT", Named::QUIT),
+            ("TERM", Named::TERM),
+            ("USR1", Named::USR1),
+            ("USR2", Named::USR2),
+            ("WINCH", Named::WINCH),
+            ("CONT", Named::CONT),
+        ] {
+            assert_eq!(raw(Signal::parse(name).unwrap()), named, "{name}");
+        }
+        assert_eq!(raw(Signal::parse("RTMIN+3").unwrap()).as_raw(), 37);
+    }
+}
