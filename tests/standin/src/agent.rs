@@ -34,6 +34,9 @@ pub struct AgentOptions {
     pub listen: Option<SocketAddr>,
     /// `--admin-listen`; default a free port on loopback.
     pub admin_listen: Option<SocketAddr>,
+    /// A command to start the agent with, e.g. `["setpriv", "--bounding-set", "-all,+kill"]`. It must become the agent
+    /// by exec.
+    pub wrapper: Vec<String>,
     /// Further arguments.
     pub args: Vec<String>,
     /// Further environment variables.
@@ -52,6 +55,7 @@ impl AgentOptions {
             log: node.dir().join("agent.log"),
             listen: None,
             admin_listen: None,
+            wrapper: Vec::new(),
             args: Vec::new(),
             env: Vec::new(),
         }
@@ -60,6 +64,12 @@ impl AgentOptions {
     /// Adds an argument.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Starts the agent through another command.
+    pub fn wrapper(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(|part| (*part).to_owned()).collect();
         self
     }
 
@@ -102,7 +112,15 @@ impl AgentProcess {
         std::fs::create_dir_all(&options.state_dir).at("mkdir", &options.state_dir)?;
         let log = File::options().create(true).append(true).open(&options.log).at("open", &options.log)?;
         let errors = log.try_clone().at("open", &options.log)?;
-        let child = Command::new(binary)
+        let mut command = match options.wrapper.split_first() {
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        let child = command
             .arg("agent")
             .arg("--kubelet-root")
             .arg(&options.kubelet_root)

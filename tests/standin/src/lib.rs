@@ -41,6 +41,7 @@ mod runner;
 #[doc(hidden)]
 pub mod shim;
 mod spec;
+mod sweep;
 mod testing;
 mod volumes;
 mod workload_log;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use serde_json::Value;
 
@@ -15,7 +15,10 @@ use crate::options::NodeOptions;
 use crate::pod::Pod;
 use crate::spec::PodSpec;
 use crate::volumes::{lock, make_dir, missing_is_fine};
-use crate::{manifest, mounts};
+use crate::{manifest, mounts, sweep};
+
+/// Ends the names of the nodes' directories.
+pub(crate) const SUFFIX: &str = ".standin";
 
 /// What a node's pods share.
 #[derive(Debug)]
@@ -74,11 +77,13 @@ pub struct Node {
 impl Node {
     /// Makes the directories, the kubelet root's shared mount and the node's cgroups.
     pub fn start(options: NodeOptions) -> Result<Self, Error> {
+        static SWEEP: Once = Once::new();
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("reloadlet-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        SWEEP.call_once(sweep::dead_nodes);
         let (shim, workload) = (sibling_binary("standin-shim")?, sibling_binary("workload")?);
         let dir =
-            options.root.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("{name}.standin")));
+            options.root.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("{name}{SUFFIX}")));
         make_dir(&dir, 0o755)?;
         let dir = fs::canonicalize(&dir).at("resolve", &dir)?;
         raise_file_limit()?;
@@ -153,7 +158,8 @@ impl Node {
         fs::rename(&tmp, path).at("rename", path)
     }
 
-    /// Removes all pods and everything else of the node. The first error is returned; [`Drop`] then does the rest.
+    /// Removes all pods and everything else of the node, also a test's own files in its directory (an agent that logs
+    /// there should have ended). The first error is returned; [`Drop`] then does the rest.
     pub fn shutdown(mut self) -> Result<(), Error> {
         let threads = 2 * std::thread::available_parallelism().map_or(2, usize::from);
         in_parallel(threads, self.pods(), |pod| pod.remove())?;

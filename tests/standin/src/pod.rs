@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use rustix::process::Signal;
 
-use crate::atomic_writer::{Payload, WriteOptions, Written};
+use crate::atomic_writer::{AtomicWriter, Payload, WriteOptions, Written};
 use crate::container::{Container, Exec, Exit};
 use crate::error::{At, Error};
 use crate::node::Shared;
@@ -74,6 +75,7 @@ impl Pod {
             make_dir(&dir, 0o750)?;
         }
         make_dir(&self.exchange, 0o777)?;
+        rustix::fs::chmod(&self.exchange, Mode::from_raw_mode(0o777)).at("chmod", &self.exchange)?;
         for volume in self.volumes.values().filter(|volume| volume.spec.make) {
             volume.make(&volume.spec.payload, Duration::ZERO)?;
         }
@@ -147,6 +149,16 @@ impl Pod {
     /// The directory of a volume.
     pub fn volume_dir(&self, volume: &str) -> Result<PathBuf, Error> {
         Ok(self.volume(volume)?.dir.clone())
+    }
+
+    /// The current generation's directory name.
+    pub fn generation(&self, volume: &str) -> Result<Option<String>, Error> {
+        AtomicWriter::new(self.volume_dir(volume)?).generation()
+    }
+
+    /// What the kubelet does on each sync of the pod: it reads every file of the volume and finds nothing to write.
+    pub fn resync(&self, volume: &str) -> Result<Written, Error> {
+        self.volume(volume)?.resync()
     }
 
     /// Publishes a payload as the kubelet does.
@@ -297,10 +309,9 @@ impl Pod {
 
     /// Waits until the workload in a container has installed its handlers (counted from its last start).
     pub fn wait_ready(&self, container: &str) -> Result<(), Error> {
-        let wanted = self.slot(container)?.starts();
+        let before = self.slot(container)?.log_before();
         self.wait_log(container, "a ready workload", |log| {
-            let ready = log.iter().filter(|record| matches!(record, LogRecord::Ready { .. })).count();
-            (ready >= wanted).then_some(())
+            log.iter().skip(before).any(|record| matches!(record, LogRecord::Ready { .. })).then_some(())
         })
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) spec: ContainerSpec,
     running: Mutex<Option<Running>>,
     starts: AtomicUsize,
+    /// How many records the workload's log had before the last start.
+    log_before: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -45,12 +47,17 @@ pub(crate) struct SlotStatus {
 
 impl Slot {
     pub(crate) fn new(spec: ContainerSpec) -> Self {
-        Self { spec, running: Mutex::new(None), starts: AtomicUsize::new(0) }
+        Self { spec, running: Mutex::new(None), starts: AtomicUsize::new(0), log_before: AtomicUsize::new(0) }
     }
 
     /// How often it was started.
     pub(crate) fn starts(&self) -> usize {
         self.starts.load(Ordering::SeqCst)
+    }
+
+    /// How many records the workload's log had before the last start.
+    pub(crate) fn log_before(&self) -> usize {
+        self.log_before.load(Ordering::SeqCst)
     }
 
     pub(crate) fn info(&self) -> Result<Container, Error> {
@@ -171,10 +178,13 @@ impl Pod {
             command: slot.spec.command.clone(),
             arg0: is_sandbox.then(|| "/pause".to_owned()),
             env: environment(&slot.spec.env),
+            user: slot.spec.user,
             output: output.clone(),
             init_delay_ms: u64::try_from(slot.spec.init_delay.as_millis()).unwrap_or(u64::MAX),
             sweep: sandbox_pid.is_some(),
         };
+        let log = if is_sandbox { Vec::new() } else { self.log(&slot.spec.name)? };
+        slot.log_before.store(log.len(), Ordering::SeqCst);
         let mut shim = Shim::spawn(self.node.shim(), &slot.spec.name, &plan)?;
         let pid = shim.wait_pid()?;
         if slot.spec.init_delay.is_zero() {
@@ -205,6 +215,7 @@ impl Pod {
             command,
             arg0: None,
             env: environment(&slot.spec.env),
+            user: slot.spec.user,
             output: output.clone(),
             init_delay_ms: 0,
             sweep: false,

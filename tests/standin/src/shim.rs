@@ -23,6 +23,8 @@ pub struct Plan {
     pub arg0: Option<String>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// The user and group to run as; default root.
+    pub user: Option<u32>,
     /// Standard output and error.
     pub output: PathBuf,
     /// How long to stay `runc:[2:INIT]`.

@@ -148,6 +148,8 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, String>,
     /// The volumes it mounts.
     pub mounts: Vec<Mount>,
+    /// `securityContext.runAsUser` and `runAsGroup`; default root.
+    pub user: Option<u32>,
     /// How long the process stays `runc:[2:INIT]` before it becomes the program.
     pub init_delay: Duration,
     /// Whether it starts with the pod.
@@ -202,6 +204,12 @@ impl ContainerSpec {
     pub fn mount_sub_path(mut self, volume: &str, path: &str, sub_path: &str) -> Self {
         let sub_path = Some(sub_path.to_owned());
         self.mounts.push(Mount { volume: volume.to_owned(), path: path.to_owned(), sub_path });
+        self
+    }
+
+    /// Runs it as this user and group.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
         self
     }
 

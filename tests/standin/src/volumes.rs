@@ -22,23 +22,24 @@ pub(crate) struct Volume {
     pub(crate) dir: PathBuf,
     /// `<kubelet root>/pods/<uid>/plugins/kubernetes.io~empty-dir/wrapped_<name>`.
     wrapped: PathBuf,
-    /// The kubelet works on a volume in one thread at a time.
-    lock: Mutex<()>,
+    /// The payload published last. The kubelet works on a volume in one thread at a time.
+    last: Mutex<Payload>,
 }
 
 impl Volume {
     pub(crate) fn new(pod_dir: &Path, spec: VolumeSpec) -> Self {
         let dir = pod_dir.join("volumes").join(spec.kind.directory()).join(&spec.name);
         let wrapped = pod_dir.join("plugins/kubernetes.io~empty-dir").join(format!("wrapped_{}", spec.name));
-        Self { spec, dir, wrapped, lock: Mutex::new(()) }
+        Self { spec, dir, wrapped, last: Mutex::default() }
     }
 
     /// Directory, tmpfs (after `delay`), marker, first publication: the kubelet's order.
     pub(crate) fn make(&self, payload: &Payload, delay: Duration) -> Result<Written, Error> {
-        let _held = lock(&self.lock);
+        let mut last = lock(&self.last);
         make_dir(&self.dir, 0o777)?;
         rustix::fs::chmod(&self.dir, Mode::from_raw_mode(0o777)).at("chmod", &self.dir)?;
-        if self.spec.kind.is_tmpfs() {
+        // A kubelet that was restarted finds the tmpfs in place.
+        if self.spec.kind.is_tmpfs() && !mounts::is_mount_point(&self.dir)? {
             if !delay.is_zero() {
                 std::thread::sleep(delay);
             }
@@ -48,15 +49,21 @@ impl Volume {
         make_dir(&self.wrapped, 0o750)?;
         let ready = self.wrapped.join("ready");
         fs::write(&ready, b"").at("write", &ready)?;
-        self.write(payload, &WriteOptions::default())
+        self.write(&mut last, payload, &WriteOptions::default())
     }
 
     pub(crate) fn update(&self, payload: &Payload, options: &WriteOptions) -> Result<Written, Error> {
-        let _held = lock(&self.lock);
-        self.write(payload, options)
+        self.write(&mut lock(&self.last), payload, options)
     }
 
-    fn write(&self, payload: &Payload, options: &WriteOptions) -> Result<Written, Error> {
+    pub(crate) fn resync(&self) -> Result<Written, Error> {
+        let mut last = lock(&self.last);
+        let payload = last.clone();
+        self.write(&mut last, &payload, &WriteOptions::default())
+    }
+
+    fn write(&self, last: &mut Payload, payload: &Payload, options: &WriteOptions) -> Result<Written, Error> {
+        last.clone_from(payload);
         let written = AtomicWriter::new(self.dir.clone()).write(payload, options);
         if written.is_err() && self.dir.is_dir() {
             // The kubelet's callers tear a volume down when a write fails, also under running containers.
@@ -67,7 +74,7 @@ impl Volume {
 
     /// Marker, umount, directory: the kubelet's order. EBUSY where something pins the tmpfs.
     pub(crate) fn unmake(&self) -> Result<(), Error> {
-        let _held = lock(&self.lock);
+        let _held = lock(&self.last);
         self.take_away()
     }
 

@@ -211,3 +211,17 @@ fn a_command_that_is_missing_is_told() {
     assert!(error.to_string().contains("/no/such/program"), "{error}");
     node.shutdown().unwrap();
 }
+
+#[test]
+fn a_container_can_run_as_another_user() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let spec = PodSpec::new("user").container(ContainerSpec::workload("app", &[]).user(65534));
+    let pod = node.add_pod(spec).unwrap();
+    pod.wait_ready("app").unwrap();
+    let status = proc(pod.container("app").unwrap().pid, "status");
+    assert!(
+        status.contains("Uid:\t65534\t65534\t65534\t65534") && status.contains("Gid:\t65534"),
+        "{status}"
+    );
+    node.shutdown().unwrap();
+}

@@ -162,3 +162,110 @@ fn many_light_pods_start_within_seconds() {
     node.shutdown().unwrap();
     eprintln!("and were removed in {:?}", begin.elapsed());
 }
+
+#[test]
+fn kinds_prefix_comes_before_every_slice() {
+    let options = NodeOptions { driver: CgroupDriver::Systemd, kind_prefix: true, ..NodeOptions::default() };
+    let Some(node) = node(options) else { return };
+    let pod =
+        node.add_pod(PodSpec::new("web").uid("a-b").container(ContainerSpec::workload("app", &[]))).unwrap();
+    let wanted = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
+                  kubelet-kubepods-besteffort-poda_b.slice";
+    assert!(pod.cgroup_dir().to_string_lossy().ends_with(wanted), "{:?}", pod.cgroup_dir());
+    node.shutdown().unwrap();
+}
+
+#[test]
+#[ignore = "started by the test below"]
+fn holds_a_pod_until_it_is_killed() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let pod = node.add_pod(two_volumes().share_process_namespace()).unwrap();
+    let app = pod.container("app").unwrap();
+    println!("held {} {} {}", app.pid, pod.sandbox().unwrap().pid, app.leaf.display());
+    std::thread::sleep(LIMIT);
+}
+
+#[test]
+fn a_killed_test_process_leaves_no_process() {
+    use std::io::{BufRead, BufReader};
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "pods::holds_a_pod_until_it_is_killed"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find_map(|line| line.split_once("held ").map(|(_, rest)| rest.to_owned())).unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    let [app, pause, leaf] = words[..] else { panic!("{line}") };
+    assert!(Path::new("/proc").join(app).exists() && Path::new(leaf).exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for path in [Path::new("/proc").join(app), Path::new("/proc").join(pause), leaf.into()] {
+        wait_until(LIMIT, "its end", || !path.exists()).unwrap();
+    }
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn a_resync_and_a_kubelet_restart_write_nothing() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let pod = node.add_pod(two_volumes()).unwrap();
+    let before = pod.generation("sec").unwrap();
+    assert_eq!(pod.resync("sec").unwrap(), Written::Unchanged);
+    assert_eq!(pod.make_volume("sec", payload([("tls.crt", "c1")])).unwrap(), Written::Unchanged);
+    assert_eq!(pod.generation("sec").unwrap(), before);
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn a_write_that_fails_tears_the_volume_down() {
+    use standin::{Fault, WriteOptions};
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let pod = node.add_pod(two_volumes()).unwrap();
+    for volume in ["conf", "sec"] {
+        let next = payload([("k", "next")]);
+        pod.update_with(volume, &next, &WriteOptions::fault(Fault::DieBeforeRename)).unwrap();
+        pod.resync(volume).unwrap_err();
+        assert!(!pod.volume_dir(volume).unwrap().exists());
+        pod.make_volume(volume, next).unwrap();
+    }
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn the_pods_file_is_a_list_as_kubectl_gives_it() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let spec = two_volumes()
+        .annotation("reloadlet.io/signal", "SIGHUP")
+        .runtime_class("gvisor")
+        .patch(serde_json::json!({ "metadata": { "labels": { "a": "b" } } }));
+    let pod = node.add_pod(spec).unwrap();
+    node.add_pod(PodSpec::new("bare").without_status().unstarted()).unwrap();
+    pod.set_annotation("reloadlet.io/container", "app");
+    let path = node.dir().join("pods.json");
+    node.write_pods_file(&path).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!((list["kind"].as_str(), list["items"].as_array().unwrap().len()), (Some("List"), 2));
+    let find = |name: &str| {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["metadata"]["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let web = find("web");
+    assert_eq!(web["metadata"]["uid"], pod.uid());
+    assert_eq!(web["metadata"]["annotations"]["reloadlet.io/container"], "app");
+    assert_eq!(web["metadata"]["labels"]["a"], "b");
+    assert_eq!(web["spec"]["runtimeClassName"], "gvisor");
+    assert_eq!(web["spec"]["volumes"][1]["secret"]["secretName"], "sec");
+    assert_eq!(web["spec"]["volumes"][1]["name"], "sec");
+    assert_eq!(web["spec"]["containers"][0]["volumeMounts"][2]["subPath"], "app.conf");
+    let id = pod.container("app").unwrap().id;
+    assert_eq!(web["status"]["containerStatuses"][0]["containerID"], format!("containerd://{id}"));
+    assert_eq!(find("bare")["status"]["containerStatuses"], serde_json::Value::Null);
+    node.shutdown().unwrap();
+}

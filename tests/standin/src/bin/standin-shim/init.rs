@@ -62,6 +62,9 @@ fn become_program(plan: &Plan, report: &mut File) -> Result<std::convert::Infall
     };
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(&plan.env).stdin(null);
+    if let Some(user) = plan.user {
+        command.uid(user).gid(user);
+    }
     if let Some(name) = &plan.arg0 {
         command.arg0(name);
     }
