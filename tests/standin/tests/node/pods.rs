@@ -181,29 +181,48 @@ fn holds_a_pod_until_it_is_killed() {
     let Some(node) = node(NodeOptions::default()) else { return };
     let pod = node.add_pod(two_volumes().share_process_namespace()).unwrap();
     let app = pod.container("app").unwrap();
-    println!("held {} {} {}", app.pid, pod.sandbox().unwrap().pid, app.leaf.display());
+    println!(
+        "held {} {} {} {}",
+        app.pid,
+        pod.sandbox().unwrap().pid,
+        app.leaf.display(),
+        node.dir().display()
+    );
     std::thread::sleep(LIMIT);
 }
 
 #[test]
-fn a_killed_test_process_leaves_no_process() {
+#[ignore = "started by the test below"]
+fn starts_and_ends() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn a_killed_test_process_leaves_no_process_and_the_next_one_takes_the_rest_away() {
     use std::io::{BufRead, BufReader};
     let Some(node) = node(NodeOptions::default()) else { return };
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "pods::holds_a_pod_until_it_is_killed"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let run = |test: &str| {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", test])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let mut child = run("pods::holds_a_pod_until_it_is_killed");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let line = lines.find_map(|line| line.split_once("held ").map(|(_, rest)| rest.to_owned())).unwrap();
     let words: Vec<_> = line.split(' ').collect();
-    let [app, pause, leaf] = words[..] else { panic!("{line}") };
+    let [app, pause, leaf, dir] = words[..] else { panic!("{line}") };
     assert!(Path::new("/proc").join(app).exists() && Path::new(leaf).exists());
     child.kill().unwrap();
     child.wait().unwrap();
     for path in [Path::new("/proc").join(app), Path::new("/proc").join(pause), leaf.into()] {
         wait_until(LIMIT, "its end", || !path.exists()).unwrap();
     }
+    assert!(Path::new(dir).exists());
+    assert!(run("pods::starts_and_ends").wait().unwrap().success());
+    assert!(!Path::new(dir).exists());
     node.shutdown().unwrap();
 }
 
