@@ -1,6 +1,7 @@
 //! Processes: mounts, namespaces, signals.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use standin::{ContainerSpec, Exit, LogRecord, NodeOptions, PodSpec, Signal, payload, wait_until};
@@ -223,5 +224,44 @@ fn a_container_can_run_as_another_user() {
         status.contains("Uid:\t65534\t65534\t65534\t65534") && status.contains("Gid:\t65534"),
         "{status}"
     );
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn a_volume_below_etc_hides_nothing_of_the_hosts_etc() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let script = "trap 'cat /etc/ssl/app/conf/app.conf; exit 7' HUP; echo up; while :; do sleep 0.05; done";
+    let spec = PodSpec::new("etc")
+        .volume(standin::VolumeSpec::projected("conf").key("app.conf", "one\n"))
+        .container(ContainerSpec::new("app", &["sh", "-c", script]).mount("conf", "/etc/ssl/app/conf"));
+    let pod = node.add_pod(spec).unwrap();
+    let output = pod.container("app").unwrap().output;
+    wait_until(LIMIT, "the shell", || fs::read_to_string(&output).unwrap().contains("up")).unwrap();
+    let seen = pod.exec("app", &["ls", "/etc/ssl"]).unwrap();
+    let (_, seen) = crate::finish(seen);
+    for entry in fs::read_dir("/etc/ssl").unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(seen.lines().any(|line| line == name), "{name} is not in {seen}");
+    }
+    assert!(!Path::new("/etc/ssl/app").exists());
+    pod.kill_container("app", Signal::HUP).unwrap();
+    assert_eq!(pod.wait_exit("app").unwrap(), Exit::Code(7));
+    assert!(fs::read_to_string(&output).unwrap().ends_with("one\n"));
+    node.shutdown().unwrap();
+}
+
+#[test]
+fn an_init_container_is_run_to_its_end_first() {
+    let Some(node) = node(NodeOptions::default()) else { return };
+    let spec = PodSpec::new("init")
+        .container(ContainerSpec::new("first", &["sh", "-c", "echo done > /pod/first"]).init())
+        .container(ContainerSpec::new("app", &["sh", "-c", "cat /pod/first; exec sleep 100"]).env("A", "b"));
+    let pod = node.add_pod(spec).unwrap();
+    assert_eq!(pod.exit("first").unwrap(), Some(Exit::Code(0)));
+    let output = pod.container("app").unwrap().output;
+    wait_until(LIMIT, "the output", || fs::read_to_string(&output).unwrap() == "done\n").unwrap();
+    let status = node.pods_json()["items"][0]["status"].clone();
+    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0);
+    assert_eq!(status["containerStatuses"][0]["ready"], true);
     node.shutdown().unwrap();
 }
