@@ -1,0 +1,157 @@
+//! Reads of a volume's directory: what it is, what it holds, and the digest of the files that count. Everything is
+//! opened, read and closed: nothing stays open inside a volume.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use reloadlet_core::Time;
+use reloadlet_core::event::Digest;
+use reloadlet_core::files::FileFilter;
+use reloadlet_core::generation::{DATA_LINK, Generation};
+use reloadlet_core::mounts::{Device, DirId};
+use reloadlet_core::volume::Listing;
+use rustix::fs::{major, minor};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock;
+
+/// The most bytes of a generation that are read; ConfigMaps and Secrets hold at most 1 MiB each.
+const MOST_BYTES: u64 = 64 << 20;
+/// The deepest path in a generation; the kubelet makes one level for each part of an `items` path.
+const DEEPEST: usize = 64;
+
+/// Which directory stands at a path.
+pub(crate) fn dir_id(path: &Path) -> Option<DirId> {
+    let found = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
+    Some(DirId { device, inode: found.ino() })
+}
+
+/// Lists a volume's directory. A directory that can't be read is one that isn't there.
+pub(crate) fn list(path: &Path) -> Listing {
+    let begun = clock::now();
+    let Some(dir) = dir_id(path) else { return Listing { begun, dir: None, current: None, others: Vec::new() } };
+    let current = current(path);
+    let mut others = Vec::new();
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.filter_map(Result::ok) {
+            let generation = entry.file_name().to_str().and_then(Generation::parse);
+            others.extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));
+        }
+    }
+    Listing { begun, dir: Some(dir), current, others }
+}
+
+/// What `..data` names, and when that was made so (the link's change time).
+fn current(path: &Path) -> Option<(Generation, Time)> {
+    let link = path.join(DATA_LINK);
+    let target = fs::read_link(&link).ok()?;
+    let found = fs::symlink_metadata(&link).ok()?;
+    Some((Generation::parse(target.to_str()?)?, clock::from_wall(found.ctime(), found.ctime_nsec())))
+}
+
+/// The digest of a generation's files that count: their paths and contents. `None` when it can't be read, as when the
+/// next generation has replaced it.
+pub(crate) fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
+    let mut files = Vec::new();
+    collect(directory, "", DEEPEST, &mut files).ok()?;
+    files.retain(|(path, _)| filter.counts(path));
+    files.sort();
+    let mut hash = Sha256::new();
+    let mut left = MOST_BYTES;
+    for (path, file) in files {
+        let mut bytes = Vec::new();
+        fs::File::open(file).ok()?.take(left + 1).read_to_end(&mut bytes).ok()?;
+        left = left.checked_sub(u64::try_from(bytes.len()).ok()?)?;
+        for part in [path.as_bytes(), bytes.as_slice()] {
+            hash.update(u64::try_from(part.len()).ok()?.to_le_bytes());
+            hash.update(part);
+        }
+    }
+    Some(hash.finalize().into())
+}
+
+/// Every file below a directory, by its path in the volume.
+fn collect(directory: &Path, below: &str, depth: usize, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        if !entry.file_type()?.is_dir() {
+            files.push((path, entry.path()));
+        } else if depth > 0 {
+            collect(&entry.path(), &path, depth - 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reloadlet_core::files::Globs;
+    use std::os::unix::fs::symlink;
+
+    const ONE: &str = "..2026_11_21_05_56_44.1";
+    const TWO: &str = "..2026_11_21_05_56_45.2";
+
+    fn volume(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = dir.path().join(ONE).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        symlink(ONE, dir.path().join(DATA_LINK)).unwrap();
+        dir
+    }
+
+    fn only(glob: &str) -> FileFilter {
+        FileFilter::new(Some(Globs::new([glob]).unwrap()), Vec::<String>::new().iter().map(|s| s.as_str().into()))
+    }
+
+    #[test]
+    fn a_listing_names_the_current_generation_and_the_others() {
+        let dir = volume(&[("a", "1")]);
+        fs::create_dir(dir.path().join(TWO)).unwrap();
+        fs::create_dir(dir.path().join("not-a-generation")).unwrap();
+        let before = clock::now();
+        let listing = list(dir.path());
+        let (generation, changed) = listing.current.unwrap();
+        assert_eq!(generation.as_str(), ONE);
+        assert_eq!(listing.others, [Generation::parse(TWO).unwrap()]);
+        assert!(listing.begun >= before && changed <= clock::now());
+        assert_eq!(listing.dir, dir_id(dir.path()));
+    }
+
+    #[test]
+    fn a_missing_directory_and_a_file_in_its_place_are_no_directory() {
+        let dir = volume(&[]);
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert_eq!(list(&dir.path().join("gone")).dir, None);
+        assert_eq!(list(&file).dir, None);
+    }
+
+    #[test]
+    fn the_digest_is_of_paths_and_contents_that_count() {
+        let everything = FileFilter::default();
+        let of = |files: &[(&str, &str)], filter: &FileFilter| {
+            digest(&volume(files).path().join(ONE), filter).unwrap()
+        };
+        let first = of(&[("a", "1"), ("d/b", "2")], &everything);
+        assert_eq!(first, of(&[("d/b", "2"), ("a", "1")], &everything));
+        for other in [&[("a", "2"), ("d/b", "2")], &[("a", "1"), ("d/c", "2")], &[("a", "12"), ("d/b", "")]] {
+            assert_ne!(first, of(other, &everything), "{other:?}");
+        }
+        assert_eq!(of(&[("a", "1"), ("b", "2")], &only("a")), of(&[("a", "1"), ("b", "3")], &only("a")));
+    }
+
+    #[test]
+    fn a_generation_that_is_gone_has_no_digest() {
+        let dir = volume(&[]);
+        assert_eq!(digest(&dir.path().join(TWO), &FileFilter::default()), None);
+    }
+}

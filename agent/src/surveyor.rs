@@ -1,0 +1,242 @@
+//! Everything that may block or takes long, on a thread of its own: looking at a pod's containers, listing volumes,
+//! reading digests and threads' masks. Requests wait in a queue that holds each at most once.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use reloadlet_core::event::{ContainerFacts, Event, Survey, VolumeRef};
+use reloadlet_core::files::FileFilter;
+use reloadlet_core::generation::Generation;
+use reloadlet_core::guard::GuardReading;
+use reloadlet_core::mounts::ContainerMounts;
+use reloadlet_core::pod::{ContainerId, PodUid};
+use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
+use reloadlet_core::procfs::program_name;
+
+use crate::cgroups::{Cgroups, PodCgroup};
+use crate::cmdline::CmdlineReader;
+use crate::listing;
+use crate::proc::{ProcError, ProcRoot};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// Look at a pod's containers.
+    Survey(Survey),
+    /// List a volume.
+    List(VolumeRef, PathBuf),
+    /// Read the files that count of a generation in this directory.
+    Digest(VolumeRef, Generation, PathBuf, FileFilter),
+    /// Read the masks of every thread; the leader's were read already.
+    Threads(ProcessIdentity, GuardReading),
+    /// A pod isn't asked for any more.
+    Forget(PodUid),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// For the machine.
+    Event(Event),
+    /// Where a pod's cgroup is, and where pods' cgroups appear.
+    Cgroup(PodUid, PathBuf, Vec<PathBuf>),
+}
+
+/// What makes two requests the same: the one in the queue will do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Survey(PodUid),
+    List(VolumeRef),
+    Digest(VolumeRef, Generation),
+    Threads(ProcessIdentity),
+    Forget(PodUid),
+}
+
+impl Request {
+    fn key(&self) -> Key {
+        match self {
+            Self::Survey(survey) => Key::Survey(survey.pod.clone()),
+            Self::List(volume, _) => Key::List(volume.clone()),
+            Self::Digest(volume, generation, ..) => Key::Digest(volume.clone(), generation.clone()),
+            Self::Threads(process, _) => Key::Threads(process.clone()),
+            Self::Forget(pod) => Key::Forget(pod.clone()),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    requests: VecDeque<Request>,
+    waiting: HashSet<Key>,
+    closed: bool,
+}
+
+/// The thread's handle.
+#[derive(Debug)]
+pub(crate) struct Surveyor {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Surveyor {
+    /// Starts the thread. `report` runs on it and may wait for its reader.
+    pub(crate) fn start(
+        proc: ProcRoot,
+        cgroup_root: PathBuf,
+        report: impl FnMut(Finding) + Send + 'static,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let work = queue.clone();
+        let thread = std::thread::Builder::new().name("surveyor".to_owned()).spawn(move || {
+            let cgroups = Cgroups::new(&cgroup_root);
+            if cgroups.is_empty() {
+                tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
+            }
+            let cmdlines = CmdlineReader::new(proc.clone());
+            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), report }.run(&work);
+        })?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    /// Adds a request, unless the same one waits already.
+    pub(crate) fn request(&self, request: Request) {
+        let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.insert(request.key()) {
+            state.requests.push_back(request);
+            drop(state);
+            self.queue.filled.notify_one();
+        }
+    }
+
+    /// Ends the thread after what it is doing. What waits is dropped; it isn't waited for, since a read can hang.
+    pub(crate) fn close(&mut self) {
+        let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        state.requests.clear();
+        drop(state);
+        self.queue.filled.notify_one();
+        drop(self.thread.take());
+    }
+}
+
+impl Queue {
+    fn next(&self) -> Option<Request> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(request) = state.requests.pop_front() {
+                state.waiting.remove(&request.key());
+                return Some(request);
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Worker<R> {
+    proc: ProcRoot,
+    cgroups: Cgroups,
+    cmdlines: CmdlineReader,
+    /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
+    mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
+    report: R,
+}
+
+impl<R: FnMut(Finding)> Worker<R> {
+    fn run(mut self, queue: &Queue) {
+        while let Some(request) = queue.next() {
+            match request {
+                Request::Survey(survey) => self.survey(&survey),
+                Request::List(volume, path) => {
+                    let listing = listing::list(&path);
+                    (self.report)(Finding::Event(Event::Listed(volume, listing)));
+                }
+                Request::Digest(volume, generation, path, filter) => {
+                    let digest = listing::digest(&path, &filter);
+                    (self.report)(Finding::Event(Event::Digested(volume, generation, digest)));
+                }
+                Request::Threads(process, reading) => self.threads(process, reading),
+                Request::Forget(pod) => {
+                    self.cgroups.forget(&pod);
+                    self.mounts.retain(|_, (owner, _)| *owner != pod);
+                }
+            }
+        }
+    }
+
+    fn survey(&mut self, survey: &Survey) {
+        let PodCgroup { directory, containers } = self.cgroups.pod(&survey.pod);
+        if let Some(directory) = directory {
+            let parents = self.cgroups.parents().map(PathBuf::from).collect();
+            (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
+        }
+        self.mounts.retain(|id, (owner, _)| *owner != survey.pod || (containers.contains_key(id) && !survey.fresh_mounts));
+        let mut found = Vec::with_capacity(containers.len());
+        for (id, pids) in containers {
+            let mut processes: Vec<ProcessFacts> = pids.into_iter().filter_map(|pid| self.facts(pid)).collect();
+            if let Some(name) = &survey.name {
+                for process in processes.iter_mut().filter(|process| process.stat.comm != **name) {
+                    process.program = self.cmdlines.read(process.pid).as_deref().and_then(program_name);
+                }
+            }
+            let mounts = self.mounts_of(&survey.pod, &id, &processes);
+            found.push(ContainerFacts { id, mounts, processes });
+        }
+        (self.report)(Finding::Event(Event::Surveyed(survey.pod.clone(), found)));
+    }
+
+    /// What `stat` and `status` say; `None` when the process is gone.
+    fn facts(&self, pid: u32) -> Option<ProcessFacts> {
+        let stat = warned(self.proc.stat(pid))?;
+        let status = warned(self.proc.status(pid))?;
+        Some(ProcessFacts { pid, stat, namespace_pids: status.namespace_pids, program: None })
+    }
+
+    fn mounts_of(
+        &mut self,
+        pod: &PodUid,
+        id: &ContainerId,
+        processes: &[ProcessFacts],
+    ) -> Option<Arc<ContainerMounts>> {
+        if let Some((_, known)) = self.mounts.get(id) {
+            return Some(known.clone());
+        }
+        let oldest = processes
+            .iter()
+            .filter(|process| !process.stat.is_dead() && !is_runtime(&process.stat.comm))
+            .min_by_key(|process| process.stat.started)?;
+        let mounts = Arc::new(warned(self.proc.mounts(oldest.pid, pod))?);
+        if mounts.container.is_some() {
+            self.mounts.insert(id.clone(), (pod.clone(), mounts.clone()));
+        }
+        Some(mounts)
+    }
+
+    fn threads(&mut self, process: ProcessIdentity, reading: GuardReading) {
+        let blocked = warned(self.proc.blocked_in_all_threads(process.pid));
+        let reading = blocked.map(|blocked| GuardReading {
+            blocked_in_all: reading.blocked_in_all.and(blocked),
+            ..reading
+        });
+        (self.report)(Finding::Event(Event::Guarded(process, reading)));
+    }
+}
+
+/// A read's result; a failure is said, and then as if the process were gone.
+fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
+    result.unwrap_or_else(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be looked at");
+        None
+    })
+}
