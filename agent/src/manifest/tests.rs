@@ -1,0 +1,301 @@
+use reloadlet_core::pod::{
+    AnnotationValue, Container, ContainerId, ContainerKind, ProjectedSource, VolumeKind, VolumeMount,
+    VolumeSource,
+};
+
+use super::*;
+
+const UID: &str = "3f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f";
+const OTHER_UID: &str = "4f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f";
+
+/// A pod with one container, as short as can be.
+fn pod(name: &str, uid: &str) -> String {
+    format!(
+        "kind: Pod\nmetadata: {{name: {name}, namespace: web, uid: {uid}}}\nspec: {{containers: [{{name: app}}]}}\n"
+    )
+}
+
+fn annotated(annotations: &str) -> String {
+    pod("a", UID).replace("namespace: web", &format!("namespace: web, annotations: {{{annotations}}}"))
+}
+
+fn names(pods: &[Pod]) -> Vec<&str> {
+    pods.iter().map(|pod| &*pod.name).collect()
+}
+
+fn error(text: &str) -> String {
+    decode(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_pod_comes_with_all_that_decides_about_reloads() {
+    let text = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-7d9c.a
+  namespace: shop
+  uid: 3f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f
+  deletionTimestamp: "2026-11-21T05:56:44Z"
+  creationTimestamp: null
+  annotations:
+    reloadlet.io/signal: SIGHUP
+    reloadlet.io/debounce: 2s
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {"kind":"Pod"}
+spec:
+  runtimeClassName: gvisor
+  initContainers:
+  - name: setup
+    volumeMounts: [{name: config, mountPath: /c}]
+  - name: proxy
+    restartPolicy: Always
+    volumeMounts: null
+  containers:
+  - name: app
+    image: app:1
+    volumeMounts:
+    - {name: config, mountPath: /etc/app}
+    - {name: config, mountPath: /etc/one, subPath: one}
+    - {name: certs, mountPath: /etc/two, subPathExpr: $(POD)}
+    - {name: certs, mountPath: /etc/three, subPath: ""}
+  volumes:
+  - name: config
+    configMap: {name: app-config, items: [{key: a, path: b}]}
+  - name: certs
+    secret: {secretName: app-certs}
+  - name: pod-info
+    downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}
+  - name: scratch
+    emptyDir: {}
+  - name: kube-api-access-x
+    projected:
+      sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3607}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - configMap: {name: whole}
+      - secret: {name: s}
+      - downwardAPI: {items: [{path: namespace}, {path: sub/labels}]}
+      - clusterTrustBundle: {path: bundle.pem}
+      - podCertificate: {credentialBundlePath: bundle, keyPath: key, certificateChainPath: chain}
+status:
+  phase: Running
+  containerStatuses:
+  - {name: app, containerID: "containerd://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+  - {name: waiting, containerID: ""}
+  initContainerStatuses:
+  - {name: proxy, containerID: "cri-o://fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
+"#;
+    let mount = |volume: &str, sub_path| VolumeMount { volume: volume.into(), sub_path };
+    let volume = |name: &str, source| reloadlet_core::pod::Volume { name: name.into(), source };
+    let id = |digits: &str| ContainerId::parse(&digits.repeat(4)).unwrap();
+    let rotating = |paths: &[&str]| ProjectedSource::Rotating {
+        paths: paths.iter().map(|path| Name::from(*path)).collect(),
+    };
+    let expected = Pod {
+        uid: PodUid::parse(UID).unwrap(),
+        namespace: "shop".into(),
+        name: "web-7d9c.a".into(),
+        annotations: [("signal", "SIGHUP"), ("debounce", "2s")]
+            .map(|(key, value)| (format!("reloadlet.io/{key}"), AnnotationValue::Text(value.to_owned())))
+            .into(),
+        containers: vec![
+            Container {
+                name: "app".into(),
+                kind: ContainerKind::Regular,
+                mounts: vec![
+                    mount("config", false),
+                    mount("config", true),
+                    mount("certs", true),
+                    mount("certs", false),
+                ],
+            },
+            Container {
+                name: "setup".into(),
+                kind: ContainerKind::Init,
+                mounts: vec![mount("config", false)],
+            },
+            Container { name: "proxy".into(), kind: ContainerKind::Sidecar, mounts: Vec::new() },
+        ],
+        volumes: vec![
+            volume("config", VolumeSource::ConfigMap { name: "app-config".into() }),
+            volume("certs", VolumeSource::Secret),
+            volume("pod-info", VolumeSource::DownwardApi),
+            volume("scratch", VolumeSource::Other),
+            volume(
+                "kube-api-access-x",
+                VolumeSource::Projected(vec![
+                    rotating(&["token"]),
+                    ProjectedSource::ConfigMap {
+                        name: "kube-root-ca.crt".into(),
+                        paths: Some(vec!["ca.crt".into()]),
+                    },
+                    ProjectedSource::ConfigMap { name: "whole".into(), paths: None },
+                    ProjectedSource::Secret,
+                    rotating(&["namespace", "sub/labels"]),
+                    rotating(&["bundle.pem"]),
+                    rotating(&["bundle", "key", "chain"]),
+                ]),
+            ),
+        ],
+        status: [("app".into(), id("0123456789abcdef")), ("proxy".into(), id("fedcba9876543210"))].into(),
+        runtime_class: Some("gvisor".into()),
+        terminating: true,
+    };
+    assert_eq!(decode(text).unwrap(), [expected]);
+}
+
+#[test]
+fn several_documents_and_lists_of_both_kinds_are_read_in_order() {
+    let indented = pod("b", OTHER_UID).replace('\n', "\n  ");
+    let text = format!("# two\n{}---\n---\nkind: List\nitems:\n- {indented}\n---\n", pod("a", UID));
+    assert_eq!(names(&decode(&text).unwrap()), ["a", "b"]);
+    let text = format!("apiVersion: v1\nkind: PodList\nitems:\n- {}", indented.replace("kind: Pod", "x: y"));
+    assert_eq!(names(&decode(&text).unwrap()), ["b"]);
+}
+
+#[test]
+fn json_is_read_alone_in_lists_and_one_after_the_other() {
+    let json = |name: &str, uid: &str| {
+        format!(
+            r#"{{"kind":"Pod","metadata":{{"name":"{name}","uid":"{uid}"}},"spec":{{"containers":[{{"name":"app"}}]}}}}"#
+        )
+    };
+    let (a, b) = (json("a", UID), json("b", OTHER_UID));
+    let pods = decode(&format!("\u{feff} {a}")).unwrap();
+    assert_eq!((names(&pods), &*pods[0].namespace), (vec!["a"], "default"));
+    let list = format!(
+        r#"{{"apiVersion":"v1","items":[{a},{b}],"kind":"List","metadata":{{"resourceVersion":""}}}}"#
+    );
+    assert_eq!(names(&decode(&list).unwrap()), ["a", "b"]);
+    assert_eq!(names(&decode(&format!("{a}\n{b}\n")).unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn an_empty_list_says_that_there_are_no_pods_but_an_empty_file_says_nothing() {
+    for none in
+        ["kind: List\nitems: []\n", r#"{"kind":"PodList","items":[]}"#, r#"{"kind":"PodList","items":null}"#]
+    {
+        assert_eq!(decode(none), Ok(Vec::new()), "{none}");
+    }
+    for empty in ["", "\n \n", "# nothing\n", "---\n---\n", "\u{feff}"] {
+        assert_eq!(decode(empty), Err(ManifestError::Empty), "{empty:?}");
+    }
+    for cut in ["kind: List\n", "kind: PodList\nitems:\n"] {
+        assert_eq!(error(cut), "the object is a list without items: an empty one has `items: []`", "{cut}");
+    }
+}
+
+#[test]
+fn only_strings_are_text_in_annotations() {
+    let text = annotated(
+        r#"reloadlet.io/a: "1", reloadlet.io/b: 1, reloadlet.io/c: true, reloadlet.io/d: 'true',
+        reloadlet.io/e: [a, b], reloadlet.io/f: {a: b}, reloadlet.io/g: 2s, reloadlet.io/h: -1.5, reloadlet.io/i: ,
+        other/annotation: [1], other/second: 7"#,
+    );
+    let found: Vec<(String, AnnotationValue)> =
+        decode(&text).unwrap().remove(0).annotations.into_iter().collect();
+    let text = |value: &str| AnnotationValue::Text(value.to_owned());
+    let other = |value: &str| AnnotationValue::NotText(value.to_owned());
+    let expected = [
+        ("a", text("1")),
+        ("b", other("1")),
+        ("c", other("true")),
+        ("d", text("true")),
+        ("e", other("[…]")),
+        ("f", other("{…}")),
+        ("g", text("2s")),
+        ("h", other("-1.5")),
+        ("i", other("null")),
+    ];
+    assert_eq!(found, expected.map(|(key, value)| (format!("reloadlet.io/{key}"), value)));
+}
+
+#[test]
+fn a_static_pod_has_the_uid_that_names_its_directory() {
+    let hash = "5e4a0b8b1f5f0c3d2e1a9b8c7d6e5f40";
+    for key in STATIC_KEYS {
+        let pods = decode(&annotated(&format!("{key}: {hash}"))).unwrap();
+        assert_eq!(pods[0].uid.as_str(), hash, "{key}");
+        assert!(pods[0].annotations.is_empty(), "{key}");
+    }
+    let wrong = error(&annotated("kubernetes.io/config.mirror: ../x"));
+    assert!(wrong.starts_with("kubernetes.io/config.mirror of the object is \"../x\""), "{wrong}");
+}
+
+const STATIC_KEYS: [&str; 2] = ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"];
+
+#[test]
+fn a_mistake_is_one_sentence_that_says_where() {
+    let good = pod("a", UID);
+    let cases = [
+        (good.replace(UID, "x/../y"), "metadata.uid of the object is \"x/../y\""),
+        (good.replace("uid:", "id:"), "metadata.uid of the object is missing"),
+        (good.replace("name: a,", ""), "metadata.name of the object is missing"),
+        (good.replace("name: a,", "name: A,"), "metadata.name of the object is \"A\""),
+        (good.replace("web", "a/b"), "metadata.namespace of the object is \"a/b\""),
+        (good.replace("name: app", "name: .."), "spec.containers[].name of the object is \"..\""),
+        (
+            format!("{good}  volumes: [{{name: ../../x}}]\n")
+                .replace("spec: {containers: [{name: app}]}", SPEC),
+            "spec.volumes[].name of the object is \"../../x\"",
+        ),
+        (good.replace("{name: app}", ""), "the object is a pod without containers"),
+        (good.replace("kind: Pod", "kind: Service"), "the object is a \"Service\", and a Pod"),
+        (good.replace("kind: Pod", "x: y"), "the object is an object without a kind"),
+        (format!("{good}---\nkind: ConfigMap\ndata: {{a: b}}\n"), "document 2 is a \"ConfigMap\""),
+        (
+            format!("{good}---\nkind: List\nitems: [{{kind: Pod}}]\n"),
+            "metadata.uid of item 1 of document 2 is missing",
+        ),
+        ("kind: List\nitems: [{metadata: {}}]\n".to_owned(), "item 1 is an object without a kind"),
+        (format!("{good}---\n{}", pod("b", UID)), &format!("document 2 has the UID {UID} of web/a")),
+        ("hello".to_owned(), "it is half written or malformed"),
+        ("[1, 2]".to_owned(), "it is half written or malformed"),
+        ("kind: Pod\nmetadata: {name: a".to_owned(), "it is half written or malformed"),
+        (r#"{"kind":"Pod","metadata":{"na"#.to_owned(), "it is half written or malformed"),
+        (good.replace("[{name: app}]", "app"), "it is half written or malformed"),
+    ];
+    for (text, start) in cases {
+        let error = error(&text);
+        assert!(error.starts_with(start), "{error}\n{text}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+const SPEC: &str = "spec:\n  containers: [{name: app}]";
+
+#[test]
+fn a_malformed_text_is_located_by_line() {
+    for text in [
+        "kind: Pod\nmetadata:\n  name: [a\n",
+        "{\"kind\": \"Pod\",\n\"metadata\":\n7}",
+        "kind: Pod\nspec: 7\n",
+    ] {
+        let error = error(text);
+        assert!(error.contains("line "), "{error}");
+    }
+}
+
+#[test]
+fn too_much_text_is_refused_unread() {
+    let text = " ".repeat(SIZE_LIMIT + 1);
+    assert_eq!(decode(&text), Err(ManifestError::TooLarge { bytes: SIZE_LIMIT as u64 + 1 }));
+}
+
+#[test]
+fn a_thousand_pods_as_kubectl_writes_them_fit_the_limits() {
+    let mut text = String::from("apiVersion: v1\nkind: List\nitems:\n");
+    for number in 0..1000 {
+        let uid = format!("00000000-0000-4000-8000-{number:012}");
+        text.push_str(&format!("- {}", pod(&format!("p{number}"), &uid).replace('\n', "\n  ")));
+        text.push_str("status:\n    conditions:\n");
+        for _ in 0..60 {
+            text.push_str("    - {type: Ready, status: \"True\"}\n");
+        }
+    }
+    let pods = decode(&text).unwrap();
+    assert_eq!(pods.len(), 1000);
+    assert!(Name::ptr_eq(&pods[0].namespace, &pods[999].namespace), "names are shared");
+    assert_eq!(pods[0].volumes.first().and_then(|volume| volume.kind()), None::<VolumeKind>);
+}

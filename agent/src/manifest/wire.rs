@@ -1,0 +1,412 @@
+//! The parts of a manifest that count, as they are written.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use reloadlet_core::annotations::is_relevant;
+use reloadlet_core::pod::{
+    AnnotationValue, Annotations, Container, ContainerId, ContainerKind, Name, Pod, PodUid, ProjectedSource,
+    Volume, VolumeMount, VolumeSource,
+};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{ManifestError, Place};
+
+/// A static pod's UID on its node: the kubelet makes it of the manifest's hash, and the API server's mirror of the pod
+/// has one of its own (kubelet `pkg/kubelet/types`).
+const STATIC_UID: [&str; 2] = ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"];
+
+/// Any object: what is read of it is what a pod or a list has.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Object {
+    pub(super) kind: Option<String>,
+    pub(super) items: Option<Vec<Object>>,
+    #[serde(deserialize_with = "or_default")]
+    metadata: Metadata,
+    #[serde(deserialize_with = "or_default")]
+    spec: Spec,
+    #[serde(deserialize_with = "or_default")]
+    status: Status,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    annotations: WrittenAnnotations,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    #[serde(deserialize_with = "or_default")]
+    containers: Vec<WrittenContainer>,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<WrittenContainer>,
+    #[serde(deserialize_with = "or_default")]
+    volumes: Vec<WrittenVolume>,
+    runtime_class_name: Option<String>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenContainer {
+    name: Option<String>,
+    restart_policy: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    volume_mounts: Vec<WrittenMount>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenMount {
+    name: Option<String>,
+    sub_path: Option<String>,
+    sub_path_expr: Option<String>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenVolume {
+    name: Option<String>,
+    config_map: Option<Source>,
+    secret: Option<IgnoredAny>,
+    projected: Option<Projected>,
+    #[serde(rename = "downwardAPI")]
+    downward_api: Option<IgnoredAny>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Projected {
+    #[serde(deserialize_with = "or_default")]
+    sources: Vec<WrittenSource>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenSource {
+    config_map: Option<Source>,
+    secret: Option<IgnoredAny>,
+    #[serde(rename = "downwardAPI")]
+    downward_api: Option<Source>,
+    service_account_token: Option<Paths>,
+    cluster_trust_bundle: Option<Paths>,
+    pod_certificate: Option<Paths>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Source {
+    name: Option<String>,
+    items: Option<Vec<Paths>>,
+}
+
+/// The paths that an item or a source writes.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Paths {
+    path: Option<String>,
+    credential_bundle_path: Option<String>,
+    key_path: Option<String>,
+    certificate_chain_path: Option<String>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    #[serde(deserialize_with = "or_default")]
+    container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "or_default")]
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    name: Option<String>,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
+}
+
+/// Go writes what is empty as `null` in places.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Object {
+    /// The pod that this is; names that pods have in common are shared.
+    pub(super) fn into_pod(self, at: &Place, names: &mut HashSet<Name>) -> Result<Pod, ManifestError> {
+        let Self { metadata, spec, status, .. } = self;
+        let uid = uid(&metadata, at)?;
+        let name = checked(metadata.name, is_subdomain, "metadata.name", at, names)?;
+        let namespace = metadata.namespace.or_else(|| Some("default".to_owned()));
+        let namespace = checked(namespace, is_label, "metadata.namespace", at, names)?;
+        if spec.containers.is_empty() {
+            return Err(ManifestError::NoContainers { at: at.clone() });
+        }
+        let mut containers = Vec::with_capacity(spec.containers.len() + spec.init_containers.len());
+        for container in spec.containers {
+            containers.push(container.into_container(
+                ContainerKind::Regular,
+                "spec.containers[].name",
+                at,
+                names,
+            )?);
+        }
+        for container in spec.init_containers {
+            let kind = match container.restart_policy.as_deref() {
+                Some("Always") => ContainerKind::Sidecar,
+                Some(_) | None => ContainerKind::Init,
+            };
+            containers.push(container.into_container(kind, "spec.initContainers[].name", at, names)?);
+        }
+        let mut volumes = Vec::with_capacity(spec.volumes.len());
+        for mut volume in spec.volumes {
+            let source = volume.source(names);
+            let name = checked(volume.name, is_label, "spec.volumes[].name", at, names)?;
+            volumes.push(Volume { name, source });
+        }
+        Ok(Pod {
+            uid,
+            namespace,
+            name,
+            annotations: metadata.annotations.relevant,
+            containers,
+            volumes,
+            status: status.into_ids(names),
+            runtime_class: spec.runtime_class_name.map(|class| shared(class, names)),
+            terminating: metadata.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+impl WrittenContainer {
+    fn into_container(
+        self,
+        kind: ContainerKind,
+        field: &'static str,
+        at: &Place,
+        names: &mut HashSet<Name>,
+    ) -> Result<Container, ManifestError> {
+        let name = checked(self.name, is_label, field, at, names)?;
+        let mounts = self.volume_mounts.into_iter().map(|mount| VolumeMount {
+            volume: shared(mount.name.unwrap_or_default(), names),
+            sub_path: [mount.sub_path, mount.sub_path_expr].iter().flatten().any(|path| !path.is_empty()),
+        });
+        Ok(Container { mounts: mounts.collect(), name, kind })
+    }
+}
+
+impl WrittenVolume {
+    fn source(&mut self, names: &mut HashSet<Name>) -> VolumeSource {
+        if let Some(source) = self.config_map.take() {
+            VolumeSource::ConfigMap { name: shared(source.name.unwrap_or_default(), names) }
+        } else if self.secret.is_some() {
+            VolumeSource::Secret
+        } else if let Some(projected) = self.projected.take() {
+            VolumeSource::Projected(
+                projected.sources.into_iter().map(|source| source.into_source(names)).collect(),
+            )
+        } else if self.downward_api.is_some() {
+            VolumeSource::DownwardApi
+        } else {
+            VolumeSource::Other
+        }
+    }
+}
+
+impl WrittenSource {
+    fn into_source(self, names: &mut HashSet<Name>) -> ProjectedSource {
+        if let Some(source) = self.config_map {
+            let paths = source.items.map(|items| paths(items, names));
+            return ProjectedSource::ConfigMap {
+                name: shared(source.name.unwrap_or_default(), names),
+                paths,
+            };
+        }
+        if self.secret.is_some() {
+            return ProjectedSource::Secret;
+        }
+        let items = self.downward_api.and_then(|source| source.items).unwrap_or_default();
+        let own = [self.service_account_token, self.cluster_trust_bundle, self.pod_certificate];
+        ProjectedSource::Rotating { paths: paths(own.into_iter().flatten().chain(items), names) }
+    }
+}
+
+fn paths(written: impl IntoIterator<Item = Paths>, names: &mut HashSet<Name>) -> Vec<Name> {
+    let all = written.into_iter().flat_map(|paths| {
+        [paths.path, paths.credential_bundle_path, paths.key_path, paths.certificate_chain_path]
+    });
+    all.flatten().map(|path| shared(path, names)).collect()
+}
+
+impl Status {
+    fn into_ids(self, names: &mut HashSet<Name>) -> BTreeMap<Name, ContainerId> {
+        let all = self.container_statuses.into_iter().chain(self.init_container_statuses);
+        all.filter_map(|status| {
+            // A container that waits to be created has no ID yet.
+            let id = ContainerId::from_status(status.container_id.as_deref()?)?;
+            Some((shared(status.name?, names), id))
+        })
+        .collect()
+    }
+}
+
+fn uid(metadata: &Metadata, at: &Place) -> Result<PodUid, ManifestError> {
+    let (field, value) = match &metadata.annotations.static_uid {
+        Some((field, value)) => (*field, Some(value)),
+        None => ("metadata.uid", metadata.uid.as_ref()),
+    };
+    value.and_then(|text| PodUid::parse(text)).ok_or_else(|| ManifestError::Uid {
+        at: at.clone(),
+        field,
+        value: value.cloned(),
+    })
+}
+
+/// A name of the form that Kubernetes allows: a container's and a volume's are also elements of paths.
+fn checked(
+    name: Option<String>,
+    fits: fn(&str) -> bool,
+    field: &'static str,
+    at: &Place,
+    names: &mut HashSet<Name>,
+) -> Result<Name, ManifestError> {
+    match name {
+        Some(name) if fits(&name) => Ok(shared(name, names)),
+        value => Err(ManifestError::Name { at: at.clone(), field, value }),
+    }
+}
+
+/// An RFC 1123 label.
+fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_subdomain(text) && !text.contains('.')
+}
+
+/// An RFC 1123 subdomain.
+fn is_subdomain(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let part_fits = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+            && bytes.first().is_some_and(|byte| alphanumeric(*byte))
+            && bytes.last().is_some_and(|byte| alphanumeric(*byte))
+    };
+    text.len() <= 253 && text.split('.').all(part_fits)
+}
+
+fn shared(name: String, names: &mut HashSet<Name>) -> Name {
+    if let Some(known) = names.get(name.as_str()) {
+        return Name::clone(known);
+    }
+    let name = Name::from(name);
+    names.insert(Name::clone(&name));
+    name
+}
+
+/// The annotations that count; the values of others (some are as large as the pod) are skipped.
+#[derive(Default)]
+struct WrittenAnnotations {
+    relevant: Annotations,
+    static_uid: Option<(&'static str, String)>,
+}
+
+impl<'de> Deserialize<'de> for WrittenAnnotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnnotationsVisitor)
+    }
+}
+
+struct AnnotationsVisitor;
+
+impl<'de> Visitor<'de> for AnnotationsVisitor {
+    type Value = WrittenAnnotations;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut annotations = WrittenAnnotations::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if let Some(field) = STATIC_UID.into_iter().find(|field| *field == key) {
+                annotations.static_uid = Some((field, map.next_value()?));
+            } else if is_relevant(&key) {
+                annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(annotations)
+    }
+}
+
+struct WrittenValue(AnnotationValue);
+
+impl WrittenValue {
+    fn other(text: impl fmt::Display) -> Self {
+        Self(AnnotationValue::NotText(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = WrittenValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an annotation's value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(WrittenValue(AnnotationValue::Text(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(WrittenValue(AnnotationValue::Text(text)))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other("null"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(WrittenValue::other("[…]"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(WrittenValue::other("{…}"))
+    }
+}
