@@ -192,3 +192,99 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         "an IP address and a port are needed, such as [::]:9847 or 127.0.0.1:9848".to_owned()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(flags: &[&str]) -> Result<AgentConfig, clap::Error> {
+        let arguments = ["reloadlet", "agent"].iter().chain(flags).map(OsString::from);
+        parse(arguments).map(|Command::Agent(config)| config)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_node() {
+        let config = agent(&["--pods-file", "pods.yaml"]).unwrap();
+        let expected = AgentConfig {
+            node_name: config.node_name.clone(),
+            kubelet_root: "/var/lib/kubelet".into(),
+            cgroup_root: "/sys/fs/cgroup".into(),
+            proc_root: "/proc".into(),
+            state_dir: "/var/lib/reloadlet".into(),
+            listen: "[::]:9847".parse().unwrap(),
+            admin_listen: "127.0.0.1:9848".parse().unwrap(),
+            pods_file: "pods.yaml".into(),
+            dry_run: false,
+            log_format: LogFormat::Text,
+            log_level: LogLevel::Info,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn each_flag_is_taken() {
+        let config = agent(&[
+            "--node-name=n1",
+            "--kubelet-root=k",
+            "--cgroup-root=c",
+            "--proc-root=p",
+            "--state-dir=s",
+            "--listen=127.0.0.1:0",
+            "--admin-listen=[::1]:1",
+            "--pods-file=f",
+            "--dry-run",
+            "--log-format=json",
+            "--log-level=trace",
+        ]);
+        let expected = AgentConfig {
+            node_name: Some("n1".to_owned()),
+            kubelet_root: "k".into(),
+            cgroup_root: "c".into(),
+            proc_root: "p".into(),
+            state_dir: "s".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            admin_listen: "[::1]:1".parse().unwrap(),
+            pods_file: "f".into(),
+            dry_run: true,
+            log_format: LogFormat::Json,
+            log_level: LogLevel::Trace,
+        };
+        assert_eq!(config.unwrap(), expected);
+    }
+
+    #[test]
+    fn wrong_usage_is_said_plainly_and_exits_with_2() {
+        let file = "--pods-file=f";
+        for (flags, part) in [
+            (&[][..], "--pods-file is needed: this version can't read pods from the API server yet"),
+            (&["--pods-file="], "a value is required for '--pods-file <FILE>'"),
+            (&[file, "--listen=:9847"], "an IP address and a port are needed, such as [::]:9847"),
+            (&[file, "--listen=localhost:1"], "an IP address and a port are needed"),
+            (&[file, "--admin-listen=127.0.0.1"], "an IP address and a port are needed"),
+            (&[file, "--admin-listen=[::]:9847"], "need different addresses, but both are [::]:9847"),
+            (&[file, "--log-level=loud"], "[possible values: error, warn, info, debug, trace]"),
+            (&[file, "--log-format=xml"], "[possible values: text, json]"),
+            (&[file, "--accelerate"], "unexpected argument '--accelerate'"),
+        ] {
+            let error = agent(flags).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{flags:?}");
+            assert!(error.to_string().contains(part), "{flags:?}: {error}");
+        }
+        assert_eq!(parse(["reloadlet".into()]).unwrap_err().exit_code(), 2);
+        assert_eq!(parse(["reloadlet".into(), "--version".into()]).unwrap_err().exit_code(), 0);
+    }
+
+    /// The environment of a process is shared by its tests; so this reads the definition.
+    #[test]
+    fn each_flag_is_also_an_environment_variable_and_says_what_it_does() {
+        let command = Cli::command();
+        let agent = command.find_subcommand("agent").unwrap();
+        for flag in agent.get_arguments().filter(|flag| flag.get_id() != "help") {
+            let long = flag.get_long().unwrap();
+            let variable = format!("RELOADLET_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(flag.get_env().unwrap(), &*variable);
+            assert!(flag.get_help().is_some(), "{long}");
+        }
+        Cli::command().debug_assert();
+    }
+}

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
 
+use file::DirectoryLock;
 use records::{Changes, Records};
-use store::{DirectoryLock, Store, StoreError, chain, unix_seconds};
+use store::{Store, StoreError, chain, unix_seconds};
 
+mod file;
 mod records;
 mod store;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use reloadlet_core::pod::{Name, Pod, PodUid};
 
 use wire::Object;
 
+mod annotations;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -15,7 +16,7 @@ mod wire;
 pub(crate) const SIZE_LIMIT: usize = 64 << 20;
 
 /// Why a text names no pods.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ManifestError {
     /// There is no document in it.
     #[error("there is nothing in it: a Pod, a PodList or a List is needed, if only an empty one")]

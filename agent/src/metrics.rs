@@ -12,6 +12,8 @@ use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
 
 mod process;
+#[cfg(test)]
+mod tests;
 
 /// Why the file system was read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,40 @@
 //! The pods file: read at the start and after each change.
 
-use std::io;
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use reloadlet_core::generation::DATA_LINK;
 use reloadlet_core::pod::Pod;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{self, ManifestError};
+
+#[cfg(test)]
+mod tests;
+
+/// How often the file is looked at without a notification: it may be reached by links that lead elsewhere, and its
+/// directory may not exist yet.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a file has to stay as it is before it counts as whole, where no notification says that it is.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What the file says now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PodsFileEvent {
-    /// All pods of the node. Comes at the start, after each change of the content, and when a broken file is whole again.
+    /// All pods of the node. Comes at the start, after each change of the content, and when a broken file is whole
+    /// again.
     Pods(Vec<Pod>),
     /// The file can't be used: one sentence that names it. Comes once for each broken content; what was read before
     /// stays true.
@@ -20,7 +43,7 @@ pub(crate) enum PodsFileEvent {
 
 /// Why the file can't be followed.
 #[derive(Debug, thiserror::Error)]
-#[error("can't follow the pods file {}: {op}", .path.display())]
+#[error("can't {op} to follow the pods file {}", .path.display())]
 pub(crate) struct PodsFileError {
     op: &'static str,
     path: PathBuf,
@@ -28,7 +51,21 @@ pub(crate) struct PodsFileError {
     source: io::Error,
 }
 
-/// The thread that follows the file. Dropping it stops it too.
+/// Why the file's content can't be used.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+enum ContentError {
+    // The cause is part of the text: this becomes one sentence.
+    #[error("it can't be read: {0}")]
+    Unreadable(String),
+    #[error("it is no regular file")]
+    NotAFile,
+    #[error("it is not UTF-8 from byte {0} on")]
+    NotText(usize),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
+
+/// The thread that follows the file. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct PodsFile {
     stop: Arc<OwnedFd>,
@@ -38,12 +75,251 @@ pub(crate) struct PodsFile {
 impl PodsFile {
     /// Follows the file, also one that doesn't exist yet. The callback runs on the thread that this starts.
     pub(crate) fn follow(
-        _path: &Path,
-        _on_event: impl FnMut(PodsFileEvent) + Send + 'static,
+        path: &Path,
+        on_event: impl FnMut(PodsFileEvent) + Send + 'static,
     ) -> Result<Self, PodsFileError> {
-        Err(PodsFileError { op: "x", path: PathBuf::new(), source: io::ErrorKind::Unsupported.into() })
+        let failed =
+            |op| move |errno: Errno| PodsFileError { op, path: path.to_owned(), source: errno.into() };
+        let stop =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed("make an eventfd"))?;
+        let stop = Arc::new(stop);
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .map_err(failed("make an inotify instance"))?;
+        let follower = Follower {
+            path: path.to_owned(),
+            stop: Arc::clone(&stop),
+            inotify,
+            watch: None,
+            seen: None,
+            unsettled: false,
+            told: None,
+            broken: None,
+            on_event,
+        };
+        let thread = thread::Builder::new()
+            .name("pods-file".to_owned())
+            .spawn(move || follower.run())
+            .map_err(|source| PodsFileError { op: "start a thread", path: path.to_owned(), source })?;
+        Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Stops and waits for the thread: nothing is called back afterwards.
-    pub(crate) fn stop(self) {}
+    pub(crate) fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for PodsFile {
+    fn drop(&mut self) {
+        // An eventfd takes eight bytes unless its count is at the limit, and then it is readable all the same.
+        if let Err(errno) = rustix::io::write(&self.stop, &1_u64.to_ne_bytes()) {
+            tracing::debug!(%errno, "can't add to an eventfd");
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that follows the pods file panicked");
+        }
+    }
+}
+
+/// What tells one state of the file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// Whether it was written within the last moments. A time to come is somebody's choice and says nothing.
+fn is_young(metadata: &fs::Metadata) -> bool {
+    metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < PATIENCE))
+}
+
+/// What was last told: the content by its digest, or why there was none.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Content([u8; 32]),
+    Nothing(ContentError),
+}
+
+/// Content that can't be used, not yet told.
+struct Broken {
+    told: Told,
+    sentence: String,
+    at: Instant,
+}
+
+struct Follower<F> {
+    path: PathBuf,
+    stop: Arc<OwnedFd>,
+    inotify: OwnedFd,
+    /// The watch on the file's directory, which sees the file replaced, and a ConfigMap's `..data` too.
+    watch: Option<i32>,
+    /// The state that was read last; `None` inside when there was no file.
+    seen: Option<Option<Stamp>>,
+    /// Whether the file changed so lately that it may be half written.
+    unsettled: bool,
+    told: Option<Told>,
+    broken: Option<Broken>,
+    on_event: F,
+}
+
+impl<F: FnMut(PodsFileEvent)> Follower<F> {
+    fn run(mut self) {
+        loop {
+            // First the watch: what changes after it is notified, what changed before it is read.
+            self.watch_directory();
+            self.check();
+            let wait = match &self.broken {
+                _ if self.unsettled => PATIENCE,
+                Some(broken) => (broken.at + PATIENCE).saturating_duration_since(Instant::now()),
+                None => CHECK_INTERVAL,
+            };
+            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+            let mut fds =
+                [PollFd::new(&*self.stop, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    // Only a lack of kernel memory is left; the next round comes after the pause that poll didn't make.
+                    tracing::debug!(%errno, "can't poll");
+                    thread::park_timeout(CHECK_INTERVAL);
+                }
+            }
+            let [stop, notified] = &fds;
+            if !stop.revents().is_empty() {
+                return;
+            }
+            if !notified.revents().is_empty() && self.says_whole() {
+                // Read whatever it looks like: two states within one tick of the clock look the same.
+                self.seen = None;
+            }
+        }
+    }
+
+    /// Watches the file's directory, which may have been replaced; the same watch where it is the same.
+    fn watch_directory(&mut self) {
+        let directory = match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            Some(_) | None => Path::new("."),
+        };
+        // Not each write: a file that is written in place is read when the writer closes it.
+        let wanted = WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::ONLYDIR;
+        let watch = match inotify::add_watch(&self.inotify, directory, wanted) {
+            Ok(watch) => Some(watch),
+            Err(errno) => {
+                tracing::trace!(directory = %directory.display(), %errno, "can't watch; checking once a second");
+                None
+            }
+        };
+        if let Some(old) = std::mem::replace(&mut self.watch, watch)
+            && self.watch != Some(old)
+            && let Err(errno) = inotify::remove_watch(&self.inotify, old)
+        {
+            tracing::trace!(%errno, "the watch went with its directory");
+        }
+    }
+
+    /// Whether the notifications say that the file is new and whole: closed by its writer, put in place or gone. That
+    /// it was created says neither, and what happens to its neighbours says nothing.
+    fn says_whole(&self) -> bool {
+        let whole = ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut says = false;
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().map_or(&b""[..], CStr::to_bytes);
+            let of_file = self.path.file_name().is_some_and(|file| file.as_bytes() == name);
+            says |= event.events().intersects(whole) && (of_file || name == DATA_LINK.as_bytes());
+        }
+        says
+    }
+
+    /// Reads the file if it isn't what it was, and tells what is new.
+    fn check(&mut self) {
+        let metadata = fs::metadata(&self.path).ok();
+        let stamp = metadata.as_ref().map(Stamp::of);
+        let changed = self.seen.is_none_or(|seen| seen != stamp);
+        // Half of a list can be a list: pods would come and go.
+        self.unsettled = changed && self.seen.is_some() && metadata.as_ref().is_some_and(is_young);
+        if changed && !self.unsettled {
+            self.seen = Some(stamp);
+            self.read();
+        }
+        if !self.unsettled
+            && let Some(broken) = self.broken.take_if(|broken| broken.at.elapsed() >= PATIENCE)
+        {
+            self.told = Some(broken.told);
+            (self.on_event)(PodsFileEvent::Broken(broken.sentence));
+        }
+    }
+
+    fn read(&mut self) {
+        self.broken = None;
+        let (told, decoded) = match content(&self.path) {
+            Ok(bytes) => {
+                let told = Told::Content(Sha256::digest(&bytes).into());
+                if self.told.as_ref() == Some(&told) {
+                    return;
+                }
+                (told, decode(&bytes))
+            }
+            Err(error) => (Told::Nothing(error.clone()), Err(error)),
+        };
+        if self.told.as_ref() == Some(&told) {
+            return;
+        }
+        match decoded {
+            Ok(pods) => {
+                self.told = Some(told);
+                (self.on_event)(PodsFileEvent::Pods(pods));
+            }
+            Err(error) => {
+                let sentence = format!("the pods file {} can't be used: {error}", self.path.display());
+                self.broken = Some(Broken { told, sentence, at: Instant::now() });
+            }
+        }
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, ContentError> {
+    let unreadable = |error: io::Error| ContentError::Unreadable(error.to_string());
+    // Opening a pipe waits for its writer otherwise.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file: File =
+        OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(ContentError::NotAFile);
+    }
+    let limit = manifest::SIZE_LIMIT as u64;
+    if metadata.len() > limit {
+        return Err(ManifestError::TooLarge { bytes: metadata.len() }.into());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Pod>, ContentError> {
+    let text = str::from_utf8(bytes).map_err(|error| ContentError::NotText(error.valid_up_to()))?;
+    Ok(manifest::decode(text)?)
 }

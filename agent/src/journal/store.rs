@@ -1,20 +1,21 @@
 //! The journal's file: redb's tables, and what is done about a file that can't be read.
 
 use std::error::Error;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redb::{Database, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::journal::{Endings, Handled, JournalKey};
 use reloadlet_core::outcome::Outcome;
 use reloadlet_core::pod::PodUid;
 
+use super::file::Unsynced;
 use super::records::{Changes, Records};
 
 /// Another one means another meaning of the tables below.
@@ -47,36 +48,14 @@ impl StoreError {
     fn is_content(&self) -> bool {
         match self {
             Self::Io { .. } => false,
-            Self::Database { source, .. } => match source.as_ref() {
-                redb::Error::Io(error) => {
-                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-                }
-                redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen => false,
-                _corrupt_or_other_format => true,
-            },
+            Self::Database { source, .. } => {
+                let kind =
+                    if let redb::Error::Io(error) = source.as_ref() { Some(error.kind()) } else { None };
+                kind.is_none_or(|kind| {
+                    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                })
+            }
             Self::Schema { .. } | Self::Record { .. } => true,
-        }
-    }
-}
-
-/// Held for as long as this agent is the one that writes the directory.
-#[derive(Debug)]
-pub(super) struct DirectoryLock {
-    _directory: File,
-}
-
-impl DirectoryLock {
-    /// Takes the lock, creating the directory where it is missing; `None` while another agent holds it.
-    ///
-    /// The directory is locked and not the file: a file that is set aside would take its lock along.
-    pub(super) fn try_take(directory: &Path) -> Result<Option<Self>, StoreError> {
-        let failed = |op| move |source| StoreError::Io { op, path: directory.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create"))?;
-        let file = File::open(directory).map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _directory: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
         }
     }
 }
@@ -285,10 +264,7 @@ impl Store {
         &self,
         take: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let run = || -> Result<T, redb::Error> {
-            use redb::ReadableDatabase;
-            take(&self.database()?.begin_read()?)
-        };
+        let run = || -> Result<T, redb::Error> { take(&self.database()?.begin_read()?) };
         run().map_err(|error| self.failed("read", error))
     }
 
@@ -376,45 +352,4 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     line
-}
-
-/// A file that is never synced: the journal must outlive the agent, not the machine, and the page cache does that.
-#[derive(Debug)]
-struct Unsynced {
-    file: File,
-    sealed: Arc<AtomicBool>,
-}
-
-impl Unsynced {
-    fn check_open(&self) -> io::Result<()> {
-        match self.sealed.load(Ordering::Acquire) {
-            true => Err(io::Error::other("the journal is closed")),
-            false => Ok(()),
-        }
-    }
-}
-
-impl StorageBackend for Unsynced {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.check_open()?;
-        self.file.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.check_open()?;
-        self.file.set_len(length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.check_open()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.check_open()?;
-        self.file.write_all_at(data, offset)
-    }
 }

@@ -195,7 +195,8 @@ fn a_second_agent_waits_until_the_first_is_gone() {
 
 #[test]
 fn a_file_that_cant_be_read_is_set_aside_and_nothing_is_taken_as_changed() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 5] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 5] = [
         ("empty", Vec::clear),
         ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
         ("another format", |bytes| *bytes = b"{\"not\": \"a journal\"}".repeat(4096)),

@@ -114,3 +114,28 @@ impl Stat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_moves_no_field() {
+        let numbers: Vec<String> = (4..=52).map(|number| number.to_string()).collect();
+        let stat = Stat::parse(&format!("7 (a) R 1 (b) S {}\n", numbers.join(" "))).unwrap();
+        assert_eq!((stat.cpu_ticks, stat.threads, stat.start_ticks), (14 + 15, 20, 22));
+        assert_eq!((stat.size_bytes, stat.resident_pages), (23, 24));
+    }
+
+    #[test]
+    fn what_cant_be_read_is_left_out_of_the_count_and_harms_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("self")).unwrap();
+        for text in ["", "7 (a) S 1 2", "7 (a) S x y z"] {
+            fs::write(directory.path().join("self/stat"), text).unwrap();
+            let collector = ProcessCollector::new(directory.path().to_owned()).unwrap();
+            assert_eq!(collector.collect().len(), 7);
+            assert_eq!(collector.cpu.get(), 0.0);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The state directory and its file, as far as redb doesn't see to them.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::StorageBackend;
+
+use super::store::StoreError;
+
+/// Held for as long as this agent is the one that writes the directory.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock, creating the directory where it is missing; `None` while another agent holds it.
+    ///
+    /// The directory is locked and not the file: a file that is set aside would take its lock along.
+    pub(super) fn try_take(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let failed = |op| move |source| StoreError::Io { op, path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create"))?;
+        let file = File::open(directory).map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _directory: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
+        }
+    }
+}
+
+/// A file that is never synced: the journal must outlive the agent, not the machine, and the page cache does that.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    pub(super) file: File,
+    /// Once set, nothing is read or written any more.
+    pub(super) sealed: Arc<AtomicBool>,
+}
+
+impl Unsynced {
+    fn check_open(&self) -> io::Result<()> {
+        match self.sealed.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the journal is closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check_open()?;
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.check_open()?;
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check_open()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check_open()?;
+        self.file.write_all_at(data, offset)
+    }
+}

@@ -1,0 +1,111 @@
+use super::*;
+
+fn line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' '))
+}
+
+#[test]
+fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
+    let text = Metrics::new().unwrap().encode().unwrap();
+    let mut expected = vec![
+        "reloadlet_inotify_watches".to_owned(),
+        "reloadlet_polled_volumes".to_owned(),
+        "reloadlet_overflows_total".to_owned(),
+        "reloadlet_settle_timeouts_total".to_owned(),
+        "reloadlet_journal_in_memory".to_owned(),
+        "reloadlet_settle_seconds_count".to_owned(),
+        "reloadlet_deliver_seconds_count".to_owned(),
+    ];
+    expected.extend(["watched", "invalid"].map(|state| format!("reloadlet_pods{{state=\"{state}\"}}")));
+    for kind in VolumeKind::ALL.map(VolumeKind::as_str) {
+        expected.push(format!("reloadlet_volumes{{kind=\"{kind}\"}}"));
+        expected.push(format!("reloadlet_swaps_total{{kind=\"{kind}\"}}"));
+    }
+    expected.extend(
+        RescanReason::ALL.map(|reason| format!("reloadlet_rescans_total{{reason=\"{}\"}}", reason.as_str())),
+    );
+    expected.extend(ProblemKind::ALL.map(|kind| format!("reloadlet_problems{{kind=\"{}\"}}", kind.as_str())));
+    for name in &expected {
+        assert_eq!(line(&text, name), Some("0"), "{name}\n{text}");
+    }
+    let version = concat!("reloadlet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    assert_eq!(line(&text, version), Some("1"), "{text}");
+    assert!(!text.contains("pod_namespace"), "{text}");
+}
+
+#[test]
+fn what_happened_is_counted_under_its_labels() {
+    let metrics = Metrics::new().unwrap();
+    metrics.reload("shop", Outcome::Delivered);
+    metrics.reload("shop", Outcome::Delivered);
+    metrics.reload("web", Outcome::NoProcess);
+    metrics.verdict("shop", Verdict::Alive);
+    metrics.swap(VolumeKind::Secret);
+    metrics.settle(Duration::from_micros(70));
+    metrics.deliver(Duration::from_secs(11));
+    metrics.settle_timeout();
+    metrics.overflow();
+    metrics.rescan(RescanReason::QueueFull);
+    metrics.set_pods(7, 2);
+    metrics.set_volumes(VolumeKind::ConfigMap, 3);
+    metrics.set_inotify_watches(4);
+    metrics.set_polled_volumes(5);
+    metrics.set_problems(ProblemKind::BadValue, 6);
+    metrics.set_journal_in_memory(true);
+    let text = metrics.encode().unwrap();
+    for (name, value) in [
+        (r#"reloadlet_reloads_total{action="signal",outcome="delivered",pod_namespace="shop"}"#, "2"),
+        (r#"reloadlet_reloads_total{action="signal",outcome="no_process",pod_namespace="web"}"#, "1"),
+        (r#"reloadlet_verdicts_total{pod_namespace="shop",verdict="alive"}"#, "1"),
+        (r#"reloadlet_swaps_total{kind="secret"}"#, "1"),
+        (r#"reloadlet_settle_seconds_bucket{le="0.00005"}"#, "0"),
+        (r#"reloadlet_settle_seconds_bucket{le="0.0001"}"#, "1"),
+        (r#"reloadlet_deliver_seconds_bucket{le="10"}"#, "0"),
+        (r#"reloadlet_deliver_seconds_bucket{le="+Inf"}"#, "1"),
+        ("reloadlet_settle_timeouts_total", "1"),
+        ("reloadlet_overflows_total", "1"),
+        (r#"reloadlet_rescans_total{reason="queue_full"}"#, "1"),
+        (r#"reloadlet_pods{state="watched"}"#, "7"),
+        (r#"reloadlet_pods{state="invalid"}"#, "2"),
+        (r#"reloadlet_volumes{kind="configmap"}"#, "3"),
+        ("reloadlet_inotify_watches", "4"),
+        ("reloadlet_polled_volumes", "5"),
+        (r#"reloadlet_problems{kind="bad_value"}"#, "6"),
+        ("reloadlet_journal_in_memory", "1"),
+    ] {
+        assert_eq!(line(&text, name), Some(value), "{name}\n{text}");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_forgotten_has_no_series() {
+    let metrics = Metrics::new().unwrap();
+    for namespace in ["shop", "web"] {
+        for outcome in Outcome::ALL {
+            metrics.reload(namespace, outcome);
+        }
+        for verdict in Verdict::ALL {
+            metrics.verdict(namespace, verdict);
+        }
+    }
+    metrics.forget_namespace("shop");
+    metrics.forget_namespace("never-seen");
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains(r#"pod_namespace="shop""#), "{text}");
+    let left = text.matches(r#"pod_namespace="web""#).count();
+    assert_eq!(left, Outcome::ALL.len() + Verdict::ALL.len());
+}
+
+#[test]
+fn the_agents_own_numbers_are_those_of_its_process() {
+    let text = Metrics::new().unwrap().encode().unwrap();
+    let value =
+        |name: &str| line(&text, name).unwrap_or_else(|| panic!("{name}\n{text}")).parse::<f64>().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 3600.0..=now + 1.0).contains(&value("process_start_time_seconds")));
+    assert!(value("process_cpu_seconds_total") < 3600.0);
+    assert!(value("process_resident_memory_bytes") > 1e5);
+    assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+    assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+    assert!(value("process_threads") >= 1.0);
+}
