@@ -40,7 +40,11 @@ impl Cgroups {
         let roots = if root.join("cgroup.procs").exists() {
             vec![root.to_owned()]
         } else {
-            ["unified", "systemd", "pids"].iter().map(|name| root.join(name)).filter(|path| path.is_dir()).collect()
+            ["unified", "systemd", "pids"]
+                .iter()
+                .map(|name| root.join(name))
+                .filter(|path| path.is_dir())
+                .collect()
         };
         let tree = |root| Tree { root, pods: HashMap::new(), parents: BTreeSet::new() };
         Self { hierarchies: roots.into_iter().map(tree).collect() }
@@ -98,7 +102,8 @@ impl Tree {
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
             for entry in directories(&directory) {
-                let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name =
+                    entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if let Some(uid) = pod_part(&name) {
                     self.parents.insert(directory.clone());
                     self.pods.insert(uid, entry);
@@ -121,7 +126,7 @@ fn collect(
     let container = container.cloned().or(own);
     if let Some(id) = &container {
         let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-        let pids = pids.lines().filter_map(|pid| pid.parse().ok());
+        let pids = pids.lines().filter_map(|pid| pid.parse::<u32>().ok());
         found.entry(id.clone()).or_default().extend(pids);
     }
     if depth > 0 {

@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct CmdlineReader {
     proc: ProcRoot,
-    thread: Option<(SyncSender<u32>, Receiver<(u32, Option<Vec<u8>>)>)>,
+    thread: Option<Ends>,
     /// A read that missed its deadline: nothing else is read until it is over.
     late: bool,
 }
@@ -43,17 +43,21 @@ impl CmdlineReader {
             }
         }
         match answers.recv_timeout(DEADLINE) {
-            Ok((_, cmdline)) => cmdline,
+            Ok(cmdline) => cmdline,
             Err(_) => {
                 self.late = true;
-                tracing::warn!(pid, "reading a process's command line takes long: its name is compared without it");
+                tracing::warn!(
+                    pid,
+                    "reading a process's command line takes long: its name is compared without it"
+                );
                 None
             }
         }
     }
 }
 
-type Ends = (SyncSender<u32>, Receiver<(u32, Option<Vec<u8>>)>);
+/// Where PIDs go in and command lines come out.
+type Ends = (SyncSender<u32>, Receiver<Option<Vec<u8>>>);
 
 fn start(proc: ProcRoot) -> Option<Ends> {
     let (requests, pids) = sync_channel::<u32>(1);
@@ -64,7 +68,7 @@ fn start(proc: ProcRoot) -> Option<Ends> {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a command line can't be read");
                 None
             });
-            if found.send((pid, cmdline)).is_err() {
+            if found.send(cmdline).is_err() {
                 return;
             }
         }

@@ -70,7 +70,9 @@ impl Holder {
             return Ok(Hold::Known);
         }
         let open = |source| HoldError::Open { pid: process.pid, source };
-        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(Hold::Gone) };
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(Hold::Gone);
+        };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             // ESRCH: gone. EINVAL: the PID is a thread's now.
@@ -83,8 +85,8 @@ impl Holder {
         }
         self.next += 1;
         self.identities.insert(self.next, process.clone());
-        let (token, pidfd) = self.held.entry(process.clone()).or_insert((self.next, pidfd));
-        Ok(Hold::Held(*token, pidfd.as_fd()))
+        let pidfd = &self.held.entry(process.clone()).or_insert((self.next, pidfd)).1;
+        Ok(Hold::Held(self.next, pidfd.as_fd()))
     }
 
     /// Lets a process go. Closing the descriptor also takes it out of every epoll set.
@@ -221,11 +223,7 @@ mod tests {
         let fake = Fake::new();
         let mut holder = fake.holder();
         assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Held(..)));
-        rustix::process::kill_process(
-            Pid::from_child(&fake.child),
-            rustix::process::Signal::KILL,
-        )
-        .unwrap();
+        rustix::process::kill_process(Pid::from_child(&fake.child), rustix::process::Signal::KILL).unwrap();
         // Without reaping: wait until it is a zombie.
         let (_, pidfd) = &holder.held[&fake.process];
         poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None).unwrap();

@@ -32,13 +32,16 @@ pub(crate) fn dir_id(path: &Path) -> Option<DirId> {
 /// Lists a volume's directory. A directory that can't be read is one that isn't there.
 pub(crate) fn list(path: &Path) -> Listing {
     let begun = clock::now();
-    let Some(dir) = dir_id(path) else { return Listing { begun, dir: None, current: None, others: Vec::new() } };
+    let Some(dir) = dir_id(path) else {
+        return Listing { begun, dir: None, current: None, others: Vec::new() };
+    };
     let current = current(path);
     let mut others = Vec::new();
     if let Ok(entries) = fs::read_dir(path) {
         for entry in entries.filter_map(Result::ok) {
             let generation = entry.file_name().to_str().and_then(Generation::parse);
-            others.extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));
+            others
+                .extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));
         }
     }
     Listing { begun, dir: Some(dir), current, others }
@@ -74,7 +77,12 @@ pub(crate) fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
 }
 
 /// Every file below a directory, by its path in the volume.
-fn collect(directory: &Path, below: &str, depth: usize, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+fn collect(
+    directory: &Path,
+    below: &str,
+    depth: usize,
+    files: &mut Vec<(String, PathBuf)>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -109,7 +117,10 @@ mod tests {
     }
 
     fn only(glob: &str) -> FileFilter {
-        FileFilter::new(Some(Globs::new([glob]).unwrap()), Vec::<String>::new().iter().map(|s| s.as_str().into()))
+        FileFilter::new(
+            Some(Globs::new([glob]).unwrap()),
+            Vec::<String>::new().iter().map(|s| s.as_str().into()),
+        )
     }
 
     #[test]

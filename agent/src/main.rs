@@ -1,1 +1,38 @@
-fn main() {}
+//! reloadlet tells running processes to load the configuration that the kubelet has just published.
+
+mod cgroups;
+mod cli;
+mod clock;
+mod cmdline;
+mod holder;
+mod http;
+mod inbox;
+mod journal;
+mod listing;
+mod logs;
+mod manifest;
+mod metrics;
+mod node_loop;
+mod pods_file;
+mod proc;
+mod raw_signal;
+mod run;
+mod status;
+mod surveyor;
+mod tell;
+mod watcher;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli::Command::Agent(config) = command;
+    let _logs = logs::start(config.log_format, config.log_level);
+    match run::agent(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -181,10 +181,13 @@ impl<R: FnMut(Finding)> Worker<R> {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
         }
-        self.mounts.retain(|id, (owner, _)| *owner != survey.pod || (containers.contains_key(id) && !survey.fresh_mounts));
+        self.mounts.retain(|id, (owner, _)| {
+            *owner != survey.pod || (containers.contains_key(id) && !survey.fresh_mounts)
+        });
         let mut found = Vec::with_capacity(containers.len());
         for (id, pids) in containers {
-            let mut processes: Vec<ProcessFacts> = pids.into_iter().filter_map(|pid| self.facts(pid)).collect();
+            let mut processes: Vec<ProcessFacts> =
+                pids.into_iter().filter_map(|pid| self.facts(pid)).collect();
             if let Some(name) = &survey.name {
                 for process in processes.iter_mut().filter(|process| process.stat.comm != **name) {
                     process.program = self.cmdlines.read(process.pid).as_deref().and_then(program_name);
@@ -225,10 +228,8 @@ impl<R: FnMut(Finding)> Worker<R> {
 
     fn threads(&mut self, process: ProcessIdentity, reading: GuardReading) {
         let blocked = warned(self.proc.blocked_in_all_threads(process.pid));
-        let reading = blocked.map(|blocked| GuardReading {
-            blocked_in_all: reading.blocked_in_all.and(blocked),
-            ..reading
-        });
+        let reading = blocked
+            .map(|blocked| GuardReading { blocked_in_all: reading.blocked_in_all.and(blocked), ..reading });
         (self.report)(Finding::Event(Event::Guarded(process, reading)));
     }
 }

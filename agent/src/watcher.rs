@@ -136,7 +136,8 @@ impl Watcher {
         let wanted: BTreeMap<VolumeRef, PathBuf> = volumes
             .iter()
             .map(|(name, kind)| {
-                let path = self.pods_dir.join(pod.as_str()).join("volumes").join(kind.directory()).join(&**name);
+                let path =
+                    self.pods_dir.join(pod.as_str()).join("volumes").join(kind.directory()).join(&**name);
                 (VolumeRef { pod: pod.clone(), volume: name.clone() }, path)
             })
             .collect();
@@ -166,7 +167,12 @@ impl Watcher {
 
     fn volumes_of(&self, pod: &PodUid) -> Vec<VolumeRef> {
         let lowest = VolumeRef { pod: pod.clone(), volume: "".into() };
-        self.volumes.range(lowest..).map(|(name, _)| name).take_while(|name| name.pod == *pod).cloned().collect()
+        self.volumes
+            .range(lowest..)
+            .map(|(name, _)| name)
+            .take_while(|name| name.pod == *pod)
+            .cloned()
+            .collect()
     }
 
     fn drop_volume(&mut self, name: &VolumeRef) {
@@ -485,11 +491,8 @@ impl Watcher {
         let lost = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::DELETE_SELF;
         let lost = note.flags.intersects(lost);
         let Some(Watch::Ancestor(awaiting)) = self.watches.get(&note.wd) else { return };
-        let concerned: Vec<VolumeRef> = awaiting
-            .iter()
-            .filter(|name| lost || self.passes(name, note.name.as_deref()))
-            .cloned()
-            .collect();
+        let concerned: Vec<VolumeRef> =
+            awaiting.iter().filter(|name| lost || self.passes(name, note.name.as_deref())).cloned().collect();
         if lost && note.flags.contains(ReadFlags::IGNORED) {
             self.watches.remove(&note.wd);
         }

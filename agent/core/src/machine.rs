@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Action, Event, Report, VolumeRef};
+use crate::files::FileFilter;
 use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
@@ -57,6 +58,11 @@ impl Machine {
     /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
     pub fn is_ready(&self) -> bool {
         self.synced && self.pods.values().all(|pod| pod.is_ready())
+    }
+
+    /// Which files of a watched volume count.
+    pub fn file_filter(&self, volume: &VolumeRef) -> Option<FileFilter> {
+        self.pods.get(&volume.pod)?.file_filter(&volume.volume)
     }
 
     /// Takes in something that happened.

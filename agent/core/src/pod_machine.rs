@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Action, ContainerFacts, Delivery, Digest, Report, Survey, VolumeRef};
+use crate::files::FileFilter;
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
@@ -137,6 +138,10 @@ impl PodMachine {
 
     pub(crate) fn volumes(&self) -> impl Iterator<Item = (&VolumePlan, &Volume)> {
         self.volumes.values().map(|volume| (&volume.plan, &volume.state))
+    }
+
+    pub(crate) fn file_filter(&self, volume: &Name) -> Option<FileFilter> {
+        Some(self.volumes.get(volume)?.plan.files.clone())
     }
 
     pub(crate) fn problem(&self) -> Option<&Problem> {

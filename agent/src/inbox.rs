@@ -1,0 +1,71 @@
+//! How other threads reach the loop: a bounded channel and an eventfd that wakes it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+
+use crate::node_loop::Inbound;
+
+/// How many messages wait at most; a sender waits after that, the loop never does.
+const CAPACITY: usize = 1024;
+
+/// Wakes the loop.
+#[derive(Debug)]
+pub(crate) struct Wake(OwnedFd);
+
+impl Wake {
+    /// Readable while there may be something in the channel.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// To be called before the channel is emptied, so that nothing sent after that is missed.
+    pub(crate) fn clear(&self) {
+        match rustix::io::read(&self.0, &mut [0_u8; 8]) {
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(errno) => tracing::warn!(error = %errno, "the loop's wake-up can't be read"),
+        }
+    }
+
+    fn ring(&self) {
+        match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
+            // AGAIN: it rings already.
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(errno) => tracing::warn!(error = %errno, "the loop can't be woken"),
+        }
+    }
+}
+
+/// Sends to the loop.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    channel: SyncSender<Inbound>,
+    wake: Arc<Wake>,
+}
+
+impl Inbox {
+    /// The two ends, and what wakes the loop.
+    pub(crate) fn new() -> io::Result<(Self, Receiver<Inbound>, Arc<Wake>)> {
+        let wake = Arc::new(Wake(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
+        let (channel, receiver) = sync_channel(CAPACITY);
+        Ok((Self { channel, wake: wake.clone() }, receiver, wake))
+    }
+
+    /// Hands a message over, and waits while the channel is full. After the loop's end nobody is there to hear it.
+    pub(crate) fn send(&self, message: Inbound) {
+        if self.channel.send(message).is_ok() {
+            self.wake.ring();
+        }
+    }
+
+    /// Hands a message over unless the channel is full; says whether it did.
+    pub(crate) fn try_send(&self, message: Inbound) -> bool {
+        let sent = self.channel.try_send(message).is_ok();
+        self.wake.ring();
+        sent
+    }
+}

@@ -1,0 +1,428 @@
+//! The loop that delivers: notifications, exits, the machine and the sends, on one thread. Nothing here waits for a
+//! disk, a network or a slow read.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use reloadlet_core::event::{Action, Event, Report, VolumeRef};
+use reloadlet_core::guard::{GuardReading, needs_threads};
+use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::procfs::SignalSet;
+use reloadlet_core::signal::Signal;
+use reloadlet_core::status::PodStatus;
+use reloadlet_core::{Machine, Time};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::holder::{Hold, Holder};
+use crate::inbox::Wake;
+use crate::journal::JournalHandle;
+use crate::metrics::{Metrics, RescanReason};
+use crate::proc::ProcRoot;
+use crate::surveyor::{Finding, Request, Surveyor};
+use crate::tell;
+use crate::watcher::{Sight, WatchError, Watcher};
+
+const INOTIFY: u64 = 1;
+const WAKE: u64 = 2;
+const MOUNTS: u64 = 3;
+/// Held processes are numbered from here.
+const PROCESSES: u64 = 16;
+
+/// How often polled volumes are listed, and unpublished ones looked at again.
+const POLL: Duration = Duration::from_secs(1);
+/// How long after a change of the mount table every volume's directory is looked at.
+const MOUNTS_QUIET: Duration = Duration::from_secs(1);
+/// How many reports are written at a time before the loop looks for work again.
+const REPORTS_AT_A_TIME: usize = 32;
+
+/// What other threads hand to the loop.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// For the machine.
+    Event(Event),
+    /// From the surveyor.
+    Finding(Finding),
+    /// Somebody wants to know whether the loop turns.
+    Ping(oneshot::Sender<()>),
+    /// Somebody wants to see everything.
+    Status(oneshot::Sender<Vec<PodStatus>>),
+    /// All journal records are kept.
+    JournalFlushed,
+    /// The end.
+    Stop,
+}
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoopError {
+    /// The notifications failed.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The kernel refused something that the loop can't do without.
+    #[error("can't {op}")]
+    Poll {
+        /// What.
+        op: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What the loop works with.
+pub(crate) struct Parts {
+    pub(crate) machine: Machine,
+    pub(crate) watcher: Watcher,
+    pub(crate) holder: Holder,
+    pub(crate) surveyor: Surveyor,
+    pub(crate) proc: ProcRoot,
+    pub(crate) journal: JournalHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) inbox: Receiver<Inbound>,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) ready: Arc<AtomicBool>,
+    /// The kubelet's directory of pods.
+    pub(crate) pods_dir: std::path::PathBuf,
+}
+
+/// The loop.
+pub(crate) struct NodeLoop {
+    parts: Parts,
+    epoll: OwnedFd,
+    /// What happened and wasn't taken in yet, in order.
+    sights: Vec<Sight>,
+    reports: std::collections::VecDeque<Report>,
+    next_poll: Option<Time>,
+    next_recheck: Option<Time>,
+    gauges_changed: bool,
+    stopping: bool,
+    warned_missing_root: bool,
+}
+
+fn failed(op: &'static str) -> impl Fn(Errno) -> LoopError {
+    move |errno| LoopError::Poll { op, source: errno.into() }
+}
+
+impl NodeLoop {
+    /// Puts everything that the loop waits for into one epoll set.
+    pub(crate) fn new(parts: Parts, mount_table: Option<&std::fs::File>) -> Result<Self, LoopError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("make an epoll instance"))?;
+        let add = |fd: rustix::fd::BorrowedFd<'_>, token, flags| {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)
+                .map_err(failed("wait for notifications"))
+        };
+        add(parts.watcher.as_fd(), INOTIFY, epoll::EventFlags::IN)?;
+        add(parts.wake.as_fd(), WAKE, epoll::EventFlags::IN)?;
+        if let Some(mounts) = mount_table {
+            add(mounts.as_fd(), MOUNTS, epoll::EventFlags::PRI)?;
+        }
+        Ok(Self {
+            parts,
+            epoll,
+            sights: Vec::new(),
+            reports: std::collections::VecDeque::new(),
+            next_poll: None,
+            next_recheck: None,
+            gauges_changed: true,
+            stopping: false,
+            warned_missing_root: false,
+        })
+    }
+
+    /// Turns until it is told to stop.
+    pub(crate) fn run(mut self) -> Result<(), LoopError> {
+        let mut events = Vec::with_capacity(64);
+        while !self.stopping {
+            events.clear();
+            let timeout = self.timeout();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("wait for notifications")(errno)),
+            }
+            let idle = events.is_empty();
+            for event in events.drain(..) {
+                self.take(event.data.u64())?;
+            }
+            self.handle_timeouts();
+            if idle {
+                self.write_reports();
+                self.look_around();
+            }
+        }
+        while !self.reports.is_empty() {
+            self.write_reports();
+        }
+        self.parts.surveyor.close();
+        Ok(())
+    }
+
+    fn take(&mut self, token: u64) -> Result<(), LoopError> {
+        match token {
+            INOTIFY => {
+                let sights = &mut self.sights;
+                self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
+                self.take_sights();
+            }
+            WAKE => self.take_inbox(),
+            MOUNTS => {
+                self.recheck(false);
+                self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
+            }
+            process => {
+                if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
+                    let now = clock::now();
+                    self.handle(Event::Exited(process, now));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_sights(&mut self) {
+        for sight in std::mem::take(&mut self.sights) {
+            match sight {
+                Sight::Event(event) => self.handle(event),
+                Sight::List(volume) => self.list(volume),
+            }
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        self.parts.wake.clear();
+        loop {
+            match self.parts.inbox.try_recv() {
+                Ok(Inbound::Event(event)) => {
+                    self.gauges_changed |= matches!(event, Event::PodsSynced(_) | Event::JournalRead(_));
+                    self.handle(event);
+                }
+                Ok(Inbound::Finding(Finding::Event(Event::Listed(volume, listing)))) => {
+                    let sights = &mut self.sights;
+                    let published = listing.current.is_some();
+                    let agrees = self
+                        .parts
+                        .watcher
+                        .confirm(&volume, listing.dir, published, &mut |sight| sights.push(sight));
+                    if agrees {
+                        self.handle(Event::Listed(volume, listing));
+                    }
+                    self.take_sights();
+                }
+                Ok(Inbound::Finding(Finding::Event(event))) => self.handle(event),
+                Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
+                    self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
+                }
+                // Who asked may be gone.
+                Ok(Inbound::Ping(answer)) => drop(answer.send(())),
+                Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status())),
+                Ok(Inbound::JournalFlushed) => {}
+                Ok(Inbound::Stop) => self.stopping = true,
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.stopping = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One event, and everything that follows from it at once.
+    fn handle(&mut self, event: Event) {
+        if event == Event::Overflowed {
+            self.parts.metrics.overflow();
+            self.parts.metrics.rescan(RescanReason::Overflow);
+        }
+        self.parts.machine.handle(clock::now(), event);
+        self.run_actions();
+    }
+
+    fn run_actions(&mut self) {
+        while let Some(action) = self.parts.machine.poll_action() {
+            if let Some(answer) = self.execute(action) {
+                self.parts.machine.handle(clock::now(), answer);
+            }
+        }
+    }
+
+    /// Carries out an action. What is known at once comes back as an event.
+    fn execute(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Send(process, signal) => {
+                let delivery = self.parts.holder.send(&process, signal);
+                return Some(Event::Delivered(process, delivery));
+            }
+            Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
+            Action::Hold(process) => return Some(self.hold(process)),
+            Action::Release(process) => self.parts.holder.release(&process),
+            Action::Watch(pod, volumes) => {
+                let sights = &mut self.sights;
+                self.parts.watcher.watch_pod(&pod, &volumes, &mut |sight| sights.push(sight));
+                self.take_listings();
+            }
+            Action::Unwatch(pod) => {
+                self.parts.watcher.unwatch_pod(&pod);
+                self.parts.surveyor.request(Request::Forget(pod));
+            }
+            Action::List(volume) => {
+                let sights = &mut self.sights;
+                self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
+                self.take_listings();
+            }
+            Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
+            Action::Digest(volume, generation) => self.digest(volume, generation),
+            Action::Record(update) => self.parts.journal.record(update),
+            Action::Report(report) => {
+                self.gauges_changed |= tell::changes_gauges(&report);
+                self.reports.push_back(report);
+            }
+        }
+        None
+    }
+
+    /// After a watch is made or checked only listings are wanted; nothing else can be seen there.
+    fn take_listings(&mut self) {
+        for sight in std::mem::take(&mut self.sights) {
+            if let Sight::List(volume) = sight {
+                self.list(volume);
+            }
+        }
+    }
+
+    fn list(&mut self, volume: VolumeRef) {
+        if let Some(path) = self.parts.watcher.path(&volume) {
+            let path = path.to_owned();
+            self.parts.surveyor.request(Request::List(volume, path));
+        }
+    }
+
+    fn digest(&mut self, volume: VolumeRef, generation: reloadlet_core::generation::Generation) {
+        let filter = self.parts.machine.file_filter(&volume);
+        if let Some((filter, path)) = filter.zip(self.parts.watcher.path(&volume)) {
+            let path = path.join(generation.as_str());
+            self.parts.surveyor.request(Request::Digest(volume, generation, path, filter));
+        }
+    }
+
+    fn hold(&mut self, process: ProcessIdentity) -> Event {
+        match self.parts.holder.hold(&process) {
+            Ok(Hold::Held(token, pidfd)) => {
+                let data = epoll::EventData::new_u64(PROCESSES + token);
+                if let Err(errno) = epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN) {
+                    tracing::warn!(pid = process.pid, error = %errno, "the exit of a process can't be awaited");
+                }
+                Event::Held(process)
+            }
+            Ok(Hold::Known) => Event::Held(process),
+            Ok(Hold::Gone) => Event::NotHeld(process),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be held");
+                Event::NotHeld(process)
+            }
+        }
+    }
+
+    fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
+        let status = match self.parts.proc.status(process.pid) {
+            Ok(Some(status)) => status,
+            Ok(None) => return Some(Event::Guarded(process, None)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a process's masks can't be read");
+                return Some(Event::Guarded(process, None));
+            }
+        };
+        if needs_threads(&status, signal) {
+            let reading = GuardReading::new(status, SignalSet::from_bits(u64::MAX));
+            self.parts.surveyor.request(Request::Threads(process, reading));
+            return None;
+        }
+        let others = SignalSet::from_bits(u64::MAX);
+        Some(Event::Guarded(process, Some(GuardReading::new(status, others))))
+    }
+
+    fn timeout(&mut self) -> Option<Timespec> {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !self.reports.is_empty() || self.gauges_changed {
+            return Some(at_once);
+        }
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]
+            .into_iter()
+            .flatten()
+            .min()?;
+        let left = due.since(clock::now());
+        Timespec::try_from(left).ok().or(Some(at_once))
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = clock::now();
+        if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.parts.machine.handle_timeout(now);
+            self.run_actions();
+        }
+        if self.next_recheck.is_some_and(|due| due <= now) {
+            self.next_recheck = None;
+            self.recheck(true);
+        }
+        if self.next_poll.is_some_and(|due| due <= now) {
+            self.next_poll = None;
+            self.poll_volumes();
+        }
+        let watcher = &self.parts.watcher;
+        let unready = !self.parts.ready.load(Ordering::Relaxed);
+        if self.next_poll.is_none()
+            && (watcher.polled().next().is_some() || watcher.awaits_publication() || unready)
+        {
+            self.next_poll = Some(now + POLL);
+        }
+    }
+
+    fn poll_volumes(&mut self) {
+        let sights = &mut self.sights;
+        self.parts.watcher.retry_polled(&mut |sight| sights.push(sight));
+        self.parts.watcher.recheck(false, &mut |sight| sights.push(sight));
+        self.take_sights();
+        self.gauges_changed = true;
+    }
+
+    fn recheck(&mut self, all: bool) {
+        let sights = &mut self.sights;
+        self.parts.watcher.recheck(all, &mut |sight| sights.push(sight));
+        self.take_sights();
+    }
+
+    fn write_reports(&mut self) {
+        for _ in 0..REPORTS_AT_A_TIME {
+            let Some(report) = self.reports.pop_front() else { return };
+            tell::tell(&report, &self.parts.metrics);
+        }
+    }
+
+    /// Nothing else is to be done: gauges and readiness.
+    fn look_around(&mut self) {
+        if std::mem::take(&mut self.gauges_changed) {
+            tell::set_gauges(&self.parts.metrics, &self.parts.machine.counts());
+        }
+        self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
+        self.parts.metrics.set_polled_volumes(self.parts.watcher.polled().count());
+        if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
+            return;
+        }
+        if !self.parts.pods_dir.is_dir() {
+            if !std::mem::replace(&mut self.warned_missing_root, true) {
+                tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
+            }
+            return;
+        }
+        if self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
+            self.parts.ready.store(true, Ordering::Relaxed);
+            let counts = self.parts.machine.counts();
+            tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
+        }
+    }
+}

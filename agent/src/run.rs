@@ -1,0 +1,184 @@
+//! Wires everything together: which thread does what, and who ends whom.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow};
+use reloadlet_core::{Event, Machine};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::cli::AgentConfig;
+use crate::clock;
+use crate::holder::Holder;
+use crate::http::{Answer, Endpoints, Readiness, Server};
+use crate::inbox::Inbox;
+use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
+use crate::metrics::Metrics;
+use crate::node_loop::{Inbound, NodeLoop, Parts};
+use crate::pods_file::{PodsFile, PodsFileEvent};
+use crate::proc::ProcRoot;
+use crate::status;
+use crate::surveyor::Surveyor;
+use crate::watcher::Watcher;
+
+/// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
+pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
+    raise_file_limit();
+    let server = Server::bind(config.listen, config.admin_listen)?;
+    let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
+    let (inbox, receiver, wake) = Inbox::new().context("can't make an eventfd")?;
+    let ready = Arc::new(AtomicBool::new(false));
+
+    let proc = ProcRoot::new(config.proc_root.clone());
+    let journal = start_journal(config, &inbox, &metrics)?;
+    let surveyor = {
+        let inbox = inbox.clone();
+        let report = move |finding| inbox.send(Inbound::Finding(finding));
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
+    };
+    let parts = Parts {
+        machine: Machine::new(),
+        watcher: Watcher::new(&config.kubelet_root)?,
+        holder: Holder::new(proc.clone(), config.dry_run),
+        surveyor,
+        proc,
+        journal: journal.clone(),
+        metrics: metrics.clone(),
+        inbox: receiver,
+        wake,
+        ready: ready.clone(),
+        pods_dir: config.kubelet_root.join("pods"),
+    };
+    let mount_table = File::open(config.proc_root.join("self/mountinfo"))
+        .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
+        .ok();
+    let node_loop = NodeLoop::new(parts, mount_table.as_ref())?;
+    let pods_file = follow_pods(config, &inbox)?;
+
+    let (ended, loop_ended) = oneshot::channel::<()>();
+    let looping = thread::Builder::new()
+        .name("loop".to_owned())
+        .spawn(move || {
+            let result = node_loop.run();
+            // Dropping the sender says it.
+            drop(ended);
+            result
+        })
+        .context("can't start a thread")?;
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node_name,
+        dry_run = config.dry_run,
+        kubelet_root = %config.kubelet_root.display(),
+        "started"
+    );
+    let endpoints = endpoints(&inbox, metrics, ready);
+    let served = serve(server, endpoints, loop_ended);
+    inbox.send(Inbound::Stop);
+    let looped = looping.join().map_err(|_panic| anyhow!("the loop ended unexpectedly"))?;
+    pods_file.stop();
+    let complete = journal.close();
+    tracing::info!(journal_complete = complete, "stopped");
+    looped?;
+    served
+}
+
+/// Held processes take a descriptor each.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %errno, "the limit of open files can't be raised");
+    }
+}
+
+fn start_journal(config: &AgentConfig, inbox: &Inbox, metrics: &Arc<Metrics>) -> Result<JournalHandle> {
+    let (inbox, metrics) = (inbox.clone(), metrics.clone());
+    let journal = JournalConfig {
+        state_dir: config.state_dir.clone(),
+        boot_id: config.proc_root.join("sys/kernel/random/boot_id"),
+    };
+    let on_event = move |event| match event {
+        JournalEvent::Opened(snapshot) => inbox.send(Inbound::Event(Event::JournalRead(snapshot))),
+        JournalEvent::Flushed => inbox.send(Inbound::JournalFlushed),
+        JournalEvent::InMemory(in_memory) => metrics.set_journal_in_memory(in_memory),
+    };
+    Ok(JournalHandle::start(journal, on_event)?)
+}
+
+fn follow_pods(config: &AgentConfig, inbox: &Inbox) -> Result<PodsFile> {
+    let inbox = inbox.clone();
+    let on_event = move |event| match event {
+        PodsFileEvent::Pods(pods) => {
+            let pods = pods.into_iter().map(Arc::new).collect();
+            inbox.send(Inbound::Event(Event::PodsSynced(pods)));
+        }
+        PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
+    };
+    Ok(PodsFile::follow(&config.pods_file, on_event)?)
+}
+
+fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {
+    let (ping, status) = (inbox.clone(), inbox.clone());
+    Endpoints {
+        metrics,
+        ready: Box::new(move || {
+            if ready.load(Ordering::Relaxed) {
+                Readiness::Ready
+            } else {
+                Readiness::NotReady(
+                    "waiting for the journal, the pods, or the first look at a volume".to_owned(),
+                )
+            }
+        }),
+        live: Box::new(move || {
+            let (answer, answered) = oneshot::channel();
+            let asked = ping.try_send(Inbound::Ping(answer));
+            let turned: Answer<()> = Box::pin(async move {
+                if !asked || answered.await.is_err() {
+                    // The server's limit makes this an error.
+                    std::future::pending::<()>().await;
+                }
+            });
+            turned
+        }),
+        status: Box::new(move || {
+            let (answer, answered) = oneshot::channel();
+            let asked = status.try_send(Inbound::Status(answer));
+            Box::pin(async move {
+                let busy = || "the loop has too much to do to answer".to_owned();
+                if !asked {
+                    return Err(busy());
+                }
+                let pods = answered.await.map_err(|_ended| busy())?;
+                Ok(status::document(&pods, clock::now()))
+            })
+        }),
+    }
+}
+
+/// Serves until a signal comes or the loop ends.
+fn serve(server: Server, endpoints: Endpoints, loop_ended: oneshot::Receiver<()>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start the HTTP runtime")?;
+    runtime.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(server.serve(endpoints, stopped));
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            _ = loop_ended => {}
+        }
+        stop.send_replace(true);
+        serving.await.context("the HTTP server ended unexpectedly")?.context("can't serve HTTP")
+    })
+}

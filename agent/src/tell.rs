@@ -1,0 +1,111 @@
+//! Reports become log lines and metrics.
+
+use reloadlet_core::event::{ReloadReport, Report};
+use reloadlet_core::outcome::{Outcome, Verdict};
+use reloadlet_core::pod::VolumeKind;
+use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::status::Counts;
+
+use crate::metrics::Metrics;
+
+/// Writes one report.
+pub(crate) fn tell(report: &Report, metrics: &Metrics) {
+    match report {
+        Report::Swapped(kind) => metrics.swap(*kind),
+        Report::Settled(took) => metrics.settle(*took),
+        Report::SettleTimedOut(volume) => {
+            metrics.settle_timeout();
+            tracing::warn!(
+                pod_uid = %volume.pod,
+                volume = %volume.volume,
+                "the kubelet didn't remove the generation before within 2 s: the new one is taken as complete"
+            );
+        }
+        Report::Rescan => {
+            tracing::warn!("notifications were lost: every volume and container is looked at again")
+        }
+        Report::Reload(reload) => tell_reload(reload, metrics),
+        Report::Verdict { pod, container, verdict } => {
+            metrics.verdict(&pod.namespace, *verdict);
+            match verdict {
+                Verdict::Alive => tracing::debug!(
+                    namespace = %pod.namespace, pod = %pod.name, container = %container,
+                    verdict = verdict.as_str(), "verify window ended"
+                ),
+                Verdict::Pending | Verdict::Exited | Verdict::Restarted => tracing::warn!(
+                    namespace = %pod.namespace, pod = %pod.name, container = %container,
+                    verdict = verdict.as_str(), "verify window ended"
+                ),
+            }
+        }
+        Report::Problem(pod, problem) => tracing::warn!(
+            namespace = %pod.namespace, pod = %pod.name, kind = problem.kind.as_str(), "{problem}"
+        ),
+        Report::Solved(pod) => {
+            tracing::info!(namespace = %pod.namespace, pod = %pod.name, "the pod's problem is solved");
+        }
+    }
+}
+
+fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
+    metrics.reload(&reload.pod.namespace, reload.outcome);
+    if reload.outcome == Outcome::Delivered {
+        metrics.deliver(reload.deliver);
+    }
+    let generations: Vec<String> =
+        reload.generations.iter().map(|(volume, generation)| format!("{volume}={generation}")).collect();
+    let pids: Vec<String> = reload.pids.iter().map(u32::to_string).collect();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                namespace = %reload.pod.namespace,
+                pod = %reload.pod.name,
+                container = %reload.container,
+                signal = %reload.signal,
+                outcome = reload.outcome.as_str(),
+                generations = generations.join(","),
+                pids = pids.join(","),
+                settle_us = micros(reload.settle),
+                since_settle_us = micros(reload.since_settle),
+                deliver_us = micros(reload.deliver),
+                reason = reload.reason,
+                "reload"
+            )
+        };
+    }
+    match reload.outcome {
+        Outcome::Delivered | Outcome::DryRun => line!(info),
+        Outcome::Unchanged | Outcome::StartedAfter | Outcome::Superseded | Outcome::Gone => line!(debug),
+        Outcome::NoProcess | Outcome::Unhandled | Outcome::Denied | Outcome::Failed | Outcome::Held => {
+            line!(warn)
+        }
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether the gauges are to be set anew after a report.
+pub(crate) const fn changes_gauges(report: &Report) -> bool {
+    match report {
+        Report::Problem(..) | Report::Solved(_) => true,
+        Report::Swapped(_)
+        | Report::Settled(_)
+        | Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Reload(_)
+        | Report::Verdict { .. } => false,
+    }
+}
+
+/// Sets the gauges.
+pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts) {
+    metrics.set_pods(counts.watched, counts.invalid);
+    for (kind, count) in VolumeKind::ALL.into_iter().zip(counts.volumes) {
+        metrics.set_volumes(kind, count);
+    }
+    for (kind, count) in ProblemKind::ALL.into_iter().zip(counts.problems) {
+        metrics.set_problems(kind, count);
+    }
+}
