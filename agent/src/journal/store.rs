@@ -49,11 +49,11 @@ impl StoreError {
         match self {
             Self::Io { .. } => false,
             Self::Database { source, .. } => {
-                let kind =
-                    if let redb::Error::Io(error) = source.as_ref() { Some(error.kind()) } else { None };
-                kind.is_none_or(|kind| {
-                    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-                })
+                if let redb::Error::Io(error) = source.as_ref() {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                } else {
+                    !matches!(source.as_ref(), redb::Error::PreviousIo)
+                }
             }
             Self::Schema { .. } | Self::Record { .. } => true,
         }

@@ -119,13 +119,13 @@ fn forgetting_a_pod_removes_its_records_and_no_others_whatever_came_before_or_af
         journal.handle.record(JournalUpdate::Handled(key(pod), handled(1, None)));
         journal.handle.record(JournalUpdate::Endings(uid(pod), "app".into(), endings));
     }
-    journal.wait_until_flushed();
     let longer = PodUid::parse(&format!("{}0", uid(2))).unwrap();
-    let of_longer = JournalKey { pod: longer.clone(), ..key(2) };
+    let of_longer = JournalKey { pod: longer, ..key(2) };
+    journal.handle.record(JournalUpdate::Handled(of_longer.clone(), handled(7, None)));
+    journal.wait_until_flushed();
     // One batch in which the pod's newest record comes before, between and after.
     let mut state = journal.handle.shared.lock();
     for update in [
-        JournalUpdate::Handled(of_longer.clone(), handled(7, None)),
         JournalUpdate::Handled(key(2), handled(2, None)),
         JournalUpdate::Forget(uid(2)),
         JournalUpdate::Handled(key(3), handled(3, None)),
