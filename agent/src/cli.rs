@@ -184,7 +184,14 @@ impl AgentFlags {
 }
 
 fn usage(sentence: impl std::fmt::Display) -> clap::Error {
-    Cli::command().error(ErrorKind::MissingRequiredArgument, sentence)
+    let mut program = Cli::command();
+    program.build();
+    // The usage line is the subcommand's.
+    let mut command = match program.find_subcommand("agent") {
+        Some(agent) => agent.clone(),
+        None => program,
+    };
+    command.error(ErrorKind::MissingRequiredArgument, sentence)
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -269,6 +276,7 @@ mod tests {
             let error = agent(flags).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{flags:?}");
             assert!(error.to_string().contains(part), "{flags:?}: {error}");
+            assert!(!error.to_string().contains("reloadlet <COMMAND>"), "{flags:?}: {error}");
         }
         assert_eq!(parse(["reloadlet".into()]).unwrap_err().exit_code(), 2);
         assert_eq!(parse(["reloadlet".into(), "--version".into()]).unwrap_err().exit_code(), 0);
