@@ -103,6 +103,8 @@ pub(crate) struct NodeLoop {
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
     gauges_changed: bool,
+    /// Gauges and readiness are to be looked at when nothing else is to be done.
+    look: bool,
     stopping: bool,
     warned_missing_root: bool,
 }
@@ -132,6 +134,7 @@ impl NodeLoop {
             next_poll: None,
             next_recheck: None,
             gauges_changed: true,
+            look: true,
             stopping: false,
             warned_missing_root: false,
         })
@@ -148,12 +151,14 @@ impl NodeLoop {
                 Err(errno) => return Err(failed("wait for notifications")(errno)),
             }
             let idle = events.is_empty();
+            self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             for event in events.drain(..) {
                 self.take(event.data.u64())?;
             }
             self.handle_timeouts();
             if idle {
                 self.write_reports();
+                self.look = false;
                 self.look_around();
             }
         }
@@ -348,7 +353,7 @@ impl NodeLoop {
 
     fn timeout(&mut self) -> Option<Timespec> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !self.reports.is_empty() || self.gauges_changed {
+        if !self.reports.is_empty() || self.look {
             return Some(at_once);
         }
         let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]

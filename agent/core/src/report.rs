@@ -7,7 +7,8 @@ use crate::journal::{Handled, JournalKey, JournalUpdate};
 use crate::outcome::Outcome;
 use crate::pod::{Name, Pod, PodUid};
 use crate::pod_machine::Context;
-use crate::target::{Pending, Resolution, Target, Waits};
+use crate::target::{Pending, Resolution, Target};
+use crate::time::Time;
 
 pub(crate) fn key(pod: &PodUid, container: &Name, volume: &Name) -> JournalKey {
     JournalKey { pod: pod.clone(), container: container.clone(), volume: volume.clone() }
@@ -17,7 +18,7 @@ pub(crate) fn key(pod: &PodUid, container: &Name, volume: &Name) -> JournalKey {
 pub(crate) fn ended(
     pod: &Arc<Pod>,
     target: &Target,
-    waits: Waits,
+    due: Time,
     ended: &[(Name, Pending)],
     outcome: Outcome,
     reason: Option<&'static str>,
@@ -29,8 +30,7 @@ pub(crate) fn ended(
         ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
     }
     let Some((_, newest)) = ended.iter().max_by_key(|(_, pending)| pending.settled) else { return };
-    let waited = target.due(waits);
-    let from = if waited > newest.settled { waited } else { newest.swapped };
+    let from = if due > newest.settled { due } else { newest.swapped };
     let pids = match &target.resolution {
         Resolution::Found(resolved) => resolved.told.iter().map(|process| process.identity.pid).collect(),
         Resolution::Unknown | Resolution::Missing(_) => Vec::new(),

@@ -111,6 +111,8 @@ impl Retry {
 #[derive(Clone, Debug)]
 pub(crate) struct Sending {
     pub(crate) results: Vec<(ProcessIdentity, Option<Delivery>)>,
+    /// What is told with it; what settles meanwhile waits for the next one.
+    pub(crate) generations: Vec<(Name, Generation)>,
     /// What the processes that were not sent anything make of it.
     pub(crate) worst: Outcome,
 }

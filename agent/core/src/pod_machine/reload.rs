@@ -32,7 +32,10 @@ impl PodMachine {
                 }
                 Step::Send(processes, worst) => {
                     let signal = target.plan.signal;
+                    let generations =
+                        target.pending().map(|(name, pending)| (name.clone(), pending.generation.clone()));
                     target.sending = Some(Sending {
+                        generations: generations.collect(),
                         results: processes.iter().map(|process| (process.clone(), None)).collect(),
                         worst,
                     });
@@ -106,6 +109,20 @@ impl PodMachine {
         reason: Option<&'static str>,
         ctx: &mut Context<'_>,
     ) {
+        let due = self.targets[index].due(self.waits);
+        self.conclude_since(index, names, outcome, reason, due, ctx);
+    }
+
+    /// The same, where a delivery has already begun the next interval: `due` is when this reload's waits were over.
+    fn conclude_since(
+        &mut self,
+        index: usize,
+        names: &[Name],
+        outcome: Outcome,
+        reason: Option<&'static str>,
+        due: Time,
+        ctx: &mut Context<'_>,
+    ) {
         let mut ended = Vec::new();
         for name in names {
             let Some(pending) =
@@ -127,7 +144,7 @@ impl PodMachine {
         if ended.is_empty() {
             return;
         }
-        report::ended(&self.pod, &self.targets[index], self.waits, &ended, outcome, reason, ctx);
+        report::ended(&self.pod, &self.targets[index], due, &ended, outcome, reason, ctx);
         self.targets[index].last = Some((outcome, ctx.now));
         self.targets[index].forget_if_idle();
         self.solve_unhandled(ctx);
@@ -167,7 +184,8 @@ impl PodMachine {
             let results: Option<Vec<Delivery>> = sending.results.iter().map(|(_, result)| *result).collect();
             let Some(results) = results else { continue };
             let worst = results.iter().map(|result| result.outcome()).fold(sending.worst, Outcome::max);
-            target.sending = None;
+            let Some(sending) = target.sending.take() else { continue };
+            let due = target.due(self.waits);
             if results.contains(&Delivery::Sent) {
                 verify::open(&self.pod, target, self.plan.verify, ctx);
             }
@@ -176,8 +194,11 @@ impl PodMachine {
                 self.exited(process, ctx.now, ctx);
                 continue;
             }
-            let waiting = self.targets[index].waiting_volumes(|_, _| true);
-            self.conclude(index, &waiting, worst, None, ctx);
+            let sent = sending.generations;
+            let told = self.targets[index].waiting_volumes(|name, pending| {
+                sent.iter().any(|(volume, generation)| volume == name && *generation == pending.generation)
+            });
+            self.conclude_since(index, &told, worst, None, due, ctx);
         }
         self.advance(ctx);
     }
