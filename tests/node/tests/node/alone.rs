@@ -1,0 +1,69 @@
+//! What needs one of the kernel's limits lowered; no other test runs meanwhile.
+
+use rustix::process::Signal;
+
+use crate::support::{LIMIT, Setup, Sysctl, app, change};
+
+fn apps(count: usize) -> Vec<standin::PodSpec> {
+    (0..count).map(|n| app(&format!("a{n}"))).collect()
+}
+
+#[test]
+fn an_overflow_loses_no_change() {
+    let Some(stage) = Setup::new().light().alone().stage(apps(12)) else { return };
+    let mut rig = {
+        // A queue gets its limit when it is made.
+        let _few = Sysctl::set("fs/inotify/max_queued_events", "16");
+        let mut rig = stage.start();
+        rig.agent.wait_ready(LIMIT).unwrap();
+        rig
+    };
+    let pods = rig.node.pods();
+    rig.agent.signal(Signal::STOP).unwrap();
+    for content in ["two", "three"] {
+        pods.iter().for_each(|pod| drop(change(pod, content)));
+    }
+    rig.agent.signal(Signal::CONT).unwrap();
+    for pod in &pods {
+        rig.wait_told(pod, "app", "three");
+        rig.signals(pod, "app", 1);
+        rig.wait_outcomes(pod.namespace(), "delivered", 1);
+    }
+    assert!(rig.metric("reloadlet_overflows_total", &[]) >= 1.0);
+    assert!(rig.metric("reloadlet_rescans_total", &[("reason", "overflow")]) >= 1.0);
+    // And notifications go on.
+    for pod in &pods {
+        change(pod, "four");
+    }
+    for pod in &pods {
+        rig.wait_told(pod, "app", "four");
+    }
+    rig.agent.wait_ready(LIMIT).unwrap();
+    rig.end();
+}
+
+#[test]
+fn without_watches_volumes_are_polled_until_the_limit_is_raised() {
+    let Some(stage) = Setup::new().light().alone().stage(apps(3)) else { return };
+    let pods = stage.node.pods();
+    let (rig, few) = {
+        let few = Sysctl::set("fs/inotify/max_user_watches", "0");
+        let mut rig = stage.start();
+        rig.agent.wait_ready(LIMIT).unwrap();
+        (rig, few)
+    };
+    rig.wait_metric("reloadlet_polled_volumes", &[], 3.0);
+    assert_eq!(rig.messages("WARN").iter().filter(|text| text.contains("max_user_watches")).count(), 1);
+    for content in ["two", "three"] {
+        pods.iter().for_each(|pod| drop(change(pod, content)));
+        pods.iter().for_each(|pod| drop(rig.wait_told(pod, "app", content)));
+    }
+    drop(few);
+    rig.wait_metric("reloadlet_polled_volumes", &[], 0.0);
+    for pod in &pods {
+        change(pod, "four");
+        rig.wait_told(pod, "app", "four");
+        rig.signals(pod, "app", 3);
+    }
+    rig.end();
+}

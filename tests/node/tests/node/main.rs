@@ -1,0 +1,12 @@
+//! The agent on a stand-in node: real processes, signals, cgroups and mounts. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says by a panic what failed"
+)]
+
+mod alone;
+mod applications;
+mod support;

@@ -1,0 +1,313 @@
+//! A stand-in node with the real agent on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use serde_json::Value;
+use standin::{
+    AgentOptions, AgentProcess, ContainerSpec, LogRecord, Node, NodeOptions, Pod, PodSpec, VolumeSpec,
+    Written, payload, require_root, sibling_binary, wait_until,
+};
+
+/// How long a test waits for what must come.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) const SIGNAL: &str = "reloadlet.io/signal";
+
+/// Tests that lower one of the kernel's limits run alone.
+static TURN: RwLock<()> = RwLock::new(());
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held until the end of the test")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// What a test needs.
+#[derive(Default)]
+pub(crate) struct Setup {
+    node: NodeOptions,
+    programs: Vec<&'static str>,
+    alone: bool,
+    options: Option<Box<dyn FnOnce(&Node, AgentOptions) -> AgentOptions>>,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn node(mut self, node: NodeOptions) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Cheap containers.
+    pub(crate) fn light(mut self) -> Self {
+        self.node.light = true;
+        self
+    }
+
+    pub(crate) fn programs(mut self, programs: &[&'static str]) -> Self {
+        self.programs = programs.to_vec();
+        self
+    }
+
+    /// No other test runs meanwhile.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Changes how the agent is started.
+    pub(crate) fn agent(
+        mut self,
+        options: impl FnOnce(&Node, AgentOptions) -> AgentOptions + 'static,
+    ) -> Self {
+        self.options = Some(Box::new(options));
+        self
+    }
+
+    /// A node with these pods, without an agent; nothing where it can't be had here.
+    pub(crate) fn stage(self, pods: Vec<PodSpec>) -> Option<Stage> {
+        if let Err(skip) = require_root(self.node.hierarchy, &self.programs) {
+            eprintln!("{skip}");
+            return None;
+        }
+        let turn = if self.alone {
+            Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner))
+        };
+        let node = Node::start(self.node).unwrap();
+        node.add_pods(pods).unwrap();
+        node.write_pods_file(&node.dir().join("pods.json")).unwrap();
+        let options = AgentOptions::for_node(&node).arg("--log-level").arg("debug");
+        let options = match self.options {
+            Some(change) => change(&node, options),
+            None => options,
+        };
+        Some(Stage { options, node, turn })
+    }
+
+    /// A node with these pods, and an agent that is ready.
+    pub(crate) fn start(self, pods: Vec<PodSpec>) -> Option<Rig> {
+        let mut rig = self.stage(pods)?.start();
+        rig.agent.wait_ready(LIMIT).unwrap();
+        Some(rig)
+    }
+}
+
+/// A node whose agent isn't started yet.
+pub(crate) struct Stage {
+    pub(crate) options: AgentOptions,
+    pub(crate) node: Node,
+    turn: Turn,
+}
+
+impl Stage {
+    pub(crate) fn start(self) -> Rig {
+        let agent = start_agent(self.options.clone());
+        Rig { agent, options: self.options, node: self.node, _turn: self.turn }
+    }
+
+    /// A handle without the node's turn, for tests that start agents themselves.
+    pub(crate) fn pod(&self, name: &str) -> Arc<Pod> {
+        self.node.pod(name).unwrap()
+    }
+}
+
+pub(crate) fn start_agent(options: AgentOptions) -> AgentProcess {
+    AgentProcess::start(&sibling_binary("reloadlet").unwrap(), options).unwrap()
+}
+
+/// A node and its agent, which goes first.
+pub(crate) struct Rig {
+    pub(crate) agent: AgentProcess,
+    pub(crate) options: AgentOptions,
+    pub(crate) node: Node,
+    _turn: Turn,
+}
+
+impl Rig {
+    pub(crate) fn pod(&self, name: &str) -> Arc<Pod> {
+        self.node.pod(name).unwrap()
+    }
+
+    /// Makes the pods' annotations and status known to the agent.
+    pub(crate) fn publish_pods(&self) {
+        self.node.write_pods_file(&self.options.pods_file).unwrap();
+    }
+
+    pub(crate) fn add_pod(&self, spec: PodSpec) -> Arc<Pod> {
+        let pod = self.node.add_pod(spec).unwrap();
+        self.publish_pods();
+        self.wait_known(&pod);
+        pod
+    }
+
+    /// Waits until the agent has looked at every volume of a pod.
+    pub(crate) fn wait_known(&self, pod: &Pod) {
+        let known = || {
+            let status = self.agent.status().ok()?;
+            let pod = status["pods"].as_array()?.iter().find(|found| found["uid"] == pod.uid())?;
+            let settled = |volume: &Value| volume["settledSecondsAgo"].is_number();
+            pod["volumes"].as_array()?.iter().all(settled).then_some(())
+        };
+        wait_until(LIMIT, "a pod that the agent knows", known).unwrap();
+    }
+
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.agent.metrics().unwrap().value(name, labels)
+    }
+
+    /// How many reloads in a namespace ended so.
+    pub(crate) fn outcomes(&self, namespace: &str, outcome: &str) -> f64 {
+        self.metric("reloadlet_reloads_total", &[("pod_namespace", namespace), ("outcome", outcome)])
+    }
+
+    /// Waits until so many reloads in a namespace have ended so, and not one more.
+    pub(crate) fn wait_outcomes(&self, namespace: &str, outcome: &str, count: u32) {
+        let labels = [("pod_namespace", namespace), ("outcome", outcome)];
+        let what = format!("{count} {outcome} in {namespace}");
+        let found = self.agent.wait_metrics(LIMIT, &what, |metrics| {
+            metrics.value("reloadlet_reloads_total", &labels) >= f64::from(count)
+        });
+        let found = found.unwrap_or_else(|error| panic!("{error}\n{}", self.tail()));
+        assert_eq!(found.value("reloadlet_reloads_total", &labels), f64::from(count), "{what}");
+    }
+
+    pub(crate) fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let what = format!("{name}{labels:?} = {value}");
+        self.agent
+            .wait_metrics(LIMIT, &what, |metrics| (metrics.value(name, labels) - value).abs() < 0.5)
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.tail()));
+    }
+
+    /// All reloads of a pod that ended, as the agent logged them.
+    pub(crate) fn reloads(&self, pod: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|line| line["message"] == "reload" && line["pod"] == pod).collect()
+    }
+
+    /// The agent's log lines that are JSON.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.agent.log_lines().unwrap();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The messages of a level, e.g. `WARN`.
+    pub(crate) fn messages(&self, level: &str) -> Vec<String> {
+        let lines = self.log().into_iter().filter(|line| line["level"] == level);
+        lines.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The end of the log, for a failure's message.
+    pub(crate) fn tail(&self) -> String {
+        let lines = self.agent.log_lines().unwrap_or_default();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Waits until the workload has caught so many signals (all its starts together), and not one more.
+    pub(crate) fn signals(&self, pod: &Pod, container: &str, count: usize) -> Vec<LogRecord> {
+        let signals =
+            pod.wait_signals(container, count).unwrap_or_else(|error| panic!("{error}\n{}", self.tail()));
+        assert_eq!(signals.len(), count, "{signals:?}\n{}", self.tail());
+        signals
+    }
+
+    /// Waits until the workload was told of this content, which it reads at the signal.
+    pub(crate) fn wait_told(&self, pod: &Pod, container: &str, content: &str) -> u64 {
+        let told = || {
+            let signals = pod.signals(container).ok()?;
+            signals.into_iter().find_map(|record| match record {
+                LogRecord::Signal { at, read, .. } if read.as_deref() == Some(content) => Some(at),
+                LogRecord::Signal { .. } | LogRecord::Started { .. } | LogRecord::Ready { .. } => None,
+            })
+        };
+        let what = format!("{}/{container} told of {content}", pod.name());
+        wait_until(LIMIT, &what, told).unwrap_or_else(|error| panic!("{error}\n{}", self.tail()))
+    }
+
+    /// The PID namespaces' view of who was told: the agent's log names only these processes for a pod.
+    pub(crate) fn assert_only_told(&self, pod: &str, pids: &[i32]) {
+        let wanted: Vec<String> = pids.iter().map(i32::to_string).collect();
+        for line in self.reloads(pod).iter().filter(|line| line["outcome"] == "delivered") {
+            assert_eq!(line["pids"], wanted.join(","), "{line}");
+        }
+    }
+
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.agent.kill9().unwrap();
+        self.agent = start_agent(self.options.clone());
+    }
+
+    /// Takes the pods away under the running agent, which must not pin anything, then ends the agent.
+    pub(crate) fn end(mut self) {
+        for pod in self.node.pods() {
+            pod.remove().unwrap_or_else(|error| panic!("{error} ({})", pod.name()));
+        }
+        let stopped = self.agent.terminate().unwrap();
+        assert_eq!(stopped.status.code(), Some(0), "{}", self.tail());
+        let errors = self.messages("ERROR");
+        assert!(errors.is_empty(), "{errors:?}");
+        drop(self.agent);
+        self.node.shutdown().unwrap();
+    }
+}
+
+/// A pod in a namespace of its own with one ConfigMap volume `conf` and one container `app` that reads it at SIGHUP.
+pub(crate) fn app(name: &str) -> PodSpec {
+    bare(name).annotation(SIGNAL, "SIGHUP").container(reader("app", &[]))
+}
+
+/// The same without annotation and container.
+pub(crate) fn bare(name: &str) -> PodSpec {
+    PodSpec::new(name).namespace(name).volume(VolumeSpec::config_map("conf").key("app.conf", "one\n"))
+}
+
+/// A workload that mounts `conf` at `/conf` and reads `app.conf` at each signal.
+pub(crate) fn reader(name: &str, args: &[&str]) -> ContainerSpec {
+    let mut all = vec!["--read", "/conf/app.conf"];
+    all.extend(args);
+    ContainerSpec::workload(name, &all).mount("conf", "/conf")
+}
+
+/// Publishes a new content of `app.conf`.
+pub(crate) fn change(pod: &Pod, content: &str) -> Written {
+    pod.update("conf", payload([("app.conf", &format!("{content}\n"))])).unwrap()
+}
+
+/// The PIDs of a process's children.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// A kernel parameter that is put back at the end.
+#[derive(Debug)]
+pub(crate) struct Sysctl {
+    path: PathBuf,
+    before: String,
+}
+
+impl Sysctl {
+    /// Sets a file below `/proc/sys`.
+    pub(crate) fn set(name: &str, value: &str) -> Self {
+        let path = Path::new("/proc/sys").join(name);
+        let before = fs::read_to_string(&path).unwrap();
+        let guard = Self { path, before };
+        fs::write(&guard.path, value).unwrap();
+        guard
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.path, &self.before) {
+            eprintln!("{} is not {} again: {error}", self.path.display(), self.before);
+        }
+    }
+}
