@@ -110,8 +110,9 @@ impl Machine {
 
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some((_, uid)) = self.timers.first().filter(|(due, _)| *due <= now).cloned() {
-            self.set_timer(&uid, None);
+        let due: Vec<PodUid> =
+            self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, uid)| uid.clone()).collect();
+        for uid in due {
             self.with(&uid, now, PodMachine::handle_timeout);
         }
     }

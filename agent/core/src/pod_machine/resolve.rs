@@ -24,6 +24,9 @@ impl PodMachine {
 
     /// Containers came or went.
     pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
+        if self.targets.is_empty() {
+            return;
+        }
         self.survey.retry = Some(Retry::begin(ctx.now));
         self.begin_survey(ctx);
     }
