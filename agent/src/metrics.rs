@@ -20,22 +20,16 @@ mod tests;
 pub(crate) enum RescanReason {
     /// The kernel dropped notifications.
     Overflow,
-    /// A queue inside the agent was full.
-    QueueFull,
-    /// A watch was removed by the kernel: its directory is gone or was unmounted.
-    WatchLost,
 }
 
 impl RescanReason {
     /// Every reason.
-    pub(crate) const ALL: [Self; 3] = [Self::Overflow, Self::QueueFull, Self::WatchLost];
+    pub(crate) const ALL: [Self; 1] = [Self::Overflow];
 
     /// The word for it in metrics and logs.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Overflow => "overflow",
-            Self::QueueFull => "queue_full",
-            Self::WatchLost => "watch_lost",
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The loop that delivers: notifications, exits, the machine and the sends, on one thread. Nothing here waits for a
 //! disk, a network or a slow read.
 
+use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use reloadlet_core::event::{Action, Event, Report, VolumeRef};
+use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::{GuardReading, needs_threads};
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::SignalSet;
@@ -90,7 +93,7 @@ pub(crate) struct Parts {
     pub(crate) wake: Arc<Wake>,
     pub(crate) ready: Arc<AtomicBool>,
     /// The kubelet's directory of pods.
-    pub(crate) pods_dir: std::path::PathBuf,
+    pub(crate) pods_dir: PathBuf,
 }
 
 /// The loop.
@@ -99,12 +102,13 @@ pub(crate) struct NodeLoop {
     epoll: OwnedFd,
     /// What happened and wasn't taken in yet, in order.
     sights: Vec<Sight>,
-    reports: std::collections::VecDeque<Report>,
+    reports: VecDeque<Report>,
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
     gauges_changed: bool,
     /// Gauges and readiness are to be looked at when nothing else is to be done.
     look: bool,
+    namespaces: tell::Namespaces,
     stopping: bool,
     warned_missing_root: bool,
 }
@@ -130,11 +134,12 @@ impl NodeLoop {
             parts,
             epoll,
             sights: Vec::new(),
-            reports: std::collections::VecDeque::new(),
+            reports: VecDeque::new(),
             next_poll: None,
             next_recheck: None,
             gauges_changed: true,
             look: true,
+            namespaces: tell::Namespaces::default(),
             stopping: false,
             warned_missing_root: false,
         })
@@ -307,7 +312,7 @@ impl NodeLoop {
         }
     }
 
-    fn digest(&mut self, volume: VolumeRef, generation: reloadlet_core::generation::Generation) {
+    fn digest(&mut self, volume: VolumeRef, generation: Generation) {
         let filter = self.parts.machine.file_filter(&volume);
         if let Some((filter, path)) = filter.zip(self.parts.watcher.path(&volume)) {
             let path = path.join(generation.as_str());
@@ -411,7 +416,8 @@ impl NodeLoop {
     /// Nothing else is to be done: gauges and readiness.
     fn look_around(&mut self) {
         if std::mem::take(&mut self.gauges_changed) {
-            tell::set_gauges(&self.parts.metrics, &self.parts.machine.counts());
+            let counts = self.parts.machine.counts();
+            tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
         self.parts.metrics.set_polled_volumes(self.parts.watcher.polled().count());

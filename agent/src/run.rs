@@ -70,11 +70,14 @@ pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
         })
         .context("can't start a thread")?;
 
+    let (listen, admin_listen) = server.addresses().context("can't tell the served addresses")?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = config.node_name,
         dry_run = config.dry_run,
         kubelet_root = %config.kubelet_root.display(),
+        %listen,
+        %admin_listen,
         "started"
     );
     let endpoints = endpoints(&inbox, metrics, ready);

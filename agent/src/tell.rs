@@ -1,8 +1,12 @@
 //! Reports become log lines and metrics.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use reloadlet_core::Time;
 use reloadlet_core::event::{ReloadReport, Report};
 use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::VolumeKind;
+use reloadlet_core::pod::{Name, VolumeKind};
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
@@ -82,7 +86,7 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -99,13 +103,59 @@ pub(crate) const fn changes_gauges(report: &Report) -> bool {
     }
 }
 
+/// How long the series of a namespace outlive its last pod here, so that the last values are still scraped.
+const NAMESPACE_KEPT: Duration = Duration::from_secs(3600);
+
+/// The namespaces that have series, and since when those without pods have none.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces(BTreeMap<Name, Option<Time>>);
+
+impl Namespaces {
+    /// Takes in which namespaces have pods now; gives back those whose series are to go.
+    fn update(&mut self, live: &BTreeSet<Name>, now: Time) -> Vec<Name> {
+        for (name, gone) in &mut self.0 {
+            *gone = if live.contains(name) { None } else { gone.or(Some(now)) };
+        }
+        for name in live {
+            self.0.entry(name.clone()).or_default();
+        }
+        let is_over = |gone: &Option<Time>| gone.is_some_and(|gone| now.since(gone) >= NAMESPACE_KEPT);
+        let over: Vec<Name> =
+            self.0.iter().filter(|(_, gone)| is_over(gone)).map(|(name, _)| name.clone()).collect();
+        self.0.retain(|_, gone| !is_over(gone));
+        over
+    }
+}
+
 /// Sets the gauges.
-pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts) {
+pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Namespaces, now: Time) {
     metrics.set_pods(counts.watched, counts.invalid);
     for (kind, count) in VolumeKind::ALL.into_iter().zip(counts.volumes) {
         metrics.set_volumes(kind, count);
     }
     for (kind, count) in ProblemKind::ALL.into_iter().zip(counts.problems) {
         metrics.set_problems(kind, count);
+    }
+    for namespace in namespaces.update(&counts.namespaces, now) {
+        metrics.forget_namespace(&namespace);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespaces_series_outlive_its_last_pod_by_an_hour() {
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+        let (none, shop) = (BTreeSet::new(), BTreeSet::from([Name::from("shop")]));
+        let mut namespaces = Namespaces::default();
+        assert!(namespaces.update(&shop, at(0)).is_empty());
+        assert!(namespaces.update(&none, at(10)).is_empty());
+        assert!(namespaces.update(&none, at(3609)).is_empty());
+        assert!(namespaces.update(&shop, at(3700)).is_empty(), "it came back");
+        assert!(namespaces.update(&none, at(3800)).is_empty());
+        assert_eq!(namespaces.update(&none, at(7400)), [Name::from("shop")]);
+        assert!(namespaces.update(&none, at(9000)).is_empty());
     }
 }

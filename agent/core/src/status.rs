@@ -1,5 +1,6 @@
 //! What is known, for people and gauges: a copy, made when asked for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::generation::Generation;
@@ -64,6 +65,8 @@ pub struct Counts {
     pub watched: usize,
     /// Pods whose annotations have problems.
     pub invalid: usize,
+    /// The namespaces of these pods.
+    pub namespaces: BTreeSet<Name>,
     /// Watched volumes by kind, in the order of [`VolumeKind::ALL`].
     pub volumes: [usize; VolumeKind::ALL.len()],
     /// Problems by kind, in the order of [`crate::problem::ProblemKind::ALL`].
@@ -92,10 +95,12 @@ impl Machine {
         };
         for invalid in self.invalid() {
             counts.invalid += 1;
+            counts.namespaces.insert(invalid.pod.namespace.clone());
             invalid.problems.iter().for_each(&mut count_problem);
         }
         for pod in self.watched() {
             counts.watched += 1;
+            counts.namespaces.insert(pod.pod().namespace.clone());
             pod.problem().into_iter().for_each(&mut count_problem);
             for (plan, _) in pod.volumes() {
                 for (kind, count) in VolumeKind::ALL.iter().zip(&mut counts.volumes) {

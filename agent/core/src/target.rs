@@ -74,6 +74,7 @@ pub(crate) enum Resolution {
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) first: ProcessIdentity,
+    pub(crate) first_held: bool,
     pub(crate) told: Vec<HeldProcess>,
     /// See [`crate::process::Chosen::volatile`].
     pub(crate) volatile: bool,
@@ -81,10 +82,19 @@ pub(crate) struct Resolved {
     pub(crate) views: BTreeMap<Name, View>,
 }
 
+impl Resolved {
+    /// Whether every process is held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.first_held && self.told.iter().all(|process| process.held)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct HeldProcess {
     pub(crate) identity: ProcessIdentity,
     pub(crate) held: bool,
+    /// When the masks were asked for that didn't come yet.
+    pub(crate) asked: Option<Time>,
     pub(crate) guard: Option<(Time, Handling)>,
 }
 
@@ -103,13 +113,20 @@ impl Retry {
 
     pub(crate) fn again(&mut self, now: Time) {
         self.pause = (self.pause * 2).min(LONGEST_BACKOFF);
-        self.next = now + self.pause;
+        let end = self.since + PATIENCE;
+        // What ends or is said after so long needs no timer of its own.
+        self.next = if now < end { end.min(now + self.pause) } else { now + self.pause };
     }
 }
 
 /// A send under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Sending {
+    /// What it settles; what settles meanwhile has a reload of its own.
+    pub(crate) generations: Vec<(Name, Pending)>,
+    /// When the waits that the pod asked for were over.
+    pub(crate) due: Time,
+    changes: Option<(Time, Time)>,
     pub(crate) results: Vec<(ProcessIdentity, Option<Delivery>)>,
     /// What is told with it; what settles meanwhile waits for the next one.
     pub(crate) generations: Vec<(Name, Generation)>,
@@ -210,7 +227,7 @@ impl Target {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.volumes.values().any(|volume| volume.pending.is_some())
+        self.sending.is_some() || self.volumes.values().any(|volume| volume.pending.is_some())
     }
 
     /// Nothing waits any more: the reload's own state goes.
@@ -234,7 +251,9 @@ impl Target {
         if entry.handled.as_ref() == Some(&settled.generation) && entry.pending.is_none() {
             return None;
         }
-        if entry.pending.as_ref().is_some_and(|pending| pending.generation == settled.generation) {
+        let sent = self.sending.iter().flat_map(|sending| &sending.generations);
+        let sent = sent.filter(|(name, _)| name == volume).map(|(_, pending)| pending);
+        if entry.pending.iter().chain(sent).any(|pending| pending.generation == settled.generation) {
             return None;
         }
         let first = self.changes.map_or(settled.settled, |(first, _)| first);
@@ -245,6 +264,36 @@ impl Target {
             settled: settled.settled,
             only_if_older: new_here && settled.how == How::Discovered,
         })
+    }
+
+    /// The signal goes out: what waits is on its way.
+    pub(crate) fn begin_sending(&mut self, to: &[ProcessIdentity], worst: Outcome, waits: Waits) {
+        let due = self.due(waits);
+        let pending = self.volumes.iter_mut();
+        let generations = pending.filter_map(|(name, volume)| Some((name.clone(), volume.pending.take()?)));
+        let results = to.iter().map(|process| (process.clone(), None)).collect();
+        let generations = generations.collect();
+        self.sending = Some(Sending { generations, due, changes: self.changes.take(), results, worst });
+        if worst == Outcome::Delivered {
+            self.unhandled = None;
+        }
+    }
+
+    /// Nothing was sent: what was on its way waits again. Gives back what is superseded by now.
+    pub(crate) fn take_back(&mut self) -> Vec<(Name, Pending)> {
+        let Some(sending) = self.sending.take() else { return Vec::new() };
+        self.changes = match (sending.changes, self.changes) {
+            (Some((first, _)), Some((_, last))) => Some((first, last)),
+            (before, since) => before.or(since),
+        };
+        let mut superseded = Vec::new();
+        for (name, pending) in sending.generations {
+            match self.volumes.get_mut(&name).map(|volume| &mut volume.pending) {
+                Some(waiting @ None) => *waiting = Some(pending),
+                Some(Some(_)) | None => superseded.push((name, pending)),
+            }
+        }
+        superseded
     }
 
     /// When the waits that the pod asked for are over.
@@ -264,8 +313,11 @@ impl Target {
         send_unhandled: bool,
         digest_of: impl Fn(&Name, &Generation) -> NeededDigest,
     ) -> Step {
-        if !self.is_waiting() || self.sending.is_some() {
-            return if self.sending.is_some() { Step::Await } else { Step::Idle };
+        if self.sending.is_some() {
+            return Step::Await;
+        }
+        if !self.is_waiting() {
+            return Step::Idle;
         }
         if let Some(step) = self.compare(digest_of) {
             return step;
@@ -355,7 +407,8 @@ impl Target {
     fn guarded_step(&self, resolved: &Resolved, now: Time, send_unhandled: bool) -> Step {
         let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
         let oldest_use = newest_swap.max(now - GUARD_AGE).max(self.unhandled.map_or(newest_swap, |r| r.next));
-        let mut unread = Vec::new();
+        let mut unread = false;
+        let mut to_ask = Vec::new();
         let mut handled = Vec::new();
         let mut refused = 0_usize;
         for process in &resolved.told {
@@ -367,11 +420,16 @@ impl Target {
                     }
                     Handling::Ignored | Handling::Default | Handling::Starting => refused += 1,
                 },
-                Some(_) | None => unread.push(process.identity.clone()),
+                Some(_) | None => {
+                    unread = true;
+                    if process.asked.is_none_or(|asked| asked < oldest_use) {
+                        to_ask.push(process.identity.clone());
+                    }
+                }
             }
         }
-        if !unread.is_empty() {
-            return Step::Guard(unread);
+        if unread {
+            return if to_ask.is_empty() { Step::Await } else { Step::Guard(to_ask) };
         }
         let patient = self.unhandled.is_none_or(|retry| now < retry.since + PATIENCE);
         if refused == 0 {
@@ -389,7 +447,26 @@ impl Target {
         if let Resolution::Found(resolved) = &mut self.resolution {
             for process in resolved.told.iter_mut().filter(|process| process.identity == *identity) {
                 process.guard = Some((now, reading.handling(signal)));
+                process.asked = None;
             }
+        }
+    }
+
+    /// These processes' masks are asked for.
+    pub(crate) fn ask_guards(&mut self, identities: &[ProcessIdentity], now: Time) {
+        if let Resolution::Found(resolved) = &mut self.resolution {
+            for process in resolved.told.iter_mut().filter(|process| identities.contains(&process.identity)) {
+                process.asked = Some(now);
+            }
+        }
+    }
+
+    /// The first process is known to be older than these generations: they are changes to it.
+    pub(crate) fn decide_older(&mut self) {
+        let Resolution::Found(resolved) = &self.resolution else { return };
+        let started = resolved.first.started;
+        for pending in self.volumes.values_mut().filter_map(|volume| volume.pending.as_mut()) {
+            pending.only_if_older &= started + START_DOUBT >= pending.settled;
         }
     }
 

@@ -97,7 +97,11 @@ pub struct Volume {
     /// Whether the directory was torn down and made anew since it was first published.
     rebuilt: bool,
     published: bool,
+    /// Whether the directory went away and none was listed since.
+    torn_down: bool,
     last_notified: Time,
+    /// When the newest listing that was taken in was begun.
+    last_listed: Time,
     timed_out: bool,
 }
 
@@ -108,7 +112,9 @@ impl Default for Volume {
             dir: None,
             rebuilt: false,
             published: false,
+            torn_down: false,
             last_notified: Time::default(),
+            last_listed: Time::default(),
             timed_out: false,
         }
     }
@@ -149,6 +155,15 @@ impl Volume {
             Phase::Settled(settled) => Some(&settled.generation),
             Phase::Settling(settling) => Some(&settling.generation),
             Phase::Unknown | Phase::Unpublished => None,
+        }
+    }
+
+    /// Whether its generation is a change, and not what stood there at first.
+    pub fn is_changed(&self) -> bool {
+        match &self.phase {
+            Phase::Settled(settled) => settled.how == How::Changed,
+            Phase::Settling(settling) => !settling.discovered,
+            Phase::Unknown | Phase::Unpublished => false,
         }
     }
 
@@ -195,6 +210,7 @@ impl Volume {
     /// The directory itself went away.
     pub fn torn_down(&mut self, at: Time) -> News {
         self.last_notified = self.last_notified.max(at);
+        self.torn_down = true;
         News::List
     }
 
@@ -203,8 +219,16 @@ impl Volume {
         if listing.begun <= self.last_notified {
             return News::List;
         }
-        if let (Some(before), Some(found)) = (self.dir, listing.dir) {
-            self.rebuilt |= before != found && self.published;
+        // Listings are made off the loop: a younger one can come first.
+        if listing.begun < self.last_listed {
+            return News::Nothing;
+        }
+        self.last_listed = listing.begun;
+        if let Some(found) = listing.dir {
+            // A new directory can have the inode of the one before.
+            let is_another = self.torn_down || self.dir.is_some_and(|before| before != found);
+            self.rebuilt |= is_another && self.published;
+            self.torn_down = false;
         }
         self.dir = listing.dir.or(self.dir);
         let Some((generation, changed)) = &listing.current else {
@@ -235,7 +259,8 @@ impl Volume {
             self.complete(at)
         } else if late {
             self.timed_out = !settling.discovered;
-            self.complete(now)
+            let at = if settling.discovered { settling.swapped + SETTLE_TIMEOUT } else { now };
+            self.complete(at)
         } else {
             swap
         }

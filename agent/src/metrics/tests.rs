@@ -45,7 +45,7 @@ fn what_happened_is_counted_under_its_labels() {
     metrics.deliver(Duration::from_secs(11));
     metrics.settle_timeout();
     metrics.overflow();
-    metrics.rescan(RescanReason::QueueFull);
+    metrics.rescan(RescanReason::Overflow);
     metrics.set_pods(7, 2);
     metrics.set_volumes(VolumeKind::ConfigMap, 3);
     metrics.set_inotify_watches(4);
@@ -64,7 +64,7 @@ fn what_happened_is_counted_under_its_labels() {
         (r#"reloadlet_deliver_seconds_bucket{le="+Inf"}"#, "1"),
         ("reloadlet_settle_timeouts_total", "1"),
         ("reloadlet_overflows_total", "1"),
-        (r#"reloadlet_rescans_total{reason="queue_full"}"#, "1"),
+        (r#"reloadlet_rescans_total{reason="overflow"}"#, "1"),
         (r#"reloadlet_pods{state="watched"}"#, "7"),
         (r#"reloadlet_pods{state="invalid"}"#, "2"),
         (r#"reloadlet_volumes{kind="configmap"}"#, "3"),

@@ -1,0 +1,162 @@
+//! Changes that carry nothing that counts, and volumes that were made anew.
+
+use reloadlet_core::Event;
+use reloadlet_core::event::VolumeRef;
+use reloadlet_core::outcome::Outcome;
+
+use crate::node::{generation, uid};
+use crate::world::{World, app, config};
+
+const KEYS: &[(&str, &str)] = &[("reloadlet.io/keys", "*.conf")];
+
+/// The files that count of a generation.
+fn contents(world: &mut World, generations: &[(u32, u8)]) {
+    let state = world.node.volume(&config());
+    state.digests.extend(generations.iter().map(|(n, content)| (generation(*n), [*content; 32])));
+}
+
+/// A pod with keys whose generation 1 has the content 1.
+fn with_keys() -> World {
+    let mut world = World::node(vec![app(1, KEYS)]);
+    contents(&mut world, &[(1, 1)]);
+    world.start_agent();
+    world.pass(60_000);
+    world
+}
+
+#[test]
+fn a_change_of_files_that_do_not_count_is_unchanged_and_is_not_told() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 1), (3, 7)]);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    world.publish(&config(), 3);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    assert_eq!(
+        world.outcomes(),
+        [("config", generation(2), Outcome::Unchanged), ("config", generation(3), Outcome::Delivered)]
+    );
+}
+
+#[test]
+fn without_keys_nothing_is_read() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    let reads = |action: &reloadlet_core::Action| matches!(action, reloadlet_core::Action::Digest(..));
+    assert!(!world.actions.iter().any(|(_, action)| reads(action)));
+}
+
+#[test]
+fn a_content_that_comes_back_is_told_each_time() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 2), (3, 1), (4, 2)]);
+    for n in 2..5 {
+        world.publish(&config(), n);
+        world.pass(10_000);
+    }
+    assert_eq!(world.sends().len(), 3);
+}
+
+#[test]
+fn a_content_that_comes_back_before_the_other_was_told_is_unchanged() {
+    let mut world = World::node(vec![app(1, &[KEYS[0], ("reloadlet.io/debounce", "1s")])]);
+    contents(&mut world, &[(1, 1), (2, 2), (3, 1)]);
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.publish(&config(), 3);
+    world.pass(60_000);
+    assert_eq!(
+        world.outcomes(),
+        [("config", generation(2), Outcome::Superseded), ("config", generation(3), Outcome::Unchanged)]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let mut world = with_keys();
+    world.publish(&config(), 2);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn after_a_restart_of_the_agent_what_was_told_is_known_again_only_if_nothing_has_changed() {
+    for (changed, outcome) in [(false, Outcome::Unchanged), (true, Outcome::Delivered)] {
+        let mut world = with_keys();
+        contents(&mut world, &[(2, 1)]);
+        world.stop_agent();
+        if changed {
+            world.publish_unseen(&config(), 2);
+        }
+        world.start_agent();
+        world.pass(10_000);
+        if !changed {
+            world.publish(&config(), 2);
+        }
+        world.pass(10_000);
+        assert_eq!(world.outcomes(), [("config", generation(2), outcome)], "changed meanwhile: {changed}");
+    }
+}
+
+#[test]
+fn a_generation_that_was_not_told_leaves_the_content_unknown() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 2), (3, 1)]);
+    world.exit(1001);
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    world.start(&uid(1), "app");
+    world.pass(20_000);
+    world.publish(&config(), 3);
+    assert_eq!(
+        world.outcomes(),
+        [("config", generation(2), Outcome::Gone), ("config", generation(3), Outcome::Delivered)]
+    );
+}
+
+/// The kubelet makes the volume anew: another directory, another generation.
+fn rebuild(world: &mut World, volume: &VolumeRef, n: u32, same_inode: bool) {
+    let inode = world.node.volume(volume).dir.take();
+    let dir = if same_inode { inode.unwrap() } else { world.node.new_dir() };
+    world.node.volume(volume).current = None;
+    world.handle(Event::TornDown(volume.clone(), world.now));
+    world.pass(10);
+    world.node.volume(volume).dir = Some(dir);
+    world.swap(volume, n);
+    world.node.volume(volume).others.clear();
+    world.pass(5_000);
+}
+
+#[test]
+fn a_container_that_holds_the_directory_of_before_gets_no_signal_and_the_reason_is_given() {
+    for same_inode in [false, true] {
+        let mut world = World::app(&[]);
+        for container in &mut world.node.pod(&uid(1)).containers {
+            container.dead.insert("config".into());
+        }
+        contents(&mut world, &[(2, 2)]);
+        rebuild(&mut world, &config(), 2, same_inode);
+        world.pass(20_000);
+        assert_eq!(world.sends(), [], "same inode: {same_inode}");
+        assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
+        assert_eq!(world.reloads()[0].reason, Some("the container holds an older volume until it restarts"));
+    }
+}
+
+#[test]
+fn a_volume_made_anew_with_the_same_content_is_unchanged() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 1)]);
+    rebuild(&mut world, &config(), 2, false);
+    assert_eq!(world.sends(), []);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unchanged)]);
+}
+
+#[test]
+fn a_volume_made_anew_below_a_container_that_sees_it_is_told() {
+    let mut world = World::app(&[]);
+    contents(&mut world, &[(2, 2)]);
+    rebuild(&mut world, &config(), 2, false);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}

@@ -1,0 +1,20 @@
+//! The machine as a whole, driven by a simulated node in simulated time: each test is a promise of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails is a test that fails; the lint's exception for tests covers test functions only"
+)]
+
+mod digests;
+mod endings;
+mod guard;
+mod node;
+mod notifications;
+mod pods;
+mod processes;
+mod restarts;
+mod swaps;
+mod verdicts;
+mod waits;
+mod world;

@@ -1,0 +1,288 @@
+//! A simulated node: volumes as the kubelet leaves them on disk, containers and processes as the kernel shows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use reloadlet_core::event::{ContainerFacts, Digest, VolumeRef};
+use reloadlet_core::generation::Generation;
+use reloadlet_core::guard::GuardReading;
+use reloadlet_core::mounts::{ContainerMounts, Device, DirId};
+use reloadlet_core::pod::{
+    AnnotationValue, Container, ContainerId, ContainerKind, Name, Pod, PodUid, Volume, VolumeKind,
+    VolumeMount, VolumeSource,
+};
+use reloadlet_core::process::{ProcessFacts, ProcessIdentity};
+use reloadlet_core::procfs::{SignalSet, Stat};
+use reloadlet_core::volume::Listing;
+
+/// The bit of SIGHUP in a mask.
+pub(crate) const HUP: u64 = 1;
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) const fn at(millis: u64) -> Time {
+    Time::since_boot(ms(millis))
+}
+
+pub(crate) fn generation(n: u32) -> Generation {
+    Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap()
+}
+
+pub(crate) fn uid(n: u32) -> PodUid {
+    PodUid::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap()
+}
+
+/// A pod with these containers, each with the volumes that it mounts, and these ConfigMap volumes.
+pub(crate) fn pod(
+    n: u32,
+    annotations: &[(&str, &str)],
+    containers: &[(&str, &[&str])],
+    volumes: &[&str],
+) -> Pod {
+    let container = |(name, mounts): &(&str, &[&str])| Container {
+        name: Name::from(*name),
+        kind: ContainerKind::Regular,
+        mounts: mounts
+            .iter()
+            .map(|volume| VolumeMount { volume: (*volume).into(), sub_path: false })
+            .collect(),
+    };
+    let volume = |name: &&str| Volume {
+        name: (*name).into(),
+        source: VolumeSource::ConfigMap { name: (*name).into() },
+    };
+    Pod {
+        uid: uid(n),
+        namespace: "shop".into(),
+        name: format!("web-{n}").into(),
+        annotations: annotations
+            .iter()
+            .map(|(key, text)| (String::from(*key), AnnotationValue::Text(String::from(*text))))
+            .collect(),
+        containers: containers.iter().map(container).collect(),
+        volumes: volumes.iter().map(volume).collect(),
+        status: BTreeMap::new(),
+        runtime_class: None,
+        terminating: false,
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessState {
+    pub(crate) pid: u32,
+    pub(crate) started: Time,
+    pub(crate) comm: String,
+    pub(crate) state: char,
+    pub(crate) parent: u32,
+    pub(crate) namespace_pids: Vec<u32>,
+    pub(crate) caught: u64,
+    pub(crate) blocked: u64,
+    pub(crate) ignored: u64,
+    pub(crate) pending: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerState {
+    pub(crate) name: Name,
+    pub(crate) id: ContainerId,
+    pub(crate) processes: Vec<ProcessState>,
+    /// Volumes of which it holds a directory that was torn down.
+    pub(crate) dead: BTreeSet<Name>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VolumeState {
+    pub(crate) dir: Option<u64>,
+    pub(crate) current: Option<(Generation, Time)>,
+    pub(crate) others: BTreeSet<Generation>,
+    /// What the files that count of a generation come to.
+    pub(crate) digests: BTreeMap<Generation, Digest>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PodState {
+    pub(crate) volumes: BTreeMap<Name, VolumeState>,
+    pub(crate) containers: Vec<ContainerState>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    pub(crate) pods: BTreeMap<PodUid, PodState>,
+    last_pid: u32,
+    last_dir: u64,
+}
+
+impl Node {
+    /// The pod's directories, with each volume published as generation 1 at that time.
+    pub(crate) fn add_pod(&mut self, pod: &Pod, published: Time) {
+        let state = self.pods.entry(pod.uid.clone()).or_default();
+        for volume in &pod.volumes {
+            self.last_dir += 1;
+            let current = Some((generation(1), published));
+            let made = VolumeState { dir: Some(self.last_dir), current, ..VolumeState::default() };
+            state.volumes.insert(volume.name.clone(), made);
+        }
+    }
+
+    pub(crate) fn new_dir(&mut self) -> u64 {
+        self.last_dir += 1;
+        self.last_dir
+    }
+
+    pub(crate) fn new_pid(&mut self) -> u32 {
+        self.last_pid += 1;
+        1000 + self.last_pid
+    }
+
+    /// A container whose first process handles SIGHUP.
+    pub(crate) fn start(&mut self, pod: &PodUid, name: &str, started: Time) -> u32 {
+        let pid = self.new_pid();
+        let process = ProcessState {
+            pid,
+            started,
+            comm: "app".into(),
+            state: 'S',
+            parent: 1,
+            namespace_pids: vec![pid, 1],
+            caught: HUP,
+            blocked: 0,
+            ignored: 0,
+            pending: 0,
+        };
+        let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
+        let made = ContainerState { name: name.into(), id, processes: vec![process], dead: BTreeSet::new() };
+        self.pod(pod).containers.push(made);
+        pid
+    }
+
+    /// A process that the process `parent` forked.
+    pub(crate) fn fork(&mut self, pod: &PodUid, parent: u32, comm: &str, started: Time) -> u32 {
+        let pid = self.new_pid();
+        let containers = &mut self.pod(pod).containers;
+        let leaf = containers
+            .iter_mut()
+            .find(|container| container.processes.iter().any(|process| process.pid == parent))
+            .unwrap();
+        let mut child = leaf.processes.iter().find(|process| process.pid == parent).unwrap().clone();
+        child.comm = comm.into();
+        (child.pid, child.parent, child.started) = (pid, parent, started);
+        child.namespace_pids = vec![pid, pid - 1000 + 1];
+        leaf.processes.push(child);
+        pid
+    }
+
+    /// The process ends; a container without any goes too.
+    pub(crate) fn kill(&mut self, pid: u32) -> Option<ProcessIdentity> {
+        let identity = self.identity(pid)?;
+        let containers = &mut self.pod(&identity.pod).containers;
+        for container in containers.iter_mut() {
+            container.processes.retain(|process| process.pid != pid);
+        }
+        containers.retain(|container| !container.processes.is_empty());
+        Some(identity)
+    }
+
+    pub(crate) fn pod(&mut self, pod: &PodUid) -> &mut PodState {
+        self.pods.get_mut(pod).unwrap()
+    }
+
+    pub(crate) fn volume(&mut self, volume: &VolumeRef) -> &mut VolumeState {
+        self.pod(&volume.pod).volumes.get_mut(&volume.volume).unwrap()
+    }
+
+    pub(crate) fn process_mut(&mut self, pid: u32) -> &mut ProcessState {
+        let containers = self.pods.values_mut().flat_map(|pod| &mut pod.containers);
+        let mut processes = containers.flat_map(|container| &mut container.processes);
+        processes.find(|process| process.pid == pid).unwrap()
+    }
+
+    pub(crate) fn identity(&self, pid: u32) -> Option<ProcessIdentity> {
+        self.pods.iter().find_map(|(uid, pod)| {
+            pod.containers.iter().find_map(|container| {
+                let process = container.processes.iter().find(|process| process.pid == pid)?;
+                Some(ProcessIdentity {
+                    pid,
+                    started: process.started,
+                    pod: uid.clone(),
+                    container: container.id.clone(),
+                })
+            })
+        })
+    }
+
+    /// The process with this identity, if it lives.
+    pub(crate) fn process(&self, identity: &ProcessIdentity) -> Option<&ProcessState> {
+        let containers = &self.pods.get(&identity.pod)?.containers;
+        let container = containers.iter().find(|container| container.id == identity.container)?;
+        container
+            .processes
+            .iter()
+            .find(|process| process.pid == identity.pid && process.started == identity.started)
+    }
+
+    pub(crate) fn guard(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+        self.process(identity).map(|process| GuardReading {
+            comm: process.comm.clone(),
+            blocked_in_all: SignalSet::from_bits(process.blocked),
+            ignored: SignalSet::from_bits(process.ignored),
+            caught: SignalSet::from_bits(process.caught),
+            pending: SignalSet::from_bits(process.pending),
+        })
+    }
+
+    pub(crate) fn listing(&self, volume: &VolumeRef, begun: Time) -> Listing {
+        let state = self.pods.get(&volume.pod).and_then(|pod| pod.volumes.get(&volume.volume));
+        let Some(state) = state else { return Listing { begun, dir: None, current: None, others: vec![] } };
+        let device = Device { major: 254, minor: 0 };
+        Listing {
+            begun,
+            dir: state.dir.map(|inode| DirId { device, inode }),
+            current: state.current.clone(),
+            others: state.others.iter().cloned().collect(),
+        }
+    }
+
+    pub(crate) fn digest(&self, volume: &VolumeRef, generation: &Generation) -> Option<Digest> {
+        let state = self.pods.get(&volume.pod)?.volumes.get(&volume.volume)?;
+        let is_there = state.current.as_ref().is_some_and(|(current, _)| current == generation);
+        is_there.then(|| state.digests.get(generation).copied()).flatten()
+    }
+
+    pub(crate) fn survey(&self, uid: &PodUid) -> Vec<ContainerFacts> {
+        let containers = self.pods.get(uid).map(|pod| pod.containers.as_slice()).unwrap_or_default();
+        containers.iter().map(|container| facts(uid, container)).collect()
+    }
+}
+
+fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
+    let below = format!("254:0 /var/lib/kubelet/pods/{uid}");
+    let mut mountinfo = format!(
+        "1 0 {below}/containers/{}/5ef088ab /dev/termination-log rw - ext4 /dev/vda rw\n",
+        container.name
+    );
+    for volume in &container.dead {
+        let plugin = VolumeKind::ConfigMap.directory();
+        mountinfo +=
+            &format!("2 0 {below}/volumes/{plugin}/{volume}//deleted /{volume} ro - ext4 /dev/vda rw\n");
+    }
+    let process = |process: &ProcessState| ProcessFacts {
+        pid: process.pid,
+        stat: Stat {
+            comm: process.comm.clone(),
+            state: process.state,
+            parent: process.parent,
+            started: process.started,
+        },
+        namespace_pids: process.namespace_pids.clone(),
+        program: None,
+    };
+    ContainerFacts {
+        id: container.id.clone(),
+        mounts: Some(Arc::new(ContainerMounts::parse(&mountinfo, uid))),
+        processes: container.processes.iter().map(process).collect(),
+    }
+}

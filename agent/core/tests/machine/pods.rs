@@ -1,0 +1,128 @@
+//! Pods come, change and go.
+
+use reloadlet_core::Action;
+use reloadlet_core::outcome::Outcome;
+use reloadlet_core::problem::ProblemKind;
+
+use crate::node::{generation, uid};
+use crate::world::{World, app, config};
+
+#[test]
+fn a_pod_that_becomes_invalid_is_not_told_and_once_mended_not_told_twice() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "soon")])];
+    world.sync();
+    assert_eq!(world.problems(), [Some(ProblemKind::BadValue)]);
+    assert_eq!(world.machine.counts().invalid, 1);
+    world.sync();
+    assert_eq!(world.problems().len(), 1, "said once");
+    world.pass(60_000);
+    world.pods = vec![app(1, &[])];
+    world.sync();
+    world.pass(60_000);
+    assert_eq!(world.problems(), [Some(ProblemKind::BadValue), None]);
+    assert_eq!(world.sends().len(), 1);
+    world.publish(&config(), 3);
+    assert_eq!(world.sends().len(), 2);
+}
+
+#[test]
+fn a_change_while_a_pod_was_invalid_is_told_when_it_is_mended() {
+    let mut world = World::app(&[]);
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "soon")])];
+    world.sync();
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    world.pods = vec![app(1, &[])];
+    world.sync();
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn a_change_of_the_annotations_loses_no_waiting_reload_and_doubles_none() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "1m")]);
+    world.publish(&config(), 2);
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "1s")])];
+    world.sync();
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn a_change_of_the_annotations_before_the_first_listing_makes_no_storm() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.process_mut(1001).started = crate::world::PUBLISHED - crate::node::ms(500);
+    world.hold_back(&Action::List(config()));
+    world.start_agent();
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "1s")])];
+    world.sync();
+    world.answer();
+    world.pass(60_000);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+}
+
+#[test]
+fn a_pod_that_goes_while_its_reload_waits_ends_it_as_gone_and_is_forgotten() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "1m")]);
+    world.publish(&config(), 2);
+    world.pods.clear();
+    world.sync();
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Gone)]);
+    assert!(world.journal.handled.is_empty() && world.held.is_empty());
+    assert!(world.actions.iter().any(|(_, action)| *action == Action::Unwatch(uid(1))));
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    assert_eq!(world.machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_pod_whose_annotation_is_removed_is_left_alone() {
+    let mut world = World::app(&[]);
+    let mut without = app(1, &[]);
+    without.annotations.clear();
+    world.pods = vec![without];
+    world.sync();
+    assert!(world.held.is_empty() && world.journal.handled.is_empty());
+    world.publish(&config(), 2);
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+}
+
+#[test]
+fn a_pod_that_is_listed_again_as_it_was_asks_for_nothing() {
+    let mut world = World::app(&[]);
+    world.sync();
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+}
+
+#[test]
+fn an_invalid_pod_that_goes_is_forgotten() {
+    let mut world = World::app(&[]);
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "soon")])];
+    world.sync();
+    world.pods.clear();
+    world.sync();
+    assert!(world.journal.handled.is_empty());
+    assert_eq!(world.machine.status(), []);
+}
+
+#[test]
+fn a_pod_is_shown_with_its_volumes_and_processes() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "1m")]);
+    world.publish(&config(), 2);
+    let status = world.machine.status();
+    let [pod] = &status[..] else { panic!("{status:?}") };
+    let (volume, container) = (&pod.volumes[0], &pod.containers[0]);
+    assert_eq!((&volume.generation, volume.settled), (&Some(generation(2)), Some(world.now)));
+    assert_eq!((&container.pids[..], container.missing), (&[1001][..], None));
+    assert_eq!(container.generations, [("config".into(), Some(generation(1)), Some(generation(2)))]);
+    world.exit(1001);
+    assert_eq!(world.machine.status()[0].containers[0].missing, Some("the container has no running process"));
+}

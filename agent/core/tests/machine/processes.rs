@@ -1,0 +1,185 @@
+//! Finding the process, holding it, and losing it.
+
+use reloadlet_core::Event;
+use reloadlet_core::event::{Action, Survey};
+use reloadlet_core::outcome::Outcome;
+use reloadlet_core::signal::Signal;
+
+use crate::node::{generation, uid};
+use crate::world::{STARTED, World, app, config};
+
+#[test]
+fn without_a_process_for_ten_seconds_the_reload_ends() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(9_999);
+    assert_eq!(world.outcomes(), []);
+    world.pass(1);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
+    assert_eq!(world.reloads()[0].reason, Some("the container has no running process"));
+}
+
+#[test]
+fn a_process_that_ends_while_the_reload_waits_and_stays_away_is_gone() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "5s")]);
+    world.publish(&config(), 2);
+    world.exit(1001);
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Gone)]);
+}
+
+#[test]
+fn a_process_that_is_restarted_while_the_reload_waits_has_read_it() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "5s")]);
+    world.publish(&config(), 2);
+    world.pass(1_000);
+    world.exit(1001);
+    world.pass(500);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::StartedAfter)]);
+}
+
+#[test]
+fn a_process_that_is_gone_at_the_send_is_looked_for_again() {
+    let mut world = World::app(&[]);
+    world.node.kill(1001);
+    world.hold_back(&Action::ReadGuard(world.held.first().unwrap().clone(), Signal::HUP));
+    world.publish(&config(), 2);
+    world.pass(100);
+    world.node.start(&uid(1), "app", world.now);
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::StartedAfter)]);
+}
+
+#[test]
+fn a_process_that_cannot_be_held_does_not_make_surveys_loop() {
+    for waits in [false, true] {
+        let mut world = World::app(&[]);
+        world.unholdable.insert(1002);
+        world.exit(1001);
+        if waits {
+            world.publish(&config(), 2);
+        }
+        world.start(&uid(1), "app");
+        world.pass(1_000);
+        assert!(world.surveys() <= 8, "{} surveys in a second", world.surveys());
+        let before = world.surveys();
+        world.pass(60_000);
+        assert!(world.surveys() - before <= 20, "{} surveys in a minute", world.surveys() - before);
+    }
+}
+
+#[test]
+fn a_process_that_can_be_held_at_last_is_told() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    world.unholdable.insert(1002);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(5_000);
+    world.unholdable.clear();
+    world.pass(5_000);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+    world.pass(60_000);
+    assert_eq!(world.machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_missing_container_is_looked_for_with_growing_pauses_and_not_for_ever() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    world.pass(20_000);
+    assert!(world.surveys() <= 12, "{}", world.surveys());
+    assert_eq!(world.machine.poll_timeout(), None, "nothing waits for it");
+    world.actions.clear();
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    assert!(world.surveys() <= 12, "{}", world.surveys());
+    assert_eq!(world.machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_container_that_comes_back_late_is_found_by_its_cgroup() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    world.pass(3_600_000);
+    let pid = world.start(&uid(1), "app");
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, pid)]);
+}
+
+#[test]
+fn nothing_is_sent_before_the_process_is_held() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.hold_back(&Action::Hold(world.node.identity(1001).unwrap()));
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(5_000);
+    assert_eq!(world.sends(), []);
+    world.answer();
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+}
+
+#[test]
+fn a_choice_by_name_is_made_again_at_each_swap_before_the_send() {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/process", "worker")])]);
+    let first = world.node.fork(&uid(1), 1001, "worker", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    let second = world.node.fork(&uid(1), 1001, "worker", STARTED);
+    world.publish(&config(), 2);
+    let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
+    assert_eq!(told, [first, second]);
+    assert_eq!(world.outcomes().len(), 1, "one for the container");
+}
+
+#[test]
+fn the_child_of_a_forwarding_init_is_chosen_again_at_each_swap() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.process_mut(1001).comm = "tini".into();
+    let first = world.node.fork(&uid(1), 1001, "app", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, first)]);
+    world.node.kill(first);
+    let second = world.node.fork(&uid(1), 1001, "app", world.now);
+    world.pass(60_000);
+    world.publish(&config(), 3);
+    assert_eq!(world.sends()[1..], [(world.now, second)]);
+}
+
+#[test]
+fn a_survey_that_was_under_way_at_the_swap_does_not_stand_for_the_choice() {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/process", "worker")])]);
+    let first = world.node.fork(&uid(1), 1001, "worker", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    world.hold_back(&Action::Survey(Survey { pod: uid(1), name: None, fresh_mounts: false }));
+    world.handle(Event::CgroupChanged(uid(1)));
+    let before = world.node.survey(&uid(1));
+    let second = world.node.fork(&uid(1), 1001, "worker", STARTED);
+    world.publish(&config(), 2);
+    world.handle(Event::Surveyed(uid(1), before));
+    world.answer();
+    let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
+    assert_eq!(told, [first, second]);
+}
+
+#[test]
+fn of_two_leaves_of_a_container_the_younger_is_meant() {
+    let mut world = World::app(&[]);
+    let pid = world.start(&uid(1), "app");
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, pid)]);
+}

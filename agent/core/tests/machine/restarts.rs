@@ -1,0 +1,174 @@
+//! The agent starts again and finds its journal.
+
+use std::sync::Arc;
+
+use reloadlet_core::journal::{Handled, JournalKey, JournalSnapshot};
+use reloadlet_core::outcome::Outcome;
+use reloadlet_core::{Action, Event};
+
+use crate::node::{generation, ms, uid};
+use crate::world::{PUBLISHED, STARTED, World, app, config};
+
+/// An agent that starts with a journal, on a node whose process started so long after (or before) the publication.
+fn with_journal(handled: Option<u32>, started_late: i64) -> World {
+    let mut world = World::node(vec![app(1, &[])]);
+    let late = ms(started_late.unsigned_abs());
+    let started = if started_late < 0 { PUBLISHED - late } else { PUBLISHED + late };
+    world.node.process_mut(1001).started = started;
+    world.journal.existed = true;
+    if let Some(n) = handled {
+        let key = JournalKey { pod: uid(1), container: "app".into(), volume: "config".into() };
+        world.journal.handled.insert(key, Handled { generation: generation(n), outcome: None });
+    }
+    world.start_agent();
+    world.pass(60_000);
+    world
+}
+
+fn recorded(world: &World) -> Vec<(u32, Option<Outcome>)> {
+    let number = |handled: &Handled| handled.generation.as_str().rsplit('.').next().unwrap().parse().unwrap();
+    world.journal.handled.values().map(|handled| (number(handled), handled.outcome)).collect()
+}
+
+#[test]
+fn a_generation_that_the_journal_names_is_not_told_again() {
+    let world = with_journal(Some(1), -500);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+}
+
+#[test]
+fn a_generation_that_has_moved_on_is_told() {
+    let world = with_journal(Some(9), -500);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.outcomes(), [("config", generation(1), Outcome::Delivered)]);
+    assert_eq!(recorded(&world), [(1, Some(Outcome::Delivered))]);
+}
+
+#[test]
+fn a_generation_that_has_moved_on_is_not_told_to_a_process_that_started_after_it() {
+    let world = with_journal(Some(9), 500);
+    assert_eq!(world.outcomes(), [("config", generation(1), Outcome::StartedAfter)]);
+}
+
+#[test]
+fn a_volume_new_to_the_journal_is_told_to_an_older_process_only() {
+    let world = with_journal(None, -500);
+    assert_eq!(world.outcomes(), [("config", generation(1), Outcome::Delivered)]);
+    let world = with_journal(None, 500);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+    assert_eq!(recorded(&world), [(1, None)]);
+}
+
+#[test]
+fn a_volume_new_to_the_journal_whose_container_does_not_run_is_a_baseline() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.kill(1001);
+    world.journal.existed = true;
+    world.start_agent();
+    assert_eq!(recorded(&world), [(1, None)]);
+    assert!(world.machine.is_ready());
+}
+
+#[test]
+fn a_pod_that_comes_later_is_a_baseline_at_its_first_publication() {
+    let mut world = World::app(&[]);
+    let late = app(2, &[]);
+    world.node.add_pod(&late, world.now);
+    world.node.volume(&crate::world::volume_of(2, "config")).current = None;
+    world.pods.push(late);
+    world.sync();
+    world.pass(100);
+    world.swap(&crate::world::volume_of(2, "config"), 1);
+    world.pass(100);
+    world.start(&uid(2), "app");
+    world.pass(60_000);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+    assert_eq!(recorded(&world), [(1, None), (1, None)]);
+}
+
+#[test]
+fn a_swap_between_two_agents_is_told_once_by_the_second() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    world.stop_agent();
+    world.publish_unseen(&config(), 3);
+    world.pass(1_000);
+    for _ in 0..2 {
+        world.start_agent();
+        world.pass(60_000);
+    }
+    assert_eq!(world.sends().len(), 2);
+    assert_eq!(recorded(&world), [(3, Some(Outcome::Delivered))]);
+}
+
+#[test]
+fn a_swap_that_never_settled_is_told_two_seconds_after_it() {
+    let mut world = World::app(&[]);
+    world.stop_agent();
+    world.swap_unseen(&config(), 2);
+    let swapped = world.now;
+    world.pass(500);
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(world.sends(), [(swapped + ms(2_000), 1001)]);
+}
+
+#[test]
+fn what_a_dead_kubelet_left_behind_long_ago_does_not_make_a_generation_younger() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.volume(&config()).others.insert(generation(8));
+    world.node.process_mut(1001).started = PUBLISHED + ms(10_000);
+    world.journal.existed = true;
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(world.sends(), [], "the process has read it at its start");
+    assert_eq!(recorded(&world), [(1, None)]);
+}
+
+#[test]
+fn a_journal_that_is_read_after_the_pods_is_waited_for() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.sync();
+    world.pass(1_000);
+    assert!(world.actions.is_empty() && !world.machine.is_ready());
+    world.handle(Event::JournalRead(JournalSnapshot::default()));
+    assert_eq!(recorded(&world), [(1, None)]);
+    assert!(world.machine.is_ready());
+}
+
+#[test]
+fn records_of_unknown_pods_are_forgotten() {
+    let mut world = World::node(vec![app(1, &[]), app(2, &[])]);
+    world.start_agent();
+    world.pods.pop();
+    world.start_agent();
+    assert!(world.journal.handled.keys().all(|key| key.pod == uid(1)), "{:?}", world.journal);
+}
+
+#[test]
+fn the_agent_is_ready_when_every_volume_was_listed_and_every_baseline_recorded() {
+    let mut world = World::node(vec![app(1, &[])]);
+    assert!(!world.machine.is_ready());
+    world.hold_back(&Action::List(config()));
+    world.handle(Event::JournalRead(JournalSnapshot::default()));
+    assert!(!world.machine.is_ready());
+    world.handle(Event::PodsSynced(vec![Arc::new(app(1, &[]))]));
+    assert!(!world.machine.is_ready());
+    world.answer();
+    assert!(world.machine.is_ready());
+    assert_eq!(recorded(&world), [(1, None)]);
+    assert!(world.now > STARTED);
+}
+
+#[test]
+fn a_pod_that_waits_or_refuses_does_not_keep_the_agent_from_being_ready() {
+    for annotations in [&[("reloadlet.io/splay", "24h")][..], &[]] {
+        let mut world = World::node(vec![app(1, annotations)]);
+        world.node.process_mut(1001).started = PUBLISHED - ms(500);
+        world.node.process_mut(1001).caught = 0;
+        world.journal.existed = true;
+        world.start_agent();
+        world.pass(1_000);
+        assert!(world.machine.is_ready());
+    }
+}

@@ -1,0 +1,370 @@
+//! Drives a [`Machine`] on a simulated node: time passes only where a test lets it, and what the machine asks for is
+//! answered at once, except for the kinds of action that a test holds back.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::mem::{Discriminant, discriminant, take};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reloadlet_core::event::{Delivery, ReloadReport, Report, VolumeRef};
+use reloadlet_core::generation::Generation;
+use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::outcome::{Outcome, Verdict};
+use reloadlet_core::pod::{Pod, PodUid};
+use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::{Action, Event, Machine, Time};
+
+use crate::node::{Node, at, generation, ms, pod, uid};
+
+/// When the volumes were published, the processes started, and the agent started.
+pub(crate) const PUBLISHED: Time = at(50_000);
+pub(crate) const STARTED: Time = at(50_500);
+pub(crate) const AGENT_STARTED: Time = at(100_000);
+
+/// More actions than this without time passing are a loop.
+const MOST_ACTIONS: usize = 10_000;
+
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) now: Time,
+    pub(crate) node: Node,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) journal: JournalSnapshot,
+    pub(crate) held: BTreeSet<ProcessIdentity>,
+    /// Every action since they were last taken.
+    pub(crate) actions: Vec<(Time, Action)>,
+    /// How every send ends while its process lives.
+    pub(crate) delivery: Delivery,
+    /// Processes that can't be held although they are there.
+    pub(crate) unholdable: BTreeSet<u32>,
+    held_back: Vec<Discriminant<Action>>,
+    unanswered: Vec<Action>,
+}
+
+/// A pod with the container `app`, which mounts the only volume, `config`.
+pub(crate) fn app(n: u32, annotations: &[(&str, &str)]) -> Pod {
+    let with_signal: Vec<_> =
+        [("reloadlet.io/signal", "SIGHUP")].iter().chain(annotations).copied().collect();
+    pod(n, &with_signal, &[("app", &["config"])], &["config"])
+}
+
+/// The same with a second volume, `more`.
+pub(crate) fn app_with_two_volumes(n: u32, annotations: &[(&str, &str)]) -> Pod {
+    let with_signal: Vec<_> =
+        [("reloadlet.io/signal", "SIGHUP")].iter().chain(annotations).copied().collect();
+    pod(n, &with_signal, &[("app", &["config", "more"])], &["config", "more"])
+}
+
+impl World {
+    /// A node where these pods have run for a while, and no agent yet. The PIDs are 1001 and so on.
+    pub(crate) fn node(pods: Vec<Pod>) -> Self {
+        let mut node = Node::default();
+        for pod in &pods {
+            node.add_pod(pod, PUBLISHED);
+            for container in &pod.containers {
+                node.start(&pod.uid, &container.name, STARTED);
+            }
+        }
+        Self {
+            machine: Machine::new(),
+            now: AGENT_STARTED,
+            node,
+            pods,
+            journal: JournalSnapshot::default(),
+            held: BTreeSet::new(),
+            actions: Vec::new(),
+            delivery: Delivery::Sent,
+            unholdable: BTreeSet::new(),
+            held_back: Vec::new(),
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// The agent's very first start, long enough ago for everything to be quiet.
+    pub(crate) fn running(pods: Vec<Pod>) -> Self {
+        let mut world = Self::node(pods);
+        world.start_agent();
+        world.pass(60_000);
+        world.actions.clear();
+        world
+    }
+
+    /// One such pod, `app(1, annotations)`; its process is 1001.
+    pub(crate) fn app(annotations: &[(&str, &str)]) -> Self {
+        Self::running(vec![app(1, annotations)])
+    }
+
+    /// The agent starts (again) with the journal as it is.
+    pub(crate) fn start_agent(&mut self) {
+        self.stop_agent();
+        self.handle(Event::JournalRead(self.journal.clone()));
+        self.sync();
+    }
+
+    pub(crate) fn stop_agent(&mut self) {
+        self.machine = Machine::new();
+        self.held.clear();
+        self.unanswered.clear();
+    }
+
+    /// The pods are listed.
+    pub(crate) fn sync(&mut self) {
+        self.handle(Event::PodsSynced(self.pods.iter().cloned().map(Arc::new).collect()));
+    }
+
+    pub(crate) fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut actions = 0;
+        while let Some(event) = events.pop_front() {
+            self.machine.handle(self.now, event);
+            while let Some(action) = self.machine.poll_action() {
+                actions += 1;
+                assert!(actions < MOST_ACTIONS, "a loop: {action:?}");
+                events.extend(self.take_action(action));
+            }
+        }
+    }
+
+    fn take_action(&mut self, action: Action) -> Option<Event> {
+        self.actions.push((self.now, action.clone()));
+        if self.held_back.contains(&discriminant(&action)) {
+            self.unanswered.push(action);
+            return None;
+        }
+        self.carry_out(action)
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::List(volume) => {
+                // Just after whatever was notified at this moment.
+                let listing = self.node.listing(&volume, self.now + Duration::from_nanos(1));
+                Some(Event::Listed(volume, listing))
+            }
+            Action::Survey(survey) => {
+                let facts = self.node.survey(&survey.pod);
+                Some(Event::Surveyed(survey.pod, facts))
+            }
+            Action::Hold(process) => {
+                let is_there =
+                    self.node.process(&process).is_some() && !self.unholdable.contains(&process.pid);
+                Some(if is_there {
+                    self.held.insert(process.clone());
+                    Event::Held(process)
+                } else {
+                    Event::NotHeld(process)
+                })
+            }
+            Action::Release(process) => {
+                self.held.remove(&process);
+                None
+            }
+            Action::ReadGuard(process, _) => {
+                let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
+                Some(Event::Guarded(process, reading))
+            }
+            Action::Send(process, _) => {
+                assert!(self.held.contains(&process), "{process:?} is not held");
+                let lives = self.node.process(&process).is_some();
+                Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
+            }
+            Action::Digest(volume, generation) => {
+                let digest = self.node.digest(&volume, &generation);
+                Some(Event::Digested(volume, generation, digest))
+            }
+            Action::Record(update) => {
+                apply(&mut self.journal, update);
+                None
+            }
+            Action::Watch(..) | Action::Unwatch(_) | Action::Report(_) => None,
+        }
+    }
+
+    /// Actions of the kind of this example stay without an answer.
+    pub(crate) fn hold_back(&mut self, example: &Action) {
+        self.held_back.push(discriminant(example));
+    }
+
+    /// What was held back is carried out now, and nothing is held back any more.
+    pub(crate) fn answer(&mut self) {
+        self.held_back.clear();
+        for action in take(&mut self.unanswered) {
+            if let Some(event) = self.carry_out(action) {
+                self.handle(event);
+            }
+        }
+    }
+
+    /// Time passes, and timers go off on the way.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let end = self.now + ms(millis);
+        let mut timers = 0;
+        while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= end) {
+            timers += 1;
+            assert!(timers < MOST_ACTIONS, "timers go off without end");
+            self.now = self.now.max(due);
+            self.machine.handle_timeout(self.now);
+            let next = self.machine.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "{next:?} is due still at {:?}", self.now);
+            let mut events = VecDeque::new();
+            while let Some(action) = self.machine.poll_action() {
+                events.extend(self.take_action(action));
+            }
+            for event in events {
+                self.handle(event);
+            }
+        }
+        self.now = end;
+    }
+
+    /// The kubelet renames `..data`.
+    pub(crate) fn swap(&mut self, volume: &VolumeRef, n: u32) {
+        self.swap_unseen(volume, n);
+        self.handle(Event::Swapped(volume.clone(), Some(generation(n)), self.now));
+    }
+
+    pub(crate) fn swap_unseen(&mut self, volume: &VolumeRef, n: u32) {
+        let now = self.now;
+        let state = self.node.volume(volume);
+        let before = state.current.replace((generation(n), now));
+        state.others.extend(before.map(|(before, _)| before));
+    }
+
+    /// The kubelet removes what was there before.
+    pub(crate) fn settle(&mut self, volume: &VolumeRef) {
+        for removed in self.settle_unseen(volume) {
+            self.handle(Event::Removed(volume.clone(), removed, self.now));
+        }
+    }
+
+    pub(crate) fn settle_unseen(&mut self, volume: &VolumeRef) -> BTreeSet<Generation> {
+        take(&mut self.node.volume(volume).others)
+    }
+
+    /// A whole change: it settles 1 ms after the swap.
+    pub(crate) fn publish(&mut self, volume: &VolumeRef, n: u32) {
+        self.swap(volume, n);
+        self.pass(1);
+        self.settle(volume);
+    }
+
+    pub(crate) fn publish_unseen(&mut self, volume: &VolumeRef, n: u32) {
+        self.swap_unseen(volume, n);
+        self.pass(1);
+        self.settle_unseen(volume);
+    }
+
+    /// A process ends, and whoever holds it hears of it.
+    pub(crate) fn exit(&mut self, pid: u32) {
+        let process = self.node.kill(pid).unwrap();
+        if self.held.contains(&process) {
+            self.handle(Event::Exited(process, self.now));
+        }
+    }
+
+    /// A container is started (again), and its cgroup shows. Gives back the PID.
+    pub(crate) fn start(&mut self, pod: &PodUid, container: &str) -> u32 {
+        let pid = self.node.start(pod, container, self.now);
+        self.handle(Event::CgroupChanged(pod.clone()));
+        pid
+    }
+
+    /// When and to whom signals were sent.
+    pub(crate) fn sends(&self) -> Vec<(Time, u32)> {
+        let sent = |(at, action): &(Time, Action)| {
+            if let Action::Send(process, _) = action { Some((*at, process.pid)) } else { None }
+        };
+        self.actions.iter().filter_map(sent).collect()
+    }
+
+    pub(crate) fn surveys(&self) -> usize {
+        self.actions.iter().filter(|(_, action)| matches!(action, Action::Survey(_))).count()
+    }
+
+    pub(crate) fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.actions.iter().filter_map(
+            |(_, action)| {
+                if let Action::Report(report) = action { Some(report) } else { None }
+            },
+        )
+    }
+
+    pub(crate) fn reloads(&self) -> Vec<&ReloadReport> {
+        self.reports()
+            .filter_map(|report| if let Report::Reload(reload) = report { Some(&**reload) } else { None })
+            .collect()
+    }
+
+    /// By volume and generation, how each ended.
+    pub(crate) fn outcomes(&self) -> Vec<(&str, Generation, Outcome)> {
+        let each = |reload: &'_ ReloadReport| reload.outcome;
+        self.reloads()
+            .into_iter()
+            .flat_map(|reload| {
+                reload
+                    .generations
+                    .iter()
+                    .map(move |(name, generation)| (&**name, generation.clone(), each(reload)))
+            })
+            .collect()
+    }
+
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        self.reports()
+            .filter_map(
+                |report| if let Report::Verdict { verdict, .. } = report { Some(*verdict) } else { None },
+            )
+            .collect()
+    }
+
+    /// Problems as they came, and `None` for each time that they were solved.
+    pub(crate) fn problems(&self) -> Vec<Option<ProblemKind>> {
+        self.reports()
+            .filter_map(|report| match report {
+                Report::Problem(_, problem) => Some(Some(problem.kind)),
+                Report::Solved(_) => Some(None),
+                Report::Swapped(_)
+                | Report::Settled(_)
+                | Report::SettleTimedOut(_)
+                | Report::Rescan
+                | Report::Reload(_)
+                | Report::Verdict { .. } => None,
+            })
+            .collect()
+    }
+}
+
+/// As the journal's thread writes it.
+pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
+    journal.existed = true;
+    match update {
+        JournalUpdate::Handled(key, handled) => {
+            journal.handled.insert(key, handled);
+        }
+        JournalUpdate::Endings(pod, container, Some(endings)) => {
+            journal.endings.insert((pod, container), endings);
+        }
+        JournalUpdate::Endings(pod, container, None) => {
+            journal.endings.remove(&(pod, container));
+        }
+        JournalUpdate::Forget(pod) => {
+            journal.handled.retain(|key, _| key.pod != pod);
+            journal.endings.retain(|(of, _), _| *of != pod);
+        }
+    }
+}
+
+/// The volume `config` of pod 1.
+pub(crate) fn config() -> VolumeRef {
+    volume_of(1, "config")
+}
+
+/// The volume `more` of pod 1.
+pub(crate) fn more() -> VolumeRef {
+    volume_of(1, "more")
+}
+
+pub(crate) fn volume_of(n: u32, name: &str) -> VolumeRef {
+    VolumeRef { pod: uid(n), volume: name.into() }
+}
