@@ -36,13 +36,22 @@ impl GuardReading {
         let number = signal.number();
         if is_runtime(&self.comm) {
             Handling::Starting
-        } else if self.blocked_in_all.contains(number) || self.caught.contains(number) {
+        } else if self.catches(signal) || (self.blocked_in_all.contains(number) && !self.ignores(signal)) {
             Handling::Handled
-        } else if self.ignored.contains(number) {
+        } else if self.ignores(signal) {
             Handling::Ignored
         } else {
             Handling::Default
         }
+    }
+
+    /// Whether the process catches the signal.
+    pub const fn catches(&self, signal: Signal) -> bool {
+        self.caught.contains(signal.number())
+    }
+
+    const fn ignores(&self, signal: Signal) -> bool {
+        self.ignored.contains(signal.number())
     }
 
     /// Whether the signal waits, blocked by every thread.
@@ -61,9 +70,10 @@ pub const fn needs_threads(leader: &Status, signal: Signal) -> bool {
 /// What a signal would meet in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// A handler, or it is blocked in every thread (`signalfd`, `sigwait`, HAProxy while it executes anew).
+    /// A handler, or it is blocked in every thread (`signalfd`, `sigwait`).
     Handled,
-    /// It would be dropped: the process ignores it.
+    /// It would be dropped: the process ignores it (HAProxy, while it executes anew, also blocks it; what waits is
+    /// discarded with each `SIG_IGN`).
     Ignored,
     /// Its default action: it ends the process, or is dropped by the first process of a PID namespace.
     Default,
@@ -93,7 +103,7 @@ mod tests {
     fn caught_or_blocked_everywhere_is_handled_and_the_rest_is_not() {
         assert_eq!(reading(0, 0, 1).handling(hup()), Handling::Handled);
         assert_eq!(reading(1, 0, 0).handling(hup()), Handling::Handled);
-        assert_eq!(reading(1, 1, 0).handling(hup()), Handling::Handled, "HAProxy blocks and ignores");
+        assert_eq!(reading(1, 1, 0).handling(hup()), Handling::Ignored, "HAProxy executes anew");
         assert_eq!(reading(0, 1, 0).handling(hup()), Handling::Ignored);
         assert_eq!(reading(2, 2, 2).handling(hup()), Handling::Default);
     }

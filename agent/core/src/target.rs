@@ -93,6 +93,9 @@ impl Resolved {
 pub(crate) struct HeldProcess {
     pub(crate) identity: ProcessIdentity,
     pub(crate) held: bool,
+    /// Whether it was seen to catch the signal. If it only blocks it later, it executes itself anew (HAProxy): that
+    /// keeps the mask and drops the handlers, and what is sent meanwhile is lost (measured with HAProxy 2.6).
+    pub(crate) catches: bool,
     /// When the masks were asked for that didn't come yet.
     pub(crate) asked: Option<Time>,
     pub(crate) guard: Option<(Time, Handling)>,
@@ -446,7 +449,13 @@ impl Target {
         let signal = self.plan.signal;
         if let Resolution::Found(resolved) = &mut self.resolution {
             for process in resolved.told.iter_mut().filter(|process| process.identity == *identity) {
-                process.guard = Some((now, reading.handling(signal)));
+                let between_handlers = process.catches && !reading.catches(signal);
+                process.catches |= reading.catches(signal);
+                let handling = match reading.handling(signal) {
+                    Handling::Handled if between_handlers => Handling::Starting,
+                    handling => handling,
+                };
+                process.guard = Some((now, handling));
                 process.asked = None;
             }
         }

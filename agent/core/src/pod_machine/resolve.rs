@@ -119,7 +119,13 @@ impl PodMachine {
             told: chosen
                 .told
                 .iter()
-                .map(|process| HeldProcess { identity: identity(process), held: false, guard: None })
+                .map(|process| HeldProcess {
+                    identity: identity(process),
+                    held: false,
+                    asked: None,
+                    catches: false,
+                    guard: None,
+                })
                 .collect(),
             volatile: chosen.volatile,
             views: views.collect(),

@@ -56,7 +56,9 @@ fn without_watches_volumes_are_polled_until_the_limit_is_raised() {
     assert_eq!(rig.messages("WARN").iter().filter(|text| text.contains("max_user_watches")).count(), 1);
     for content in ["two", "three"] {
         pods.iter().for_each(|pod| drop(change(pod, content)));
-        pods.iter().for_each(|pod| drop(rig.wait_told(pod, "app", content)));
+        for pod in &pods {
+            rig.wait_told(pod, "app", content);
+        }
     }
     drop(few);
     rig.wait_metric("reloadlet_polled_volumes", &[], 0.0);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use standin::{ContainerSpec, PodSpec, VolumeSpec, http_get, payload, wait_until};
 
-use crate::support::{LIMIT, SIGNAL, Setup, children};
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, children};
 
 /// A port of loopback that is free now. The containers share the host's network.
 fn free_port() -> u16 {
@@ -16,9 +16,11 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn wait_body(port: u16, body: &str) {
+fn wait_body(rig: &Rig, port: u16, body: &str) {
     let served = || http_get(local(port), "/").is_ok_and(|answer| answer.body.trim() == body);
-    wait_until(LIMIT, body, served).unwrap();
+    let output = || std::fs::read_to_string(rig.pod("web").container("app").unwrap().output);
+    wait_until(LIMIT, body, served)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", rig.tail(), output().unwrap()));
 }
 
 /// A pod `web` with the volume `conf` at `/conf`.
@@ -43,7 +45,7 @@ fn nginx_serves_the_new_content_and_its_workers_end_gracefully() {
     let spec = pod("SIGHUP", "nginx.conf", &conf("one"), &command);
     let Some(rig) = Setup::new().programs(&["nginx"]).start(vec![spec]) else { return };
     let web = rig.pod("web");
-    wait_body(port, "one");
+    wait_body(&rig, port, "one");
     let master = web.container("app").unwrap().pid;
     let old = children(master);
     assert_eq!(old.len(), 2);
@@ -52,7 +54,7 @@ fn nginx_serves_the_new_content_and_its_workers_end_gracefully() {
     let mut request = TcpStream::connect(local(port)).unwrap();
     request.write_all(b"GET / HTTP/1.0\r\n").unwrap();
     web.update("conf", payload([("nginx.conf", &conf("two"))])).unwrap();
-    wait_body(port, "two");
+    wait_body(&rig, port, "two");
     let now = children(master);
     assert!(old.iter().any(|worker| now.contains(worker)), "{old:?} {now:?}");
     request.write_all(b"\r\n").unwrap();
@@ -85,10 +87,10 @@ fn gunicorn_imports_its_application_anew() {
     spec.containers[0].env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
     let Some(rig) = Setup::new().programs(&["gunicorn"]).start(vec![spec]) else { return };
     let web = rig.pod("web");
-    wait_body(port, "one");
+    wait_body(&rig, port, "one");
     let master = web.container("app").unwrap().pid;
     web.update("conf", payload([("web.py", &conf("two"))])).unwrap();
-    wait_body(port, "two");
+    wait_body(&rig, port, "two");
     rig.wait_outcomes("web", "delivered", 1);
     rig.assert_only_told("web", &[master]);
     rig.end();
@@ -108,11 +110,11 @@ fn haproxy_reloads_by_sigusr2_again_and_again() {
     let spec = pod("SIGUSR2", "haproxy.cfg", &conf("one"), &command);
     let Some(rig) = Setup::new().programs(&["haproxy"]).start(vec![spec]) else { return };
     let web = rig.pod("web");
-    wait_body(port, "one");
+    wait_body(&rig, port, "one");
     let master = web.container("app").unwrap().pid;
     for (count, body) in ["two", "three", "four"].into_iter().enumerate() {
         web.update("conf", payload([("haproxy.cfg", &conf(body))])).unwrap();
-        wait_body(port, body);
+        wait_body(&rig, port, body);
         rig.wait_outcomes("web", "delivered", u32::try_from(count).unwrap() + 1);
     }
     rig.assert_only_told("web", &[master]);
