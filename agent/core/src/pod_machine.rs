@@ -10,13 +10,13 @@ use crate::files::FileFilter;
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::plan::{Plan, VolumePlan};
 use crate::pod::{Name, Pod, PodUid};
 use crate::problem::{Problem, ProblemKind};
 use crate::process::{NoProcess, ProcessIdentity};
 use crate::report;
-use crate::target::{NeededDigest, PATIENCE, Resolution, Retry, Sending, Step, Target, Waits};
+use crate::target::{NeededDigest, PATIENCE, Pending, Resolution, Retry, Step, Target, Waits};
 use crate::time::Time;
 use crate::verify;
 use crate::volume::{How, Listing, News, Settled, Volume};
@@ -104,6 +104,7 @@ impl PodMachine {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
         machine.begin_survey(ctx);
+        machine.say_held(ctx);
         machine
     }
 
@@ -169,7 +170,10 @@ impl PodMachine {
 
     /// What the pod's next machine, under another plan, begins with.
     pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
-        let mut restored = Restored::default();
+        // A very first start that isn't over yet goes on.
+        let unlisted = self.volumes.values().any(|volume| !volume.state.is_listed());
+        let mut restored = Restored { as_is: self.as_is && unlisted, ..Restored::default() };
+        self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
             for (volume, state) in &target.volumes {
@@ -193,6 +197,7 @@ impl PodMachine {
     /// The pod is gone, or isn't to be told any more: what waits ends.
     pub(crate) fn end(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.targets.len() {
+            self.take_back(index, ctx);
             let waiting = self.targets[index].waiting_volumes(|_, _| true);
             self.conclude(index, &waiting, Outcome::Gone, Some("the pod is gone"), ctx);
         }
@@ -201,6 +206,7 @@ impl PodMachine {
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         for target in &mut self.targets {
+            verify::close(&self.pod, target, Verdict::Alive, ctx);
             for process in target.held_processes() {
                 ctx.act(Action::Release(process));
             }

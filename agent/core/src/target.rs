@@ -131,8 +131,6 @@ pub(crate) struct Sending {
     pub(crate) due: Time,
     changes: Option<(Time, Time)>,
     pub(crate) results: Vec<(ProcessIdentity, Option<Delivery>)>,
-    /// What is told with it; what settles meanwhile waits for the next one.
-    pub(crate) generations: Vec<(Name, Generation)>,
     /// What the processes that were not sent anything make of it.
     pub(crate) worst: Outcome,
 }
@@ -453,7 +451,10 @@ impl Target {
                 process.catches |= reading.catches(signal);
                 let handling = match reading.handling(signal) {
                     Handling::Handled if between_handlers => Handling::Starting,
-                    handling => handling,
+                    other @ (Handling::Handled
+                    | Handling::Ignored
+                    | Handling::Default
+                    | Handling::Starting) => other,
                 };
                 process.guard = Some((now, handling));
                 process.asked = None;
@@ -491,6 +492,14 @@ impl Target {
             all.push(resolved.first.clone());
         }
         all
+    }
+
+    /// Whether its processes are known and held.
+    pub(crate) fn is_found(&self) -> bool {
+        match &self.resolution {
+            Resolution::Found(resolved) => resolved.is_held(),
+            Resolution::Unknown | Resolution::Missing(_) => false,
+        }
     }
 
     /// Whether this process is one that the container hangs on.

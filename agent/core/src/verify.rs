@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::event::{Action, Report};
 use crate::guard::GuardReading;
+use crate::journal::JournalUpdate;
 use crate::outcome::Verdict;
 use crate::pod::Pod;
 use crate::pod_machine::Context;
@@ -12,12 +13,9 @@ use crate::process::ProcessIdentity;
 use crate::target::{QUICK_EXIT, Resolution, Target, Verify};
 use crate::time::Time;
 
-/// A signal was sent: the window opens, and an open one closes with what it knows.
+/// A signal was sent: the window opens; one that was open was closed before.
 pub(crate) fn open(pod: &Arc<Pod>, target: &mut Target, window: Duration, ctx: &mut Context<'_>) {
-    close(pod, target, Verdict::Alive, ctx);
-    if !target.ended_last {
-        target.endings = 0;
-    }
+    forget_endings(pod, target, ctx);
     target.ended_last = false;
     target.last_delivery = Some(ctx.now);
     if let Resolution::Found(resolved) = &target.resolution {
@@ -38,6 +36,8 @@ pub(crate) fn exited(target: &mut Target, process: &ProcessIdentity, at: Time) -
         return false;
     }
     verify.exited = true;
+    // Masks that were asked for don't come any more.
+    verify.reading = false;
     let quick = target.last_delivery.is_some_and(|delivered| at.since(delivered) <= QUICK_EXIT);
     quick && !std::mem::replace(&mut target.ended_last, true)
 }
@@ -73,9 +73,19 @@ pub(crate) fn guarded(
     }
 }
 
+/// Endings count in a row: a delivery after which the process lived starts the count anew.
+fn forget_endings(pod: &Arc<Pod>, target: &mut Target, ctx: &mut Context<'_>) {
+    if !target.ended_last && target.endings > 0 {
+        target.endings = 0;
+        let container = target.plan.container.clone();
+        ctx.act(Action::Record(JournalUpdate::Endings(pod.uid.clone(), container, None)));
+    }
+}
+
 /// Ends the window; `living` is the verdict where no process ended.
-fn close(pod: &Arc<Pod>, target: &mut Target, living: Verdict, ctx: &mut Context<'_>) {
+pub(crate) fn close(pod: &Arc<Pod>, target: &mut Target, living: Verdict, ctx: &mut Context<'_>) {
     let Some(verify) = target.verify.take() else { return };
+    forget_endings(pod, target, ctx);
     let runs_again = match &target.resolution {
         Resolution::Found(resolved) => {
             resolved.first != verify.first || !verify.told.contains(&resolved.first)

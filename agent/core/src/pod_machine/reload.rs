@@ -21,6 +21,7 @@ impl PodMachine {
                     return;
                 }
                 Step::Guard(processes) => {
+                    target.ask_guards(&processes, ctx.now);
                     for process in processes {
                         ctx.act(Action::ReadGuard(process, target.plan.signal));
                     }
@@ -32,13 +33,7 @@ impl PodMachine {
                 }
                 Step::Send(processes, worst) => {
                     let signal = target.plan.signal;
-                    let generations =
-                        target.pending().map(|(name, pending)| (name.clone(), pending.generation.clone()));
-                    target.sending = Some(Sending {
-                        generations: generations.collect(),
-                        results: processes.iter().map(|process| (process.clone(), None)).collect(),
-                        worst,
-                    });
+                    target.begin_sending(&processes, worst, self.waits);
                     for process in processes {
                         ctx.act(Action::Send(process, signal));
                     }
@@ -89,7 +84,7 @@ impl PodMachine {
         }
     }
 
-    fn set_problem(&mut self, problem: Option<Problem>, ctx: &mut Context<'_>) {
+    pub(super) fn set_problem(&mut self, problem: Option<Problem>, ctx: &mut Context<'_>) {
         if self.problem == problem {
             return;
         }
@@ -109,43 +104,38 @@ impl PodMachine {
         reason: Option<&'static str>,
         ctx: &mut Context<'_>,
     ) {
-        let due = self.targets[index].due(self.waits);
-        self.conclude_since(index, names, outcome, reason, due, ctx);
+        let target = &mut self.targets[index];
+        let due = target.due(self.waits);
+        let waiting = |name: &Name| Some((name.clone(), target.volumes.get_mut(name)?.pending.take()?));
+        let ended: Vec<(Name, Pending)> = names.iter().filter_map(waiting).collect();
+        self.ended(index, &ended, due, outcome, reason, ctx);
     }
 
-    /// The same, where a delivery has already begun the next interval: `due` is when this reload's waits were over.
-    fn conclude_since(
+    /// These generations have ended.
+    fn ended(
         &mut self,
         index: usize,
-        names: &[Name],
+        ended: &[(Name, Pending)],
+        due: Time,
         outcome: Outcome,
         reason: Option<&'static str>,
-        due: Time,
         ctx: &mut Context<'_>,
     ) {
-        let mut ended = Vec::new();
-        for name in names {
-            let Some(pending) =
-                self.targets[index].volumes.get(name).and_then(|volume| volume.pending.clone())
-            else {
-                continue;
-            };
-            let holds_it = outcome.reached();
+        if ended.is_empty() {
+            return;
+        }
+        let holds_it = outcome.reached();
+        for (name, pending) in ended {
             let told = self.known_digest(name, &pending.generation).filter(|_| holds_it);
-            let target = &mut self.targets[index];
-            if let Some(volume) = target.volumes.get_mut(name) {
-                volume.pending = None;
+            if let Some(volume) = self.targets[index].volumes.get_mut(name) {
                 volume.handled = Some(pending.generation.clone());
                 volume.holds_it = holds_it;
                 volume.told = told;
             }
-            ended.push((name.clone(), pending));
         }
-        if ended.is_empty() {
-            return;
-        }
-        report::ended(&self.pod, &self.targets[index], due, &ended, outcome, reason, ctx);
+        report::ended(&self.pod, &self.targets[index], due, ended, outcome, reason, ctx);
         self.targets[index].last = Some((outcome, ctx.now));
+        self.targets[index].unhandled_said &= outcome != Outcome::Delivered;
         self.targets[index].forget_if_idle();
         self.solve_unhandled(ctx);
     }
@@ -183,24 +173,31 @@ impl PodMachine {
             }
             let results: Option<Vec<Delivery>> = sending.results.iter().map(|(_, result)| *result).collect();
             let Some(results) = results else { continue };
-            let worst = results.iter().map(|result| result.outcome()).fold(sending.worst, Outcome::max);
-            let Some(sending) = target.sending.take() else { continue };
-            let due = target.due(self.waits);
-            if results.contains(&Delivery::Sent) {
-                verify::open(&self.pod, target, self.plan.verify, ctx);
-            }
             if results.iter().all(|result| *result == Delivery::Gone) {
                 // It may run again already: what it is to be told is decided anew.
+                self.take_back(index, ctx);
                 self.exited(process, ctx.now, ctx);
                 continue;
             }
-            let sent = sending.generations;
-            let told = self.targets[index].waiting_volumes(|name, pending| {
-                sent.iter().any(|(volume, generation)| volume == name && *generation == pending.generation)
-            });
-            self.conclude_since(index, &told, worst, None, due, ctx);
+            let Some(sending) = target.sending.take() else { continue };
+            let worst = results.iter().map(|result| result.outcome()).fold(sending.worst, Outcome::max);
+            let was_sent = results.contains(&Delivery::Sent);
+            if was_sent {
+                verify::close(&self.pod, target, Verdict::Alive, ctx);
+            }
+            self.ended(index, &sending.generations, sending.due, worst, None, ctx);
+            if was_sent {
+                verify::open(&self.pod, &mut self.targets[index], self.plan.verify, ctx);
+            }
         }
         self.advance(ctx);
+    }
+
+    /// A send that came to nothing: its generations wait again.
+    pub(super) fn take_back(&mut self, index: usize, ctx: &mut Context<'_>) {
+        for (name, older) in self.targets[index].take_back() {
+            report::superseded(self.pod.clone(), &self.targets[index], &name, older, ctx);
+        }
     }
 
     pub(crate) fn exited(&mut self, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
@@ -244,13 +241,16 @@ impl PodMachine {
         let endings = Endings { in_a_row: target.endings, plan: self.plan_mark };
         let (uid, container) = (self.pod.uid.clone(), target.plan.container.clone());
         ctx.act(Action::Record(JournalUpdate::Endings(uid, container, Some(endings))));
-        if target.is_held() {
-            let sentence = format!(
-                "container {} ended within a second of two {}s in a row: further ones are held until the pod's \
-                 annotations change; the program catches the signal in order to end, or can't load the new files",
-                target.plan.container, target.plan.signal
-            );
-            self.set_problem(Some(Problem::new(ProblemKind::Held, sentence)), ctx);
-        }
+        self.say_held(ctx);
+    }
+
+    pub(super) fn say_held(&mut self, ctx: &mut Context<'_>) {
+        let Some(target) = self.targets.iter().find(|target| target.is_held()) else { return };
+        let sentence = format!(
+            "container {} ended within a second of two {}s in a row: further ones are held until the pod's \
+             annotations change; the program catches the signal in order to end, or can't load the new files",
+            target.plan.container, target.plan.signal
+        );
+        self.set_problem(Some(Problem::new(ProblemKind::Held, sentence)), ctx);
     }
 }

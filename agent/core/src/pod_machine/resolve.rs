@@ -56,6 +56,9 @@ impl PodMachine {
         }
         if std::mem::take(&mut self.survey.again) {
             self.begin_survey(ctx);
+        } else {
+            // A survey that was begun before the change that made the choice stale doesn't stand for it.
+            self.targets.iter_mut().for_each(|target| target.stale_choice = false);
         }
         self.pace_surveys(ctx.now);
         self.advance(ctx);
@@ -116,6 +119,7 @@ impl PodMachine {
         });
         Resolved {
             first: identity(chosen.first),
+            first_held: false,
             told: chosen
                 .told
                 .iter()
@@ -136,6 +140,7 @@ impl PodMachine {
         let target = &mut self.targets[index];
         let before = target.held_processes();
         if let Resolution::Found(known) = &target.resolution {
+            resolved.first_held = known.first_held && known.first == resolved.first;
             for process in &mut resolved.told {
                 let same = known.told.iter().find(|other| other.identity == process.identity);
                 if let Some(same) = same {
@@ -143,9 +148,10 @@ impl PodMachine {
                 }
             }
         }
+        // As long as it can't be held it is looked for with growing pauses.
+        target.missing = target.missing.filter(|_| !resolved.is_held());
         target.resolution = Resolution::Found(resolved);
-        target.stale_choice = false;
-        target.missing = None;
+        target.decide_older();
         let after = target.held_processes();
         for process in before.iter().filter(|process| !after.contains(process)) {
             ctx.act(Action::Release(process.clone()));
@@ -161,7 +167,6 @@ impl PodMachine {
             ctx.act(Action::Release(process));
         }
         target.resolution = Resolution::Missing(why);
-        target.stale_choice = false;
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
         let fresh = match why {
             NoProcess::NotRunning | NoProcess::Starting => {
@@ -183,7 +188,7 @@ impl PodMachine {
 
     /// Surveys go on with growing pauses while something is missing, and stop when nothing waits for it.
     fn pace_surveys(&mut self, now: Time) {
-        let missing = self.targets.iter().any(|target| !matches!(target.resolution, Resolution::Found(_)));
+        let missing = self.targets.iter().any(|target| !target.is_found());
         let waiting = self.targets.iter().any(Target::is_waiting);
         let retry = self.survey.retry.get_or_insert_with(|| Retry::begin(now));
         if !missing || (!waiting && now >= retry.since + PATIENCE) {
@@ -200,8 +205,11 @@ impl PodMachine {
                 ctx.act(Action::Release(held));
             }
             target.resolution = Resolution::Missing(NoProcess::NotRunning);
+            if target.is_waiting() {
+                target.missing.get_or_insert_with(|| Retry::begin(ctx.now));
+                self.survey.retry.get_or_insert_with(|| Retry::begin(ctx.now));
+            }
         }
-        self.survey.retry.get_or_insert_with(|| Retry::begin(ctx.now));
         self.advance(ctx);
     }
 
@@ -209,10 +217,17 @@ impl PodMachine {
     pub(crate) fn held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
         for target in &mut self.targets {
             if let Resolution::Found(resolved) = &mut target.resolution {
+                resolved.first_held |= resolved.first == *process;
                 for held in resolved.told.iter_mut().filter(|held| held.identity == *process) {
                     held.held = true;
                 }
+                if resolved.is_held() {
+                    target.missing = None;
+                }
             }
+        }
+        if !self.survey.running && self.targets.iter().all(Target::is_found) {
+            self.survey.retry = None;
         }
         self.advance(ctx);
     }

@@ -34,6 +34,10 @@ impl PodMachine {
         self.take_news(volume, ctx, |state| state.listed(listing, now));
         let is_rebuilt = self.volumes.get(volume).is_some_and(|volume| volume.state.is_rebuilt());
         if is_rebuilt && !was_rebuilt {
+            // What the container sees of it isn't known.
+            for target in self.targets.iter_mut().filter(|target| target.volumes.contains_key(volume)) {
+                target.stale_choice = true;
+            }
             self.survey.fresh_mounts = true;
             self.begin_survey(ctx);
         }
@@ -46,16 +50,16 @@ impl PodMachine {
         news: impl FnOnce(&mut Volume) -> News,
     ) {
         let Some(volume) = self.volumes.get_mut(name) else { return };
+        let before = volume.state.generation().cloned();
         let news = news(&mut volume.state);
-        let kind = volume.plan.kind;
+        if volume.state.is_changed() && volume.state.generation() != before.as_ref() {
+            ctx.act(Action::Report(Report::Swapped(volume.plan.kind)));
+        }
         let timed_out = volume.state.take_timed_out();
         match news {
             News::Nothing => {}
             News::List => ctx.act(Action::List(self.volume_ref(name))),
-            News::Swapped(generation) => {
-                ctx.act(Action::Report(Report::Swapped(kind)));
-                self.prepare(name, &generation, ctx);
-            }
+            News::Swapped(generation) => self.prepare(name, &generation, ctx),
             News::Settled(settled) => {
                 if timed_out {
                     ctx.act(Action::Report(Report::SettleTimedOut(self.volume_ref(name))));
@@ -75,8 +79,11 @@ impl PodMachine {
                 target.stale_choice = true;
                 survey = true;
             }
-            for process in resolved.told.iter().filter(|process| process.held) {
-                ctx.act(Action::ReadGuard(process.identity.clone(), target.plan.signal));
+            let held = resolved.told.iter().filter(|process| process.held);
+            let held: Vec<ProcessIdentity> = held.map(|process| process.identity.clone()).collect();
+            target.ask_guards(&held, ctx.now);
+            for process in held {
+                ctx.act(Action::ReadGuard(process, target.plan.signal));
             }
         }
         if survey {

@@ -111,7 +111,7 @@ fn a_generation_that_was_not_told_leaves_the_content_unknown() {
     world.publish(&config(), 3);
     assert_eq!(
         world.outcomes(),
-        [("config", generation(2), Outcome::Gone), ("config", generation(3), Outcome::Delivered)]
+        [("config", generation(2), Outcome::NoProcess), ("config", generation(3), Outcome::Delivered)]
     );
 }
 

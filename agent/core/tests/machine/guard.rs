@@ -104,9 +104,26 @@ fn an_ignored_signal_is_not_sent_and_a_blocked_one_is() {
     world.publish(&config(), 2);
     world.pass(60_000);
     assert_eq!(world.sends(), []);
-    world.node.process_mut(1001).blocked = HUP;
+    let process = world.node.process_mut(1001);
+    (process.ignored, process.blocked) = (0, HUP);
     world.pass(5_000);
-    assert_eq!(world.sends().len(), 1, "as HAProxy blocks and ignores while it executes itself anew");
+    assert_eq!(world.sends().len(), 1, "it takes it by signalfd or sigwait");
+}
+
+#[test]
+fn a_process_between_two_sets_of_handlers_is_told_when_it_has_them_again() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    let process = world.node.process_mut(1001);
+    (process.caught, process.blocked) = (0, HUP);
+    world.publish(&config(), 3);
+    world.pass(5_000);
+    assert_eq!(world.sends().len(), 1, "HAProxy executes itself anew: the mask stays, what waits is dropped");
+    let process = world.node.process_mut(1001);
+    (process.caught, process.blocked) = (HUP, 0);
+    world.pass(5_000);
+    assert_eq!(world.sends().len(), 2);
 }
 
 #[test]
