@@ -31,7 +31,8 @@ impl Wake {
         }
     }
 
-    fn ring(&self) {
+    /// Makes it readable.
+    pub(crate) fn ring(&self) {
         match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
             // AGAIN: it rings already.
             Ok(_) | Err(Errno::AGAIN) => {}

@@ -43,6 +43,8 @@ const PROCESSES: u64 = 16;
 const POLL: Duration = Duration::from_secs(1);
 /// How long after a change of the mount table every volume's directory is looked at.
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
+/// How many messages of other threads are taken in before the loop looks for notifications again.
+const MESSAGES_AT_A_TIME: usize = 64;
 /// How many reports are written at a time before the loop looks for work again.
 const REPORTS_AT_A_TIME: usize = 32;
 
@@ -205,9 +207,10 @@ impl NodeLoop {
         }
     }
 
+    /// Takes in some messages: a flood of them doesn't keep notifications waiting.
     fn take_inbox(&mut self) {
         self.parts.wake.clear();
-        loop {
+        for _ in 0..MESSAGES_AT_A_TIME {
             match self.parts.inbox.try_recv() {
                 Ok(Inbound::Event(event)) => {
                     self.gauges_changed |= matches!(event, Event::PodsSynced(_) | Event::JournalRead(_));
@@ -241,6 +244,7 @@ impl NodeLoop {
                 }
             }
         }
+        self.parts.wake.ring();
     }
 
     /// One event, and everything that follows from it at once.

@@ -70,6 +70,8 @@ struct Volume {
     /// The generation whose directory was made last: the one that the next swap publishes.
     made: Option<Generation>,
     published: bool,
+    /// That it can't be watched was said.
+    warned: bool,
 }
 
 /// Every watch.
@@ -148,7 +150,8 @@ impl Watcher {
         }
         for (name, path) in wanted {
             if !self.volumes.contains_key(&name) {
-                let volume = Volume { path, follow: Follow::Polled, made: None, published: false };
+                let volume =
+                    Volume { path, follow: Follow::Polled, made: None, published: false, warned: false };
                 self.volumes.insert(name.clone(), volume);
                 self.place(&name, see);
             }
@@ -311,12 +314,12 @@ impl Watcher {
                 Ok(Some((wd, dir))) => return Follow::Watched { wd, dir },
                 Ok(None) => continue,
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return self.poll_instead(path, errno),
+                Err(errno) => return self.poll_instead(name, errno),
             }
             match self.add_ancestor_watch(name, path) {
                 Ok(Some(ancestor)) => return Follow::Awaited { ancestor },
                 Ok(None) => {}
-                Err(errno) => return self.poll_instead(path, errno),
+                Err(errno) => return self.poll_instead(name, errno),
             }
         }
     }
@@ -369,14 +372,19 @@ impl Watcher {
         Err(Errno::NOENT)
     }
 
-    fn poll_instead(&mut self, path: &Path, errno: Errno) -> Follow {
-        if errno != Errno::NOSPC {
-            tracing::warn!(path = %path.display(), error = %errno, "can't watch a volume: it is polled each second");
-        } else if !std::mem::replace(&mut self.warned_limit, true) {
-            tracing::warn!(
-                path = %path.display(),
-                "the limit of inotify watches is reached (fs.inotify.max_user_watches): volumes are polled each second"
-            );
+    fn poll_instead(&mut self, name: &VolumeRef, errno: Errno) -> Follow {
+        let Some(volume) = self.volumes.get_mut(name) else { return Follow::Polled };
+        let path = volume.path.display();
+        if errno == Errno::NOSPC {
+            if !std::mem::replace(&mut self.warned_limit, true) {
+                tracing::warn!(
+                    %path,
+                    "the limit of inotify watches is reached (fs.inotify.max_user_watches): volumes are polled each \
+                     second"
+                );
+            }
+        } else if !std::mem::replace(&mut volume.warned, true) {
+            tracing::warn!(%path, error = %errno, "a volume can't be watched: it is polled each second");
         }
         Follow::Polled
     }
