@@ -9,4 +9,6 @@
 
 mod alone;
 mod applications;
+mod guard;
+mod restarts;
 mod support;

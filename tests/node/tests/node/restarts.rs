@@ -1,0 +1,167 @@
+//! The agent dies and starts again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use standin::{LogRecord, Pod, boottime_ns, wait_until};
+
+use crate::support::{LIMIT, Setup, app, change, start_agent};
+
+fn stamps(pod: &Pod) -> Vec<u64> {
+    let at = |record: LogRecord| match record {
+        LogRecord::Signal { at, .. } => Some(at),
+        LogRecord::Started { .. } | LogRecord::Ready { .. } => None,
+    };
+    pod.signals("app").unwrap().into_iter().filter_map(at).collect()
+}
+
+#[test]
+fn kill_9_loses_no_change_and_repeats_at_most_one() {
+    const PODS: usize = 10;
+    const CHANGES: usize = 300;
+    const KILLS: usize = 20;
+    let specs = (0..PODS).map(|n| app(&format!("p{n}"))).collect();
+    let Some(mut rig) = Setup::new().light().start(specs) else { return };
+    let pods = rig.node.pods();
+    let mut kills: Vec<u64> = Vec::new();
+    let done = AtomicBool::new(false);
+    let mut swaps: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut swaps: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+            for n in 0..CHANGES {
+                let pod = &pods[n % PODS];
+                let at = change(pod, &format!("n{n}")).renamed_at().unwrap();
+                swaps.entry(pod.uid()).or_default().push(at);
+                // The pace of the changes, not a wait for anything.
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            done.store(true, Ordering::SeqCst);
+            swaps
+        });
+        for kill in 0..KILLS {
+            // At different points: while it starts, right when it is ready, later.
+            let point = Duration::from_millis([20, 250, 700, 1100][kill % 4]);
+            std::thread::sleep(point);
+            kills.push(boottime_ns());
+            rig.kill_and_restart();
+            if kill % 2 == 0 {
+                rig.agent.wait_ready(LIMIT).unwrap();
+            }
+        }
+        swaps = publisher.join().unwrap();
+    });
+    rig.agent.wait_ready(LIMIT).unwrap();
+    for (index, pod) in pods.iter().enumerate() {
+        rig.wait_told(pod, "app", &format!("n{}", CHANGES - PODS + index));
+        let (swaps, signals) = (&swaps[pod.uid()], stamps(pod));
+        // A change is told at most once more for each kill, at any time so far.
+        for (told, at) in signals.iter().enumerate() {
+            let so_far = |times: &[u64]| times.iter().filter(|time| *time < at).count();
+            assert!(told + 1 <= so_far(swaps) + so_far(&kills), "{} at {at}: {signals:?}", pod.name());
+        }
+        // None was told that was not published in between, and few were folded.
+        assert!(signals.len() >= swaps.len() / 2, "{} signals of {} changes", signals.len(), swaps.len());
+    }
+    rig.end();
+}
+
+#[test]
+fn a_change_while_the_agent_is_down_is_told_after_its_start_and_nothing_else_is() {
+    let Some(mut rig) = Setup::new().start(vec![app("down"), app("same"), app("both")]) else { return };
+    let (down, same, both) = (rig.pod("down"), rig.pod("same"), rig.pod("both"));
+    change(&both, "two");
+    rig.wait_told(&both, "app", "two");
+    rig.wait_outcomes("both", "delivered", 1);
+    rig.agent.kill9().unwrap();
+    change(&down, "two");
+    change(&down, "three");
+    change(&both, "three");
+    rig.agent = start_agent(rig.options.clone());
+    rig.agent.wait_ready(LIMIT).unwrap();
+    rig.wait_told(&down, "app", "three");
+    rig.wait_told(&both, "app", "three");
+    rig.wait_outcomes("down", "delivered", 1);
+    rig.signals(&down, "app", 1);
+    rig.signals(&both, "app", 2);
+    // A pod that the journal knows and whose volume stayed as it was.
+    rig.signals(&same, "app", 0);
+    // A new pod is taken as it is; what changed before it was known was read at its start.
+    let new = rig.add_pod(app("new"));
+    change(&new, "two");
+    rig.wait_told(&new, "app", "two");
+    rig.signals(&new, "app", 1);
+    rig.end();
+}
+
+#[test]
+fn nothing_is_signalled_at_the_very_first_start() {
+    let Some(stage) = Setup::new().stage(vec![app("old"), app("canary")]) else { return };
+    let old = stage.pod("old");
+    old.wait_ready("app").unwrap();
+    change(&old, "two");
+    let mut rig = stage.start();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    let canary = rig.pod("canary");
+    change(&canary, "two");
+    rig.wait_told(&canary, "app", "two");
+    rig.signals(&old, "app", 0);
+    change(&old, "three");
+    rig.wait_told(&old, "app", "three");
+    rig.end();
+}
+
+#[test]
+fn sigterm_ends_within_a_second_and_nothing_is_told_twice() {
+    let specs = (0..5).map(|n| app(&format!("p{n}"))).collect();
+    let Some(mut rig) = Setup::new().light().start(specs) else { return };
+    let pods = rig.node.pods();
+    for pod in &pods {
+        pod.wait_ready("app").unwrap();
+    }
+    for round in 1..=4_usize {
+        for pod in &pods {
+            change(pod, &format!("r{round}"));
+        }
+        // Right after the deliveries: their records may not be written yet.
+        for pod in &pods {
+            pod.wait_signals("app", round).unwrap();
+        }
+        let stopped = rig.agent.terminate().unwrap();
+        assert_eq!(stopped.status.code(), Some(0));
+        assert!(stopped.took < Duration::from_secs(1), "{:?}", stopped.took);
+        rig.agent = start_agent(rig.options.clone());
+        rig.agent.wait_ready(LIMIT).unwrap();
+    }
+    // A change after the start shows that the start has told nobody before it.
+    for pod in &pods {
+        change(pod, "end");
+    }
+    for pod in &pods {
+        rig.wait_told(pod, "app", "end");
+        rig.signals(pod, "app", 5);
+    }
+    rig.end();
+}
+
+#[test]
+fn a_second_agent_waits_for_the_first_ones_journal() {
+    let Some(mut rig) = Setup::new().start(vec![app("web")]) else { return };
+    let pod = rig.pod("web");
+    let mut second = start_agent(rig.options.clone());
+    wait_until(LIMIT, "the second agent's answer", || second.get("/livez").is_ok_and(|a| a.status == 200))
+        .unwrap();
+    change(&pod, "two");
+    rig.wait_told(&pod, "app", "two");
+    rig.wait_outcomes("web", "delivered", 1);
+    assert!(!second.is_ready() && second.try_wait().unwrap().is_none());
+    assert_eq!(second.metrics().unwrap().sum("reloadlet_reloads_total"), 0.0);
+    rig.agent.kill9().unwrap();
+    second.wait_ready(LIMIT).unwrap();
+    rig.agent = second;
+    change(&pod, "three");
+    rig.wait_told(&pod, "app", "three");
+    rig.signals(&pod, "app", 2);
+    rig.end();
+}
