@@ -1,2 +1,80 @@
-//! Not written yet.
-fn main() {}
+//! The bench: how long a change takes from the kubelet's last step to the process's handler, for reloadlet, for a floor
+//! that nothing can beat, and for the shell loop that people put into sidecars.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people to look at")]
+
+mod contender;
+mod fleet;
+mod floor;
+mod interrupt;
+mod limits;
+mod plan;
+mod rounds;
+mod run;
+mod samples;
+mod shell;
+mod table;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use standin::{Hierarchy, require_root};
+
+use crate::plan::Plan;
+
+/// Measures reloadlet on a stand-in node and holds it to its limits.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Flags {
+    /// A smaller run, which leaves out what takes long
+    #[arg(long)]
+    quick: bool,
+
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// The floor: a loop of inotify and kill, without any check
+    #[command(hide = true)]
+    Floor {
+        /// Lines of a directory, a tab and a PID
+        targets: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if let Some(Mode::Floor { targets }) = flags.mode {
+        return exit(floor::serve(&targets).map(|()| true));
+    }
+    if let Err(skip) = require_root(Hierarchy::Unified, &[]) {
+        let program = std::env::current_exe().map_or("bench".to_owned(), |path| path.display().to_string());
+        eprintln!("The bench {}, since it makes cgroups, mounts and namespaces: sudo {program}", skip.0);
+        return ExitCode::from(2);
+    }
+    exit(bench(&if flags.quick { Plan::quick() } else { Plan::full() }))
+}
+
+/// Whether every limit was kept.
+fn bench(plan: &Plan) -> Result<bool> {
+    let stop = interrupt::Interrupt::on_signals()?;
+    table::machine()?;
+    let results = run::all(plan, &stop)?;
+    table::print(&results, plan);
+    Ok(limits::print(&limits::judge(&results, plan)))
+}
+
+fn exit(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
