@@ -1,0 +1,104 @@
+//! Where the watch for a volume goes: on its directory, or on the nearest ancestor while that isn't there.
+
+use super::*;
+
+impl Watcher {
+    /// Watches a volume's directory or its nearest ancestor, and asks for a listing.
+    pub(super) fn place(&mut self, name: &VolumeRef, see: &mut impl FnMut(Sight)) {
+        let Some(volume) = self.volumes.get_mut(name) else { return };
+        volume.made = None;
+        let (path, before) = (volume.path.clone(), volume.follow);
+        let follow = self.follow(name, &path);
+        if before != follow {
+            let shared = matches!((before, follow), (Follow::Watched { wd: a, .. }, Follow::Watched { wd: b, .. }) if a == b);
+            if !shared {
+                self.unfollow(name, before);
+            }
+        }
+        if let Some(volume) = self.volumes.get_mut(name) {
+            volume.follow = follow;
+        }
+        see(Sight::List(name.clone()));
+    }
+
+    fn follow(&mut self, name: &VolumeRef, path: &Path) -> Follow {
+        loop {
+            match self.add_volume_watch(name, path) {
+                Ok(Some((wd, dir))) => return Follow::Watched { wd, dir },
+                Ok(None) => continue,
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return self.poll_instead(name, errno),
+            }
+            match self.add_ancestor_watch(name, path) {
+                Ok(Some(ancestor)) => return Follow::Awaited { ancestor },
+                Ok(None) => {}
+                Err(errno) => return self.poll_instead(name, errno),
+            }
+        }
+    }
+
+    /// Watches a volume's directory; `None` if another one came to stand there meanwhile.
+    fn add_volume_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<(i32, DirId)>, Errno> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        let before = dir_id(path).ok_or(Errno::NOENT)?;
+        let wd = inotify::add_watch(&self.inotify, path, flags)?;
+        if dir_id(path) != Some(before) {
+            self.watches.insert(wd, Watch::Volume(name.clone()));
+            self.drop_watch(wd);
+            return Ok(None);
+        }
+        self.watches.insert(wd, Watch::Volume(name.clone()));
+        Ok(Some((wd, before)))
+    }
+
+    /// Watches the nearest directory above that exists; `None` if the next one on the way appeared meanwhile.
+    fn add_ancestor_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<i32>, Errno> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let mut missing = path;
+        for ancestor in path.ancestors().skip(1) {
+            match inotify::add_watch(&self.inotify, ancestor, flags) {
+                Ok(wd) => {
+                    let watch = self.watches.entry(wd).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
+                    if let Watch::Ancestor(awaiting) = watch {
+                        awaiting.insert(name.clone());
+                    }
+                    if missing.is_dir() {
+                        self.unfollow(name, Follow::Awaited { ancestor: wd });
+                        return Ok(None);
+                    }
+                    return Ok(Some(wd));
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => missing = ancestor,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::NOENT)
+    }
+
+    fn poll_instead(&mut self, name: &VolumeRef, errno: Errno) -> Follow {
+        let Some(volume) = self.volumes.get_mut(name) else { return Follow::Polled };
+        let path = volume.path.display();
+        if errno == Errno::NOSPC {
+            if !std::mem::replace(&mut self.warned_limit, true) {
+                tracing::warn!(
+                    %path,
+                    "the limit of inotify watches is reached (fs.inotify.max_user_watches): volumes are polled each \
+                     second"
+                );
+            }
+        } else if !std::mem::replace(&mut volume.warned, true) {
+            tracing::warn!(%path, error = %errno, "a volume can't be watched: it is polled each second");
+        }
+        Follow::Polled
+    }
+}
