@@ -12,3 +12,4 @@ mod applications;
 mod guard;
 mod restarts;
 mod support;
+mod volumes;
