@@ -64,8 +64,8 @@ fn bench(plan: &Plan) -> Result<bool> {
     let stop = interrupt::Interrupt::on_signals()?;
     table::machine()?;
     let results = run::all(plan, &stop)?;
-    table::print(&results, plan);
-    Ok(limits::print(&limits::judge(&results, plan)))
+    table::print(&results);
+    Ok(limits::print(&limits::judge(&results)))
 }
 
 fn exit(result: Result<bool>) -> ExitCode {

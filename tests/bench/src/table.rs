@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::plan::Plan;
 use crate::run::{Row, Who};
 use crate::shell;
 
@@ -25,7 +24,7 @@ pub(crate) fn machine() -> Result<()> {
 }
 
 /// Prints it.
-pub(crate) fn print(rows: &[Row], plan: &Plan) {
+pub(crate) fn print(rows: &[Row]) {
     println!(
         "\nMicroseconds from the kubelet's last step (the removal of the old generation) to the process's handler.\n"
     );
@@ -52,8 +51,7 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
     println!(
         "\nlast: from the end of a round's last change to its last signal, worst round, ms. RSS: resident memory,\n\
          shell loops summed up. CPU: processor time a change. ready: from start to ready, ms (shell loops: all\n\
-         containers one after the other). idle: clock ticks of processor time in {} idle seconds.",
-        plan.idle.as_secs()
+         containers one after the other). idle: clock ticks of processor time in 10 s without a change."
     );
     println!("With more than 1 pod, one writer changes all pods as fast as it can, again and again.");
     if shell::is_installed() {

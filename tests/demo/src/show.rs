@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use standin::{AgentOptions, AgentProcess, Node, NodeOptions, sibling_binary};
 
 use crate::actor::{self, Actor, Seen};
@@ -45,7 +45,7 @@ pub(crate) fn run(changes: u32, interval: Duration, stop: &Interrupt) -> Result<
         "{changes} changes follow. sent: from the kubelet's last step to the signal; \
          seen: to the process's handler.\n"
     );
-    let mut show = Show { actors, log, sent: Vec::new(), handled: Vec::new(), served: Vec::new() };
+    let mut show = Show { agent, actors, log, sent: Vec::new(), handled: Vec::new(), served: Vec::new() };
     report::head();
     for number in 1..=changes {
         let next = Instant::now() + interval;
@@ -56,15 +56,16 @@ pub(crate) fn run(changes: u32, interval: Duration, stop: &Interrupt) -> Result<
     }
     stop.sleep_until(Instant::now() + AFTERMATH)?;
     show.check(changes)?;
-    let metrics = agent.get("/metrics")?.body;
+    let metrics = show.agent.get("/metrics")?.body;
     show.summary(changes, &metrics);
-    let stopped = agent.terminate()?;
+    let stopped = show.agent.terminate()?;
     ensure!(stopped.status.success(), "reloadlet ended with {}", stopped.status);
     drop(show);
     node.shutdown().context("something of the node is left")
 }
 
 struct Show {
+    agent: AgentProcess,
     actors: Vec<Actor>,
     log: AgentLog,
     sent: Vec<Duration>,
@@ -79,8 +80,11 @@ impl Show {
         let change = actor.change(number)?;
         let pod = actor.pod.name().to_owned();
         let what = format!("a log line of reloadlet for change {number} in pod {pod}");
-        let log = &mut self.log;
+        let (log, agent) = (&mut self.log, &mut self.agent);
         let reload = stop.wait_for(LOGGED, &what, || {
+            if let Some(status) = agent.try_wait()? {
+                bail!("reloadlet ended before change {number} was delivered ({status})");
+            }
             log.read()?;
             Ok(log.of(&pod, &actor.volume, &change.generation).first().map(|reload| (*reload).clone()))
         })?;

@@ -1,0 +1,51 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+# E.g. --locked or --offline, for every call of cargo that builds.
+CARGO_FLAGS ?=
+# Where the binaries are built; cargo reads the same variable.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build all binaries for release
+	$(CARGO) build $(CARGO_FLAGS) --release --workspace --bins
+
+.PHONY: demo
+demo: ## Show changes on a stand-in node being delivered (CHANGES=20 INTERVAL=1s; needs root)
+	@scripts/install-deps demo
+	@$(CARGO) build $(CARGO_FLAGS) --quiet --release --workspace --bins
+	@$(TARGET)/release/demo $(if $(CHANGES),--changes $(CHANGES)) $(if $(INTERVAL),--interval $(INTERVAL))
+
+.PHONY: test
+test: ## Run all tests; without root those that need a node are skipped
+	@scripts/install-deps test
+	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
+	$(CARGO) test $(CARGO_FLAGS) --workspace
+
+.PHONY: bench
+bench: ## Measure reloadlet against a floor and the usual shell loop (QUICK=1 for less; needs root)
+	@scripts/install-deps bench
+	@$(CARGO) build $(CARGO_FLAGS) --quiet --release --workspace --bins
+	@$(TARGET)/release/bench $(if $(QUICK),--quick)
+
+.PHONY: lint
+lint: ## Check format, clippy, dependencies, and what the product is made of
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	scripts/check-product
+	scripts/cargo-deny check bans licenses sources
+
+.PHONY: doc
+doc: ## Build the documentation of the code; a broken link is an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
