@@ -84,15 +84,15 @@ impl Machine {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.listed(name, &listing, ctx));
             }
             Event::Digested(volume, generation, digest) => {
-                self.with_volume(&volume, now, |pod, name, ctx| {
-                    pod.digested(name, &generation, digest, ctx);
+                self.with_volume(&volume, now, |pod, name, _| {
+                    pod.digested(name, &generation, digest);
                 });
             }
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));
             }
-            Event::Held(process) => self.with(&process.pod, now, |pod, ctx| pod.held(&process, ctx)),
+            Event::Held(process) => self.with(&process.pod, now, |pod, _| pod.held(&process)),
             Event::NotHeld(process) => {
                 self.with(&process.pod, now, |pod, ctx| pod.not_held(&process, ctx));
             }
@@ -138,7 +138,10 @@ impl Machine {
 
     fn with(&mut self, uid: &PodUid, now: Time, what: impl FnOnce(&mut PodMachine, &mut Context<'_>)) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        what(pod, &mut Context { now, out: &mut self.actions });
+        let mut ctx = Context { now, out: &mut self.actions };
+        what(pod, &mut ctx);
+        // Whatever happened: a timer that is overdue by now is not set again.
+        pod.advance(&mut ctx);
         let due = pod.timeout(now);
         self.set_timer(uid, due);
     }

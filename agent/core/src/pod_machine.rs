@@ -248,7 +248,6 @@ impl PodMachine {
         if self.survey.retry.is_some_and(|retry| now >= retry.next) {
             self.begin_survey(ctx);
         }
-        self.advance(ctx);
     }
 
     /// Notifications were lost: everything is looked at again.

@@ -4,7 +4,7 @@ use super::*;
 
 impl PodMachine {
     /// Carries out the next steps of every waiting reload, until each waits for something.
-    pub(super) fn advance(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn advance(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.targets.len() {
             self.advance_target(index, ctx);
         }
@@ -161,7 +161,6 @@ impl PodMachine {
             target.guarded(process, reading, ctx.now);
             verify::guarded(&self.pod, target, process, reading, ctx);
         }
-        self.advance(ctx);
     }
 
     pub(crate) fn delivered(&mut self, process: &ProcessIdentity, delivery: Delivery, ctx: &mut Context<'_>) {
@@ -190,7 +189,6 @@ impl PodMachine {
                 verify::open(&self.pod, &mut self.targets[index], self.plan.verify, ctx);
             }
         }
-        self.advance(ctx);
     }
 
     /// A send that came to nothing: its generations wait again.

@@ -61,7 +61,6 @@ impl PodMachine {
             self.targets.iter_mut().for_each(|target| target.stale_choice = false);
         }
         self.pace_surveys(ctx.now);
-        self.advance(ctx);
     }
 
     /// Which processes stand for a target.
@@ -210,11 +209,10 @@ impl PodMachine {
                 self.survey.retry.get_or_insert_with(|| Retry::begin(ctx.now));
             }
         }
-        self.advance(ctx);
     }
 
     /// The identity was checked after the pidfd was opened.
-    pub(crate) fn held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+    pub(crate) fn held(&mut self, process: &ProcessIdentity) {
         for target in &mut self.targets {
             if let Resolution::Found(resolved) = &mut target.resolution {
                 resolved.first_held |= resolved.first == *process;
@@ -229,6 +227,5 @@ impl PodMachine {
         if !self.survey.running && self.targets.iter().all(Target::is_found) {
             self.survey.retry = None;
         }
-        self.advance(ctx);
     }
 }

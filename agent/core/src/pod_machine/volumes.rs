@@ -100,7 +100,6 @@ impl PodMachine {
         for index in 0..self.targets.len() {
             self.settled_for(index, name, settled, ctx);
         }
-        self.advance(ctx);
     }
 
     fn settled_for(&mut self, index: usize, name: &Name, settled: &Settled, ctx: &mut Context<'_>) {
@@ -163,13 +162,7 @@ impl PodMachine {
         if known == generation { digest.flatten() } else { None }
     }
 
-    pub(crate) fn digested(
-        &mut self,
-        name: &Name,
-        generation: &Generation,
-        digest: Option<Digest>,
-        ctx: &mut Context<'_>,
-    ) {
+    pub(crate) fn digested(&mut self, name: &Name, generation: &Generation, digest: Option<Digest>) {
         let Some(volume) = self.volumes.get_mut(name) else { return };
         if volume.digest.as_ref().is_some_and(|(wanted, _)| wanted == generation) {
             volume.digest = Some((generation.clone(), Some(digest)));
@@ -182,6 +175,5 @@ impl PodMachine {
                 told.told = digest;
             }
         }
-        self.advance(ctx);
     }
 }
