@@ -1,7 +1,7 @@
 //! The loop that delivers: notifications, exits, the machine and the sends, on one thread. Nothing here waits for a
 //! disk, a network or a slow read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,7 +112,10 @@ pub(crate) struct NodeLoop {
     look: bool,
     namespaces: tell::Namespaces,
     stopping: bool,
-    warned_missing_root: bool,
+    /// The kubelet's directory of pods wasn't there when it was last looked for.
+    root_is_missing: bool,
+    /// Before the agent is ready: the volumes whose listing is on its way.
+    listing: BTreeSet<VolumeRef>,
 }
 
 fn failed(op: &'static str) -> impl Fn(Errno) -> LoopError {
@@ -143,7 +146,8 @@ impl NodeLoop {
             look: true,
             namespaces: tell::Namespaces::default(),
             stopping: false,
-            warned_missing_root: false,
+            root_is_missing: false,
+            listing: BTreeSet::new(),
         })
     }
 
@@ -217,6 +221,7 @@ impl NodeLoop {
                     self.handle(event);
                 }
                 Ok(Inbound::Finding(Finding::Event(Event::Listed(volume, listing)))) => {
+                    self.listing.remove(&volume);
                     let sights = &mut self.sights;
                     let published = listing.current.is_some();
                     let agrees = self
@@ -312,6 +317,9 @@ impl NodeLoop {
     fn list(&mut self, volume: VolumeRef) {
         if let Some(path) = self.parts.watcher.path(&volume) {
             let path = path.to_owned();
+            if !self.parts.ready.load(Ordering::Relaxed) {
+                self.listing.insert(volume.clone());
+            }
             self.parts.surveyor.request(Request::List(volume, path));
         }
     }
@@ -429,12 +437,16 @@ impl NodeLoop {
             return;
         }
         if !self.parts.pods_dir.is_dir() {
-            if !std::mem::replace(&mut self.warned_missing_root, true) {
+            if !std::mem::replace(&mut self.root_is_missing, true) {
                 tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
             }
             return;
         }
-        if self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
+        if std::mem::take(&mut self.root_is_missing) {
+            // What was listed without it says nothing, and its notification may still be on its way.
+            self.recheck(true);
+        }
+        if self.listing.is_empty() && self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
             self.parts.ready.store(true, Ordering::Relaxed);
             let counts = self.parts.machine.counts();
             tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");

@@ -252,7 +252,8 @@ impl Watcher {
     }
 
     /// Looks whether other directories stand where volumes are watched: a tmpfs may cover one that nothing was published
-    /// in yet. With `all`, also for published ones: a tmpfs that a container still mounts isn't reported as unmounted.
+    /// in yet. With `all`, also for published ones, since a tmpfs that a container still mounts isn't reported as
+    /// unmounted, and for those whose directory wasn't there.
     pub(crate) fn recheck(&mut self, all: bool, see: &mut impl FnMut(Sight)) {
         let moved: Vec<VolumeRef> = self
             .volumes
@@ -260,7 +261,8 @@ impl Watcher {
             .filter(|(_, volume)| all || !volume.published)
             .filter(|(_, volume)| match volume.follow {
                 Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(dir),
-                Follow::Awaited { .. } | Follow::Polled => false,
+                Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
+                Follow::Polled => false,
             })
             .map(|(name, _)| name.clone())
             .collect();
