@@ -9,7 +9,11 @@
 
 mod alone;
 mod applications;
+mod bad_input;
+mod choice;
 mod guard;
+mod node;
+mod pods_file;
 mod restarts;
 mod support;
 mod volumes;

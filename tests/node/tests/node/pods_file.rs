@@ -1,0 +1,164 @@
+//! The pods file, followed while the agent runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Rig, SIGNAL, Setup, app, bare, change, reader};
+
+/// Replaces the pods file in one step.
+fn put(rig: &Rig, text: &str) {
+    let path: &Path = &rig.options.pods_file;
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).unwrap();
+    fs::rename(&draft, path).unwrap();
+}
+
+/// Warnings that name the pods file.
+fn complaints(rig: &Rig) -> Vec<String> {
+    let file = rig.options.pods_file.display().to_string();
+    rig.messages("WARN").into_iter().filter(|text| text.contains(&file)).collect()
+}
+
+#[test]
+fn pods_and_annotations_come_change_and_go() {
+    let Some(rig) = Setup::new().start(vec![app("stays"), bare("asks").container(reader("app", &[]))]) else {
+        return;
+    };
+    let (stays, asks) = (rig.pod("stays"), rig.pod("asks"));
+    let comes = rig.add_pod(app("comes"));
+    // Without an annotation it is left alone.
+    for pod in [&asks, &comes, &stays] {
+        change(pod, "two");
+    }
+    rig.wait_told(&comes, "app", "two");
+    rig.wait_told(&stays, "app", "two");
+    rig.signals(&asks, "app", 0);
+
+    asks.set_annotation(SIGNAL, "SIGHUP");
+    rig.publish_pods();
+    rig.wait_metric("reloadlet_pods", &[("state", "watched")], 3.0);
+    // Its process is older than what is published, and was never told.
+    rig.wait_told(&asks, "app", "two");
+    change(&asks, "three");
+    rig.wait_told(&asks, "app", "three");
+
+    // Changed: another key, then a value that is a problem, then a good one.
+    asks.set_annotation("reloadlet.io/keys", "other.conf");
+    rig.publish_pods();
+    rig.wait_known(&asks);
+    for (value, watched) in [("SIGKILL", 2.0), ("SIGHUP", 3.0)] {
+        asks.set_annotation(SIGNAL, value);
+        rig.publish_pods();
+        rig.wait_metric("reloadlet_pods", &[("state", "watched")], watched);
+        rig.wait_metric("reloadlet_problems", &[("kind", "bad_value")], 3.0 - watched);
+    }
+    rig.wait_known(&asks);
+    change(&asks, "four");
+    change(&stays, "four");
+    rig.wait_told(&stays, "app", "four");
+    rig.wait_outcomes("asks", "unchanged", 1);
+    rig.signals(&asks, "app", 2);
+
+    // Removed.
+    let mut none = asks.annotations();
+    none.clear();
+    asks.set_annotations(none);
+    comes.remove().unwrap();
+    rig.publish_pods();
+    rig.wait_metric("reloadlet_pods", &[("state", "watched")], 1.0);
+    change(&asks, "five");
+    change(&stays, "five");
+    rig.wait_told(&stays, "app", "five");
+    rig.signals(&asks, "app", 2);
+    rig.end();
+}
+
+#[test]
+fn a_change_of_annotations_loses_no_change_of_the_volume() {
+    let Some(rig) = Setup::new().start(vec![app("web")]) else { return };
+    let pod = rig.pod("web");
+    for n in 0..10 {
+        let content = format!("n{n}");
+        change(&pod, &content);
+        pod.set_annotation("reloadlet.io/verify", &format!("{}s", n + 1));
+        rig.publish_pods();
+        rig.wait_told(&pod, "app", &content);
+    }
+    rig.signals(&pod, "app", 10);
+    rig.end();
+}
+
+#[test]
+fn a_broken_file_is_named_once_and_the_last_good_content_stays() {
+    let Some(rig) = Setup::new().start(vec![app("web")]) else { return };
+    let pod = rig.pod("web");
+    let good = fs::read_to_string(&rig.options.pods_file).unwrap();
+    let mut twice: Value = serde_json::from_str(&good).unwrap();
+    let first = twice["items"][0].clone();
+    twice["items"].as_array_mut().unwrap().push(first);
+    let broken = [
+        good[..good.len() / 2].to_owned(),
+        String::new(),
+        "{\"a: [}".to_owned(),
+        "just words".to_owned(),
+        twice.to_string(),
+        "kind: Service\napiVersion: v1\nmetadata: {name: a, namespace: b, uid: c}\n".to_owned(),
+        "\u{0}\u{1}\u{2}".to_owned(),
+    ];
+    for (count, text) in broken.iter().enumerate() {
+        put(&rig, text);
+        standin::wait_until(crate::support::LIMIT, "a complaint", || complaints(&rig).len() > count)
+            .unwrap_or_else(|error| panic!("{error}: {text:?}\n{}", rig.tail()));
+        let content = format!("n{count}");
+        change(&pod, &content);
+        rig.wait_told(&pod, "app", &content);
+        assert_eq!(complaints(&rig).len(), count + 1, "{:?}", complaints(&rig));
+        // The same brokenness again is not said again.
+        put(&rig, text);
+    }
+    fs::remove_file(&rig.options.pods_file).unwrap();
+    standin::wait_until(crate::support::LIMIT, "a complaint", || complaints(&rig).len() > broken.len())
+        .unwrap();
+    put(&rig, &good);
+    let new = rig.add_pod(app("new"));
+    for pod in [&new, &pod] {
+        change(pod, "end");
+        rig.wait_told(pod, "app", "end");
+    }
+    assert_eq!(complaints(&rig).len(), broken.len() + 1, "{:?}", complaints(&rig));
+    rig.signals(&pod, "app", broken.len() + 1);
+    rig.end();
+}
+
+#[test]
+fn yaml_documents_name_pods_too() {
+    let Some(stage) = Setup::new().stage(vec![app("left"), app("right")]) else { return };
+    let json: Value = serde_json::from_str(&fs::read_to_string(&stage.options.pods_file).unwrap()).unwrap();
+    let document = |pod: &Value| {
+        let spec = &pod["spec"];
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {}\n  namespace: {}\n  uid: {}\n  annotations:\n    \
+             reloadlet.io/signal: SIGHUP # quoted or not\nspec:\n  containers: {}\n  volumes: {}\n",
+            pod["metadata"]["name"],
+            pod["metadata"]["namespace"],
+            pod["metadata"]["uid"],
+            spec["containers"],
+            spec["volumes"],
+        )
+    };
+    let documents: Vec<String> = json["items"].as_array().unwrap().iter().map(document).collect();
+    let path: PathBuf = stage.node.dir().join("pods.yaml");
+    fs::write(&path, documents.join("---\n")).unwrap();
+    let mut stage = stage;
+    stage.options.pods_file = path;
+    let mut rig = stage.start();
+    rig.agent.wait_ready(crate::support::LIMIT).unwrap();
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+        rig.wait_told(&pod, "app", "two");
+        rig.signals(&pod, "app", 1);
+    }
+    rig.end();
+}
