@@ -60,6 +60,11 @@ fn without_watches_volumes_are_polled_until_the_limit_is_raised() {
             rig.wait_told(pod, "app", content);
         }
     }
+    // A pod that comes now is polled as well.
+    let late = rig.add_pod(app("late"));
+    rig.wait_metric("reloadlet_polled_volumes", &[], 4.0);
+    change(&late, "two");
+    rig.wait_told(&late, "app", "two");
     drop(few);
     rig.wait_metric("reloadlet_polled_volumes", &[], 0.0);
     for pod in &pods {

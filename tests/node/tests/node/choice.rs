@@ -233,6 +233,22 @@ fn in_a_shared_pid_namespace_the_right_containers_process_is_told() {
 }
 
 #[test]
+fn under_a_runtime_class_the_status_must_vouch_for_the_process() {
+    let sandboxed = |name: &str| app(name).runtime_class("gvisor");
+    let specs = vec![sandboxed("vouched"), sandboxed("unknown").without_status()];
+    let Some(rig) = Setup::new().start(specs) else { return };
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    rig.wait_told(&rig.pod("vouched"), "app", "two");
+    rig.wait_outcomes("unknown", "no_process", 1);
+    let line = rig.reloads("unknown").pop().unwrap();
+    assert!(line["reason"].as_str().unwrap().contains("runtime class"), "{line}");
+    rig.signals(&rig.pod("unknown"), "app", 0);
+    rig.end();
+}
+
+#[test]
 fn an_init_with_several_children_needs_a_name() {
     let spec = |name: &str| -> PodSpec {
         let script = "/workload --log /pod/a.log --comm aaa & exec /workload --log /pod/b.log --comm bbb";

@@ -69,7 +69,7 @@ fn a_process_without_a_handler_survives_and_a_late_handler_is_told_once() {
 #[test]
 fn two_deliveries_that_end_the_process_make_further_ones_held_until_an_annotation_changes() {
     let spec = bare("ends").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--exit-on", "HUP"]));
-    let Some(rig) = Setup::new().start(vec![spec]) else { return };
+    let Some(mut rig) = Setup::new().start(vec![spec]) else { return };
     let pod = rig.pod("ends");
     for (count, content) in ["two", "three"].into_iter().enumerate() {
         change(&pod, content);
@@ -80,16 +80,42 @@ fn two_deliveries_that_end_the_process_make_further_ones_held_until_an_annotatio
         pod.wait_ready("app").unwrap();
     }
     rig.wait_metric("reloadlet_problems", &[("kind", "held")], 1.0);
-    change(&pod, "four");
-    rig.wait_outcomes("ends", "held", 1);
     assert!(rig.messages("WARN").iter().any(|text| text.contains("further ones are held")));
+    // That outlives the agent.
+    for (restarts, content) in [(false, "four"), (true, "five")] {
+        if restarts {
+            rig.kill_and_restart();
+            rig.agent.wait_ready(LIMIT).unwrap();
+        }
+        change(&pod, content);
+        rig.wait_outcomes("ends", "held", 1);
+        rig.signals(&pod, "app", 2);
+    }
 
     pod.set_annotation("reloadlet.io/verify", "5s");
     rig.publish_pods();
     rig.wait_metric("reloadlet_problems", &[("kind", "held")], 0.0);
-    change(&pod, "five");
-    rig.wait_told(&pod, "app", "five");
+    change(&pod, "six");
+    rig.wait_told(&pod, "app", "six");
     rig.signals(&pod, "app", 3);
+    rig.end();
+}
+
+#[test]
+fn a_blocked_signal_is_sent_and_judged_by_who_takes_it() {
+    let blocks = |name: &str, flag: &str| {
+        let container = reader("app", &[flag, "HUP"]);
+        bare(name).annotation(SIGNAL, "SIGHUP").annotation("reloadlet.io/verify", "1s").container(container)
+    };
+    let specs = vec![blocks("leader", "--block-leader"), blocks("all", "--block-all-threads")];
+    let Some(rig) = Setup::new().start(specs) else { return };
+    for (name, verdict) in [("leader", "alive"), ("all", "pending")] {
+        change(&rig.pod(name), "two");
+        rig.wait_outcomes(name, "delivered", 1);
+        rig.wait_metric("reloadlet_verdicts_total", &[("pod_namespace", name), ("verdict", verdict)], 1.0);
+    }
+    rig.signals(&rig.pod("leader"), "app", 1);
+    rig.signals(&rig.pod("all"), "app", 0);
     rig.end();
 }
 

@@ -10,6 +10,7 @@
 mod alone;
 mod applications;
 mod bad_input;
+mod chaos;
 mod choice;
 mod guard;
 mod node;

@@ -61,6 +61,20 @@ nodes! {
 }
 
 #[test]
+fn on_a_hybrid_host_v2_pods_are_found_below_the_v1_root() {
+    let hybrid = |node: &standin::Node, options: standin::AgentOptions| {
+        let above = node.cgroup_root().parent().unwrap().to_owned();
+        let is_hybrid = node.cgroup_root().ends_with("unified");
+        standin::AgentOptions { cgroup_root: if is_hybrid { above } else { options.cgroup_root }, ..options }
+    };
+    let Some(rig) = Setup::new().agent(hybrid).start(vec![app("web")]) else { return };
+    let pod = rig.pod("web");
+    change(&pod, "two");
+    rig.wait_told(&pod, "app", "two");
+    rig.end();
+}
+
+#[test]
 fn a_dry_run_sends_nothing_and_counts_what_it_would_have_sent() {
     let Some(rig) = Setup::new().agent(|_, options| options.arg("--dry-run")).start(vec![app("web")]) else {
         return;

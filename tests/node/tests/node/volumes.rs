@@ -236,6 +236,25 @@ fn only_files_that_count_are_told() {
 }
 
 #[test]
+fn only_the_volumes_that_were_named_count() {
+    let named = bare("web")
+        .annotation(SIGNAL, "SIGHUP")
+        .annotation("reloadlet.io/volumes", "conf")
+        .volume(VolumeSpec::secret("sec").key("k", "1"))
+        .container(reader("app", &[]).mount("sec", "/sec"));
+    let Some(rig) = Setup::new().start(vec![named]) else { return };
+    let pod = rig.pod("web");
+    for content in ["two", "three"] {
+        pod.update("sec", payload([("k", content)])).unwrap();
+        change(&pod, content);
+        rig.wait_told(&pod, "app", content);
+    }
+    rig.signals(&pod, "app", 2);
+    assert_eq!(rig.metric("reloadlet_swaps_total", &[("kind", "secret")]), 0.0);
+    rig.end();
+}
+
+#[test]
 fn waits_between_reloads_fold_changes_and_lose_none() {
     let spec = app("web").annotation("reloadlet.io/min-interval", "2s");
     let Some(rig) = Setup::new().start(vec![spec]) else { return };
