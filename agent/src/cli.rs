@@ -126,7 +126,7 @@ struct AgentFlags {
     #[arg(default_value = "/var/lib/reloadlet")]
     state_dir: PathBuf,
 
-    /// Address of /metrics, /livez and /readyz; [::] also serves IPv4, port 0 takes a free one
+    /// Address of /metrics, /livez and /readyz; the default serves IPv4 too, port 0 takes a free one
     #[arg(long, env = "RELOADLET_LISTEN", value_name = "IP:PORT", value_parser = address)]
     #[arg(default_value = "[::]:9847")]
     listen: SocketAddr,
