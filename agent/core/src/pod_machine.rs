@@ -252,8 +252,9 @@ impl PodMachine {
 
     /// Notifications were lost: everything is looked at again.
     pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
-        for name in self.volumes.keys() {
-            ctx.act(Action::List(self.volume_ref(name)));
+        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        for name in names {
+            self.take_news(&name, ctx, Volume::overflowed);
         }
         self.begin_survey(ctx);
     }

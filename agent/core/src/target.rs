@@ -54,6 +54,9 @@ pub(crate) struct TargetVolume {
 pub(crate) struct Pending {
     pub(crate) generation: Generation,
     pub(crate) swapped: Time,
+    /// Until when the container saw for certain what it was told of last. A process that started later can have read
+    /// a generation between that and this one.
+    pub(crate) since: Time,
     pub(crate) settled: Time,
     /// New to the journal: told only to a process that is clearly older.
     pub(crate) only_if_older: bool,
@@ -259,9 +262,11 @@ impl Target {
         }
         let first = self.changes.map_or(settled.settled, |(first, _)| first);
         self.changes = Some((first, settled.settled));
+        let since = entry.pending.as_ref().map_or(settled.since, |older| older.since.min(settled.since));
         entry.pending.replace(Pending {
             generation: settled.generation.clone(),
             swapped: settled.swapped,
+            since,
             settled: settled.settled,
             only_if_older: new_here && settled.how == How::Discovered,
         })
@@ -291,7 +296,11 @@ impl Target {
         for (name, pending) in sending.generations {
             match self.volumes.get_mut(&name).map(|volume| &mut volume.pending) {
                 Some(waiting @ None) => *waiting = Some(pending),
-                Some(Some(_)) | None => superseded.push((name, pending)),
+                Some(Some(newer)) => {
+                    newer.since = newer.since.min(pending.since);
+                    superseded.push((name, pending));
+                }
+                None => superseded.push((name, pending)),
             }
         }
         superseded
@@ -312,8 +321,10 @@ impl Target {
         now: Time,
         waits: Waits,
         send_unhandled: bool,
+        surveying: bool,
         digest_of: impl Fn(&Name, &Generation) -> NeededDigest,
     ) -> Step {
+        let patient = surveying || self.missing.is_none_or(|retry| now < retry.since + PATIENCE);
         if self.sending.is_some() {
             return Step::Await;
         }
@@ -340,9 +351,8 @@ impl Target {
             Resolution::Found(resolved) if !self.stale_choice => {
                 self.step_with(resolved, now, send_unhandled)
             }
-            Resolution::Missing(why) if self.missing.is_some_and(|retry| now >= retry.since + PATIENCE) => {
-                self.end_without_process(*why)
-            }
+            // A survey that is on its way may still find it.
+            Resolution::Missing(why) if !patient => self.end_without_process(*why),
             Resolution::Found(_) | Resolution::Missing(_) | Resolution::Unknown => Step::Survey,
         }
     }
@@ -355,13 +365,25 @@ impl Target {
                 NeededDigest::NotNeeded => {}
                 NeededDigest::Reading => return Some(Step::Await),
                 NeededDigest::Known(digest) => {
-                    if digest.is_some() && digest == volume.told {
+                    let same = digest.is_some() && digest == volume.told;
+                    if same && self.youngest().is_some_and(|started| started + START_DOUBT < pending.since) {
                         unchanged.push(name.clone());
                     }
                 }
             }
         }
         (!unchanged.is_empty()).then_some(Step::End(unchanged, Outcome::Unchanged, None))
+    }
+
+    /// When the last of the container's processes started.
+    fn youngest(&self) -> Option<Time> {
+        match &self.resolution {
+            Resolution::Found(resolved) => {
+                let told = resolved.told.iter().map(|process| process.identity.started);
+                told.chain([resolved.first.started]).max()
+            }
+            Resolution::Unknown | Resolution::Missing(_) => None,
+        }
     }
 
     /// Volumes that are new to the journal and whose generation the container has read at its start.

@@ -48,6 +48,8 @@ pub struct Settling {
     pub previous: Option<Generation>,
     /// When `..data` was renamed.
     pub swapped: Time,
+    /// Until when the one before stood there for certain.
+    pub since: Time,
     /// Whether this is what stood there when the volume was first listed.
     pub discovered: bool,
 }
@@ -59,6 +61,8 @@ pub struct Settled {
     pub generation: Generation,
     /// When `..data` was renamed.
     pub swapped: Time,
+    /// Until when the one before stood there for certain; another one can have come and gone since, unseen.
+    pub since: Time,
     /// When it was complete.
     pub settled: Time,
     /// How this came to be known.
@@ -102,6 +106,10 @@ pub struct Volume {
     last_notified: Time,
     /// When the newest listing that was taken in was begun.
     last_listed: Time,
+    /// Until when what is known was so for certain.
+    certain: Time,
+    /// Notifications were lost, and it wasn't listed since.
+    doubtful: bool,
     timed_out: bool,
 }
 
@@ -115,6 +123,8 @@ impl Default for Volume {
             torn_down: false,
             last_notified: Time::default(),
             last_listed: Time::default(),
+            certain: Time::default(),
+            doubtful: false,
             timed_out: false,
         }
     }
@@ -174,17 +184,18 @@ impl Volume {
 
     /// `..data` was renamed, to `generation` where the notifications told which.
     pub fn swapped(&mut self, generation: Option<Generation>, at: Time) -> News {
-        self.last_notified = self.last_notified.max(at);
+        let since = self.notified(at);
         let Some(generation) = generation else { return News::List };
         let previous = match &self.phase {
             // What came before is found by the listing that is on its way.
             Phase::Unknown => return News::Nothing,
             Phase::Unpublished if !self.published => {
                 self.published = true;
-                return self.settle(Settled { generation, swapped: at, settled: at, how: How::First });
+                let how = How::First;
+                return self.settle(Settled { generation, swapped: at, since, settled: at, how });
             }
             Phase::Unpublished => {
-                self.begin(generation, None, at, false);
+                self.begin(Settling { generation, previous: None, swapped: at, since, discovered: false });
                 return News::List;
             }
             Phase::Settled(settled) => settled.generation.clone(),
@@ -193,12 +204,27 @@ impl Volume {
         if previous == generation {
             return News::Nothing;
         }
-        self.begin(generation, Some(previous), at, false)
+        self.begin(Settling { generation, previous: Some(previous), swapped: at, since, discovered: false })
+    }
+
+    /// Something was notified. Gives back until when what was known before was so for certain.
+    fn notified(&mut self, at: Time) -> Time {
+        self.last_notified = self.last_notified.max(at);
+        if !self.doubtful {
+            self.certain = self.certain.max(at);
+        }
+        self.certain
+    }
+
+    /// Notifications were lost.
+    pub const fn overflowed(&mut self) -> News {
+        self.doubtful = true;
+        News::List
     }
 
     /// A generation's directory was removed.
     pub fn removed(&mut self, generation: &Generation, at: Time) -> News {
-        self.last_notified = self.last_notified.max(at);
+        self.notified(at);
         let Phase::Settling(settling) = &self.phase else { return News::Nothing };
         match &settling.previous {
             Some(previous) if previous == generation => self.complete(at),
@@ -209,7 +235,7 @@ impl Volume {
 
     /// The directory itself went away.
     pub fn torn_down(&mut self, at: Time) -> News {
-        self.last_notified = self.last_notified.max(at);
+        self.notified(at);
         self.torn_down = true;
         News::List
     }
@@ -224,6 +250,8 @@ impl Volume {
             return News::Nothing;
         }
         self.last_listed = listing.begun;
+        self.doubtful = false;
+        let since = std::mem::replace(&mut self.certain, listing.begun);
         if let Some(found) = listing.dir {
             // A new directory can have the inode of the one before.
             let is_another = self.torn_down || self.dir.is_some_and(|before| before != found);
@@ -240,13 +268,15 @@ impl Volume {
         self.published = true;
         if first_published {
             let (generation, swapped) = (generation.clone(), *changed);
-            return self.settle(Settled { generation, swapped, settled: swapped, how: How::First });
+            let (settled, how) = (swapped, How::First);
+            return self.settle(Settled { generation, swapped, since, settled, how });
         }
         let swap = if self.generation() == Some(generation) {
             News::Nothing
         } else {
             let previous = self.generation().cloned();
-            self.begin(generation.clone(), previous, *changed, first_seen)
+            let (generation, swapped, discovered) = (generation.clone(), *changed, first_seen);
+            self.begin(Settling { generation, previous, swapped, since: since.min(swapped), discovered })
         };
         let Phase::Settling(settling) = &self.phase else { return swap };
         let complete = match &settling.previous {
@@ -283,23 +313,17 @@ impl Volume {
         self.complete(now)
     }
 
-    fn begin(
-        &mut self,
-        generation: Generation,
-        previous: Option<Generation>,
-        swapped: Time,
-        discovered: bool,
-    ) -> News {
-        let news = News::Swapped(generation.clone());
-        self.phase = Phase::Settling(Settling { generation, previous, swapped, discovered });
+    fn begin(&mut self, settling: Settling) -> News {
+        let news = News::Swapped(settling.generation.clone());
+        self.phase = Phase::Settling(settling);
         news
     }
 
     fn complete(&mut self, at: Time) -> News {
         let Phase::Settling(settling) = &self.phase else { return News::Nothing };
         let how = if settling.discovered { How::Discovered } else { How::Changed };
-        let (generation, swapped) = (settling.generation.clone(), settling.swapped);
-        self.settle(Settled { generation, swapped, settled: at.max(swapped), how })
+        let (generation, swapped, since) = (settling.generation.clone(), settling.swapped, settling.since);
+        self.settle(Settled { generation, swapped, since, settled: at.max(swapped), how })
     }
 
     fn settle(&mut self, settled: Settled) -> News {

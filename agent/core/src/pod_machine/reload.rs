@@ -11,6 +11,7 @@ impl PodMachine {
     }
 
     fn advance_target(&mut self, index: usize, ctx: &mut Context<'_>) {
+        self.targets[index].decide_older();
         loop {
             let step = self.next_step(index, ctx.now);
             let target = &mut self.targets[index];
@@ -63,7 +64,7 @@ impl PodMachine {
                 Some(_) | None => NeededDigest::Known(None),
             }
         };
-        self.targets[index].step(now, self.waits, self.plan.send_unhandled, digest_of)
+        self.targets[index].step(now, self.waits, self.plan.send_unhandled, self.survey.running, digest_of)
     }
 
     fn refused(&mut self, index: usize, ctx: &mut Context<'_>) {

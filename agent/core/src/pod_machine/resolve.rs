@@ -39,8 +39,12 @@ impl PodMachine {
             target.missing = Some(Retry::begin(ctx.now));
             self.survey.retry = Some(Retry::begin(ctx.now));
         }
-        let look = first_look || target.stale_choice || matches!(target.resolution, Resolution::Unknown);
-        if look && !self.survey.running {
+        // Where nothing was found: a survey that is on its way may have looked before the change.
+        let look = match target.resolution {
+            Resolution::Missing(_) if !target.stale_choice => first_look,
+            Resolution::Found(_) | Resolution::Missing(_) | Resolution::Unknown => !self.survey.running,
+        };
+        if look {
             self.begin_survey(ctx);
         }
     }
@@ -150,7 +154,6 @@ impl PodMachine {
         // As long as it can't be held it is looked for with growing pauses.
         target.missing = target.missing.filter(|_| !resolved.is_held());
         target.resolution = Resolution::Found(resolved);
-        target.decide_older();
         let after = target.held_processes();
         for process in before.iter().filter(|process| !after.contains(process)) {
             ctx.act(Action::Release(process.clone()));
@@ -167,11 +170,14 @@ impl PodMachine {
         }
         target.resolution = Resolution::Missing(why);
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
+        let looked_after = target.missing.is_some() && !self.survey.again;
         let fresh = match why {
-            NoProcess::NotRunning | NoProcess::Starting => {
+            NoProcess::NotRunning | NoProcess::Starting if looked_after => {
                 target.waiting_volumes(|_, pending| pending.only_if_older)
             }
-            NoProcess::NoneNamed
+            NoProcess::NotRunning
+            | NoProcess::Starting
+            | NoProcess::NoneNamed
             | NoProcess::InitWithoutChild
             | NoProcess::InitWithChildren
             | NoProcess::Hidden

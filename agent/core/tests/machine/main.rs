@@ -14,6 +14,7 @@ mod notifications;
 mod pods;
 mod processes;
 mod restarts;
+mod simulation;
 mod swaps;
 mod verdicts;
 mod waits;

@@ -1,0 +1,345 @@
+//! What happens on the node: the kubelet, the runtime, the programs, and people who write annotations.
+
+use super::*;
+use crate::node::{HUP, generation, pod};
+
+const ANNOTATIONS: [&[(&str, &str)]; 7] = [
+    &[],
+    &[("reloadlet.io/debounce", "300ms")],
+    &[("reloadlet.io/debounce", "0s"), ("reloadlet.io/min-interval", "5s")],
+    &[("reloadlet.io/splay", "2s"), ("reloadlet.io/verify", "3s")],
+    &[("reloadlet.io/keys", "*.conf")],
+    &[("reloadlet.io/process", "worker")],
+    &[("reloadlet.io/unhandled", "send"), ("reloadlet.io/verify", "1s")],
+];
+
+impl Simulation {
+    pub(super) fn carry_out(&mut self, todo: Todo) {
+        match todo {
+            Todo::Act => self.act(),
+            Todo::Unlink(volume) => self.unlink(&volume),
+            Todo::Expire(volume, generation) => self.expire(&volume, generation),
+            Todo::Exec(pid) => self.exec(pid),
+            Todo::Handle(pid) => {
+                if self.node.identity(pid).is_some() {
+                    self.node.process_mut(pid).caught = HUP;
+                }
+            }
+            Todo::StartContainer(uid) => self.start_container(&uid),
+            Todo::Exit(pid) => self.exit(pid),
+            Todo::Fork(uid) => self.fork_child(&uid),
+            Todo::Sync(life) => {
+                let listed = self.listed();
+                self.agent_event(life, Event::PodsSynced(listed));
+            }
+            Todo::StartAgent
+            | Todo::Wake
+            | Todo::BeginListing(..)
+            | Todo::MakeListing(..)
+            | Todo::MakeSurvey(..)
+            | Todo::MakeDigest(..)
+            | Todo::Hold(..)
+            | Todo::Event(..)
+            | Todo::Notify(..) => self.carry_out_edge(todo),
+        }
+    }
+
+    fn act(&mut self) {
+        self.acts_left -= 1;
+        let pods: Vec<PodUid> = self.pods.keys().cloned().collect();
+        let chance = self.rng.below(100);
+        if let Some(uid) = self.rng.pick(&pods).cloned() {
+            match chance {
+                0..55 => self.swap_some_volume(&uid),
+                55..67 => self.restart_container(&uid),
+                67..72 => self.end_child(&uid),
+                72..80 => self.overflow(),
+                80..87 => self.kill_agent(),
+                87..90 => self.stall(),
+                90..94 => self.change_annotations(&uid),
+                94..96 => self.remove_pod(&uid),
+                _ => self.add_pod(),
+            }
+        } else {
+            self.add_pod();
+        }
+        if self.acts_left > 0 {
+            // Now and then a burst, now and then time for everything to end.
+            let pause = match self.rng.below(10) {
+                0..4 => self.micros(5_000),
+                4..8 => self.micros(500_000),
+                8 => self.micros(5_000_000),
+                _ => self.micros(30_000_000),
+            };
+            self.push(pause, Todo::Act);
+        }
+    }
+
+    pub(super) fn add_pod(&mut self) {
+        if self.pods.len() >= 6 {
+            return;
+        }
+        let n = self.next_pod;
+        self.next_pod += 1;
+        let volumes: &[&str] = if self.rng.percent(40) { &["config", "more"] } else { &["config"] };
+        let made = pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", volumes)], volumes);
+        let uid = made.uid.clone();
+        self.node.add_pod(&made, self.now);
+        for volume in volumes {
+            let volume = VolumeRef { pod: uid.clone(), volume: (*volume).into() };
+            self.node.volume(&volume).digests.insert(generation(1), [0; 32]);
+            self.settled.insert((volume.clone(), generation(1)), self.now);
+            self.visible.insert(volume, generation(1));
+        }
+        let manner = match self.rng.below(10) {
+            0 => Manner::HandlesLate,
+            1 => Manner::Ignores,
+            2 => Manner::Quits,
+            _ => Manner::Handles,
+        };
+        self.manners.insert(uid.clone(), manner);
+        self.pods.insert(uid.clone(), made);
+        let kind = self.rng.below(ANNOTATIONS.len() as u64);
+        self.write_annotations(&uid, usize::try_from(kind).unwrap());
+        let pause = ms(100) + self.micros(500_000);
+        self.push(pause, Todo::StartContainer(uid));
+        self.sync_soon();
+    }
+
+    fn sync_soon(&mut self) {
+        let pause = self.micros(2_000_000);
+        self.push(pause, Todo::Sync(self.life));
+    }
+
+    pub(super) fn write_annotations(&mut self, uid: &PodUid, kind: usize) {
+        let with_signal = [&[("reloadlet.io/signal", "SIGHUP")], ANNOTATIONS[kind]].concat();
+        let annotations = pod(1, &with_signal, &[], &[]).annotations;
+        if annotations.contains_key("reloadlet.io/unhandled") {
+            self.unhandled.insert(uid.clone());
+        }
+        self.pods.get_mut(uid).unwrap().annotations = annotations;
+    }
+
+    fn change_annotations(&mut self, uid: &PodUid) {
+        if self.rng.percent(50) {
+            let broken = pod(1, &[("reloadlet.io/signal", "SIGKILL")], &[], &[]).annotations;
+            self.pods.get_mut(uid).unwrap().annotations = broken;
+            self.broken.insert(uid.clone());
+        } else {
+            // The names of processes stay as they are: what a container runs is fixed at its start.
+            let kind = usize::try_from(self.rng.below(4)).unwrap();
+            self.write_annotations(uid, kind);
+            self.broken.remove(uid);
+        }
+        self.sync_soon();
+    }
+
+    fn remove_pod(&mut self, uid: &PodUid) {
+        let pids = self.pids(uid);
+        pids.into_iter().for_each(|pid| self.exit(pid));
+        for volume in std::mem::take(&mut self.swapping) {
+            if volume.pod != *uid {
+                self.swapping.insert(volume);
+            } else if let Some((generation, swapped)) = self.node.volume(&volume).current.clone() {
+                // Nobody sees the end of this swap: it times out.
+                self.settled.insert((volume, generation), swapped + ms(2_000));
+            }
+        }
+        self.pods.remove(uid);
+        self.node.pods.remove(uid);
+        self.broken.remove(uid);
+        self.visible.retain(|volume, _| volume.pod != *uid);
+        self.sync_soon();
+    }
+
+    fn has_keys(&self, uid: &PodUid) -> bool {
+        self.pods.get(uid).is_some_and(|pod| pod.annotations.contains_key("reloadlet.io/keys"))
+    }
+
+    /// A pod that the agent may not have seen yet is left in peace: what it finds at first it takes as read by
+    /// whatever started at about that time.
+    fn is_new(&self, uid: &PodUid) -> bool {
+        self.first_started.get(uid).is_none_or(|started| self.now < *started + ms(10_000))
+    }
+
+    fn swap_some_volume(&mut self, uid: &PodUid) {
+        let volumes: Vec<Name> = self.node.pod(uid).volumes.keys().cloned().collect();
+        let Some(volume) = self.rng.pick(&volumes).cloned() else { return };
+        let volume = VolumeRef { pod: uid.clone(), volume };
+        if self.swapping.contains(&volume) || self.is_new(uid) {
+            return;
+        }
+        self.next_generation += 1;
+        let new = generation(self.next_generation);
+        let content = if self.has_keys(uid) {
+            [u8::try_from(self.rng.below(3)).unwrap(); 32]
+        } else {
+            let mut unique = [0xff; 32];
+            unique[..4].copy_from_slice(&self.next_generation.to_le_bytes());
+            unique
+        };
+        let now = self.now;
+        let state = self.node.volume(&volume);
+        state.digests.insert(new.clone(), content);
+        if self.rng.percent(5) {
+            // The kubelet is killed before the rename.
+            self.node.volume(&volume).others.insert(new);
+            return;
+        }
+        let state = self.node.volume(&volume);
+        let before = state.current.replace((new.clone(), now));
+        state.others.extend(before.map(|(before, _)| before));
+        self.swapping.insert(volume.clone());
+        self.notify(Event::Swapped(volume.clone(), Some(new.clone()), now));
+        if self.rng.percent(10) {
+            // It is killed after the rename: the directory of before stays for good.
+            self.push(ms(2_000), Todo::Expire(volume, new));
+        } else {
+            let pause = self.micros(3_000);
+            self.push(pause, Todo::Unlink(volume));
+        }
+    }
+
+    fn unlink(&mut self, volume: &VolumeRef) {
+        if !self.pods.contains_key(&volume.pod) {
+            return;
+        }
+        let now = self.now;
+        let visible = self.visible[volume].clone();
+        let state = self.node.volume(volume);
+        state.others.remove(&visible);
+        let current = state.current.clone().unwrap().0;
+        self.complete(volume, current);
+        self.notify(Event::Removed(volume.clone(), visible, now));
+    }
+
+    fn expire(&mut self, volume: &VolumeRef, generation: Generation) {
+        if self.pods.contains_key(&volume.pod) {
+            self.complete(volume, generation);
+        }
+    }
+
+    fn complete(&mut self, volume: &VolumeRef, generation: Generation) {
+        self.swapping.remove(volume);
+        self.settled.insert((volume.clone(), generation.clone()), self.now);
+        self.visible.insert(volume.clone(), generation);
+    }
+
+    pub(super) fn start_container(&mut self, uid: &PodUid) {
+        if !self.pods.contains_key(uid) || !self.node.pod(uid).containers.is_empty() {
+            return;
+        }
+        // Start times have a resolution of 10 ms.
+        let ticks = self.now.elapsed_since_boot().as_millis() / 10 * 10;
+        self.first_started.entry(uid.clone()).or_insert(self.now);
+        let pid = self.node.start(uid, "app", at(u64::try_from(ticks).unwrap()));
+        let process = self.node.process_mut(pid);
+        process.comm = "runc:[2:INIT]".into();
+        process.caught = u64::MAX;
+        self.notify(Event::CgroupChanged(uid.clone()));
+        self.push(ms(30), Todo::Exec(pid));
+    }
+
+    fn exec(&mut self, pid: u32) {
+        let Some(identity) = self.node.identity(pid) else { return };
+        let uid = identity.pod;
+        let by_name = self.pods[&uid].annotations.contains_key("reloadlet.io/process");
+        let supervised = self.rng.percent(20);
+        let process = self.node.process_mut(pid);
+        process.caught = 0;
+        process.comm = if supervised && !by_name { "tini".into() } else { "worker".into() };
+        if supervised && !by_name {
+            self.fork_child(&uid);
+        } else {
+            self.begin_program(pid);
+        }
+    }
+
+    fn fork_child(&mut self, uid: &PodUid) {
+        let Some(pod) = self.node.pods.get(uid) else { return };
+        let Some(container) = pod.containers.first().filter(|container| container.processes.len() == 1)
+        else {
+            return;
+        };
+        let parent = container.processes[0].pid;
+        if container.processes[0].comm != "tini" {
+            return;
+        }
+        let ticks = self.now.elapsed_since_boot().as_millis() / 10 * 10;
+        let pid = self.node.fork(uid, parent, "worker", at(u64::try_from(ticks).unwrap()));
+        self.begin_program(pid);
+    }
+
+    /// The program reads its files and installs its handlers.
+    fn begin_program(&mut self, pid: u32) {
+        let uid = self.node.identity(pid).unwrap().pod;
+        let seen = self.seen(&uid);
+        self.loaded.insert(pid, seen);
+        let after = match self.manners[&uid] {
+            Manner::Handles | Manner::Quits => self.micros(2_500_000),
+            Manner::HandlesLate => ms(30_000),
+            Manner::Ignores => return,
+        };
+        self.push(after, Todo::Handle(pid));
+    }
+
+    /// The program gets the signal.
+    pub(super) fn signal(&mut self, pid: u32, uid: &PodUid) {
+        let handles = self.node.process_mut(pid).caught & HUP != 0;
+        assert!(handles || self.unhandled.contains(uid), "{pid} doesn't handle the signal");
+        if handles && self.manners[uid] == Manner::Quits {
+            let after = self.micros(900_000);
+            self.push(after, Todo::Exit(pid));
+        }
+        let seen = self.seen(uid);
+        self.loaded.insert(pid, seen);
+    }
+
+    fn pids(&mut self, uid: &PodUid) -> Vec<u32> {
+        let containers = &self.node.pod(uid).containers;
+        containers.iter().flat_map(|container| container.processes.iter().rev().map(|p| p.pid)).collect()
+    }
+
+    fn restart_container(&mut self, uid: &PodUid) {
+        if self.is_new(uid) {
+            return;
+        }
+        if let Some(pid) = self.pids(uid).last().copied() {
+            self.exit(pid);
+        }
+    }
+
+    /// The child of an init ends, and its supervisor starts another.
+    fn end_child(&mut self, uid: &PodUid) {
+        if let [child, _] = self.pids(uid)[..] {
+            self.exit(child);
+        }
+    }
+
+    pub(super) fn exit(&mut self, pid: u32) {
+        let Some(identity) = self.node.identity(pid) else { return };
+        let uid = identity.pod.clone();
+        let leaf = self.node.pod(&uid).containers[0].processes.clone();
+        let is_first = leaf[0].pid == pid;
+        // With the first process of a PID namespace all of them end.
+        let ending: Vec<u32> = if is_first { leaf.iter().rev().map(|p| p.pid).collect() } else { vec![pid] };
+        for pid in ending {
+            let gone = self.node.kill(pid).unwrap();
+            self.loaded.remove(&pid);
+            if self.held.contains(&gone) {
+                self.answer(Event::Exited(gone, self.now));
+            }
+        }
+        let pause = match self.rng.below(10) {
+            0 => self.micros(40_000_000),
+            1 => self.micros(20_000),
+            _ => self.micros(1_500_000),
+        };
+        if is_first {
+            self.notify(Event::CgroupChanged(uid.clone()));
+            self.push(pause, Todo::StartContainer(uid));
+        } else {
+            self.push(pause.min(ms(1_000)), Todo::Fork(uid));
+        }
+    }
+}

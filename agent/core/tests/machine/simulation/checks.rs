@@ -1,0 +1,108 @@
+//! What must hold all along, and at rest.
+
+use super::*;
+use crate::node::HUP;
+use crate::world::apply;
+use reloadlet_core::event::Report;
+use reloadlet_core::journal::JournalKey;
+use reloadlet_core::outcome::Outcome;
+
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// What has ended in this life of the agent, and in any.
+    ended: BTreeMap<(JournalKey, Generation), Outcome>,
+    ended_before: BTreeSet<(JournalKey, Generation)>,
+    /// Records that were lost with an agent; what they say may happen again, once for each volume and container.
+    lost: BTreeSet<(JournalKey, Generation)>,
+    repeated: BTreeSet<JournalKey>,
+    last_send: BTreeMap<PodUid, Time>,
+    /// How much happened, so that nothing is proved by silence.
+    pub(super) delivered: u32,
+}
+
+impl Checks {
+    pub(super) fn lost(&mut self, update: &JournalUpdate) {
+        if let JournalUpdate::Handled(key, handled) = update {
+            self.lost.insert((key.clone(), handled.generation.clone()));
+        }
+    }
+
+    pub(super) fn new_life(&mut self) {
+        self.ended_before.extend(std::mem::take(&mut self.ended).into_keys());
+        self.repeated.clear();
+    }
+
+    pub(super) fn sent(&mut self, process: &ProcessIdentity, now: Time) {
+        self.last_send.insert(process.pod.clone(), now);
+    }
+
+    pub(super) fn reported(
+        &mut self,
+        report: &Report,
+        now: Time,
+        settled: &BTreeMap<(VolumeRef, Generation), Time>,
+    ) {
+        let Report::Reload(reload) = report else { return };
+        for (name, generation) in &reload.generations {
+            let uid = reload.pod.uid.clone();
+            let volume = VolumeRef { pod: uid.clone(), volume: name.clone() };
+            let key = JournalKey { pod: uid, container: reload.container.clone(), volume: name.clone() };
+            let ended = (key, generation.clone());
+            let complete = settled.get(&(volume, generation.clone())).copied();
+            let complete = complete.unwrap_or_else(|| panic!("{ended:?} ended before its settle"));
+            if reload.outcome == Outcome::Delivered {
+                self.delivered += 1;
+                let sent = self.last_send[&reload.pod.uid];
+                assert!(
+                    complete <= sent && sent <= now,
+                    "{ended:?} was sent at {sent:?}, before {complete:?}"
+                );
+            }
+            let before = self.ended.insert(ended.clone(), reload.outcome);
+            assert_eq!(before, None, "{ended:?} ended again as {:?}", reload.outcome);
+            if self.ended_before.contains(&ended) {
+                assert!(self.lost.remove(&ended), "{ended:?} was recorded, and ended again");
+                assert!(self.repeated.insert(ended.0.clone()), "{ended:?} is the second after one kill");
+            }
+        }
+    }
+}
+
+impl Simulation {
+    /// Everything has calmed down.
+    pub(super) fn check_at_rest(&mut self) {
+        for (_, update) in std::mem::take(&mut self.uncommitted) {
+            apply(&mut self.journal, update);
+        }
+        let machine = self.machine.as_ref().unwrap();
+        assert!(machine.is_ready());
+        // What was held has ended as such, also once further ones aren't held any more.
+        let is_held = |outcome: Option<Outcome>| outcome == Some(Outcome::Held);
+        let held = self.journal.handled.iter().filter(|(_, handled)| is_held(handled.outcome));
+        let held: BTreeSet<PodUid> = held.map(|(key, _)| key.pod.clone()).collect();
+        let mut all_handle = true;
+        for (uid, pod) in self.pods.clone() {
+            let container = &self.node.pod(&uid).containers[0];
+            let told = container.processes.last().unwrap().clone();
+            let handles = told.caught & HUP != 0 || pod.annotations.contains_key("reloadlet.io/unhandled");
+            all_handle &= handles;
+            let seen = self.seen(&uid);
+            if told.caught & HUP != 0 && !held.contains(&uid) {
+                assert_eq!(self.loaded[&told.pid], seen, "{uid}: {told:?} has not read the newest files");
+            }
+            for volume in pod.volumes.iter().filter(|_| handles) {
+                let volume = VolumeRef { pod: uid.clone(), volume: volume.name.clone() };
+                let key =
+                    JournalKey { pod: uid.clone(), container: "app".into(), volume: volume.volume.clone() };
+                let recorded = self.journal.handled.get(&key).map(|handled| &handled.generation);
+                assert_eq!(recorded, self.visible.get(&volume), "{key:?}");
+            }
+        }
+        let live = self.journal.handled.keys().all(|key| self.pods.contains_key(&key.pod));
+        assert!(live, "records of pods that are gone");
+        if all_handle {
+            assert_eq!(self.machine.as_ref().unwrap().poll_timeout(), None);
+        }
+        assert!(self.checks.delivered > 0, "nothing was delivered at all");
+    }
+}

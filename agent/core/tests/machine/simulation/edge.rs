@@ -1,0 +1,290 @@
+//! The agent's edges: what the machine asks for is done and answered, sooner or later.
+
+use super::*;
+use crate::world::apply;
+use reloadlet_core::Action;
+use reloadlet_core::event::{Delivery, Report};
+
+impl Simulation {
+    pub(super) fn carry_out_edge(&mut self, todo: Todo) {
+        match todo {
+            Todo::StartAgent => self.start_agent(),
+            Todo::Wake => self.wake(),
+            Todo::Event(life, event) => self.agent_event(life, event),
+            Todo::Notify(life, epoch, event) => {
+                if epoch == self.queue_epoch {
+                    self.agent_event(life, event);
+                }
+            }
+            Todo::BeginListing(life, volume) => {
+                let pause = self.micros(2_000);
+                self.push(pause, Todo::MakeListing(life, volume, self.now));
+            }
+            Todo::MakeListing(life, volume, begun) => {
+                let listing = self.node.listing(&volume, begun);
+                let pause = self.slow_at_times();
+                self.push(pause, Todo::Event(life, Event::Listed(volume, listing)));
+            }
+            Todo::MakeSurvey(life, uid) => {
+                let facts = self.node.survey(&uid);
+                let pause = self.slow_at_times();
+                self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
+            }
+            Todo::MakeDigest(life, volume, generation) => {
+                let digest = self.node.digest(&volume, &generation);
+                let pause = self.micros(10_000);
+                self.push(pause, Todo::Event(life, Event::Digested(volume, generation, digest)));
+            }
+            Todo::Hold(life, process) => {
+                if life == self.life && self.wanted.contains(&process) {
+                    let is_there = self.node.process(&process).is_some();
+                    if is_there {
+                        self.held.insert(process.clone());
+                    }
+                    self.answer(if is_there { Event::Held(process) } else { Event::NotHeld(process) });
+                }
+            }
+            Todo::Act
+            | Todo::Unlink(_)
+            | Todo::Expire(..)
+            | Todo::Exec(_)
+            | Todo::Handle(_)
+            | Todo::StartContainer(_)
+            | Todo::Exit(_)
+            | Todo::Fork(_)
+            | Todo::Sync(_) => self.carry_out(todo),
+        }
+    }
+
+    /// Mostly a millisecond, at times seconds.
+    fn slow_at_times(&mut self) -> Duration {
+        match self.rng.below(100) {
+            0 => self.micros(20_000_000),
+            1..5 => self.micros(200_000),
+            _ => self.micros(2_000),
+        }
+    }
+
+    /// The loop's own answers keep their order.
+    pub(super) fn answer(&mut self, event: Event) {
+        let pause = self.micros(200);
+        self.last_answered = self.last_answered.max(self.now + pause);
+        self.push(self.last_answered.since(self.now), Todo::Event(self.life, event));
+    }
+
+    /// A notification of something in a watched pod; they keep their order.
+    pub(super) fn notify(&mut self, event: Event) {
+        let pod = match &event {
+            Event::Swapped(volume, ..) | Event::Removed(volume, ..) => &volume.pod,
+            Event::CgroupChanged(pod) => pod,
+            other => panic!("no notification: {other:?}"),
+        };
+        if self.watched.contains(pod) {
+            let pause = self.micros(500);
+            self.last_notified = self.last_notified.max(self.now + pause);
+            let notify = Todo::Notify(self.life, self.queue_epoch, event);
+            self.push(self.last_notified.since(self.now), notify);
+        }
+    }
+
+    /// Whatever can be read by now: a listing is taken in after the notifications that are older than it.
+    fn read_notifications(&mut self) {
+        let is_one = |todo: &Todo| matches!(todo, Todo::Notify(life, epoch, _) if (*life, *epoch) == (self.life, self.queue_epoch));
+        let due: Vec<(Time, u64)> =
+            self.todo.iter().filter(|(_, todo)| is_one(todo)).map(|(due, _)| *due).collect();
+        for due in due {
+            if let Some(Todo::Notify(_, _, event)) = self.todo.remove(&due) {
+                self.take_event(event);
+            }
+        }
+    }
+
+    pub(super) fn overflow(&mut self) {
+        self.queue_epoch += 1;
+        let pause = self.micros(500);
+        self.push(pause, Todo::Event(self.life, Event::Overflowed));
+    }
+
+    pub(super) fn stall(&mut self) {
+        let pause = self.micros(5_000_000);
+        self.stalled_until = self.now + pause;
+        self.push(pause, Todo::Wake);
+    }
+
+    pub(super) fn kill_agent(&mut self) {
+        if self.machine.take().is_none() {
+            return;
+        }
+        let cut = self.now - self.micros(10_000);
+        for (written, update) in std::mem::take(&mut self.uncommitted) {
+            if written <= cut {
+                apply(&mut self.journal, update);
+            } else {
+                self.checks.lost(&update);
+            }
+        }
+        self.life += 1;
+        self.wanted.clear();
+        self.held.clear();
+        self.watched.clear();
+        self.waiting.clear();
+        self.checks.new_life();
+        let pause = self.micros(5_000_000);
+        self.push(pause, Todo::StartAgent);
+    }
+
+    fn start_agent(&mut self) {
+        self.machine = Some(Machine::new());
+        let pauses = [self.micros(50_000), self.micros(50_000)];
+        self.push(pauses[0], Todo::Event(self.life, Event::JournalRead(self.journal.clone())));
+        self.push(pauses[1], Todo::Sync(self.life));
+    }
+
+    pub(super) fn agent_timeout(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        machine.handle_timeout(self.now);
+        let next = machine.poll_timeout();
+        assert!(next.is_none_or(|next| next > self.now), "{next:?} is due still at {:?}", self.now);
+        self.take_actions("a timer");
+    }
+
+    pub(super) fn agent_event(&mut self, life: u32, event: Event) {
+        if life != self.life {
+            // A listing of pods that was on its way when the agent was killed comes to the next one.
+            if let Event::PodsSynced(_) = event {
+                self.push(ms(100), Todo::Sync(self.life));
+            }
+            return;
+        }
+        if self.now < self.stalled_until || !self.waiting.is_empty() {
+            self.waiting.push_back(event);
+            return;
+        }
+        self.take_event(event);
+    }
+
+    /// The loop goes on after a stall.
+    pub(super) fn wake(&mut self) {
+        if self.now < self.stalled_until {
+            self.push(self.stalled_until.since(self.now), Todo::Wake);
+            return;
+        }
+        for event in std::mem::take(&mut self.waiting) {
+            self.take_event(event);
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        // The time of a notification is the time at which it is read.
+        let event = match event {
+            Event::Swapped(volume, generation, _) => Event::Swapped(volume, generation, self.now),
+            Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
+            // Pods are listed as they are by now.
+            Event::PodsSynced(_) => Event::PodsSynced(self.listed()),
+            Event::Listed(..) => {
+                self.read_notifications();
+                event
+            }
+            event => event,
+        };
+        let Some(machine) = &mut self.machine else {
+            if let Event::PodsSynced(_) = event {
+                self.push(ms(1_000), Todo::Sync(self.life));
+            }
+            return;
+        };
+        let what = format!("{event:?}");
+        if let Ok(pod) = std::env::var("TRACE") {
+            if what.contains(&pod)
+                || what.contains("Overfl")
+                || what.contains("Journ")
+                || what.contains("PodsS")
+            {
+                eprintln!(
+                    "{:?} L{} <- {}",
+                    self.now,
+                    self.life,
+                    &what[..what.len().min(if what.contains("PodsS") || what.contains("JournalR") {
+                        20
+                    } else {
+                        700
+                    })]
+                );
+            }
+        }
+        machine.handle(self.now, event);
+        self.take_actions(&what);
+    }
+
+    fn take_actions(&mut self, what: &str) {
+        let mut actions = 0;
+        while let Some(action) = self.machine.as_mut().and_then(Machine::poll_action) {
+            actions += 1;
+            assert!(actions < MOST_ACTIONS, "too many actions for {what}: {action:?}");
+            self.take_action(action);
+        }
+    }
+
+    fn take_action(&mut self, action: Action) {
+        let life = self.life;
+        if let Ok(pod) = std::env::var("TRACE") {
+            let w = format!("{action:?}");
+            if w.contains(&pod) {
+                if let Action::Report(Report::Reload(r)) = &action {
+                    eprintln!("{:?} L{}   -> {:?} {:?}", self.now, life, r.outcome, r.generations);
+                } else {
+                    eprintln!("{:?} L{}   -> {}", self.now, life, &w[..w.len().min(300)]);
+                }
+            }
+        }
+        match action {
+            Action::Watch(uid, _) => {
+                self.watched.insert(uid);
+            }
+            Action::Unwatch(uid) => {
+                self.watched.remove(&uid);
+            }
+            Action::List(volume) => {
+                let pause = self.micros(2_000);
+                self.push(pause, Todo::BeginListing(life, volume));
+            }
+            Action::Survey(survey) => {
+                let pause = self.slow_at_times();
+                self.push(pause, Todo::MakeSurvey(life, survey.pod));
+            }
+            Action::Hold(process) => {
+                self.wanted.insert(process.clone());
+                let pause = if self.rng.percent(5) { self.micros(300_000) } else { self.micros(100) };
+                self.push(pause, Todo::Hold(life, process));
+            }
+            Action::Release(process) => {
+                self.wanted.remove(&process);
+                self.held.remove(&process);
+            }
+            Action::ReadGuard(process, _) => {
+                let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
+                self.answer(Event::Guarded(process, reading));
+            }
+            Action::Send(process, _) => self.send(process),
+            Action::Digest(volume, generation) => {
+                let pause = self.micros(10_000);
+                self.push(pause, Todo::MakeDigest(life, volume, generation));
+            }
+            Action::Record(update) => self.uncommitted.push((self.now, update)),
+            Action::Report(report) => self.checks.reported(&report, self.now, &self.settled),
+        }
+    }
+
+    fn send(&mut self, process: ProcessIdentity) {
+        assert!(self.held.contains(&process), "{process:?} is not held");
+        let lives = self.node.process(&process).is_some_and(|state| {
+            assert!(!state.comm.starts_with("runc"), "{process:?} is the runtime's");
+            state.state != 'Z'
+        });
+        self.checks.sent(&process, self.now);
+        if lives {
+            self.signal(process.pid, &process.pod);
+        }
+        self.answer(Event::Delivered(process, if lives { Delivery::Sent } else { Delivery::Gone }));
+    }
+}
