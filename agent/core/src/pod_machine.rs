@@ -84,8 +84,9 @@ impl PodMachine {
             min_interval: plan.min_interval,
             splay: share_of(&pod.uid, plan.splay),
         };
+        let state = Volume::watched_since(ctx.now);
         let watched =
-            |plan: &VolumePlan| WatchedVolume { plan: plan.clone(), state: Volume::default(), digest: None };
+            |plan: &VolumePlan| WatchedVolume { plan: plan.clone(), state: state.clone(), digest: None };
         let mut machine = Self {
             plan_mark: mark_of(&pod),
             waits,

@@ -160,3 +160,32 @@ fn a_volume_made_anew_below_a_container_that_sees_it_is_told() {
     rebuild(&mut world, &config(), 2, false);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }
+
+#[test]
+fn a_content_that_comes_back_is_told_to_a_process_that_may_have_read_the_other_one() {
+    let mut world = World::node(vec![app(1, &[KEYS[0], ("reloadlet.io/debounce", "5s")])]);
+    contents(&mut world, &[(1, 1), (2, 2), (3, 1)]);
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.exit(1001);
+    world.pass(100);
+    let pid = world.start(&uid(1), "app");
+    world.pass(100);
+    world.publish(&config(), 3);
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.sends()[0].1, pid);
+}
+
+#[test]
+fn a_process_that_started_while_the_same_content_stood_there_is_not_told() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 1)]);
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unchanged)]);
+}

@@ -1,8 +1,8 @@
 //! Pods come, change and go.
 
-use reloadlet_core::Action;
 use reloadlet_core::outcome::Outcome;
 use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
 use crate::world::{World, app, config};
@@ -125,4 +125,19 @@ fn a_pod_is_shown_with_its_volumes_and_processes() {
     assert_eq!(container.generations, [("config".into(), Some(generation(1)), Some(generation(2)))]);
     world.exit(1001);
     assert_eq!(world.machine.status()[0].containers[0].missing, Some("the container has no running process"));
+}
+
+#[test]
+fn a_listing_that_was_begun_under_other_annotations_is_passed_over() {
+    let mut world = World::app(&[]);
+    let stale = world.node.listing(&config(), world.now);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    world.hold_back(&Action::List(config()));
+    world.pods = vec![app(1, &[("reloadlet.io/debounce", "1s")])];
+    world.sync();
+    world.handle(Event::Listed(config(), stale));
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }

@@ -183,3 +183,21 @@ fn of_two_leaves_of_a_container_the_younger_is_meant() {
     world.publish(&config(), 2);
     assert_eq!(world.sends(), [(world.now, pid)]);
 }
+
+#[test]
+fn a_reload_does_not_end_while_a_survey_is_on_its_way() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(500);
+    world.hold_back(&Action::Survey(Survey { pod: uid(1), name: None, fresh_mounts: false }));
+    world.start(&uid(1), "app");
+    world.pass(20_000);
+    world.sync();
+    world.handle(Event::CgroupChanged(uid(1)));
+    assert_eq!(world.outcomes(), []);
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::StartedAfter)]);
+}

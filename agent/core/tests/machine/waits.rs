@@ -151,3 +151,16 @@ fn the_waits_of_one_container_are_not_those_of_another() {
     assert_eq!(world.sends(), [(world.now, 1002)]);
     assert!(world.now > STARTED);
 }
+
+#[test]
+fn whatever_happens_when_a_wait_is_over_does_not_make_it_forgotten() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "1s")]);
+    world.publish(&config(), 2);
+    world.pass(999);
+    // The loop is late: something comes in before the timer is served.
+    world.now = world.now + ms(5);
+    let listing = world.node.listing(&config(), world.now);
+    world.handle(reloadlet_core::Event::Listed(config(), listing));
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::world::apply;
 use reloadlet_core::Action;
-use reloadlet_core::event::{Delivery, Report};
+use reloadlet_core::event::Delivery;
 
 impl Simulation {
     pub(super) fn carry_out_edge(&mut self, todo: Todo) {
@@ -73,6 +73,7 @@ impl Simulation {
     }
 
     /// A notification of something in a watched pod; they keep their order.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else happens isn't notified")]
     pub(super) fn notify(&mut self, event: Event) {
         let pod = match &event {
             Event::Swapped(volume, ..) | Event::Removed(volume, ..) => &volume.pod,
@@ -174,6 +175,7 @@ impl Simulation {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is taken in as it is")]
     fn take_event(&mut self, event: Event) {
         // The time of a notification is the time at which it is read.
         let event = match event {
@@ -194,24 +196,6 @@ impl Simulation {
             return;
         };
         let what = format!("{event:?}");
-        if let Ok(pod) = std::env::var("TRACE") {
-            if what.contains(&pod)
-                || what.contains("Overfl")
-                || what.contains("Journ")
-                || what.contains("PodsS")
-            {
-                eprintln!(
-                    "{:?} L{} <- {}",
-                    self.now,
-                    self.life,
-                    &what[..what.len().min(if what.contains("PodsS") || what.contains("JournalR") {
-                        20
-                    } else {
-                        700
-                    })]
-                );
-            }
-        }
         machine.handle(self.now, event);
         self.take_actions(&what);
     }
@@ -227,16 +211,6 @@ impl Simulation {
 
     fn take_action(&mut self, action: Action) {
         let life = self.life;
-        if let Ok(pod) = std::env::var("TRACE") {
-            let w = format!("{action:?}");
-            if w.contains(&pod) {
-                if let Action::Report(Report::Reload(r)) = &action {
-                    eprintln!("{:?} L{}   -> {:?} {:?}", self.now, life, r.outcome, r.generations);
-                } else {
-                    eprintln!("{:?} L{}   -> {}", self.now, life, &w[..w.len().min(300)]);
-                }
-            }
-        }
         match action {
             Action::Watch(uid, _) => {
                 self.watched.insert(uid);

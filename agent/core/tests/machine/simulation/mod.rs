@@ -25,7 +25,7 @@ use self::rng::Rng;
 use crate::node::{Node, at, ms};
 
 /// How many seeds are tried.
-const SEEDS: u64 = 6000;
+const SEEDS: u64 = 300;
 /// How many things happen by chance.
 const ACTS: u32 = 150;
 /// More actions than this for one event are a loop.
