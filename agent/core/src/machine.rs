@@ -236,7 +236,8 @@ impl Machine {
     fn mark_invalid(&mut self, pod: Arc<Pod>, problems: Vec<Problem>, now: Time) {
         let uid = pod.uid.clone();
         let was_watched = self.pods.contains_key(&uid);
-        let restored = self.take_restored(&uid, now);
+        // What is published while nothing is told was not there at the very first start.
+        let restored = Restored { as_is: false, ..self.take_restored(&uid, now) };
         if was_watched {
             self.actions.push_back(Action::Unwatch(uid.clone()));
             self.set_timer(&uid, None);
