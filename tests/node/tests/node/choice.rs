@@ -55,13 +55,15 @@ fn nobody_is_told_where_two_containers_could_be_meant_and_nobody_chose() {
         "{sentence}"
     );
 
-    // Once somebody chooses, the next change is told.
+    // Once somebody chooses, what the process has missed is told.
     let pod = rig.pod("nobody");
     pod.set_annotation("reloadlet.io/container", "web");
     rig.publish_pods();
     rig.wait_metric("reloadlet_problems", &[("kind", "ambiguous")], 0.0);
+    rig.wait_told(&pod, "web", "two");
     change(&pod, "three");
     rig.wait_told(&pod, "web", "three");
+    rig.signals(&pod, "web", 2);
     rig.signals(&pod, "proxy", 0);
     rig.end();
 }

@@ -1,7 +1,9 @@
 //! A stand-in node with the real agent on it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -19,11 +21,26 @@ pub(crate) const SIGNAL: &str = "reloadlet.io/signal";
 /// Tests that lower one of the kernel's limits run alone.
 static TURN: RwLock<()> = RwLock::new(());
 
-#[derive(Debug)]
-#[expect(dead_code, reason = "held until the end of the test")]
+/// A test's turn, here and among other processes that run this suite.
+#[allow(dead_code, reason = "held until the end of the test")]
 enum Turn {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
+    Shared(RwLockReadGuard<'static, ()>, File),
+    Alone(RwLockWriteGuard<'static, ()>, File),
+}
+
+impl Turn {
+    fn wait(alone: bool) -> Self {
+        let file = File::create(std::env::temp_dir().join("reloadlet-node-suite.lock")).unwrap();
+        if alone {
+            let turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+            file.lock().unwrap();
+            Self::Alone(turn, file)
+        } else {
+            let turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+            file.lock_shared().unwrap();
+            Self::Shared(turn, file)
+        }
+    }
 }
 
 /// What a test needs.
@@ -77,11 +94,7 @@ impl Setup {
             eprintln!("{skip}");
             return None;
         }
-        let turn = if self.alone {
-            Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner))
-        };
+        let turn = Turn::wait(self.alone);
         let node = Node::start(self.node).unwrap();
         node.add_pods(pods).unwrap();
         node.write_pods_file(&node.dir().join("pods.json")).unwrap();
@@ -293,28 +306,31 @@ pub(crate) fn parent(pid: i32) -> i32 {
     rest.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// A kernel parameter that is put back at the end.
+/// A kernel parameter that is put back at the end, also when this process is killed: by a shell that waits for the end
+/// of its standard input.
 #[derive(Debug)]
-pub(crate) struct Sysctl {
-    path: PathBuf,
-    before: String,
-}
+pub(crate) struct Sysctl(Child);
 
 impl Sysctl {
     /// Sets a file below `/proc/sys`.
     pub(crate) fn set(name: &str, value: &str) -> Self {
         let path = Path::new("/proc/sys").join(name);
         let before = fs::read_to_string(&path).unwrap();
-        let guard = Self { path, before };
-        fs::write(&guard.path, value).unwrap();
+        let script = "read -r _; echo \"$1\" >\"$2\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", before.trim()]).arg(&path).stdin(Stdio::piped()).process_group(0);
+        let guard = Self(shell.spawn().unwrap());
+        fs::write(&path, value).unwrap();
         guard
     }
 }
 
 impl Drop for Sysctl {
     fn drop(&mut self) {
-        if let Err(error) = fs::write(&self.path, &self.before) {
-            eprintln!("{} is not {} again: {error}", self.path.display(), self.before);
+        drop(self.0.stdin.take());
+        match self.0.wait() {
+            Ok(status) if status.success() => {}
+            other => eprintln!("a kernel parameter is not what it was: {other:?}"),
         }
     }
 }

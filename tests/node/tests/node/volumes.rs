@@ -20,14 +20,14 @@ fn a_tmpfs_that_comes_after_its_directory_is_watched() {
             .container(container)
             .unstarted()
     };
-    let Some(rig) = Setup::new().start(vec![late("slow"), late("quick")]) else { return };
-    for (name, delay) in [("slow", 12), ("quick", 0)] {
+    let Some(rig) = Setup::new().start(vec![late("slow"), late("slower"), late("quick")]) else { return };
+    for (told, (name, delay)) in [("slow", 12), ("slower", 150), ("quick", 0)].into_iter().enumerate() {
         let pod = rig.pod(name);
         pod.make_volume_late("sec", payload([("key", "one\n")]), Duration::from_millis(delay)).unwrap();
         pod.start_container("app").unwrap();
         rig.wait_known(&pod);
         // The first publication is no change.
-        assert_eq!(rig.agent.metrics().unwrap().sum("reloadlet_reloads_total"), f64::from(name == "quick"));
+        assert_eq!(rig.agent.metrics().unwrap().sum("reloadlet_reloads_total"), told as f64);
         pod.update("sec", payload([("key", "two\n")])).unwrap();
         rig.wait_told(&pod, "app", "two");
         rig.signals(&pod, "app", 1);
