@@ -27,7 +27,7 @@ demo: ## Show changes on a stand-in node being delivered (CHANGES=20 INTERVAL=1s
 test: ## Run all tests; without root those that need a node are skipped
 	@scripts/install-deps test
 	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
-	$(CARGO) test $(CARGO_FLAGS) --workspace
+	$(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
 
 .PHONY: bench
 bench: ## Measure reloadlet against a floor and the usual shell loop (QUICK=1 for less; needs root)
