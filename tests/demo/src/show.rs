@@ -42,8 +42,8 @@ pub(crate) fn run(changes: u32, interval: Duration, stop: &Interrupt) -> Result<
         actor.wait_ready(stop)?;
     }
     println!(
-        "{changes} changes follow. sent: from the kubelet's last step to the signal; \
-         seen: to the process's handler.\n"
+        "{changes} changes follow. Times are from the kubelet's last step until reloadlet knows that its signal\n\
+         is sent, and until the process's handler runs.\n"
     );
     let mut show = Show { agent, actors, log, sent: Vec::new(), handled: Vec::new(), served: Vec::new() };
     report::head();
