@@ -1,10 +1,11 @@
 //! What must outlive the agent: the last handled generation of each volume and container, and what is held.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::generation::Generation;
 use crate::outcome::Outcome;
-use crate::pod::{Name, PodUid};
+use crate::pod::{Name, Pod, PodUid};
 
 /// Whose record it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +43,8 @@ pub enum JournalUpdate {
     Handled(JournalKey, Handled),
     /// The count of endings of a container changed; `None` removes it.
     Endings(PodUid, Name, Option<Endings>),
+    /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
+    Pod(Arc<Pod>),
     /// A pod is gone: all of its records go.
     Forget(PodUid),
 }
@@ -53,6 +56,8 @@ pub struct JournalSnapshot {
     pub existed: bool,
     /// The handled generations. Empty after a boot: no process is older than the boot.
     pub handled: BTreeMap<JournalKey, Handled>,
+    /// The pods that were watched.
+    pub pods: Vec<Arc<Pod>>,
     /// The containers whose deliveries ended them.
     pub endings: BTreeMap<(PodUid, Name), Endings>,
 }

@@ -162,10 +162,14 @@ impl Machine {
         }
     }
 
-    fn journal_read(&mut self, snapshot: JournalSnapshot, now: Time) {
+    fn journal_read(&mut self, mut snapshot: JournalSnapshot, now: Time) {
+        let remembered = std::mem::take(&mut snapshot.pods);
         self.journal = Some(snapshot);
         if let Some(pods) = self.early.take() {
             self.pods_synced(pods, now);
+        } else {
+            // Until somebody tells the pods, those of last time are served.
+            remembered.into_iter().for_each(|pod| self.pod_listed(pod, now));
         }
     }
 
@@ -208,6 +212,9 @@ impl Machine {
 
     fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
         let uid = pod.uid.clone();
+        if self.pods.get(&uid).is_some_and(|known| Arc::ptr_eq(known.pod(), &pod)) {
+            return;
+        }
         match select::plan(&pod) {
             Planned::LeftAlone => self.forget(&uid, now),
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
@@ -215,6 +222,9 @@ impl Machine {
                 let known = self.pods.get(&uid);
                 let same = known
                     .is_some_and(|known| *known.plan() == plan && known.pod().annotations == pod.annotations);
+                if known.is_none_or(|known| *known.pod() != pod) {
+                    self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+                }
                 if same {
                     self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
                     return;
@@ -241,6 +251,9 @@ impl Machine {
         if was_watched {
             self.actions.push_back(Action::Unwatch(uid.clone()));
             self.set_timer(&uid, None);
+        }
+        if self.invalid.get(&uid).is_none_or(|known| known.pod != pod) {
+            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
         }
         let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
         let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);

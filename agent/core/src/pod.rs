@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A name in a pod's spec, shared rather than copied.
 pub type Name = Arc<str>;
 
 /// A pod's UID as the kubelet writes it in directories: dashes for pods of the API, none for static pods.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodUid(Arc<str>);
 
 impl PodUid {
@@ -39,7 +41,7 @@ impl fmt::Debug for PodUid {
 }
 
 /// A container's ID: 64 hex digits in containerd, CRI-O and Docker.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
@@ -73,7 +75,7 @@ impl fmt::Debug for ContainerId {
 }
 
 /// The value of an annotation. A pods file can hold what the API server would refuse.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnnotationValue {
     /// A string, as it must be.
     Text(String),
@@ -85,7 +87,7 @@ pub enum AnnotationValue {
 pub type Annotations = BTreeMap<String, AnnotationValue>;
 
 /// A pod, reduced to what decides about reloads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// The UID that names its directory and its cgroup.
     pub uid: PodUid,
@@ -108,7 +110,7 @@ pub struct Pod {
 }
 
 /// What part a container plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContainerKind {
     /// One of `spec.containers`.
     Regular,
@@ -119,7 +121,7 @@ pub enum ContainerKind {
 }
 
 /// A container of a pod's spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name.
     pub name: Name,
@@ -130,7 +132,7 @@ pub struct Container {
 }
 
 /// One volume mount of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeMount {
     /// The pod's volume.
     pub volume: Name,
@@ -139,7 +141,7 @@ pub struct VolumeMount {
 }
 
 /// A volume of a pod's spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// The pod's name for it, also the last element of its directory.
     pub name: Name,
@@ -148,7 +150,7 @@ pub struct Volume {
 }
 
 /// Where a volume's content comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeSource {
     /// One ConfigMap.
     ConfigMap {
@@ -166,7 +168,7 @@ pub enum VolumeSource {
 }
 
 /// One source of a projected volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProjectedSource {
     /// A ConfigMap.
     ConfigMap {

@@ -1,9 +1,10 @@
 //! What is recorded, and what changed since the file was last written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use reloadlet_core::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
-use reloadlet_core::pod::{Name, PodUid};
+use reloadlet_core::pod::{Name, Pod, PodUid};
 
 /// The newest state of each key, to be written in one go. What is forgotten goes first.
 #[derive(Debug, Default)]
@@ -11,6 +12,7 @@ pub(super) struct Changes {
     pub(super) forgotten: BTreeSet<PodUid>,
     pub(super) handled: BTreeMap<JournalKey, Handled>,
     pub(super) endings: BTreeMap<(PodUid, Name), Option<Endings>>,
+    pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
 impl Changes {
@@ -22,7 +24,11 @@ impl Changes {
             JournalUpdate::Endings(pod, container, endings) => {
                 self.endings.insert((pod, container), endings);
             }
+            JournalUpdate::Pod(pod) => {
+                self.pods.insert(pod.uid.clone(), pod);
+            }
             JournalUpdate::Forget(pod) => {
+                self.pods.remove(&pod);
                 self.handled.retain(|key, _| key.pod != pod);
                 self.endings.retain(|(of, _), _| *of != pod);
                 self.forgotten.insert(pod);
@@ -31,6 +37,11 @@ impl Changes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
+        self.only_pods() && self.pods.is_empty()
+    }
+
+    /// Whether there is nothing but pods.
+    pub(super) fn only_pods(&self) -> bool {
         self.forgotten.is_empty() && self.handled.is_empty() && self.endings.is_empty()
     }
 }
@@ -40,6 +51,7 @@ impl Changes {
 pub(super) struct Records {
     pub(super) handled: BTreeMap<JournalKey, (Handled, u64)>,
     pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
+    pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
 impl Records {
@@ -47,7 +59,9 @@ impl Records {
         if !changes.forgotten.is_empty() {
             self.handled.retain(|key, _| !changes.forgotten.contains(&key.pod));
             self.endings.retain(|(pod, _), _| !changes.forgotten.contains(pod));
+            self.pods.retain(|pod, _| !changes.forgotten.contains(pod));
         }
+        self.pods.extend(changes.pods.iter().map(|(uid, pod)| (uid.clone(), pod.clone())));
         for (key, handled) in &changes.handled {
             self.handled.insert(key.clone(), (handled.clone(), at));
         }
@@ -63,6 +77,7 @@ impl Records {
         JournalSnapshot {
             existed,
             handled: self.handled.iter().map(|(key, (handled, _))| (key.clone(), handled.clone())).collect(),
+            pods: self.pods.values().cloned().collect(),
             endings: self.endings.iter().map(|(key, (endings, _))| (key.clone(), *endings)).collect(),
         }
     }

@@ -13,7 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, Wr
 use reloadlet_core::generation::Generation;
 use reloadlet_core::journal::{Endings, Handled, JournalKey};
 use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::PodUid;
+use reloadlet_core::pod::{Pod, PodUid};
 
 use super::file::Unsynced;
 use super::records::{Changes, Records};
@@ -29,6 +29,9 @@ const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const HANDLED: TableDefinition<'_, (&str, &str, &str), (&str, &str, u64)> = TableDefinition::new("handled");
 /// Pod UID, container → how many in a row, under which plan, Unix seconds.
 const ENDINGS: TableDefinition<'_, (&str, &str), (u8, u64, u64)> = TableDefinition::new("endings");
+
+/// Pod UID → the pod as JSON.
+const PODS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pods");
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +107,7 @@ impl Store {
             meta.insert("boot_id", boot_id.unwrap_or_default())?;
             transaction.open_table(HANDLED)?;
             transaction.open_table(ENDINGS)?;
+            transaction.open_table(PODS)?;
             Ok(())
         })?;
         fs::rename(&draft, &store.path).map_err(|source| StoreError::Io {
@@ -188,6 +192,13 @@ impl Store {
                     None => bad = Some(format!("{pod} {container}")),
                 }
             }
+            for row in transaction.open_table(PODS)?.iter()? {
+                let (uid, json) = row?;
+                match serde_json::from_slice::<Arc<Pod>>(json.value()) {
+                    Ok(pod) => drop(records.pods.insert(pod.uid.clone(), pod)),
+                    Err(_) => bad = Some(uid.value().to_owned()),
+                }
+            }
             Ok(())
         })?;
         match bad {
@@ -198,21 +209,25 @@ impl Store {
 
     /// Adds these changes to the file, all or none.
     pub(super) fn commit(&mut self, changes: &Changes, at: u64) -> Result<(), StoreError> {
-        let begun = self.begun;
+        // A pod that is known says nothing of its volumes yet.
+        let begun = self.begun || changes.only_pods();
         self.write("write", |transaction| {
             begin(transaction, begun)?;
             let mut handled = transaction.open_table(HANDLED)?;
             let mut endings = transaction.open_table(ENDINGS)?;
+            let mut pods = transaction.open_table(PODS)?;
             for pod in &changes.forgotten {
                 let pod = pod.as_str();
                 // The next string after the UID bounds the range of its records.
                 let end = format!("{pod}\0");
                 handled.retain_in((pod, "", "")..(end.as_str(), "", ""), |_, _| false)?;
                 endings.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
+                pods.remove(pod)?;
             }
             for (key, value) in &changes.handled {
                 put_handled(&mut handled, key, value, at)?;
             }
+            changes.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             for ((pod, container), value) in &changes.endings {
                 match value {
                     Some(value) => put_endings(&mut endings, pod, container, *value, at)?,
@@ -223,13 +238,13 @@ impl Store {
             }
             Ok(())
         })?;
-        self.begun = true;
+        self.begun |= !changes.only_pods();
         Ok(())
     }
 
     /// Makes the file hold these records and no others.
     pub(super) fn replace(&mut self, records: &Records) -> Result<(), StoreError> {
-        let begun = self.begun;
+        let begun = self.begun || records.handled.is_empty();
         self.write("write", |transaction| {
             begin(transaction, begun)?;
             clear(transaction)?;
@@ -241,9 +256,11 @@ impl Store {
             for ((pod, container), (value, at)) in &records.endings {
                 put_endings(&mut endings, pod, container, *value, *at)?;
             }
+            let mut pods = transaction.open_table(PODS)?;
+            records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
         })?;
-        self.begun = true;
+        self.begun |= !records.handled.is_empty();
         Ok(())
     }
 
@@ -296,6 +313,13 @@ fn begin(transaction: &WriteTransaction, begun: bool) -> Result<(), redb::Error>
 fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(HANDLED)?.retain(|_, _| false)?;
     transaction.open_table(ENDINGS)?.retain(|_, _| false)?;
+    transaction.open_table(PODS)?.retain(|_, _| false)?;
+    Ok(())
+}
+
+fn put_pod(pods: &mut Table<'_, &str, &[u8]>, pod: &Pod) -> Result<(), redb::Error> {
+    let json = serde_json::to_vec(pod).map_err(|error| redb::Error::Io(error.into()))?;
+    pods.insert(pod.uid.as_str(), json.as_slice())?;
     Ok(())
 }
 

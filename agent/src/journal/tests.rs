@@ -110,6 +110,31 @@ fn what_was_recorded_is_there_after_a_restart() {
 }
 
 #[test]
+fn pods_are_there_after_a_restart_and_are_no_sign_that_their_volumes_were_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::start(directory.path());
+    journal.opened();
+    let pod = |n: usize, name: &str| {
+        let text = format!(
+            r#"{{"kind": "Pod", "metadata": {{"name": "{name}", "uid": "{}", "annotations":
+                 {{"reloadlet.io/signal": "HUP"}}}}, "spec": {{"containers": [{{"name": "app"}}],
+                 "volumes": [{{"name": "conf", "configMap": {{"name": "c"}}}}]}}}}"#,
+            uid(n)
+        );
+        Arc::new(crate::manifest::decode(&text).unwrap().remove(0))
+    };
+    for update in [pod(1, "before"), pod(1, "after"), pod(2, "other"), pod(3, "gone")] {
+        journal.handle.record(JournalUpdate::Pod(update));
+    }
+    assert!(journal.handle.close());
+    let journal = Journal::start(directory.path());
+    assert!(!journal.opened().existed);
+    journal.handle.record(JournalUpdate::Forget(uid(3)));
+    assert!(journal.handle.close());
+    assert_eq!(Journal::start(directory.path()).opened().pods, [pod(1, "after"), pod(2, "other")]);
+}
+
+#[test]
 fn forgetting_a_pod_removes_its_records_and_no_others_whatever_came_before_or_after() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::start(directory.path());

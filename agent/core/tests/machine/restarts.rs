@@ -172,3 +172,46 @@ fn a_pod_that_waits_or_refuses_does_not_keep_the_agent_from_being_ready() {
         assert!(world.machine.is_ready());
     }
 }
+
+/// An agent that starts after a change and isn't told any pods.
+fn untold() -> World {
+    let mut world = World::app(&[]);
+    world.stop_agent();
+    world.publish_unseen(&config(), 2);
+    world.stop_agent();
+    world.handle(Event::JournalRead(world.journal.clone()));
+    world.pass(60_000);
+    world
+}
+
+#[test]
+fn pods_of_last_time_are_served_until_somebody_tells_the_nodes_pods() {
+    let mut world = untold();
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+    assert!(!world.machine.is_ready(), "nobody has told the pods");
+    world.sync();
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+    assert!(world.machine.is_ready());
+}
+
+#[test]
+fn a_pod_of_last_time_that_is_not_told_any_more_is_forgotten() {
+    let mut world = untold();
+    world.handle(Event::PodsSynced(Vec::new()));
+    assert_eq!((world.journal.pods.len(), world.journal.handled.len()), (0, 0));
+    assert!(world.machine.status().is_empty());
+}
+
+#[test]
+fn a_pod_that_became_invalid_is_not_told_by_what_was_known_of_it_before() {
+    let mut world = World::app(&[]);
+    let broken = app(1, &[("reloadlet.io/container", "nobody")]);
+    world.handle(Event::PodsSynced(vec![Arc::new(broken)]));
+    world.publish_unseen(&config(), 2);
+    world.stop_agent();
+    world.handle(Event::JournalRead(world.journal.clone()));
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), vec![]);
+    assert_eq!(world.machine.counts().invalid, 1);
+}

@@ -348,7 +348,12 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::Endings(pod, container, None) => {
             journal.endings.remove(&(pod, container));
         }
+        JournalUpdate::Pod(pod) => {
+            journal.pods.retain(|known| known.uid != pod.uid);
+            journal.pods.push(pod);
+        }
         JournalUpdate::Forget(pod) => {
+            journal.pods.retain(|known| known.uid != pod);
             journal.handled.retain(|key, _| key.pod != pod);
             journal.endings.retain(|(of, _), _| *of != pod);
         }
