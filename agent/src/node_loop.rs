@@ -187,7 +187,7 @@ impl NodeLoop {
                 self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
                 self.take_sights();
             }
-            WAKE => self.take_inbox(),
+            WAKE => self.take_inbox()?,
             MOUNTS => {
                 self.recheck(false);
                 self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
@@ -212,7 +212,7 @@ impl NodeLoop {
     }
 
     /// Takes in some messages: a flood of them doesn't keep notifications waiting.
-    fn take_inbox(&mut self) {
+    fn take_inbox(&mut self) -> Result<(), LoopError> {
         self.parts.wake.clear();
         for _ in 0..MESSAGES_AT_A_TIME {
             match self.parts.inbox.try_recv() {
@@ -242,14 +242,15 @@ impl NodeLoop {
                 Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status())),
                 Ok(Inbound::JournalFlushed) => {}
                 Ok(Inbound::Stop) => self.stopping = true,
-                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => {
                     self.stopping = true;
-                    return;
+                    return Ok(());
                 }
             }
         }
         self.parts.wake.ring();
+        Ok(())
     }
 
     /// One event, and everything that follows from it at once.
