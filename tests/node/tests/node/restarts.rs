@@ -1,7 +1,6 @@
 //! The agent dies and starts again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use standin::{LogRecord, Pod, boottime_ns, wait_until};
@@ -19,50 +18,41 @@ fn stamps(pod: &Pod) -> Vec<u64> {
 #[test]
 fn kill_9_loses_no_change_and_repeats_at_most_one() {
     const PODS: usize = 10;
-    const CHANGES: usize = 300;
-    const KILLS: usize = 20;
+    const ROUNDS: usize = 20;
+    const CHANGES: usize = 15;
     let specs = (0..PODS).map(|n| app(&format!("p{n}"))).collect();
     let Some(mut rig) = Setup::new().light().start(specs) else { return };
     let pods = rig.node.pods();
-    let mut kills: Vec<u64> = Vec::new();
-    let done = AtomicBool::new(false);
+    let mut kills = Vec::new();
     let mut swaps: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    std::thread::scope(|scope| {
-        let publisher = scope.spawn(|| {
-            let mut swaps: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-            for n in 0..CHANGES {
-                let pod = &pods[n % PODS];
-                let at = change(pod, &format!("n{n}")).renamed_at().unwrap();
-                swaps.entry(pod.uid()).or_default().push(at);
-                // The pace of the changes, not a wait for anything.
-                std::thread::sleep(Duration::from_millis(60));
-            }
-            done.store(true, Ordering::SeqCst);
-            swaps
-        });
-        for kill in 0..KILLS {
-            // At different points: while it starts, right when it is ready, later.
-            let point = Duration::from_millis([20, 250, 700, 1100][kill % 4]);
-            std::thread::sleep(point);
-            kills.push(boottime_ns());
-            rig.kill_and_restart();
-            if kill % 2 == 0 {
-                rig.agent.wait_ready(LIMIT).unwrap();
+    for round in 0..ROUNDS {
+        // In each round the kill comes after another change and at another distance: between swap, delivery and record,
+        // or while an agent that was killed before is starting.
+        let kill_after = (7 * round) % CHANGES;
+        let mut newest = BTreeMap::new();
+        for n in 0..CHANGES {
+            let (pod, content) = (&pods[n % PODS], format!("r{round}n{n}"));
+            let swapped = change(pod, &content).renamed_at().unwrap();
+            swaps.entry(pod.uid()).or_default().push(swapped);
+            newest.insert(n % PODS, content);
+            if n == kill_after {
+                std::thread::sleep(Duration::from_micros([0, 300, 1_000, 3_000, 12_000][round % 5]));
+                kills.push(boottime_ns());
+                rig.kill_and_restart();
             }
         }
-        swaps = publisher.join().unwrap();
-    });
+        for (pod, content) in newest {
+            rig.wait_told(&pods[pod], "app", &content);
+        }
+    }
     rig.agent.wait_ready(LIMIT).unwrap();
-    for (index, pod) in pods.iter().enumerate() {
-        rig.wait_told(pod, "app", &format!("n{}", CHANGES - PODS + index));
+    for pod in &pods {
         let (swaps, signals) = (&swaps[pod.uid()], stamps(pod));
         // A change is told at most once more for each kill, at any time so far.
         for (told, at) in signals.iter().enumerate() {
             let so_far = |times: &[u64]| times.iter().filter(|time| *time < at).count();
-            assert!(told + 1 <= so_far(swaps) + so_far(&kills), "{} at {at}: {signals:?}", pod.name());
+            assert!(told < so_far(swaps) + so_far(&kills), "{} at {at}: {signals:?}", pod.name());
         }
-        // None was told that was not published in between, and few were folded.
-        assert!(signals.len() >= swaps.len() / 2, "{} signals of {} changes", signals.len(), swaps.len());
     }
     rig.end();
 }
