@@ -1,5 +1,6 @@
 //! The order of the measurements.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -43,18 +44,19 @@ pub(crate) fn all(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
         rows.extend(shell_rows(plan, stop)?);
     }
     rows.sort_by_key(|row| row.pods);
-    eprintln!("measured in {} s", begin.elapsed().as_secs());
+    say(&format!("measured in {} s", begin.elapsed().as_secs()))?;
     Ok(rows)
 }
 
-fn say(what: &str) {
-    eprintln!("… {what}");
+/// A reader that has gone away is an error like others, so that everything is taken away first.
+fn say(what: &str) -> Result<()> {
+    writeln!(std::io::stderr(), "… {what}").context("nobody reads what it prints")
 }
 
 fn fleet_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
     let node = start_node(true)?;
     let mut bench = Bench { node, fleet: Vec::new(), runs: 0, rows: Vec::new() };
-    say("1 pod");
+    say("1 pod")?;
     bench.grow(1, stop)?;
     for _ in 0..plan.pairs {
         for who in [Who::Floor, Who::Reloadlet] {
@@ -64,7 +66,7 @@ fn fleet_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
         }
     }
     for (pods, rounds) in [(110, plan.rounds_110), (500, plan.rounds_500)] {
-        say(&format!("{pods} pods"));
+        say(&format!("{pods} pods"))?;
         bench.grow(pods, stop)?;
         for who in [Who::Floor, Who::Reloadlet] {
             let idle = if pods == 110 && who == Who::Reloadlet { plan.idle } else { Duration::ZERO };
@@ -73,7 +75,7 @@ fn fleet_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
         }
     }
     if plan.most_pods > 0 {
-        say(&format!("{} pods", plan.most_pods));
+        say(&format!("{} pods", plan.most_pods))?;
         bench.grow(plan.most_pods, stop)?;
         bench.measure(Who::Reloadlet, plan.idle, stop, |_, _| Ok(None))?;
     }
@@ -84,7 +86,7 @@ fn shell_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     // A node each: the loops of the other pods would be at work beside the one.
     for pods in [1, 110] {
-        say(&format!("shell loops in {pods} pod{}", if pods == 1 { "" } else { "s" }));
+        say(&format!("shell loops in {pods} pod{}", if pods == 1 { "" } else { "s" }))?;
         let node = start_node(false)?;
         let mut fleet = Vec::new();
         fleet::grow(&node, &mut fleet, pods, Kind::WithSidecar, stop)?;

@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How soon a signal is noticed.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// Whether SIGINT or SIGTERM came.
+/// Whether SIGINT, SIGTERM or (the terminal is gone) SIGHUP came.
 #[derive(Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Catches both.
+    /// Catches these signals.
     pub(crate) fn on_signals() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&flag)).context("can't catch signals")?;
         }
         Ok(Self(flag))

@@ -1,30 +1,38 @@
 //! What the demo prints.
 
+use std::io::Write as _;
 use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 
 use crate::actor::Seen;
 use crate::agent_log::Reload;
 
+/// Prints a line. A reader that has gone away is an error like others, so that everything is taken away first.
+pub(crate) fn say(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("nobody reads what it prints")
+}
+
 /// The head of the table.
-pub(crate) fn head() {
-    println!(
+pub(crate) fn head() -> Result<()> {
+    say(&format!(
         "{:>3}  {:<32} {:<8} {:<21} {:<10} {:>7}  seen",
         "no", "generation", "pod", "process", "outcome", "sent"
-    );
+    ))
 }
 
 /// One change.
-pub(crate) fn line(number: u32, generation: &str, reload: &Reload, process: &str, seen: &Seen) {
+pub(crate) fn line(number: u32, generation: &str, reload: &Reload, process: &str, seen: &Seen) -> Result<()> {
     let process = format!("{process} {}", reload.pids);
     let sent = micros(Duration::from_micros(reload.since_settle_us));
     let seen = match seen {
         Seen::Handled(after) => micros(*after),
         Seen::Served(_) => "served".to_owned(),
     };
-    println!(
+    say(&format!(
         "{number:>3}  {generation:<32} {:<8} {process:<21} {:<10} {sent:>7}  {seen}",
         reload.pod, reload.outcome
-    );
+    ))
 }
 
 /// `84 µs`, `1.2 ms` or `3.0 s`.
@@ -53,13 +61,14 @@ pub(crate) fn quantiles(values: &mut [Duration]) -> String {
 }
 
 /// The agent's own metrics that are not zero, without buckets.
-pub(crate) fn metrics(text: &str) {
+pub(crate) fn metrics(text: &str) -> Result<()> {
     for line in text.lines() {
         let own = line.starts_with("reloadlet_") && !line.contains("_bucket{");
         if own && !line.ends_with(" 0") {
-            println!("  {line}");
+            say(&format!("  {line}"))?;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

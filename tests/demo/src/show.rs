@@ -28,25 +28,25 @@ pub(crate) fn run(changes: u32, interval: Duration, stop: &Interrupt) -> Result<
     let began = Instant::now();
     let mut agent = AgentProcess::start(&binary, options)?;
     agent.wait_ready(Duration::from_secs(10))?;
-    println!(
+    report::say(&format!(
         "A stand-in node in {} with {} pods; reloadlet (pid {}) is ready after {}.",
         node.dir().display(),
         actors.len(),
         agent.pid(),
         report::micros(began.elapsed())
-    );
+    ))?;
     if actors.len() < 4 {
-        println!("nginx isn't installed, so only the bundled workload is shown.");
+        report::say("nginx isn't installed, so only the bundled workload is shown.")?;
     }
     for actor in &actors {
         actor.wait_ready(stop)?;
     }
-    println!(
+    report::say(&format!(
         "{changes} changes follow. Times are from the kubelet's last step until reloadlet knows that its signal\n\
          is sent, and until the process's handler runs.\n"
-    );
+    ))?;
     let mut show = Show { agent, actors, log, sent: Vec::new(), handled: Vec::new(), served: Vec::new() };
-    report::head();
+    report::head()?;
     for number in 1..=changes {
         let next = Instant::now() + interval;
         show.change(number, stop)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(changes: u32, interval: Duration, stop: &Interrupt) -> Result<
     stop.sleep_until(Instant::now() + AFTERMATH)?;
     show.check(changes)?;
     let metrics = show.agent.get("/metrics")?.body;
-    show.summary(changes, &metrics);
+    show.summary(changes, &metrics)?;
     let stopped = show.agent.terminate()?;
     ensure!(stopped.status.success(), "reloadlet ended with {}", stopped.status);
     drop(show);
@@ -96,8 +96,7 @@ impl Show {
             Seen::Served(after) => self.served.push(after),
         }
         let process = Actor::process_name(&reload.pids);
-        report::line(number, &change.generation, &reload, &process, &seen);
-        Ok(())
+        report::line(number, &change.generation, &reload, &process, &seen)
     }
 
     /// Each change was delivered once, by the word of the agent and of the processes.
@@ -108,14 +107,23 @@ impl Show {
         self.actors.iter().try_for_each(Actor::check)
     }
 
-    fn summary(&mut self, changes: u32, metrics: &str) {
-        println!("\n{changes} changes, each delivered exactly once.");
-        println!("kubelet's last step to the signal:     {}", report::quantiles(&mut self.sent));
-        println!("kubelet's last step to the handler:    {}", report::quantiles(&mut self.handled));
+    fn summary(&mut self, changes: u32, metrics: &str) -> Result<()> {
+        report::say(&format!("\n{changes} changes, each delivered exactly once."))?;
+        report::say(&format!(
+            "kubelet's last step to the signal:     {}",
+            report::quantiles(&mut self.sent)
+        ))?;
+        report::say(&format!(
+            "kubelet's last step to the handler:    {}",
+            report::quantiles(&mut self.handled)
+        ))?;
         if !self.served.is_empty() {
-            println!("change to nginx serving the new text:  {}", report::quantiles(&mut self.served));
+            report::say(&format!(
+                "change to nginx serving the new text:  {}",
+                report::quantiles(&mut self.served)
+            ))?;
         }
-        println!("\nWhat reloadlet exports (values that aren't zero, without buckets):");
-        report::metrics(metrics);
+        report::say("\nWhat reloadlet exports (values that aren't zero, without buckets):")?;
+        report::metrics(metrics)
     }
 }
