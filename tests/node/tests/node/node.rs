@@ -89,6 +89,15 @@ fn a_dry_run_sends_nothing_and_counts_what_it_would_have_sent() {
     rig.end();
 }
 
+/// Ends a thread that looks at this, also when the test fails.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn no_file_is_open_in_a_volume_and_nothing_is_pinned() {
     let secret = |n: usize| {
@@ -116,6 +125,7 @@ fn no_file_is_open_in_a_volume_and_nothing_is_pinned() {
             }
             (looks, inside)
         });
+        let _end = SetAtEnd(&done);
         for n in 0..10 {
             for pod in rig.node.pods() {
                 change(&pod, &format!("n{n}"));
