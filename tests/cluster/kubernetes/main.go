@@ -44,7 +44,8 @@ func main() {
 	}
 	command := commands[name]
 	if command == nil {
-		fmt.Fprintf(os.Stderr, "%s: not one of kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kubectl\n", name)
+		fmt.Fprintf(os.Stderr, "%s is none of kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kubectl\n",
+			name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command()))
