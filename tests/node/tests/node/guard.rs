@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use standin::{Exit, LogRecord, boottime_ns, wait_until};
+use standin::{Exit, LogRecord, wait_until};
 
-use crate::support::{LIMIT, SIGNAL, Setup, app, bare, change, parent, reader};
+use crate::support::{LIMIT, SIGNAL, Setup, app, bare, change, end_doubt, parent, reader};
 
 const UNHANDLED: &[(&str, &str)] = &[("kind", "unhandled")];
 
@@ -158,9 +158,7 @@ fn a_young_process_waits_and_one_that_started_after_the_change_is_left_alone() {
     }
     after.kill_container("app", Signal::KILL).unwrap();
     after.wait_exit("app").unwrap();
-    // Start times and change times are coarse: for 20 ms it is not clear what came first.
-    let doubt_ends = boottime_ns() + 50_000_000;
-    wait_until(LIMIT, "the end of the doubt", || boottime_ns() > doubt_ends).unwrap();
+    end_doubt();
     after.start_container("app").unwrap();
     rig.wait_outcomes("after", "started_after", 1);
     let told = rig.wait_told(&young, "app", "two");

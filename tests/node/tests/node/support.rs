@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use standin::{
     AgentOptions, AgentProcess, ContainerSpec, LogRecord, Node, NodeOptions, Pod, PodSpec, VolumeSpec,
-    Written, payload, require_root, sibling_binary, wait_until,
+    Written, boottime_ns, payload, require_root, sibling_binary, wait_until,
 };
 
 /// How long a test waits for what must come.
@@ -43,13 +43,15 @@ impl Turn {
     }
 }
 
+type ChangeOptions = Box<dyn FnOnce(&Node, AgentOptions) -> AgentOptions>;
+
 /// What a test needs.
 #[derive(Default)]
 pub(crate) struct Setup {
     node: NodeOptions,
     programs: Vec<&'static str>,
     alone: bool,
-    options: Option<Box<dyn FnOnce(&Node, AgentOptions) -> AgentOptions>>,
+    options: Option<ChangeOptions>,
 }
 
 impl Setup {
@@ -291,6 +293,12 @@ pub(crate) fn reader(name: &str, args: &[&str]) -> ContainerSpec {
 /// Publishes a new content of `app.conf`.
 pub(crate) fn change(pod: &Pod, content: &str) -> Written {
     pod.update("conf", payload([("app.conf", &format!("{content}\n"))])).unwrap()
+}
+
+/// Start times and change times are coarse: for 20 ms it is not clear what came first. Waits longer than that.
+pub(crate) fn end_doubt() {
+    let end = boottime_ns() + 50_000_000;
+    wait_until(LIMIT, "the end of the doubt", || boottime_ns() > end).unwrap();
 }
 
 /// The PIDs of a process's children.
