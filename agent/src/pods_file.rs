@@ -78,6 +78,14 @@ impl PodsFile {
         path: &Path,
         on_event: impl FnMut(PodsFileEvent) + Send + 'static,
     ) -> Result<Self, PodsFileError> {
+        Self::follow_with(path, CHECK_INTERVAL, on_event)
+    }
+
+    fn follow_with(
+        path: &Path,
+        check_interval: Duration,
+        on_event: impl FnMut(PodsFileEvent) + Send + 'static,
+    ) -> Result<Self, PodsFileError> {
         let failed =
             |op| move |errno: Errno| PodsFileError { op, path: path.to_owned(), source: errno.into() };
         let stop =
@@ -87,6 +95,7 @@ impl PodsFile {
             .map_err(failed("make an inotify instance"))?;
         let follower = Follower {
             path: path.to_owned(),
+            check_interval,
             stop: Arc::clone(&stop),
             inotify,
             watch: None,
@@ -164,6 +173,7 @@ struct Broken {
 
 struct Follower<F> {
     path: PathBuf,
+    check_interval: Duration,
     stop: Arc<OwnedFd>,
     inotify: OwnedFd,
     /// The watch on the file's directory, which sees the file replaced, and a ConfigMap's `..data` too.
@@ -186,7 +196,7 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             let wait = match &self.broken {
                 _ if self.unsettled => PATIENCE,
                 Some(broken) => (broken.at + PATIENCE).saturating_duration_since(Instant::now()),
-                None => CHECK_INTERVAL,
+                None => self.check_interval,
             };
             let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
             let mut fds =
@@ -196,7 +206,7 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
                 Err(errno) => {
                     // Only a lack of kernel memory is left; the next round comes after the pause that poll didn't make.
                     tracing::debug!(%errno, "can't poll");
-                    thread::park_timeout(CHECK_INTERVAL);
+                    thread::park_timeout(self.check_interval);
                 }
             }
             let [stop, notified] = &fds;
