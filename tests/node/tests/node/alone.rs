@@ -53,6 +53,7 @@ fn without_watches_volumes_are_polled_until_the_limit_is_raised() {
         (rig, few)
     };
     rig.wait_metric("reloadlet_polled_volumes", &[], 3.0);
+    rig.wait_warning("max_user_watches");
     assert_eq!(rig.messages("WARN").iter().filter(|text| text.contains("max_user_watches")).count(), 1);
     for content in ["two", "three"] {
         pods.iter().for_each(|pod| drop(change(pod, content)));

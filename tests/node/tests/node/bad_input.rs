@@ -102,6 +102,9 @@ fn each_bad_annotation_is_a_problem_that_names_it_and_is_told_to_nobody_else() {
     }
     specs.push(app("good"));
     let Some(rig) = Setup::new().light().start(specs) else { return };
+    rig.wait_line("the last pod's problem", |line| line["pod"] == "list" && line["kind"].is_string());
+    // Readiness comes after every problem, and so does its line.
+    rig.wait_line("readiness", |line| line["message"] == "ready");
     let lines = rig.log();
     let problem =
         |pod: &str| lines.iter().find(|line| line["pod"] == pod && line["kind"].is_string()).cloned();
@@ -136,6 +139,7 @@ fn each_bad_annotation_is_a_problem_that_names_it_and_is_told_to_nobody_else() {
     }
     change(&good, "two");
     rig.wait_told(&good, "app", "two");
+    rig.wait_outcomes("good", "delivered", 1);
     for pod in rig.node.pods().iter().filter(|pod| pod.name() != "good") {
         rig.signals(pod, "app", 0);
     }
@@ -166,7 +170,7 @@ fn a_missing_kubelet_root_is_waited_for() {
 fn goes_on_in_memory(rig: &mut Rig) {
     rig.agent.wait_ready(LIMIT).unwrap();
     rig.wait_metric("reloadlet_journal_in_memory", &[], 1.0);
-    assert!(rig.messages("WARN").iter().any(|text| text.contains("journal")), "{:?}", rig.messages("WARN"));
+    rig.wait_warning("journal");
     let pod = rig.pod("web");
     for content in ["two", "three"] {
         change(&pod, content);

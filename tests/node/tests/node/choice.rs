@@ -46,8 +46,7 @@ fn nobody_is_told_where_two_containers_could_be_meant_and_nobody_chose() {
     for (pod, container) in [("nobody", "web"), ("nobody", "proxy"), ("kubectl", "proxy"), ("named", "web")] {
         assert_eq!(names(&rig, pod, container), [""; 0], "{pod}/{container}");
     }
-    let lines = rig.log();
-    let line = lines.iter().find(|line| line["kind"] == "ambiguous").unwrap();
+    let line = rig.wait_line("the problem", |line| line["kind"] == "ambiguous");
     assert_eq!((&line["pod"], &line["level"]), (&"nobody".into(), &"WARN".into()));
     let sentence = line["message"].as_str().unwrap();
     assert!(
@@ -141,8 +140,7 @@ fn each_topmost_process_of_the_name_is_told() {
     rig.assert_only_told("many", &servers);
     rig.wait_told(&rig.pod("argv"), "app", "two");
     rig.wait_outcomes("none", "no_process", 1);
-    let line = rig.reloads("none").pop().unwrap();
-    assert!(line["reason"].as_str().unwrap().contains(PROCESS), "{line}");
+    rig.wait_reason("none", "no_process", PROCESS);
     rig.signals(&rig.pod("none"), "app", 0);
     assert!(children(many.container("app").unwrap().pid) == servers && many.exit("app").unwrap().is_none());
     rig.end();
@@ -204,7 +202,7 @@ fn a_real_time_signal_is_sent_and_none_only_measures() {
         std::fs::read_to_string(&file).is_ok_and(|text| text == "up\ntwo\n")
     })
     .unwrap();
-    assert!(rig.agent.log_lines().unwrap().iter().any(|line| line.contains("SIGRTMIN+3")));
+    rig.wait_line("the signal's name", |line| line["signal"] == "SIGRTMIN+3");
     rig.wait_metric("reloadlet_swaps_total", &[("kind", "configmap")], swaps + 2.0);
     rig.signals(&none, "app", 0);
     rig.end();
@@ -244,8 +242,7 @@ fn under_a_runtime_class_the_status_must_vouch_for_the_process() {
     }
     rig.wait_told(&rig.pod("vouched"), "app", "two");
     rig.wait_outcomes("unknown", "no_process", 1);
-    let line = rig.reloads("unknown").pop().unwrap();
-    assert!(line["reason"].as_str().unwrap().contains("runtime class"), "{line}");
+    rig.wait_reason("unknown", "no_process", "runtime class");
     rig.signals(&rig.pod("unknown"), "app", 0);
     rig.end();
 }

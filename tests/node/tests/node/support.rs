@@ -219,6 +219,26 @@ impl Rig {
         lines.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// Waits for a log line: the log has a thread of its own, and comes after the metrics.
+    pub(crate) fn wait_line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_until(LIMIT, what, || self.log().into_iter().find(&wanted))
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.tail()))
+    }
+
+    /// Waits for a warning that says this.
+    pub(crate) fn wait_warning(&self, part: &str) {
+        let says = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(part));
+        self.wait_line(part, |line| line["level"] == "WARN" && says(line));
+    }
+
+    /// Waits for the reason that was given with an outcome.
+    pub(crate) fn wait_reason(&self, pod: &str, outcome: &str, part: &str) {
+        let line = self.wait_line(&format!("{outcome} of {pod}"), |line| {
+            line["pod"] == pod && line["outcome"] == outcome
+        });
+        assert!(line["reason"].as_str().unwrap_or_default().contains(part), "{line}");
+    }
+
     /// The end of the log, for a failure's message.
     pub(crate) fn tail(&self) -> String {
         let lines = self.agent.log_lines().unwrap_or_default();

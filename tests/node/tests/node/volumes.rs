@@ -99,9 +99,10 @@ fn volumes_that_change_together_are_one_reload_and_debounce_waits_for_quiet() {
     pod.update("third", payload([("k", "2")])).unwrap();
     rig.wait_told(&pod, "app", "two");
     rig.wait_outcomes("several", "delivered", 2);
-    let last = rig.reloads("several").pop().unwrap();
-    let generations = last["generations"].as_str().unwrap();
-    assert!(["conf=", "second=", "third="].iter().all(|name| generations.contains(name)), "{generations}");
+    rig.wait_line("a reload of all three", |line| {
+        let has = |name| line["generations"].as_str().is_some_and(|all| all.contains(name));
+        line["pod"] == "several" && ["conf=", "second=", "third="].into_iter().all(has)
+    });
 
     let pod = rig.pod("quiet");
     let mut last = 0;
@@ -148,19 +149,18 @@ fn a_volume_made_anew_is_told_only_after_the_container_restarts() {
         .container(reader("app", &[]));
     let Some(rig) = Setup::new().start(vec![disk, tmpfs, app("canary")]) else { return };
     wait_grown(&rig, &["disk", "tmpfs", "canary"]);
-    for (round, name) in ["disk", "tmpfs"].into_iter().enumerate() {
+    for (round, name) in (0..).zip(["disk", "tmpfs"]) {
         let pod = rig.pod(name);
         pod.unmake_volume("conf").unwrap();
         pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
         rig.wait_outcomes(name, "no_process", 1);
-        let line = rig.reloads(name).pop().unwrap();
-        assert!(line["reason"].as_str().unwrap().contains("until it restarts"), "{line}");
+        rig.wait_reason(name, "no_process", "until it restarts");
         change(&pod, "unseen");
         rig.wait_outcomes(name, "no_process", 2);
         let canary = rig.pod("canary");
         change(&canary, name);
         rig.wait_told(&canary, "app", name);
-        assert_eq!(rig.outcomes("canary", "delivered"), round as f64 + 2.0);
+        rig.wait_outcomes("canary", "delivered", round + 2);
         rig.signals(&pod, "app", 1);
 
         pod.restart_container("app").unwrap();
@@ -182,7 +182,7 @@ fn a_container_with_only_a_sub_path_is_a_problem_and_one_with_both_is_told() {
     ];
     let Some(rig) = Setup::new().start(specs) else { return };
     rig.wait_metric("reloadlet_problems", &[("kind", "container")], 1.0);
-    assert!(rig.messages("WARN").iter().any(|text| text.contains("only by subPath")));
+    rig.wait_warning("only by subPath");
     for content in ["two", "three"] {
         change(&rig.pod("only"), content);
         change(&rig.pod("both"), content);
