@@ -12,13 +12,15 @@ use reloadlet_core::files::FileFilter;
 use reloadlet_core::generation::{DATA_LINK, Generation};
 use reloadlet_core::mounts::{Device, DirId};
 use reloadlet_core::volume::Listing;
-use rustix::fs::{major, minor};
+use rustix::fs::{Mode, OFlags, major, minor};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 
 /// The most bytes of a generation that are read; ConfigMaps and Secrets hold at most 1 MiB each.
 const MOST_BYTES: u64 = 64 << 20;
+/// The most files of a generation that are read.
+const MOST_FILES: usize = 64 << 10;
 /// The deepest path in a generation; the kubelet makes one level for each part of an `items` path.
 const DEEPEST: usize = 64;
 
@@ -56,8 +58,10 @@ fn current(path: &Path) -> Option<(Generation, Time)> {
 }
 
 /// The digest of a generation's files that count: their paths and contents. `None` when it can't be read, as when the
-/// next generation has replaced it.
+/// next generation has replaced it, or when it holds what the kubelet doesn't write there: a link would lead out of the
+/// volume, and a pipe or a device would block.
 pub(crate) fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
+    dir_id(directory)?;
     let mut files = Vec::new();
     collect(directory, "", DEEPEST, &mut files).ok()?;
     files.retain(|(path, _)| filter.counts(path));
@@ -65,15 +69,42 @@ pub(crate) fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
     let mut hash = Sha256::new();
     let mut left = MOST_BYTES;
     for (path, file) in files {
-        let mut bytes = Vec::new();
-        fs::File::open(file).ok()?.take(left + 1).read_to_end(&mut bytes).ok()?;
-        left = left.checked_sub(u64::try_from(bytes.len()).ok()?)?;
-        for part in [path.as_bytes(), bytes.as_slice()] {
-            hash.update(u64::try_from(part.len()).ok()?.to_le_bytes());
-            hash.update(part);
-        }
+        let file = open_regular(&file)?;
+        let length = file.metadata().ok()?.len();
+        left = left.checked_sub(length)?;
+        hash.update(u64::try_from(path.len()).ok()?.to_le_bytes());
+        hash.update(path.as_bytes());
+        hash.update(length.to_le_bytes());
+        // One that grows or shrinks meanwhile is none of the kubelet's.
+        (hash_at_most(&mut hash, file.take(length + 1)).ok()? == length).then_some(())?;
     }
     Some(hash.finalize().into())
+}
+
+/// Hashes what is read, and says how much that was.
+fn hash_at_most(hash: &mut Sha256, mut from: impl Read) -> io::Result<u64> {
+    let mut buffer = [0; 16 * 1024];
+    let mut sum = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return Ok(sum),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(buffer.get(..read).unwrap_or_default());
+        sum += read as u64;
+    }
+}
+
+/// A regular file; anything else is neither followed nor waited for.
+fn open_regular(path: &Path) -> Option<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    file.metadata().ok()?.is_file().then_some(file)
 }
 
 /// Every file below a directory, by its path in the volume.
@@ -85,6 +116,9 @@ fn collect(
 ) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        if files.len() >= MOST_FILES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
         if !entry.file_type()?.is_dir() {
@@ -164,5 +198,30 @@ mod tests {
     fn a_generation_that_is_gone_has_no_digest() {
         let dir = volume(&[]);
         assert_eq!(digest(&dir.path().join(TWO), &FileFilter::default()), None);
+    }
+
+    #[test]
+    fn what_the_kubelet_doesnt_write_is_neither_followed_nor_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let everything = FileFilter::default();
+        let outside = volume(&[("a", "1")]);
+
+        let dir = volume(&[("a", "1")]);
+        mknodat(CWD, dir.path().join(ONE).join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
+        assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
+
+        let dir = volume(&[("b", "1")]);
+        symlink(outside.path().join(ONE).join("a"), dir.path().join(ONE).join("a")).unwrap();
+        assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a link to a file");
+
+        let dir = tempfile::tempdir().unwrap();
+        symlink(outside.path().join(ONE), dir.path().join(ONE)).unwrap();
+        assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a link to a directory");
+
+        let dir = volume(&[("a", "1")]);
+        let large = fs::File::create(dir.path().join(ONE).join("large")).unwrap();
+        large.set_len(MOST_BYTES + 1).unwrap();
+        assert_eq!(digest(&dir.path().join(ONE), &everything), None, "more than is read");
     }
 }
