@@ -4,14 +4,34 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use reloadlet_core::Event;
+use reloadlet_core::status::PodStatus;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use tokio::sync::oneshot;
 
-use crate::node_loop::Inbound;
+use crate::surveyor::Finding;
 
 /// How many messages wait at most; a sender waits after that, the loop never does.
 const CAPACITY: usize = 1024;
+
+/// What other threads hand to the loop.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// For the machine.
+    Event(Event),
+    /// From the surveyor.
+    Finding(Finding),
+    /// Somebody wants to know whether the loop turns.
+    Ping(oneshot::Sender<()>),
+    /// Somebody wants to see everything.
+    Status(oneshot::Sender<Vec<PodStatus>>),
+    /// All journal records are kept.
+    JournalFlushed,
+    /// The end.
+    Stop,
+}
 
 /// Wakes the loop.
 #[derive(Debug)]

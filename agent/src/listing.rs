@@ -207,7 +207,8 @@ mod tests {
         let outside = volume(&[("a", "1")]);
 
         let dir = volume(&[("a", "1")]);
-        mknodat(CWD, dir.path().join(ONE).join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        mknodat(CWD, dir.path().join(ONE).join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .unwrap();
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
         assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
 

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::holder::{Hold, Holder};
-use crate::inbox::Wake;
+use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
 use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
@@ -47,23 +47,6 @@ const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 const MESSAGES_AT_A_TIME: usize = 64;
 /// How many reports are written at a time before the loop looks for work again.
 const REPORTS_AT_A_TIME: usize = 32;
-
-/// What other threads hand to the loop.
-#[derive(Debug)]
-pub(crate) enum Inbound {
-    /// For the machine.
-    Event(Event),
-    /// From the surveyor.
-    Finding(Finding),
-    /// Somebody wants to know whether the loop turns.
-    Ping(oneshot::Sender<()>),
-    /// Somebody wants to see everything.
-    Status(oneshot::Sender<Vec<PodStatus>>),
-    /// All journal records are kept.
-    JournalFlushed,
-    /// The end.
-    Stop,
-}
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]

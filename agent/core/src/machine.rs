@@ -167,6 +167,10 @@ impl Machine {
         self.journal = Some(snapshot);
         if let Some(pods) = self.early.take() {
             self.pods_synced(pods, now);
+            let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
+            let gone = remembered.iter().map(|pod| &pod.uid).filter(|uid| !known(uid)).cloned();
+            let gone: Vec<PodUid> = gone.collect();
+            self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
         } else {
             // Until somebody tells the pods, those of last time are served.
             remembered.into_iter().for_each(|pod| self.pod_listed(pod, now));
@@ -212,7 +216,14 @@ impl Machine {
 
     fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
         let uid = pod.uid.clone();
-        if self.pods.get(&uid).is_some_and(|known| Arc::ptr_eq(known.pod(), &pod)) {
+        let invalid = self.invalid.get(&uid).map(|invalid| &invalid.pod);
+        if self.pods.get(&uid).map(|known| known.pod()).or(invalid) == Some(&pod) {
+            return;
+        }
+        // A status changes often, and a plan can take a millisecond to make (globs are compiled).
+        if self.pods.get(&uid).is_some_and(|known| known.pod().asks_the_same(&pod)) {
+            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+            self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
             return;
         }
         match select::plan(&pod) {

@@ -109,6 +109,16 @@ pub struct Pod {
     pub terminating: bool,
 }
 
+impl Pod {
+    /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
+    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        self.annotations == other.annotations
+            && self.containers == other.containers
+            && self.volumes == other.volumes
+            && self.terminating == other.terminating
+    }
+}
+
 /// What part a container plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContainerKind {

@@ -1,6 +1,6 @@
 //! Which process of a container is meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::pod::{ContainerId, PodUid};
@@ -81,6 +81,8 @@ pub enum NoProcess {
     Starting,
     /// No process has the name that was asked for.
     NoneNamed,
+    /// More processes than [`MOST_TOLD`] have the name that was asked for.
+    TooManyNamed,
     /// A forwarding init has no child yet.
     InitWithoutChild,
     /// A forwarding init has several children, and nobody said which.
@@ -98,6 +100,7 @@ impl NoProcess {
             Self::NotRunning => "the container has no running process",
             Self::Starting => "the container is still being started by its runtime",
             Self::NoneNamed => "no process below the container's first has the name in reloadlet.io/process",
+            Self::TooManyNamed => "more than 256 processes have the name in reloadlet.io/process",
             Self::InitWithoutChild => "the container's init has no child",
             Self::InitWithChildren => {
                 "the container's init has several children; name one in reloadlet.io/process"
@@ -111,6 +114,9 @@ impl NoProcess {
     }
 }
 
+/// The most processes of a container that are told: each is held by a descriptor, and those are the whole node's.
+pub const MOST_TOLD: usize = 256;
+
 /// Chooses among the processes of one container. `pod_pids` are the processes of the pod's other containers: in a
 /// shared PID namespace an orphan is adopted by one of them (pause).
 pub fn choose<'a>(
@@ -121,10 +127,10 @@ pub fn choose<'a>(
     let first = first_process(leaf)?;
     if let Some(name) = name {
         let told = topmost_named(leaf, first, pod_pids, name);
-        return if told.is_empty() {
-            Err(NoProcess::NoneNamed)
-        } else {
-            Ok(Chosen { first, told, volatile: true })
+        return match told.len() {
+            0 => Err(NoProcess::NoneNamed),
+            1..=MOST_TOLD => Ok(Chosen { first, told, volatile: true }),
+            _ => Err(NoProcess::TooManyNamed),
         };
     }
     if !is_forwarding_init(&first.stat.comm) {
@@ -176,6 +182,10 @@ fn topmost_named<'a>(
 ) -> Vec<&'a ProcessFacts> {
     let orphans =
         leaf.iter().filter(|process| process.pid != first.pid && pod_pids.contains(&process.stat.parent));
+    let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
+    for process in leaf {
+        children.entry(process.stat.parent).or_default().push(process);
+    }
     let mut told = Vec::new();
     let mut visited = BTreeSet::new();
     let mut next: Vec<&ProcessFacts> = std::iter::once(first).chain(orphans).collect();
@@ -186,7 +196,7 @@ fn topmost_named<'a>(
         if process.may_be_told() && process.is_named(name) {
             told.push(process);
         } else {
-            next.extend(leaf.iter().filter(|child| child.stat.parent == process.pid));
+            next.extend(children.get(&process.pid).into_iter().flatten());
         }
     }
     told.sort_by_key(|process| (process.stat.started, process.pid));

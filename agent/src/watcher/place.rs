@@ -73,8 +73,7 @@ impl Watcher {
                         awaiting.insert(name.clone());
                     }
                     // A link in the volume's own place is no volume, and is not followed.
-                    let appeared =
-                        if missing == path { dir_id(path).is_some() } else { missing.is_dir() };
+                    let appeared = if missing == path { dir_id(path).is_some() } else { missing.is_dir() };
                     if appeared {
                         self.unfollow(name, Follow::Awaited { ancestor: wd });
                         return Ok(None);
@@ -114,8 +113,12 @@ mod tests {
     fn a_link_in_a_volumes_place_is_awaited_and_not_followed() {
         let root = tempfile::tempdir().unwrap();
         let pod = PodUid::parse("6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap();
-        let parent =
-            root.path().join("pods").join(pod.as_str()).join("volumes").join(VolumeKind::ConfigMap.directory());
+        let parent = root
+            .path()
+            .join("pods")
+            .join(pod.as_str())
+            .join("volumes")
+            .join(VolumeKind::ConfigMap.directory());
         std::fs::create_dir_all(&parent).unwrap();
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
         let mut watcher = Watcher::new(root.path()).unwrap();

@@ -178,6 +178,7 @@ impl PodMachine {
             NoProcess::NotRunning
             | NoProcess::Starting
             | NoProcess::NoneNamed
+            | NoProcess::TooManyNamed
             | NoProcess::InitWithoutChild
             | NoProcess::InitWithChildren
             | NoProcess::Hidden

@@ -97,3 +97,16 @@ fn an_orphan_that_pause_adopted_is_still_the_containers() {
     ];
     assert_eq!(told(&leaf, Some("daemon")), Ok(vec![101]), "adopted by pause, not executed by the shim");
 }
+
+#[test]
+fn whoever_starts_processes_decides_neither_how_many_are_held_nor_how_long_the_choice_takes() {
+    let family = |named: u32| -> Vec<ProcessFacts> {
+        let child =
+            |pid| process(pid, 100, if pid <= 100 + named { "app" } else { "other" }, 101, &[pid, pid]);
+        let first = process(100, 10, "sh", 100, &[100, 1]);
+        // So many that a look at all of them for each of them takes minutes.
+        std::iter::once(first).chain((101..100_000).map(child)).collect()
+    };
+    assert_eq!(told(&family(256), Some("app")).unwrap().len(), MOST_TOLD);
+    assert_eq!(told(&family(257), Some("app")), Err(NoProcess::TooManyNamed));
+}

@@ -141,3 +141,22 @@ fn a_listing_that_was_begun_under_other_annotations_is_passed_over() {
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }
+
+#[test]
+fn a_pod_that_went_while_there_was_no_agent_leaves_nothing_in_the_journal_whoever_is_read_first() {
+    for pods_first in [false, true] {
+        let mut world = World::running(vec![app(1, &[("reloadlet.io/debounce", "soon")])]);
+        assert_eq!(world.journal.pods.len(), 1);
+        world.stop_agent();
+        world.pods.clear();
+        let journal = world.journal.clone();
+        if pods_first {
+            world.sync();
+            world.handle(Event::JournalRead(journal));
+        } else {
+            world.handle(Event::JournalRead(journal));
+            world.sync();
+        }
+        assert!(world.journal.pods.is_empty(), "pods first: {pods_first}");
+    }
+}
