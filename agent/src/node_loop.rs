@@ -15,13 +15,11 @@ use reloadlet_core::guard::{GuardReading, needs_threads};
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::SignalSet;
 use reloadlet_core::signal::Signal;
-use reloadlet_core::status::PodStatus;
 use reloadlet_core::{Machine, Time};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::holder::{Hold, Holder};
