@@ -24,6 +24,11 @@ pub(crate) struct Holder {
     next: u64,
 }
 
+/// Whether this kernel has pidfds: Linux 5.3 and later. Seccomp filters older than that refuse them too.
+pub(crate) fn kernel_has_pidfds() -> bool {
+    pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).is_ok()
+}
+
 /// What came of an attempt to hold a process.
 #[derive(Debug)]
 pub(crate) enum Hold<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cli::AgentConfig;
 use crate::clock;
-use crate::holder::Holder;
+use crate::holder::{self, Holder};
 use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
@@ -27,6 +27,10 @@ use crate::watcher::Watcher;
 
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
 pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
+    ensure!(
+        holder::kernel_has_pidfds(),
+        "this kernel gives no pidfds: Linux 5.3 or later is needed, and a seccomp profile that allows pidfd_open"
+    );
     raise_file_limit();
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
