@@ -1,7 +1,7 @@
 //! Everything that may block or takes long, on a thread of its own: looking at a pod's containers, listing volumes,
 //! reading digests and threads' masks. Requests wait in a queue that holds each at most once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -75,9 +75,30 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    requests: VecDeque<Request>,
-    waiting: HashSet<Key>,
+    order: VecDeque<Key>,
+    waiting: HashMap<Key, Request>,
     closed: bool,
+}
+
+impl QueueState {
+    /// Adds a request. In place of the same one that waits already: under other annotations it asks for other things.
+    fn add(&mut self, mut request: Request) -> bool {
+        let key = request.key();
+        let before = self.waiting.remove(&key);
+        let is_new = before.is_none();
+        if let (Request::Survey(survey), Some(Request::Survey(before))) = (&mut request, before) {
+            survey.fresh_mounts |= before.fresh_mounts;
+        }
+        if is_new {
+            self.order.push_back(key.clone());
+        }
+        self.waiting.insert(key, request);
+        is_new
+    }
+
+    fn take(&mut self) -> Option<Request> {
+        self.waiting.remove(&self.order.pop_front()?)
+    }
 }
 
 /// The thread's handle.
@@ -107,11 +128,10 @@ impl Surveyor {
         Ok(Self { queue, thread: Some(thread) })
     }
 
-    /// Adds a request, unless the same one waits already.
+    /// Adds a request, or puts it in the place of the same one that waits.
     pub(crate) fn request(&self, request: Request) {
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.waiting.insert(request.key()) {
-            state.requests.push_back(request);
+        if state.add(request) {
             drop(state);
             self.queue.filled.notify_one();
         }
@@ -121,7 +141,8 @@ impl Surveyor {
     pub(crate) fn close(&mut self) {
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed = true;
-        state.requests.clear();
+        state.order.clear();
+        state.waiting.clear();
         drop(state);
         self.queue.filled.notify_one();
         drop(self.thread.take());
@@ -135,8 +156,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            if let Some(request) = state.requests.pop_front() {
-                state.waiting.remove(&request.key());
+            if let Some(request) = state.take() {
                 return Some(request);
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -240,4 +260,25 @@ fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
         tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be looked at");
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_the_place_of_the_same_one_that_waits() {
+        let pod = |digit: &str| PodUid::parse(&digit.repeat(32)).unwrap();
+        let survey = |digit, name: Option<&str>, fresh_mounts| {
+            Request::Survey(Survey { pod: pod(digit), name: name.map(Into::into), fresh_mounts })
+        };
+        let mut queue = QueueState::default();
+        assert!(queue.add(survey("1", None, true)));
+        assert!(queue.add(survey("2", None, false)));
+        assert!(!queue.add(survey("1", Some("app"), false)), "it waits already");
+        let Some(Request::Survey(first)) = queue.take() else { panic!("no survey") };
+        assert_eq!((first.pod, first.name.as_deref(), first.fresh_mounts), (pod("1"), Some("app"), true));
+        assert!(matches!(queue.take(), Some(Request::Survey(second)) if second.pod == pod("2")));
+        assert!(queue.take().is_none() && queue.waiting.is_empty());
+    }
 }
