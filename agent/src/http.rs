@@ -1,5 +1,6 @@
 //! Metrics, health and status over HTTP.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -18,8 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
@@ -27,7 +28,8 @@ use crate::metrics::Metrics;
 #[cfg(test)]
 mod tests;
 
-/// How many connections each address serves at a time; more wait to be accepted.
+/// How many connections each address serves at a time. One more takes the place of the oldest: those that nobody uses
+/// must not keep the kubelet's probes out.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for the head of a request, the time between two requests included.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -163,23 +165,19 @@ async fn accept(
     endpoints: Arc<Endpoints>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut oldest_first = VecDeque::new();
     loop {
-        let accepted = async {
-            // The semaphore is never closed; a place that can't be had is one that isn't there.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
         tokio::select! {
             () = told_to_stop(&mut stop) => break,
-            (place, accepted) = accepted => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    oldest_first.retain(|connection: &AbortHandle| !connection.is_finished());
+                    if oldest_first.len() >= CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {
+                        oldest.abort();
+                    }
                     let connection = serve_connection(stream, pages, Arc::clone(&endpoints), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    oldest_first.push_back(connections.spawn(connection));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "can't accept a connection");

@@ -112,9 +112,9 @@ impl PodsFile {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// Stops and waits for the thread: nothing is called back afterwards.
-    pub(crate) fn stop(self) {
-        drop(self);
+    /// Has the thread end, and doesn't wait for it: what it decodes can be large, and the agent's end can't wait.
+    pub(crate) fn stop(mut self) {
+        drop(self.thread.take());
     }
 }
 

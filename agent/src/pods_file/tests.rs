@@ -233,3 +233,17 @@ fn it_stops_at_once_and_is_silent_then() {
     followed.replace(&pods(&["b"]));
     assert_eq!(followed.events.recv_timeout(LIMIT).unwrap_err(), RecvTimeoutError::Disconnected);
 }
+
+#[test]
+fn it_stops_at_once_whatever_its_thread_is_at() {
+    let directory = tempfile::tempdir().unwrap();
+    put("pods.yaml", pods(&["a"]))(directory.path());
+    let ((told, tells), (release, released)) = (channel(), channel::<()>());
+    let file = PodsFile::follow(&directory.path().join("pods.yaml"), move |_| {
+        told.send(()).unwrap_or_default();
+        released.recv().unwrap_or_default();
+    });
+    tells.recv_timeout(LIMIT).unwrap();
+    file.unwrap().stop();
+    drop(release);
+}

@@ -104,7 +104,7 @@ fn whoever_starts_processes_decides_neither_how_many_are_held_nor_how_long_the_c
         let child =
             |pid| process(pid, 100, if pid <= 100 + named { "app" } else { "other" }, 101, &[pid, pid]);
         let first = process(100, 10, "sh", 100, &[100, 1]);
-        // So many that a look at all of them for each of them takes minutes.
+        // So many that a look at all of them for each of them takes half a minute.
         std::iter::once(first).chain((101..100_000).map(child)).collect()
     };
     assert_eq!(told(&family(256), Some("app")).unwrap().len(), MOST_TOLD);
