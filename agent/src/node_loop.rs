@@ -13,7 +13,7 @@ use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::{GuardReading, needs_threads};
 use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::procfs::SignalSet;
+use reloadlet_core::procfs::{SignalSet, Status};
 use reloadlet_core::signal::Signal;
 use reloadlet_core::{Machine, Time};
 use rustix::buffer::spare_capacity;
@@ -43,6 +43,8 @@ const POLL: Duration = Duration::from_secs(1);
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
 const MESSAGES_AT_A_TIME: usize = 64;
+/// How many reports wait for a quiet moment; with more, some are written in between.
+const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
 const REPORTS_AT_A_TIME: usize = 32;
 
@@ -148,6 +150,9 @@ impl NodeLoop {
                 self.take(event.data.u64())?;
             }
             self.handle_timeouts();
+            if self.reports.len() > REPORTS_WAITING {
+                self.write_reports();
+            }
             if idle {
                 self.write_reports();
                 self.look = false;
@@ -338,7 +343,9 @@ impl NodeLoop {
             Ok(None) => return Some(Event::Guarded(process, None)),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a process's masks can't be read");
-                return Some(Event::Guarded(process, None));
+                // It may well live. Without masks nothing is handled: it isn't told, and looked at again.
+                let nothing = GuardReading::new(Status::default(), SignalSet::default());
+                return Some(Event::Guarded(process, Some(nothing)));
             }
         };
         if needs_threads(&status, signal) {

@@ -49,9 +49,14 @@ impl ProcRoot {
         Ok(self.read_text(pid, "stat")?.as_deref().and_then(Stat::parse))
     }
 
-    /// `status` of the process, which is its leader thread's.
+    /// `status` of the process, which is its leader thread's. `None` means that the process is gone, and nothing else.
     pub(crate) fn status(&self, pid: u32) -> Result<Option<Status>, ProcError> {
-        Ok(self.read_text(pid, "status")?.as_deref().and_then(Status::parse))
+        let Some(text) = self.read_text(pid, "status")? else { return Ok(None) };
+        let malformed = || ProcError {
+            path: self.0.join(pid.to_string()).join("status"),
+            source: io::ErrorKind::InvalidData.into(),
+        };
+        Status::parse(&text).map(Some).ok_or_else(malformed)
     }
 
     /// The signals that each of the process's threads blocks.
@@ -140,6 +145,14 @@ mod tests {
         let pod = PodUid::parse("6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap();
         let container = ContainerId::parse(&"a".repeat(64)).unwrap();
         assert!(!proc.is(&ProcessIdentity { pid, started, pod, container }).unwrap());
+    }
+
+    #[test]
+    fn a_status_that_cant_be_understood_doesnt_mean_that_the_process_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("7")).unwrap();
+        std::fs::write(dir.path().join("7/status"), "Name:\tapp\n").unwrap();
+        assert!(ProcRoot::new(dir.path().into()).status(7).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::{Action, Event, Report, VolumeRef};
 use crate::files::FileFilter;
@@ -14,6 +15,10 @@ use crate::problem::Problem;
 use crate::select;
 use crate::time::Time;
 
+/// How long the agent waits to be told the pods before it serves those that the journal remembers: their annotations may
+/// have changed meanwhile.
+const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
+
 /// All pods of a node.
 #[derive(Debug, Default)]
 pub struct Machine {
@@ -21,6 +26,8 @@ pub struct Machine {
     journal: Option<JournalSnapshot>,
     /// A listing of pods that came before the journal was read.
     early: Option<Vec<Arc<Pod>>>,
+    /// The pods of last time, and when they are served if nobody has told the pods.
+    remembered: Option<(Time, Vec<Arc<Pod>>)>,
     synced: bool,
     /// Machines are boxed so that moving one in the map is cheap.
     pods: BTreeMap<PodUid, Box<PodMachine>>,
@@ -52,7 +59,8 @@ impl Machine {
 
     /// When [`Self::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|(due, _)| *due)
+        let remembered = self.remembered.as_ref().map(|(due, _)| *due);
+        self.timers.first().map(|(due, _)| *due).into_iter().chain(remembered).min()
     }
 
     /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
@@ -110,6 +118,7 @@ impl Machine {
 
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.serve_remembered(now);
         let due: Vec<PodUid> =
             self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, uid)| uid.clone()).collect();
         for uid in due {
@@ -165,15 +174,16 @@ impl Machine {
     fn journal_read(&mut self, mut snapshot: JournalSnapshot, now: Time) {
         let remembered = std::mem::take(&mut snapshot.pods);
         self.journal = Some(snapshot);
+        self.remembered = (!remembered.is_empty()).then_some((now + REMEMBERED_AFTER, remembered));
         if let Some(pods) = self.early.take() {
             self.pods_synced(pods, now);
-            let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
-            let gone = remembered.iter().map(|pod| &pod.uid).filter(|uid| !known(uid)).cloned();
-            let gone: Vec<PodUid> = gone.collect();
-            self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
-        } else {
-            // Until somebody tells the pods, those of last time are served.
-            remembered.into_iter().for_each(|pod| self.pod_listed(pod, now));
+        }
+    }
+
+    /// Nobody tells the pods: those of last time are served until somebody does.
+    fn serve_remembered(&mut self, now: Time) {
+        if let Some((_, pods)) = self.remembered.take_if(|(due, _)| *due <= now) {
+            pods.into_iter().for_each(|pod| self.pod_listed(pod, now));
         }
     }
 
@@ -198,6 +208,11 @@ impl Machine {
         }
         for pod in listed {
             self.pod_listed(pod, now);
+        }
+        if let Some((_, remembered)) = self.remembered.take() {
+            let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
+            let gone = remembered.into_iter().filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
+            self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
         }
         if !self.synced {
             self.synced = true;

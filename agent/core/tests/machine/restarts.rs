@@ -215,3 +215,15 @@ fn a_pod_that_became_invalid_is_not_told_by_what_was_known_of_it_before() {
     assert_eq!(world.outcomes(), vec![]);
     assert_eq!(world.machine.counts().invalid, 1);
 }
+
+#[test]
+fn what_was_asked_for_last_time_doesnt_count_when_the_pods_are_told_in_time() {
+    let mut world = World::app(&[]);
+    world.stop_agent();
+    world.publish_unseen(&config(), 2);
+    world.handle(Event::JournalRead(world.journal.clone()));
+    world.pass(4_000);
+    world.handle(Event::PodsSynced(vec![Arc::new(app(1, &[("reloadlet.io/signal", "none")]))]));
+    world.pass(60_000);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+}
