@@ -6,6 +6,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::pod::Name;
+use crate::problem::unquoted;
 
 /// The most globs that a pod may write.
 pub const MOST_GLOBS: usize = 64;
@@ -78,7 +79,8 @@ impl Globs {
 
 /// The reason without the glob, which is named elsewhere.
 fn malformed(error: globset::Error) -> GlobsError {
-    GlobsError::Malformed(error.kind().to_string())
+    // It quotes what was written.
+    GlobsError::Malformed(unquoted(&error.kind().to_string()))
 }
 
 impl PartialEq for Globs {

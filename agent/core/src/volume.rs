@@ -99,7 +99,7 @@ pub struct Volume {
     phase: Phase,
     dir: Option<DirId>,
     /// Whether the directory was torn down and made anew since it was first published.
-    rebuilt: bool,
+    rebuilds: u32,
     published: bool,
     /// Whether the directory went away and none was listed since.
     torn_down: bool,
@@ -118,7 +118,7 @@ impl Default for Volume {
         Self {
             phase: Phase::Unknown,
             dir: None,
-            rebuilt: false,
+            rebuilds: 0,
             published: false,
             torn_down: false,
             last_notified: Time::default(),
@@ -153,7 +153,12 @@ impl Volume {
 
     /// Whether its directory was made anew after a teardown.
     pub const fn is_rebuilt(&self) -> bool {
-        self.rebuilt
+        self.rebuilds > 0
+    }
+
+    /// How often its directory was made anew.
+    pub const fn rebuilds(&self) -> u32 {
+        self.rebuilds
     }
 
     /// The complete generation, if there is one.
@@ -196,6 +201,7 @@ impl Volume {
             Phase::Unknown => return News::Nothing,
             Phase::Unpublished if !self.published => {
                 self.published = true;
+                self.torn_down = false;
                 let how = How::First;
                 return self.settle(Settled { generation, swapped: at, since, settled: at, how });
             }
@@ -257,13 +263,13 @@ impl Volume {
         self.last_listed = listing.begun;
         self.doubtful = false;
         let since = std::mem::replace(&mut self.certain, listing.begun);
-        if let Some(found) = listing.dir {
-            // A new directory can have the inode of the one before.
-            let is_another = self.torn_down || self.dir.is_some_and(|before| before != found);
-            self.rebuilt |= is_another && self.published;
-            self.torn_down = false;
-        }
+        self.torn_down |= self.dir.zip(listing.dir).is_some_and(|(before, found)| before != found);
         self.dir = listing.dir.or(self.dir);
+        // Only what is published again stands in a new directory for certain (which can have the inode of the one
+        // before): a teardown empties the old one before it removes it.
+        if listing.current.is_some() && std::mem::take(&mut self.torn_down) && self.published {
+            self.rebuilds += 1;
+        }
         let Some((generation, changed)) = &listing.current else {
             self.phase = Phase::Unpublished;
             return News::Nothing;

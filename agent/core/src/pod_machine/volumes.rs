@@ -30,10 +30,11 @@ impl PodMachine {
 
     pub(crate) fn listed(&mut self, volume: &Name, listing: &Listing, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let was_rebuilt = self.volumes.get(volume).is_some_and(|volume| volume.state.is_rebuilt());
+        let rebuilds =
+            |volumes: &BTreeMap<Name, WatchedVolume>| volumes.get(volume).map(|v| v.state.rebuilds());
+        let before = rebuilds(&self.volumes);
         self.take_news(volume, ctx, |state| state.listed(listing, now));
-        let is_rebuilt = self.volumes.get(volume).is_some_and(|volume| volume.state.is_rebuilt());
-        if is_rebuilt && !was_rebuilt {
+        if rebuilds(&self.volumes) != before {
             // What the container sees of it isn't known.
             for target in self.targets.iter_mut().filter(|target| target.volumes.contains_key(volume)) {
                 target.stale_choice = true;

@@ -120,3 +120,16 @@ fn a_notification_before_the_first_listing_is_not_lost() {
     let news = volume.listed(&listing(2001, Some(2), &[], 5), at(2002));
     assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
 }
+
+#[test]
+fn a_teardown_that_is_listed_halfway_is_no_new_directory_yet() {
+    let mut volume = known();
+    assert_eq!(volume.torn_down(at(2000)), News::List);
+    volume.listed(&listing(2001, None, &[], 5), at(2002));
+    assert_eq!(volume.rebuilds(), 0, "the old directory, emptied");
+    volume.listed(&listing(2003, Some(2), &[], 6), at(2004));
+    assert_eq!(volume.rebuilds(), 1);
+    volume.listed(&listing(2005, None, &[], 7), at(2006));
+    volume.listed(&listing(2007, Some(3), &[], 7), at(2008));
+    assert_eq!(volume.rebuilds(), 2, "each one counts: what a container sees is asked anew");
+}
