@@ -23,6 +23,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use crate::api::events::Notes;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::Wake;
@@ -94,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) ready: Arc<AtomicBool>,
+    /// Where pods' owners are told, with an API server.
+    pub(crate) notes: Option<Notes>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -423,6 +426,9 @@ impl NodeLoop {
         for _ in 0..REPORTS_AT_A_TIME {
             let Some(report) = self.reports.pop_front() else { return };
             tell::tell(&report, &self.parts.metrics);
+            if let Some(notes) = &self.parts.notes {
+                notes.tell(&report);
+            }
         }
     }
 
