@@ -1,7 +1,9 @@
 //! The agent is away, or on its own, while configuration changes.
 
+use serde_json::json;
+
 use crate::agent;
-use crate::support::{SIGNAL, Space, app, config_map, node, wait_until};
+use crate::support::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
 
 const PODS: [&str; 3] = ["a", "b", "c"];
 
@@ -42,22 +44,17 @@ fn a_change_while_no_agent_runs_is_told_by_the_next_one() {
     let Some(space) = Space::alone("absent") else { return };
     start(&space);
     let select = |label: Option<&str>| {
-        let patch = serde_json::json!([{
+        let patch = json!([{
             "op": "replace",
             "path": "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/\
                      nodeSelectorTerms/0/matchExpressions/0/values/0",
             "value": label.unwrap_or("linux"),
         }]);
         let text = patch.to_string();
-        crate::support::kubectl([
-            "-n", "reloadlet", "patch", "daemonset", "reloadlet", "--type=json", "-p", &text,
-        ]);
+        kubectl(["-n", "reloadlet", "patch", "daemonset", "reloadlet", "--type=json", "-p", &text]);
     };
     select(Some("none"));
-    wait_until("the agent is gone", || {
-        let pods = crate::support::kubectl(["-n", "reloadlet", "get", "pods", "-o", "name"]);
-        pods.trim().is_empty()
-    });
+    wait_until("the agent is gone", || kubectl(["-n", "reloadlet", "get", "pods", "-o", "name"]).is_empty());
     space.change("two");
     for pod in PODS {
         space.wait_file(pod, "/config/key", "two");
@@ -88,9 +85,8 @@ impl Drop for Cut {
 #[test]
 fn without_the_api_server_pods_that_are_known_are_told_and_others_as_soon_as_it_is_back() {
     let Some(space) = Space::alone("cut") else { return };
-    start(&space);
     space.create(&[app("late", &[])]);
-    space.wait_ready();
+    start(&space);
     let cut = Cut::new();
     space.annotate("late", SIGNAL, Some("SIGHUP"));
     for content in ["two", "three", "four"] {
@@ -107,4 +103,21 @@ fn without_the_api_server_pods_that_are_known_are_told_and_others_as_soon_as_it_
     space.change("five");
     wait_loaded(&space, "five", 1);
     space.wait_event("a", "ConfigReloaded");
+}
+
+/// As when the API server's machine vanishes, or a firewall forgets a connection.
+#[test]
+fn a_connection_that_died_without_a_word_is_replaced() {
+    let Some(space) = Space::alone("silent") else { return };
+    space.create(&[app("late", &[])]);
+    start(&space);
+    let cut = Cut::new();
+    // Both families are asked for, and it fails if one of them has none.
+    let server_ends = format!("ss -K dst {0}; test -z \"$(ss -Htn dst {0})\"", cut.0);
+    node(&["bash", "-c", &server_ends]);
+    drop(cut);
+    space.annotate("late", SIGNAL, Some("SIGHUP"));
+    space.change("two");
+    wait_loaded(&space, "two", 1);
+    space.wait_told("late", "app", &["hup two"]);
 }

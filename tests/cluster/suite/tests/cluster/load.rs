@@ -40,8 +40,7 @@ fn thirty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_
     for pod in &pods {
         space.wait_told(pod, "app", &["hup two"]);
     }
-    let labels =
-        [format!("pod_namespace=\"{}\"", space.name()), "outcome=\"delivered\"".to_owned()];
+    let labels = [format!("pod_namespace=\"{}\"", space.name()), "outcome=\"delivered\"".to_owned()];
     assert!((agent::metric("reloadlet_reloads_total", &labels) - 30.0).abs() < 0.1);
 
     let memory = agent::process_status("VmRSS");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// How long a test waits for what must come.
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 /// kubectl takes a tenth of a second of a processor.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -49,7 +49,8 @@ impl Space {
     }
 
     fn make(name: &str, turn: impl FnOnce() -> Turn) -> Option<Self> {
-        if let Some(missing) = ["KUBECONFIG", "CLUSTER"].into_iter().find(|name| std::env::var_os(name).is_none())
+        if let Some(missing) =
+            ["KUBECONFIG", "CLUSTER"].into_iter().find(|name| std::env::var_os(name).is_none())
         {
             let reason = format!("{missing} isn't set: see tests/cluster/README.md");
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");

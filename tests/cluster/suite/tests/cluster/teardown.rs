@@ -40,12 +40,16 @@ fn a_pod_whose_reload_waits_is_torn_down_in_the_usual_time() {
     }
     space.wait_told("waiting", "app", &[]);
 
-    let uids = ["waiting", "told"].map(|pod| {
-        space.get("pod", pod)["metadata"]["uid"].as_str().unwrap().to_owned()
-    });
+    let uids =
+        ["waiting", "told"].map(|pod| space.get("pod", pod)["metadata"]["uid"].as_str().unwrap().to_owned());
     let [plain, waiting, told] = thread::scope(|scope| {
         ["plain", "waiting", "told"]
-            .map(|pod| scope.spawn({ let space = &space; move || delete(space, pod) }))
+            .map(|pod| {
+                scope.spawn({
+                    let space = &space;
+                    move || delete(space, pod)
+                })
+            })
             .map(|deleting| deleting.join().unwrap())
     });
     eprintln!("deleted: plain {plain:.1?}, waiting {waiting:.1?}, told {told:.1?}");

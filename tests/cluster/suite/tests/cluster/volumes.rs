@@ -50,10 +50,7 @@ fn nginx_serves_what_its_config_map_says_after_exactly_one_reload() {
         let log = space.kubectl(&["logs", &name]);
         assert_eq!(log.matches("(SIGHUP) received").count(), reloads, "{log}");
     }
-    assert_eq!(
-        space.wait_event(&name, "ConfigReloaded"),
-        "Sent SIGHUP to container nginx: config changed."
-    );
+    assert_eq!(space.wait_event(&name, "ConfigReloaded"), "Sent SIGHUP to container nginx: config changed.");
 }
 
 #[test]
