@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build all binaries for release
@@ -24,10 +24,15 @@ demo: ## Show changes on a stand-in node being delivered (CHANGES=20 INTERVAL=1s
 	@$(TARGET)/release/demo $(if $(CHANGES),--changes $(CHANGES)) $(if $(INTERVAL),--interval $(INTERVAL))
 
 .PHONY: test
-test: ## Run all tests; without root those that need a node are skipped
+test: ## Run all tests but e2e's; without root those that need a node are skipped
 	@scripts/install-deps test
 	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
-	$(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
+	$(CARGO) test $(CARGO_FLAGS) --workspace --exclude cluster-suite --no-fail-fast
+
+.PHONY: e2e
+e2e: ## Run the tests that need Kubernetes, in a cluster that is started for them (needs root)
+	@tests/cluster/install-deps
+	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/e2e
 
 .PHONY: bench
 bench: ## Measure reloadlet against a floor and the usual shell loop (QUICK=1 for less; needs root)

@@ -18,8 +18,8 @@ pub(crate) enum Command {
 /// What the agent is to do, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentConfig {
-    /// The name of the node that it runs on, if it was told.
-    pub(crate) node_name: Option<String>,
+    /// Where the node's pods are told.
+    pub(crate) pods: PodSource,
     /// The kubelet's directory.
     pub(crate) kubelet_root: PathBuf,
     /// Where cgroups are mounted.
@@ -32,14 +32,21 @@ pub(crate) struct AgentConfig {
     pub(crate) listen: SocketAddr,
     /// Where the status is served.
     pub(crate) admin_listen: SocketAddr,
-    /// The file that names the pods.
-    pub(crate) pods_file: PathBuf,
     /// Whether signals are held back.
     pub(crate) dry_run: bool,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
     pub(crate) log_level: LogLevel,
+}
+
+/// Where the node's pods are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PodSource {
+    /// A file.
+    File(PathBuf),
+    /// The API server, for the node of this name.
+    Node(String),
 }
 
 /// How log lines are written.
@@ -136,7 +143,8 @@ struct AgentFlags {
     #[arg(default_value = "127.0.0.1:9848")]
     admin_listen: SocketAddr,
 
-    /// File that names the node's pods (Pod, PodList or List; JSON or YAML); its changes are followed
+    /// File that names the node's pods (Pod, PodList or List; JSON or YAML), instead of the API server; its changes are
+    /// followed
     #[arg(long, env = "RELOADLET_PODS_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pods_file: Option<PathBuf>,
 
@@ -155,8 +163,17 @@ struct AgentFlags {
 
 impl AgentFlags {
     fn validate(self) -> Result<AgentConfig, clap::Error> {
-        let Some(pods_file) = self.pods_file else {
-            return Err(usage("--pods-file is needed: this version can't read pods from the API server yet"));
+        // The downward API's usual name, for manifests that set it for more than one program.
+        let node_variable = || std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+        let pods = match (self.pods_file, self.node_name.or_else(node_variable)) {
+            (Some(file), _) => PodSource::File(file),
+            (None, Some(node)) => PodSource::Node(node),
+            (None, None) => {
+                return Err(usage(
+                    "--node-name (or NODE_NAME) is needed to ask the API server for this node's pods, or --pods-file \
+                     to do without it",
+                ));
+            }
         };
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(usage(format!(
@@ -165,17 +182,13 @@ impl AgentFlags {
             )));
         }
         Ok(AgentConfig {
-            // The downward API's usual name, for manifests that set it for more than one program.
-            node_name: self
-                .node_name
-                .or_else(|| std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())),
+            pods,
             kubelet_root: self.kubelet_root,
             cgroup_root: self.cgroup_root,
             proc_root: self.proc_root,
             state_dir: self.state_dir,
             listen: self.listen,
             admin_listen: self.admin_listen,
-            pods_file,
             dry_run: self.dry_run,
             log_format: self.log_format,
             log_level: self.log_level,
@@ -213,14 +226,13 @@ mod tests {
     fn the_defaults_are_those_of_a_node() {
         let config = agent(&["--pods-file", "pods.yaml"]).unwrap();
         let expected = AgentConfig {
-            node_name: config.node_name.clone(),
             kubelet_root: "/var/lib/kubelet".into(),
             cgroup_root: "/sys/fs/cgroup".into(),
             proc_root: "/proc".into(),
             state_dir: "/var/lib/reloadlet".into(),
             listen: "[::]:9847".parse().unwrap(),
             admin_listen: "127.0.0.1:9848".parse().unwrap(),
-            pods_file: "pods.yaml".into(),
+            pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -244,14 +256,13 @@ mod tests {
             "--log-level=trace",
         ]);
         let expected = AgentConfig {
-            node_name: Some("n1".to_owned()),
             kubelet_root: "k".into(),
             cgroup_root: "c".into(),
             proc_root: "p".into(),
             state_dir: "s".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             admin_listen: "[::1]:1".parse().unwrap(),
-            pods_file: "f".into(),
+            pods: PodSource::File("f".into()),
             dry_run: true,
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
@@ -263,7 +274,7 @@ mod tests {
     fn wrong_usage_is_said_plainly_and_exits_with_2() {
         let file = "--pods-file=f";
         for (flags, part) in [
-            (&[][..], "--pods-file is needed: this version can't read pods from the API server yet"),
+            (&[][..], "--node-name (or NODE_NAME) is needed to ask the API server for this node's pods"),
             (&["--pods-file="], "a value is required for '--pods-file <FILE>'"),
             (&[file, "--listen=:9847"], "an IP address and a port are needed, such as [::]:9847"),
             (&[file, "--listen=localhost:1"], "an IP address and a port are needed"),

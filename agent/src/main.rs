@@ -1,5 +1,6 @@
 //! reloadlet tells running processes to load the configuration that the kubelet has just published.
 
+mod api;
 mod cgroups;
 mod cli;
 mod clock;
@@ -8,6 +9,7 @@ mod holder;
 mod http;
 mod inbox;
 mod journal;
+mod landlock;
 mod listing;
 mod logs;
 mod manifest;
@@ -27,8 +29,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let cli::Command::Agent(config) = command;
+    // Before any thread starts: threads inherit it.
+    let confined = landlock::confine(&config.state_dir);
     let _logs = logs::start(config.log_format, config.log_level);
-    match run::agent(&config) {
+    match run::agent(&config, confined) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use reloadlet_core::pod::{Name, Pod, PodUid};
 
-use wire::Object;
+pub(crate) use wire::Object;
 
 mod annotations;
 #[cfg(test)]

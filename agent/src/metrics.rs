@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
     settle_timeouts: IntCounter,
     problems: IntGaugeVec,
     journal_in_memory: IntGauge,
+    confined: IntGauge,
 }
 
 impl Metrics {
@@ -165,6 +166,11 @@ impl Metrics {
                 "reloadlet_journal_in_memory",
                 "1 while the journal can't be written and would not survive the agent, else 0.",
             )?,
+            confined: gauge(
+                &registry,
+                "reloadlet_landlock_enforced",
+                "1 when the agent has given up writing outside its state directory, 0 where the kernel lacks it.",
+            )?,
             registry,
         };
         Ok(metrics)
@@ -239,6 +245,11 @@ impl Metrics {
     /// Whether the journal is kept in memory only.
     pub(crate) fn set_journal_in_memory(&self, in_memory: bool) {
         self.journal_in_memory.set(in_memory.into());
+    }
+
+    /// Whether writing outside the state directory was given up.
+    pub(crate) fn set_confined(&self, confined: bool) {
+        self.confined.set(confined.into());
     }
 
     /// Drops the series of a namespace that has no pods here any more.

@@ -21,6 +21,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
+use crate::api::events::Notes;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
@@ -77,6 +78,8 @@ pub(crate) struct Parts {
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) ready: Arc<AtomicBool>,
+    /// Where pods' owners are told, with an API server.
+    pub(crate) notes: Option<Notes>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -411,6 +414,9 @@ impl NodeLoop {
         for _ in 0..REPORTS_AT_A_TIME {
             let Some(report) = self.reports.pop_front() else { return };
             tell::tell(&report, &self.parts.metrics);
+            if let Some(notes) = &self.parts.notes {
+                notes.tell(&report);
+            }
         }
     }
 

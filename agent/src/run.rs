@@ -1,6 +1,7 @@
 //! Wires everything together: which thread does what, and who ends whom.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,15 +9,19 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use crate::cli::AgentConfig;
+use crate::api;
+use crate::api::events::Notes;
+use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::holder::{self, Holder};
 use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
+use crate::landlock::{Confined, LandlockError};
 use crate::metrics::Metrics;
 use crate::node_loop::{NodeLoop, Parts};
 use crate::pods_file::{PodsFile, PodsFileEvent};
@@ -26,14 +31,19 @@ use crate::surveyor::Surveyor;
 use crate::watcher::Watcher;
 
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
-pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
+pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockError>) -> Result<()> {
     ensure!(
         holder::kernel_has_pidfds(),
         "this kernel gives no pidfds: Linux 5.3 or later is needed, and a seccomp profile that allows pidfd_open"
     );
     raise_file_limit();
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime of the API and HTTP")?;
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
+    metrics.set_confined(is_confined(confined));
     let (inbox, receiver, wake) = Inbox::new().context("can't make an eventfd")?;
     let ready = Arc::new(AtomicBool::new(false));
 
@@ -44,7 +54,7 @@ pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
         let report = move |finding| inbox.send(Inbound::Finding(finding));
         Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
     };
-    let parts = Parts {
+    let mut parts = Parts {
         machine: Machine::new(),
         watcher: Watcher::new(&config.kubelet_root)?,
         holder: Holder::new(proc.clone(), config.dry_run),
@@ -55,13 +65,20 @@ pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
         inbox: receiver,
         wake,
         ready: ready.clone(),
+        notes: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
         .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
         .ok();
+    let pods_file = match &config.pods {
+        PodSource::File(file) => Some(follow_file(file, &inbox)?),
+        PodSource::Node(node) => {
+            parts.notes = Some(follow_node(&runtime, node.clone(), inbox.clone())?);
+            None
+        }
+    };
     let node_loop = NodeLoop::new(parts, mount_table.as_ref())?;
-    let pods_file = follow_pods(config, &inbox)?;
 
     let (ended, loop_ended) = oneshot::channel::<()>();
     let looping = thread::Builder::new()
@@ -77,7 +94,7 @@ pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
     let (listen, admin_listen) = server.addresses().context("can't tell the served addresses")?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        node = config.node_name,
+        pods = ?config.pods,
         dry_run = config.dry_run,
         kubelet_root = %config.kubelet_root.display(),
         %listen,
@@ -85,14 +102,40 @@ pub(crate) fn agent(config: &AgentConfig) -> Result<()> {
         "started"
     );
     let endpoints = endpoints(&inbox, metrics, ready);
-    let served = serve(server, endpoints, loop_ended);
+    let served = runtime.block_on(serve(server, endpoints, loop_ended));
+    // Connections to the API server needn't end in an orderly way.
+    runtime.shutdown_background();
     inbox.send(Inbound::Stop);
     let looped = looping.join().map_err(|_panic| anyhow!("the loop ended unexpectedly"))?;
-    pods_file.stop();
+    if let Some(file) = pods_file {
+        file.stop();
+    }
     let complete = journal.close();
     tracing::info!(journal_complete = complete, "stopped");
     looped?;
     served
+}
+
+/// Whether nothing outside the state directory can be written any more.
+fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
+    match confined {
+        Ok(Confined::Fully) => return true,
+        Ok(Confined::Partly) => {
+            tracing::warn!(
+                "this kernel knows only part of Landlock: not every way to write files is given up"
+            );
+        }
+        Ok(Confined::Not) => {
+            tracing::warn!(
+                "this kernel has no Landlock: the agent could write files outside its state directory"
+            );
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "Landlock failed: the agent could write files outside its state directory"
+        ),
+    }
+    false
 }
 
 /// Held processes take a descriptor each.
@@ -118,7 +161,7 @@ fn start_journal(config: &AgentConfig, inbox: &Inbox, metrics: &Arc<Metrics>) ->
     Ok(JournalHandle::start(journal, on_event)?)
 }
 
-fn follow_pods(config: &AgentConfig, inbox: &Inbox) -> Result<PodsFile> {
+fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     let inbox = inbox.clone();
     let on_event = move |event| match event {
         PodsFileEvent::Pods(pods) => {
@@ -127,7 +170,16 @@ fn follow_pods(config: &AgentConfig, inbox: &Inbox) -> Result<PodsFile> {
         }
         PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
     };
-    Ok(PodsFile::follow(&config.pods_file, on_event)?)
+    Ok(PodsFile::follow(file, on_event)?)
+}
+
+/// Follows the node's pods on the API server, and sends Events there.
+fn follow_node(runtime: &Runtime, node: String, inbox: Inbox) -> Result<Notes> {
+    let client = runtime.block_on(api::client())?;
+    let (notes, sender) = api::events::channel(client.clone(), &node);
+    runtime.spawn(sender.run());
+    runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
+    Ok(notes)
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {
@@ -170,22 +222,16 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
 }
 
 /// Serves until a signal comes or the loop ends.
-fn serve(server: Server, endpoints: Endpoints, loop_ended: oneshot::Receiver<()>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("can't start the HTTP runtime")?;
-    runtime.block_on(async move {
-        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
-        let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server.serve(endpoints, stopped));
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-            _ = loop_ended => {}
-        }
-        stop.send_replace(true);
-        serving.await.context("the HTTP server ended unexpectedly")?.context("can't serve HTTP")
-    })
+async fn serve(server: Server, endpoints: Endpoints, loop_ended: oneshot::Receiver<()>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(server.serve(endpoints, stopped));
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        _ = loop_ended => {}
+    }
+    stop.send_replace(true);
+    serving.await.context("the HTTP server ended unexpectedly")?.context("can't serve HTTP")
 }

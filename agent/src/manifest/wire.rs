@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reloadlet_core::pod::{
     Container, ContainerId, ContainerKind, Name, Pod, PodUid, ProjectedSource, Volume, VolumeMount,
     VolumeSource,
@@ -14,7 +15,7 @@ use super::{ManifestError, Place};
 /// Any object: what is read of it is what a pod or a list has.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct Object {
+pub(crate) struct Object {
     pub(super) kind: Option<String>,
     pub(super) items: Option<Vec<Object>>,
     #[serde(deserialize_with = "or_default")]
@@ -33,6 +34,7 @@ struct Metadata {
     uid: Option<String>,
     #[serde(deserialize_with = "or_default")]
     annotations: WrittenAnnotations,
+    resource_version: Option<String>,
     deletion_timestamp: Option<IgnoredAny>,
 }
 
@@ -137,6 +139,21 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 }
 
 impl Object {
+    /// What a watch needs to know of an object.
+    pub(crate) fn object_meta(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: self.metadata.name.clone(),
+            namespace: self.metadata.namespace.clone(),
+            resource_version: self.metadata.resource_version.clone(),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// The pod that this is, where it is the only one.
+    pub(crate) fn into_single_pod(self) -> Result<Pod, ManifestError> {
+        self.into_pod(&Place { document: None, item: None }, &mut HashSet::new())
+    }
+
     /// The pod that this is; names that pods have in common are shared.
     pub(super) fn into_pod(self, at: &Place, names: &mut HashSet<Name>) -> Result<Pod, ManifestError> {
         let Self { metadata, spec, status, .. } = self;

@@ -1,0 +1,186 @@
+//! Kubernetes Events: what a person sees in `kubectl describe pod`. Sent beside the reloads, never before them, and
+//! dropped rather than queued without end.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use reloadlet_core::event::{ReloadReport, Report};
+use reloadlet_core::outcome::{Outcome, Verdict};
+use reloadlet_core::pod::Pod;
+use tokio::sync::mpsc;
+
+use super::budget::Budget;
+use crate::clock;
+
+/// How many Events wait for the API server; more are dropped.
+const WAITING: usize = 256;
+
+/// What is to be said about a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pod: Arc<Pod>,
+    type_: EventType,
+    reason: &'static str,
+    text: String,
+}
+
+/// Hands notes to the sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Notes(mpsc::Sender<Note>);
+
+/// The other end.
+pub(crate) struct NoteSender {
+    notes: mpsc::Receiver<Note>,
+    recorder: Recorder,
+}
+
+/// The two ends.
+pub(crate) fn channel(client: Client, node: &str) -> (Notes, NoteSender) {
+    let (sender, notes) = mpsc::channel(WAITING);
+    let reporter = Reporter { controller: "reloadlet".to_owned(), instance: Some(node.to_owned()) };
+    (Notes(sender), NoteSender { notes, recorder: Recorder::new(client, reporter) })
+}
+
+impl Notes {
+    /// Says what a report means to the pod's owner, if anything.
+    pub(crate) fn tell(&self, report: &Report) {
+        if let Some(note) = note(report)
+            && self.0.try_send(note).is_err()
+        {
+            tracing::debug!("an Event is dropped: too many wait for the API server");
+        }
+    }
+}
+
+impl NoteSender {
+    /// Sends what there is, within the budget, for as long as the agent runs.
+    pub(crate) async fn run(mut self) {
+        let mut budget = Budget::new(clock::now());
+        let mut refused = false;
+        while let Some(note) = self.notes.recv().await {
+            let Some(held_back) = budget.take(&note.pod.uid, note.reason, clock::now()) else { continue };
+            let text = match held_back {
+                0 => note.text.clone(),
+                more => format!("{} (and {more} more since the last one)", note.text),
+            };
+            let event = Event {
+                type_: note.type_,
+                reason: note.reason.to_owned(),
+                note: Some(text),
+                action: "Reload".to_owned(),
+                secondary: None,
+            };
+            match self.recorder.publish(&event, &reference(&note.pod)).await {
+                Ok(()) => refused = false,
+                Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Events can't be sent; reloads go on without them"
+                ),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(pod.namespace.to_string()),
+        name: Some(pod.name.to_string()),
+        uid: Some(pod.uid.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
+/// What a report means to a pod's owner.
+fn note(report: &Report) -> Option<Note> {
+    match report {
+        Report::Reload(reload) => reload_note(reload),
+        Report::Problem(pod, problem) => Some(Note {
+            pod: pod.clone(),
+            type_: EventType::Warning,
+            reason: "ReloadProblem",
+            text: problem.sentence.clone(),
+        }),
+        Report::Verdict { pod, container, verdict } => {
+            let text = match verdict {
+                Verdict::Alive => return None,
+                Verdict::Pending => format!(
+                    "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
+                ),
+                Verdict::Exited => format!(
+                    "Container {container} ended after the signal and doesn't run: check its log for what it made of \
+                     the new configuration."
+                ),
+                Verdict::Restarted => format!(
+                    "Container {container} ended after the signal and was restarted: check that the program reloads \
+                     on this signal instead of ending."
+                ),
+            };
+            Some(Note { pod: pod.clone(), type_: EventType::Warning, reason: "ReloadVerdict", text })
+        }
+        Report::Swapped(_)
+        | Report::Settled(_)
+        | Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Solved(_) => None,
+    }
+}
+
+fn reload_note(reload: &ReloadReport) -> Option<Note> {
+    let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
+    let (volumes, container, signal) = (volumes.join(", "), &reload.container, reload.signal);
+    let (type_, reason, text) = match reload.outcome {
+        Outcome::Delivered => (
+            EventType::Normal,
+            "ConfigReloaded",
+            format!("Sent {signal} to container {container}: {volumes} changed."),
+        ),
+        Outcome::NoProcess => (
+            EventType::Warning,
+            "ReloadNoProcess",
+            format!(
+                "{volumes} changed and container {container} wasn't told: {}.",
+                reload.reason.unwrap_or("no process to tell was found")
+            ),
+        ),
+        Outcome::Unhandled => (
+            EventType::Warning,
+            "ReloadUnhandled",
+            format!(
+                "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}. Choose \
+                 a signal that it handles in reloadlet.io/signal."
+            ),
+        ),
+        Outcome::Denied => (
+            EventType::Warning,
+            "ReloadDenied",
+            format!(
+                "The kernel refused {signal} for container {container}: its AppArmor or SELinux policy must allow \
+                 signals from the agent."
+            ),
+        ),
+        Outcome::Failed => (
+            EventType::Warning,
+            "ReloadFailed",
+            format!("{signal} for container {container} failed: the agent's log says why."),
+        ),
+        Outcome::Held => (
+            EventType::Warning,
+            "ReloadHeld",
+            format!(
+                "{volumes} changed and container {container} wasn't told, since the last two signals ended it. Restart \
+                 it to load the change; change an annotation of the pod to try signals again."
+            ),
+        ),
+        Outcome::DryRun
+        | Outcome::Unchanged
+        | Outcome::StartedAfter
+        | Outcome::Superseded
+        | Outcome::Gone => return None,
+    };
+    Some(Note { pod: reload.pod.clone(), type_, reason, text })
+}

@@ -1,0 +1,82 @@
+//! The agent that is installed.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{kubectl, kubectl_command, node, output, wait_until};
+
+const NAMESPACE: &str = "reloadlet";
+
+/// Its pod, the newest of them.
+pub(crate) fn pod() -> Value {
+    wait_until("the agent has a ready pod", || {
+        let text = kubectl(["-n", NAMESPACE, "get", "pods", "-o", "json"]);
+        let mut list: Value = serde_json::from_str(&text).unwrap();
+        list["items"].as_array_mut().unwrap().iter_mut().map(Value::take).find(|pod| {
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && pod["status"]["containerStatuses"][0]["ready"] == true
+        })
+    })
+}
+
+/// Starts it anew, and waits until it is ready.
+pub(crate) fn restart() {
+    kubectl(["-n", NAMESPACE, "rollout", "restart", "daemonset/reloadlet"]);
+    wait_rolled_out();
+}
+
+pub(crate) fn wait_rolled_out() {
+    kubectl(["-n", NAMESPACE, "rollout", "status", "daemonset/reloadlet", "--timeout=90s"]);
+}
+
+pub(crate) fn log() -> String {
+    let command = kubectl_command(["-n", NAMESPACE, "logs", "daemonset/reloadlet"]);
+    // None yet, while it starts.
+    output(command).unwrap_or_default()
+}
+
+/// Its process on the node.
+pub(crate) fn node_pid() -> String {
+    node(&["pgrep", "--newest", "--exact", "reloadlet"]).trim().to_owned()
+}
+
+/// The same process, as this machine numbers it.
+pub(crate) fn machine_pid() -> i32 {
+    let cluster = std::env::var("CLUSTER").unwrap();
+    let init = fs::read_to_string(Path::new(&cluster).join("pid")).unwrap();
+    let namespace = fs::read_link(format!("/proc/{}/ns/pid", init.trim())).unwrap();
+    let in_node = node_pid();
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .find(|pid: &i32| {
+            fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|found| found == namespace)
+                && fs::read_to_string(format!("/proc/{pid}/status"))
+                    .is_ok_and(|text| field(&text, "NSpid").ends_with(&format!("\t{in_node}")))
+        })
+        .expect("the agent's process")
+}
+
+/// A line of its `/proc/<pid>/status`.
+pub(crate) fn process_status(name: &str) -> String {
+    field(&node(&["cat", &format!("/proc/{}/status", node_pid())]), name).to_owned()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
+    line[name.len() + 1..].trim()
+}
+
+/// The sum of a metric's values with these labels, such as `outcome="delivered"`.
+pub(crate) fn metric(name: &str, labels: &[String]) -> f64 {
+    let name_of_pod = pod()["metadata"]["name"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name_of_pod}:9847/proxy/metrics");
+    kubectl(["get", "--raw", &path])
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name))
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}

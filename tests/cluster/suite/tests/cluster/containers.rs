@@ -1,0 +1,70 @@
+//! Which process of a pod is told.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::json;
+
+use crate::support::{SIGNAL, Space, app, config_map, container, wait_until};
+
+#[test]
+fn a_native_sidecar_is_told_if_it_is_named_and_then_alone() {
+    let Some(space) = Space::new("sidecar") else { return };
+    let mut sidecar = container("proxy");
+    sidecar["restartPolicy"] = json!("Always");
+    let with_sidecar = |name, annotations: &[(&str, &str)]| {
+        let mut pod = app(name, annotations);
+        pod["spec"]["initContainers"] = json!([sidecar]);
+        pod
+    };
+    space.start(&[
+        config_map("one"),
+        with_sidecar("named", &[(SIGNAL, "SIGHUP"), ("reloadlet.io/container", "proxy")]),
+        with_sidecar("own", &[("signal.reloadlet.io/proxy", "SIGUSR1")]),
+        with_sidecar("app", &[(SIGNAL, "SIGHUP")]),
+    ]);
+    space.change("two");
+    space.wait_told("named", "proxy", &["hup two"]);
+    space.wait_told("own", "proxy", &["usr1 two"]);
+    space.wait_told("app", "app", &["hup two"]);
+    space.change("three");
+    space.wait_told("named", "proxy", &["hup two", "hup three"]);
+    space.wait_told("own", "proxy", &["usr1 two", "usr1 three"]);
+    space.wait_told("app", "app", &["hup two", "hup three"]);
+    for (pod, container) in [("named", "app"), ("own", "app"), ("app", "proxy")] {
+        space.wait_told(pod, container, &[]);
+    }
+}
+
+#[test]
+fn a_container_that_was_restarted_is_told_of_the_next_change() {
+    let Some(space) = Space::new("restarted") else { return };
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP")])]);
+    space.change("two");
+    space.wait_told("app", "app", &["hup two"]);
+
+    space.kubectl(&["exec", "app", "--", "kill", "-TERM", "1"]);
+    wait_until("the container runs again", || {
+        let pod = space.get("pod", "app");
+        let status = &pod["status"]["containerStatuses"][0];
+        status["restartCount"] == 1 && !status["state"]["running"].is_null()
+    });
+    space.change("three");
+    space.wait_told("app", "app", &["hup three"]);
+}
+
+#[test]
+fn a_process_started_by_kubectl_exec_is_left_alone() {
+    let Some(space) = Space::new("exec") else { return };
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP")])]);
+    let script = "trap 'echo told' HUP; echo begun; read _; echo ended";
+    let mut exec = space.start_kubectl(&["exec", "-i", "app", "--", "sh", "-c", script]);
+    let mut said = BufReader::new(exec.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(said.next().as_deref(), Some("begun"));
+    for (content, told) in [("two", vec!["hup two"]), ("three", vec!["hup two", "hup three"])] {
+        space.change(content);
+        space.wait_told("app", "app", &told);
+    }
+    drop(exec.stdin.take());
+    assert_eq!(said.collect::<Vec<_>>(), ["ended"]);
+    assert!(exec.wait().unwrap().success());
+}

@@ -1,0 +1,49 @@
+//! Many pods, and what they cost.
+
+use serde_json::json;
+
+use crate::agent;
+use crate::support::{SIGNAL, Space, app, config_map};
+
+const PODS: usize = 30;
+/// What the DaemonSet asks for.
+const MEMORY_KB: u64 = 24 * 1024;
+
+#[test]
+fn thirty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_asked_for() {
+    let Some(space) = Space::alone("many") else { return };
+    let labels = json!({"app": "many"});
+    let mut template = app("app", &[(SIGNAL, "SIGHUP")]);
+    template["metadata"]["labels"] = labels.clone();
+    space.create(&[
+        config_map("one"),
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "many"},
+            "spec": {
+                "replicas": PODS,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": template["metadata"], "spec": template["spec"]},
+            },
+        }),
+    ]);
+    space.kubectl(&["rollout", "status", "deployment/many", "--timeout=180s"]);
+    let pods: Vec<String> = space
+        .list("pods", &[])
+        .iter()
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(pods.len(), PODS);
+
+    space.change("two");
+    for pod in &pods {
+        space.wait_told(pod, "app", &["hup two"]);
+    }
+    let labels = [format!("pod_namespace=\"{}\"", space.name()), "outcome=\"delivered\"".to_owned()];
+    assert!((agent::metric("reloadlet_reloads_total", &labels) - 30.0).abs() < 0.1);
+
+    let memory = agent::process_status("VmRSS");
+    eprintln!("resident with {PODS} pods: {memory}");
+    assert!(memory.trim_end_matches(" kB").parse::<u64>().unwrap() < MEMORY_KB, "{memory}");
+}
