@@ -72,8 +72,9 @@ impl NoteSender {
                 action: "Reload".to_owned(),
                 secondary: None,
             };
-            match self.recorder.publish(&event, &reference(&note.pod)).await {
+            match self.publish(&event, &reference(&note.pod)).await {
                 Ok(()) => refused = false,
+                Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "Events can't be sent; reloads go on without them"
@@ -82,6 +83,23 @@ impl NoteSender {
             }
         }
     }
+
+    /// Sends an Event, on another connection if the one that was open has died meanwhile.
+    async fn publish(&self, event: &Event, pod: &ObjectReference) -> Result<(), kube::Error> {
+        match self.recorder.publish(event, pod).await {
+            Err(error) if !matches!(error, kube::Error::Api(_)) => self.recorder.publish(event, pod).await,
+            answered => answered,
+        }
+    }
+}
+
+/// Whether it was refused because the pod's namespace is being deleted: nobody would read it.
+fn is_going(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
 fn reference(pod: &Pod) -> ObjectReference {
@@ -183,4 +201,23 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
         | Outcome::Gone => return None,
     };
     Some(Note { pod: reload.pod.clone(), type_, reason, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(causes: &str) -> kube::Error {
+        let text = format!(
+            r#"{{"status": "Failure", "code": 403, "reason": "Forbidden", "details": {{"causes": {causes}}}}}"#
+        );
+        kube::Error::Api(Box::new(serde_json::from_str(&text).unwrap()))
+    }
+
+    #[test]
+    fn that_a_namespace_is_being_deleted_is_no_trouble_with_rights() {
+        let going = r#"[{"reason": "NamespaceTerminating", "message": "it is being terminated"}]"#;
+        assert!(is_going(&refused(going)));
+        assert!(!is_going(&refused("[]")));
+    }
 }
