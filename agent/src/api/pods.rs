@@ -17,9 +17,8 @@ use reloadlet_core::Event;
 use reloadlet_core::pod::{Pod, PodUid};
 use serde::{Deserialize, Deserializer};
 
-use crate::inbox::Inbox;
+use crate::inbox::{Inbound, Inbox};
 use crate::manifest::{ManifestError, Object};
-use crate::node_loop::Inbound;
 
 /// How many pods the API server sends at a time.
 const PAGE: u32 = 100;
