@@ -150,9 +150,11 @@ impl PodMachine {
         self.problem.as_ref()
     }
 
-    /// Whether every volume was listed and what stood there is recorded.
+    /// Whether every volume was listed, its files that count were read where that decides, and what stood there is
+    /// recorded.
     pub(crate) fn is_ready(&self) -> bool {
-        self.volumes.values().all(|volume| volume.state.is_listed())
+        let is_read = |volume: &WatchedVolume| !matches!(volume.digest, Some((_, None)));
+        self.volumes.values().all(|volume| volume.state.is_listed() && is_read(volume))
             && self.targets.iter().all(|target| !target.pending().any(|(_, pending)| pending.only_if_older))
     }
 
