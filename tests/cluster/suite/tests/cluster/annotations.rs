@@ -1,6 +1,6 @@
 //! What a pod's annotations say, and that they can be changed while it runs.
 
-use crate::support::{SIGNAL, Space, app, config_map};
+use cluster_suite::space::{SIGNAL, Space, app, config_map};
 
 #[test]
 fn an_annotation_counts_as_soon_as_it_is_set_changed_or_removed() {

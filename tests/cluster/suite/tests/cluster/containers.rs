@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::json;
 
-use crate::support::{SIGNAL, Space, app, config_map, container, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, container, wait_until};
 
 #[test]
 fn a_native_sidecar_is_told_if_it_is_named_and_then_alone() {

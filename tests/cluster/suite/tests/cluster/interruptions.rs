@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::agent;
-use crate::support::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
+use cluster_suite::agent;
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
 
 const PODS: [&str; 3] = ["a", "b", "c"];
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::agent;
-use crate::support::{SIGNAL, Space, app, config_map};
+use cluster_suite::agent;
+use cluster_suite::space::{SIGNAL, Space, app, config_map};
 
 const PODS: usize = 30;
 /// What the DaemonSet asks for.

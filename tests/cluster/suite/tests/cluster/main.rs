@@ -7,13 +7,11 @@
     reason = "a test says by a panic what failed"
 )]
 
-mod agent;
 mod annotations;
 mod containers;
 mod inject;
 mod interruptions;
 mod load;
 mod rights;
-mod support;
 mod teardown;
 mod volumes;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::agent;
 use crate::inject::Injector;
-use crate::support::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
+use cluster_suite::agent;
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
 
 const KILL: &str = "0000000000000020";
 const NONE: &str = "0000000000000000";

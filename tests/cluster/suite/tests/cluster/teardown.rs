@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{SIGNAL, Space, app, config_map, node, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, node, wait_until};
 
 /// What two deletions may differ by, on a machine that does other things as well.
 const SPREAD: Duration = Duration::from_secs(6);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{SIGNAL, Space, app, config_map, kubectl_command, output, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl_command, output, wait_until};
 
 fn server(answer: &str) -> serde_json::Value {
     json!({"default.conf": format!("server {{ listen 80; return 200 \"{answer}\\n\"; }}")})

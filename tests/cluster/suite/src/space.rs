@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// How long a test waits for what must come.
-pub(crate) const LIMIT: Duration = Duration::from_secs(150);
+pub const LIMIT: Duration = Duration::from_secs(150);
 /// kubectl takes a tenth of a second of a processor.
 const POLL: Duration = Duration::from_millis(250);
 
-pub(crate) const SIGNAL: &str = "reloadlet.io/signal";
+/// The annotation that opts a pod in.
+pub const SIGNAL: &str = "reloadlet.io/signal";
 
 /// Prints a line with the content of the file for each signal, and ends when it is asked to.
 const SCRIPT: &str = r#"
@@ -32,19 +33,19 @@ enum Turn {
 }
 
 /// A namespace that goes with the test.
-pub(crate) struct Space {
+pub struct Space {
     name: String,
     _turn: Turn,
 }
 
 impl Space {
     /// A namespace, or `None` if there is no cluster.
-    pub(crate) fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         Self::make(name, || Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// The same, with no other test beside this one.
-    pub(crate) fn alone(name: &str) -> Option<Self> {
+    pub fn alone(name: &str) -> Option<Self> {
         Self::make(name, || Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -67,16 +68,18 @@ impl Space {
         Some(space)
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn kubectl(&self, args: &[&str]) -> String {
+    /// What kubectl prints in this namespace; it must succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
         kubectl(["-n", &self.name].iter().chain(args))
     }
 
     /// kubectl at work, until it is killed or ends.
-    pub(crate) fn start_kubectl(&self, args: &[&str]) -> Child {
+    pub fn start_kubectl(&self, args: &[&str]) -> Child {
         kubectl_command(["-n", &self.name].iter().chain(args))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -84,7 +87,8 @@ impl Space {
             .unwrap()
     }
 
-    pub(crate) fn create(&self, objects: &[Value]) {
+    /// Creates objects.
+    pub fn create(&self, objects: &[Value]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let mut child = kubectl_command(["-n", &self.name, "create", "-f", "-"])
             .stdin(Stdio::piped())
@@ -96,40 +100,43 @@ impl Space {
     }
 
     /// The objects, and their pods ready.
-    pub(crate) fn start(&self, objects: &[Value]) {
+    pub fn start(&self, objects: &[Value]) {
         self.create(objects);
         self.wait_ready();
     }
 
-    pub(crate) fn wait_ready(&self) {
+    /// Waits until there are pods and all of them are ready.
+    pub fn wait_ready(&self) {
         wait_until("pods are made", || !self.list("pods", &[]).is_empty());
         self.kubectl(&["wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s"]);
     }
 
-    pub(crate) fn get(&self, kind: &str, name: &str) -> Value {
+    /// One object.
+    pub fn get(&self, kind: &str, name: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])).unwrap()
     }
 
-    pub(crate) fn list(&self, kind: &str, more: &[&str]) -> Vec<Value> {
+    /// All objects of a kind; the arguments are further ones for kubectl.
+    pub fn list(&self, kind: &str, more: &[&str]) -> Vec<Value> {
         let text = self.kubectl(&[&["get", kind, "-o", "json"], more].concat());
         let mut list: Value = serde_json::from_str(&text).unwrap();
         std::mem::take(list["items"].as_array_mut().unwrap())
     }
 
     /// Changes the ConfigMap `config`.
-    pub(crate) fn change(&self, content: &str) {
+    pub fn change(&self, content: &str) {
         let patch = json!({"data": {"key": content}}).to_string();
         self.kubectl(&["patch", "configmap", "config", "--type=merge", "-p", &patch]);
     }
 
     /// Sets an annotation of a pod, or takes it away.
-    pub(crate) fn annotate(&self, pod: &str, key: &str, value: Option<&str>) {
+    pub fn annotate(&self, pod: &str, key: &str, value: Option<&str>) {
         let patch = json!({"metadata": {"annotations": {key: value}}}).to_string();
         self.kubectl(&["patch", "pod", pod, "--type=merge", "-p", &patch]);
     }
 
     /// What a container of [`app`] was told since its start.
-    pub(crate) fn told(&self, pod: &str, container: &str) -> Vec<String> {
+    pub fn told(&self, pod: &str, container: &str) -> Vec<String> {
         let command = kubectl_command(["-n", &self.name, "logs", pod, "-c", container]);
         // A container that is starting has none.
         output(command).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -137,15 +144,16 @@ impl Space {
 
     /// Waits until a container was told as often as this, and checks that it was told exactly this.
     #[track_caller]
-    pub(crate) fn wait_told(&self, pod: &str, container: &str, expected: &[&str]) {
+    pub fn wait_told(&self, pod: &str, container: &str, expected: &[&str]) {
         wait_until(&format!("{pod}'s {container} is told {expected:?}"), || {
             self.told(pod, container).len() >= expected.len()
         });
         assert_eq!(self.told(pod, container), expected, "{pod}'s {container}");
     }
 
+    /// Waits until a file in a pod has this content.
     #[track_caller]
-    pub(crate) fn wait_file(&self, pod: &str, path: &str, content: &str) {
+    pub fn wait_file(&self, pod: &str, path: &str, content: &str) {
         wait_until(&format!("{path} of {pod} holds {content}"), || {
             let command = kubectl_command(["-n", &self.name, "exec", pod, "--", "cat", path]);
             output(command).is_ok_and(|text| text.trim() == content)
@@ -154,11 +162,12 @@ impl Space {
 
     /// The note of an Event on a pod.
     #[track_caller]
-    pub(crate) fn wait_event(&self, pod: &str, reason: &str) -> String {
+    pub fn wait_event(&self, pod: &str, reason: &str) -> String {
         wait_until(&format!("an Event {reason} on {pod}"), || self.events(pod, reason).pop())
     }
 
-    pub(crate) fn events(&self, pod: &str, reason: &str) -> Vec<String> {
+    /// The notes of all Events with this reason on a pod.
+    pub fn events(&self, pod: &str, reason: &str) -> Vec<String> {
         self.list("events.events.k8s.io", &[])
             .iter()
             .filter(|event| event["reason"] == reason && event["regarding"]["name"] == pod)
@@ -184,12 +193,13 @@ impl Drop for Space {
     }
 }
 
-pub(crate) fn config_map(content: &str) -> Value {
+/// The ConfigMap `config`, with one key, `key`.
+pub fn config_map(content: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"key": content}})
 }
 
 /// A container that says what it is told, with the volume `config`.
-pub(crate) fn container(name: &str) -> Value {
+pub fn container(name: &str) -> Value {
     json!({
         "name": name,
         "image": "localhost/busybox:test",
@@ -199,7 +209,7 @@ pub(crate) fn container(name: &str) -> Value {
 }
 
 /// A pod with one such container, `app`, on the ConfigMap `config`.
-pub(crate) fn app(name: &str, annotations: &[(&str, &str)]) -> Value {
+pub fn app(name: &str, annotations: &[(&str, &str)]) -> Value {
     let annotations: serde_json::Map<_, _> =
         annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     json!({
@@ -216,11 +226,12 @@ pub(crate) fn app(name: &str, annotations: &[(&str, &str)]) -> Value {
 
 /// What kubectl prints; it must succeed.
 #[track_caller]
-pub(crate) fn kubectl<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> String {
+pub fn kubectl<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> String {
     output(kubectl_command(args)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub(crate) fn kubectl_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
+/// kubectl, not started.
+pub fn kubectl_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new("kubectl");
     command.args(args);
     command
@@ -228,14 +239,14 @@ pub(crate) fn kubectl_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>
 
 /// Runs a command on the node.
 #[track_caller]
-pub(crate) fn node(args: &[&str]) -> String {
+pub fn node(args: &[&str]) -> String {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../node"));
     command.args(args);
     output(command).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// What a command prints, or what went wrong.
-pub(crate) fn output(mut command: Command) -> Result<String, String> {
+pub fn output(mut command: Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -245,8 +256,10 @@ pub(crate) fn output(mut command: Command) -> Result<String, String> {
 }
 
 /// What a condition says: whether, or what.
-pub(crate) trait Condition {
+pub trait Condition {
+    /// What it gives when it holds.
     type Value;
+    /// `None` as long as it doesn't hold.
     fn value(self) -> Option<Self::Value>;
 }
 
@@ -266,7 +279,7 @@ impl<T> Condition for Option<T> {
 
 /// Asks until a condition holds; the text says what is waited for.
 #[track_caller]
-pub(crate) fn wait_until<C: Condition>(what: &str, mut condition: impl FnMut() -> C) -> C::Value {
+pub fn wait_until<C: Condition>(what: &str, mut condition: impl FnMut() -> C) -> C::Value {
     let begun = Instant::now();
     loop {
         if let Some(value) = condition().value() {

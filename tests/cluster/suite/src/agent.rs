@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{kubectl, kubectl_command, node, output, wait_until};
+use crate::space::{kubectl, kubectl_command, node, output, wait_until};
 
 const NAMESPACE: &str = "reloadlet";
 
 /// Its pod, the newest of them.
-pub(crate) fn pod() -> Value {
+pub fn pod() -> Value {
     wait_until("the agent has a ready pod", || {
         let text = kubectl(["-n", NAMESPACE, "get", "pods", "-o", "json"]);
         let mut list: Value = serde_json::from_str(&text).unwrap();
@@ -22,28 +22,30 @@ pub(crate) fn pod() -> Value {
 }
 
 /// Starts it anew, and waits until it is ready.
-pub(crate) fn restart() {
+pub fn restart() {
     kubectl(["-n", NAMESPACE, "rollout", "restart", "daemonset/reloadlet"]);
     wait_rolled_out();
 }
 
-pub(crate) fn wait_rolled_out() {
+/// Waits until the newest version runs everywhere.
+pub fn wait_rolled_out() {
     kubectl(["-n", NAMESPACE, "rollout", "status", "daemonset/reloadlet", "--timeout=90s"]);
 }
 
-pub(crate) fn log() -> String {
+/// What its newest process has logged.
+pub fn log() -> String {
     let command = kubectl_command(["-n", NAMESPACE, "logs", "daemonset/reloadlet"]);
     // None yet, while it starts.
     output(command).unwrap_or_default()
 }
 
 /// Its process on the node.
-pub(crate) fn node_pid() -> String {
+pub fn node_pid() -> String {
     node(&["pgrep", "--newest", "--exact", "reloadlet"]).trim().to_owned()
 }
 
 /// The same process, as this machine numbers it.
-pub(crate) fn machine_pid() -> i32 {
+pub fn machine_pid() -> i32 {
     let cluster = std::env::var("CLUSTER").unwrap();
     let init = fs::read_to_string(Path::new(&cluster).join("pid")).unwrap();
     let namespace = fs::read_link(format!("/proc/{}/ns/pid", init.trim())).unwrap();
@@ -60,7 +62,7 @@ pub(crate) fn machine_pid() -> i32 {
 }
 
 /// A line of its `/proc/<pid>/status`.
-pub(crate) fn process_status(name: &str) -> String {
+pub fn process_status(name: &str) -> String {
     field(&node(&["cat", &format!("/proc/{}/status", node_pid())]), name).to_owned()
 }
 
@@ -70,7 +72,7 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 }
 
 /// The sum of a metric's values with these labels, such as `outcome="delivered"`.
-pub(crate) fn metric(name: &str, labels: &[String]) -> f64 {
+pub fn metric(name: &str, labels: &[String]) -> f64 {
     let name_of_pod = pod()["metadata"]["name"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name_of_pod}:9847/proxy/metrics");
     kubectl(["get", "--raw", &path])
