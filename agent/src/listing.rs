@@ -1,14 +1,15 @@
 //! Reads of a volume's directory: what it is, what it holds, and the digest of the files that count. Everything is
 //! opened, read and closed: nothing stays open inside a volume.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::Digest;
-use reloadlet_core::files::FileFilter;
+use reloadlet_core::event::{Contents, Digest, Reading};
 use reloadlet_core::generation::{DATA_LINK, Generation};
 use reloadlet_core::mounts::{Device, DirId};
 use reloadlet_core::volume::Listing;
@@ -57,42 +58,49 @@ fn current(path: &Path) -> Option<(Generation, Time)> {
     Some((Generation::parse(target.to_str()?)?, clock::from_wall(found.ctime(), found.ctime_nsec())))
 }
 
-/// The digest of a generation's files that count: their paths and contents. `None` when it can't be read, as when the
-/// next generation has replaced it, or when it holds what the kubelet doesn't write there: a link would lead out of the
-/// volume, and a pipe or a device would block.
-pub(crate) fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
+/// What a generation holds: the digest of the files that count, with their paths, and where it is wanted of each file.
+/// `None` when it can't be read, as when the next generation has replaced it, or when it holds what the kubelet doesn't
+/// write there: a link would lead out of the volume, and a pipe or a device would block.
+pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> {
     dir_id(directory)?;
-    let mut files = Vec::new();
-    collect(directory, "", DEEPEST, &mut files).ok()?;
-    files.retain(|(path, _)| filter.counts(path));
-    files.sort();
-    let mut hash = Sha256::new();
+    let mut found = Vec::new();
+    collect(directory, "", DEEPEST, &mut found).ok()?;
+    found.retain(|(path, _)| reading.each || reading.filter.counts(path));
+    found.sort();
+    let mut counting = Sha256::new();
+    let mut files = BTreeMap::new();
     let mut left = MOST_BYTES;
-    for (path, file) in files {
+    for (path, file) in found {
         let file = open_regular(&file)?;
         let length = file.metadata().ok()?.len();
         left = left.checked_sub(length)?;
-        hash.update(u64::try_from(path.len()).ok()?.to_le_bytes());
-        hash.update(path.as_bytes());
-        hash.update(length.to_le_bytes());
-        // One that grows or shrinks meanwhile is none of the kubelet's.
-        (hash_at_most(&mut hash, file.take(length + 1)).ok()? == length).then_some(())?;
+        let digest = digest_of(file, length)?;
+        if reading.filter.counts(&path) {
+            counting.update(u64::try_from(path.len()).ok()?.to_le_bytes());
+            counting.update(path.as_bytes());
+            counting.update(digest);
+        }
+        if reading.each {
+            files.insert(path.into(), digest);
+        }
     }
-    Some(hash.finalize().into())
+    Some(Contents { counting: counting.finalize().into(), files: Arc::new(files) })
 }
 
-/// Hashes what is read, and says how much that was.
-fn hash_at_most(hash: &mut Sha256, mut from: impl Read) -> io::Result<u64> {
+/// The digest of what is read, if it is this long: a file that grows or shrinks meanwhile is none of the kubelet's.
+fn digest_of(file: fs::File, length: u64) -> Option<Digest> {
+    let mut from = file.take(length + 1);
+    let mut hash = Sha256::new();
     let mut buffer = [0; 16 * 1024];
     let mut sum = 0;
     loop {
         let read = match from.read(&mut buffer) {
-            Ok(0) => return Ok(sum),
+            Ok(0) => return (sum == length).then(|| hash.finalize().into()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(_) => return None,
         };
-        hash.update(buffer.get(..read).unwrap_or_default());
+        hash.update(buffer.get(..read)?);
         sum += read as u64;
     }
 }
@@ -133,7 +141,7 @@ fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reloadlet_core::files::Globs;
+    use reloadlet_core::files::{FileFilter, Globs};
     use std::os::unix::fs::symlink;
 
     const ONE: &str = "..2026_11_21_05_56_44.1";
@@ -155,6 +163,11 @@ mod tests {
             Some(Globs::new([glob]).unwrap()),
             Vec::<String>::new().iter().map(|s| s.as_str().into()),
         )
+    }
+
+    fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
+        let reading = Reading { filter: filter.clone(), each: false };
+        contents(directory, &reading).map(|contents| contents.counting)
     }
 
     #[test]
@@ -192,6 +205,20 @@ mod tests {
             assert_ne!(first, of(other, &everything), "{other:?}");
         }
         assert_eq!(of(&[("a", "1"), ("b", "2")], &only("a")), of(&[("a", "1"), ("b", "3")], &only("a")));
+    }
+
+    #[test]
+    fn each_file_has_its_digest_where_it_is_wanted_whether_it_counts_or_not() {
+        let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
+        let directory = dir.path().join(ONE);
+        let read = contents(&directory, &Reading { filter: only("a"), each: true }).unwrap();
+        let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, hex(digest))).collect();
+        // As sha256sum prints them.
+        let one = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b".to_owned();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned();
+        assert_eq!(files, [("a", one.clone()), ("c", one), ("d/b", empty)]);
+        assert_eq!(Some(read.counting), digest(&directory, &only("a")));
     }
 
     #[test]

@@ -285,7 +285,9 @@ impl NodeLoop {
                 self.take_listings();
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
-            Action::Digest(volume, generation) => self.digest(volume, generation),
+            Action::Read(volume, generation) => self.read(volume, generation),
+            Action::Observe(_) | Action::Unobserve(_) => {}
+            Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
                 self.gauges_changed |= tell::changes_gauges(&report);
@@ -314,11 +316,11 @@ impl NodeLoop {
         }
     }
 
-    fn digest(&mut self, volume: VolumeRef, generation: Generation) {
-        let filter = self.parts.machine.file_filter(&volume);
-        if let Some((filter, path)) = filter.zip(self.parts.watcher.path(&volume)) {
+    fn read(&mut self, volume: VolumeRef, generation: Generation) {
+        let reading = self.parts.machine.reading(&volume);
+        if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
             let path = path.join(generation.as_str());
-            self.parts.surveyor.request(Request::Digest(volume, generation, path, filter));
+            self.parts.surveyor.request(Request::Read(volume, generation, path, reading));
         }
     }
 

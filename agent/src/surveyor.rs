@@ -1,5 +1,5 @@
 //! Everything that may block or takes long, on a thread of its own: looking at a pod's containers, listing volumes,
-//! reading digests and threads' masks. Requests wait in a queue that holds each at most once.
+//! reading files and threads' masks. Requests wait in a queue that holds each at most once.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use reloadlet_core::event::{ContainerFacts, Event, Survey, VolumeRef};
-use reloadlet_core::files::FileFilter;
+use reloadlet_core::event::{ContainerFacts, Event, Reading, Survey, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::GuardReading;
 use reloadlet_core::mounts::ContainerMounts;
@@ -28,8 +27,8 @@ pub(crate) enum Request {
     Survey(Survey),
     /// List a volume.
     List(VolumeRef, PathBuf),
-    /// Read the files that count of a generation in this directory.
-    Digest(VolumeRef, Generation, PathBuf, FileFilter),
+    /// Read a generation's files in this directory.
+    Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of every thread; the leader's were read already.
     Threads(ProcessIdentity, GuardReading),
     /// A pod isn't asked for any more.
@@ -50,17 +49,22 @@ pub(crate) enum Finding {
 enum Key {
     Survey(PodUid),
     List(VolumeRef),
-    Digest(VolumeRef, Generation),
+    Read(VolumeRef, Generation),
     Threads(ProcessIdentity),
     Forget(PodUid),
 }
 
 impl Request {
+    /// Whether no reload waits for it: what is only measured comes after all else.
+    fn can_wait(&self) -> bool {
+        matches!(self, Self::Read(_, _, _, reading) if reading.filter.everything())
+    }
+
     fn key(&self) -> Key {
         match self {
             Self::Survey(survey) => Key::Survey(survey.pod.clone()),
             Self::List(volume, _) => Key::List(volume.clone()),
-            Self::Digest(volume, generation, ..) => Key::Digest(volume.clone(), generation.clone()),
+            Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
             Self::Threads(process, _) => Key::Threads(process.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),
         }
@@ -76,6 +80,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct QueueState {
     order: VecDeque<Key>,
+    /// What comes when nothing else waits.
+    later: VecDeque<Key>,
     waiting: HashMap<Key, Request>,
     closed: bool,
 }
@@ -90,14 +96,16 @@ impl QueueState {
             survey.fresh_mounts |= before.fresh_mounts;
         }
         if is_new {
-            self.order.push_back(key.clone());
+            let order = if request.can_wait() { &mut self.later } else { &mut self.order };
+            order.push_back(key.clone());
         }
         self.waiting.insert(key, request);
         is_new
     }
 
     fn take(&mut self) -> Option<Request> {
-        self.waiting.remove(&self.order.pop_front()?)
+        let key = self.order.pop_front().or_else(|| self.later.pop_front())?;
+        self.waiting.remove(&key)
     }
 }
 
@@ -142,6 +150,7 @@ impl Surveyor {
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed = true;
         state.order.clear();
+        state.later.clear();
         state.waiting.clear();
         drop(state);
         self.queue.filled.notify_one();
@@ -182,9 +191,9 @@ impl<R: FnMut(Finding)> Worker<R> {
                     let listing = listing::list(&path);
                     (self.report)(Finding::Event(Event::Listed(volume, listing)));
                 }
-                Request::Digest(volume, generation, path, filter) => {
-                    let digest = listing::digest(&path, &filter);
-                    (self.report)(Finding::Event(Event::Digested(volume, generation, digest)));
+                Request::Read(volume, generation, path, reading) => {
+                    let contents = listing::contents(&path, &reading);
+                    (self.report)(Finding::Event(Event::Read(volume, generation, contents)));
                 }
                 Request::Threads(process, reading) => self.threads(process, reading),
                 Request::Forget(pod) => {

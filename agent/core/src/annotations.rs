@@ -45,9 +45,12 @@ pub const OBSERVED: &str = "reloadlet.io/observed";
 /// kubectl's key for the container that is meant when none is named.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// Whether the annotation with this key is read; a pod is decoded without the others.
+/// Whether the annotation with this key is read; a pod is decoded without the others. What the agent writes itself
+/// changes nothing for the pod.
 pub fn is_relevant(key: &str) -> bool {
-    key.starts_with(PREFIX) || key.starts_with(CONTAINER_SIGNAL_PREFIX) || key == DEFAULT_CONTAINER
+    (key.starts_with(PREFIX) && key != OBSERVED)
+        || key.starts_with(CONTAINER_SIGNAL_PREFIX)
+        || key == DEFAULT_CONTAINER
 }
 
 /// What a pod's annotations ask for.
@@ -112,7 +115,7 @@ pub fn policy(annotations: &Annotations) -> (Option<PodPolicy>, Vec<Problem>) {
     let mut policy = PodPolicy::default();
     let mut problems = Vec::new();
     let mut asked = false;
-    for (key, value) in annotations.iter().filter(|(key, _)| is_relevant(key) && *key != OBSERVED) {
+    for (key, value) in annotations.iter().filter(|(key, _)| is_relevant(key)) {
         if key == DEFAULT_CONTAINER {
             // Not one of our keys, so no value of it is a problem.
             policy.default_container = text_of(value).map(Name::from);

@@ -1,12 +1,15 @@
 //! What comes in and what goes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::files::FileFilter;
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{JournalSnapshot, JournalUpdate};
 use crate::mounts::ContainerMounts;
+use crate::object::{ObjectRef, Observed};
 use crate::outcome::{Outcome, Verdict};
 use crate::pod::{ContainerId, Name, Pod, PodUid, VolumeKind};
 use crate::problem::Problem;
@@ -24,8 +27,26 @@ pub struct VolumeRef {
     pub volume: Name,
 }
 
-/// The SHA-256 of the files that count.
+/// A SHA-256.
 pub type Digest = [u8; 32];
+
+/// What a generation holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The digest of the files that count, with their paths.
+    pub counting: Digest,
+    /// The digest of each file by its path; empty where nobody asked for it.
+    pub files: Arc<BTreeMap<Name, Digest>>,
+}
+
+/// What is to be read of a volume's generations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The files that count.
+    pub filter: FileFilter,
+    /// Whether the digest of each file is wanted.
+    pub each: bool,
+}
 
 /// Something that happened outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +79,12 @@ pub enum Event {
     Guarded(ProcessIdentity, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
-    /// The digest of a generation; `None` where it couldn't be read.
-    Digested(VolumeRef, Generation, Option<Digest>),
+    /// What a generation holds; `None` where it couldn't be read.
+    Read(VolumeRef, Generation, Option<Contents>),
+    /// What the API server says of an object now, and when that was received.
+    Observed(ObjectRef, Observed, Time),
+    /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
+    Opened(VolumeRef, Generation, Time),
 }
 
 /// One container of a pod, as the kernel shows it.
@@ -120,8 +145,16 @@ pub enum Action {
     ReadGuard(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
-    /// Read the files of a generation that count, off the loop.
-    Digest(VolumeRef, Generation),
+    /// Read a generation's files, off the loop.
+    Read(VolumeRef, Generation),
+    /// Watch an object on the API server.
+    Observe(ObjectRef),
+    /// Nobody needs this object any more.
+    Unobserve(ObjectRef),
+    /// See whether a file of a generation is opened.
+    WatchOpens(VolumeRef, Generation),
+    /// That isn't of interest any more.
+    UnwatchOpens(VolumeRef, Generation),
     /// Write to the journal.
     Record(JournalUpdate),
     /// Tell people.

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod journal;
 pub mod machine;
 pub mod mounts;
+pub mod object;
 pub mod outcome;
 pub mod plan;
 pub mod pod;

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Action, Event, Report, VolumeRef};
-use crate::files::FileFilter;
+use crate::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
@@ -68,9 +67,9 @@ impl Machine {
         self.synced && self.pods.values().all(|pod| pod.is_ready())
     }
 
-    /// Which files of a watched volume count.
-    pub fn file_filter(&self, volume: &VolumeRef) -> Option<FileFilter> {
-        self.pods.get(&volume.pod)?.file_filter(&volume.volume)
+    /// What is to be read of a watched volume's generations.
+    pub fn reading(&self, volume: &VolumeRef) -> Option<Reading> {
+        self.pods.get(&volume.pod)?.reading(&volume.volume)
     }
 
     /// Takes in something that happened.
@@ -91,11 +90,12 @@ impl Machine {
             Event::Listed(volume, listing) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.listed(name, &listing, ctx));
             }
-            Event::Digested(volume, generation, digest) => {
+            Event::Read(volume, generation, contents) => {
                 self.with_volume(&volume, now, |pod, name, _| {
-                    pod.digested(name, &generation, digest);
+                    pod.read(name, &generation, contents.as_ref());
                 });
             }
+            Event::Observed(..) | Event::Opened(..) => {}
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));

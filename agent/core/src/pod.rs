@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::object::ObjectKind;
+
 /// A name in a pod's spec, shared rather than copied.
 pub type Name = Arc<str>;
 
@@ -139,6 +141,19 @@ pub struct Container {
     pub kind: ContainerKind,
     /// Which volumes it mounts.
     pub mounts: Vec<VolumeMount>,
+    /// The ConfigMaps and Secrets that its environment is made of, which never changes in a running container.
+    pub environment: Vec<EnvironmentSource>,
+}
+
+/// What a container's environment takes from a ConfigMap or a Secret (`env` and `envFrom`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EnvironmentSource {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: Name,
+    /// The key; `None` for all of them.
+    pub key: Option<Name>,
 }
 
 /// One volume mount of a container.
@@ -146,8 +161,8 @@ pub struct Container {
 pub struct VolumeMount {
     /// The pod's volume.
     pub volume: Name,
-    /// Whether by `subPath` or `subPathExpr`, which freezes the content at the container's start.
-    pub sub_path: bool,
+    /// `subPath`, or `subPathExpr` as it is written: it freezes the content at the container's start.
+    pub sub_path: Option<Name>,
 }
 
 /// A volume of a pod's spec.
@@ -163,12 +178,9 @@ pub struct Volume {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeSource {
     /// One ConfigMap.
-    ConfigMap {
-        /// The ConfigMap's name.
-        name: Name,
-    },
+    ConfigMap(ObjectSource),
     /// One Secret.
-    Secret,
+    Secret(ObjectSource),
     /// Several sources.
     Projected(Vec<ProjectedSource>),
     /// The pod's own fields.
@@ -177,18 +189,34 @@ pub enum VolumeSource {
     Other,
 }
 
+/// A ConfigMap or a Secret, and what of it becomes files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectSource {
+    /// Its name.
+    pub name: Name,
+    /// Which keys become which paths; if there are none, each key becomes a file of its name (kubelet `configmap.go`,
+    /// `MakePayload`).
+    pub items: Vec<Item>,
+    /// Whether the object, or a key in `items`, may be missing.
+    pub optional: bool,
+}
+
+/// One key and the path in the volume that it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The key.
+    pub key: Name,
+    /// The path, as it is written in the spec.
+    pub path: Name,
+}
+
 /// One source of a projected volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProjectedSource {
     /// A ConfigMap.
-    ConfigMap {
-        /// The ConfigMap's name.
-        name: Name,
-        /// The paths it is projected to; `None` without `items`: one path a key.
-        paths: Option<Vec<Name>>,
-    },
+    ConfigMap(ObjectSource),
     /// A Secret.
-    Secret,
+    Secret(ObjectSource),
     /// Pod fields, a service account token, a trust bundle or a pod certificate, with the paths that they write.
     Rotating {
         /// The paths.
@@ -238,8 +266,8 @@ impl Volume {
     /// The plugin that publishes this volume, if it is one that can be watched.
     pub fn kind(&self) -> Option<VolumeKind> {
         match self.source {
-            VolumeSource::ConfigMap { .. } => Some(VolumeKind::ConfigMap),
-            VolumeSource::Secret => Some(VolumeKind::Secret),
+            VolumeSource::ConfigMap(_) => Some(VolumeKind::ConfigMap),
+            VolumeSource::Secret(_) => Some(VolumeKind::Secret),
             VolumeSource::Projected(_) => Some(VolumeKind::Projected),
             VolumeSource::DownwardApi => Some(VolumeKind::DownwardApi),
             VolumeSource::Other => None,

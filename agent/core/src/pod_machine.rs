@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Action, ContainerFacts, Delivery, Digest, Report, Survey, VolumeRef};
-use crate::files::FileFilter;
+use crate::event::{Action, ContainerFacts, Contents, Delivery, Digest, Reading, Report, Survey, VolumeRef};
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
@@ -142,8 +141,8 @@ impl PodMachine {
         self.volumes.values().map(|volume| (&volume.plan, &volume.state))
     }
 
-    pub(crate) fn file_filter(&self, volume: &Name) -> Option<FileFilter> {
-        Some(self.volumes.get(volume)?.plan.files.clone())
+    pub(crate) fn reading(&self, volume: &Name) -> Option<Reading> {
+        Some(Reading { filter: self.volumes.get(volume)?.plan.files.clone(), each: false })
     }
 
     pub(crate) fn problem(&self) -> Option<&Problem> {

@@ -69,7 +69,7 @@ fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec
     problems.extend(named.iter().filter_map(|name| {
         let volume = pod.volumes.iter().find(|volume| volume.name == *name);
         let why = match volume.map(|volume| &volume.source) {
-            Some(VolumeSource::ConfigMap { .. } | VolumeSource::Secret | VolumeSource::Projected(_)) => {
+            Some(VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_)) => {
                 return None;
             }
             Some(VolumeSource::DownwardApi) => {
@@ -88,7 +88,7 @@ fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec
 /// Whether a volume can trigger if it is named. A downwardAPI volume can't: it changes with the pod's own annotations.
 fn is_covered(volume: &Volume) -> bool {
     match volume.source {
-        VolumeSource::ConfigMap { .. } | VolumeSource::Secret | VolumeSource::Projected(_) => true,
+        VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_) => true,
         VolumeSource::DownwardApi | VolumeSource::Other => false,
     }
 }
@@ -96,8 +96,8 @@ fn is_covered(volume: &Volume) -> bool {
 /// The paths in a volume that nobody named which don't count; `None` if nothing in it counts.
 fn not_counting(source: &VolumeSource) -> Option<BTreeSet<Name>> {
     match source {
-        VolumeSource::Secret => Some(BTreeSet::new()),
-        VolumeSource::ConfigMap { name } => cluster_key(name).is_none().then(BTreeSet::new),
+        VolumeSource::Secret(_) => Some(BTreeSet::new()),
+        VolumeSource::ConfigMap(source) => cluster_key(&source.name).is_none().then(BTreeSet::new),
         VolumeSource::Projected(sources) => not_counting_of(sources),
         VolumeSource::DownwardApi | VolumeSource::Other => None,
     }
@@ -111,27 +111,26 @@ fn not_counting_of(sources: &[ProjectedSource]) -> Option<BTreeSet<Name>> {
     for source in sources {
         match source {
             ProjectedSource::Rotating { paths } => excluded.extend(paths.iter().map(clean)),
-            // An empty list of items is none (kubelet `configmap.go`, `MakePayload`).
-            ProjectedSource::ConfigMap { name, paths } => {
-                match (cluster_key(name), paths.as_ref().filter(|paths| !paths.is_empty())) {
-                    (Some(_), Some(paths)) => excluded.extend(paths.iter().map(clean)),
-                    (Some(key), None) => excluded.extend([Name::from(key)]),
-                    (None, paths) => {
+            ProjectedSource::ConfigMap(source) => {
+                match (cluster_key(&source.name), source.items.is_empty()) {
+                    (Some(_), false) => excluded.extend(source.items.iter().map(|item| clean(&item.path))),
+                    (Some(key), true) => excluded.extend([Name::from(key)]),
+                    (None, _) => {
                         any_counts = true;
-                        for path in paths.iter().copied().flatten() {
-                            excluded.remove(&clean(path));
+                        for item in &source.items {
+                            excluded.remove(&clean(&item.path));
                         }
                     }
                 }
             }
-            ProjectedSource::Secret => any_counts = true,
+            ProjectedSource::Secret(_) => any_counts = true,
         }
     }
     any_counts.then_some(excluded)
 }
 
 /// The path as the kubelet writes it: the API accepts `./a//b`, and its AtomicWriter cleans that (`validatePayload`).
-fn clean(path: &Name) -> Name {
+pub(crate) fn clean(path: &Name) -> Name {
     let elements: Vec<&str> = path.split('/').filter(|element| !matches!(*element, "" | ".")).collect();
     elements.join("/").into()
 }
@@ -224,7 +223,7 @@ fn can_be_told(container: &Container) -> bool {
 /// Those of the volumes that a container mounts as a directory, in the order of the spec.
 fn directories(container: &Container, volumes: &[VolumePlan]) -> Vec<Name> {
     let mounted: BTreeSet<&Name> =
-        container.mounts.iter().filter(|mount| !mount.sub_path).map(|mount| &mount.volume).collect();
+        container.mounts.iter().filter(|mount| mount.sub_path.is_none()).map(|mount| &mount.volume).collect();
     volumes.iter().map(|volume| &volume.name).filter(|name| mounted.contains(name)).cloned().collect()
 }
 

@@ -19,7 +19,7 @@ use super::file::Unsynced;
 use super::records::{Changes, Records};
 
 /// Another one means another meaning of the tables below.
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
 /// Records are small and few; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 512 * 1024;

@@ -1,6 +1,7 @@
+use reloadlet_core::object::ObjectKind;
 use reloadlet_core::pod::{
-    AnnotationValue, Container, ContainerId, ContainerKind, ProjectedSource, VolumeKind, VolumeMount,
-    VolumeSource,
+    AnnotationValue, Container, ContainerId, ContainerKind, EnvironmentSource, Item, ObjectSource,
+    ProjectedSource, VolumeKind, VolumeMount, VolumeSource,
 };
 
 use super::*;
@@ -41,6 +42,7 @@ metadata:
   annotations:
     reloadlet.io/signal: SIGHUP
     reloadlet.io/debounce: 2s
+    reloadlet.io/observed: 9f2c
     kubectl.kubernetes.io/last-applied-configuration: |
       {"kind":"Pod"}
 spec:
@@ -54,6 +56,14 @@ spec:
   containers:
   - name: app
     image: app:1
+    env:
+    - {name: PLAIN, value: "1"}
+    - {name: LEVEL, valueFrom: {configMapKeyRef: {name: levels, key: level}}}
+    - {name: PASSWORD, valueFrom: {secretKeyRef: {name: s, key: password}}}
+    - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    envFrom:
+    - {configMapRef: {name: whole}}
+    - {secretRef: {name: t}, prefix: T_}
     volumeMounts:
     - {name: config, mountPath: /etc/app}
     - {name: config, mountPath: /etc/one, subPath: one}
@@ -61,7 +71,7 @@ spec:
     - {name: certs, mountPath: /etc/three, subPath: ""}
   volumes:
   - name: config
-    configMap: {name: app-config, items: [{key: a, path: b}]}
+    configMap: {name: app-config, items: [{key: a, path: b}], optional: true}
   - name: certs
     secret: {secretName: app-certs}
   - name: pod-info
@@ -86,7 +96,17 @@ status:
   initContainerStatuses:
   - {name: proxy, containerID: "cri-o://fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
 "#;
-    let mount = |volume: &str, sub_path| VolumeMount { volume: volume.into(), sub_path };
+    let mount = |volume: &str, sub_path: Option<&str>| VolumeMount {
+        volume: volume.into(),
+        sub_path: sub_path.map(Name::from),
+    };
+    let item = |key: &str, path: &str| Item { key: key.into(), path: path.into() };
+    let environment = |kind, name: &str, key: Option<&str>| EnvironmentSource {
+        kind,
+        name: name.into(),
+        key: key.map(Name::from),
+    };
+    let object = |name: &str| ObjectSource { name: name.into(), ..ObjectSource::default() };
     let volume = |name: &str, source| reloadlet_core::pod::Volume { name: name.into(), source };
     let id = |digits: &str| ContainerId::parse(&digits.repeat(4)).unwrap();
     let rotating = |paths: &[&str]| ProjectedSource::Rotating {
@@ -104,34 +124,53 @@ status:
                 name: "app".into(),
                 kind: ContainerKind::Regular,
                 mounts: vec![
-                    mount("config", false),
-                    mount("config", true),
-                    mount("certs", true),
-                    mount("certs", false),
+                    mount("config", None),
+                    mount("config", Some("one")),
+                    mount("certs", Some("$(POD)")),
+                    mount("certs", None),
+                ],
+                environment: vec![
+                    environment(ObjectKind::ConfigMap, "levels", Some("level")),
+                    environment(ObjectKind::ConfigMap, "whole", None),
+                    environment(ObjectKind::Secret, "s", Some("password")),
+                    environment(ObjectKind::Secret, "t", None),
                 ],
             },
             Container {
                 name: "setup".into(),
                 kind: ContainerKind::Init,
-                mounts: vec![mount("config", false)],
+                mounts: vec![mount("config", None)],
+                environment: Vec::new(),
             },
-            Container { name: "proxy".into(), kind: ContainerKind::Sidecar, mounts: Vec::new() },
+            Container {
+                name: "proxy".into(),
+                kind: ContainerKind::Sidecar,
+                mounts: Vec::new(),
+                environment: Vec::new(),
+            },
         ],
         volumes: vec![
-            volume("config", VolumeSource::ConfigMap { name: "app-config".into() }),
-            volume("certs", VolumeSource::Secret),
+            volume(
+                "config",
+                VolumeSource::ConfigMap(ObjectSource {
+                    items: vec![item("a", "b")],
+                    optional: true,
+                    ..object("app-config")
+                }),
+            ),
+            volume("certs", VolumeSource::Secret(object("app-certs"))),
             volume("pod-info", VolumeSource::DownwardApi),
             volume("scratch", VolumeSource::Other),
             volume(
                 "kube-api-access-x",
                 VolumeSource::Projected(vec![
                     rotating(&["token"]),
-                    ProjectedSource::ConfigMap {
-                        name: "kube-root-ca.crt".into(),
-                        paths: Some(vec!["ca.crt".into()]),
-                    },
-                    ProjectedSource::ConfigMap { name: "whole".into(), paths: None },
-                    ProjectedSource::Secret,
+                    ProjectedSource::ConfigMap(ObjectSource {
+                        items: vec![item("ca.crt", "ca.crt")],
+                        ..object("kube-root-ca.crt")
+                    }),
+                    ProjectedSource::ConfigMap(object("whole")),
+                    ProjectedSource::Secret(object("s")),
                     rotating(&["namespace", "sub/labels"]),
                     rotating(&["bundle.pem"]),
                     rotating(&["bundle", "key", "chain"]),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use reloadlet_core::object::ObjectKind;
 use reloadlet_core::pod::{
-    Container, ContainerId, ContainerKind, Name, Pod, PodUid, ProjectedSource, Volume, VolumeMount,
-    VolumeSource,
+    Container, ContainerId, ContainerKind, EnvironmentSource, Item, Name, ObjectSource, Pod, PodUid,
+    ProjectedSource, Volume, VolumeMount, VolumeSource,
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
@@ -57,6 +58,39 @@ struct WrittenContainer {
     restart_policy: Option<String>,
     #[serde(deserialize_with = "or_default")]
     volume_mounts: Vec<WrittenMount>,
+    #[serde(deserialize_with = "or_default")]
+    env: Vec<WrittenVariable>,
+    #[serde(deserialize_with = "or_default")]
+    env_from: Vec<WrittenVariables>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenVariable {
+    #[serde(deserialize_with = "or_default")]
+    value_from: WrittenValue,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenValue {
+    config_map_key_ref: Option<KeyRef>,
+    secret_key_ref: Option<KeyRef>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenVariables {
+    config_map_ref: Option<KeyRef>,
+    secret_ref: Option<KeyRef>,
+}
+
+/// An object, and one of its keys where it is a key that is meant.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct KeyRef {
+    name: Option<String>,
+    key: Option<String>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -72,7 +106,7 @@ struct WrittenMount {
 struct WrittenVolume {
     name: Option<String>,
     config_map: Option<Source>,
-    secret: Option<IgnoredAny>,
+    secret: Option<SecretSource>,
     projected: Option<Projected>,
     #[serde(rename = "downwardAPI")]
     downward_api: Option<IgnoredAny>,
@@ -89,7 +123,7 @@ struct Projected {
 #[serde(default, rename_all = "camelCase")]
 struct WrittenSource {
     config_map: Option<Source>,
-    secret: Option<IgnoredAny>,
+    secret: Option<Source>,
     #[serde(rename = "downwardAPI")]
     downward_api: Option<Source>,
     service_account_token: Option<Paths>,
@@ -101,13 +135,26 @@ struct WrittenSource {
 #[serde(default)]
 struct Source {
     name: Option<String>,
-    items: Option<Vec<Paths>>,
+    #[serde(deserialize_with = "or_default")]
+    items: Vec<Paths>,
+    optional: Option<bool>,
+}
+
+/// A Secret volume names its Secret with another word than a projected one's source.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SecretSource {
+    secret_name: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    items: Vec<Paths>,
+    optional: Option<bool>,
 }
 
 /// The paths that an item or a source writes.
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Paths {
+    key: Option<String>,
     path: Option<String>,
     credential_bundle_path: Option<String>,
     key_path: Option<String>,
@@ -209,20 +256,44 @@ impl WrittenContainer {
         names: &mut HashSet<Name>,
     ) -> Result<Container, ManifestError> {
         let name = checked(self.name, is_label, field, at, names)?;
-        let mounts = self.volume_mounts.into_iter().map(|mount| VolumeMount {
-            volume: shared(mount.name.unwrap_or_default(), names),
-            sub_path: [mount.sub_path, mount.sub_path_expr].iter().flatten().any(|path| !path.is_empty()),
+        let mounts = self.volume_mounts.into_iter().map(|mount| {
+            let sub_path = [mount.sub_path, mount.sub_path_expr];
+            let sub_path = sub_path.into_iter().flatten().find(|path| !path.is_empty());
+            VolumeMount {
+                volume: shared(mount.name.unwrap_or_default(), names),
+                sub_path: sub_path.map(|path| shared(path, names)),
+            }
         });
-        Ok(Container { mounts: mounts.collect(), name, kind })
+        let mounts = mounts.collect();
+        let single = self.env.into_iter().flat_map(|variable| {
+            let WrittenValue { config_map_key_ref, secret_key_ref } = variable.value_from;
+            [(ObjectKind::ConfigMap, config_map_key_ref), (ObjectKind::Secret, secret_key_ref)]
+        });
+        let whole = self.env_from.into_iter().flat_map(|variables| {
+            let WrittenVariables { config_map_ref, secret_ref } = variables;
+            [(ObjectKind::ConfigMap, config_map_ref), (ObjectKind::Secret, secret_ref)]
+        });
+        let mut environment: Vec<EnvironmentSource> = single
+            .chain(whole)
+            .filter_map(|(kind, reference)| Some((kind, reference?)))
+            .map(|(kind, KeyRef { name, key })| EnvironmentSource {
+                kind,
+                name: shared(name.unwrap_or_default(), names),
+                key: key.map(|key| shared(key, names)),
+            })
+            .collect();
+        environment.sort();
+        environment.dedup();
+        Ok(Container { name, kind, mounts, environment })
     }
 }
 
 impl WrittenVolume {
     fn source(&mut self, names: &mut HashSet<Name>) -> VolumeSource {
         if let Some(source) = self.config_map.take() {
-            VolumeSource::ConfigMap { name: shared(source.name.unwrap_or_default(), names) }
-        } else if self.secret.is_some() {
-            VolumeSource::Secret
+            VolumeSource::ConfigMap(source.into_object(names))
+        } else if let Some(SecretSource { secret_name, items, optional }) = self.secret.take() {
+            VolumeSource::Secret(Source { name: secret_name, items, optional }.into_object(names))
         } else if let Some(projected) = self.projected.take() {
             VolumeSource::Projected(
                 projected.sources.into_iter().map(|source| source.into_source(names)).collect(),
@@ -235,19 +306,29 @@ impl WrittenVolume {
     }
 }
 
+impl Source {
+    fn into_object(self, names: &mut HashSet<Name>) -> ObjectSource {
+        let items = self.items.into_iter().filter_map(|item| {
+            Some(Item { key: shared(item.key.unwrap_or_default(), names), path: shared(item.path?, names) })
+        });
+        let items = items.collect();
+        ObjectSource {
+            name: shared(self.name.unwrap_or_default(), names),
+            items,
+            optional: self.optional.unwrap_or_default(),
+        }
+    }
+}
+
 impl WrittenSource {
     fn into_source(self, names: &mut HashSet<Name>) -> ProjectedSource {
         if let Some(source) = self.config_map {
-            let paths = source.items.map(|items| paths(items, names));
-            return ProjectedSource::ConfigMap {
-                name: shared(source.name.unwrap_or_default(), names),
-                paths,
-            };
+            return ProjectedSource::ConfigMap(source.into_object(names));
         }
-        if self.secret.is_some() {
-            return ProjectedSource::Secret;
+        if let Some(source) = self.secret {
+            return ProjectedSource::Secret(source.into_object(names));
         }
-        let items = self.downward_api.and_then(|source| source.items).unwrap_or_default();
+        let items = self.downward_api.map(|source| source.items).unwrap_or_default();
         let own = [self.service_account_token, self.cluster_trust_bundle, self.pod_certificate];
         ProjectedSource::Rotating { paths: paths(own.into_iter().flatten().chain(items), names) }
     }

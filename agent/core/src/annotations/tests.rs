@@ -29,14 +29,17 @@ const HUP: Option<SignalChoice> = Some(SignalChoice::Send(Signal::HUP));
 
 #[test]
 fn only_our_keys_and_the_default_container_are_read() {
-    for key in
-        [SIGNAL, OBSERVED, DEFAULT_CONTAINER, "reloadlet.io/", "reloadlet.io/x", "signal.reloadlet.io/app"]
-    {
+    for key in [SIGNAL, DEFAULT_CONTAINER, "reloadlet.io/", "reloadlet.io/x", "signal.reloadlet.io/app"] {
         assert!(is_relevant(key), "{key}");
     }
-    for key in
-        ["", "reloadlet.io", "xreloadlet.io/signal", "a.reloadlet.io/b", "kubectl.kubernetes.io/restartedAt"]
-    {
+    for key in [
+        "",
+        "reloadlet.io",
+        OBSERVED,
+        "xreloadlet.io/signal",
+        "a.reloadlet.io/b",
+        "kubectl.kubernetes.io/restartedAt",
+    ] {
         assert!(!is_relevant(key), "{key}");
     }
 }

@@ -154,7 +154,7 @@ impl PodMachine {
         let known = volume.digest.as_ref().is_some_and(|(known, _)| known == generation);
         if !known && Self::needs_digest(volume) {
             volume.digest = Some((generation.clone(), None));
-            ctx.act(Action::Digest(volume_ref, generation.clone()));
+            ctx.act(Action::Read(volume_ref, generation.clone()));
         }
     }
 
@@ -163,7 +163,8 @@ impl PodMachine {
         if known == generation { digest.flatten() } else { None }
     }
 
-    pub(crate) fn digested(&mut self, name: &Name, generation: &Generation, digest: Option<Digest>) {
+    pub(crate) fn read(&mut self, name: &Name, generation: &Generation, contents: Option<&Contents>) {
+        let digest = contents.map(|contents| contents.counting);
         let Some(volume) = self.volumes.get_mut(name) else { return };
         if volume.digest.as_ref().is_some_and(|(wanted, _)| wanted == generation) {
             volume.digest = Some((generation.clone(), Some(digest)));

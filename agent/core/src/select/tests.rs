@@ -4,16 +4,16 @@ mod volumes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pod::{AnnotationValue, PodUid, VolumeKind, VolumeMount};
+use crate::pod::{AnnotationValue, Item, ObjectSource, PodUid, VolumeKind, VolumeMount};
 use crate::signal::Signal;
 
 /// A container that mounts these volumes: with `/` at the end by subPath, else as a directory.
 fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
     let mount = |text: &&str| VolumeMount {
         volume: text.trim_end_matches('/').into(),
-        sub_path: text.ends_with('/'),
+        sub_path: text.ends_with('/').then(|| "key".into()),
     };
-    Container { name: name.into(), kind, mounts: mounts.iter().map(mount).collect() }
+    Container { name: name.into(), kind, mounts: mounts.iter().map(mount).collect(), environment: Vec::new() }
 }
 
 fn regular(name: &str, mounts: &[&str]) -> Container {
@@ -25,16 +25,24 @@ fn volume(name: &str, source: VolumeSource) -> Volume {
 }
 
 fn config_map(name: &str) -> Volume {
-    volume(name, VolumeSource::ConfigMap { name: "settings".into() })
+    volume(name, VolumeSource::ConfigMap(named_object("settings")))
 }
 
 fn secret(name: &str) -> Volume {
-    volume(name, VolumeSource::Secret)
+    volume(name, VolumeSource::Secret(named_object("secret")))
 }
 
-fn projected_config_map(name: &str, paths: Option<&[&str]>) -> ProjectedSource {
-    let paths = paths.map(|paths| paths.iter().copied().map(Name::from).collect());
-    ProjectedSource::ConfigMap { name: name.into(), paths }
+fn named_object(name: &str) -> ObjectSource {
+    ObjectSource { name: name.into(), ..ObjectSource::default() }
+}
+
+fn projected_secret() -> ProjectedSource {
+    ProjectedSource::Secret(named_object("secret"))
+}
+
+fn projected_config_map(name: &str, paths: &[&str]) -> ProjectedSource {
+    let items = paths.iter().map(|path| Item { key: "key".into(), path: (*path).into() }).collect();
+    ProjectedSource::ConfigMap(ObjectSource { items, ..named_object(name) })
 }
 
 fn rotating(paths: &[&str]) -> ProjectedSource {
@@ -44,7 +52,7 @@ fn rotating(paths: &[&str]) -> ProjectedSource {
 fn kube_api_access() -> Volume {
     let sources = vec![
         rotating(&["token"]),
-        projected_config_map("kube-root-ca.crt", Some(&["ca.crt"])),
+        projected_config_map("kube-root-ca.crt", &["ca.crt"]),
         rotating(&["namespace"]),
     ];
     volume("kube-api-access-x", VolumeSource::Projected(sources))
@@ -188,14 +196,16 @@ fn a_pod_has_a_bounded_number_of_problems() {
 
 fn any_pod() -> impl Strategy<Value = Pod> {
     let name = || prop::sample::select(vec!["a", "b", "c"]);
-    let mount = (name(), any::<bool>())
-        .prop_map(|(volume, sub_path)| VolumeMount { volume: volume.into(), sub_path });
+    let mount = (name(), any::<bool>()).prop_map(|(volume, sub_path)| VolumeMount {
+        volume: volume.into(),
+        sub_path: sub_path.then(|| "key".into()),
+    });
     let kind =
         prop::sample::select(vec![ContainerKind::Regular, ContainerKind::Sidecar, ContainerKind::Init]);
     let containers = prop::collection::btree_map(name(), (kind, prop::collection::vec(mount, 0..4)), 0..3);
     let source = prop::sample::select(vec![
         config_map("").source,
-        VolumeSource::Secret,
+        VolumeSource::Secret(named_object("secret")),
         VolumeSource::DownwardApi,
         VolumeSource::Other,
         kube_api_access().source,
@@ -214,8 +224,12 @@ fn any_pod() -> impl Strategy<Value = Pod> {
     (containers, volumes, prop::collection::vec((key, text), 0..5)).prop_map(
         |(containers, volumes, annotations)| {
             let containers = containers.into_iter();
-            let containers =
-                containers.map(|(name, (kind, mounts))| Container { name: name.into(), kind, mounts });
+            let containers = containers.map(|(name, (kind, mounts))| Container {
+                name: name.into(),
+                kind,
+                mounts,
+                environment: Vec::new(),
+            });
             let volumes = volumes.into_iter().map(|(name, source)| volume(name, source));
             pod(&annotations, containers.collect(), volumes.collect())
         },
@@ -239,7 +253,7 @@ proptest! {
                     prop_assert!(!target.volumes.is_empty());
                     for name in &target.volumes {
                         prop_assert!(plan.volumes.iter().any(|volume| volume.name == *name));
-                        prop_assert!(container.mounts.iter().any(|mount| mount.volume == *name && !mount.sub_path));
+                        prop_assert!(container.mounts.iter().any(|mount| mount.volume == *name && mount.sub_path.is_none()));
                     }
                 }
             }

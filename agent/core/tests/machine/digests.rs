@@ -43,7 +43,7 @@ fn a_change_of_files_that_do_not_count_is_unchanged_and_is_not_told() {
 fn without_keys_nothing_is_read() {
     let mut world = World::app(&[]);
     world.publish(&config(), 2);
-    let reads = |action: &reloadlet_core::Action| matches!(action, reloadlet_core::Action::Digest(..));
+    let reads = |action: &reloadlet_core::Action| matches!(action, reloadlet_core::Action::Read(..));
     assert!(!world.actions.iter().any(|(_, action)| reads(action)));
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{ContainerFacts, Digest, VolumeRef};
+use reloadlet_core::event::{ContainerFacts, Contents, Digest, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::GuardReading;
 use reloadlet_core::mounts::{ContainerMounts, Device, DirId};
 use reloadlet_core::pod::{
-    AnnotationValue, Container, ContainerId, ContainerKind, Name, Pod, PodUid, Volume, VolumeKind,
-    VolumeMount, VolumeSource,
+    AnnotationValue, Container, ContainerId, ContainerKind, Name, ObjectSource, Pod, PodUid, Volume,
+    VolumeKind, VolumeMount, VolumeSource,
 };
 use reloadlet_core::process::{ProcessFacts, ProcessIdentity};
 use reloadlet_core::procfs::{SignalSet, Stat};
@@ -48,12 +48,13 @@ pub(crate) fn pod(
         kind: ContainerKind::Regular,
         mounts: mounts
             .iter()
-            .map(|volume| VolumeMount { volume: (*volume).into(), sub_path: false })
+            .map(|volume| VolumeMount { volume: (*volume).into(), sub_path: None })
             .collect(),
+        environment: Vec::new(),
     };
     let volume = |name: &&str| Volume {
         name: (*name).into(),
-        source: VolumeSource::ConfigMap { name: (*name).into() },
+        source: VolumeSource::ConfigMap(ObjectSource { name: (*name).into(), ..ObjectSource::default() }),
     };
     Pod {
         uid: uid(n),
@@ -101,6 +102,8 @@ pub(crate) struct VolumeState {
     pub(crate) others: BTreeSet<Generation>,
     /// What the files that count of a generation come to.
     pub(crate) digests: BTreeMap<Generation, Digest>,
+    /// What each file of a generation comes to.
+    pub(crate) files: BTreeMap<Generation, BTreeMap<Name, Digest>>,
 }
 
 #[derive(Debug, Default)]
@@ -246,10 +249,15 @@ impl Node {
         }
     }
 
-    pub(crate) fn digest(&self, volume: &VolumeRef, generation: &Generation) -> Option<Digest> {
+    pub(crate) fn contents(&self, volume: &VolumeRef, generation: &Generation) -> Option<Contents> {
         let state = self.pods.get(&volume.pod)?.volumes.get(&volume.volume)?;
         let is_there = state.current.as_ref().is_some_and(|(current, _)| current == generation);
-        is_there.then(|| state.digests.get(generation).copied()).flatten()
+        let files = state.files.get(generation).cloned();
+        let counting = state.digests.get(generation).copied();
+        (is_there && (files.is_some() || counting.is_some())).then(|| Contents {
+            counting: counting.unwrap_or_default(),
+            files: Arc::new(files.unwrap_or_default()),
+        })
     }
 
     pub(crate) fn survey(&self, uid: &PodUid) -> Vec<ContainerFacts> {

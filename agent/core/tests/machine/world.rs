@@ -169,9 +169,12 @@ impl World {
                 let lives = self.node.process(&process).is_some();
                 Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
             }
-            Action::Digest(volume, generation) => {
-                let digest = self.node.digest(&volume, &generation);
-                Some(Event::Digested(volume, generation, digest))
+            Action::Read(volume, generation) => {
+                let contents = self.node.contents(&volume, &generation);
+                Some(Event::Read(volume, generation, contents))
+            }
+            Action::Observe(_) | Action::Unobserve(_) | Action::WatchOpens(..) | Action::UnwatchOpens(..) => {
+                None
             }
             Action::Record(update) => {
                 apply(&mut self.journal, update);

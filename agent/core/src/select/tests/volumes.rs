@@ -9,10 +9,10 @@ fn config_map_secret_and_projected_volumes_trigger_and_no_others() {
         secret("tls"),
         volume("labels", VolumeSource::DownwardApi),
         config_map("config"),
-        volume("all", VolumeSource::Projected(vec![ProjectedSource::Secret])),
+        volume("all", VolumeSource::Projected(vec![projected_secret()])),
         volume("none", VolumeSource::Projected(vec![])),
-        volume("ca", VolumeSource::ConfigMap { name: "kube-root-ca.crt".into() }),
-        volume("openshift", VolumeSource::ConfigMap { name: "openshift-service-ca.crt".into() }),
+        volume("ca", VolumeSource::ConfigMap(named_object("kube-root-ca.crt"))),
+        volume("openshift", VolumeSource::ConfigMap(named_object("openshift-service-ca.crt"))),
         kube_api_access(),
     ];
     let mounts: Vec<&str> = volumes.iter().map(|volume| &*volume.name).collect();
@@ -26,10 +26,10 @@ fn config_map_secret_and_projected_volumes_trigger_and_no_others() {
 fn tokens_pod_fields_and_cluster_certificates_do_not_count() {
     let sources = vec![
         rotating(&["token", "./labels//of/pod"]),
-        projected_config_map("kube-root-ca.crt", None),
-        projected_config_map("openshift-service-ca.crt", Some(&["openshift/ca.crt"])),
-        projected_config_map("settings", Some(&["app.conf"])),
-        ProjectedSource::Secret,
+        projected_config_map("kube-root-ca.crt", &[]),
+        projected_config_map("openshift-service-ca.crt", &["openshift/ca.crt"]),
+        projected_config_map("settings", &["app.conf"]),
+        projected_secret(),
     ];
     let mixed = volume("mixed", VolumeSource::Projected(sources));
     let paths =
@@ -48,18 +48,16 @@ fn tokens_pod_fields_and_cluster_certificates_do_not_count() {
 
 #[test]
 fn the_certificate_of_openshift_has_its_own_key() {
-    for paths in [None, Some(&[][..])] {
-        let sources = vec![projected_config_map("openshift-service-ca.crt", paths), ProjectedSource::Secret];
-        let volumes = vec![volume("mixed", VolumeSource::Projected(sources))];
-        let pod = pod(&[(SIGNAL, "hup")], vec![regular("app", &["mixed"])], volumes);
-        assert_eq!(counting(&pod, &["service-ca.crt", "ca.crt"]), ["ca.crt"]);
-    }
+    let sources = vec![projected_config_map("openshift-service-ca.crt", &[]), projected_secret()];
+    let volumes = vec![volume("mixed", VolumeSource::Projected(sources))];
+    let pod = pod(&[(SIGNAL, "hup")], vec![regular("app", &["mixed"])], volumes);
+    assert_eq!(counting(&pod, &["service-ca.crt", "ca.crt"]), ["ca.crt"]);
 }
 
 #[test]
 fn a_path_of_two_sources_is_the_later_ones() {
-    let ours = projected_config_map("settings", Some(&["./ca.crt"]));
-    let clusters = projected_config_map("kube-root-ca.crt", None);
+    let ours = projected_config_map("settings", &["./ca.crt"]);
+    let clusters = projected_config_map("kube-root-ca.crt", &[]);
     for (sources, counts) in [([clusters.clone(), ours.clone()], true), ([ours, clusters], false)] {
         let volumes = vec![volume("mixed", VolumeSource::Projected(sources.to_vec()))];
         let pod = pod(&[(SIGNAL, "hup")], vec![regular("app", &["mixed"])], volumes);
@@ -71,7 +69,7 @@ fn a_path_of_two_sources_is_the_later_ones() {
 fn a_named_volume_triggers_even_if_it_would_not_by_itself() {
     let volumes = vec![
         config_map("config"),
-        volume("ca", VolumeSource::ConfigMap { name: "kube-root-ca.crt".into() }),
+        volume("ca", VolumeSource::ConfigMap(named_object("kube-root-ca.crt"))),
         kube_api_access(),
     ];
     let containers = vec![regular("app", &["config", "ca", "kube-api-access-x"])];

@@ -37,7 +37,7 @@ impl Simulation {
             | Todo::BeginListing(..)
             | Todo::MakeListing(..)
             | Todo::MakeSurvey(..)
-            | Todo::MakeDigest(..)
+            | Todo::Read(..)
             | Todo::Hold(..)
             | Todo::Event(..)
             | Todo::Notify(..) => self.carry_out_edge(todo),

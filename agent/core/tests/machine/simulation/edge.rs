@@ -30,10 +30,10 @@ impl Simulation {
                 let pause = self.slow_at_times();
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
-            Todo::MakeDigest(life, volume, generation) => {
-                let digest = self.node.digest(&volume, &generation);
+            Todo::Read(life, volume, generation) => {
+                let contents = self.node.contents(&volume, &generation);
                 let pause = self.micros(10_000);
-                self.push(pause, Todo::Event(life, Event::Digested(volume, generation, digest)));
+                self.push(pause, Todo::Event(life, Event::Read(volume, generation, contents)));
             }
             Todo::Hold(life, process) => {
                 if life == self.life && self.wanted.contains(&process) {
@@ -240,9 +240,11 @@ impl Simulation {
                 self.answer(Event::Guarded(process, reading));
             }
             Action::Send(process, _) => self.send(process),
-            Action::Digest(volume, generation) => {
+            Action::Read(volume, generation) => {
                 let pause = self.micros(10_000);
-                self.push(pause, Todo::MakeDigest(life, volume, generation));
+                self.push(pause, Todo::Read(life, volume, generation));
+            }
+            Action::Observe(_) | Action::Unobserve(_) | Action::WatchOpens(..) | Action::UnwatchOpens(..) => {
             }
             Action::Record(update) => self.uncommitted.push((self.now, update)),
             Action::Report(report) => self.checks.reported(&report, self.now, &self.settled),

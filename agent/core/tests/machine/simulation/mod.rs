@@ -64,7 +64,7 @@ enum Todo {
     /// A survey is made.
     MakeSurvey(u32, PodUid),
     /// A digest is made.
-    MakeDigest(u32, VolumeRef, Generation),
+    Read(u32, VolumeRef, Generation),
     /// A pidfd is opened.
     Hold(u32, ProcessIdentity),
     /// The agent (of this life) hears of something.

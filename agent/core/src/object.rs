@@ -1,0 +1,87 @@
+//! ConfigMaps and Secrets as the API server has them: their names, and digests of what they hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Digest;
+use crate::pod::Name;
+use crate::time::Time;
+
+/// What kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl ObjectKind {
+    /// The word for it in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// One object by name. One that is deleted and made again is the same one here.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What an object holds at one version.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The object's UID: another one when it was deleted and made again.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// Whether it is immutable: the kubelet doesn't look at it again (`watch_based_manager.go`).
+    pub immutable: bool,
+    /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
+    pub ignored: bool,
+    /// When its data was last changed, as the API server noted it: whole seconds, rounded down.
+    pub updated: Option<Time>,
+    /// The SHA-256 of each key's value.
+    pub keys: BTreeMap<Name, Digest>,
+}
+
+impl fmt::Debug for ObjectVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} of {} keys", self.version, self.keys.len())
+    }
+}
+
+/// What the API server says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It is there.
+    Version(Arc<ObjectVersion>),
+    /// There is none of this name.
+    Absent,
+    /// It can't be watched: what its volumes should hold isn't known.
+    Unmeasured,
+}
