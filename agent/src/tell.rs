@@ -79,7 +79,11 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
     }
     match reload.outcome {
         Outcome::Delivered | Outcome::DryRun => line!(info),
-        Outcome::Unchanged | Outcome::StartedAfter | Outcome::Superseded | Outcome::Gone => line!(debug),
+        Outcome::Unchanged
+        | Outcome::Excluded
+        | Outcome::StartedAfter
+        | Outcome::Superseded
+        | Outcome::Gone => line!(debug),
         Outcome::NoProcess | Outcome::Unhandled | Outcome::Denied | Outcome::Failed | Outcome::Held => {
             line!(warn)
         }

@@ -85,3 +85,20 @@ pub enum Observed {
     /// It can't be watched: what its volumes should hold isn't known.
     Unmeasured,
 }
+
+/// Which objects are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measuring {
+    /// Secrets as well as ConfigMaps.
+    pub secrets: bool,
+}
+
+impl Measuring {
+    /// Whether objects of this kind are watched.
+    pub const fn covers(self, kind: ObjectKind) -> bool {
+        match kind {
+            ObjectKind::ConfigMap => true,
+            ObjectKind::Secret => self.secrets,
+        }
+    }
+}

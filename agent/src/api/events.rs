@@ -196,6 +196,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
         ),
         Outcome::DryRun
         | Outcome::Unchanged
+        | Outcome::Excluded
         | Outcome::StartedAfter
         | Outcome::Superseded
         | Outcome::Gone => return None,
