@@ -12,6 +12,7 @@ mod containers;
 mod inject;
 mod interruptions;
 mod load;
+mod prometheus;
 mod rights;
 mod teardown;
 mod volumes;
