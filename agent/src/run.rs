@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use reloadlet_core::object::Measuring;
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{self, Runtime};
@@ -55,7 +56,10 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
     };
     let mut parts = Parts {
-        machine: Machine::new(),
+        machine: match config.pods {
+            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false }),
+            PodSource::File(_) => Machine::new(),
+        },
         watcher: Watcher::new(&config.kubelet_root)?,
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,

@@ -1,7 +1,9 @@
 //! `/status`: what is known, as JSON.
 
 use reloadlet_core::Time;
-use reloadlet_core::status::{ContainerStatus, PodStatus, VolumeStatus};
+use reloadlet_core::object::ObjectRef;
+use reloadlet_core::pod::Name;
+use reloadlet_core::status::{ContainerStatus, PodStatus, Stale, VolumeStatus};
 use serde_json::{Value, json};
 
 /// The whole document.
@@ -19,6 +21,7 @@ fn pod_value(status: &PodStatus, now: Time) -> Value {
             "sentence": problem.sentence,
         })).collect::<Vec<_>>(),
         "volumes": status.volumes.iter().map(|volume| volume_value(volume, now)).collect::<Vec<_>>(),
+        "stale": status.stale.iter().map(|stale| stale_value(stale, now)).collect::<Vec<_>>(),
         "containers": status.containers.iter().map(|container| container_value(container, now)).collect::<Vec<_>>(),
     })
 }
@@ -29,6 +32,25 @@ fn volume_value(volume: &VolumeStatus, now: Time) -> Value {
         "kind": volume.kind.as_str(),
         "generation": volume.generation.as_ref().map(|generation| generation.as_str()),
         "settledSecondsAgo": volume.settled.map(|settled| now.since(settled).as_secs_f64()),
+        "wanted": versions(&volume.wanted),
+        "onDisk": versions(&volume.on_disk),
+    })
+}
+
+fn versions(versions: &[(ObjectRef, Option<Name>)]) -> Vec<Value> {
+    let each = versions.iter().map(|(object, version)| {
+        json!({ "kind": object.kind.as_str(), "name": &*object.name, "version": version.as_deref() })
+    });
+    each.collect()
+}
+
+fn stale_value(stale: &Stale, now: Time) -> Value {
+    json!({
+        "reason": stale.reason.as_str(),
+        "seconds": now.since(stale.since).as_secs_f64(),
+        "volume": stale.volume.as_deref(),
+        "container": stale.container.as_deref(),
+        "object": stale.object.as_ref().map(|object| json!({ "kind": object.kind.as_str(), "name": &*object.name })),
     })
 }
 

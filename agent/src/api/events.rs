@@ -141,6 +141,7 @@ fn note(report: &Report) -> Option<Note> {
             Some(Note { pod: pod.clone(), type_: EventType::Warning, reason: "ReloadVerdict", text })
         }
         Report::Swapped(_)
+        | Report::Published { .. }
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
         | Report::Rescan

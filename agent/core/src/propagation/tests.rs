@@ -225,8 +225,8 @@ fn a_path_of_two_sources_is_the_later_ones() {
     let mut volume = projected();
     volume.sees_version("b", version(4, &[("z", 3)]), 20);
     assert_eq!(volume.waits_since(), Some(20));
-    let published = volume.disk(2, 30, true, &[("a.conf", 1), ("both", 3), ("token", 9)]);
-    assert_eq!(published, super::tests::published(2, 10, &["4"], 0));
+    let told = volume.disk(2, 30, true, &[("a.conf", 1), ("both", 3), ("token", 9)]);
+    assert_eq!(told, published(2, 10, &["4"], 0));
 }
 
 #[test]
@@ -248,8 +248,8 @@ fn one_source_that_lags_behind_is_told_from_the_other() {
     let mut volume = projected();
     volume.sees_version("a", version(3, &[("x", 5), ("y", 1)]), 10);
     volume.sees_version("b", version(4, &[("z", 6)]), 20);
-    let published = volume.disk(2, 30, true, &[("a.conf", 5), ("both", 2), ("token", 9)]);
-    assert_eq!(published, super::tests::published(2, 20, &["3"], 0));
+    let told = volume.disk(2, 30, true, &[("a.conf", 5), ("both", 2), ("token", 9)]);
+    assert_eq!(told, published(2, 20, &["3"], 0));
     assert_eq!(volume.waits_since(), Some(20));
 }
 
