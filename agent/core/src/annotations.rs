@@ -186,7 +186,8 @@ impl PodPolicy {
             return None;
         }
         if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
-            let options: Vec<&str> = KNOWN.into_iter().filter(|key| annotations.contains_key(*key)).collect();
+            let asks = |key: &&str| annotations.contains_key(*key) && (*key != ACCELERATE || self.accelerate);
+            let options: Vec<&str> = KNOWN.into_iter().filter(asks).collect();
             return (!options.is_empty()).then(|| {
                 let sentence = format!(
                     "nothing comes of {} without {SIGNAL}: it must be {}, or none to measure only",
@@ -207,7 +208,7 @@ impl PodPolicy {
 
 /// Whether the design has this key, built or not.
 fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || [ACCELERATE, HTTP, ROLLOUT].contains(&key)
+    KNOWN.contains(&key) || [HTTP, ROLLOUT].contains(&key)
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {

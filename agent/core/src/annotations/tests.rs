@@ -191,7 +191,8 @@ fn an_unknown_key_names_the_nearest_and_all() {
     assert_eq!(
         sentence,
         "reloadlet.io/singal is \"SIGHUP\", but no such key exists (signal is the nearest): after reloadlet.io/ there \
-         must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled"
+         must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled, \
+         accelerate"
     );
     for (key, nearest) in
         [("min_interval", Some("min-interval")), ("Signal", Some("signal")), ("keys2", Some("keys"))]
