@@ -8,6 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 use reloadlet_core::Time;
+use reloadlet_core::nudge::NudgeResult;
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
@@ -214,6 +215,11 @@ impl Metrics {
     /// A delivery was made this long after its oldest version was seen.
     pub(crate) fn propagated(&self, took: Duration) {
         self.propagation.propagated(took);
+    }
+
+    /// A nudge came to this.
+    pub(crate) fn nudge(&self, result: NudgeResult) {
+        self.propagation.nudge(result);
     }
 
     /// What is stale, by reason, and since when.

@@ -287,7 +287,7 @@ impl NodeLoop {
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(_) | Action::Unobserve(_) => {}
+            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
             Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {

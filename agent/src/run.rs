@@ -57,7 +57,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     };
     let mut parts = Parts {
         machine: match config.pods {
-            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false }),
+            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false, accelerate: None }),
             PodSource::File(_) => Machine::new(),
         },
         watcher: Watcher::new(&config.kubelet_root)?,

@@ -50,6 +50,12 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
                 ),
             }
         }
+        Report::Nudged(pod, result) => {
+            metrics.nudge(*result);
+            tracing::debug!(
+                namespace = %pod.namespace, pod = %pod.name, result = result.as_str(), "nudged the kubelet"
+            );
+        }
         Report::Problem(pod, problem) => tracing::warn!(
             namespace = %pod.namespace, pod = %pod.name, kind = problem.kind.as_str(), "{problem}"
         ),
@@ -135,7 +141,7 @@ pub(crate) const fn changes_gauges(report: &Report) -> bool {
         | Report::Swapped(_)
         | Report::Settled(_)
         | Report::Reload(_) => true,
-        Report::SettleTimedOut(_) | Report::Rescan | Report::Verdict { .. } => false,
+        Report::SettleTimedOut(_) | Report::Rescan | Report::Nudged(..) | Report::Verdict { .. } => false,
     }
 }
 

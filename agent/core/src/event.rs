@@ -9,6 +9,7 @@ use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{JournalSnapshot, JournalUpdate};
 use crate::mounts::ContainerMounts;
+use crate::nudge::{NudgeAnswer, NudgeResult};
 use crate::object::{ObjectRef, ObjectVersion, Observed};
 use crate::outcome::{Outcome, Verdict};
 use crate::pod::{ContainerId, Name, Pod, PodUid, VolumeKind};
@@ -83,6 +84,8 @@ pub enum Event {
     Read(VolumeRef, Generation, Option<Contents>),
     /// What the API server says of an object now, and when that was received.
     Observed(ObjectRef, Observed, Time),
+    /// How the API server took a nudge.
+    Nudged(PodUid, NudgeAnswer),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
 }
@@ -151,6 +154,8 @@ pub enum Action {
     Observe(ObjectRef),
     /// Nobody needs this object any more.
     Unobserve(ObjectRef),
+    /// Have the kubelet look at a pod now.
+    Nudge(Arc<Pod>),
     /// See whether a file of a generation is opened.
     WatchOpens(VolumeRef, Generation),
     /// That isn't of interest any more.
@@ -200,6 +205,8 @@ pub enum Report {
         /// How many contents were never published, since a newer one came first.
         collapsed: usize,
     },
+    /// What became of a nudge.
+    Nudged(Arc<Pod>, NudgeResult),
     /// A verify window ended.
     Verdict {
         /// The pod.

@@ -107,6 +107,7 @@ impl Machine {
                 });
             }
             Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
+            Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
             Event::Opened(..) => {}
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Digest;
+use crate::nudge::Accelerate;
 use crate::pod::Name;
 use crate::time::Time;
 
@@ -91,6 +92,8 @@ pub enum Observed {
 pub struct Measuring {
     /// Secrets as well as ConfigMaps.
     pub secrets: bool,
+    /// What is done about volumes that lag behind, where their pods ask for it.
+    pub accelerate: Option<Accelerate>,
 }
 
 impl Measuring {

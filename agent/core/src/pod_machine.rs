@@ -13,14 +13,16 @@ use crate::frozen::{self, Frozen};
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
+use crate::nudge::{Accelerate, Nudges};
 use crate::object::{Measuring, ObjectRef};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{Plan, VolumePlan};
-use crate::pod::{Container, Name, Pod, PodUid};
+use crate::pod::{Container, Name, Pod};
 use crate::problem::{Problem, ProblemKind};
 use crate::process::{NoProcess, ProcessIdentity};
 use crate::propagation::{Ignored, Propagation, Publication};
 use crate::report;
+use crate::share;
 use crate::target::{NeededDigest, PATIENCE, Pending, Resolution, Retry, Step, Target, Waits};
 use crate::time::Time;
 use crate::verify;
@@ -66,6 +68,9 @@ pub(crate) struct PodMachine {
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
     unsaid: Vec<measure::Unsaid>,
+    /// What the node does about volumes that lag behind, if the pod asks for it.
+    accelerate: Option<Accelerate>,
+    nudges: Nudges,
 }
 
 /// Whether a survey is needed, and when.
@@ -89,7 +94,7 @@ impl PodMachine {
         let waits = Waits {
             debounce: plan.debounce,
             min_interval: plan.min_interval,
-            splay: share_of(&pod.uid, plan.splay),
+            splay: share::of(pod.uid.as_str().bytes(), plan.splay),
         };
         let state = Volume::watched_since(ctx.now);
         let is_measured =
@@ -114,6 +119,8 @@ impl PodMachine {
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
             unsaid: Vec::new(),
+            accelerate: measuring.and_then(|measuring| measuring.accelerate).filter(|_| plan.accelerate),
+            nudges: Nudges::default(),
             pod,
             plan,
         };
@@ -262,7 +269,12 @@ impl PodMachine {
             let verify = self.targets[index].verify.as_ref();
             [step, verify.filter(|verify| !verify.reading).map(|verify| verify.until)]
         });
-        volumes.chain(survey).chain(targets.flatten()).chain(self.say_timeout()).min()
+        volumes
+            .chain(survey)
+            .chain(targets.flatten())
+            .chain(self.say_timeout())
+            .chain(self.nudges.timeout())
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
@@ -290,22 +302,7 @@ impl PodMachine {
     }
 }
 
-/// A pod's own fixed share of a range: the same at each change and after each start of the agent.
-fn share_of(uid: &PodUid, range: Duration) -> Duration {
-    let share = fnv(uid.as_str().bytes()) >> 32;
-    let nanos = range.as_nanos().saturating_mul(share.into()) >> 32;
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
 /// What tells one set of annotations from another.
 fn mark_of(pod: &Pod) -> u64 {
-    fnv(format!("{:?}", pod.annotations).bytes())
-}
-
-/// FNV-1a, with the last bits mixed: it must stay the same between versions, since the journal holds it.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    share::mark(format!("{:?}", pod.annotations).bytes())
 }

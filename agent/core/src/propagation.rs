@@ -272,6 +272,18 @@ impl Propagation {
         }
     }
 
+    /// The object whose newest version is not on disk and was seen last, and when; not those that the kubelet doesn't look
+    /// at any more.
+    pub(crate) fn newest_lagging(&self) -> Option<(&ObjectRef, Time)> {
+        let disk = self.disk.as_ref()?;
+        let lagging = self.sources.iter().enumerate().filter_map(|(index, source)| {
+            let newest = source.seen.back()?;
+            let lags = !self.holds(index, newest.files.as_ref()?, &disk.files);
+            (lags && !source.known_immutable(newest)).then_some((&source.object, newest.observed))
+        });
+        lagging.max_by_key(|(_, seen)| *seen)
+    }
+
     /// The newest content of a source that the files can come from.
     fn newest_on_disk(&self, index: usize, disk: &Files) -> Option<u64> {
         let source = self.sources.get(index)?;

@@ -142,6 +142,7 @@ fn note(report: &Report) -> Option<Note> {
         }
         Report::Swapped(_)
         | Report::Published { .. }
+        | Report::Nudged(..)
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
         | Report::Rescan

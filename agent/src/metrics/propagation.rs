@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntGaugeVec, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
 use reloadlet_core::Time;
+use reloadlet_core::nudge::NudgeResult;
 use reloadlet_core::status::{Counts, StaleReason};
 
-use super::{gauges, register, set};
+use super::{counters, gauges, register, set};
 
 /// Seconds from 50 ms to 5 minutes: the kubelet takes up to 90 s by itself.
 const BUCKETS: [f64; 15] =
@@ -17,6 +18,7 @@ const BUCKETS: [f64; 15] =
 pub(super) struct Propagation {
     publish: Histogram,
     propagation: Histogram,
+    nudges: IntCounterVec,
     stale: IntGaugeVec,
     oldest: Gauge,
     /// Since when the oldest of what is stale is, in nanoseconds since the boot; 0 for nothing.
@@ -39,6 +41,13 @@ impl Propagation {
             propagation: histogram(
                 "reloadlet_propagation_seconds",
                 "Seconds from when the API server showed the oldest version of a reload until it was delivered.",
+            )?,
+            nudges: counters(
+                registry,
+                "reloadlet_nudges_total",
+                "Requests to have the kubelet look at a pod at once, by what became of them.",
+                "result",
+                &NudgeResult::ALL.map(NudgeResult::as_str),
             )?,
             stale: gauges(
                 registry,
@@ -64,6 +73,10 @@ impl Propagation {
 
     pub(super) fn propagated(&self, took: Duration) {
         self.propagation.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn nudge(&self, result: NudgeResult) {
+        self.nudges.with_label_values(&[result.as_str()]).inc();
     }
 
     pub(super) fn set_stale(&self, counts: &Counts) {

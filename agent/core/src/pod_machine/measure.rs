@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::event::Stages;
+use crate::nudge::NudgeAnswer;
 use crate::object::{ObjectRef, Observed};
 use crate::propagation::Publication;
 
@@ -98,6 +99,28 @@ impl PodMachine {
         volume.publications.push_back(publication);
         if volume.publications.len() > PUBLICATIONS {
             volume.publications.pop_front();
+        }
+    }
+
+    /// Has the kubelet look at the pod where a volume lags behind.
+    pub(super) fn nudge(&mut self, ctx: &mut Context<'_>) {
+        let Some(accelerate) = self.accelerate else { return };
+        let lagging = self.volumes.values().filter_map(|volume| volume.propagation.newest_lagging());
+        let newest = lagging.max_by_key(|(_, seen)| *seen);
+        let waiting = newest.map(|(object, seen)| (seen, accelerate.share(object)));
+        let next = self.nudges.next(ctx.now, waiting);
+        if let Some(result) = next.result {
+            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
+        }
+        if next.send {
+            ctx.act(Action::Nudge(self.pod.clone()));
+        }
+    }
+
+    /// How the API server took a nudge.
+    pub(crate) fn nudged(&mut self, answer: NudgeAnswer, ctx: &mut Context<'_>) {
+        if let Some(result) = self.nudges.answered(answer, ctx.now) {
+            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
         }
     }
 

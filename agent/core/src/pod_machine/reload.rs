@@ -8,6 +8,7 @@ impl PodMachine {
         for index in 0..self.targets.len() {
             self.advance_target(index, ctx);
         }
+        self.nudge(ctx);
     }
 
     fn advance_target(&mut self, index: usize, ctx: &mut Context<'_>) {

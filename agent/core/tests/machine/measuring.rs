@@ -47,7 +47,7 @@ fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)]) {
 /// One pod whose ConfigMap has the content 1 in version 1, which is generation 1; generation n has the content n.
 fn measured(pods: Vec<Pod>) -> World {
     let mut world = World::node(pods);
-    world.measuring = Some(Measuring { secrets: false });
+    world.measuring = Some(Measuring { secrets: false, accelerate: None });
     contents(&mut world, "config", &[(1, 1), (2, 2), (3, 3)]);
     world.start_agent();
     show(&mut world, "config", version(1, 1));
@@ -252,7 +252,7 @@ fn a_change_of_an_object_that_its_owner_excludes_is_not_told() {
 #[test]
 fn a_reload_of_two_volumes_counts_from_the_older_version() {
     let mut world = World::node(vec![app_with_two_volumes(1, &[("reloadlet.io/debounce", "1s")])]);
-    world.measuring = Some(Measuring { secrets: false });
+    world.measuring = Some(Measuring { secrets: false, accelerate: None });
     contents(&mut world, "config", &[(1, 1), (2, 2)]);
     contents(&mut world, "more", &[(1, 1), (2, 2)]);
     world.start_agent();

@@ -177,9 +177,11 @@ impl World {
                 let contents = self.node.contents(&volume, &generation);
                 Some(Event::Read(volume, generation, contents))
             }
-            Action::Observe(_) | Action::Unobserve(_) | Action::WatchOpens(..) | Action::UnwatchOpens(..) => {
-                None
-            }
+            Action::Observe(_)
+            | Action::Unobserve(_)
+            | Action::Nudge(_)
+            | Action::WatchOpens(..)
+            | Action::UnwatchOpens(..) => None,
             Action::Record(update) => {
                 apply(&mut self.journal, update);
                 None
@@ -337,6 +339,7 @@ impl World {
                 | Report::Rescan
                 | Report::Reload(_)
                 | Report::Published { .. }
+                | Report::Nudged(..)
                 | Report::Verdict { .. } => None,
             })
             .collect()
