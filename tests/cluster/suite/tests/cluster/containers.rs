@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout};
 
 use serde_json::json;
 
-use cluster_suite::space::{SIGNAL, Space, app, config_map, container, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, container, kubectl_command, output, wait_until};
 
 #[test]
 fn a_native_sidecar_is_told_if_it_is_named_and_then_alone() {
@@ -50,7 +50,9 @@ fn a_container_that_was_restarted_is_told_of_the_next_change() {
 
 /// Ends the container of a pod, and waits until it runs again.
 pub(crate) fn end_container(space: &Space, pod: &str) {
-    space.kubectl(&["exec", pod, "--", "kill", "-TERM", "1"]);
+    // It may be gone with the container before it can say that it has done it.
+    let kill = ["-n", space.name(), "exec", pod, "--", "kill", "-TERM", "1"];
+    let _said = output(kubectl_command(kill));
     wait_until("the container runs again", || {
         let pod = space.get("pod", pod);
         let status = &pod["status"]["containerStatuses"][0];
