@@ -219,7 +219,7 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
                     return Err(busy());
                 }
                 let pods = answered.await.map_err(|_ended| busy())?;
-                Ok(status::document(&pods, clock::now()))
+                status::document(&pods, clock::now()).map_err(|error| error.to_string())
             })
         }),
     }
