@@ -12,6 +12,7 @@ mod containers;
 mod inject;
 mod interruptions;
 mod load;
+mod requests;
 mod rights;
 mod teardown;
 mod volumes;
