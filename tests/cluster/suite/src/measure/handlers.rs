@@ -9,6 +9,7 @@ use super::reader::{Priority, Publication, Reader, boot_time};
 use super::samples::{Samples, micros_between};
 use super::table::Table;
 use crate::agent;
+use crate::space::wait_until;
 
 const CHANGES: usize = 8;
 /// What the agent may add to what a bare reader takes.
@@ -80,7 +81,11 @@ fn join(
     by_clock: Vec<Vec<Publication>>,
     by_reader: Vec<Vec<Publication>>,
 ) -> Vec<Delivery> {
-    let mut in_agent = agent_says(fleet.namespace());
+    // It logs when it has nothing else to do.
+    let mut in_agent = wait_until("the agent has logged all reloads", || {
+        let said = agent_says(fleet.namespace());
+        (said.len() == generations.iter().map(Vec::len).sum::<usize>()).then_some(said)
+    });
     let mut deliveries = Vec::new();
     let volumes = generations.iter().zip(by_clock.into_iter().zip(by_reader));
     for (member, (generations, (by_clock, by_reader))) in fleet.members().iter().zip(volumes) {
@@ -101,7 +106,7 @@ fn join(
                 settled: clock.settled,
                 read: reader.settled,
                 handled: *own[0],
-                in_agent: in_agent.remove(&key).expect("the agent has logged the reload"),
+                in_agent: in_agent.remove(&key).expect("the agent has logged this generation"),
             });
         }
     }
