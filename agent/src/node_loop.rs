@@ -26,6 +26,7 @@ use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
+use crate::logs::Causes;
 use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Request, Surveyor};
@@ -337,7 +338,7 @@ impl NodeLoop {
             Ok(Hold::Known) => Event::Held(process),
             Ok(Hold::Gone) => Event::NotHeld(process),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be held");
+                tracing::warn!(error = %Causes(&error), "a process can't be held");
                 Event::NotHeld(process)
             }
         }
@@ -348,7 +349,7 @@ impl NodeLoop {
             Ok(Some(status)) => status,
             Ok(None) => return Some(Event::Guarded(process, None)),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a process's masks can't be read");
+                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
                 // It may well live. Without masks nothing is handled: it isn't told, and looked at again.
                 let nothing = GuardReading::new(Status::default(), SignalSet::default());
                 return Some(Event::Guarded(process, Some(nothing)));

@@ -23,6 +23,7 @@ use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
 use crate::landlock::{Confined, LandlockError};
+use crate::logs::Causes;
 use crate::metrics::Metrics;
 use crate::node_loop::{NodeLoop, Parts};
 use crate::pods_file::{PodsFile, PodsFileEvent};
@@ -135,7 +136,7 @@ fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
             );
         }
         Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
+            error = %Causes(&error),
             "Landlock failed: the agent could write files outside its state directory"
         ),
     }

@@ -18,6 +18,7 @@ use reloadlet_core::procfs::program_name;
 use crate::cgroups::{Cgroups, PodCgroup};
 use crate::cmdline::CmdlineReader;
 use crate::listing;
+use crate::logs::Causes;
 use crate::proc::{ProcError, ProcRoot};
 
 /// What is to be done.
@@ -266,7 +267,7 @@ impl<R: FnMut(Finding)> Worker<R> {
 /// A read's result; a failure is said, and then as if the process were gone.
 fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
     result.unwrap_or_else(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be looked at");
+        tracing::warn!(error = %Causes(&error), "a process can't be looked at");
         None
     })
 }

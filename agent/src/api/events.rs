@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::budget::Budget;
 use crate::clock;
+use crate::logs::Causes;
 
 /// How many Events wait for the API server; more are dropped.
 const WAITING: usize = 256;
@@ -76,7 +77,7 @@ impl NoteSender {
                 Ok(()) => refused = false,
                 Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Causes(&error),
                     "Events can't be sent; reloads go on without them"
                 ),
                 Err(_) => {}

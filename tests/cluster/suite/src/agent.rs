@@ -65,6 +65,14 @@ pub fn process_status(name: &str) -> String {
     field(&node(&["cat", &format!("/proc/{}/status", node_pid())]), name).to_owned()
 }
 
+/// The processor time that it has taken, in clock ticks.
+pub fn cpu_ticks() -> u64 {
+    let stat = node(&["cat", &format!("/proc/{}/stat", node_pid())]);
+    // Its name, in parentheses, may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
     line[name.len() + 1..].trim()

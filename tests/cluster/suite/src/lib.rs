@@ -11,4 +11,6 @@
 )]
 
 pub mod agent;
+pub mod audit;
+pub mod measure;
 pub mod space;

@@ -17,6 +17,7 @@ mod load;
 mod looping;
 mod overlays;
 mod prometheus;
+mod requests;
 mod rights;
 mod teardown;
 mod volumes;

@@ -1,0 +1,8 @@
+//! The measurements of `make bench-cluster`: each adds lines to one table.
+
+pub mod fleet;
+pub mod handlers;
+pub mod idle;
+mod reader;
+mod samples;
+pub mod table;
