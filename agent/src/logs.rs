@@ -24,6 +24,7 @@ pub(crate) fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
     // What the API server says is told by the agent; the client quotes answers that it doesn't understand, Secrets as well.
     let targets = Targets::new()
         .with_default(Level::from(level))
+        .with_target("h2", LevelFilter::INFO)
         .with_target("kube_client::client", LevelFilter::ERROR)
         .with_target("kube_client::client::builder", Level::from(level))
         .with_target("kube_runtime::watcher", LevelFilter::ERROR);

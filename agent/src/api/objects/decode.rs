@@ -25,12 +25,7 @@ const IGNORE: &str = "reloadlet.io/ignore";
 /// How much of a value in base64 is decoded at a time; a multiple of four.
 const BASE64_CHUNK: usize = 4096;
 
-/// A ConfigMap.
-pub(super) type ConfigMap = Object<false>;
-/// A Secret.
-pub(super) type Secret = Object<true>;
-
-/// What counts of a ConfigMap or a Secret.
+/// What counts of a ConfigMap or, with `SECRET`, of a Secret.
 #[derive(Clone)]
 pub(super) struct Object<const SECRET: bool> {
     /// The resource version and the name, which the watch needs.
@@ -236,7 +231,7 @@ impl<const BASE64: bool> Default for Values<BASE64> {
 
 impl<'de, const BASE64: bool> Deserialize<'de> for Values<BASE64> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ValuesVisitor)
+        deserializer.deserialize_any(ValuesVisitor)
     }
 }
 
@@ -247,6 +242,11 @@ impl<'de, const BASE64: bool> Visitor<'de> for ValuesVisitor<BASE64> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("values by their keys")
+    }
+
+    /// An error would quote it.
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Values(None))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

@@ -71,10 +71,7 @@ mod tests {
         assert!(!outgoing.is_empty(), "there was room for one");
         let events: Vec<_> = receiver
             .try_iter()
-            .filter_map(|message| match message {
-                Inbound::Event(event) => Some(event),
-                _ => None,
-            })
+            .filter_map(|message| if let Inbound::Event(event) = message { Some(event) } else { None })
             .collect();
         assert_eq!(events, [Event::Observed(object("a"), Observed::Unmeasured, at(4))]);
         outgoing.hand_over(&inbox);
