@@ -2,20 +2,21 @@
 //! does it, and what it holds as digests. Reloads don't wait for any of this.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Config;
 use kube::runtime::watcher::DefaultBackoff;
 use reloadlet_core::object::{ObjectKind, ObjectRef};
-use reloadlet_core::time::Time;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::connections::{AskError, Connections, ask};
 use self::follow::{Sighting, follow};
-use self::ledger::{Answer, Ledger, Protocol, Step, Watch};
+use self::ledger::Ledger;
 use self::outgoing::Outgoing;
+use self::step::{Answer, Protocol, Step, Watch};
 use crate::clock;
 use crate::inbox::Inbox;
 
@@ -24,6 +25,7 @@ mod decode;
 mod follow;
 mod ledger;
 mod outgoing;
+mod step;
 
 /// How many objects are listed at once, so that many agents that start together aren't a storm.
 const LISTS: usize = 20;
@@ -174,52 +176,46 @@ impl ObjectWatches {
     fn take(&mut self, watch: &Watch, sighting: Sighting) {
         match sighting {
             Sighting::Seen(observed, at) => self.ledger.saw(watch, observed, at),
-            Sighting::Forbidden(error) => {
-                if self.ledger.forbidden(watch, clock::now()) {
-                    say_forbidden(watch.object.kind, &*error);
-                }
+            Sighting::Refused(error) => {
+                tracing::debug!(error = &*error as &dyn Error, "a watch of {} was refused", watch.object);
+                self.ledger.refused(watch, clock::now());
             }
             Sighting::Failed(error) => {
-                tracing::debug!(
-                    error = &*error as &dyn std::error::Error,
-                    "a watch of {} failed",
-                    watch.object
-                );
+                tracing::debug!(error = &*error as &dyn Error, "a watch of {} failed", watch.object);
                 self.ledger.failed(watch, clock::now());
             }
         }
     }
 
-    fn answered(&mut self, kind: ObjectKind, answer: Result<Protocol, AskError>) {
-        let was_missing = self.ledger.is_missing(kind);
-        let now: Time = clock::now();
-        let answer = match answer {
+    fn answered(&mut self, kind: ObjectKind, asked: Result<Protocol, AskError>) {
+        let answer = match &asked {
             Ok(protocol) => {
-                self.protocol = protocol;
+                self.protocol = *protocol;
                 self.backoff = DefaultBackoff::default();
-                if was_missing || std::mem::take(&mut self.troubled) {
-                    tracing::info!("{} are watched again: propagation is measured", plural(kind));
-                }
-                Answer::Yes(protocol)
+                Answer::Yes(*protocol)
             }
-            Err(error) if error.is_forbidden() => {
-                if !was_missing {
-                    say_forbidden(kind, &error);
-                }
-                Answer::Forbidden
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.troubled, true) {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the API server doesn't tell of {}: what is known of them stays, and reloads go on",
-                        plural(kind)
-                    );
-                }
-                Answer::Fails(self.backoff.next().unwrap_or(ROOM_PAUSE))
-            }
+            Err(error) if error.is_forbidden() => Answer::Forbidden,
+            Err(_) => Answer::Fails(self.backoff.next().unwrap_or(ROOM_PAUSE)),
         };
-        self.ledger.answered(kind, answer, now);
+        let was_missing = self.ledger.is_missing(kind);
+        self.ledger.answered(kind, answer, clock::now());
+        let plural = plural(kind);
+        match (asked, answer) {
+            (Ok(_), _) if std::mem::take(&mut self.troubled) || was_missing => {
+                tracing::info!("{plural} are watched again: propagation is measured");
+            }
+            (Err(error), Answer::Forbidden) if !was_missing && self.ledger.is_missing(kind) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "the right to list and watch {plural} is missing: their propagation isn't measured, reloads go on"
+                )
+            }
+            (Err(error), Answer::Fails(_)) if !std::mem::replace(&mut self.troubled, true) => tracing::warn!(
+                error = &error as &dyn Error,
+                "the API server doesn't tell of {plural}: what is known of them stays, and reloads go on"
+            ),
+            (_, _) => {}
+        }
     }
 
     fn say_counts(&mut self) {
@@ -235,14 +231,6 @@ impl ObjectWatches {
             );
         }
     }
-}
-
-fn say_forbidden(kind: ObjectKind, error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(
-        error,
-        "the right to list and watch {} is missing: their propagation isn't measured, reloads go on",
-        plural(kind)
-    );
 }
 
 const fn plural(kind: ObjectKind) -> &'static str {

@@ -14,7 +14,7 @@ use reloadlet_core::object::{ObjectKind, ObjectRef};
 use tower::{BoxError, ServiceBuilder};
 
 use super::decode::Object;
-use super::ledger::Protocol;
+use super::step::Protocol;
 use crate::api::SILENCE;
 
 /// How often the other end is asked whether it is there, and how long it has for the answer.

@@ -12,16 +12,16 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::connections::is_forbidden;
 use super::decode::Object;
-use super::ledger::Watch;
+use super::step::Watch;
 use crate::clock;
 
 /// What a watch has to say.
 #[derive(Debug)]
 pub(super) enum Sighting {
     Seen(Observed, Time),
-    /// The right is missing; the watch has ended.
-    Forbidden(Box<watcher::Error>),
-    /// It tries again.
+    /// The API server says that the right is missing. It tries again.
+    Refused(Box<watcher::Error>),
+    /// Something else went wrong. It tries again.
     Failed(Box<watcher::Error>),
 }
 
@@ -55,12 +55,11 @@ pub(super) async fn follow<const SECRET: bool>(
             Ok(watcher::Event::InitDone) => Sighting::Seen(listed.clone(), now),
             Ok(watcher::Event::Apply(object)) => Sighting::Seen(object.observed(), now),
             Ok(watcher::Event::Delete(_)) => Sighting::Seen(Observed::Absent, now),
-            Err(error) if refused(&error) => Sighting::Forbidden(Box::new(error)),
+            Err(error) if refused(&error) => Sighting::Refused(Box::new(error)),
             Err(error) => Sighting::Failed(Box::new(error)),
         };
         drop(turn.take());
-        let ended = matches!(sighting, Sighting::Forbidden(_));
-        if sightings.send((watch.clone(), sighting)).await.is_err() || ended {
+        if sightings.send((watch.clone(), sighting)).await.is_err() {
             return;
         }
     }

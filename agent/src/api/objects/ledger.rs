@@ -6,57 +6,20 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::object::{ObjectKind, ObjectRef, Observed};
 
+use super::step::{Answer, Protocol, Step, Watch};
+
 /// How many watches share a connection: API servers take about 100 streams, and more would wait without a word.
 pub(super) const PER_CONNECTION: usize = 64;
 /// How many connections there are at most.
 pub(super) const MOST_CONNECTIONS: usize = 16;
-/// How long after a refusal the right is looked for again.
+/// How long a right that was held must have been refused until it counts as lost: an API server that has just started
+/// refuses everything for a moment, since it doesn't know the roles yet. Meanwhile it is asked this often.
+const REFUSAL: Duration = Duration::from_secs(30);
+const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
+/// How often a missing right is looked for after that.
 const RIGHT_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long after an answer a watch's trouble leads to another question.
 const DOUBT_PAUSE: Duration = Duration::from_secs(60);
-
-/// By which protocol the API server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// HTTP/1.1: a connection for each watch.
-    Http1,
-    /// HTTP/2: one for many.
-    Http2,
-}
-
-/// What came of a question whether objects of a kind can be watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// They can.
-    Yes(Protocol),
-    /// The right is missing.
-    Forbidden,
-    /// Something else is wrong: ask again after that.
-    Fails(Duration),
-}
-
-/// A watch that should run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Watch {
-    pub(super) object: ObjectRef,
-    /// Tells it from an earlier one of the same object.
-    pub(super) id: u64,
-    pub(super) connection: usize,
-}
-
-/// Something to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Find out whether objects like this one can be watched.
-    Ask(ObjectRef),
-    Start(Watch),
-    Stop(ObjectRef),
-    /// No watch is left on this connection.
-    Close(usize),
-    Tell(ObjectRef, Observed, Time),
-    /// Nobody wants to hear of it any more.
-    Forget(ObjectRef),
-}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -76,12 +39,14 @@ struct Right {
     asking: bool,
     ask_at: Option<Time>,
     answered: Time,
+    /// Held, and refused since then.
+    refused: Option<Time>,
 }
 
 impl Right {
     fn new(used: bool) -> Self {
         let (ask_at, answered) = (Some(Time::default()), Time::default());
-        Self { used, held: false, missing: false, asking: false, ask_at, answered }
+        Self { used, held: false, missing: false, asking: false, ask_at, answered, refused: None }
     }
 }
 
@@ -202,6 +167,7 @@ impl Ledger {
                 right.held = true;
                 right.missing = false;
                 right.ask_at = None;
+                right.refused = None;
                 if self.protocol.replace(protocol).is_some_and(|before| before != protocol) {
                     let all: Vec<_> = self.objects.keys().cloned().collect();
                     for object in all {
@@ -209,7 +175,10 @@ impl Ledger {
                     }
                 }
             }
-            Answer::Forbidden => self.refuse(kind, now),
+            Answer::Forbidden if right.held && now.since(*right.refused.get_or_insert(now)) < REFUSAL => {
+                right.ask_at = Some(now + REFUSAL_PAUSE);
+            }
+            Answer::Forbidden => self.lose(kind, now),
             Answer::Fails(pause) => right.ask_at = Some(now + pause),
         }
         self.handle_timeout(now);
@@ -227,14 +196,14 @@ impl Ledger {
         }
     }
 
-    /// A watch was refused, and has ended. Says whether that is news.
-    pub(super) fn forbidden(&mut self, watch: &Watch, now: Time) -> bool {
-        let news = self.runs(watch);
-        if news {
-            self.refuse(watch.object.kind, now);
-            self.handle_timeout(now);
+    /// A watch was refused, and tries again.
+    pub(super) fn refused(&mut self, watch: &Watch, now: Time) {
+        if self.runs(watch) {
+            let right = self.right_mut(watch.object.kind);
+            if right.refused.replace(right.refused.unwrap_or(now)).is_none() {
+                right.ask_at = Some(now + REFUSAL_PAUSE);
+            }
         }
-        news
     }
 
     /// A watch has failed and tries again. Perhaps nothing works any more, or by another protocol.
@@ -247,11 +216,12 @@ impl Ledger {
         }
     }
 
-    fn refuse(&mut self, kind: ObjectKind, now: Time) {
+    fn lose(&mut self, kind: ObjectKind, now: Time) {
         let right = self.right_mut(kind);
         right.held = false;
-        right.missing = true;
-        right.ask_at = Some(now + RIGHT_PAUSE);
+        right.refused = None;
+        let known = std::mem::replace(&mut right.missing, true);
+        right.ask_at = Some(now + if known { RIGHT_PAUSE } else { REFUSAL });
         let all: Vec<_> = self.objects.keys().filter(|object| object.kind == kind).cloned().collect();
         for object in all {
             self.stop(&object);

@@ -1,3 +1,7 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reloadlet_core::event::Digest;
+
 use super::*;
 
 /// As `printf | sha256sum` prints them.

@@ -195,31 +195,59 @@ fn a_missing_right_ends_its_kind_and_is_looked_for_every_five_minutes() {
     ledger.saw(&watches[0], version("u", "1"), at(1));
     steps(&mut ledger);
 
-    assert!(ledger.forbidden(&watches[0], at(10)));
-    assert!(!ledger.forbidden(&watches[1], at(10)), "that was said");
     let (zero, one) = (config_map("0000"), config_map("0001"));
+    ledger.refused(&watches[0], at(10));
+    ledger.refused(&watches[1], at(11));
+    assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(15))));
+    for second in (15..40).step_by(5) {
+        ledger.handle_timeout(at(second));
+        assert_eq!(steps(&mut ledger), [Step::Ask(zero.clone())], "one is enough");
+        ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(second));
+        assert_eq!(steps(&mut ledger), [], "the API server may just have started");
+    }
+    ledger.handle_timeout(at(40));
+    steps(&mut ledger);
+    ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(40));
     let expected = [
         Step::Stop(zero.clone()),
         Step::Stop(one.clone()),
-        told(&zero, Observed::Unmeasured, 10),
-        told(&one, Observed::Unmeasured, 10),
+        told(&zero, Observed::Unmeasured, 40),
+        told(&one, Observed::Unmeasured, 40),
     ];
     assert_eq!(steps(&mut ledger), expected, "Secrets are watched on");
+    assert!(ledger.is_missing(ObjectKind::ConfigMap) && !ledger.is_missing(ObjectKind::Secret));
     wanted.insert(config_map("0002"), 10);
-    ledger.want(&wanted, at(20));
-    assert_eq!(steps(&mut ledger), [told(&config_map("0002"), Observed::Unmeasured, 20)]);
-    assert_eq!(ledger.poll_timeout(), Some(at(310)));
-    ledger.handle_timeout(at(310));
-    assert_eq!(steps(&mut ledger), [Step::Ask(zero.clone())], "one is enough");
-    ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(311));
-    assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(611))));
-    ledger.handle_timeout(at(611));
-    steps(&mut ledger);
-    ledger.answered(ObjectKind::ConfigMap, YES, at(612));
+    ledger.want(&wanted, at(50));
+    assert_eq!(steps(&mut ledger), [told(&config_map("0002"), Observed::Unmeasured, 50)]);
+    for (asked, next) in [(70, 370), (370, 670)] {
+        assert_eq!(ledger.poll_timeout(), Some(at(asked)));
+        ledger.handle_timeout(at(asked));
+        assert_eq!(steps(&mut ledger), [Step::Ask(zero.clone())]);
+        ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(asked));
+        assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(next))));
+    }
+    ledger.answered(ObjectKind::ConfigMap, YES, at(671));
     let watches = started(&mut ledger);
     assert_eq!(watches.len(), 3);
-    ledger.saw(&watches[0], version("u", "1"), at(613));
-    assert_eq!(steps(&mut ledger), [told(&zero, version("u", "1"), 613)], "it comes back");
+    ledger.saw(&watches[0], version("u", "1"), at(672));
+    assert_eq!(steps(&mut ledger), [told(&zero, version("u", "1"), 672)], "it comes back");
+}
+
+#[test]
+fn a_refusal_that_passes_changes_nothing() {
+    let (mut ledger, watches) = watching(1);
+    for start in [0, 100] {
+        ledger.refused(&watches[0], at(start));
+        ledger.handle_timeout(at(start + 5));
+        assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))]);
+        ledger.answered(ObjectKind::ConfigMap, YES, at(start + 6));
+        assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], None));
+    }
+    ledger.refused(&watches[0], at(200));
+    ledger.handle_timeout(at(205));
+    steps(&mut ledger);
+    ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(205));
+    assert_eq!(steps(&mut ledger), [], "what was long ago doesn't count");
 }
 
 #[test]
