@@ -8,11 +8,15 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::status::command::StatusFlags;
+
 /// What was asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the agent.
     Agent(AgentConfig),
+    /// Print what the agent on this node sees.
+    Status(StatusFlags),
 }
 
 /// What the agent is to do, after validation.
@@ -92,6 +96,7 @@ impl From<LogLevel> for tracing::Level {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     match Cli::try_parse_from(arguments)?.command {
         Commands::Agent(flags) => flags.validate().map(Command::Agent),
+        Commands::Status(flags) => Ok(Command::Status(flags)),
     }
 }
 
@@ -107,6 +112,8 @@ struct Cli {
 enum Commands {
     /// Runs the agent on this node until it is told to stop (SIGTERM or SIGINT).
     Agent(AgentFlags),
+    /// Shows where each change is: the versions wanted, on disk and delivered, and what keeps them apart.
+    Status(StatusFlags),
 }
 
 #[derive(Debug, Args)]
@@ -215,7 +222,8 @@ fn usage(sentence: impl std::fmt::Display) -> clap::Error {
     command.error(ErrorKind::MissingRequiredArgument, sentence)
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// An address of a flag.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_unspecific| {
         "an IP address and a port are needed, such as [::]:9847 or 127.0.0.1:9848".to_owned()
     })
@@ -227,7 +235,10 @@ mod tests {
 
     fn agent(flags: &[&str]) -> Result<AgentConfig, clap::Error> {
         let arguments = ["reloadlet", "agent"].iter().chain(flags).map(OsString::from);
-        parse(arguments).map(|Command::Agent(config)| config)
+        parse(arguments).map(|command| match command {
+            Command::Agent(config) => config,
+            Command::Status(_) => panic!("another command"),
+        })
     }
 
     #[test]
@@ -308,8 +319,8 @@ mod tests {
     #[test]
     fn each_flag_is_also_an_environment_variable_and_says_what_it_does() {
         let command = Cli::command();
-        let agent = command.find_subcommand("agent").unwrap();
-        for flag in agent.get_arguments().filter(|flag| flag.get_id() != "help") {
+        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for flag in flags.filter(|flag| flag.get_id() != "help") {
             let long = flag.get_long().unwrap();
             let variable = format!("RELOADLET_{}", long.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env().unwrap(), &*variable);

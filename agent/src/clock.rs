@@ -17,6 +17,17 @@ pub(crate) fn from_wall(seconds: i64, nanos: i64) -> Time {
     now() - wall.saturating_sub(stamp)
 }
 
+/// A moment as people read it, in UTC, to a millisecond.
+pub(crate) fn rfc3339(time: Time) -> String {
+    let wall = duration(clock_gettime(ClockId::Realtime));
+    let now = now();
+    let moment = if time > now { wall + time.since(now) } else { wall.saturating_sub(now.since(time)) };
+    let millis = moment + Duration::from_micros(500);
+    let stamp =
+        i64::try_from(millis.as_millis()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    stamp.map_or_else(String::new, |stamp| format!("{stamp:.3}"))
+}
+
 fn duration(time: Timespec) -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
@@ -34,5 +45,14 @@ mod tests {
         let apart = before.since(found).max(found.since(before));
         assert!(apart < Duration::from_secs(5), "{apart:?} apart");
         assert!(from_wall(wall.tv_sec - 100, 0) < before);
+    }
+
+    #[test]
+    fn a_moment_is_written_as_it_was_read() {
+        let second = clock_gettime(ClockId::Realtime).tv_sec - 60;
+        let expected = jiff::Timestamp::from_second(second).unwrap().to_string();
+        let time = from_wall(second, 0);
+        assert_eq!(rfc3339(time), expected.replace('Z', ".000Z"));
+        assert_eq!(rfc3339(time + Duration::from_millis(250)), expected.replace('Z', ".250Z"));
     }
 }

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::clock;
 use crate::metrics::Metrics;
 
 #[cfg(test)]
@@ -247,7 +248,7 @@ async fn respond(request: &Request<Incoming>, pages: &Pages, endpoints: &Endpoin
         return response;
     }
     match page {
-        Page::Metrics => match endpoints.metrics.encode() {
+        Page::Metrics => match endpoints.metrics.encode(clock::now()) {
             Ok(text) => response(StatusCode::OK, METRICS_TEXT, text),
             Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
         },

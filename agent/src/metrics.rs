@@ -7,11 +7,15 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use reloadlet_core::Time;
+use reloadlet_core::nudge::NudgeResult;
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::status::Counts;
 
 mod process;
+mod propagation;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +59,7 @@ pub(crate) struct Metrics {
     verdicts: IntCounterVec,
     settle: Histogram,
     deliver: Histogram,
+    propagation: propagation::Propagation,
     overflows: IntCounter,
     rescans: IntCounterVec,
     settle_timeouts: IntCounter,
@@ -133,6 +138,7 @@ impl Metrics {
                 "reloadlet_deliver_seconds",
                 "Seconds from the swap, or from the end of the waits that the pod asked for, to the delivery.",
             )?,
+            propagation: propagation::Propagation::new(&registry)?,
             overflows: register(
                 &registry,
                 IntCounter::new(
@@ -201,6 +207,26 @@ impl Metrics {
         self.deliver.observe(after.as_secs_f64());
     }
 
+    /// A generation brought versions that were seen this long before it.
+    pub(crate) fn published(&self, delay: Duration) {
+        self.propagation.published(delay);
+    }
+
+    /// A delivery was made this long after its oldest version was seen.
+    pub(crate) fn propagated(&self, took: Duration) {
+        self.propagation.propagated(took);
+    }
+
+    /// A nudge came to this.
+    pub(crate) fn nudge(&self, result: NudgeResult) {
+        self.propagation.nudge(result);
+    }
+
+    /// What is stale, by reason, and since when.
+    pub(crate) fn set_stale(&self, counts: &Counts) {
+        self.propagation.set_stale(counts);
+    }
+
     /// A generation was taken as settled since waiting any longer helps nobody.
     pub(crate) fn settle_timeout(&self) {
         self.settle_timeouts.inc();
@@ -263,7 +289,8 @@ impl Metrics {
     }
 
     /// All of it in Prometheus' text format, version 0.0.4.
-    pub(crate) fn encode(&self) -> Result<String, prometheus::Error> {
+    pub(crate) fn encode(&self, now: Time) -> Result<String, prometheus::Error> {
+        self.propagation.refresh(now);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -209,7 +209,8 @@ impl NodeLoop {
         for _ in 0..MESSAGES_AT_A_TIME {
             match self.parts.inbox.try_recv() {
                 Ok(Inbound::Event(event)) => {
-                    self.gauges_changed |= matches!(event, Event::PodsSynced(_) | Event::JournalRead(_));
+                    self.gauges_changed |=
+                        matches!(event, Event::PodsSynced(_) | Event::JournalRead(_) | Event::Observed(..));
                     self.handle(event);
                 }
                 Ok(Inbound::Finding(Finding::Event(Event::Listed(volume, listing)))) => {
@@ -299,6 +300,7 @@ impl NodeLoop {
                     objects.unobserve(&object);
                 }
             }
+            Action::Nudge(_) => {}
             Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use reloadlet_core::object::Measuring;
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{self, Runtime};
@@ -56,7 +57,12 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
     };
     let mut parts = Parts {
-        machine: Machine::new(),
+        machine: match config.pods {
+            PodSource::Node(_) => {
+                Machine::measuring(Measuring { secrets: config.watch_secrets, accelerate: None })
+            }
+            PodSource::File(_) => Machine::new(),
+        },
         watcher: Watcher::new(&config.kubelet_root)?,
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,
@@ -228,7 +234,7 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
                     return Err(busy());
                 }
                 let pods = answered.await.map_err(|_ended| busy())?;
-                Ok(status::document(&pods, clock::now()))
+                status::document(&pods, clock::now()).map_err(|error| error.to_string())
             })
         }),
     }

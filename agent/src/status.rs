@@ -1,50 +1,13 @@
-//! `/status`: what is known, as JSON.
+//! What is known: the document at `/status`, and the command that shows it.
 
 use reloadlet_core::Time;
-use reloadlet_core::status::{ContainerStatus, PodStatus, VolumeStatus};
-use serde_json::{Value, json};
+use reloadlet_core::status::PodStatus;
 
-/// The whole document.
-pub(crate) fn document(pods: &[PodStatus], now: Time) -> String {
-    json!({ "pods": pods.iter().map(|pod| pod_value(pod, now)).collect::<Vec<_>>() }).to_string()
-}
+pub(crate) mod command;
+mod document;
+mod table;
 
-fn pod_value(status: &PodStatus, now: Time) -> Value {
-    json!({
-        "namespace": &*status.pod.namespace,
-        "name": &*status.pod.name,
-        "uid": status.pod.uid.as_str(),
-        "problems": status.problems.iter().map(|problem| json!({
-            "kind": problem.kind.as_str(),
-            "sentence": problem.sentence,
-        })).collect::<Vec<_>>(),
-        "volumes": status.volumes.iter().map(|volume| volume_value(volume, now)).collect::<Vec<_>>(),
-        "containers": status.containers.iter().map(|container| container_value(container, now)).collect::<Vec<_>>(),
-    })
-}
-
-fn volume_value(volume: &VolumeStatus, now: Time) -> Value {
-    json!({
-        "name": &*volume.name,
-        "kind": volume.kind.as_str(),
-        "generation": volume.generation.as_ref().map(|generation| generation.as_str()),
-        "settledSecondsAgo": volume.settled.map(|settled| now.since(settled).as_secs_f64()),
-    })
-}
-
-fn container_value(container: &ContainerStatus, now: Time) -> Value {
-    json!({
-        "name": &*container.name,
-        "signal": container.signal.to_string(),
-        "pids": container.pids,
-        "missing": container.missing,
-        "held": container.held,
-        "lastOutcome": container.last.map(|(outcome, _)| outcome.as_str()),
-        "lastSecondsAgo": container.last.map(|(_, at)| now.since(at).as_secs_f64()),
-        "volumes": container.generations.iter().map(|(name, handled, waiting)| json!({
-            "name": &**name,
-            "handled": handled.as_ref().map(|generation| generation.as_str()),
-            "waiting": waiting.as_ref().map(|generation| generation.as_str()),
-        })).collect::<Vec<_>>(),
-    })
+/// The document as JSON.
+pub(crate) fn document(pods: &[PodStatus], now: Time) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&document::Document::new(pods, now))
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{ReloadReport, Report};
+use reloadlet_core::event::{ReloadReport, Report, Versions};
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::{Name, VolumeKind};
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
+use crate::clock;
 use crate::metrics::Metrics;
 
 /// Writes one report.
@@ -29,6 +30,13 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
             tracing::warn!("notifications were lost: every volume and container is looked at again")
         }
         Report::Reload(reload) => tell_reload(reload, metrics),
+        Report::Published { pod, volume, generation, delay, versions, collapsed } => {
+            metrics.published(*delay);
+            tracing::debug!(
+                namespace = %pod.namespace, pod = %pod.name, volume = %volume, generation = %generation,
+                versions = written(versions), publish_us = micros(*delay), collapsed, "published"
+            );
+        }
         Report::Verdict { pod, container, verdict } => {
             metrics.verdict(&pod.namespace, *verdict);
             match verdict {
@@ -41,6 +49,12 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
                     verdict = verdict.as_str(), "verify window ended"
                 ),
             }
+        }
+        Report::Nudged(pod, result) => {
+            metrics.nudge(*result);
+            tracing::debug!(
+                namespace = %pod.namespace, pod = %pod.name, result = result.as_str(), "nudged the kubelet"
+            );
         }
         Report::Problem(pod, problem) => tracing::warn!(
             namespace = %pod.namespace, pod = %pod.name, kind = problem.kind.as_str(), "{problem}"
@@ -55,7 +69,11 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
     metrics.reload(&reload.pod.namespace, reload.outcome);
     if reload.outcome == Outcome::Delivered {
         metrics.deliver(reload.deliver);
+        if let Some(stages) = &reload.stages {
+            metrics.propagated(stages.propagation);
+        }
     }
+    let stages = reload.stages.as_ref();
     let generations: Vec<String> =
         reload.generations.iter().map(|(volume, generation)| format!("{volume}={generation}")).collect();
     let pids: Vec<String> = reload.pids.iter().map(u32::to_string).collect();
@@ -72,6 +90,11 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
                 settle_us = micros(reload.settle),
                 since_settle_us = micros(reload.since_settle),
                 deliver_us = micros(reload.deliver),
+                versions = stages.map(|stages| written(&stages.versions)),
+                updated = stages.and_then(|stages| updated(&stages.versions)),
+                observed = stages.map(|stages| clock::rfc3339(stages.observed)),
+                publish_us = stages.map(|stages| micros(stages.publish)),
+                propagation_us = stages.map(|stages| micros(stages.propagation)),
                 reason = reload.reason,
                 "reload"
             )
@@ -79,11 +102,30 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
     }
     match reload.outcome {
         Outcome::Delivered | Outcome::DryRun => line!(info),
-        Outcome::Unchanged | Outcome::StartedAfter | Outcome::Superseded | Outcome::Gone => line!(debug),
+        Outcome::Unchanged
+        | Outcome::Excluded
+        | Outcome::StartedAfter
+        | Outcome::Superseded
+        | Outcome::Gone => line!(debug),
         Outcome::NoProcess | Outcome::Unhandled | Outcome::Denied | Outcome::Failed | Outcome::Held => {
             line!(warn)
         }
     }
+}
+
+/// The versions as people know them: `configmap shop/web@1234`.
+fn written(versions: &Versions) -> String {
+    let each = versions.iter().map(|(object, version)| match version {
+        Some(version) => format!("{object}@{}", version.version),
+        None => format!("no {object}"),
+    });
+    each.collect::<Vec<_>>().join(",")
+}
+
+/// When the API server took the newest of the versions: whole seconds.
+fn updated(versions: &Versions) -> Option<String> {
+    let updated = versions.iter().filter_map(|(_, version)| version.as_ref()?.updated).max();
+    updated.map(clock::rfc3339)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -93,13 +135,13 @@ fn micros(duration: Duration) -> u64 {
 /// Whether the gauges are to be set anew after a report.
 pub(crate) const fn changes_gauges(report: &Report) -> bool {
     match report {
-        Report::Problem(..) | Report::Solved(_) => true,
-        Report::Swapped(_)
+        Report::Problem(..)
+        | Report::Solved(_)
+        | Report::Published { .. }
+        | Report::Swapped(_)
         | Report::Settled(_)
-        | Report::SettleTimedOut(_)
-        | Report::Rescan
-        | Report::Reload(_)
-        | Report::Verdict { .. } => false,
+        | Report::Reload(_) => true,
+        Report::SettleTimedOut(_) | Report::Rescan | Report::Nudged(..) | Report::Verdict { .. } => false,
     }
 }
 
@@ -136,6 +178,7 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Na
     for (kind, count) in ProblemKind::ALL.into_iter().zip(counts.problems) {
         metrics.set_problems(kind, count);
     }
+    metrics.set_stale(counts);
     for namespace in namespaces.update(&counts.namespaces, now) {
         metrics.forget_namespace(&namespace);
     }

@@ -80,6 +80,8 @@ pub struct PodPolicy {
     pub verify: Duration,
     /// `reloadlet.io/unhandled` is `send`.
     pub send_unhandled: bool,
+    /// `reloadlet.io/accelerate` is `true`.
+    pub accelerate: bool,
 }
 
 impl Default for PodPolicy {
@@ -97,13 +99,14 @@ impl Default for PodPolicy {
             splay: Duration::ZERO,
             verify: Duration::from_secs(10),
             send_unhandled: false,
+            accelerate: false,
         }
     }
 }
 
 /// The keys that this version acts on.
-const KNOWN: [&str; 10] =
-    [SIGNAL, CONTAINER, PROCESS, VOLUMES, KEYS, DEBOUNCE, MIN_INTERVAL, SPLAY, VERIFY, UNHANDLED];
+const KNOWN: [&str; 11] =
+    [SIGNAL, CONTAINER, PROCESS, VOLUMES, KEYS, DEBOUNCE, MIN_INTERVAL, SPLAY, VERIFY, UNHANDLED, ACCELERATE];
 
 /// The most volumes that a pod may name: what is looked up for each of them stays bounded.
 pub const MOST_VOLUMES: usize = 256;
@@ -164,6 +167,10 @@ impl PodPolicy {
             SPLAY => self.splay = duration(key, text)?,
             VERIFY => self.verify = duration(key, text)?,
             UNHANDLED => self.send_unhandled = one_of(key, text, "refuse", "send")?,
+            ACCELERATE => {
+                self.accelerate = one_of(key, text, "false", "true")?;
+                return Ok(if self.accelerate { Read::Asks } else { Read::AsksNothing });
+            }
             _ => return not_built(key, text),
         }
         if key == VERIFY && self.verify.is_zero() {
@@ -179,7 +186,8 @@ impl PodPolicy {
             return None;
         }
         if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
-            let options: Vec<&str> = KNOWN.into_iter().filter(|key| annotations.contains_key(*key)).collect();
+            let asks = |key: &&str| annotations.contains_key(*key) && (*key != ACCELERATE || self.accelerate);
+            let options: Vec<&str> = KNOWN.into_iter().filter(asks).collect();
             return (!options.is_empty()).then(|| {
                 let sentence = format!(
                     "nothing comes of {} without {SIGNAL}: it must be {}, or none to measure only",
@@ -200,7 +208,7 @@ impl PodPolicy {
 
 /// Whether the design has this key, built or not.
 fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || [ACCELERATE, HTTP, ROLLOUT].contains(&key)
+    KNOWN.contains(&key) || [HTTP, ROLLOUT].contains(&key)
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {

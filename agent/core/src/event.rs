@@ -9,7 +9,8 @@ use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{JournalSnapshot, JournalUpdate};
 use crate::mounts::ContainerMounts;
-use crate::object::{ObjectRef, Observed};
+use crate::nudge::{NudgeAnswer, NudgeResult};
+use crate::object::{ObjectRef, ObjectVersion, Observed};
 use crate::outcome::{Outcome, Verdict};
 use crate::pod::{ContainerId, Name, Pod, PodUid, VolumeKind};
 use crate::problem::Problem;
@@ -83,6 +84,8 @@ pub enum Event {
     Read(VolumeRef, Generation, Option<Contents>),
     /// What the API server says of an object now, and when that was received.
     Observed(ObjectRef, Observed, Time),
+    /// How the API server took a nudge.
+    Nudged(PodUid, NudgeAnswer),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
 }
@@ -151,6 +154,8 @@ pub enum Action {
     Observe(ObjectRef),
     /// Nobody needs this object any more.
     Unobserve(ObjectRef),
+    /// Have the kubelet look at a pod now.
+    Nudge(Arc<Pod>),
     /// See whether a file of a generation is opened.
     WatchOpens(VolumeRef, Generation),
     /// That isn't of interest any more.
@@ -185,6 +190,23 @@ pub enum Report {
     Rescan,
     /// A reload ended.
     Reload(Box<ReloadReport>),
+    /// A generation brought versions that the API server had shown.
+    Published {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The volume.
+        volume: Name,
+        /// The generation.
+        generation: Generation,
+        /// From the receipt of the oldest of the versions to the swap.
+        delay: Duration,
+        /// The versions.
+        versions: Versions,
+        /// How many contents were never published, since a newer one came first.
+        collapsed: usize,
+    },
+    /// What became of a nudge.
+    Nudged(Arc<Pod>, NudgeResult),
     /// A verify window ended.
     Verdict {
         /// The pod.
@@ -198,6 +220,22 @@ pub enum Report {
     Problem(Arc<Pod>, Problem),
     /// A pod has no problem any more.
     Solved(Arc<Pod>),
+}
+
+/// Versions of objects; `None` where there is no such object any more.
+pub type Versions = Vec<(ObjectRef, Option<Arc<ObjectVersion>>)>;
+
+/// From the API server to the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// When the oldest version that the reload settles was received; the swap's time if that was before.
+    pub observed: Time,
+    /// From then to the swap.
+    pub publish: Duration,
+    /// From then to the end of the reload.
+    pub propagation: Duration,
+    /// What was published.
+    pub versions: Versions,
 }
 
 /// How a reload of one container ended.
@@ -215,6 +253,10 @@ pub struct ReloadReport {
     pub generations: Vec<(Name, Generation)>,
     /// The PIDs of the processes, as the host numbers them.
     pub pids: Vec<u32>,
+    /// When the newest generation was swapped in.
+    pub swapped: Time,
+    /// When the reload ended.
+    pub ended: Time,
     /// From the swap to the settle of the newest generation.
     pub settle: Duration,
     /// From the settle to the end of the reload.
@@ -223,4 +265,6 @@ pub struct ReloadReport {
     pub deliver: Duration,
     /// Why, where the outcome alone doesn't tell.
     pub reason: Option<&'static str>,
+    /// Where it is measured: the way from the API server.
+    pub stages: Option<Stages>,
 }

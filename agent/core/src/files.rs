@@ -104,6 +104,12 @@ impl FileFilter {
         Self { globs, excluded: excluded.into_iter().collect() }
     }
 
+    /// The same, without these paths.
+    pub fn without(&self, paths: impl IntoIterator<Item = Name>) -> Self {
+        let excluded = self.excluded.iter().cloned().chain(paths).collect();
+        Self { globs: self.globs.clone(), excluded }
+    }
+
     /// Whether the file at this path in the volume counts.
     pub fn counts(&self, path: &str) -> bool {
         !self.excluded.contains(path) && self.globs.as_ref().is_none_or(|globs| globs.matches(path))

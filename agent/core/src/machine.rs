@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::context::Context;
 use crate::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
+use crate::object::{Measuring, ObjectRef, Observed};
+use crate::objects::Objects;
 use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
-use crate::pod_machine::{Context, PodMachine, Restored};
+use crate::pod_machine::{PodMachine, Restored};
 use crate::problem::Problem;
 use crate::select;
 use crate::time::Time;
@@ -21,6 +24,9 @@ const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
 /// All pods of a node.
 #[derive(Debug, Default)]
 pub struct Machine {
+    /// Which objects are watched on the API server, if there is one.
+    measuring: Option<Measuring>,
+    objects: Objects,
     /// What the journal held; taken from as pods are first seen. `None` until it was read.
     journal: Option<JournalSnapshot>,
     /// A listing of pods that came before the journal was read.
@@ -49,6 +55,11 @@ impl Machine {
     /// A machine that knows nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with an API server that shows objects.
+    pub fn measuring(measuring: Measuring) -> Self {
+        Self { measuring: Some(measuring), ..Self::default() }
     }
 
     /// The next thing to do.
@@ -91,11 +102,13 @@ impl Machine {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.listed(name, &listing, ctx));
             }
             Event::Read(volume, generation, contents) => {
-                self.with_volume(&volume, now, |pod, name, _| {
-                    pod.read(name, &generation, contents.as_ref());
+                self.with_volume(&volume, now, |pod, name, ctx| {
+                    pod.read(name, &generation, contents.as_ref(), ctx);
                 });
             }
-            Event::Observed(..) | Event::Opened(..) => {}
+            Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
+            Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
+            Event::Opened(..) => {}
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));
@@ -260,11 +273,28 @@ impl Machine {
                     self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
                 }
                 let mut ctx = Context { now, out: &mut self.actions };
-                let machine = PodMachine::new(pod, plan, restored, &mut ctx);
-                let due = machine.timeout(now);
+                let machine = PodMachine::new(pod, plan, restored, self.measuring, &mut ctx);
+                let (due, objects) = (machine.timeout(now), machine.objects());
                 self.pods.insert(uid.clone(), Box::new(machine));
                 self.set_timer(&uid, due);
+                self.need_objects(&uid, objects, now);
             }
+        }
+    }
+
+    /// A pod needs these objects to be watched, and no others.
+    fn need_objects(&mut self, uid: &PodUid, objects: BTreeSet<ObjectRef>, now: Time) {
+        let changed = self.objects.set(uid, objects);
+        self.actions.extend(changed.gone.into_iter().map(Action::Unobserve));
+        self.actions.extend(changed.new.into_iter().map(Action::Observe));
+        for (object, observed, at) in changed.known {
+            self.with(uid, now, |pod, ctx| pod.observed(&object, &observed, at, ctx));
+        }
+    }
+
+    fn observed(&mut self, object: &ObjectRef, observed: &Observed, at: Time, now: Time) {
+        for uid in self.objects.observed(object, observed, at) {
+            self.with(&uid, now, |pod, ctx| pod.observed(object, observed, at, ctx));
         }
     }
 
@@ -277,6 +307,7 @@ impl Machine {
         if was_watched {
             self.actions.push_back(Action::Unwatch(uid.clone()));
             self.set_timer(&uid, None);
+            self.need_objects(&uid, BTreeSet::new(), now);
         }
         if self.invalid.get(&uid).is_none_or(|known| known.pod != pod) {
             self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
@@ -306,6 +337,7 @@ impl Machine {
         if let Some(mut pod) = self.pods.remove(uid) {
             pod.end(&mut Context { now, out: &mut self.actions });
             self.actions.push_back(Action::Unwatch(uid.clone()));
+            self.need_objects(uid, BTreeSet::new(), now);
         }
         self.set_timer(uid, None);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Digest;
+use crate::nudge::Accelerate;
 use crate::pod::Name;
 use crate::time::Time;
 
@@ -84,4 +85,23 @@ pub enum Observed {
     Absent,
     /// It can't be watched: what its volumes should hold isn't known.
     Unmeasured,
+}
+
+/// Which objects are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measuring {
+    /// Secrets as well as ConfigMaps.
+    pub secrets: bool,
+    /// What is done about volumes that lag behind, where their pods ask for it.
+    pub accelerate: Option<Accelerate>,
+}
+
+impl Measuring {
+    /// Whether objects of this kind are watched.
+    pub const fn covers(self, kind: ObjectKind) -> bool {
+        match kind {
+            ObjectKind::ConfigMap => true,
+            ObjectKind::Secret => self.secrets,
+        }
+    }
 }

@@ -10,6 +10,8 @@ pub enum Outcome {
     DryRun,
     /// The files that count are the same as those that the container was told of last.
     Unchanged,
+    /// Only objects that their owners keep from triggering have changed.
+    Excluded,
     /// The container's first process started after the settle and has read it already.
     StartedAfter,
     /// A newer generation was folded into the same reload.
@@ -30,10 +32,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Delivered,
         Self::DryRun,
         Self::Unchanged,
+        Self::Excluded,
         Self::StartedAfter,
         Self::Superseded,
         Self::NoProcess,
@@ -50,6 +53,7 @@ impl Outcome {
             Self::Delivered => "delivered",
             Self::DryRun => "dry_run",
             Self::Unchanged => "unchanged",
+            Self::Excluded => "excluded",
             Self::StartedAfter => "started_after",
             Self::Superseded => "superseded",
             Self::NoProcess => "no_process",
@@ -64,7 +68,7 @@ impl Outcome {
     /// Whether the container is taken to hold the generation after this: it was told, or had no need to be.
     pub const fn reached(self) -> bool {
         match self {
-            Self::Delivered | Self::Unchanged | Self::StartedAfter | Self::DryRun => true,
+            Self::Delivered | Self::Unchanged | Self::Excluded | Self::StartedAfter | Self::DryRun => true,
             Self::Superseded
             | Self::NoProcess
             | Self::Unhandled

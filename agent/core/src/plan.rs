@@ -6,6 +6,7 @@ use crate::files::FileFilter;
 use crate::pod::{Name, VolumeKind};
 use crate::problem::Problem;
 use crate::signal::Signal;
+use crate::sources::Source;
 
 /// What is to be done about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Plan {
     pub verify: Duration,
     /// Whether a process that doesn't handle the signal is sent it all the same.
     pub send_unhandled: bool,
+    /// Whether the kubelet is to be asked to publish changes at once.
+    pub accelerate: bool,
 }
 
 /// One watched volume.
@@ -48,6 +51,8 @@ pub struct VolumePlan {
     pub kind: VolumeKind,
     /// Which of its files count.
     pub files: FileFilter,
+    /// What it is made of.
+    pub sources: Vec<Source>,
 }
 
 /// One container to tell.

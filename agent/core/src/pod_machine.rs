@@ -5,36 +5,34 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Action, ContainerFacts, Contents, Delivery, Digest, Reading, Report, Survey, VolumeRef};
+use crate::context::Context;
+use crate::event::{
+    Action, ContainerFacts, Contents, Delivery, Digest, Reading, ReloadReport, Report, Survey, VolumeRef,
+};
+use crate::frozen::{self, Frozen};
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
+use crate::nudge::{Accelerate, Nudges};
+use crate::object::{Measuring, ObjectRef};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{Plan, VolumePlan};
-use crate::pod::{Name, Pod, PodUid};
+use crate::pod::{Container, Name, Pod};
 use crate::problem::{Problem, ProblemKind};
 use crate::process::{NoProcess, ProcessIdentity};
+use crate::propagation::{Ignored, Propagation, Publication};
 use crate::report;
+use crate::share;
 use crate::target::{NeededDigest, PATIENCE, Pending, Resolution, Retry, Step, Target, Waits};
 use crate::time::Time;
 use crate::verify;
 use crate::volume::{How, Listing, News, Settled, Volume};
 
+mod measure;
 mod reload;
 mod resolve;
+mod stale;
 mod volumes;
-
-/// What a pod's machine may use of its surroundings.
-pub(crate) struct Context<'a> {
-    pub(crate) now: Time,
-    pub(crate) out: &'a mut VecDeque<Action>,
-}
-
-impl Context<'_> {
-    pub(crate) fn act(&mut self, action: Action) {
-        self.out.push_back(action);
-    }
-}
 
 /// What a pod begins with from the journal.
 #[derive(Debug, Default)]
@@ -49,7 +47,11 @@ pub(crate) struct Restored {
 struct WatchedVolume {
     plan: VolumePlan,
     state: Volume,
+    /// The digest of the files that count; within: `None` while it is being read.
     digest: Option<(Generation, Option<Option<Digest>>)>,
+    propagation: Propagation,
+    publications: VecDeque<Publication>,
+    ignored: Ignored,
 }
 
 /// One pod.
@@ -64,6 +66,11 @@ pub(crate) struct PodMachine {
     targets: Vec<Target>,
     survey: SurveyState,
     problem: Option<Problem>,
+    frozen: Vec<Frozen>,
+    unsaid: Vec<measure::Unsaid>,
+    /// What the node does about volumes that lag behind, if the pod asks for it.
+    accelerate: Option<Accelerate>,
+    nudges: Nudges,
 }
 
 /// Whether a survey is needed, and when.
@@ -77,15 +84,31 @@ struct SurveyState {
 }
 
 impl PodMachine {
-    pub(crate) fn new(pod: Arc<Pod>, plan: Plan, restored: Restored, ctx: &mut Context<'_>) -> Self {
+    pub(crate) fn new(
+        pod: Arc<Pod>,
+        plan: Plan,
+        restored: Restored,
+        measuring: Option<Measuring>,
+        ctx: &mut Context<'_>,
+    ) -> Self {
         let waits = Waits {
             debounce: plan.debounce,
             min_interval: plan.min_interval,
-            splay: share_of(&pod.uid, plan.splay),
+            splay: share::of(pod.uid.as_str().bytes(), plan.splay),
         };
         let state = Volume::watched_since(ctx.now);
-        let watched =
-            |plan: &VolumePlan| WatchedVolume { plan: plan.clone(), state: state.clone(), digest: None };
+        let is_measured =
+            |object: &ObjectRef| measuring.is_some_and(|measuring| measuring.covers(object.kind));
+        let watched = |plan: &VolumePlan| WatchedVolume {
+            plan: plan.clone(),
+            state: state.clone(),
+            digest: None,
+            propagation: Propagation::new(&plan.sources, is_measured),
+            publications: VecDeque::new(),
+            ignored: Ignored::Nothing,
+        };
+        let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
+        let frozen = pod.containers.iter().filter(told).flat_map(|container| frozen::of(&pod, container));
         let mut machine = Self {
             plan_mark: mark_of(&pod),
             waits,
@@ -94,6 +117,10 @@ impl PodMachine {
             targets: plan.targets.iter().cloned().map(Target::new).collect(),
             survey: SurveyState::default(),
             problem: None,
+            frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
+            unsaid: Vec::new(),
+            accelerate: measuring.and_then(|measuring| measuring.accelerate).filter(|_| plan.accelerate),
+            nudges: Nudges::default(),
             pod,
             plan,
         };
@@ -142,7 +169,12 @@ impl PodMachine {
     }
 
     pub(crate) fn reading(&self, volume: &Name) -> Option<Reading> {
-        Some(Reading { filter: self.volumes.get(volume)?.plan.files.clone(), each: false })
+        let volume = self.volumes.get(volume)?;
+        let filter = match &volume.ignored {
+            Ignored::Nothing | Ignored::Everything => volume.plan.files.clone(),
+            Ignored::Paths(paths) => volume.plan.files.without(paths.iter().cloned()),
+        };
+        Some(Reading { filter, each: volume.propagation.is_measured() })
     }
 
     pub(crate) fn problem(&self) -> Option<&Problem> {
@@ -152,7 +184,8 @@ impl PodMachine {
     /// Whether every volume was listed, its files that count were read where that decides, and what stood there is
     /// recorded.
     pub(crate) fn is_ready(&self) -> bool {
-        let is_read = |volume: &WatchedVolume| !matches!(volume.digest, Some((_, None)));
+        let is_read =
+            |volume: &WatchedVolume| !Self::needs_digest(volume) || !matches!(volume.digest, Some((_, None)));
         self.volumes.values().all(|volume| volume.state.is_listed() && is_read(volume))
             && self.targets.iter().all(|target| !target.pending().any(|(_, pending)| pending.only_if_older))
     }
@@ -207,6 +240,7 @@ impl PodMachine {
     }
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
+        self.say_all(ctx);
         for target in &mut self.targets {
             verify::close(&self.pod, target, Verdict::Alive, ctx);
             for process in target.held_processes() {
@@ -235,7 +269,12 @@ impl PodMachine {
             let verify = self.targets[index].verify.as_ref();
             [step, verify.filter(|verify| !verify.reading).map(|verify| verify.until)]
         });
-        volumes.chain(survey).chain(targets.flatten()).min()
+        volumes
+            .chain(survey)
+            .chain(targets.flatten())
+            .chain(self.say_timeout())
+            .chain(self.nudges.timeout())
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
@@ -244,6 +283,7 @@ impl PodMachine {
         for name in names {
             self.take_news(&name, ctx, |state| state.handle_timeout(now));
         }
+        self.say_overdue(ctx);
         for target in &mut self.targets {
             verify::handle_timeout(&self.pod, target, ctx);
         }
@@ -262,22 +302,7 @@ impl PodMachine {
     }
 }
 
-/// A pod's own fixed share of a range: the same at each change and after each start of the agent.
-fn share_of(uid: &PodUid, range: Duration) -> Duration {
-    let share = fnv(uid.as_str().bytes()) >> 32;
-    let nanos = range.as_nanos().saturating_mul(share.into()) >> 32;
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
 /// What tells one set of annotations from another.
 fn mark_of(pod: &Pod) -> u64 {
-    fnv(format!("{:?}", pod.annotations).bytes())
-}
-
-/// FNV-1a, with the last bits mixed: it must stay the same between versions, since the journal holds it.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    share::mark(format!("{:?}", pod.annotations).bytes())
 }

@@ -11,6 +11,7 @@ use crate::plan::{Plan, Planned, TargetPlan, VolumePlan};
 use crate::pod::{Container, ContainerKind, Name, Pod, ProjectedSource, Volume, VolumeSource};
 use crate::problem::{Problem, ProblemKind, listed, quoted, unquoted};
 use crate::signal::SignalChoice;
+use crate::sources;
 
 /// ConfigMaps that the cluster puts into every namespace, and their key. They are in each pod's `kube-api-access-*`
 /// volume, and no application reloads for them unless it says so.
@@ -54,6 +55,7 @@ pub fn plan(pod: &Pod) -> Planned {
         splay: policy.splay,
         verify: policy.verify,
         send_unhandled: policy.send_unhandled,
+        accelerate: policy.accelerate,
     })
 }
 
@@ -61,7 +63,8 @@ pub fn plan(pod: &Pod) -> Planned {
 fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec<VolumePlan> {
     let plan = |volume: &Volume, excluded: BTreeSet<Name>| {
         let files = FileFilter::new(policy.keys.clone(), excluded);
-        volume.kind().map(|kind| VolumePlan { name: volume.name.clone(), kind, files })
+        let sources = sources::of_volume(&volume.source, &pod.namespace);
+        volume.kind().map(|kind| VolumePlan { name: volume.name.clone(), kind, files, sources })
     };
     let Some(named) = &policy.volumes else {
         return pod.volumes.iter().filter_map(|volume| plan(volume, not_counting(&volume.source)?)).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::generation::Generation;
 use crate::machine::Machine;
+use crate::object::ObjectRef;
 use crate::outcome::Outcome;
 use crate::pod::{Name, Pod, VolumeKind};
 use crate::pod_machine::PodMachine;
@@ -24,6 +25,8 @@ pub struct PodStatus {
     pub volumes: Vec<VolumeStatus>,
     /// The containers to tell.
     pub containers: Vec<ContainerStatus>,
+    /// What isn't as the API server shows it.
+    pub stale: Vec<Stale>,
 }
 
 /// One volume.
@@ -37,6 +40,70 @@ pub struct VolumeStatus {
     pub generation: Option<Generation>,
     /// When that settled; `None` before.
     pub settled: Option<Time>,
+    /// The newest versions of its objects on the API server, as far as they are known.
+    pub wanted: Vec<(ObjectRef, Option<Name>)>,
+    /// The versions on disk, as far as they are known.
+    pub on_disk: Vec<(ObjectRef, Option<Name>)>,
+}
+
+/// Something in a running container that isn't what the API server shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// The volume; `None` for what isn't one.
+    pub volume: Option<Name>,
+    /// The container, where it is one container's affair.
+    pub container: Option<Name>,
+    /// The object, where it isn't a volume.
+    pub object: Option<ObjectRef>,
+    /// Why.
+    pub reason: StaleReason,
+    /// Since when.
+    pub since: Time,
+}
+
+/// Why something is stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaleReason {
+    /// The kubelet hasn't published the newest version yet.
+    Waiting,
+    /// It is on disk, and the process wasn't told.
+    Undelivered,
+    /// It is on disk, and the process isn't told since the last two signals ended it.
+    Held,
+    /// The container mounts it by subPath.
+    SubPath,
+    /// The container has it in its environment.
+    Environment,
+    /// The object was immutable and made anew: the kubelet doesn't look at it.
+    Immutable,
+    /// The volume was made anew and the container sees the one before.
+    Orphaned,
+}
+
+impl StaleReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Waiting,
+        Self::Undelivered,
+        Self::Held,
+        Self::SubPath,
+        Self::Environment,
+        Self::Immutable,
+        Self::Orphaned,
+    ];
+
+    /// The word for it in metrics and in the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Undelivered => "undelivered",
+            Self::Held => "held",
+            Self::SubPath => "subpath",
+            Self::Environment => "env",
+            Self::Immutable => "immutable",
+            Self::Orphaned => "orphaned",
+        }
+    }
 }
 
 /// One container to tell.
@@ -50,12 +117,25 @@ pub struct ContainerStatus {
     pub pids: Vec<u32>,
     /// Why there are none.
     pub missing: Option<&'static str>,
-    /// By volume: the generation that is done with, and the one that waits.
-    pub generations: Vec<(Name, Option<Generation>, Option<Generation>)>,
+    /// By volume.
+    pub generations: Vec<Told>,
     /// Whether further reloads are held.
     pub held: bool,
     /// How the last reload ended.
     pub last: Option<(Outcome, Time)>,
+}
+
+/// What a container was told of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The volume.
+    pub volume: Name,
+    /// The generation that is done with.
+    pub handled: Option<Generation>,
+    /// The generation that waits.
+    pub waiting: Option<Generation>,
+    /// The versions of the volume's objects that the container holds, as far as they are known.
+    pub delivered: Vec<(ObjectRef, Option<Name>)>,
 }
 
 /// Numbers for gauges.
@@ -71,6 +151,10 @@ pub struct Counts {
     pub volumes: [usize; VolumeKind::ALL.len()],
     /// Problems by kind, in the order of [`crate::problem::ProblemKind::ALL`].
     pub problems: [usize; crate::problem::ProblemKind::ALL.len()],
+    /// What is stale by reason, in the order of [`StaleReason::ALL`].
+    pub stale: [usize; StaleReason::ALL.len()],
+    /// Since when the oldest of it is.
+    pub oldest_stale: Option<Time>,
 }
 
 impl Machine {
@@ -81,6 +165,7 @@ impl Machine {
             problems: invalid.problems.clone(),
             volumes: Vec::new(),
             containers: Vec::new(),
+            stale: Vec::new(),
         });
         self.watched().map(pod_status).chain(invalid).collect()
     }
@@ -102,6 +187,12 @@ impl Machine {
             counts.watched += 1;
             counts.namespaces.insert(pod.pod().namespace.clone());
             pod.problem().into_iter().for_each(&mut count_problem);
+            for stale in pod.stale() {
+                counts.oldest_stale = Some(counts.oldest_stale.map_or(stale.since, |t| t.min(stale.since)));
+                for (reason, count) in StaleReason::ALL.iter().zip(&mut counts.stale) {
+                    *count += usize::from(*reason == stale.reason);
+                }
+            }
             for (plan, _) in pod.volumes() {
                 for (kind, count) in VolumeKind::ALL.iter().zip(&mut counts.volumes) {
                     *count += usize::from(*kind == plan.kind);
@@ -118,16 +209,19 @@ fn pod_status(pod: &PodMachine) -> PodStatus {
         kind: plan.kind,
         generation: state.generation().cloned(),
         settled: state.settled().map(|settled| settled.settled),
+        wanted: pod.versions_wanted(&plan.name),
+        on_disk: state.generation().map_or_else(Vec::new, |now| pod.versions_of(&plan.name, now)),
     });
     PodStatus {
         pod: pod.pod().clone(),
         problems: pod.problem().into_iter().cloned().collect(),
         volumes: volumes.collect(),
-        containers: pod.targets().iter().map(container_status).collect(),
+        containers: pod.targets().iter().map(|target| container_status(pod, target)).collect(),
+        stale: pod.stale(),
     }
 }
 
-fn container_status(target: &Target) -> ContainerStatus {
+fn container_status(pod: &PodMachine, target: &Target) -> ContainerStatus {
     let (pids, missing) = match &target.resolution {
         Resolution::Found(resolved) => {
             (resolved.told.iter().map(|process| process.identity.pid).collect(), None)
@@ -136,8 +230,13 @@ fn container_status(target: &Target) -> ContainerStatus {
         Resolution::Unknown => (Vec::new(), Some("not looked for yet")),
     };
     let generations = target.volumes.iter().map(|(name, volume)| {
-        let waiting = volume.pending.as_ref().map(|pending| pending.generation.clone());
-        (name.clone(), volume.handled.clone(), waiting)
+        let held = volume.handled.as_ref().filter(|_| volume.holds_it);
+        Told {
+            volume: name.clone(),
+            handled: volume.handled.clone(),
+            waiting: volume.pending.as_ref().map(|pending| pending.generation.clone()),
+            delivered: held.map_or_else(Vec::new, |generation| pod.versions_of(name, generation)),
+        }
     });
     ContainerStatus {
         name: target.plan.container.clone(),

@@ -395,8 +395,10 @@ pub(crate) enum NeededDigest {
     NotNeeded,
     /// It is being read.
     Reading,
-    /// This; `None` where it couldn't be read.
-    Known(Option<Digest>),
+    /// This; `None` where it couldn't be read. If it is the one that was told of last, this is the outcome.
+    Known(Option<Digest>, Outcome),
+    /// Whatever it is, the volume's owner keeps it from triggering.
+    Excluded,
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::context::Context;
 use crate::event::{Action, Report};
 use crate::guard::GuardReading;
 use crate::journal::JournalUpdate;
 use crate::outcome::Verdict;
 use crate::pod::Pod;
-use crate::pod_machine::Context;
 use crate::process::ProcessIdentity;
 use crate::target::{QUICK_EXIT, Resolution, Target, Verify};
 use crate::time::Time;

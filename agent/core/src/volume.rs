@@ -187,6 +187,15 @@ impl Volume {
         }
     }
 
+    /// When its generation was swapped in, and whether that is a change.
+    pub fn swapped_at(&self) -> Option<(Time, bool)> {
+        match &self.phase {
+            Phase::Settled(settled) => Some((settled.swapped, self.is_changed())),
+            Phase::Settling(settling) => Some((settling.swapped, self.is_changed())),
+            Phase::Unknown | Phase::Unpublished => None,
+        }
+    }
+
     /// Whether the last settle was by time-out; asking clears it.
     pub const fn take_timed_out(&mut self) -> bool {
         std::mem::replace(&mut self.timed_out, false)

@@ -141,6 +141,8 @@ fn note(report: &Report) -> Option<Note> {
             Some(Note { pod: pod.clone(), type_: EventType::Warning, reason: "ReloadVerdict", text })
         }
         Report::Swapped(_)
+        | Report::Published { .. }
+        | Report::Nudged(..)
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
         | Report::Rescan
@@ -196,6 +198,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
         ),
         Outcome::DryRun
         | Outcome::Unchanged
+        | Outcome::Excluded
         | Outcome::StartedAfter
         | Outcome::Superseded
         | Outcome::Gone => return None,

@@ -6,7 +6,7 @@ fn line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
 
 #[test]
 fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
-    let text = Metrics::new().unwrap().encode().unwrap();
+    let text = Metrics::new().unwrap().encode(Time::default()).unwrap();
     let mut expected = vec![
         "reloadlet_inotify_watches".to_owned(),
         "reloadlet_polled_volumes".to_owned(),
@@ -52,7 +52,7 @@ fn what_happened_is_counted_under_its_labels() {
     metrics.set_polled_volumes(5);
     metrics.set_problems(ProblemKind::BadValue, 6);
     metrics.set_journal_in_memory(true);
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(Time::default()).unwrap();
     for (name, value) in [
         (r#"reloadlet_reloads_total{action="signal",outcome="delivered",pod_namespace="shop"}"#, "2"),
         (r#"reloadlet_reloads_total{action="signal",outcome="no_process",pod_namespace="web"}"#, "1"),
@@ -90,7 +90,7 @@ fn a_namespace_that_is_forgotten_has_no_series() {
     }
     metrics.forget_namespace("shop");
     metrics.forget_namespace("never-seen");
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(Time::default()).unwrap();
     assert!(!text.contains(r#"pod_namespace="shop""#), "{text}");
     let left = text.matches(r#"pod_namespace="web""#).count();
     assert_eq!(left, Outcome::ALL.len() + Verdict::ALL.len());
@@ -98,7 +98,7 @@ fn a_namespace_that_is_forgotten_has_no_series() {
 
 #[test]
 fn the_agents_own_numbers_are_those_of_its_process() {
-    let text = Metrics::new().unwrap().encode().unwrap();
+    let text = Metrics::new().unwrap().encode(Time::default()).unwrap();
     let value =
         |name: &str| line(&text, name).unwrap_or_else(|| panic!("{name}\n{text}")).parse::<f64>().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();

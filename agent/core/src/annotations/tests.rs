@@ -111,6 +111,7 @@ fn every_key_is_read() {
             splay: Duration::from_secs(30),
             verify: Duration::from_millis(1),
             send_unhandled: true,
+            accelerate: false,
         }
     );
     assert!(!asked(&[(SIGNAL, "hup"), (UNHANDLED, "refuse")]).send_unhandled);
@@ -190,7 +191,8 @@ fn an_unknown_key_names_the_nearest_and_all() {
     assert_eq!(
         sentence,
         "reloadlet.io/singal is \"SIGHUP\", but no such key exists (signal is the nearest): after reloadlet.io/ there \
-         must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled"
+         must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled, \
+         accelerate"
     );
     for (key, nearest) in
         [("min_interval", Some("min-interval")), ("Signal", Some("signal")), ("keys2", Some("keys"))]
@@ -214,7 +216,7 @@ fn a_container_key_without_a_container_is_a_problem() {
 
 #[test]
 fn a_feature_that_is_not_built_is_a_problem_only_when_it_is_asked_for() {
-    for (key, text) in [(ACCELERATE, "true"), (ROLLOUT, "true"), (HTTP, ":8080/reload"), (HTTP, "")] {
+    for (key, text) in [(ROLLOUT, "true"), (HTTP, ":8080/reload"), (HTTP, "")] {
         assert_eq!(problem(key, text).0, ProblemKind::Unsupported, "{key}");
     }
     assert_eq!(
@@ -222,8 +224,8 @@ fn a_feature_that_is_not_built_is_a_problem_only_when_it_is_asked_for() {
         "reloadlet.io/http is \":8080/reload\", but this version doesn't have that feature: use reloadlet.io/signal"
     );
     assert_eq!(
-        problem(ACCELERATE, "true").1,
-        "reloadlet.io/accelerate is \"true\", but this version doesn't have that feature: leave it out or write \"false\""
+        problem(ROLLOUT, "true").1,
+        "reloadlet.io/rollout is \"true\", but this version doesn't have that feature: leave it out or write \"false\""
     );
     assert_eq!(
         problems(&[(HTTP, ":8080/"), (DEBOUNCE, "1s")]).len(),
@@ -295,7 +297,7 @@ fn the_lists_are_bounded() {
 }
 
 fn any_key() -> impl Strategy<Value = String> {
-    let known = KNOWN.into_iter().chain([ACCELERATE, HTTP, ROLLOUT, OBSERVED, DEFAULT_CONTAINER]);
+    let known = KNOWN.into_iter().chain([HTTP, ROLLOUT, OBSERVED, DEFAULT_CONTAINER]);
     prop_oneof![
         4 => prop::sample::select(known.map(String::from).collect::<Vec<_>>()),
         1 => ".{0,80}".prop_map(|name| format!("{PREFIX}{name}")),

@@ -8,6 +8,7 @@ impl PodMachine {
         for index in 0..self.targets.len() {
             self.advance_target(index, ctx);
         }
+        self.nudge(ctx);
     }
 
     fn advance_target(&mut self, index: usize, ctx: &mut Context<'_>) {
@@ -56,12 +57,17 @@ impl PodMachine {
     pub(super) fn next_step(&self, index: usize, now: Time) -> Step {
         let digest_of = |name: &Name, generation: &Generation| {
             let Some(volume) = self.volumes.get(name) else { return NeededDigest::NotNeeded };
+            let same = match &volume.ignored {
+                Ignored::Everything => return NeededDigest::Excluded,
+                Ignored::Paths(_) => Outcome::Excluded,
+                Ignored::Nothing => Outcome::Unchanged,
+            };
             match &volume.digest {
                 _ if !Self::needs_digest(volume) => NeededDigest::NotNeeded,
                 Some((known, digest)) if known == generation => {
-                    digest.map_or(NeededDigest::Reading, NeededDigest::Known)
+                    digest.map_or(NeededDigest::Reading, |digest| NeededDigest::Known(digest, same))
                 }
-                Some(_) | None => NeededDigest::Known(None),
+                Some(_) | None => NeededDigest::Known(None, same),
             }
         };
         self.targets[index].step(now, self.waits, self.plan.send_unhandled, self.survey.running, digest_of)
@@ -134,7 +140,10 @@ impl PodMachine {
                 volume.told = told;
             }
         }
-        report::ended(&self.pod, &self.targets[index], due, ended, outcome, reason, ctx);
+        if let Some(report) = report::ended(&self.pod, &self.targets[index], due, ended, outcome, reason, ctx)
+        {
+            self.say(report, ctx);
+        }
         self.targets[index].last = Some((outcome, ctx.now));
         self.targets[index].unhandled_said &= outcome != Outcome::Delivered;
         self.targets[index].forget_if_idle();

@@ -141,6 +141,8 @@ impl PodMachine {
 
     fn take_found(&mut self, index: usize, mut resolved: Resolved, ctx: &mut Context<'_>) {
         let target = &mut self.targets[index];
+        let own = |frozen: &&mut Frozen| frozen.container == target.plan.container;
+        self.frozen.iter_mut().filter(own).for_each(|frozen| frozen.started(resolved.first.started));
         let before = target.held_processes();
         if let Resolution::Found(known) = &target.resolution {
             resolved.first_held = known.first_held && known.first == resolved.first;

@@ -72,7 +72,7 @@ impl PodMachine {
 
     /// Between a swap and its settle: what can be read now needn't be read after it.
     fn prepare(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        self.want_digest(name, generation, ctx);
+        self.want_contents(name, generation, ctx);
         let mut survey = false;
         for target in self.targets.iter_mut().filter(|target| target.volumes.contains_key(name)) {
             let Resolution::Found(resolved) = &target.resolution else { continue };
@@ -97,7 +97,7 @@ impl PodMachine {
             let took = settled.settled.since(settled.swapped);
             ctx.act(Action::Report(Report::Settled(took)));
         }
-        self.want_digest(name, &settled.generation, ctx);
+        self.want_contents(name, &settled.generation, ctx);
         for index in 0..self.targets.len() {
             self.settled_for(index, name, settled, ctx);
         }
@@ -145,14 +145,15 @@ impl PodMachine {
 
     /// Whether a swap of the volume may carry nothing that counts.
     pub(super) fn needs_digest(volume: &WatchedVolume) -> bool {
-        !volume.plan.files.everything() || volume.state.is_rebuilt()
+        !volume.plan.files.everything() || volume.state.is_rebuilt() || volume.ignored != Ignored::Nothing
     }
 
-    fn want_digest(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+    /// Has a generation read, where that decides something or is measured.
+    pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
         let volume_ref = self.volume_ref(name);
         let Some(volume) = self.volumes.get_mut(name) else { return };
         let known = volume.digest.as_ref().is_some_and(|(known, _)| known == generation);
-        if !known && Self::needs_digest(volume) {
+        if !known && (Self::needs_digest(volume) || volume.propagation.is_measured()) {
             volume.digest = Some((generation.clone(), None));
             ctx.act(Action::Read(volume_ref, generation.clone()));
         }
@@ -163,7 +164,13 @@ impl PodMachine {
         if known == generation { digest.flatten() } else { None }
     }
 
-    pub(crate) fn read(&mut self, name: &Name, generation: &Generation, contents: Option<&Contents>) {
+    pub(crate) fn read(
+        &mut self,
+        name: &Name,
+        generation: &Generation,
+        contents: Option<&Contents>,
+        ctx: &mut Context<'_>,
+    ) {
         let digest = contents.map(|contents| contents.counting);
         let Some(volume) = self.volumes.get_mut(name) else { return };
         if volume.digest.as_ref().is_some_and(|(wanted, _)| wanted == generation) {
@@ -177,5 +184,6 @@ impl PodMachine {
                 told.told = digest;
             }
         }
+        self.measure(name, generation, contents, ctx);
     }
 }

@@ -135,6 +135,7 @@ fn one_annotation_is_enough() {
             name: "config".into(),
             kind: VolumeKind::ConfigMap,
             files: FileFilter::default(),
+            sources: sources::of_volume(&config_map("config").source, &"shop".into()),
         }],
         targets: vec![TargetPlan {
             container: "app".into(),
@@ -147,6 +148,7 @@ fn one_annotation_is_enough() {
         splay: Duration::ZERO,
         verify: Duration::from_secs(10),
         send_unhandled: false,
+        accelerate: false,
     };
     assert_eq!(plan(&simple(&[(SIGNAL, "SIGHUP")])), Planned::Plan(expected));
 }

@@ -47,21 +47,23 @@ impl Target {
     }
 
     fn compare(&self, digest_of: impl Fn(&Name, &Generation) -> NeededDigest) -> Option<Step> {
-        let mut unchanged = Vec::new();
+        let mut same: BTreeMap<Outcome, Vec<Name>> = BTreeMap::new();
         for (name, volume) in &self.volumes {
             let Some(pending) = &volume.pending else { continue };
             match digest_of(name, &pending.generation) {
                 NeededDigest::NotNeeded => {}
                 NeededDigest::Reading => return Some(Step::Await),
-                NeededDigest::Known(digest) => {
-                    let same = digest.is_some() && digest == volume.told;
-                    if same && self.youngest().is_some_and(|started| started + START_DOUBT < pending.since) {
-                        unchanged.push(name.clone());
+                NeededDigest::Excluded => same.entry(Outcome::Excluded).or_default().push(name.clone()),
+                NeededDigest::Known(digest, outcome) => {
+                    let is_same = digest.is_some() && digest == volume.told;
+                    if is_same && self.youngest().is_some_and(|started| started + START_DOUBT < pending.since)
+                    {
+                        same.entry(outcome).or_default().push(name.clone());
                     }
                 }
             }
         }
-        (!unchanged.is_empty()).then_some(Step::End(unchanged, Outcome::Unchanged, None))
+        same.pop_first().map(|(outcome, names)| Step::End(names, outcome, None))
     }
 
     /// When the last of the container's processes started.

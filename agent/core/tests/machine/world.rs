@@ -9,6 +9,7 @@ use std::time::Duration;
 use reloadlet_core::event::{Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::object::Measuring;
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::{Pod, PodUid};
 use reloadlet_core::problem::ProblemKind;
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     /// Processes that can't be held although they are there.
     pub(crate) unholdable: BTreeSet<u32>,
+    /// Whether there is an API server that shows objects.
+    pub(crate) measuring: Option<Measuring>,
     held_back: Vec<Discriminant<Action>>,
     unanswered: Vec<Action>,
 }
@@ -76,6 +79,7 @@ impl World {
             actions: Vec::new(),
             delivery: Delivery::Sent,
             unholdable: BTreeSet::new(),
+            measuring: None,
             held_back: Vec::new(),
             unanswered: Vec::new(),
         }
@@ -103,7 +107,7 @@ impl World {
     }
 
     pub(crate) fn stop_agent(&mut self) {
-        self.machine = Machine::new();
+        self.machine = self.measuring.map_or_else(Machine::new, Machine::measuring);
         self.held.clear();
         self.unanswered.clear();
     }
@@ -173,9 +177,11 @@ impl World {
                 let contents = self.node.contents(&volume, &generation);
                 Some(Event::Read(volume, generation, contents))
             }
-            Action::Observe(_) | Action::Unobserve(_) | Action::WatchOpens(..) | Action::UnwatchOpens(..) => {
-                None
-            }
+            Action::Observe(_)
+            | Action::Unobserve(_)
+            | Action::Nudge(_)
+            | Action::WatchOpens(..)
+            | Action::UnwatchOpens(..) => None,
             Action::Record(update) => {
                 apply(&mut self.journal, update);
                 None
@@ -332,6 +338,8 @@ impl World {
                 | Report::SettleTimedOut(_)
                 | Report::Rescan
                 | Report::Reload(_)
+                | Report::Published { .. }
+                | Report::Nudged(..)
                 | Report::Verdict { .. } => None,
             })
             .collect()

@@ -46,9 +46,8 @@ pub fn node_pid() -> String {
 
 /// The same process, as this machine numbers it.
 pub fn machine_pid() -> i32 {
-    let cluster = std::env::var("CLUSTER").unwrap();
-    let init = fs::read_to_string(Path::new(&cluster).join("pid")).unwrap();
-    let namespace = fs::read_link(format!("/proc/{}/ns/pid", init.trim())).unwrap();
+    let namespace = node(&["readlink", "/proc/self/ns/pid"]);
+    let namespace = Path::new(namespace.trim());
     let in_node = node_pid();
     fs::read_dir("/proc")
         .unwrap()

@@ -50,10 +50,16 @@ impl Space {
     }
 
     fn make(name: &str, turn: impl FnOnce() -> Turn) -> Option<Self> {
-        if let Some(missing) =
-            ["KUBECONFIG", "CLUSTER"].into_iter().find(|name| std::env::var_os(name).is_none())
-        {
-            let reason = format!("{missing} isn't set: see tests/cluster/README.md");
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let missing = if !is_set("KUBECONFIG") {
+            Some("KUBECONFIG isn't set")
+        } else if !is_set("CLUSTER") && !is_set("NODE") {
+            Some("neither CLUSTER nor NODE is set")
+        } else {
+            None
+        };
+        if let Some(missing) = missing {
+            let reason = format!("{missing}: see tests/cluster/README.md");
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
             eprintln!("skipped: {reason}");
             return None;

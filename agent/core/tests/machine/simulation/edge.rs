@@ -244,8 +244,11 @@ impl Simulation {
                 let pause = self.micros(10_000);
                 self.push(pause, Todo::Read(life, volume, generation));
             }
-            Action::Observe(_) | Action::Unobserve(_) | Action::WatchOpens(..) | Action::UnwatchOpens(..) => {
-            }
+            Action::Observe(_)
+            | Action::Unobserve(_)
+            | Action::Nudge(_)
+            | Action::WatchOpens(..)
+            | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.uncommitted.push((self.now, update)),
             Action::Report(report) => self.checks.reported(&report, self.now, &self.settled),
         }

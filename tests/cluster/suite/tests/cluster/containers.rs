@@ -1,10 +1,11 @@
 //! Which process of a pod is told.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout};
 
 use serde_json::json;
 
-use cluster_suite::space::{SIGNAL, Space, app, config_map, container, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, container, kubectl_command, output, wait_until};
 
 #[test]
 fn a_native_sidecar_is_told_if_it_is_named_and_then_alone() {
@@ -42,29 +43,53 @@ fn a_container_that_was_restarted_is_told_of_the_next_change() {
     space.change("two");
     space.wait_told("app", "app", &["hup two"]);
 
-    space.kubectl(&["exec", "app", "--", "kill", "-TERM", "1"]);
+    end_container(&space, "app");
+    space.change("three");
+    space.wait_told("app", "app", &["hup three"]);
+}
+
+/// Ends the container of a pod, and waits until it runs again.
+pub(crate) fn end_container(space: &Space, pod: &str) {
+    // It may be gone with the container before it can say that it has done it.
+    let kill = ["-n", space.name(), "exec", pod, "--", "kill", "-TERM", "1"];
+    let _said = output(kubectl_command(kill));
     wait_until("the container runs again", || {
-        let pod = space.get("pod", "app");
+        let pod = space.get("pod", pod);
         let status = &pod["status"]["containerStatuses"][0];
         status["restartCount"] == 1 && !status["state"]["running"].is_null()
     });
-    space.change("three");
-    space.wait_told("app", "app", &["hup three"]);
 }
 
 #[test]
 fn a_process_started_by_kubectl_exec_is_left_alone() {
     let Some(space) = Space::new("exec") else { return };
     space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP")])]);
-    let script = "trap 'echo told' HUP; echo begun; read _; echo ended";
-    let mut exec = space.start_kubectl(&["exec", "-i", "app", "--", "sh", "-c", script]);
-    let mut said = BufReader::new(exec.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!(said.next().as_deref(), Some("begun"));
+    let exec = Exec::start(&space, "app");
     for (content, told) in [("two", vec!["hup two"]), ("three", vec!["hup two", "hup three"])] {
         space.change(content);
         space.wait_told("app", "app", &told);
     }
-    drop(exec.stdin.take());
-    assert_eq!(said.collect::<Vec<_>>(), ["ended"]);
-    assert!(exec.wait().unwrap().success());
+    exec.end_untold();
+}
+
+/// A process started in a container by `kubectl exec`; it would say so if it were told.
+pub(crate) struct Exec {
+    kubectl: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Exec {
+    pub(crate) fn start(space: &Space, pod: &str) -> Self {
+        let script = "trap 'echo told' HUP; echo begun; read _; echo ended";
+        let mut kubectl = space.start_kubectl(&["exec", "-i", pod, "--", "sh", "-c", script]);
+        let mut said = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "begun");
+        Self { kubectl, said }
+    }
+
+    pub(crate) fn end_untold(mut self) {
+        drop(self.kubectl.stdin.take());
+        assert_eq!(self.said.map(Result::unwrap).collect::<Vec<_>>(), ["ended"]);
+        assert!(self.kubectl.wait().unwrap().success());
+    }
 }

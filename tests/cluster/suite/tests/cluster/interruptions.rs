@@ -1,11 +1,14 @@
 //! The agent is away, or on its own, while configuration changes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
 
 const PODS: [&str; 3] = ["a", "b", "c"];
+const CUT: Duration = Duration::from_secs(60);
 
 fn start(space: &Space) {
     let mut objects = vec![config_map("one")];
@@ -65,44 +68,80 @@ fn a_change_while_no_agent_runs_is_told_by_the_next_one() {
     wait_loaded(&space, "two", 1);
 }
 
-/// A route on the node that takes the agent's packets away.
-struct Cut(String);
+/// Rules on the node by which the API server's answers don't reach the agent. Probes of the kubelet, which come from
+/// other addresses, do.
+struct Cut {
+    agent: String,
+    rules: Vec<String>,
+}
 
 impl Cut {
     fn new() -> Self {
-        let address = agent::pod()["status"]["podIP"].as_str().unwrap().to_owned();
-        node(&["ip", "route", "add", "blackhole", &format!("{address}/32")]);
-        Self(address)
+        let agent = agent::pod()["status"]["podIP"].as_str().unwrap().to_owned();
+        // Where it listens, and the address that stands for that.
+        let listens =
+            kubectl(["get", "endpoints", "kubernetes", "-o", "jsonpath={.subsets[*].addresses[*].ip}"]);
+        let stands = kubectl(["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"]);
+        let mut cut = Self { agent, rules: Vec::new() };
+        for server in listens.split_whitespace().chain([&*stands]) {
+            let rule = format!("blackhole from {server} to {}", cut.agent);
+            node(&[&["ip", "rule", "add"], &*rule.split(' ').collect::<Vec<_>>()].concat());
+            cut.rules.push(rule);
+        }
+        cut
     }
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        node(&["ip", "route", "delete", "blackhole", &format!("{}/32", self.0)]);
+        for rule in &self.rules {
+            node(&[&["ip", "rule", "delete"], &*rule.split(' ').collect::<Vec<_>>()].concat());
+        }
     }
 }
 
+/// As long as the kubelet would let a liveness probe fail, if that were cut as well.
 #[test]
-fn without_the_api_server_pods_that_are_known_are_told_and_others_as_soon_as_it_is_back() {
+fn a_minute_without_the_api_server_loses_no_change() {
     let Some(space) = Space::alone("cut") else { return };
     space.create(&[app("late", &[])]);
     start(&space);
+    let before = the_agent();
     let cut = Cut::new();
+    let begun = Instant::now();
     space.annotate("late", SIGNAL, Some("SIGHUP"));
-    for content in ["two", "three", "four"] {
-        space.change(content);
-        wait_loaded(&space, content, 1);
-        space.wait_file("late", "/config/key", content);
+    let mut lines = Vec::new();
+    while lines.len() < 4 || begun.elapsed() < CUT {
+        let content = format!("{}-meanwhile", lines.len());
+        space.change(&content);
+        wait_loaded(&space, &content, 1);
+        space.wait_file("late", "/config/key", &content);
+        lines.push(format!("hup {content}"));
     }
     space.wait_told("late", "app", &[]);
+    eprintln!("cut for {:.1?}, with {} changes", begun.elapsed(), lines.len());
     drop(cut);
     // Its annotation and the change after it are seen together.
+    let newest = lines.last().unwrap();
     wait_until("the pod that was annotated meanwhile has loaded the newest", || {
-        space.told("late", "app").last().is_some_and(|line| line == "hup four")
+        space.told("late", "app").last() == Some(newest)
     });
-    space.change("five");
-    wait_loaded(&space, "five", 1);
+    space.wait_event("late", "ConfigReloaded");
+    space.change("after");
+    wait_loaded(&space, "after", 1);
+    lines.push("hup after".to_owned());
+    for pod in PODS {
+        assert_eq!(space.told(pod, "app"), lines, "{pod}");
+    }
     space.wait_event("a", "ConfigReloaded");
+    assert_eq!(the_agent(), before, "it was restarted meanwhile");
+}
+
+/// Its pod, process, and the starts of its container.
+fn the_agent() -> (String, String, u64) {
+    let pod = agent::pod();
+    let starts = pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap();
+    (pod["metadata"]["uid"].as_str().unwrap().to_owned(), agent::node_pid(), starts)
 }
 
 /// As when the API server's machine vanishes, or a firewall forgets a connection.
@@ -113,7 +152,7 @@ fn a_connection_that_died_without_a_word_is_replaced() {
     start(&space);
     let cut = Cut::new();
     // Both families are asked for, and it fails if one of them has none.
-    let server_ends = format!("ss -K dst {0}; test -z \"$(ss -Htn dst {0})\"", cut.0);
+    let server_ends = format!("ss -K dst {0}; test -z \"$(ss -Htn dst {0})\"", cut.agent);
     node(&["bash", "-c", &server_ends]);
     drop(cut);
     space.annotate("late", SIGNAL, Some("SIGHUP"));

@@ -5,12 +5,12 @@ use serde_json::json;
 use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map};
 
-const PODS: usize = 30;
+const PODS: usize = 50;
 /// What the DaemonSet asks for.
 const MEMORY_KB: u64 = 24 * 1024;
 
 #[test]
-fn thirty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_asked_for() {
+fn fifty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_asked_for() {
     let Some(space) = Space::alone("many") else { return };
     let labels = json!({"app": "many"});
     let mut template = app("app", &[(SIGNAL, "SIGHUP")]);
@@ -36,12 +36,15 @@ fn thirty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_
         .collect();
     assert_eq!(pods.len(), PODS);
 
-    space.change("two");
-    for pod in &pods {
-        space.wait_told(pod, "app", &["hup two"]);
+    for (content, told) in [("two", vec!["hup two"]), ("three", vec!["hup two", "hup three"])] {
+        space.change(content);
+        for pod in &pods {
+            space.wait_told(pod, "app", &told);
+        }
     }
     let labels = [format!("pod_namespace=\"{}\"", space.name()), "outcome=\"delivered\"".to_owned()];
-    assert!((agent::metric("reloadlet_reloads_total", &labels) - 30.0).abs() < 0.1);
+    let delivered = agent::metric("reloadlet_reloads_total", &labels);
+    assert!((delivered - 2.0 * PODS as f64).abs() < 0.1, "{delivered}");
 
     let memory = agent::process_status("VmRSS");
     eprintln!("resident with {PODS} pods: {memory}");

@@ -1,4 +1,5 @@
-//! The agent in a real cluster, installed as it is shipped. Without `KUBECONFIG` and `CLUSTER` all is skipped.
+//! The agent in a real cluster, installed as it is shipped. Without `KUBECONFIG`, and `CLUSTER` or
+//! `NODE`, all is skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,9 +10,13 @@
 
 mod annotations;
 mod containers;
+mod hierarchies;
 mod inject;
 mod interruptions;
 mod load;
+mod looping;
+mod overlays;
+mod prometheus;
 mod rights;
 mod teardown;
 mod volumes;

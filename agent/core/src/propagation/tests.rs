@@ -1,0 +1,266 @@
+use super::*;
+use crate::event::Digest;
+use crate::object::ObjectKind;
+use crate::pod::Item;
+
+fn at(seconds: u64) -> Time {
+    Time::since_boot(Duration::from_secs(seconds))
+}
+
+fn object(name: &str) -> ObjectRef {
+    ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: name.into() }
+}
+
+fn map(files: &[(&str, u8)]) -> Files {
+    files.iter().map(|(path, content)| (Name::from(*path), [*content; 32] as Digest)).collect()
+}
+
+fn version(number: u32, files: &[(&str, u8)]) -> ObjectVersion {
+    ObjectVersion {
+        uid: "u".into(),
+        version: number.to_string().into(),
+        immutable: false,
+        ignored: false,
+        updated: None,
+        keys: map(files),
+    }
+}
+
+fn one(name: &str, items: &[(&str, &str)]) -> Source {
+    let item = |(key, path): &(&str, &str)| Item { key: (*key).into(), path: (*path).into() };
+    let items = items.iter().map(item).collect();
+    Source::Object(object(name), ObjectSource { name: name.into(), items, optional: false })
+}
+
+/// One volume with its agent: `a` is its ConfigMap, with one key.
+struct Volume(Propagation);
+
+impl Volume {
+    fn simple() -> Self {
+        Self(Propagation::new(&[one("a", &[])], |_| true))
+    }
+
+    /// With the content 1 in version 1 on disk, and known to be.
+    fn settled() -> Self {
+        let mut volume = Self::simple();
+        assert_eq!(volume.disk(1, 0, false, &[("key", 1)]), None);
+        assert_eq!(volume.sees(1, 1, 1), None);
+        assert_eq!(volume.0.standing(), Standing::UpToDate);
+        volume
+    }
+
+    fn sees(&mut self, number: u32, content: u8, second: u64) -> Option<Told> {
+        self.sees_version("a", version(number, &[("key", content)]), second)
+    }
+
+    fn sees_version(&mut self, name: &str, version: ObjectVersion, second: u64) -> Option<Told> {
+        let observed = Observed::Version(Arc::new(version));
+        self.0.observed(&object(name), &observed, at(second)).map(told)
+    }
+
+    fn disk(&mut self, number: u32, second: u64, changed: bool, files: &[(&str, u8)]) -> Option<Told> {
+        let generation = Generation::parse(&format!("..2026_11_21_05_56_44.{number}")).unwrap();
+        self.0.read(&generation, at(second), changed, Arc::new(map(files))).map(told)
+    }
+
+    /// A swap to a generation of one file.
+    fn swaps(&mut self, number: u32, content: u8, second: u64) -> Option<Told> {
+        self.disk(number, second, true, &[("key", content)])
+    }
+
+    fn waits_since(&self) -> Option<u64> {
+        match self.0.standing() {
+            Standing::Waiting { since, .. } => Some(since.elapsed_since_boot().as_secs()),
+            Standing::Unknown | Standing::UpToDate => None,
+        }
+    }
+}
+
+/// The generation's number, the delay in seconds, the versions, and how many were collapsed.
+type Told = (String, u64, Vec<String>, usize);
+
+fn told(publication: Publication) -> Told {
+    let generation = publication.generation.as_str().rsplit('.').next().unwrap().to_owned();
+    let delay = publication.delay().as_secs();
+    let versions = publication.versions.into_iter().map(|(_, version)| version.unwrap().version.to_string());
+    (generation, delay, versions.collect(), publication.collapsed)
+}
+
+fn published(generation: u32, delay: u64, versions: &[&str], collapsed: usize) -> Option<Told> {
+    Some((generation.to_string(), delay, versions.iter().map(|v| (*v).to_owned()).collect(), collapsed))
+}
+
+#[test]
+fn a_change_waits_until_the_kubelet_has_swapped_it_in() {
+    let mut volume = Volume::settled();
+    assert_eq!(volume.sees(2, 2, 10), None);
+    assert_eq!(volume.waits_since(), Some(10));
+    assert_eq!(volume.swaps(2, 2, 50), published(2, 40, &["2"], 0));
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+}
+
+#[test]
+fn two_versions_in_one_swap_count_from_the_older_one() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    volume.sees(3, 3, 30);
+    assert_eq!(volume.waits_since(), Some(10));
+    assert_eq!(volume.swaps(2, 3, 50), published(2, 40, &["3"], 1));
+}
+
+#[test]
+fn a_version_that_comes_after_the_kubelet_looked_waits_for_its_next_look() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    volume.sees(3, 3, 30);
+    assert_eq!(volume.swaps(2, 2, 31), published(2, 21, &["2"], 0));
+    assert_eq!(volume.waits_since(), Some(30));
+    assert_eq!(volume.swaps(3, 3, 70), published(3, 40, &["3"], 0));
+}
+
+#[test]
+fn a_content_that_comes_back_before_the_kubelet_looked_waits_for_nothing() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    assert_eq!(volume.sees(3, 1, 20), None);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+    volume.sees(4, 4, 100);
+    assert_eq!(volume.swaps(2, 4, 120), published(2, 20, &["4"], 0));
+}
+
+#[test]
+fn a_content_that_comes_back_while_the_swap_of_the_other_is_read_waits_again() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    volume.sees(3, 1, 20);
+    assert_eq!(volume.swaps(2, 2, 19), None);
+    assert_eq!(volume.waits_since(), Some(20));
+    assert_eq!(volume.swaps(3, 1, 60), published(3, 40, &["3"], 0));
+}
+
+#[test]
+fn a_version_that_changes_no_file_waits_for_nothing_and_is_what_is_on_disk() {
+    let mut volume = Volume::settled();
+    assert_eq!(volume.sees(2, 1, 10), None);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+    let on_disk = volume.0.on_disk().next().unwrap().1.unwrap().version.clone();
+    assert_eq!(&*on_disk, "2");
+    volume.sees(3, 3, 20);
+    volume.sees(4, 3, 30);
+    assert_eq!(volume.swaps(2, 3, 50), published(2, 30, &["4"], 0));
+}
+
+#[test]
+fn a_kubelet_that_is_faster_than_the_agents_watch_took_no_time() {
+    let mut volume = Volume::settled();
+    assert_eq!(volume.swaps(2, 2, 10), None);
+    let generation = Generation::parse("..2026_11_21_05_56_44.2").unwrap();
+    assert!(!volume.0.is_decided(&generation));
+    assert_eq!(volume.sees(2, 2, 11), published(2, 0, &["2"], 0));
+    assert!(volume.0.is_decided(&generation));
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+}
+
+#[test]
+fn what_lags_behind_at_the_start_does_so_since_its_update() {
+    let mut volume = Volume::simple();
+    volume.disk(1, 0, false, &[("key", 1)]);
+    volume.sees_version("a", ObjectVersion { updated: Some(at(40)), ..version(7, &[("key", 2)]) }, 100);
+    assert_eq!(volume.waits_since(), Some(40));
+    assert_eq!(volume.swaps(2, 2, 110), published(2, 10, &["7"], 0));
+}
+
+#[test]
+fn a_key_that_was_removed_must_go_from_the_disk() {
+    let mut volume = Volume::simple();
+    volume.disk(1, 0, false, &[("key", 1), ("old", 1)]);
+    volume.sees(7, 1, 5);
+    assert_eq!(volume.waits_since(), Some(5));
+    assert_eq!(volume.swaps(2, 1, 9), published(2, 4, &["7"], 0));
+}
+
+#[test]
+fn an_object_that_cant_be_published_waits_for_nothing() {
+    let mut volume = Volume::settled();
+    assert_eq!(volume.0.observed(&object("a"), &Observed::Absent, at(10)), None);
+    assert_eq!(volume.0.standing(), Standing::Unknown);
+    volume.sees(9, 9, 20);
+    assert_eq!(volume.waits_since(), Some(10), "the kubelet was to act since then");
+}
+
+#[test]
+fn without_the_right_to_look_nothing_is_known() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    volume.0.observed(&object("a"), &Observed::Unmeasured, at(11));
+    assert_eq!(volume.0.standing(), Standing::Unknown);
+    assert_eq!(volume.swaps(2, 2, 20), None);
+}
+
+#[test]
+fn an_immutable_object_that_was_made_anew_is_not_looked_at_by_the_kubelet() {
+    let mut volume = Volume::settled();
+    volume.sees_version("a", ObjectVersion { immutable: true, ..version(2, &[("key", 1)]) }, 5);
+    let uid = Name::from("other");
+    volume.sees_version("a", ObjectVersion { immutable: true, uid, ..version(3, &[("key", 2)]) }, 9);
+    assert_eq!(volume.0.standing(), Standing::Waiting { since: at(9), immutable: true });
+}
+
+fn projected() -> Volume {
+    let sources = [
+        one("a", &[("x", "a.conf"), ("y", "both")]),
+        one("b", &[("z", "both")]),
+        Source::Other(vec!["token".into()]),
+    ];
+    let mut volume = Volume(Propagation::new(&sources, |_| true));
+    volume.disk(1, 0, false, &[("a.conf", 1), ("both", 2), ("token", 9)]);
+    volume.sees_version("a", version(1, &[("x", 1), ("y", 1)]), 1);
+    volume.sees_version("b", version(2, &[("z", 2)]), 1);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+    volume
+}
+
+#[test]
+fn a_path_of_two_sources_is_the_later_ones() {
+    let mut volume = projected();
+    volume.sees_version("b", version(4, &[("z", 3)]), 20);
+    assert_eq!(volume.waits_since(), Some(20));
+    let told = volume.disk(2, 30, true, &[("a.conf", 1), ("both", 3), ("token", 9)]);
+    assert_eq!(told, published(2, 10, &["4"], 0));
+}
+
+#[test]
+fn what_only_a_later_source_shows_of_a_path_needs_no_swap() {
+    let mut volume = projected();
+    volume.sees_version("a", version(3, &[("x", 1), ("y", 7)]), 10);
+    assert_eq!(volume.0.standing(), Standing::UpToDate, "the path's content is the other source's");
+}
+
+#[test]
+fn a_token_that_rotates_publishes_nothing() {
+    let mut volume = projected();
+    assert_eq!(volume.disk(2, 30, true, &[("a.conf", 1), ("both", 2), ("token", 10)]), None);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+}
+
+#[test]
+fn one_source_that_lags_behind_is_told_from_the_other() {
+    let mut volume = projected();
+    volume.sees_version("a", version(3, &[("x", 5), ("y", 1)]), 10);
+    volume.sees_version("b", version(4, &[("z", 6)]), 20);
+    let told = volume.disk(2, 30, true, &[("a.conf", 5), ("both", 2), ("token", 9)]);
+    assert_eq!(told, published(2, 20, &["3"], 0));
+    assert_eq!(volume.waits_since(), Some(20));
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_the_oldest_time_stays() {
+    let mut volume = Volume::settled();
+    for n in 2..200_u8 {
+        volume.sees(n.into(), n, 100 + u64::from(n));
+    }
+    assert_eq!(volume.0.sources[0].seen.len(), REMEMBERED);
+    assert_eq!(volume.waits_since(), Some(102));
+    let told = volume.swaps(2, 199, 400).unwrap();
+    assert_eq!((told.1, told.2), (298, vec!["199".to_owned()]));
+}

@@ -1,0 +1,98 @@
+//! The way from the API server to the process, where it is measured.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
+use reloadlet_core::Time;
+use reloadlet_core::nudge::NudgeResult;
+use reloadlet_core::status::{Counts, StaleReason};
+
+use super::{counters, gauges, register, set};
+
+/// Seconds from 50 ms to 5 minutes: the kubelet takes up to 90 s by itself.
+const BUCKETS: [f64; 15] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 300.0];
+
+/// These metrics.
+pub(super) struct Propagation {
+    publish: Histogram,
+    propagation: Histogram,
+    nudges: IntCounterVec,
+    stale: IntGaugeVec,
+    oldest: Gauge,
+    /// Since when the oldest of what is stale is, in nanoseconds since the boot; 0 for nothing.
+    oldest_since: AtomicU64,
+}
+
+impl Propagation {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let histogram = |name, help| {
+            register(
+                registry,
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))?,
+            )
+        };
+        Ok(Self {
+            publish: histogram(
+                "reloadlet_publish_seconds",
+                "Seconds from when the API server showed the oldest version that a swap brought until the swap.",
+            )?,
+            propagation: histogram(
+                "reloadlet_propagation_seconds",
+                "Seconds from when the API server showed the oldest version of a reload until it was delivered.",
+            )?,
+            nudges: counters(
+                registry,
+                "reloadlet_nudges_total",
+                "Requests to have the kubelet look at a pod at once, by what became of them.",
+                "result",
+                &NudgeResult::ALL.map(NudgeResult::as_str),
+            )?,
+            stale: gauges(
+                registry,
+                "reloadlet_stale_volumes",
+                "What running containers hold that isn't as the API server shows it, by where it is stuck.",
+                "reason",
+                &StaleReason::ALL.map(StaleReason::as_str),
+            )?,
+            oldest: register(
+                registry,
+                Gauge::new(
+                    "reloadlet_oldest_stale_seconds",
+                    "Seconds since the oldest of what is stale became so; 0 if nothing is.",
+                )?,
+            )?,
+            oldest_since: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn published(&self, delay: Duration) {
+        self.publish.observe(delay.as_secs_f64());
+    }
+
+    pub(super) fn propagated(&self, took: Duration) {
+        self.propagation.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn nudge(&self, result: NudgeResult) {
+        self.nudges.with_label_values(&[result.as_str()]).inc();
+    }
+
+    pub(super) fn set_stale(&self, counts: &Counts) {
+        for (reason, count) in StaleReason::ALL.into_iter().zip(counts.stale) {
+            set(&self.stale.with_label_values(&[reason.as_str()]), count);
+        }
+        let since = counts.oldest_stale.map_or(0, |since| {
+            u64::try_from(since.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX).max(1)
+        });
+        self.oldest_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Sets what depends on the time.
+    pub(super) fn refresh(&self, now: Time) {
+        let since = self.oldest_since.load(Ordering::Relaxed);
+        let age = if since == 0 { Duration::ZERO } else { now.since(Time::from_nanos(since)) };
+        self.oldest.set(age.as_secs_f64());
+    }
+}

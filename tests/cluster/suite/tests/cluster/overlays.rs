@@ -1,0 +1,202 @@
+//! What `deploy/` and its overlays install.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use cluster_suite::space::{Space, kubectl, kubectl_command};
+
+/// An overlay: what it changes in the DaemonSet, and its objects of kinds that a plain cluster doesn't have.
+type Overlay = (&'static str, Vec<(&'static str, &'static str)>, Vec<&'static str>);
+
+fn overlays() -> Vec<Overlay> {
+    let selinux = ("/spec/template/spec/containers/0/securityContext/seLinuxOptions/type", "spc_t");
+    vec![
+        (
+            "apparmor",
+            vec![("/spec/template/spec/containers/0/securityContext/appArmorProfile/type", "Unconfined")],
+            vec![],
+        ),
+        (
+            "k0s",
+            vec![
+                ("/spec/template/spec/containers/0/args/2", "--kubelet-root=/var/lib/k0s/kubelet"),
+                ("/spec/template/spec/containers/0/volumeMounts/0/mountPath", "/var/lib/k0s/kubelet/pods"),
+                ("/spec/template/spec/volumes/0/hostPath/path", "/var/lib/k0s/kubelet/pods"),
+            ],
+            vec![],
+        ),
+        (
+            "microk8s",
+            vec![
+                (
+                    "/spec/template/spec/containers/0/args/2",
+                    "--kubelet-root=/var/snap/microk8s/common/var/lib/kubelet",
+                ),
+                (
+                    "/spec/template/spec/containers/0/volumeMounts/0/mountPath",
+                    "/var/snap/microk8s/common/var/lib/kubelet/pods",
+                ),
+                (
+                    "/spec/template/spec/volumes/0/hostPath/path",
+                    "/var/snap/microk8s/common/var/lib/kubelet/pods",
+                ),
+            ],
+            vec![],
+        ),
+        ("openshift", vec![selinux], vec!["security.openshift.io/v1 SecurityContextConstraints"]),
+        ("podmonitor", vec![], vec!["monitoring.coreos.com/v1 PodMonitor"]),
+        ("secrets", vec![("/spec/template/spec/containers/0/args/2", "--watch-secrets")], vec![]),
+        ("selinux", vec![selinux], vec![]),
+    ]
+}
+
+/// What an overlay changes in the agent's ClusterRole.
+fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
+    match overlay {
+        "secrets" => &[
+            ("/rules/3/apiGroups", r#"[""]"#),
+            ("/rules/3/resources", r#"["secrets"]"#),
+            ("/rules/3/verbs", r#"["list","watch"]"#),
+        ],
+        _ => &[],
+    }
+}
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../deploy")
+}
+
+fn built(path: &Path) -> Vec<Value> {
+    serde_saphyr::from_multiple(&kubectl(["kustomize".as_ref(), path.as_os_str()])).unwrap()
+}
+
+fn kind(object: &Value) -> String {
+    format!("{} {}", object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap())
+}
+
+/// Takes the DaemonSet, of which there is one, and leaves the others.
+fn take_daemon_set(objects: &mut Vec<Value>) -> Value {
+    let index = objects.iter().position(|object| object["kind"] == "DaemonSet").unwrap();
+    let found = objects.remove(index);
+    assert!(objects.iter().all(|object| object["kind"] != "DaemonSet"));
+    found
+}
+
+/// The kinds that the cluster has.
+fn known_kinds() -> BTreeSet<String> {
+    kubectl(["api-resources", "--no-headers"])
+        .lines()
+        .map(|line| {
+            // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
+            let words: Vec<_> = line.split_whitespace().rev().collect();
+            format!("{} {}", words[2], words[0])
+        })
+        .collect()
+}
+
+/// Has the API server check the objects, as if they were applied.
+fn check(name: &str, objects: &[Value]) {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    let mut child = kubectl_command(["apply", "--dry-run=server", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let [said, warned] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success() && warned.is_empty(), "{name}: {warned}");
+    assert_eq!(said.matches("(server dry run)").count(), objects.len(), "{name}: {said}");
+}
+
+/// Where two values differ, and what the second one has there.
+fn differences(before: &Value, after: &Value, path: &str, found: &mut Vec<(String, String)>) {
+    let (before, after) = match (before, after) {
+        (before, after) if before == after => return,
+        (_, Value::Object(after)) => {
+            let missing = json!({});
+            let before = before.as_object().unwrap_or(missing.as_object().unwrap()).clone();
+            let entry = |(key, value): (&String, &Value)| (key.clone(), value.clone());
+            (before.iter().map(entry).collect::<Vec<_>>(), after.iter().map(entry).collect::<Vec<_>>())
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            let entry = |(index, value): (usize, &Value)| (index.to_string(), value.clone());
+            (before.iter().enumerate().map(entry).collect(), after.iter().enumerate().map(entry).collect())
+        }
+        (_, after) => {
+            found.push((path.to_owned(), after.as_str().map_or_else(|| after.to_string(), str::to_owned)));
+            return;
+        }
+    };
+    let value = |entries: &[(String, Value)], key: &str| {
+        entries.iter().find(|(other, _)| other == key).map_or(Value::Null, |(_, value)| value.clone())
+    };
+    let keys: BTreeSet<_> = before.iter().chain(&after).map(|(key, _)| key.clone()).collect();
+    for key in keys {
+        differences(&value(&before, &key), &value(&after, &key), &format!("{path}/{key}"), found);
+    }
+}
+
+/// The agent looks for the pods' directory below the kubelet's, so both must be the node's own, wherever that is.
+fn assert_paths_agree(name: &str, daemon_set: &Value) {
+    let spec = &daemon_set["spec"]["template"]["spec"];
+    let container = &spec["containers"][0];
+    let root = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find_map(|arg| arg.as_str().unwrap().strip_prefix("--kubelet-root="))
+        .unwrap_or("/var/lib/kubelet");
+    let named =
+        |list: &Value| list.as_array().unwrap().iter().find(|item| item["name"] == "pods").unwrap().clone();
+    let wanted = format!("{root}/pods");
+    assert_eq!(named(&container["volumeMounts"])["mountPath"], *wanted, "{name}");
+    assert_eq!(named(&spec["volumes"])["hostPath"]["path"], *wanted, "{name}");
+}
+
+#[test]
+fn each_overlay_is_accepted_and_changes_what_it_is_for_and_nothing_else() {
+    let Some(_space) = Space::new("overlays") else { return };
+    let known = known_kinds();
+    let mut base = built(&deploy());
+    check("deploy", &base);
+    let base_daemon_set = take_daemon_set(&mut base);
+    assert_paths_agree("deploy", &base_daemon_set);
+
+    let expected = overlays();
+    let names: BTreeSet<_> = fs::read_dir(deploy().join("overlays"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names, expected.iter().map(|(name, ..)| (*name).to_owned()).collect());
+    for (name, changes, unknown) in expected {
+        let objects = built(&deploy().join("overlays").join(name));
+        let (mut objects, left): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| known.contains(&kind(object)));
+        assert_eq!(
+            left.iter().map(kind).collect::<Vec<_>>(),
+            unknown,
+            "{name}: kinds that aren't Kubernetes' own"
+        );
+        check(name, &objects);
+
+        let daemon_set = take_daemon_set(&mut objects);
+        assert_paths_agree(name, &daemon_set);
+        let mut found = Vec::new();
+        differences(&base_daemon_set, &daemon_set, "", &mut found);
+        let changes: Vec<_> = changes.iter().map(|(at, to)| ((*at).to_owned(), (*to).to_owned())).collect();
+        assert_eq!(found, changes, "{name}: its DaemonSet");
+        let mut found = Vec::new();
+        differences(&json!(base), &json!(objects), "", &mut found);
+        // Which object it is, is left out.
+        let found: Vec<_> =
+            found.iter().map(|(at, to)| (&at[1..][at[1..].find('/').unwrap_or(0)..], &**to)).collect();
+        assert_eq!(found, rights_of(name), "{name}: the other objects");
+    }
+}
