@@ -22,6 +22,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::api::events::Notes;
+use crate::api::objects::Objects;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
@@ -81,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) ready: Arc<AtomicBool>,
     /// Where pods' owners are told, with an API server.
     pub(crate) notes: Option<Notes>,
+    /// Who watches ConfigMaps and Secrets, with an API server.
+    pub(crate) objects: Option<Objects>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -288,7 +291,17 @@ impl NodeLoop {
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
+            Action::Observe(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.observe(object);
+                }
+            }
+            Action::Unobserve(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.unobserve(&object);
+                }
+            }
+            Action::Nudge(_) => {}
             Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {

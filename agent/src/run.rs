@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::events::Notes;
+use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::holder::{self, Holder};
@@ -58,7 +59,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     };
     let mut parts = Parts {
         machine: match config.pods {
-            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false, accelerate: None }),
+            PodSource::Node(_) => {
+                Machine::measuring(Measuring { secrets: config.watch_secrets, accelerate: None })
+            }
             PodSource::File(_) => Machine::new(),
         },
         watcher: Watcher::new(&config.kubelet_root)?,
@@ -71,6 +74,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         wake,
         ready: ready.clone(),
         notes: None,
+        objects: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
@@ -79,7 +83,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
-            parts.notes = Some(follow_node(&runtime, node.clone(), inbox.clone())?);
+            let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
+            parts.notes = Some(notes);
+            parts.objects = Some(objects);
             None
         }
     };
@@ -178,13 +184,22 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     Ok(PodsFile::follow(file, on_event)?)
 }
 
-/// Follows the node's pods on the API server, and sends Events there.
-fn follow_node(runtime: &Runtime, node: String, inbox: Inbox) -> Result<Notes> {
-    let client = runtime.block_on(api::client())?;
+/// Follows the node's pods and their objects on the API server, and sends Events there.
+fn follow_node(
+    runtime: &Runtime,
+    node: String,
+    watch_secrets: bool,
+    inbox: Inbox,
+) -> Result<(Notes, Objects)> {
+    let config = runtime.block_on(api::config())?;
+    let _context = runtime.enter();
+    let client = api::client(config.clone())?;
     let (notes, sender) = api::events::channel(client.clone(), &node);
     runtime.spawn(sender.run());
+    let (objects, watches) = api::objects::channel(config, watch_secrets, inbox.clone());
+    runtime.spawn(watches.run());
     runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
-    Ok(notes)
+    Ok((notes, objects))
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {
