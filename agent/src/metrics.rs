@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     verdicts: IntCounterVec,
     settle: Histogram,
     deliver: Histogram,
+    reread: Histogram,
     overflows: IntCounter,
     rescans: IntCounterVec,
     settle_timeouts: IntCounter,
@@ -133,6 +134,11 @@ impl Metrics {
                 "reloadlet_deliver_seconds",
                 "Seconds from the swap, or from the end of the waits that the pod asked for, to the delivery.",
             )?,
+            reread: histogram(
+                &registry,
+                "reloadlet_reread_seconds",
+                "Seconds from a delivery until a file of the new generation was opened.",
+            )?,
             overflows: register(
                 &registry,
                 IntCounter::new(
@@ -199,6 +205,11 @@ impl Metrics {
     /// A delivery was made this long after its swap, or after the waits that the pod asked for.
     pub(crate) fn deliver(&self, after: Duration) {
         self.deliver.observe(after.as_secs_f64());
+    }
+
+    /// A file of the new generation was opened this long after a delivery.
+    pub(crate) fn reread(&self, after: Duration) {
+        self.reread.observe(after.as_secs_f64());
     }
 
     /// A generation was taken as settled since waiting any longer helps nobody.

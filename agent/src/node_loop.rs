@@ -44,6 +44,8 @@ const POLL: Duration = Duration::from_secs(1);
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
 const MESSAGES_AT_A_TIME: usize = 64;
+/// How many reads empty a queue of notifications of the usual size (16,384), as far as it is filled by then.
+const READS_OF_A_FULL_QUEUE: usize = 16;
 /// How many reports wait for a quiet moment; with more, some are written in between.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
@@ -171,11 +173,7 @@ impl NodeLoop {
 
     fn take(&mut self, token: u64) -> Result<(), LoopError> {
         match token {
-            INOTIFY => {
-                let sights = &mut self.sights;
-                self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
-                self.take_sights();
-            }
+            INOTIFY => drop(self.read_notifications()?),
             WAKE => self.take_inbox()?,
             MOUNTS => {
                 self.recheck(false);
@@ -188,6 +186,27 @@ impl NodeLoop {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Takes in notifications. Whether there may be more.
+    fn read_notifications(&mut self) -> Result<bool, LoopError> {
+        let sights = &mut self.sights;
+        let more = self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
+        self.take_sights();
+        Ok(more)
+    }
+
+    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before anything counts.
+    fn end_own_read(&mut self, volume: &VolumeRef, generation: &Generation) -> Result<(), LoopError> {
+        if self.parts.watcher.watches_opens(volume, generation) {
+            for _ in 0..READS_OF_A_FULL_QUEUE {
+                if !self.read_notifications()? {
+                    break;
+                }
+            }
+        }
+        self.parts.watcher.end_own_read(volume, generation);
         Ok(())
     }
 
@@ -222,7 +241,12 @@ impl NodeLoop {
                     }
                     self.take_sights();
                 }
-                Ok(Inbound::Finding(Finding::Event(event))) => self.handle(event),
+                Ok(Inbound::Finding(Finding::Event(event))) => {
+                    if let Event::Read(volume, generation, _) = &event {
+                        self.end_own_read(volume, generation)?;
+                    }
+                    self.handle(event);
+                }
                 Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
                     self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
                 }
@@ -287,7 +311,13 @@ impl NodeLoop {
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
             Action::Observe(_) | Action::Unobserve(_) => {}
-            Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
+            Action::WatchOpens(volume, generation) => {
+                let below = self.parts.machine.directories(&volume);
+                self.parts.watcher.watch_opens(&volume, &generation, below);
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                self.parts.watcher.unwatch_opens(&volume, &generation);
+            }
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
                 self.gauges_changed |= tell::changes_gauges(&report);
@@ -367,7 +397,8 @@ impl NodeLoop {
         if !self.reports.is_empty() || self.look {
             return Some(at_once);
         }
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]
+        let rearm = self.parts.watcher.rearm_at();
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
             .flatten()
             .min()?;
@@ -380,6 +411,9 @@ impl NodeLoop {
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();
+        }
+        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
+            self.parts.watcher.rearm(now);
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;

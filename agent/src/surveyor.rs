@@ -18,6 +18,7 @@ use reloadlet_core::procfs::program_name;
 use crate::cgroups::{Cgroups, PodCgroup};
 use crate::cmdline::CmdlineReader;
 use crate::listing;
+use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
 /// What is to be done.
@@ -121,6 +122,7 @@ impl Surveyor {
     pub(crate) fn start(
         proc: ProcRoot,
         cgroup_root: PathBuf,
+        own_reads: OwnReads,
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -131,7 +133,7 @@ impl Surveyor {
                 tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
             }
             let cmdlines = CmdlineReader::new(proc.clone());
-            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), own_reads, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -179,6 +181,7 @@ struct Worker<R> {
     cmdlines: CmdlineReader,
     /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
+    own_reads: OwnReads,
     report: R,
 }
 
@@ -192,6 +195,8 @@ impl<R: FnMut(Finding)> Worker<R> {
                     (self.report)(Finding::Event(Event::Listed(volume, listing)));
                 }
                 Request::Read(volume, generation, path, reading) => {
+                    // The loop ends it when it takes in the finding.
+                    self.own_reads.begin(&volume, &generation);
                     let contents = listing::contents(&path, &reading);
                     (self.report)(Finding::Event(Event::Read(volume, generation, contents)));
                 }

@@ -29,16 +29,18 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
             tracing::warn!("notifications were lost: every volume and container is looked at again")
         }
         Report::Reload(reload) => tell_reload(reload, metrics),
-        Report::Verdict { pod, container, verdict } => {
+        Report::Reread { after, .. } => metrics.reread(*after),
+        Report::Verdict { pod, container, verdict, reread } => {
             metrics.verdict(&pod.namespace, *verdict);
+            let reread_us = reread.map(micros);
             match verdict {
-                Verdict::Alive => tracing::debug!(
+                Verdict::Reread | Verdict::Alive => tracing::debug!(
                     namespace = %pod.namespace, pod = %pod.name, container = %container,
-                    verdict = verdict.as_str(), "verify window ended"
+                    verdict = verdict.as_str(), reread_us, "verify window ended"
                 ),
                 Verdict::Pending | Verdict::Exited | Verdict::Restarted => tracing::warn!(
                     namespace = %pod.namespace, pod = %pod.name, container = %container,
-                    verdict = verdict.as_str(), "verify window ended"
+                    verdict = verdict.as_str(), reread_us, "verify window ended"
                 ),
             }
         }
@@ -99,6 +101,7 @@ pub(crate) const fn changes_gauges(report: &Report) -> bool {
         | Report::SettleTimedOut(_)
         | Report::Rescan
         | Report::Reload(_)
+        | Report::Reread { .. }
         | Report::Verdict { .. } => false,
     }
 }

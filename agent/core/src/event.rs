@@ -185,6 +185,15 @@ pub enum Report {
     Rescan,
     /// A reload ended.
     Reload(Box<ReloadReport>),
+    /// A file of the new generation was opened after a delivery; told once for each.
+    Reread {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// From the delivery to the first open.
+        after: Duration,
+    },
     /// A verify window ended.
     Verdict {
         /// The pod.
@@ -193,6 +202,8 @@ pub enum Report {
         container: Name,
         /// What was seen.
         verdict: Verdict,
+        /// From the delivery to the first open of a file of the new generation, where one was seen.
+        reread: Option<Duration>,
     },
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),

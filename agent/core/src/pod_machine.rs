@@ -20,6 +20,7 @@ use crate::time::Time;
 use crate::verify;
 use crate::volume::{How, Listing, News, Settled, Volume};
 
+mod opens;
 mod reload;
 mod resolve;
 mod volumes;
@@ -50,6 +51,8 @@ struct WatchedVolume {
     plan: VolumePlan,
     state: Volume,
     digest: Option<(Generation, Option<Option<Digest>>)>,
+    /// The directories of a generation that hold files, below its own.
+    directories: Arc<[Name]>,
 }
 
 /// One pod.
@@ -64,6 +67,8 @@ pub(crate) struct PodMachine {
     targets: Vec<Target>,
     survey: SurveyState,
     problem: Option<Problem>,
+    /// The generations whose opens are watched.
+    opens: BTreeSet<(Name, Generation)>,
 }
 
 /// Whether a survey is needed, and when.
@@ -84,8 +89,12 @@ impl PodMachine {
             splay: share_of(&pod.uid, plan.splay),
         };
         let state = Volume::watched_since(ctx.now);
-        let watched =
-            |plan: &VolumePlan| WatchedVolume { plan: plan.clone(), state: state.clone(), digest: None };
+        let watched = |plan: &VolumePlan| WatchedVolume {
+            plan: plan.clone(),
+            state: state.clone(),
+            digest: None,
+            directories: opens::directories(&pod, &plan.name),
+        };
         let mut machine = Self {
             plan_mark: mark_of(&pod),
             waits,
@@ -94,6 +103,7 @@ impl PodMachine {
             targets: plan.targets.iter().cloned().map(Target::new).collect(),
             survey: SurveyState::default(),
             problem: None,
+            opens: BTreeSet::new(),
             pod,
             plan,
         };
@@ -214,6 +224,7 @@ impl PodMachine {
             }
             target.resolution = Resolution::Unknown;
         }
+        self.forget_opens(ctx);
     }
 
     /// When something is due.
@@ -233,7 +244,7 @@ impl PodMachine {
                 | Step::Refused => None,
             };
             let verify = self.targets[index].verify.as_ref();
-            [step, verify.filter(|verify| !verify.reading).map(|verify| verify.until)]
+            [step, verify.and_then(verify::timeout)]
         });
         volumes.chain(survey).chain(targets.flatten()).min()
     }

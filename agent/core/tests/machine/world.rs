@@ -332,6 +332,7 @@ impl World {
                 | Report::SettleTimedOut(_)
                 | Report::Rescan
                 | Report::Reload(_)
+                | Report::Reread { .. }
                 | Report::Verdict { .. } => None,
             })
             .collect()
