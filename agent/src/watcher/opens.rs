@@ -143,3 +143,6 @@ impl Watcher {
         Some(Event::Opened(volume, generation, at))
     }
 }
+
+#[cfg(test)]
+mod tests;
