@@ -44,8 +44,6 @@ const POLL: Duration = Duration::from_secs(1);
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
 const MESSAGES_AT_A_TIME: usize = 64;
-/// How many reads empty a queue of notifications of the usual size (16,384), as far as it is filled by then.
-const READS_OF_A_FULL_QUEUE: usize = 16;
 /// How many reports wait for a quiet moment; with more, some are written in between.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
@@ -173,7 +171,11 @@ impl NodeLoop {
 
     fn take(&mut self, token: u64) -> Result<(), LoopError> {
         match token {
-            INOTIFY => drop(self.read_notifications()?),
+            INOTIFY => {
+                let sights = &mut self.sights;
+                self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
+                self.take_sights();
+            }
             WAKE => self.take_inbox()?,
             MOUNTS => {
                 self.recheck(false);
@@ -186,27 +188,6 @@ impl NodeLoop {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Takes in notifications. Whether there may be more.
-    fn read_notifications(&mut self) -> Result<bool, LoopError> {
-        let sights = &mut self.sights;
-        let more = self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
-        self.take_sights();
-        Ok(more)
-    }
-
-    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before anything counts.
-    fn end_own_read(&mut self, volume: &VolumeRef, generation: &Generation) -> Result<(), LoopError> {
-        if self.parts.watcher.watches_opens(volume, generation) {
-            for _ in 0..READS_OF_A_FULL_QUEUE {
-                if !self.read_notifications()? {
-                    break;
-                }
-            }
-        }
-        self.parts.watcher.end_own_read(volume, generation);
         Ok(())
     }
 
@@ -243,7 +224,10 @@ impl NodeLoop {
                 }
                 Ok(Inbound::Finding(Finding::Event(event))) => {
                     if let Event::Read(volume, generation, _) = &event {
-                        self.end_own_read(volume, generation)?;
+                        let sights = &mut self.sights;
+                        let see = &mut |sight| sights.push(sight);
+                        self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                        self.take_sights();
                     }
                     self.handle(event);
                 }

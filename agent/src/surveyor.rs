@@ -295,4 +295,26 @@ mod tests {
         assert!(matches!(queue.take(), Some(Request::Survey(second)) if second.pod == pod("2")));
         assert!(queue.take().is_none() && queue.waiting.is_empty());
     }
+
+    #[test]
+    fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("key"), "x").unwrap();
+        let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
+        let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
+        let reading = Reading { filter: reloadlet_core::files::FileFilter::new(None, []), each: true };
+        let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
+        let report = move |finding| found.send(finding).unwrap();
+        let root = directory.path().to_owned();
+        let mut surveyor =
+            Surveyor::start(ProcRoot::new("/proc".into()), root.clone(), own_reads.clone(), report).unwrap();
+        assert!(!own_reads.is_read(&volume, &generation));
+        surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
+        let finding = findings.recv().unwrap();
+        assert!(matches!(finding, Finding::Event(Event::Read(_, _, Some(_)))), "{finding:?}");
+        assert!(own_reads.is_read(&volume, &generation));
+        own_reads.end(&volume, &generation);
+        assert!(!own_reads.is_read(&volume, &generation));
+        surveyor.close();
+    }
 }

@@ -2,7 +2,8 @@
 //! the queue: the first open that counts is the last that is looked for.
 //!
 //! On each sync of a pod the kubelet opens the generation's directory and then its files (`atomic_writer.go`:
-//! `pathsToRemove`, `shouldWritePayload`). So nothing that is opened within 5 ms after that directory counts.
+//! `pathsToRemove`, `shouldWritePayload`). So nothing that is opened within 5 ms after that directory counts. A directory
+//! below it counts as a file does, since the kubelet never opens one first.
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use super::*;
 const BURST: Duration = Duration::from_millis(5);
 /// How often at most a generation is watched again after an open that doesn't count.
 const MOST_REARMS: u8 = 16;
+/// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
+const READS_OF_A_FULL_QUEUE: usize = 16;
 
 /// What is watched of one generation.
 #[derive(Debug)]
@@ -52,14 +55,23 @@ impl Watcher {
         mine.iter().for_each(|(volume, generation)| self.unwatch_opens(volume, generation));
     }
 
-    /// An own read has ended, and its opens were taken in.
-    pub(crate) fn end_own_read(&self, volume: &VolumeRef, generation: &Generation) {
+    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before others count.
+    pub(crate) fn end_own_read(
+        &mut self,
+        volume: &VolumeRef,
+        generation: &Generation,
+        now: impl Fn() -> Time,
+        see: &mut impl FnMut(Sight),
+    ) -> Result<(), WatchError> {
+        if self.opens.contains_key(&(volume.clone(), generation.clone())) {
+            for _ in 0..READS_OF_A_FULL_QUEUE {
+                if !self.read(&now, see)? {
+                    break;
+                }
+            }
+        }
         self.own_reads.end(volume, generation);
-    }
-
-    /// Whether an own read of this generation could be taken for somebody else's.
-    pub(crate) fn watches_opens(&self, volume: &VolumeRef, generation: &Generation) -> bool {
-        !self.opens.is_empty() && self.opens.contains_key(&(volume.clone(), generation.clone()))
+        Ok(())
     }
 
     /// When [`Self::rearm`] is to be called.

@@ -7,7 +7,7 @@ use standin::{
     ContainerSpec, Pod, PodSpec, VolumeKind, VolumeSpec, Written, boottime_ns, payload, wait_until,
 };
 
-use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change, reader};
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change};
 
 /// A pod whose process catches the signal and reads nothing.
 fn silent(name: &str) -> PodSpec {
