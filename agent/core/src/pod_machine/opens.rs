@@ -80,6 +80,8 @@ pub(super) fn directories(pod: &Pod, volume: &Name) -> Arc<[Name]> {
         VolumeSource::DownwardApi | VolumeSource::Other => {}
     }
     let directory = |path: &Name| clean(path).rsplit_once('/').map(|(directory, _)| Name::from(directory));
-    let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).collect();
+    // The API server refuses such a path; a pods file may hold it.
+    let is_inside = |path: &Name| !path.split('/').any(|element| element == "..");
+    let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).filter(is_inside).collect();
     all.into_iter().take(MOST_DIRECTORIES).collect()
 }

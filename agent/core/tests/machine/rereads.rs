@@ -3,6 +3,7 @@
 use reloadlet_core::Action;
 use reloadlet_core::event::{Delivery, Event};
 use reloadlet_core::outcome::Verdict;
+use reloadlet_core::pod::{Item, Name, ObjectSource, ProjectedSource, VolumeSource};
 
 use crate::node::{HUP, generation, ms, pod, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};
@@ -160,4 +161,32 @@ fn the_end_of_a_pod_or_its_plan_ends_the_watch() {
         assert_eq!(world.opens.len(), 1);
         assert!(world.open(&volume_of(2, "config"), 2));
     }
+}
+
+#[test]
+fn directories_below_a_generation_are_known_from_the_spec() {
+    let object = |paths: &[&str]| ObjectSource {
+        items: paths.iter().map(|path| Item { key: "key".into(), path: (*path).into() }).collect(),
+        ..ObjectSource::default()
+    };
+    let directories = |source| {
+        let mut pod = app(1, &[]);
+        pod.volumes[0].source = source;
+        let world = World::running(vec![pod]);
+        let found = world.machine.directories(&config()).iter().map(|name| String::from(&**name));
+        found.collect::<Vec<_>>()
+    };
+    assert!(directories(VolumeSource::ConfigMap(object(&["a", "./b"]))).is_empty());
+    let sources = vec![
+        ProjectedSource::ConfigMap(object(&["x/y//a", "./x/b", "x/c", "../../z/d"])),
+        ProjectedSource::Secret(object(&["tls/key"])),
+        ProjectedSource::Rotating { paths: vec!["tokens/one".into()] },
+    ];
+    assert_eq!(directories(VolumeSource::Projected(sources)), ["tls", "tokens", "x", "x/y"]);
+    let many: Vec<String> = (0..100).map(|n| format!("{n}/key")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(directories(VolumeSource::Secret(object(&many))).len(), 31);
+
+    let unknown: &[Name] = &[];
+    assert_eq!(World::app(&[]).machine.directories(&more()), unknown);
 }

@@ -155,14 +155,30 @@ fn own_reads_do_not_count_however_long_they_take_and_however_late_they_are_seen(
         assert_eq!(stage.seen(), 0);
         stage.pass(BURST);
     }
+    stage.watcher.end_own_read(&stage.volume, &stage.generation, Time::default, &mut |_| ()).unwrap();
+    stage.open("tls/key");
+    assert_eq!(stage.end_own_read(), 0, "there was another one");
+    stage.pass(BURST);
+    stage.open("tls/key");
+    assert_eq!(stage.seen(), 1);
+}
+
+#[test]
+fn an_own_read_that_has_ended_before_its_opens_are_seen_does_not_count() {
+    let mut stage = stage();
     let reading = Reading { filter: FileFilter::new(None, []), each: true };
-    assert!(listing::contents(&stage.directory, &reading).is_some());
-    assert_eq!(stage.end_own_read(), 0);
-    stage.pass(BURST);
-    stage.open("tls/key");
-    assert_eq!(stage.end_own_read(), 0, "there was another one, and its opens were not read yet");
-    stage.pass(BURST);
-    stage.open("tls/key");
+    for listed in [false, true] {
+        stage.own_reads.begin(&stage.volume, &stage.generation);
+        if listed {
+            assert!(listing::contents(&stage.directory, &reading).is_some());
+        } else {
+            stage.open("app.conf");
+            stage.open("tls/key");
+        }
+        assert_eq!((stage.end_own_read(), stage.seen()), (0, 0));
+        stage.pass(BURST);
+    }
+    stage.open("app.conf");
     assert_eq!(stage.seen(), 1);
 }
 
