@@ -43,10 +43,11 @@ impl Checks {
         now: Time,
         settled: &BTreeMap<(VolumeRef, Generation), Time>,
     ) {
-        match report {
-            Report::Reread { .. } => self.rereads += 1,
-            Report::Verdict { verdict: Verdict::Reread, reread, .. } => assert!(reread.is_some()),
-            _ => {}
+        if let Report::Reread { .. } = report {
+            self.rereads += 1;
+        }
+        if let Report::Verdict { verdict: Verdict::Reread, reread, .. } = report {
+            assert!(reread.is_some());
         }
         let Report::Reload(reload) = report else { return };
         for (name, generation) in &reload.generations {
