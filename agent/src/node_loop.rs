@@ -227,7 +227,15 @@ impl NodeLoop {
                     }
                     self.take_sights();
                 }
-                Ok(Inbound::Finding(Finding::Event(event))) => self.handle(event),
+                Ok(Inbound::Finding(Finding::Event(event))) => {
+                    if let Event::Read(volume, generation, _) = &event {
+                        let sights = &mut self.sights;
+                        let see = &mut |sight| sights.push(sight);
+                        self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                        self.take_sights();
+                    }
+                    self.handle(event);
+                }
                 Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
                     self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
                 }
@@ -302,7 +310,13 @@ impl NodeLoop {
                 }
             }
             Action::Nudge(_) => {}
-            Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
+            Action::WatchOpens(volume, generation) => {
+                let below = self.parts.machine.directories(&volume);
+                self.parts.watcher.watch_opens(&volume, &generation, below);
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                self.parts.watcher.unwatch_opens(&volume, &generation);
+            }
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
                 self.gauges_changed |= tell::changes_gauges(&report);
@@ -382,7 +396,8 @@ impl NodeLoop {
         if !self.reports.is_empty() || self.look {
             return Some(at_once);
         }
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]
+        let rearm = self.parts.watcher.rearm_at();
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
             .flatten()
             .min()?;
@@ -395,6 +410,9 @@ impl NodeLoop {
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();
+        }
+        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
+            self.parts.watcher.rearm(now);
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;
