@@ -80,16 +80,32 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
     line[name.len() + 1..].trim()
 }
 
-/// The sum of a metric's values with these labels, such as `outcome="delivered"`.
+/// Where the newest agent serves its metrics.
+#[derive(Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Those of the agent that is ready now.
+    pub fn now() -> Self {
+        let pod = pod();
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        Self(format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:9847/proxy/metrics"))
+    }
+
+    /// The sum of a metric's values with these labels, such as `outcome="delivered"`.
+    pub fn sum(&self, name: &str, labels: &[String]) -> f64 {
+        kubectl(["get", "--raw", &self.0])
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter(|line| labels.iter().all(|label| line.contains(label)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+}
+
+/// The sum of a metric's values with these labels, of the newest agent.
 pub fn metric(name: &str, labels: &[String]) -> f64 {
-    let name_of_pod = pod()["metadata"]["name"].as_str().unwrap().to_owned();
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name_of_pod}:9847/proxy/metrics");
-    kubectl(["get", "--raw", &path])
-        .lines()
-        .filter(|line| line.split(['{', ' ']).next() == Some(name))
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-        .sum()
+    Metrics::now().sum(name, labels)
 }
 
 /// Applies an overlay, with the image that is installed, and waits until it runs.

@@ -131,7 +131,8 @@ fn what_never_changes_in_place_shows_as_stale_until_the_container_is_restarted()
         })
     };
     space.start(&[config_map("one"), levels("low"), pod]);
-    let stale = || agent::metric("reloadlet_stale_volumes", &["reason=\"env\"".to_owned()]);
+    let metrics = agent::Metrics::now();
+    let stale = || metrics.sum("reloadlet_stale_volumes", &["reason=\"env\"".to_owned()]);
     wait_until("the agent has seen all there is", || {
         status(&space).contains_key(&("app".to_owned(), "config".to_owned()))
     });
@@ -143,7 +144,7 @@ fn what_never_changes_in_place_shows_as_stale_until_the_container_is_restarted()
     wait_until("it shows as stale", || stale() > 0.5);
     let shown = changed.elapsed();
     assert!(shown < SHOWN, "it took {shown:?}");
-    let age = agent::metric("reloadlet_oldest_stale_seconds", &[]);
+    let age = metrics.sum("reloadlet_oldest_stale_seconds", &[]);
     assert!(age > 0.0 && age <= changed.elapsed().as_secs_f64() + 1.0, "{age} s");
     let shown = status(&space);
     let state = &shown[&("app".to_owned(), "-".to_owned())][3];
