@@ -12,6 +12,7 @@ use std::time::Duration;
 use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::{GuardReading, needs_threads};
+use reloadlet_core::nudge::NudgeAnswer;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Status};
 use reloadlet_core::signal::Signal;
@@ -22,6 +23,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::api::events::Notes;
+use crate::api::nudges::Nudges;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
@@ -80,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) ready: Arc<AtomicBool>,
     /// Where pods' owners are told, with an API server.
     pub(crate) notes: Option<Notes>,
+    /// Who has the kubelet publish at once, where that is wanted.
+    pub(crate) nudges: Option<Nudges>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -287,7 +291,13 @@ impl NodeLoop {
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
+            Action::Observe(_) | Action::Unobserve(_) => {}
+            Action::Nudge(pod) => {
+                let (uid, now) = (pod.uid.clone(), clock::now());
+                let nudges = self.parts.nudges.as_mut();
+                let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
+                return answer.map(|answer| Event::Nudged(uid, answer));
+            }
             Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {

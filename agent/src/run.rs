@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::Measuring;
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::events::Notes;
+use crate::api::nudges::Nudges;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::holder::{self, Holder};
@@ -56,8 +58,11 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
     };
     let mut parts = Parts {
-        machine: match config.pods {
-            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false, accelerate: None }),
+        machine: match &config.pods {
+            PodSource::Node(node) => Machine::measuring(Measuring {
+                secrets: false,
+                accelerate: config.accelerate.map(|spread| Accelerate::new(node, spread)),
+            }),
             PodSource::File(_) => Machine::new(),
         },
         watcher: Watcher::new(&config.kubelet_root)?,
@@ -70,6 +75,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         wake,
         ready: ready.clone(),
         notes: None,
+        nudges: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
@@ -79,6 +85,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
             parts.notes = Some(follow_node(&runtime, node.clone(), inbox.clone())?);
+            if config.accelerate.is_some() {
+                parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
+            }
             None
         }
     };
@@ -179,11 +188,22 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
 
 /// Follows the node's pods on the API server, and sends Events there.
 fn follow_node(runtime: &Runtime, node: String, inbox: Inbox) -> Result<Notes> {
-    let client = runtime.block_on(api::client())?;
+    let config = runtime.block_on(api::config())?;
+    let _context = runtime.enter();
+    let client = api::client(config)?;
     let (notes, sender) = api::events::channel(client.clone(), &node);
     runtime.spawn(sender.run());
     runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
     Ok(notes)
+}
+
+/// Has the kubelet publish at once.
+fn nudge_kubelet(runtime: &Runtime, inbox: Inbox) -> Result<Nudges> {
+    let config = runtime.block_on(api::config())?;
+    let _context = runtime.enter();
+    let (nudges, sender) = api::nudges::channel(config, inbox)?;
+    runtime.spawn(sender.run());
+    Ok(nudges)
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {
