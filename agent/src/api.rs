@@ -8,6 +8,7 @@ use kube::{Client, Config};
 pub(crate) mod budget;
 pub(crate) mod events;
 pub(crate) mod nudges;
+pub(crate) mod objects;
 pub(crate) mod pods;
 pub(crate) mod tokens;
 

@@ -10,11 +10,15 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use reloadlet_core::duration;
 
+use crate::status::command::StatusFlags;
+
 /// What was asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the agent.
     Agent(AgentConfig),
+    /// Print what the agent on this node sees.
+    Status(StatusFlags),
 }
 
 /// What the agent is to do, after validation.
@@ -38,6 +42,8 @@ pub(crate) struct AgentConfig {
     pub(crate) dry_run: bool,
     /// Where the kubelet may be nudged: the range of which each node waits its share.
     pub(crate) accelerate: Option<Duration>,
+    /// Whether Secrets are watched on the API server.
+    pub(crate) watch_secrets: bool,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
@@ -94,6 +100,7 @@ impl From<LogLevel> for tracing::Level {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     match Cli::try_parse_from(arguments)?.command {
         Commands::Agent(flags) => flags.validate().map(Command::Agent),
+        Commands::Status(flags) => Ok(Command::Status(flags)),
     }
 }
 
@@ -109,6 +116,8 @@ struct Cli {
 enum Commands {
     /// Runs the agent on this node until it is told to stop (SIGTERM or SIGINT).
     Agent(AgentFlags),
+    /// Shows where each change is: the versions wanted, on disk and delivered, and what keeps them apart.
+    Status(StatusFlags),
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +176,11 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_ACCELERATE_SPREAD", value_name = "DURATION", value_parser = spread)]
     accelerate_spread: Option<Duration>,
 
+    /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
+    /// and watch all Secrets for it, and keeps digests of what they hold in memory, never the contents
+    #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = BoolishValueParser::new())]
+    watch_secrets: bool,
+
     /// How log lines are written (to standard error)
     #[arg(long, env = "RELOADLET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -216,6 +230,7 @@ impl AgentFlags {
             admin_listen: self.admin_listen,
             dry_run: self.dry_run,
             accelerate,
+            watch_secrets: self.watch_secrets,
             log_format: self.log_format,
             log_level: self.log_level,
         })
@@ -244,7 +259,8 @@ fn spread(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// An address of a flag.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_unspecific| {
         "an IP address and a port are needed, such as [::]:9847 or 127.0.0.1:9848".to_owned()
     })
@@ -256,7 +272,10 @@ mod tests {
 
     fn agent(flags: &[&str]) -> Result<AgentConfig, clap::Error> {
         let arguments = ["reloadlet", "agent"].iter().chain(flags).map(OsString::from);
-        parse(arguments).map(|Command::Agent(config)| config)
+        parse(arguments).map(|command| match command {
+            Command::Agent(config) => config,
+            Command::Status(_) => panic!("another command"),
+        })
     }
 
     #[test]
@@ -272,6 +291,7 @@ mod tests {
             pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
             accelerate: None,
+            watch_secrets: false,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
         };
@@ -290,6 +310,7 @@ mod tests {
             "--admin-listen=[::1]:1",
             "--pods-file=f",
             "--dry-run",
+            "--watch-secrets",
             "--log-format=json",
             "--log-level=trace",
         ]);
@@ -303,6 +324,7 @@ mod tests {
             pods: PodSource::File("f".into()),
             dry_run: true,
             accelerate: None,
+            watch_secrets: true,
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
         };
@@ -356,8 +378,8 @@ mod tests {
     #[test]
     fn each_flag_is_also_an_environment_variable_and_says_what_it_does() {
         let command = Cli::command();
-        let agent = command.find_subcommand("agent").unwrap();
-        for flag in agent.get_arguments().filter(|flag| flag.get_id() != "help") {
+        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for flag in flags.filter(|flag| flag.get_id() != "help") {
             let long = flag.get_long().unwrap();
             let variable = format!("RELOADLET_{}", long.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env().unwrap(), &*variable);

@@ -24,15 +24,29 @@ mod surveyor;
 mod tell;
 mod watcher;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let cli::Command::Agent(config) = command;
+    match command {
+        cli::Command::Agent(config) => agent(&config),
+        cli::Command::Status(flags) => match status::command::print(&flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // Nobody is left to tell if this can't be written.
+                drop(writeln!(std::io::stderr(), "reloadlet status: {error:#}"));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn agent(config: &cli::AgentConfig) -> ExitCode {
     // Before any thread starts: threads inherit it.
     let confined = landlock::confine(&config.state_dir);
     let _logs = logs::start(config.log_format, config.log_level);
-    match run::agent(&config, confined) {
+    match run::agent(config, confined) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

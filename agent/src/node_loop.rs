@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use crate::api::events::Notes;
 use crate::api::nudges::Nudges;
+use crate::api::objects::Objects;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
@@ -84,6 +85,8 @@ pub(crate) struct Parts {
     pub(crate) notes: Option<Notes>,
     /// Who has the kubelet publish at once, where that is wanted.
     pub(crate) nudges: Option<Nudges>,
+    /// Who watches ConfigMaps and Secrets, with an API server.
+    pub(crate) objects: Option<Objects>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -291,7 +294,16 @@ impl NodeLoop {
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(_) | Action::Unobserve(_) => {}
+            Action::Observe(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.observe(object);
+                }
+            }
+            Action::Unobserve(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.unobserve(&object);
+                }
+            }
             Action::Nudge(pod) => {
                 let (uid, now) = (pod.uid.clone(), clock::now());
                 let nudges = self.parts.nudges.as_mut();

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::api;
 use crate::api::events::Notes;
 use crate::api::nudges::Nudges;
+use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::holder::{self, Holder};
@@ -60,7 +61,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let mut parts = Parts {
         machine: match &config.pods {
             PodSource::Node(node) => Machine::measuring(Measuring {
-                secrets: false,
+                secrets: config.watch_secrets,
                 accelerate: config.accelerate.map(|spread| Accelerate::new(node, spread)),
             }),
             PodSource::File(_) => Machine::new(),
@@ -76,6 +77,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         ready: ready.clone(),
         notes: None,
         nudges: None,
+        objects: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
@@ -84,7 +86,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
-            parts.notes = Some(follow_node(&runtime, node.clone(), inbox.clone())?);
+            let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
+            parts.notes = Some(notes);
+            parts.objects = Some(objects);
             if config.accelerate.is_some() {
                 parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
             }
@@ -186,15 +190,22 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     Ok(PodsFile::follow(file, on_event)?)
 }
 
-/// Follows the node's pods on the API server, and sends Events there.
-fn follow_node(runtime: &Runtime, node: String, inbox: Inbox) -> Result<Notes> {
+/// Follows the node's pods and their objects on the API server, and sends Events there.
+fn follow_node(
+    runtime: &Runtime,
+    node: String,
+    watch_secrets: bool,
+    inbox: Inbox,
+) -> Result<(Notes, Objects)> {
     let config = runtime.block_on(api::config())?;
     let _context = runtime.enter();
-    let client = api::client(config)?;
+    let client = api::client(config.clone())?;
     let (notes, sender) = api::events::channel(client.clone(), &node);
     runtime.spawn(sender.run());
+    let (objects, watches) = api::objects::channel(config, watch_secrets, inbox.clone());
+    runtime.spawn(watches.run());
     runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
-    Ok(notes)
+    Ok((notes, objects))
 }
 
 /// Has the kubelet publish at once.
@@ -239,7 +250,7 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
                     return Err(busy());
                 }
                 let pods = answered.await.map_err(|_ended| busy())?;
-                Ok(status::document(&pods, clock::now()))
+                status::document(&pods, clock::now()).map_err(|error| error.to_string())
             })
         }),
     }

@@ -117,12 +117,25 @@ pub struct ContainerStatus {
     pub pids: Vec<u32>,
     /// Why there are none.
     pub missing: Option<&'static str>,
-    /// By volume: the generation that is done with, and the one that waits.
-    pub generations: Vec<(Name, Option<Generation>, Option<Generation>)>,
+    /// By volume.
+    pub generations: Vec<Told>,
     /// Whether further reloads are held.
     pub held: bool,
     /// How the last reload ended.
     pub last: Option<(Outcome, Time)>,
+}
+
+/// What a container was told of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The volume.
+    pub volume: Name,
+    /// The generation that is done with.
+    pub handled: Option<Generation>,
+    /// The generation that waits.
+    pub waiting: Option<Generation>,
+    /// The versions of the volume's objects that the container holds, as far as they are known.
+    pub delivered: Vec<(ObjectRef, Option<Name>)>,
 }
 
 /// Numbers for gauges.
@@ -203,12 +216,12 @@ fn pod_status(pod: &PodMachine) -> PodStatus {
         pod: pod.pod().clone(),
         problems: pod.problem().into_iter().cloned().collect(),
         volumes: volumes.collect(),
-        containers: pod.targets().iter().map(container_status).collect(),
+        containers: pod.targets().iter().map(|target| container_status(pod, target)).collect(),
         stale: pod.stale(),
     }
 }
 
-fn container_status(target: &Target) -> ContainerStatus {
+fn container_status(pod: &PodMachine, target: &Target) -> ContainerStatus {
     let (pids, missing) = match &target.resolution {
         Resolution::Found(resolved) => {
             (resolved.told.iter().map(|process| process.identity.pid).collect(), None)
@@ -217,8 +230,13 @@ fn container_status(target: &Target) -> ContainerStatus {
         Resolution::Unknown => (Vec::new(), Some("not looked for yet")),
     };
     let generations = target.volumes.iter().map(|(name, volume)| {
-        let waiting = volume.pending.as_ref().map(|pending| pending.generation.clone());
-        (name.clone(), volume.handled.clone(), waiting)
+        let held = volume.handled.as_ref().filter(|_| volume.holds_it);
+        Told {
+            volume: name.clone(),
+            handled: volume.handled.clone(),
+            waiting: volume.pending.as_ref().map(|pending| pending.generation.clone()),
+            delivered: held.map_or_else(Vec::new, |generation| pod.versions_of(name, generation)),
+        }
     });
     ContainerStatus {
         name: target.plan.container.clone(),

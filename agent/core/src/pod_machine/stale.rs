@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mounts::View;
-use crate::object::ObjectRef;
+use crate::object::{ObjectRef, ObjectVersion};
 use crate::propagation::Standing;
 use crate::status::{Stale, StaleReason};
 
@@ -35,25 +35,27 @@ impl PodMachine {
     /// The versions of a volume's objects that a generation of it brought, as far as they are known.
     pub(crate) fn versions_of(&self, name: &Name, generation: &Generation) -> Vec<(ObjectRef, Option<Name>)> {
         let Some(volume) = self.volumes.get(name) else { return Vec::new() };
-        if volume.state.generation() != Some(generation) {
-            return Vec::new();
+        if volume.state.generation() == Some(generation) {
+            return named(volume.propagation.on_disk());
         }
-        volume
-            .propagation
-            .on_disk()
-            .map(|(object, version)| (object.clone(), version.map(|v| v.version.clone())))
-            .collect()
+        let publication = volume.publications.iter().find(|known| known.generation == *generation);
+        publication.map_or_else(Vec::new, |known| {
+            named(known.versions.iter().map(|(object, version)| (object, version.as_ref())))
+        })
     }
 
     /// The newest versions of a volume's objects that the API server has shown.
     pub(crate) fn versions_wanted(&self, name: &Name) -> Vec<(ObjectRef, Option<Name>)> {
         let Some(volume) = self.volumes.get(name) else { return Vec::new() };
-        volume
-            .propagation
-            .wanted()
-            .map(|(object, version)| (object.clone(), version.map(|v| v.version.clone())))
-            .collect()
+        named(volume.propagation.wanted())
     }
+}
+
+fn named<'a>(
+    versions: impl Iterator<Item = (&'a ObjectRef, Option<&'a Arc<ObjectVersion>>)>,
+) -> Vec<(ObjectRef, Option<Name>)> {
+    let named = |version: &Arc<ObjectVersion>| version.version.clone();
+    versions.map(|(object, version)| (object.clone(), version.map(named))).collect()
 }
 
 /// Why a container doesn't hold what is on disk, and since when.

@@ -122,7 +122,11 @@ fn a_pod_is_shown_with_its_volumes_and_processes() {
     let (volume, container) = (&pod.volumes[0], &pod.containers[0]);
     assert_eq!((&volume.generation, volume.settled), (&Some(generation(2)), Some(world.now)));
     assert_eq!((&container.pids[..], container.missing), (&[1001][..], None));
-    assert_eq!(container.generations, [("config".into(), Some(generation(1)), Some(generation(2)))]);
+    let told = &container.generations[0];
+    assert_eq!(
+        (&*told.volume, &told.handled, &told.waiting),
+        ("config", &Some(generation(1)), &Some(generation(2)))
+    );
     world.exit(1001);
     assert_eq!(world.machine.status()[0].containers[0].missing, Some("the container has no running process"));
 }

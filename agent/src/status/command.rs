@@ -1,0 +1,90 @@
+//! `reloadlet status`: what the agent on this node sees.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::document::Document;
+use super::table::table;
+use crate::cli;
+
+/// An agent answers in milliseconds; one that is this late won't.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is asked for.
+#[derive(Clone, Debug, Args, PartialEq, Eq)]
+pub(crate) struct StatusFlags {
+    /// Address at which the agent serves /status
+    #[arg(long, env = "RELOADLET_ADMIN_LISTEN", value_name = "IP:PORT", value_parser = cli::address)]
+    #[arg(default_value = "127.0.0.1:9848")]
+    admin_listen: SocketAddr,
+
+    /// How the status is written
+    #[arg(long, short, env = "RELOADLET_OUTPUT", value_name = "FORMAT", value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// As the agent serves it.
+    Json,
+}
+
+/// Asks the agent and prints what it says.
+pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let text = runtime.block_on(async {
+        let asked = tokio::time::timeout(PATIENCE, ask(flags.admin_listen)).await;
+        asked.unwrap_or_else(|_late| bail!("no answer within {} s", PATIENCE.as_secs()))
+    });
+    let text = text.with_context(|| format!("can't ask the agent at {}", flags.admin_listen))?;
+    let text = match flags.output {
+        Output::Json => text + "\n",
+        Output::Table => {
+            let document: Document = serde_json::from_str(&text).with_context(|| {
+                format!("what serves /status at {} is no agent of this version", flags.admin_listen)
+            })?;
+            table(&document)
+        }
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("can't write the status"),
+    }
+}
+
+async fn ask(address: SocketAddr) -> Result<String> {
+    let connection = TcpStream::connect(address).await.context("does it run?")?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+    let request = Request::get("/status").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    let (status, text) = tokio::select! {
+        answer = answer => answer?,
+        ended = connection => {
+            ended?;
+            bail!("it closed the connection without an answer");
+        }
+    };
+    if !status.is_success() {
+        bail!("it answered {status}: {}", text.trim());
+    }
+    Ok(text)
+}

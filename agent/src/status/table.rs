@@ -1,0 +1,158 @@
+//! The status as a table: one line for each volume of each pod, and one for whatever else is stale.
+
+use std::fmt::Write as _;
+
+use super::document::{Container, Document, Pod, Stale, Version, Volume};
+
+const HEAD: [&str; 7] = ["NAMESPACE", "POD", "VOLUME", "WANTED", "ON DISK", "DELIVERED", "STATE"];
+
+/// The table, with a line's end after each line.
+pub(super) fn table(document: &Document) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    for pod in &document.pods {
+        rows.extend(rows_of(pod));
+    }
+    let mut widths = [0; HEAD.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a string doesn't fail.
+            let _infallible = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
+    let row = |volume: &str, versions: [String; 3], state: String| {
+        let [wanted, on_disk, delivered] = versions;
+        [pod.namespace.clone(), pod.name.clone(), volume.to_owned(), wanted, on_disk, delivered, state]
+    };
+    let nothing = || [none(), none(), none()];
+    let mut rows = Vec::new();
+    for problem in &pod.problems {
+        rows.push(row("-", nothing(), format!("problem: {}", problem.sentence)));
+    }
+    for volume in &pod.volumes {
+        let stale = pod.stale.iter().find(|stale| stale.volume.as_ref() == Some(&volume.name));
+        let state = match stale {
+            Some(stale) => stale_text(stale, &pod.containers),
+            None if volume.wanted.is_empty() => "not measured".to_owned(),
+            None => "up to date".to_owned(),
+        };
+        let delivered: Vec<String> =
+            pod.containers.iter().filter_map(|container| delivered(container, volume)).collect();
+        let delivered = if delivered.is_empty() { none() } else { delivered.join(" ") };
+        let versions =
+            [written(&volume.wanted, None), written(&volume.on_disk, volume.generation.as_deref())];
+        let [wanted, on_disk] = versions;
+        rows.push(row(&volume.name, [wanted, on_disk, delivered], state));
+    }
+    for stale in pod.stale.iter().filter(|stale| stale.volume.is_none()) {
+        let object = stale.object.as_ref().map_or_else(none, |object| object.name.clone());
+        rows.push(row("-", [object, none(), none()], stale_text(stale, &pod.containers)));
+    }
+    rows
+}
+
+/// What a container holds of a volume: `app:web@12`.
+fn delivered(container: &Container, volume: &Volume) -> Option<String> {
+    let told = container.volumes.iter().find(|told| told.name == volume.name)?;
+    Some(format!("{}:{}", container.name, written(&told.delivered, told.handled.as_deref())))
+}
+
+/// The versions, or what else tells one content from another.
+fn written(versions: &[Version], otherwise: Option<&str>) -> String {
+    if versions.is_empty() {
+        return otherwise.map_or_else(none, str::to_owned);
+    }
+    let each = versions.iter().map(|version| match &version.version {
+        Some(number) => format!("{}@{number}", version.name),
+        None => format!("no {}", version.name),
+    });
+    each.collect::<Vec<_>>().join(",")
+}
+
+fn stale_text(stale: &Stale, containers: &[Container]) -> String {
+    let container = stale.container.as_deref().unwrap_or_default();
+    let why = match stale.reason.as_str() {
+        "waiting" => "the kubelet hasn't published it yet".to_owned(),
+        "undelivered" => {
+            let told = containers.iter().find(|known| known.name == container);
+            let why = told.and_then(|told| told.missing.clone().or_else(|| told.last_outcome.clone()));
+            match why {
+                Some(why) => format!("container {container} wasn't told ({why})"),
+                None => format!("container {container} wasn't told"),
+            }
+        }
+        "held" => {
+            format!("the last two signals ended container {container}: change an annotation to try again")
+        }
+        "subpath" => format!("container {container} mounts it by subPath: restart it"),
+        "env" => format!("container {container} has it in its environment: restart it"),
+        "immutable" => "the object was immutable and made anew: the kubelet doesn't look at it".to_owned(),
+        "orphaned" => format!("container {container} sees the volume of before: restart it"),
+        _ => String::new(),
+    };
+    format!("{} for {}: {why}", stale.reason, seconds(stale.seconds))
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_volume_has_a_line_that_says_where_its_change_is() {
+        let text = r#"{"pods": [{
+            "namespace": "shop", "name": "web", "uid": "u", "problems": [],
+            "volumes": [
+                {"name": "config", "kind": "configmap", "generation": "..1", "settledSecondsAgo": 1.0,
+                 "wanted": [{"kind": "configmap", "name": "web", "version": "12"}],
+                 "onDisk": [{"kind": "configmap", "name": "web", "version": "11"}]},
+                {"name": "tls", "kind": "secret", "generation": "..2", "settledSecondsAgo": 1.0,
+                 "wanted": [], "onDisk": []}
+            ],
+            "containers": [{
+                "name": "app", "signal": "SIGHUP", "pids": [7], "missing": null, "held": false,
+                "lastOutcome": null, "lastSecondsAgo": null, "volumes": [
+                    {"name": "config", "handled": "..1", "waiting": null,
+                     "delivered": [{"kind": "configmap", "name": "web", "version": "11"}]},
+                    {"name": "tls", "handled": "..2", "waiting": null, "delivered": []}
+                ]
+            }],
+            "stale": [
+                {"reason": "waiting", "seconds": 12.3, "volume": "config", "container": null, "object": null},
+                {"reason": "env", "seconds": 600.0, "volume": null, "container": "app",
+                 "object": {"kind": "configmap", "name": "levels"}}
+            ]
+        }, {
+            "namespace": "shop", "name": "bad", "uid": "v", "volumes": [], "containers": [], "stale": [],
+            "problems": [{"kind": "bad_value", "sentence": "reloadlet.io/signal is \"x\""}]
+        }]}"#;
+        let document: Document = serde_json::from_str(text).unwrap();
+        let expected = "\
+NAMESPACE  POD  VOLUME  WANTED  ON DISK  DELIVERED   STATE
+shop       web  config  web@12  web@11   app:web@11  waiting for 12 s: the kubelet hasn't published it yet
+shop       web  tls     -       ..2      app:..2     not measured
+shop       web  -       levels  -        -           env for 10 min: container app has it in its environment: restart it
+shop       bad  -       -       -        -           problem: reloadlet.io/signal is \"x\"
+";
+        assert_eq!(table(&document), expected);
+    }
+}
