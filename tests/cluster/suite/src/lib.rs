@@ -11,4 +11,5 @@
 )]
 
 pub mod agent;
+pub mod overlay;
 pub mod space;
