@@ -1,3 +1,5 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
@@ -172,6 +174,24 @@ async fn an_api_server_that_is_asked_too_much_is_left_alone() {
     // It is sent by now's clock, where the time isn't over.
     let NudgeAnswer::Throttled(_) = answer(&receiver).await else { panic!("sent") };
     assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+/// kube's client does so unless it is told not to, and would keep the nudge until its time is over.
+#[tokio::test]
+async fn the_client_doesnt_try_again_by_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let _request = connection.read(&mut [0; 4096]).unwrap();
+        let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+        connection.write_all(answer.as_bytes()).unwrap();
+    });
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox).unwrap();
+    tokio::spawn(sender.run());
+    assert_eq!(nudges.send(pod(), clock::now()), None);
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
 }
 
 #[tokio::test(start_paused = true)]
