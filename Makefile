@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build all binaries for release
@@ -39,6 +39,11 @@ bench: ## Measure reloadlet against a floor and the usual shell loop (QUICK=1 fo
 	@scripts/install-deps bench
 	@$(CARGO) build $(CARGO_FLAGS) --quiet --release --workspace --bins
 	@$(TARGET)/release/bench $(if $(QUICK),--quick)
+
+.PHONY: bench-cluster
+bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that is started for it (needs root)
+	@tests/cluster/install-deps
+	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench
 
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, and what the product is made of

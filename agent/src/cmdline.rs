@@ -4,6 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use crate::logs::Causes;
 use crate::proc::ProcRoot;
 
 /// How long a survey waits for one command line.
@@ -65,7 +66,7 @@ fn start(proc: ProcRoot) -> Option<Ends> {
     let spawned = std::thread::Builder::new().name("cmdline".to_owned()).spawn(move || {
         for pid in pids {
             let cmdline = proc.cmdline(pid).unwrap_or_else(|error| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a command line can't be read");
+                tracing::warn!(error = %Causes(&error), "a command line can't be read");
                 None
             });
             if found.send(cmdline).is_err() {

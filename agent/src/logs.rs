@@ -1,5 +1,8 @@
 //! Log lines go to standard error through a thread of their own, so that a full pipe never holds the loop.
 
+use std::error::Error;
+use std::fmt::{self, Write as _};
+
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -33,4 +36,43 @@ pub(crate) fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
         LogFormat::Json => lines.json().flatten_event(true).finish().with(targets).init(),
     }
     guard
+}
+
+/// An error with its causes, in one line. The JSON format writes an error as a field without them.
+pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors say their cause themselves.
+            if !said.contains(&text) {
+                write!(said, ": {text}")?;
+            }
+            cause = error.source();
+        }
+        f.write_str(&said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let last = Layer { text: "broken pipe", source: None };
+        let middle = Layer { text: "can't send: broken pipe", source: Some(Box::new(last)) };
+        let error = Layer { text: "no answer", source: Some(Box::new(middle)) };
+        assert_eq!(Causes(&error).to_string(), "no answer: can't send: broken pipe");
+    }
 }

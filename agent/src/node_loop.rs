@@ -29,6 +29,7 @@ use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
+use crate::logs::Causes;
 use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Request, Surveyor};
@@ -230,7 +231,15 @@ impl NodeLoop {
                     }
                     self.take_sights();
                 }
-                Ok(Inbound::Finding(Finding::Event(event))) => self.handle(event),
+                Ok(Inbound::Finding(Finding::Event(event))) => {
+                    if let Event::Read(volume, generation, _) = &event {
+                        let sights = &mut self.sights;
+                        let see = &mut |sight| sights.push(sight);
+                        self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                        self.take_sights();
+                    }
+                    self.handle(event);
+                }
                 Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
                     self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
                 }
@@ -310,7 +319,13 @@ impl NodeLoop {
                 let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
                 return answer.map(|answer| Event::Nudged(uid, answer));
             }
-            Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
+            Action::WatchOpens(volume, generation) => {
+                let below = self.parts.machine.directories(&volume);
+                self.parts.watcher.watch_opens(&volume, &generation, below);
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                self.parts.watcher.unwatch_opens(&volume, &generation);
+            }
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
                 self.gauges_changed |= tell::changes_gauges(&report);
@@ -359,7 +374,7 @@ impl NodeLoop {
             Ok(Hold::Known) => Event::Held(process),
             Ok(Hold::Gone) => Event::NotHeld(process),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a process can't be held");
+                tracing::warn!(error = %Causes(&error), "a process can't be held");
                 Event::NotHeld(process)
             }
         }
@@ -370,7 +385,7 @@ impl NodeLoop {
             Ok(Some(status)) => status,
             Ok(None) => return Some(Event::Guarded(process, None)),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a process's masks can't be read");
+                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
                 // It may well live. Without masks nothing is handled: it isn't told, and looked at again.
                 let nothing = GuardReading::new(Status::default(), SignalSet::default());
                 return Some(Event::Guarded(process, Some(nothing)));
@@ -390,7 +405,8 @@ impl NodeLoop {
         if !self.reports.is_empty() || self.look {
             return Some(at_once);
         }
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]
+        let rearm = self.parts.watcher.rearm_at();
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
             .flatten()
             .min()?;
@@ -403,6 +419,9 @@ impl NodeLoop {
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();
+        }
+        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
+            self.parts.watcher.rearm(now);
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;

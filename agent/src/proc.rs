@@ -84,7 +84,12 @@ impl ProcRoot {
 
     /// What `mountinfo` shows of the pod; takes 0.1 ms and more.
     pub(crate) fn mounts(&self, pid: u32, pod: &PodUid) -> Result<Option<ContainerMounts>, ProcError> {
-        Ok(self.read_text(pid, "mountinfo")?.map(|text| ContainerMounts::parse(&text, pod)))
+        match self.read_text(pid, "mountinfo") {
+            Ok(text) => Ok(text.map(|text| ContainerMounts::parse(&text, pod))),
+            // A process that is ending has no mounts any more (kernel `fs/proc_namespace.c`, `mounts_open_common`).
+            Err(error) if error.source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// `cmdline`, which can hang behind a process that forks with much memory.
@@ -136,6 +141,20 @@ mod tests {
         assert!(proc.stat(u32::MAX).unwrap().is_none());
         assert!(proc.status(u32::MAX).unwrap().is_none());
         assert!(proc.blocked_in_all_threads(u32::MAX).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_that_is_ending_has_no_mounts_and_that_is_no_error() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let (proc, pid) = (own().0, child.id());
+        // Until it is waited for it is a zombie.
+        while !proc.stat(pid).unwrap().unwrap().is_dead() {
+            std::thread::yield_now();
+        }
+        let pod = PodUid::parse("6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap();
+        let mounts = proc.mounts(pid, &pod);
+        child.wait().unwrap();
+        assert!(mounts.unwrap().is_none());
     }
 
     #[test]

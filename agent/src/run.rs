@@ -26,8 +26,10 @@ use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
 use crate::landlock::{Confined, LandlockError};
+use crate::logs::Causes;
 use crate::metrics::Metrics;
 use crate::node_loop::{NodeLoop, Parts};
+use crate::own_reads::OwnReads;
 use crate::pods_file::{PodsFile, PodsFileEvent};
 use crate::proc::ProcRoot;
 use crate::status;
@@ -53,10 +55,12 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
 
     let proc = ProcRoot::new(config.proc_root.clone());
     let journal = start_journal(config, &inbox, &metrics)?;
+    let own_reads = OwnReads::default();
     let surveyor = {
-        let inbox = inbox.clone();
+        let (inbox, own_reads) = (inbox.clone(), own_reads.clone());
         let report = move |finding| inbox.send(Inbound::Finding(finding));
-        Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), own_reads, report)
+            .context("can't start a thread")?
     };
     let mut parts = Parts {
         machine: match &config.pods {
@@ -66,7 +70,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             }),
             PodSource::File(_) => Machine::new(),
         },
-        watcher: Watcher::new(&config.kubelet_root)?,
+        watcher: Watcher::new(&config.kubelet_root, own_reads)?,
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,
         proc,
@@ -148,7 +152,7 @@ fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
             );
         }
         Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
+            error = %Causes(&error),
             "Landlock failed: the agent could write files outside its state directory"
         ),
     }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::budget::Budget;
 use crate::clock;
+use crate::logs::Causes;
 
 /// How many Events wait for the API server; more are dropped.
 const WAITING: usize = 256;
@@ -76,7 +77,7 @@ impl NoteSender {
                 Ok(()) => refused = false,
                 Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Causes(&error),
                     "Events can't be sent; reloads go on without them"
                 ),
                 Err(_) => {}
@@ -123,9 +124,9 @@ fn note(report: &Report) -> Option<Note> {
             reason: "ReloadProblem",
             text: problem.sentence.clone(),
         }),
-        Report::Verdict { pod, container, verdict } => {
+        Report::Verdict { pod, container, verdict, .. } => {
             let text = match verdict {
-                Verdict::Alive => return None,
+                Verdict::Reread | Verdict::Alive => return None,
                 Verdict::Pending => format!(
                     "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
                 ),
@@ -146,6 +147,7 @@ fn note(report: &Report) -> Option<Note> {
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
         | Report::Rescan
+        | Report::Reread { .. }
         | Report::Solved(_) => None,
     }
 }

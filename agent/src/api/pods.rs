@@ -18,6 +18,7 @@ use reloadlet_core::pod::{Pod, PodUid};
 use serde::{Deserialize, Deserializer};
 
 use crate::inbox::{Inbound, Inbox};
+use crate::logs::Causes;
 use crate::manifest::{ManifestError, Object};
 
 /// How many pods the API server sends at a time.
@@ -51,7 +52,7 @@ pub(crate) async fn follow(client: Client, node: &str, inbox: &Inbox) {
             Some(Err(error)) => {
                 if std::mem::replace(&mut reachable, false) {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %Causes(&error),
                         "the API server doesn't tell this node's pods: those that are known are served on"
                     );
                 }

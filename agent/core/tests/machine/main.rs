@@ -15,6 +15,7 @@ mod notifications;
 mod nudging;
 mod pods;
 mod processes;
+mod rereads;
 mod restarts;
 mod simulation;
 mod swaps;

@@ -11,5 +11,7 @@
 )]
 
 pub mod agent;
+pub mod audit;
+pub mod measure;
 pub mod overlay;
 pub mod space;

@@ -19,6 +19,8 @@ mod load;
 mod looping;
 mod overlays;
 mod prometheus;
+mod propagation;
+mod requests;
 mod rights;
 mod teardown;
 mod volumes;

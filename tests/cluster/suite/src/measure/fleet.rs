@@ -1,0 +1,153 @@
+//! Pods of one Deployment, which all have the ConfigMap `config` and write down when they are told of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::reader::boot_time;
+use crate::space::{SIGNAL, Space, config_map, wait_until};
+
+/// The agent waits until a container is 3 s old.
+const OLD_ENOUGH: Duration = Duration::from_secs(5);
+const START_LIMIT: &str = "--timeout=600s";
+
+/// The pods.
+pub struct Fleet {
+    space: Space,
+    members: Vec<Member>,
+    changes: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// Its directory on the node, as this machine sees it.
+    directory: PathBuf,
+    /// How many changes there were in its time.
+    pub(crate) changes: usize,
+}
+
+impl Member {
+    /// The ConfigMap's directory.
+    pub(crate) fn volume(&self) -> PathBuf {
+        self.directory.join("volumes/kubernetes.io~configmap/config")
+    }
+
+    /// The name of what the kubelet has published last.
+    pub(crate) fn generation(&self) -> String {
+        fs::read_link(self.volume().join("..data")).unwrap().into_os_string().into_string().unwrap()
+    }
+
+    fn stamps_file(&self) -> PathBuf {
+        self.directory.join("volumes/kubernetes.io~empty-dir/stamps/stamps")
+    }
+
+    /// When it was told, in nanoseconds since boot.
+    pub(crate) fn stamps(&self) -> Vec<u64> {
+        let bytes = fs::read(self.stamps_file()).unwrap();
+        bytes.as_chunks().0.iter().map(|stamp| u64::from_le_bytes(*stamp)).collect()
+    }
+
+    fn is_told(&self) -> bool {
+        fs::metadata(self.stamps_file()).unwrap().len() >= 8 * self.changes as u64
+    }
+
+    /// The file is made when the program starts.
+    fn is_old_enough(&self) -> bool {
+        fs::metadata(self.stamps_file())
+            .and_then(|file| file.created())
+            .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > OLD_ENOUGH))
+    }
+}
+
+impl Fleet {
+    /// Starts so many, with the agent's annotation and these, or gives `None` without a cluster.
+    pub fn start(pods: usize, annotations: &[(&str, &str)]) -> Option<Self> {
+        let space = Space::alone("bench")?;
+        let labels = json!({"app": "bench"});
+        let annotations: serde_json::Map<_, _> = [(SIGNAL, "SIGHUP")]
+            .iter()
+            .chain(annotations)
+            .map(|(key, value)| ((*key).to_owned(), json!(value)))
+            .collect();
+        space.create(&[
+            config_map("0"),
+            json!({
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "bench"},
+                "spec": {
+                    "replicas": pods,
+                    "selector": {"matchLabels": labels},
+                    "template": {
+                        "metadata": {"labels": labels, "annotations": annotations},
+                        "spec": {
+                            "terminationGracePeriodSeconds": 1,
+                            "containers": [{
+                                "name": "app",
+                                "image": "localhost/stamper:test",
+                                "args": ["/stamps/stamps"],
+                                "volumeMounts": [
+                                    {"name": "config", "mountPath": "/config"},
+                                    {"name": "stamps", "mountPath": "/stamps"},
+                                ],
+                            }],
+                            "volumes": [
+                                {"name": "config", "configMap": {"name": "config"}},
+                                {"name": "stamps", "emptyDir": {}},
+                            ],
+                        },
+                    },
+                },
+            }),
+        ]);
+        let mut fleet = Self { space, members: Vec::new(), changes: 0 };
+        fleet.wait_started(pods);
+        Some(fleet)
+    }
+
+    /// Starts more, up to so many.
+    pub fn grow(&mut self, pods: usize) {
+        self.space.kubectl(&["scale", "deployment/bench", &format!("--replicas={pods}")]);
+        self.wait_started(pods);
+    }
+
+    fn wait_started(&mut self, pods: usize) {
+        self.space.kubectl(&["rollout", "status", "deployment/bench", START_LIMIT]);
+        let cluster = PathBuf::from(std::env::var("CLUSTER").unwrap());
+        for pod in self.space.list("pods", &[]) {
+            let text = |field: &str| pod["metadata"][field].as_str().unwrap().to_owned();
+            if self.members.iter().all(|member| member.name != text("name")) {
+                let directory = cluster.join("var/lib/kubelet/pods").join(text("uid"));
+                self.members.push(Member { name: text("name"), directory, changes: 0 });
+            }
+        }
+        assert_eq!(self.members.len(), pods, "pods");
+        wait_until("the containers are some seconds old", || self.members.iter().all(Member::is_old_enough));
+    }
+
+    /// The namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        self.space.name()
+    }
+
+    /// All of them, in an order that stays.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Changes the ConfigMap, and waits until each has been told. Gives back when the API server had answered.
+    pub fn change(&mut self) -> u64 {
+        self.changes += 1;
+        for member in &mut self.members {
+            member.changes += 1;
+        }
+        self.space.change(&self.changes.to_string());
+        let answered = boot_time();
+        wait_until("all are told", || self.members.iter().all(Member::is_told));
+        answered
+    }
+}
