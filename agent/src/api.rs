@@ -7,8 +7,10 @@ use kube::{Client, Config};
 
 pub(crate) mod budget;
 pub(crate) mod events;
+pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
+pub(crate) mod tokens;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would
 /// wait for a quarter of an hour. A watch isn't silent for so long, since a bookmark comes each minute.

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use reloadlet_core::duration;
 
 use crate::status::command::StatusFlags;
 
@@ -38,6 +40,8 @@ pub(crate) struct AgentConfig {
     pub(crate) admin_listen: SocketAddr,
     /// Whether signals are held back.
     pub(crate) dry_run: bool,
+    /// Where the kubelet may be nudged: the range of which each node waits its share.
+    pub(crate) accelerate: Option<Duration>,
     /// Whether Secrets are watched on the API server.
     pub(crate) watch_secrets: bool,
     /// How log lines are written.
@@ -161,6 +165,17 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
 
+    /// Have the kubelet publish changes at once for pods that ask for it (`reloadlet.io/accelerate`). The agent needs the
+    /// right to patch pods/status for it. A kubelet whose configMapAndSecretChangeDetectionStrategy is Cache may take no
+    /// notice
+    #[arg(long, env = "RELOADLET_ACCELERATE", value_parser = BoolishValueParser::new())]
+    accelerate: bool,
+
+    /// Each node waits its own fixed share of this before it does that, so that not all load a change at once; at most
+    /// 10m [default: 0s]
+    #[arg(long, env = "RELOADLET_ACCELERATE_SPREAD", value_name = "DURATION", value_parser = spread)]
+    accelerate_spread: Option<Duration>,
+
     /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
     /// and watch all Secrets for it, and keeps digests of what they hold in memory, never the contents
     #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = BoolishValueParser::new())]
@@ -189,6 +204,16 @@ impl AgentFlags {
                 ));
             }
         };
+        let accelerate = match (self.accelerate, self.accelerate_spread, &pods) {
+            (false, None, _) => None,
+            (false, Some(_), _) => {
+                return Err(usage("--accelerate-spread says nothing without --accelerate"));
+            }
+            (true, _, PodSource::File(_)) => {
+                return Err(usage("--accelerate needs the API server, so it can't be used with --pods-file"));
+            }
+            (true, spread, PodSource::Node(_)) => Some(spread.unwrap_or_default()),
+        };
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(usage(format!(
                 "--listen and --admin-listen need different addresses, but both are {}",
@@ -204,6 +229,7 @@ impl AgentFlags {
             listen: self.listen,
             admin_listen: self.admin_listen,
             dry_run: self.dry_run,
+            accelerate,
             watch_secrets: self.watch_secrets,
             log_format: self.log_format,
             log_level: self.log_level,
@@ -220,6 +246,17 @@ fn usage(sentence: impl std::fmt::Display) -> clap::Error {
         None => program,
     };
     command.error(ErrorKind::MissingRequiredArgument, sentence)
+}
+
+/// The longest spread: nobody who asks for acceleration wants to wait longer.
+const LONGEST_SPREAD: Duration = Duration::from_secs(600);
+
+fn spread(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(spread) if spread <= LONGEST_SPREAD => Ok(spread),
+        Ok(_) => Err("it is at most 10m".to_owned()),
+        Err(error) => Err(format!("{error} is needed")),
+    }
 }
 
 /// An address of a flag.
@@ -253,6 +290,7 @@ mod tests {
             admin_listen: "127.0.0.1:9848".parse().unwrap(),
             pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
+            accelerate: None,
             watch_secrets: false,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -285,6 +323,7 @@ mod tests {
             admin_listen: "[::1]:1".parse().unwrap(),
             pods: PodSource::File("f".into()),
             dry_run: true,
+            accelerate: None,
             watch_secrets: true,
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
@@ -293,8 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn acceleration_has_a_spread() {
+        let accelerate = |flags: &[&str]| agent(&[&["--node-name=n1"], flags].concat()).unwrap().accelerate;
+        assert_eq!(accelerate(&[]), None);
+        assert_eq!(accelerate(&["--accelerate"]), Some(Duration::ZERO));
+        let spread = ["--accelerate", "--accelerate-spread=1m30s"];
+        assert_eq!(accelerate(&spread), Some(Duration::from_secs(90)));
+        assert_eq!(accelerate(&["--accelerate", "--accelerate-spread=10m"]), Some(LONGEST_SPREAD));
+    }
+
+    #[test]
     fn wrong_usage_is_said_plainly_and_exits_with_2() {
-        let file = "--pods-file=f";
+        let (file, node) = ("--pods-file=f", "--node-name=n1");
         for (flags, part) in [
             (&[][..], "--node-name (or NODE_NAME) is needed to ask the API server for this node's pods"),
             (&["--pods-file="], "a value is required for '--pods-file <FILE>'"),
@@ -304,7 +353,17 @@ mod tests {
             (&[file, "--admin-listen=[::]:9847"], "need different addresses, but both are [::]:9847"),
             (&[file, "--log-level=loud"], "[possible values: error, warn, info, debug, trace]"),
             (&[file, "--log-format=xml"], "[possible values: text, json]"),
-            (&[file, "--accelerate"], "unexpected argument '--accelerate'"),
+            (&[file, "--rollouts"], "unexpected argument '--rollouts'"),
+            (
+                &[file, "--accelerate"],
+                "--accelerate needs the API server, so it can't be used with --pods-file",
+            ),
+            (&[file, "--accelerate-spread=1s"], "--accelerate-spread says nothing without --accelerate"),
+            (&[node, "--accelerate", "--accelerate-spread=11m"], "it is at most 10m"),
+            (
+                &[node, "--accelerate", "--accelerate-spread=fast"],
+                "a duration of whole numbers with the units",
+            ),
         ] {
             let error = agent(flags).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{flags:?}");

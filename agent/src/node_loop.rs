@@ -12,6 +12,7 @@ use std::time::Duration;
 use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::{GuardReading, needs_threads};
+use reloadlet_core::nudge::NudgeAnswer;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Status};
 use reloadlet_core::signal::Signal;
@@ -22,6 +23,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::api::events::Notes;
+use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::clock;
 use crate::holder::{Hold, Holder};
@@ -82,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) ready: Arc<AtomicBool>,
     /// Where pods' owners are told, with an API server.
     pub(crate) notes: Option<Notes>,
+    /// Who has the kubelet publish at once, where that is wanted.
+    pub(crate) nudges: Option<Nudges>,
     /// Who watches ConfigMaps and Secrets, with an API server.
     pub(crate) objects: Option<Objects>,
     /// The kubelet's directory of pods.
@@ -309,7 +313,12 @@ impl NodeLoop {
                     objects.unobserve(&object);
                 }
             }
-            Action::Nudge(_) => {}
+            Action::Nudge(pod) => {
+                let (uid, now) = (pod.uid.clone(), clock::now());
+                let nudges = self.parts.nudges.as_mut();
+                let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
+                return answer.map(|answer| Event::Nudged(uid, answer));
+            }
             Action::WatchOpens(volume, generation) => {
                 let below = self.parts.machine.directories(&volume);
                 self.parts.watcher.watch_opens(&volume, &generation, below);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::Measuring;
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::events::Notes;
+use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
@@ -61,10 +63,11 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             .context("can't start a thread")?
     };
     let mut parts = Parts {
-        machine: match config.pods {
-            PodSource::Node(_) => {
-                Machine::measuring(Measuring { secrets: config.watch_secrets, accelerate: None })
-            }
+        machine: match &config.pods {
+            PodSource::Node(node) => Machine::measuring(Measuring {
+                secrets: config.watch_secrets,
+                accelerate: config.accelerate.map(|spread| Accelerate::new(node, spread)),
+            }),
             PodSource::File(_) => Machine::new(),
         },
         watcher: Watcher::new(&config.kubelet_root, own_reads)?,
@@ -77,6 +80,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         wake,
         ready: ready.clone(),
         notes: None,
+        nudges: None,
         objects: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
@@ -89,6 +93,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
             parts.notes = Some(notes);
             parts.objects = Some(objects);
+            if config.accelerate.is_some() {
+                parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
+            }
             None
         }
     };
@@ -203,6 +210,15 @@ fn follow_node(
     runtime.spawn(watches.run());
     runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
     Ok((notes, objects))
+}
+
+/// Has the kubelet publish at once.
+fn nudge_kubelet(runtime: &Runtime, inbox: Inbox) -> Result<Nudges> {
+    let config = runtime.block_on(api::config())?;
+    let _context = runtime.enter();
+    let (nudges, sender) = api::nudges::channel(config, inbox)?;
+    runtime.spawn(sender.run());
+    Ok(nudges)
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {

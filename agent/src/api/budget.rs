@@ -6,6 +6,8 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::pod::PodUid;
 
+use super::tokens::Tokens;
+
 /// The most Events of one node at once; a token comes back each [`REFILL`].
 const BURST: u32 = 25;
 /// So ten a minute in the long run.
@@ -18,8 +20,7 @@ const REMEMBERED: usize = 4096;
 /// What may be sent now.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    tokens: u32,
-    refilled: Time,
+    tokens: Tokens,
     last: BTreeMap<(PodUid, &'static str), Last>,
 }
 
@@ -32,39 +33,28 @@ struct Last {
 impl Budget {
     /// A full budget.
     pub(crate) const fn new(now: Time) -> Self {
-        Self { tokens: BURST, refilled: now, last: BTreeMap::new() }
+        Self { tokens: Tokens::new(BURST, REFILL, now), last: BTreeMap::new() }
     }
 
     /// Whether an Event may be sent, and how many of its kind were held back before it.
     pub(crate) fn take(&mut self, pod: &PodUid, reason: &'static str, now: Time) -> Option<u32> {
-        self.refill(now);
+        let any = self.tokens.any(now);
         let key = (pod.clone(), reason);
         if let Some(last) = self.last.get_mut(&key)
-            && (self.tokens == 0 || now.since(last.sent) < QUIET)
+            && (!any || now.since(last.sent) < QUIET)
         {
             last.held_back += 1;
             return None;
         }
-        if self.tokens == 0 {
+        if !any {
             return None;
         }
         if self.last.len() >= REMEMBERED {
             self.last.retain(|_, last| now.since(last.sent) < QUIET);
         }
-        self.tokens -= 1;
+        self.tokens.take(now);
         let before = self.last.insert(key, Last { sent: now, held_back: 0 });
         Some(before.map_or(0, |last| last.held_back))
-    }
-
-    fn refill(&mut self, now: Time) {
-        let intervals = now.since(self.refilled).as_nanos() / REFILL.as_nanos();
-        let Ok(tokens) = u32::try_from(intervals) else {
-            self.tokens = BURST;
-            self.refilled = now;
-            return;
-        };
-        self.tokens = self.tokens.saturating_add(tokens).min(BURST);
-        self.refilled = self.refilled + REFILL * tokens;
     }
 }
 

@@ -240,6 +240,9 @@ mod tests {
         assert!(std::mem::take(&mut pods.changed));
         pods.take(watcher::Event::Apply(annotated("HUP")));
         assert!(!pods.changed);
+        let nudged = r#", "annotations": {"reloadlet.io/signal": "HUP", "reloadlet.io/observed": "9f2c"}"#;
+        pods.take(watcher::Event::Apply(api_pod(nudged)));
+        assert!(!pods.changed, "the agent's own nudge");
         pods.take(watcher::Event::Apply(annotated("USR1")));
         assert!(std::mem::take(&mut pods.changed));
         pods.take(watcher::Event::Delete(annotated("USR1")));

@@ -12,6 +12,7 @@ mod guard;
 mod measuring;
 mod node;
 mod notifications;
+mod nudging;
 mod pods;
 mod processes;
 mod rereads;

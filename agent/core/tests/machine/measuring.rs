@@ -14,11 +14,11 @@ use crate::node::{at, generation, ms, pod, uid};
 use crate::world::{AGENT_STARTED, World, app, app_with_two_volumes, config, more};
 
 /// The ConfigMap of the volume with this name.
-fn object(name: &str) -> ObjectRef {
+pub(crate) fn object(name: &str) -> ObjectRef {
     ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: name.into() }
 }
 
-fn version(n: u32, content: u8) -> ObjectVersion {
+pub(crate) fn version(n: u32, content: u8) -> ObjectVersion {
     ObjectVersion {
         uid: "u".into(),
         version: n.to_string().into(),
@@ -30,13 +30,13 @@ fn version(n: u32, content: u8) -> ObjectVersion {
 }
 
 /// The API server shows a version.
-fn show(world: &mut World, name: &str, version: ObjectVersion) {
+pub(crate) fn show(world: &mut World, name: &str, version: ObjectVersion) {
     let now = world.now;
     world.handle(Event::Observed(object(name), Observed::Version(Arc::new(version)), now));
 }
 
 /// What the generations of a volume hold.
-fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)]) {
+pub(crate) fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)]) {
     let volume = reloadlet_core::event::VolumeRef { pod: uid(1), volume: volume.into() };
     let files = generations
         .iter()

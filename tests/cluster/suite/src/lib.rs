@@ -13,4 +13,5 @@
 pub mod agent;
 pub mod audit;
 pub mod measure;
+pub mod overlay;
 pub mod space;

@@ -8,8 +8,10 @@
     reason = "a test says by a panic what failed"
 )]
 
+mod accelerate;
 mod annotations;
 mod containers;
+mod fence;
 mod hierarchies;
 mod inject;
 mod interruptions;

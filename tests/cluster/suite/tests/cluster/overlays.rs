@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use cluster_suite::overlay::{deploy, directory};
 use cluster_suite::space::{Space, kubectl, kubectl_command};
 
 /// An overlay: what it changes in the DaemonSet, and its objects of kinds that a plain cluster doesn't have.
@@ -16,6 +17,7 @@ type Overlay = (&'static str, Vec<(&'static str, &'static str)>, Vec<&'static st
 fn overlays() -> Vec<Overlay> {
     let selinux = ("/spec/template/spec/containers/0/securityContext/seLinuxOptions/type", "spc_t");
     vec![
+        ("acceleration", vec![("/spec/template/spec/containers/0/args/2", "--accelerate")], vec![]),
         (
             "apparmor",
             vec![("/spec/template/spec/containers/0/securityContext/appArmorProfile/type", "Unconfined")],
@@ -58,6 +60,11 @@ fn overlays() -> Vec<Overlay> {
 /// What an overlay changes in the agent's ClusterRole.
 fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
     match overlay {
+        "acceleration" => &[
+            ("/rules/3/apiGroups", r#"[""]"#),
+            ("/rules/3/resources", r#"["pods/status"]"#),
+            ("/rules/3/verbs", r#"["patch"]"#),
+        ],
         "secrets" => &[
             ("/rules/3/apiGroups", r#"[""]"#),
             ("/rules/3/resources", r#"["secrets"]"#),
@@ -67,8 +74,15 @@ fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../deploy")
+/// Further objects of an overlay, of Kubernetes' own kinds.
+fn more_of(overlay: &str) -> &'static [&'static str] {
+    match overlay {
+        "acceleration" => &[
+            "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy",
+            "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding",
+        ],
+        _ => &[],
+    }
 }
 
 fn built(path: &Path) -> Vec<Value> {
@@ -176,7 +190,7 @@ fn each_overlay_is_accepted_and_changes_what_it_is_for_and_nothing_else() {
         .collect();
     assert_eq!(names, expected.iter().map(|(name, ..)| (*name).to_owned()).collect());
     for (name, changes, unknown) in expected {
-        let objects = built(&deploy().join("overlays").join(name));
+        let objects = built(&directory(name));
         let (mut objects, left): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|object| known.contains(&kind(object)));
         assert_eq!(
@@ -192,6 +206,9 @@ fn each_overlay_is_accepted_and_changes_what_it_is_for_and_nothing_else() {
         differences(&base_daemon_set, &daemon_set, "", &mut found);
         let changes: Vec<_> = changes.iter().map(|(at, to)| ((*at).to_owned(), (*to).to_owned())).collect();
         assert_eq!(found, changes, "{name}: its DaemonSet");
+        let (more, objects): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| more_of(name).contains(&&*kind(object)));
+        assert_eq!(more.iter().map(kind).collect::<Vec<_>>(), more_of(name), "{name}");
         let mut found = Vec::new();
         differences(&json!(base), &json!(objects), "", &mut found);
         // Which object it is, is left out.

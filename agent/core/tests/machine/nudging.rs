@@ -1,0 +1,114 @@
+//! Acceleration against a kubelet that has its own view of the API server: a nudge that comes before the kubelet's watch
+//! has the new version finds nothing, and the kubelet's minute begins anew.
+
+use std::time::Duration;
+
+use reloadlet_core::event::Report;
+use reloadlet_core::nudge::{Accelerate, NudgeAnswer, NudgeResult};
+use reloadlet_core::object::Measuring;
+use reloadlet_core::{Action, Event, Time};
+
+use crate::measuring::{contents, show, version};
+use crate::node::{ms, uid};
+use crate::world::{World, app, config};
+
+/// How closely time is followed.
+const STEP: u64 = 5;
+/// From the start of a sync to the rename (measured: 0.2 s).
+const SYNC: Duration = Duration::from_millis(200);
+/// The kubelet's own interval, without its jitter.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One pod's worker in the kubelet.
+struct Kubelet {
+    /// When its watch has the new version.
+    has_version: Time,
+    /// Containers are listed each second, at this many milliseconds of it. Each sync needs a list that is newer than the
+    /// sync before (`pod_workers.go`), so there is about one a second.
+    listed: u64,
+    asked: bool,
+    synced: Time,
+    /// When the sync that runs ends, and whether it read the new version.
+    running: Option<(Time, bool)>,
+    published: Option<Time>,
+}
+
+impl Kubelet {
+    fn step(&mut self, world: &mut World) {
+        if let Some((_, new)) = self.running.take_if(|(end, _)| *end <= world.now) {
+            self.synced = world.now;
+            if new && self.published.is_none() {
+                self.published = Some(world.now);
+                world.publish(&config(), 2);
+            }
+        }
+        let due = self.asked || world.now >= self.synced + MINUTE;
+        if due && self.running.is_none() && self.last_list(world.now) > self.synced {
+            self.asked = false;
+            self.running = Some((world.now + SYNC, self.has_version <= world.now));
+        }
+    }
+
+    fn last_list(&self, now: Time) -> Time {
+        let millis = u64::try_from(now.elapsed_since_boot().as_millis()).unwrap();
+        Time::since_boot(ms((millis - self.listed) / 1000 * 1000 + self.listed))
+    }
+}
+
+fn nudges(world: &World) -> usize {
+    world.actions.iter().filter(|(_, action)| matches!(action, Action::Nudge(_))).count()
+}
+
+fn results(world: &World) -> Vec<NudgeResult> {
+    let result = |report: &Report| if let Report::Nudged(_, result) = report { Some(*result) } else { None };
+    world.reports().filter_map(result).collect()
+}
+
+/// How long after the agent saw a version it is on disk, if the kubelet sees it this much later.
+fn until_published(lag: u64, listed: u64) -> Duration {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/accelerate", "true")])]);
+    let accelerate = Some(Accelerate::new("node-1", Duration::ZERO));
+    world.measuring = Some(Measuring { secrets: false, accelerate });
+    contents(&mut world, "config", &[(1, 1), (2, 2)]);
+    world.start_agent();
+    show(&mut world, "config", version(1, 1));
+    world.pass(60_000);
+
+    let shown = world.now;
+    let mut kubelet = Kubelet {
+        has_version: shown + ms(lag),
+        listed,
+        asked: false,
+        synced: shown - ms(5_000),
+        running: None,
+        published: None,
+    };
+    show(&mut world, "config", version(2, 2));
+    let mut answered = 0;
+    while kubelet.published.is_none() {
+        while answered < nudges(&world) {
+            answered += 1;
+            kubelet.asked = true;
+            world.handle(Event::Nudged(uid(1), NudgeAnswer::Accepted));
+        }
+        kubelet.step(&mut world);
+        world.pass(STEP);
+    }
+    let sent = nudges(&world);
+    world.pass(120_000);
+    assert_eq!(nudges(&world), sent, "nothing lags behind any more");
+    assert_eq!(results(&world).last(), Some(&NudgeResult::Published));
+    assert_eq!(world.sends().len(), 1, "a nudge alone tells nobody anything");
+    kubelet.published.unwrap().since(shown)
+}
+
+#[test]
+fn a_kubelet_whose_watch_is_late_is_asked_until_the_disk_is_right() {
+    for lag in (0..=2_500).step_by(100) {
+        let worst = (0..1_000).step_by(100).map(|listed| until_published(lag, listed)).max().unwrap();
+        // No kubelet can be faster than this: it has just looked in vain, and looks again a second later at most.
+        let possible = ms(lag) + ms(1_000) + SYNC;
+        assert!(worst <= possible + ms(100), "{lag} ms late: {worst:?}");
+        assert!(lag > 1_900 || worst <= ms(3_000), "{lag} ms late: {worst:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! Nudges: an annotation that changes on a pod makes the kubelet sync it at once, and publish what it knows by then. They
+//! go through the pod's status, since who may patch that can't change its spec; the fence in `deploy/overlays/acceleration`
+//! leaves this annotation of that.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use reloadlet_core::annotations::OBSERVED;
+use reloadlet_core::nudge::NudgeAnswer;
+use reloadlet_core::pod::{Pod, PodUid};
+use reloadlet_core::{Event, Time};
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::tokens::Tokens;
+use crate::clock;
+use crate::inbox::{Inbound, Inbox};
+
+/// The most nudges at once: a change of what every pod of a full node (110 by default) uses.
+const BURST: u32 = 110;
+/// Then twenty a second: the kubelet's own requests are limited to fifty, and each sync of a pod costs some.
+const REFILL: Duration = Duration::from_millis(50);
+/// How many wait for the API server; more are over the budget.
+const WAITING: usize = BURST as usize;
+/// How many are on their way at once: the API server takes each in some milliseconds.
+const IN_FLIGHT: usize = 8;
+/// How long the API server has for one. What takes longer would come after the next one is due.
+const LIMIT: Duration = Duration::from_secs(3);
+/// How long the API server is left alone if it says that it is asked too much and not for how long; and at most, since
+/// that number may be wrong.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+const LONGEST_LEFT_ALONE: Duration = Duration::from_secs(300);
+/// How much of an answer is read.
+const ANSWER_BYTES: usize = 512 << 10;
+/// How long an answer waits that the loop had no room for.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
+/// What is asked for is the pod's metadata: all of it would be sent back otherwise.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+/// Hands nudges to the sender, within the budget.
+#[derive(Debug)]
+pub(crate) struct Nudges {
+    pods: mpsc::Sender<Arc<Pod>>,
+    tokens: Tokens,
+    quiet: Arc<Quiet>,
+}
+
+/// The other end.
+pub(crate) struct NudgeSender {
+    pods: mpsc::Receiver<Arc<Pod>>,
+    edge: Arc<Edge>,
+}
+
+struct Edge {
+    client: Client,
+    inbox: Inbox,
+    quiet: Arc<Quiet>,
+    /// That nudges are refused was said.
+    refused: AtomicBool,
+}
+
+/// The two ends.
+pub(crate) fn channel(mut config: kube::Config, inbox: Inbox) -> Result<(Nudges, NudgeSender)> {
+    // The disk decides whether to try again; the client would do so without asking, fifteen times.
+    config.default_retry = false;
+    Ok(with_client(super::client(config)?, inbox))
+}
+
+fn with_client(client: Client, inbox: Inbox) -> (Nudges, NudgeSender) {
+    let (sender, pods) = mpsc::channel(WAITING);
+    let quiet = Arc::new(Quiet::default());
+    let nudges =
+        Nudges { pods: sender, tokens: Tokens::new(BURST, REFILL, clock::now()), quiet: quiet.clone() };
+    (
+        nudges,
+        NudgeSender { pods, edge: Arc::new(Edge { client, inbox, quiet, refused: AtomicBool::new(false) }) },
+    )
+}
+
+impl Nudges {
+    /// Has a nudge sent, and doesn't wait. What is known of it at once comes back.
+    pub(crate) fn send(&mut self, pod: Arc<Pod>, now: Time) -> Option<NudgeAnswer> {
+        if let Some(left) = self.quiet.left(now) {
+            return Some(NudgeAnswer::Throttled(left));
+        }
+        let sent = self.tokens.take(now) && self.pods.try_send(pod).is_ok();
+        (!sent).then_some(NudgeAnswer::OverBudget)
+    }
+}
+
+impl NudgeSender {
+    /// Sends what there is for as long as the agent runs.
+    pub(crate) async fn run(mut self) {
+        let room = Arc::new(Semaphore::new(IN_FLIGHT));
+        while let Some(pod) = self.pods.recv().await {
+            let Ok(place) = room.clone().acquire_owned().await else { return };
+            let edge = self.edge.clone();
+            tokio::spawn(async move {
+                let answer = edge.nudge(&pod).await;
+                drop(place);
+                edge.tell(&pod.uid, answer).await;
+            });
+        }
+    }
+}
+
+impl Edge {
+    async fn nudge(&self, pod: &Pod) -> NudgeAnswer {
+        // It may have waited.
+        if let Some(left) = self.quiet.left(clock::now()) {
+            return NudgeAnswer::Throttled(left);
+        }
+        let said = match tokio::time::timeout(LIMIT, self.patch(pod)).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(error)) => {
+                tracing::debug!(error = &*error as &dyn std::error::Error, "a nudge failed");
+                return NudgeAnswer::Failed;
+            }
+            Err(_elapsed) => {
+                tracing::debug!("a nudge failed: the API server took longer than {LIMIT:?}");
+                return NudgeAnswer::Failed;
+            }
+        };
+        let answer = said.answer();
+        self.note(answer, &said);
+        answer
+    }
+
+    async fn patch(&self, pod: &Pod) -> Result<Said, BoxError> {
+        let response = self.client.send(request(pod)?).await?;
+        Said::read(response).await
+    }
+
+    fn note(&self, answer: NudgeAnswer, said: &Said) {
+        match answer {
+            NudgeAnswer::Throttled(time) => self.quiet.begin(clock::now() + time),
+            NudgeAnswer::Refused if !self.refused.swap(true, Ordering::Relaxed) => tracing::warn!(
+                status = said.status.as_u16(),
+                error = said.message,
+                "the kubelet can't be nudged: changes arrive when it looks by itself"
+            ),
+            NudgeAnswer::Accepted if self.refused.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the kubelet can be nudged again");
+            }
+            NudgeAnswer::Failed => {
+                tracing::debug!(status = said.status.as_u16(), error = said.message, "a nudge failed");
+            }
+            NudgeAnswer::Refused | NudgeAnswer::Accepted | NudgeAnswer::Gone | NudgeAnswer::OverBudget => {}
+        }
+    }
+
+    /// Tells the loop, which waits for it before it asks again.
+    async fn tell(&self, uid: &PodUid, answer: NudgeAnswer) {
+        while !self.inbox.try_send(Inbound::Event(Event::Nudged(uid.clone(), answer))) {
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A patch of this pod, and of no other one that has its name by now.
+fn request(pod: &Pod) -> Result<Request<Body>, BoxError> {
+    let body = json!({"metadata": {"uid": pod.uid.to_string(), "annotations": {OBSERVED: nonce()}}});
+    let (namespace, name) = (&pod.namespace, &pod.name);
+    let request =
+        Request::patch(format!("/api/v1/namespaces/{namespace}/pods/{name}/status?fieldManager=reloadlet"))
+            .header(CONTENT_TYPE, "application/merge-patch+json")
+            .header(ACCEPT, METADATA)
+            .body(Body::from(body.to_string().into_bytes()))?;
+    Ok(request)
+}
+
+/// Another text each time: the same one wouldn't be a change.
+fn nonce() -> String {
+    format!("{:016x}", RandomState::new().hash_one(()))
+}
+
+/// What the API server said.
+#[derive(Debug)]
+struct Said {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    /// Where it isn't content.
+    message: String,
+    /// The pod of this name is another one.
+    other_uid: bool,
+}
+
+impl Said {
+    async fn read(response: Response<Body>) -> Result<Self, BoxError> {
+        let status = response.status();
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = header.and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        // All of it, or the connection can't be used again.
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
+        if status.is_success() {
+            return Ok(Self { status, retry_after, message: String::new(), other_uid: false });
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let causes = answer["details"]["causes"].as_array().map_or(&[][..], Vec::as_slice);
+        Ok(Self {
+            status,
+            retry_after,
+            message: answer["message"].as_str().unwrap_or_default().to_owned(),
+            other_uid: causes.iter().any(|cause| cause["field"] == "metadata.uid"),
+        })
+    }
+
+    fn answer(&self) -> NudgeAnswer {
+        match self.status {
+            status if status.is_success() => NudgeAnswer::Accepted,
+            StatusCode::NOT_FOUND => NudgeAnswer::Gone,
+            StatusCode::UNPROCESSABLE_ENTITY if self.other_uid => NudgeAnswer::Gone,
+            // Rights, or a policy: which status a policy refuses with is its author's choice.
+            StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
+                NudgeAnswer::Refused
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                NudgeAnswer::Throttled(self.retry_after.unwrap_or(LEFT_ALONE).min(LONGEST_LEFT_ALONE))
+            }
+            // Also a conflict, after others have changed the pod again and again.
+            _ => NudgeAnswer::Failed,
+        }
+    }
+}
+
+/// Until when the API server is to be left alone, in nanoseconds of the boot-time clock.
+#[derive(Debug, Default)]
+struct Quiet(AtomicU64);
+
+impl Quiet {
+    fn begin(&self, until: Time) {
+        let nanos = u64::try_from(until.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    fn left(&self, now: Time) -> Option<Duration> {
+        let left = Time::from_nanos(self.0.load(Ordering::Relaxed)).since(now);
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests;

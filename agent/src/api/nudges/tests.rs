@@ -1,0 +1,225 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+
+use tower::service_fn;
+
+use super::*;
+
+const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+fn pod() -> Arc<Pod> {
+    Arc::new(Pod {
+        uid: PodUid::parse(UID).unwrap(),
+        namespace: "shop".into(),
+        name: "web".into(),
+        annotations: reloadlet_core::pod::Annotations::default(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
+        status: std::collections::BTreeMap::default(),
+        runtime_class: None,
+        terminating: false,
+    })
+}
+
+/// The API server's answers, in order; `None` never comes.
+fn server(
+    answers: impl IntoIterator<Item = Option<(u16, &'static str)>>,
+) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let answers = Arc::new(Mutex::new(answers.into_iter().collect::<std::collections::VecDeque<_>>()));
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = requests.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let (answers, seen) = (answers.clone(), seen.clone());
+        async move {
+            let head =
+                format!("{} {} {:?}", request.method(), request.uri(), request.headers().get(CONTENT_TYPE));
+            let body = request.into_body().collect_bytes().await?;
+            seen.lock().unwrap().push(format!("{head} {}", String::from_utf8_lossy(&body)));
+            let answer = answers.lock().unwrap().pop_front().flatten();
+            let Some((status, body)) = answer else { return std::future::pending().await };
+            let retry_after = (status == 429).then_some(("Retry-After", "7"));
+            let mut response = Response::builder().status(status);
+            if let Some((name, value)) = retry_after {
+                response = response.header(name, value);
+            }
+            Ok::<_, kube::Error>(response.body(Body::from(body.as_bytes().to_vec())).unwrap())
+        }
+    });
+    (Client::new(service, "default"), requests)
+}
+
+fn next(receiver: &Receiver<Inbound>) -> Option<NudgeAnswer> {
+    match receiver.try_recv() {
+        Ok(Inbound::Event(Event::Nudged(uid, answer))) => {
+            assert_eq!(uid.to_string(), UID);
+            Some(answer)
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => None,
+    }
+}
+
+/// Waits without a limit: what is late fails by the test's own.
+async fn answer(receiver: &Receiver<Inbound>) -> NudgeAnswer {
+    loop {
+        if let Some(answer) = next(receiver) {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn said(status: u16, retry_after: Option<u64>, other_uid: bool) -> NudgeAnswer {
+    let status = StatusCode::from_u16(status).unwrap();
+    let retry_after = retry_after.map(Duration::from_secs);
+    Said { status, retry_after, message: String::new(), other_uid }.answer()
+}
+
+#[test]
+fn each_status_has_its_meaning() {
+    for (status, meant) in [
+        (200, NudgeAnswer::Accepted),
+        (201, NudgeAnswer::Accepted),
+        (400, NudgeAnswer::Refused),
+        (401, NudgeAnswer::Failed),
+        (403, NudgeAnswer::Refused),
+        (404, NudgeAnswer::Gone),
+        (409, NudgeAnswer::Failed),
+        (422, NudgeAnswer::Refused),
+        (429, NudgeAnswer::Throttled(Duration::from_secs(1))),
+        (500, NudgeAnswer::Failed),
+        (503, NudgeAnswer::Failed),
+    ] {
+        assert_eq!(said(status, None, false), meant, "{status}");
+    }
+    assert_eq!(said(422, None, true), NudgeAnswer::Gone);
+    assert_eq!(said(429, Some(30), false), NudgeAnswer::Throttled(Duration::from_secs(30)));
+    assert_eq!(said(429, Some(u64::MAX), false), NudgeAnswer::Throttled(LONGEST_LEFT_ALONE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_another_text() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, requests) = server([Some((200, "{}")), Some((200, "{}"))]);
+    let (mut nudges, sender) = with_client(client, inbox);
+    tokio::spawn(sender.run());
+    for _ in 0..2 {
+        assert_eq!(nudges.send(pod(), clock::now()), None);
+        assert_eq!(answer(&receiver).await, NudgeAnswer::Accepted);
+    }
+    let requests = requests.lock().unwrap();
+    let nonces = requests.iter().map(|request| {
+        let (head, body) = request.split_once(" {").unwrap();
+        assert_eq!(
+            head,
+            "PATCH /api/v1/namespaces/shop/pods/web/status?fieldManager=reloadlet \
+             Some(\"application/merge-patch+json\")"
+        );
+        let body: serde_json::Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+        let nonce = body["metadata"]["annotations"]["reloadlet.io/observed"].as_str().unwrap().to_owned();
+        assert_eq!(body, json!({"metadata": {"uid": UID, "annotations": {"reloadlet.io/observed": nonce}}}));
+        assert!((1..=64).contains(&nonce.len()), "what the fence allows");
+        nonce
+    });
+    assert_eq!(nonces.collect::<std::collections::BTreeSet<_>>().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_says_of_the_pod_is_understood() {
+    let other = r#"{"details": {"causes": [{"field": "metadata.uid", "reason": "FieldValueInvalid"}]}}"#;
+    let policy = r#"{"message": "denied by a policy", "details": {"causes": [{"message": "denied"}]}}"#;
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, _) = server([
+        Some((422, other)),
+        Some((422, policy)),
+        Some((403, "no JSON")),
+        Some((503, "")),
+        Some((404, "")),
+        None,
+    ]);
+    let (mut nudges, sender) = with_client(client, inbox);
+    tokio::spawn(sender.run());
+    let begun = tokio::time::Instant::now();
+    for meant in [
+        NudgeAnswer::Gone,
+        NudgeAnswer::Refused,
+        NudgeAnswer::Refused,
+        NudgeAnswer::Failed,
+        NudgeAnswer::Gone,
+    ] {
+        assert_eq!(nudges.send(pod(), clock::now()), None);
+        assert_eq!(answer(&receiver).await, meant);
+    }
+    assert!(begun.elapsed() < LIMIT);
+    assert_eq!(nudges.send(pod(), clock::now()), None);
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Failed, "no answer");
+    assert!((LIMIT..LIMIT * 2).contains(&begun.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_asked_too_much_is_left_alone() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, requests) = server([Some((429, "")), Some((200, "{}"))]);
+    let (mut nudges, sender) = with_client(client, inbox);
+    tokio::spawn(sender.run());
+    let now = clock::now();
+    assert_eq!(nudges.send(pod(), now), None);
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
+    let later = clock::now() + Duration::from_secs(1);
+    let Some(NudgeAnswer::Throttled(left)) = nudges.send(pod(), later) else { panic!("sent") };
+    assert!(left <= Duration::from_secs(6));
+    assert_eq!(nudges.send(pod(), now + Duration::from_secs(60)), None);
+    // It is sent by now's clock, where the time isn't over.
+    let NudgeAnswer::Throttled(_) = answer(&receiver).await else { panic!("sent") };
+    assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+/// kube's client does so unless it is told not to, and would keep the nudge until its time is over.
+#[tokio::test]
+async fn the_client_doesnt_try_again_by_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let _request = connection.read(&mut [0; 4096]).unwrap();
+        let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+        connection.write_all(answer.as_bytes()).unwrap();
+    });
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox).unwrap();
+    tokio::spawn(sender.run());
+    assert_eq!(nudges.send(pod(), clock::now()), None);
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_a_budget_and_few_requests_at_once() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, requests) = server([]);
+    let (mut nudges, sender) = with_client(client, inbox);
+    let now = clock::now();
+    let sent = |nudges: &mut Nudges, now| (0..500).filter(|_| nudges.send(pod(), now).is_none()).count();
+    assert_eq!(sent(&mut nudges, now), 110);
+    assert_eq!(nudges.send(pod(), now), Some(NudgeAnswer::OverBudget));
+    assert_eq!(sent(&mut nudges, now + Duration::from_secs(1)), 0, "nobody has taken one by now");
+
+    let sending = tokio::spawn(sender.run());
+    tokio::time::sleep(LIMIT / 2).await;
+    assert_eq!(requests.lock().unwrap().len(), 8);
+    assert_eq!(next(&receiver), None);
+    tokio::time::sleep(LIMIT).await;
+    assert_eq!(requests.lock().unwrap().len(), 16);
+    assert_eq!((0..9).map_while(|_| next(&receiver)).count(), 8);
+    assert_eq!(sent(&mut nudges, now + Duration::from_secs(3)), 17, "as many as were taken");
+    sending.abort();
+}
+
+#[test]
+fn tokens_come_back_at_twenty_a_second() {
+    let mut tokens = Tokens::new(BURST, REFILL, clock::now());
+    let now = clock::now() + Duration::from_secs(60);
+    let mut taken = |now| (0..500).filter(|_| tokens.take(now)).count();
+    assert_eq!((taken(now), taken(now + Duration::from_secs(1))), (110, 20));
+}
