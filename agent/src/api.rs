@@ -7,18 +7,24 @@ use kube::{Client, Config};
 
 pub(crate) mod budget;
 pub(crate) mod events;
+pub(crate) mod objects;
 pub(crate) mod pods;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would
 /// wait for a quarter of an hour. A watch isn't silent for so long, since a bookmark comes each minute.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// A client for the cluster that this process runs in, or that the kubeconfig names.
-pub(crate) async fn client() -> Result<Client> {
+/// How to reach the cluster that this process runs in, or that the kubeconfig names.
+pub(crate) async fn config() -> Result<Config> {
     let mut config = Config::infer().await.context("can't tell where the API server is")?;
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
     // A connection that has been idle isn't late.
     config.reset_reader_on_write = true;
+    Ok(config)
+}
+
+/// A client for that cluster.
+pub(crate) fn client(config: Config) -> Result<Client> {
     Client::try_from(config).context("can't set up the client for the API server")
 }

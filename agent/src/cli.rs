@@ -38,6 +38,8 @@ pub(crate) struct AgentConfig {
     pub(crate) admin_listen: SocketAddr,
     /// Whether signals are held back.
     pub(crate) dry_run: bool,
+    /// Whether Secrets are watched on the API server.
+    pub(crate) watch_secrets: bool,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
@@ -159,6 +161,11 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
 
+    /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
+    /// and watch all Secrets for it, and keeps digests of what they hold in memory, never the contents
+    #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = BoolishValueParser::new())]
+    watch_secrets: bool,
+
     /// How log lines are written (to standard error)
     #[arg(long, env = "RELOADLET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -197,6 +204,7 @@ impl AgentFlags {
             listen: self.listen,
             admin_listen: self.admin_listen,
             dry_run: self.dry_run,
+            watch_secrets: self.watch_secrets,
             log_format: self.log_format,
             log_level: self.log_level,
         })
@@ -245,6 +253,7 @@ mod tests {
             admin_listen: "127.0.0.1:9848".parse().unwrap(),
             pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
+            watch_secrets: false,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
         };
@@ -263,6 +272,7 @@ mod tests {
             "--admin-listen=[::1]:1",
             "--pods-file=f",
             "--dry-run",
+            "--watch-secrets",
             "--log-format=json",
             "--log-level=trace",
         ]);
@@ -275,6 +285,7 @@ mod tests {
             admin_listen: "[::1]:1".parse().unwrap(),
             pods: PodSource::File("f".into()),
             dry_run: true,
+            watch_secrets: true,
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
         };

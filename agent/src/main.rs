@@ -15,6 +15,7 @@ mod logs;
 mod manifest;
 mod metrics;
 mod node_loop;
+mod own_reads;
 mod pods_file;
 mod proc;
 mod raw_signal;

@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
     settle: Histogram,
     deliver: Histogram,
     propagation: propagation::Propagation,
+    reread: Histogram,
     overflows: IntCounter,
     rescans: IntCounterVec,
     settle_timeouts: IntCounter,
@@ -139,6 +140,11 @@ impl Metrics {
                 "Seconds from the swap, or from the end of the waits that the pod asked for, to the delivery.",
             )?,
             propagation: propagation::Propagation::new(&registry)?,
+            reread: histogram(
+                &registry,
+                "reloadlet_reread_seconds",
+                "Seconds from a delivery until a file of the new generation was opened.",
+            )?,
             overflows: register(
                 &registry,
                 IntCounter::new(
@@ -225,6 +231,11 @@ impl Metrics {
     /// What is stale, by reason, and since when.
     pub(crate) fn set_stale(&self, counts: &Counts) {
         self.propagation.set_stale(counts);
+    }
+
+    /// A file of the new generation was opened this long after a delivery.
+    pub(crate) fn reread(&self, after: Duration) {
+        self.reread.observe(after.as_secs_f64());
     }
 
     /// A generation was taken as settled since waiting any longer helps nobody.

@@ -22,6 +22,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::api::events::Notes;
+use crate::api::objects::Objects;
 use crate::clock;
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
@@ -81,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) ready: Arc<AtomicBool>,
     /// Where pods' owners are told, with an API server.
     pub(crate) notes: Option<Notes>,
+    /// Who watches ConfigMaps and Secrets, with an API server.
+    pub(crate) objects: Option<Objects>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
 }
@@ -224,7 +227,15 @@ impl NodeLoop {
                     }
                     self.take_sights();
                 }
-                Ok(Inbound::Finding(Finding::Event(event))) => self.handle(event),
+                Ok(Inbound::Finding(Finding::Event(event))) => {
+                    if let Event::Read(volume, generation, _) = &event {
+                        let sights = &mut self.sights;
+                        let see = &mut |sight| sights.push(sight);
+                        self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                        self.take_sights();
+                    }
+                    self.handle(event);
+                }
                 Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
                     self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
                 }
@@ -288,8 +299,24 @@ impl NodeLoop {
             }
             Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
-            Action::WatchOpens(..) | Action::UnwatchOpens(..) => {}
+            Action::Observe(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.observe(object);
+                }
+            }
+            Action::Unobserve(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.unobserve(&object);
+                }
+            }
+            Action::Nudge(_) => {}
+            Action::WatchOpens(volume, generation) => {
+                let below = self.parts.machine.directories(&volume);
+                self.parts.watcher.watch_opens(&volume, &generation, below);
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                self.parts.watcher.unwatch_opens(&volume, &generation);
+            }
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
                 self.gauges_changed |= tell::changes_gauges(&report);
@@ -369,7 +396,8 @@ impl NodeLoop {
         if !self.reports.is_empty() || self.look {
             return Some(at_once);
         }
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck]
+        let rearm = self.parts.watcher.rearm_at();
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
             .flatten()
             .min()?;
@@ -382,6 +410,9 @@ impl NodeLoop {
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();
+        }
+        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
+            self.parts.watcher.rearm(now);
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;

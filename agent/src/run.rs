@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::events::Notes;
+use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::holder::{self, Holder};
@@ -26,6 +27,7 @@ use crate::landlock::{Confined, LandlockError};
 use crate::logs::Causes;
 use crate::metrics::Metrics;
 use crate::node_loop::{NodeLoop, Parts};
+use crate::own_reads::OwnReads;
 use crate::pods_file::{PodsFile, PodsFileEvent};
 use crate::proc::ProcRoot;
 use crate::status;
@@ -51,17 +53,21 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
 
     let proc = ProcRoot::new(config.proc_root.clone());
     let journal = start_journal(config, &inbox, &metrics)?;
+    let own_reads = OwnReads::default();
     let surveyor = {
-        let inbox = inbox.clone();
+        let (inbox, own_reads) = (inbox.clone(), own_reads.clone());
         let report = move |finding| inbox.send(Inbound::Finding(finding));
-        Surveyor::start(proc.clone(), config.cgroup_root.clone(), report).context("can't start a thread")?
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), own_reads, report)
+            .context("can't start a thread")?
     };
     let mut parts = Parts {
         machine: match config.pods {
-            PodSource::Node(_) => Machine::measuring(Measuring { secrets: false, accelerate: None }),
+            PodSource::Node(_) => {
+                Machine::measuring(Measuring { secrets: config.watch_secrets, accelerate: None })
+            }
             PodSource::File(_) => Machine::new(),
         },
-        watcher: Watcher::new(&config.kubelet_root)?,
+        watcher: Watcher::new(&config.kubelet_root, own_reads)?,
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,
         proc,
@@ -71,6 +77,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         wake,
         ready: ready.clone(),
         notes: None,
+        objects: None,
         pods_dir: config.kubelet_root.join("pods"),
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
@@ -79,7 +86,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
-            parts.notes = Some(follow_node(&runtime, node.clone(), inbox.clone())?);
+            let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
+            parts.notes = Some(notes);
+            parts.objects = Some(objects);
             None
         }
     };
@@ -178,13 +187,22 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     Ok(PodsFile::follow(file, on_event)?)
 }
 
-/// Follows the node's pods on the API server, and sends Events there.
-fn follow_node(runtime: &Runtime, node: String, inbox: Inbox) -> Result<Notes> {
-    let client = runtime.block_on(api::client())?;
+/// Follows the node's pods and their objects on the API server, and sends Events there.
+fn follow_node(
+    runtime: &Runtime,
+    node: String,
+    watch_secrets: bool,
+    inbox: Inbox,
+) -> Result<(Notes, Objects)> {
+    let config = runtime.block_on(api::config())?;
+    let _context = runtime.enter();
+    let client = api::client(config.clone())?;
     let (notes, sender) = api::events::channel(client.clone(), &node);
     runtime.spawn(sender.run());
+    let (objects, watches) = api::objects::channel(config, watch_secrets, inbox.clone());
+    runtime.spawn(watches.run());
     runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
-    Ok(notes)
+    Ok((notes, objects))
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {

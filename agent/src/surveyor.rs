@@ -19,6 +19,7 @@ use crate::cgroups::{Cgroups, PodCgroup};
 use crate::cmdline::CmdlineReader;
 use crate::listing;
 use crate::logs::Causes;
+use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
 /// What is to be done.
@@ -122,6 +123,7 @@ impl Surveyor {
     pub(crate) fn start(
         proc: ProcRoot,
         cgroup_root: PathBuf,
+        own_reads: OwnReads,
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -132,7 +134,7 @@ impl Surveyor {
                 tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
             }
             let cmdlines = CmdlineReader::new(proc.clone());
-            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), own_reads, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -180,6 +182,7 @@ struct Worker<R> {
     cmdlines: CmdlineReader,
     /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
+    own_reads: OwnReads,
     report: R,
 }
 
@@ -193,6 +196,8 @@ impl<R: FnMut(Finding)> Worker<R> {
                     (self.report)(Finding::Event(Event::Listed(volume, listing)));
                 }
                 Request::Read(volume, generation, path, reading) => {
+                    // The loop ends it when it takes in the finding.
+                    self.own_reads.begin(&volume, &generation);
                     let contents = listing::contents(&path, &reading);
                     (self.report)(Finding::Event(Event::Read(volume, generation, contents)));
                 }
@@ -290,5 +295,27 @@ mod tests {
         assert_eq!((first.pod, first.name.as_deref(), first.fresh_mounts), (pod("1"), Some("app"), true));
         assert!(matches!(queue.take(), Some(Request::Survey(second)) if second.pod == pod("2")));
         assert!(queue.take().is_none() && queue.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("key"), "x").unwrap();
+        let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
+        let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
+        let reading = Reading { filter: reloadlet_core::files::FileFilter::new(None, []), each: true };
+        let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
+        let report = move |finding| found.send(finding).unwrap();
+        let root = directory.path().to_owned();
+        let mut surveyor =
+            Surveyor::start(ProcRoot::new("/proc".into()), root.clone(), own_reads.clone(), report).unwrap();
+        assert!(!own_reads.is_read(&volume, &generation));
+        surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
+        let finding = findings.recv().unwrap();
+        assert!(matches!(finding, Finding::Event(Event::Read(_, _, Some(_)))), "{finding:?}");
+        assert!(own_reads.is_read(&volume, &generation));
+        own_reads.end(&volume, &generation);
+        assert!(!own_reads.is_read(&volume, &generation));
+        surveyor.close();
     }
 }

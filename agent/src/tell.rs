@@ -37,16 +37,18 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
                 versions = written(versions), publish_us = micros(*delay), collapsed, "published"
             );
         }
-        Report::Verdict { pod, container, verdict } => {
+        Report::Reread { after, .. } => metrics.reread(*after),
+        Report::Verdict { pod, container, verdict, reread } => {
             metrics.verdict(&pod.namespace, *verdict);
+            let reread_us = reread.map(micros);
             match verdict {
-                Verdict::Alive => tracing::debug!(
+                Verdict::Reread | Verdict::Alive => tracing::debug!(
                     namespace = %pod.namespace, pod = %pod.name, container = %container,
-                    verdict = verdict.as_str(), "verify window ended"
+                    verdict = verdict.as_str(), reread_us, "verify window ended"
                 ),
                 Verdict::Pending | Verdict::Exited | Verdict::Restarted => tracing::warn!(
                     namespace = %pod.namespace, pod = %pod.name, container = %container,
-                    verdict = verdict.as_str(), "verify window ended"
+                    verdict = verdict.as_str(), reread_us, "verify window ended"
                 ),
             }
         }
@@ -141,7 +143,11 @@ pub(crate) const fn changes_gauges(report: &Report) -> bool {
         | Report::Swapped(_)
         | Report::Settled(_)
         | Report::Reload(_) => true,
-        Report::SettleTimedOut(_) | Report::Rescan | Report::Nudged(..) | Report::Verdict { .. } => false,
+        Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Nudged(..)
+        | Report::Reread { .. }
+        | Report::Verdict { .. } => false,
     }
 }
 

@@ -18,9 +18,13 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::listing::dir_id;
+use crate::own_reads::OwnReads;
 
 mod notes;
+mod opens;
 mod place;
+
+use opens::Opens;
 
 /// What the watcher found out.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ enum Watch {
     Pod(PodUid),
     /// A directory in which pods' cgroups appear.
     Pods,
+    /// A directory of a generation whose files may be opened.
+    Opens(VolumeRef, Generation),
 }
 
 /// How a volume is followed.
@@ -81,11 +87,13 @@ pub(crate) struct Watcher {
     cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
     parents: BTreeSet<PathBuf>,
     warned_limit: bool,
+    opens: BTreeMap<(VolumeRef, Generation), Opens>,
+    own_reads: OwnReads,
 }
 
 impl Watcher {
     /// Watches nothing yet.
-    pub(crate) fn new(kubelet_root: &Path) -> Result<Self, WatchError> {
+    pub(crate) fn new(kubelet_root: &Path, own_reads: OwnReads) -> Result<Self, WatchError> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(|errno| WatchError { op: "make an inotify instance", source: errno.into() })?;
         Ok(Self {
@@ -96,6 +104,8 @@ impl Watcher {
             cgroups: BTreeMap::new(),
             parents: BTreeSet::new(),
             warned_limit: false,
+            opens: BTreeMap::new(),
+            own_reads,
         })
     }
 
@@ -178,6 +188,7 @@ impl Watcher {
     fn drop_volume(&mut self, name: &VolumeRef) {
         if let Some(volume) = self.volumes.remove(name) {
             self.unfollow(name, volume.follow);
+            self.forget_opens(name);
         }
     }
 

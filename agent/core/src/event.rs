@@ -207,6 +207,15 @@ pub enum Report {
     },
     /// What became of a nudge.
     Nudged(Arc<Pod>, NudgeResult),
+    /// A file of the new generation was opened after a delivery; told once for each.
+    Reread {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// From the delivery to the first open.
+        after: Duration,
+    },
     /// A verify window ended.
     Verdict {
         /// The pod.
@@ -215,6 +224,8 @@ pub enum Report {
         container: Name,
         /// What was seen.
         verdict: Verdict,
+        /// From the delivery to the first open of a file of the new generation, where one was seen.
+        reread: Option<Duration>,
     },
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),

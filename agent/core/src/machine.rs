@@ -83,6 +83,11 @@ impl Machine {
         self.pods.get(&volume.pod)?.reading(&volume.volume)
     }
 
+    /// The directories of a volume's generations that hold files, below the generation's own.
+    pub fn directories(&self, volume: &VolumeRef) -> &[Name] {
+        self.pods.get(&volume.pod).map(|pod| pod.directories(&volume.volume)).unwrap_or_default()
+    }
+
     /// Takes in something that happened.
     pub fn handle(&mut self, now: Time, event: Event) {
         match event {
@@ -108,7 +113,9 @@ impl Machine {
             }
             Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
             Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
-            Event::Opened(..) => {}
+            Event::Opened(volume, generation, at) => {
+                self.with_volume(&volume, now, |pod, name, ctx| pod.opened(name, &generation, at, ctx));
+            }
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));

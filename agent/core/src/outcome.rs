@@ -88,6 +88,8 @@ impl Outcome {
 /// What was seen of a process by the end of the verify window after a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
+    /// A file of the new generation was opened within 2 s of the delivery: evidence, not proof of who read it.
+    Reread,
     /// It lives; nothing else was seen.
     Alive,
     /// The signal is blocked in every thread and still waits.
@@ -100,11 +102,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 4] = [Self::Alive, Self::Pending, Self::Exited, Self::Restarted];
+    pub const ALL: [Self; 5] = [Self::Reread, Self::Alive, Self::Pending, Self::Exited, Self::Restarted];
 
     /// The word for it in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Reread => "reread",
             Self::Alive => "alive",
             Self::Pending => "pending",
             Self::Exited => "exited",

@@ -29,6 +29,7 @@ use crate::verify;
 use crate::volume::{How, Listing, News, Settled, Volume};
 
 mod measure;
+mod opens;
 mod reload;
 mod resolve;
 mod stale;
@@ -52,6 +53,8 @@ struct WatchedVolume {
     propagation: Propagation,
     publications: VecDeque<Publication>,
     ignored: Ignored,
+    /// The directories of a generation that hold files, below its own.
+    directories: Arc<[Name]>,
 }
 
 /// One pod.
@@ -71,6 +74,8 @@ pub(crate) struct PodMachine {
     /// What the node does about volumes that lag behind, if the pod asks for it.
     accelerate: Option<Accelerate>,
     nudges: Nudges,
+    /// The generations whose opens are watched.
+    opens: BTreeSet<(Name, Generation)>,
 }
 
 /// Whether a survey is needed, and when.
@@ -106,6 +111,7 @@ impl PodMachine {
             propagation: Propagation::new(&plan.sources, is_measured),
             publications: VecDeque::new(),
             ignored: Ignored::Nothing,
+            directories: opens::directories(&pod, &plan.name),
         };
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
         let frozen = pod.containers.iter().filter(told).flat_map(|container| frozen::of(&pod, container));
@@ -121,6 +127,7 @@ impl PodMachine {
             unsaid: Vec::new(),
             accelerate: measuring.and_then(|measuring| measuring.accelerate).filter(|_| plan.accelerate),
             nudges: Nudges::default(),
+            opens: BTreeSet::new(),
             pod,
             plan,
         };
@@ -248,6 +255,7 @@ impl PodMachine {
             }
             target.resolution = Resolution::Unknown;
         }
+        self.forget_opens(ctx);
     }
 
     /// When something is due.
@@ -267,7 +275,7 @@ impl PodMachine {
                 | Step::Refused => None,
             };
             let verify = self.targets[index].verify.as_ref();
-            [step, verify.filter(|verify| !verify.reading).map(|verify| verify.until)]
+            [step, verify.and_then(verify::timeout)]
         });
         volumes
             .chain(survey)

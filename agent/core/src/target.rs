@@ -149,6 +149,11 @@ pub(crate) struct Verify {
     pub(crate) exited: bool,
     /// The last masks are being read.
     pub(crate) reading: bool,
+    pub(crate) delivered: Time,
+    /// The generations whose opens would be seen and would count still.
+    pub(crate) opens: Vec<(Name, Generation)>,
+    /// From the delivery to the first open.
+    pub(crate) reread: Option<Duration>,
 }
 
 /// A container to tell.

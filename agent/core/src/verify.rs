@@ -5,16 +5,26 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::event::{Action, Report};
+use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::JournalUpdate;
 use crate::outcome::Verdict;
-use crate::pod::Pod;
+use crate::pod::{Name, Pod};
 use crate::process::ProcessIdentity;
-use crate::target::{QUICK_EXIT, Resolution, Target, Verify};
+use crate::target::{Pending, QUICK_EXIT, Resolution, Target, Verify};
 use crate::time::Time;
 
-/// A signal was sent: the window opens; one that was open was closed before.
-pub(crate) fn open(pod: &Arc<Pod>, target: &mut Target, window: Duration, ctx: &mut Context<'_>) {
+/// How long after a delivery an open of a file counts.
+pub(crate) const REREAD_WITHIN: Duration = Duration::from_secs(2);
+
+/// A signal was sent that told of these generations: the window opens; one that was open was closed before.
+pub(crate) fn open(
+    pod: &Arc<Pod>,
+    target: &mut Target,
+    told: &[(Name, Pending)],
+    window: Duration,
+    ctx: &mut Context<'_>,
+) {
     forget_endings(pod, target, ctx);
     target.ended_last = false;
     target.last_delivery = Some(ctx.now);
@@ -25,8 +35,35 @@ pub(crate) fn open(pod: &Arc<Pod>, target: &mut Target, window: Duration, ctx: &
             told: resolved.told.iter().map(|process| process.identity.clone()).collect(),
             exited: false,
             reading: false,
+            delivered: ctx.now,
+            opens: told
+                .iter()
+                .map(|(volume, pending)| (volume.clone(), pending.generation.clone()))
+                .collect(),
+            reread: None,
         });
     }
+}
+
+/// A file of a generation was opened. Whoever was told of it may have done that.
+pub(crate) fn opened(
+    pod: &Arc<Pod>,
+    target: &mut Target,
+    volume: &Name,
+    generation: &Generation,
+    at: Time,
+    ctx: &mut Context<'_>,
+) {
+    let Some(verify) = &mut target.verify else { return };
+    let is_told = verify.opens.iter().any(|(name, told)| name == volume && told == generation);
+    if !is_told || at > verify.delivered + REREAD_WITHIN {
+        return;
+    }
+    let after = at.since(verify.delivered);
+    verify.reread = Some(after);
+    verify.opens.clear();
+    let container = target.plan.container.clone();
+    ctx.act(Action::Report(Report::Reread { pod: pod.clone(), container, after }));
 }
 
 /// A process ended. Whether it did so as a consequence of the last delivery.
@@ -40,6 +77,13 @@ pub(crate) fn exited(target: &mut Target, process: &ProcessIdentity, at: Time) -
     verify.reading = false;
     let quick = target.last_delivery.is_some_and(|delivered| at.since(delivered) <= QUICK_EXIT);
     quick && !std::mem::replace(&mut target.ended_last, true)
+}
+
+/// When something of a window is due.
+pub(crate) fn timeout(verify: &Verify) -> Option<Time> {
+    let end = (!verify.reading).then_some(verify.until);
+    let opens = (!verify.opens.is_empty()).then_some(verify.delivered + REREAD_WITHIN);
+    end.into_iter().chain(opens).min()
 }
 
 /// Time has passed: at the window's end the masks are read once more.
@@ -93,10 +137,12 @@ pub(crate) fn close(pod: &Arc<Pod>, target: &mut Target, living: Verdict, ctx: &
         Resolution::Unknown | Resolution::Missing(_) => false,
     };
     let verdict = match (verify.exited, runs_again) {
+        (false, _) if living == Verdict::Alive && verify.reread.is_some() => Verdict::Reread,
         (false, _) => living,
         (true, true) => Verdict::Restarted,
         (true, false) => Verdict::Exited,
     };
     let container = target.plan.container.clone();
-    ctx.act(Action::Report(Report::Verdict { pod: pod.clone(), container, verdict }));
+    let reread = verify.reread;
+    ctx.act(Action::Report(Report::Verdict { pod: pod.clone(), container, verdict, reread }));
 }

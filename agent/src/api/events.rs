@@ -124,9 +124,9 @@ fn note(report: &Report) -> Option<Note> {
             reason: "ReloadProblem",
             text: problem.sentence.clone(),
         }),
-        Report::Verdict { pod, container, verdict } => {
+        Report::Verdict { pod, container, verdict, .. } => {
             let text = match verdict {
-                Verdict::Alive => return None,
+                Verdict::Reread | Verdict::Alive => return None,
                 Verdict::Pending => format!(
                     "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
                 ),
@@ -147,6 +147,7 @@ fn note(report: &Report) -> Option<Note> {
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
         | Report::Rescan
+        | Report::Reread { .. }
         | Report::Solved(_) => None,
     }
 }

@@ -15,6 +15,7 @@ fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
         "reloadlet_journal_in_memory".to_owned(),
         "reloadlet_settle_seconds_count".to_owned(),
         "reloadlet_deliver_seconds_count".to_owned(),
+        "reloadlet_reread_seconds_count".to_owned(),
     ];
     expected.extend(["watched", "invalid"].map(|state| format!("reloadlet_pods{{state=\"{state}\"}}")));
     for kind in VolumeKind::ALL.map(VolumeKind::as_str) {
@@ -43,6 +44,7 @@ fn what_happened_is_counted_under_its_labels() {
     metrics.swap(VolumeKind::Secret);
     metrics.settle(Duration::from_micros(70));
     metrics.deliver(Duration::from_secs(11));
+    metrics.reread(Duration::from_millis(3));
     metrics.settle_timeout();
     metrics.overflow();
     metrics.rescan(RescanReason::Overflow);
@@ -62,6 +64,8 @@ fn what_happened_is_counted_under_its_labels() {
         (r#"reloadlet_settle_seconds_bucket{le="0.0001"}"#, "1"),
         (r#"reloadlet_deliver_seconds_bucket{le="10"}"#, "0"),
         (r#"reloadlet_deliver_seconds_bucket{le="+Inf"}"#, "1"),
+        (r#"reloadlet_reread_seconds_bucket{le="0.0025"}"#, "0"),
+        (r#"reloadlet_reread_seconds_bucket{le="0.005"}"#, "1"),
         ("reloadlet_settle_timeouts_total", "1"),
         ("reloadlet_overflows_total", "1"),
         (r#"reloadlet_rescans_total{reason="overflow"}"#, "1"),

@@ -79,6 +79,13 @@ impl Watcher {
                     see(Sight::Event(Event::CgroupChanged(pod)));
                 }
             }
+            Some(Watch::Opens(volume, generation)) => {
+                let key = (volume.clone(), generation.clone());
+                let is_child = note.name.is_some();
+                if let Some(event) = self.take_open(&key, note.wd, note.flags, is_child, note.at) {
+                    see(Sight::Event(event));
+                }
+            }
             // Of a watch that was just removed.
             None => {}
         }

@@ -121,7 +121,7 @@ mod tests {
             .join(VolumeKind::ConfigMap.directory());
         std::fs::create_dir_all(&parent).unwrap();
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
-        let mut watcher = Watcher::new(root.path()).unwrap();
+        let mut watcher = Watcher::new(root.path(), OwnReads::default()).unwrap();
         watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)], &mut |_| {});
         let volume = VolumeRef { pod, volume: "config".into() };
         assert!(matches!(watcher.volumes[&volume].follow, Follow::Awaited { .. }));

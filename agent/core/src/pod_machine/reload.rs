@@ -9,6 +9,7 @@ impl PodMachine {
             self.advance_target(index, ctx);
         }
         self.nudge(ctx);
+        self.follow_opens(ctx);
     }
 
     fn advance_target(&mut self, index: usize, ctx: &mut Context<'_>) {
@@ -36,6 +37,7 @@ impl PodMachine {
                 Step::Send(processes, worst) => {
                     let signal = target.plan.signal;
                     target.begin_sending(&processes, worst, self.waits);
+                    self.follow_opens(ctx);
                     for process in processes {
                         ctx.act(Action::Send(process, signal));
                     }
@@ -196,7 +198,8 @@ impl PodMachine {
             }
             self.ended(index, &sending.generations, sending.due, worst, None, ctx);
             if was_sent {
-                verify::open(&self.pod, &mut self.targets[index], self.plan.verify, ctx);
+                let told = &sending.generations;
+                verify::open(&self.pod, &mut self.targets[index], told, self.plan.verify, ctx);
             }
         }
     }

@@ -14,6 +14,7 @@ mod node;
 mod notifications;
 mod pods;
 mod processes;
+mod rereads;
 mod restarts;
 mod simulation;
 mod swaps;

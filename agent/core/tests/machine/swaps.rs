@@ -56,7 +56,7 @@ fn a_settle_times_out_after_two_seconds() {
 }
 
 #[test]
-fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_the_send_comes() {
+fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_a_watch_and_the_send_come() {
     let mut world = World::app(&[]);
     world.swap(&config(), 2);
     let process = world.node.identity(1001).unwrap();
@@ -69,8 +69,9 @@ fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_the_send_come
     world.pass(1);
     world.actions.clear();
     world.settle(&config());
-    let [settled, send, record, reload] = &actions(&world)[..] else { panic!("{:?}", world.actions) };
+    let [settled, watch, send, record, reload] = &actions(&world)[..] else { panic!("{:?}", world.actions) };
     assert_eq!(*settled, Action::Report(Report::Settled(ms(1))));
+    assert_eq!(*watch, Action::WatchOpens(config(), generation(2)));
     assert_eq!(*send, Action::Send(process, hup));
     assert!(matches!(record, Action::Record(_)), "{record:?}");
     assert!(matches!(reload, Action::Report(Report::Reload(_))), "{reload:?}");

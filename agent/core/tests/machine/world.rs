@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Pod>,
     pub(crate) journal: JournalSnapshot,
     pub(crate) held: BTreeSet<ProcessIdentity>,
+    /// The generations whose opens are watched.
+    pub(crate) opens: BTreeSet<(VolumeRef, Generation)>,
     /// Every action since they were last taken.
     pub(crate) actions: Vec<(Time, Action)>,
     /// How every send ends while its process lives.
@@ -76,6 +78,7 @@ impl World {
             pods,
             journal: JournalSnapshot::default(),
             held: BTreeSet::new(),
+            opens: BTreeSet::new(),
             actions: Vec::new(),
             delivery: Delivery::Sent,
             unholdable: BTreeSet::new(),
@@ -109,6 +112,7 @@ impl World {
     pub(crate) fn stop_agent(&mut self) {
         self.machine = self.measuring.map_or_else(Machine::new, Machine::measuring);
         self.held.clear();
+        self.opens.clear();
         self.unanswered.clear();
     }
 
@@ -177,16 +181,27 @@ impl World {
                 let contents = self.node.contents(&volume, &generation);
                 Some(Event::Read(volume, generation, contents))
             }
-            Action::Observe(_)
-            | Action::Unobserve(_)
-            | Action::Nudge(_)
-            | Action::WatchOpens(..)
-            | Action::UnwatchOpens(..) => None,
+            Action::WatchOpens(volume, generation) => {
+                assert!(self.opens.insert((volume.clone(), generation.clone())), "{generation} is watched");
+                None
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                assert!(
+                    self.opens.remove(&(volume.clone(), generation.clone())),
+                    "{generation} isn't watched"
+                );
+                None
+            }
+            Action::Unwatch(pod) => {
+                assert!(self.opens.iter().all(|(volume, _)| volume.pod != pod), "{:?}", self.opens);
+                None
+            }
+            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => None,
             Action::Record(update) => {
                 apply(&mut self.journal, update);
                 None
             }
-            Action::Watch(..) | Action::Unwatch(_) | Action::Report(_) => None,
+            Action::Watch(..) | Action::Report(_) => None,
         }
     }
 
@@ -225,6 +240,15 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// Somebody opens a file of a generation; whether that is seen.
+    pub(crate) fn open(&mut self, volume: &VolumeRef, n: u32) -> bool {
+        let is_seen = self.opens.contains(&(volume.clone(), generation(n)));
+        if is_seen {
+            self.handle(Event::Opened(volume.clone(), generation(n), self.now));
+        }
+        is_seen
     }
 
     /// The kubelet renames `..data`.
@@ -327,6 +351,13 @@ impl World {
             .collect()
     }
 
+    /// How long after their deliveries files were opened.
+    pub(crate) fn rereads(&self) -> Vec<Duration> {
+        let of =
+            |report: &Report| if let Report::Reread { after, .. } = report { Some(*after) } else { None };
+        self.reports().filter_map(of).collect()
+    }
+
     /// Problems as they came, and `None` for each time that they were solved.
     pub(crate) fn problems(&self) -> Vec<Option<ProblemKind>> {
         self.reports()
@@ -340,6 +371,7 @@ impl World {
                 | Report::Reload(_)
                 | Report::Published { .. }
                 | Report::Nudged(..)
+                | Report::Reread { .. }
                 | Report::Verdict { .. } => None,
             })
             .collect()

@@ -1,7 +1,9 @@
 //! The agent that is installed.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -88,4 +90,23 @@ pub fn metric(name: &str, labels: &[String]) -> f64 {
         .filter(|line| labels.iter().all(|label| line.contains(label)))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         .sum()
+}
+
+/// Applies an overlay, with the image that is installed, and waits until it runs.
+pub fn install_overlay(name: &str) {
+    let daemonset = kubectl(["-n", NAMESPACE, "get", "daemonset", "reloadlet", "-o", "json"]);
+    let daemonset: Value = serde_json::from_str(&daemonset).unwrap();
+    let image = daemonset["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+    let directory = format!("{}/../../../deploy/overlays/{name}", env!("CARGO_MANIFEST_DIR"));
+    let objects = kubectl(["kustomize", &directory]);
+    let line = |line: &str| match line.split_once("image: ") {
+        Some((before, _)) => format!("{before}image: {image}"),
+        None => line.to_owned(),
+    };
+    let objects: Vec<String> = objects.lines().map(line).collect();
+    let mut child =
+        kubectl_command(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(objects.join("\n").as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "kubectl can't apply {name}");
+    wait_rolled_out();
 }

@@ -3,6 +3,7 @@
 pub mod fleet;
 pub mod handlers;
 pub mod idle;
+pub mod publish;
 mod reader;
 mod samples;
 pub mod table;

@@ -109,7 +109,7 @@ fn a_blocked_signal_is_sent_and_judged_by_who_takes_it() {
     };
     let specs = vec![blocks("leader", "--block-leader"), blocks("all", "--block-all-threads")];
     let Some(rig) = Setup::new().start(specs) else { return };
-    for (name, verdict) in [("leader", "alive"), ("all", "pending")] {
+    for (name, verdict) in [("leader", "reread"), ("all", "pending")] {
         change(&rig.pod(name), "two");
         rig.wait_outcomes(name, "delivered", 1);
         rig.wait_metric("reloadlet_verdicts_total", &[("pod_namespace", name), ("verdict", verdict)], 1.0);

@@ -15,6 +15,7 @@ mod choice;
 mod guard;
 mod node;
 mod pods_file;
+mod rereads;
 mod restarts;
 mod support;
 mod volumes;

@@ -39,6 +39,7 @@ impl Simulation {
             | Todo::MakeSurvey(..)
             | Todo::Read(..)
             | Todo::Hold(..)
+            | Todo::Open(..)
             | Todo::Event(..)
             | Todo::Notify(..) => self.carry_out_edge(todo),
         }

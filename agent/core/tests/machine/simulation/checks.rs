@@ -5,7 +5,7 @@ use crate::node::HUP;
 use crate::world::apply;
 use reloadlet_core::event::Report;
 use reloadlet_core::journal::JournalKey;
-use reloadlet_core::outcome::Outcome;
+use reloadlet_core::outcome::{Outcome, Verdict};
 
 #[derive(Debug, Default)]
 pub(super) struct Checks {
@@ -18,6 +18,7 @@ pub(super) struct Checks {
     last_send: BTreeMap<PodUid, Time>,
     /// How much happened, so that nothing is proved by silence.
     pub(super) delivered: u32,
+    pub(super) rereads: u32,
 }
 
 impl Checks {
@@ -42,6 +43,12 @@ impl Checks {
         now: Time,
         settled: &BTreeMap<(VolumeRef, Generation), Time>,
     ) {
+        if let Report::Reread { .. } = report {
+            self.rereads += 1;
+        }
+        if let Report::Verdict { verdict: Verdict::Reread, reread, .. } = report {
+            assert!(reread.is_some());
+        }
         let Report::Reload(reload) = report else { return };
         for (name, generation) in &reload.generations {
             let uid = reload.pod.uid.clone();
@@ -76,6 +83,7 @@ impl Simulation {
         }
         let machine = self.machine.as_ref().unwrap();
         assert!(machine.is_ready());
+        assert!(self.opens.is_empty(), "watched for nobody: {:?}", self.opens);
         // What was held has ended as such, also once further ones aren't held any more.
         let is_held = |outcome: Option<Outcome>| outcome == Some(Outcome::Held);
         let held = self.journal.handled.iter().filter(|(_, handled)| is_held(handled.outcome));

@@ -35,6 +35,12 @@ impl Simulation {
                 let pause = self.micros(10_000);
                 self.push(pause, Todo::Event(life, Event::Read(volume, generation, contents)));
             }
+            Todo::Open(life, volume, generation) => {
+                if life == self.life && self.opens.contains(&(volume.clone(), generation.clone())) {
+                    let pause = self.slow_at_times();
+                    self.push(pause, Todo::Event(life, Event::Opened(volume, generation, self.now)));
+                }
+            }
             Todo::Hold(life, process) => {
                 if life == self.life && self.wanted.contains(&process) {
                     let is_there = self.node.process(&process).is_some();
@@ -127,6 +133,7 @@ impl Simulation {
         self.life += 1;
         self.wanted.clear();
         self.held.clear();
+        self.opens.clear();
         self.watched.clear();
         self.waiting.clear();
         self.checks.new_life();
@@ -181,6 +188,7 @@ impl Simulation {
         let event = match event {
             Event::Swapped(volume, generation, _) => Event::Swapped(volume, generation, self.now),
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
+            Event::Opened(volume, generation, _) => Event::Opened(volume, generation, self.now),
             // Pods are listed as they are by now.
             Event::PodsSynced(_) => Event::PodsSynced(self.listed()),
             Event::Listed(..) => {
@@ -217,6 +225,7 @@ impl Simulation {
             }
             Action::Unwatch(uid) => {
                 self.watched.remove(&uid);
+                assert!(self.opens.iter().all(|(volume, _)| volume.pod != uid), "{:?}", self.opens);
             }
             Action::List(volume) => {
                 let pause = self.micros(2_000);
@@ -244,11 +253,15 @@ impl Simulation {
                 let pause = self.micros(10_000);
                 self.push(pause, Todo::Read(life, volume, generation));
             }
-            Action::Observe(_)
-            | Action::Unobserve(_)
-            | Action::Nudge(_)
-            | Action::WatchOpens(..)
-            | Action::UnwatchOpens(..) => {}
+            Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
+            Action::WatchOpens(volume, generation) => {
+                let pause = self.micros(4_000_000);
+                self.push(pause, Todo::Open(life, volume.clone(), generation.clone()));
+                assert!(self.opens.insert((volume, generation)), "watched twice");
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                assert!(self.opens.remove(&(volume, generation)), "not watched");
+            }
             Action::Record(update) => self.uncommitted.push((self.now, update)),
             Action::Report(report) => self.checks.reported(&report, self.now, &self.settled),
         }

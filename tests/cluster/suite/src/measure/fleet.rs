@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use super::reader::boot_time;
 use crate::space::{SIGNAL, Space, config_map, wait_until};
 
 /// The agent waits until a container is 3 s old.
@@ -63,10 +64,15 @@ impl Member {
 }
 
 impl Fleet {
-    /// Starts so many, or gives `None` without a cluster.
-    pub fn start(pods: usize) -> Option<Self> {
+    /// Starts so many, with the agent's annotation and these, or gives `None` without a cluster.
+    pub fn start(pods: usize, annotations: &[(&str, &str)]) -> Option<Self> {
         let space = Space::alone("bench")?;
         let labels = json!({"app": "bench"});
+        let annotations: serde_json::Map<_, _> = [(SIGNAL, "SIGHUP")]
+            .iter()
+            .chain(annotations)
+            .map(|(key, value)| ((*key).to_owned(), json!(value)))
+            .collect();
         space.create(&[
             config_map("0"),
             json!({
@@ -77,7 +83,7 @@ impl Fleet {
                     "replicas": pods,
                     "selector": {"matchLabels": labels},
                     "template": {
-                        "metadata": {"labels": labels, "annotations": {SIGNAL: "SIGHUP"}},
+                        "metadata": {"labels": labels, "annotations": annotations},
                         "spec": {
                             "terminationGracePeriodSeconds": 1,
                             "containers": [{
@@ -133,13 +139,15 @@ impl Fleet {
         &self.members
     }
 
-    /// Changes the ConfigMap, and waits until each has been told.
-    pub fn change(&mut self) {
+    /// Changes the ConfigMap, and waits until each has been told. Gives back when the API server had answered.
+    pub fn change(&mut self) -> u64 {
         self.changes += 1;
         for member in &mut self.members {
             member.changes += 1;
         }
         self.space.change(&self.changes.to_string());
+        let answered = boot_time();
         wait_until("all are told", || self.members.iter().all(Member::is_told));
+        answered
     }
 }

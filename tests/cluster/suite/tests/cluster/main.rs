@@ -17,6 +17,7 @@ mod load;
 mod looping;
 mod overlays;
 mod prometheus;
+mod propagation;
 mod requests;
 mod rights;
 mod teardown;

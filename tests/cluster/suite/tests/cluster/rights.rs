@@ -132,7 +132,14 @@ fn each_right_is_needed() {
     let Some(space) = Space::alone("needed") else { return };
     space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP")])]);
     let mut change = 0;
-    for (resource, verb) in [("pods", "list"), ("pods", "watch"), ("events", "create"), ("events", "patch")] {
+    for (resource, verb) in [
+        ("pods", "list"),
+        ("pods", "watch"),
+        ("configmaps", "list"),
+        ("configmaps", "watch"),
+        ("events", "create"),
+        ("events", "patch"),
+    ] {
         let _without = Without::right(resource, verb);
         wait_until(&format!("the agent says that it can't {verb} {resource}"), || {
             if resource == "events" {
@@ -150,5 +157,5 @@ fn each_right_is_needed() {
     let rules: Value = serde_json::from_str(&rules).unwrap();
     let rights: usize =
         rules["rules"].as_array().unwrap().iter().map(|rule| rule["verbs"].as_array().unwrap().len()).sum();
-    assert_eq!(rights, 4, "a right that no line above takes away");
+    assert_eq!(rights, 6, "a right that no line above takes away");
 }

@@ -1,0 +1,122 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reloadlet_core::event::Digest;
+
+use super::*;
+
+/// As `printf | sha256sum` prints them.
+const ONE: &str = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// Of `grüß\n"dich"`.
+const ESCAPED: &str = "7239cc131460b67efcdf0c7c74dbab533b43363f00dc948cc9ef5b6e25704c0e";
+/// Of the bytes 00 ff.
+const BINARY: &str = "06eb7d6a69ee19e5fbdf749018d3d2abfa04bcbd1365db312eb86dc7169389b8";
+/// Of 10,000 times `a`.
+const LONG: &str = "27dd1f61b867b6a0f6e9d8a41c43231de52107e53ae424de8f847b821db4b711";
+
+fn text(metadata: &str, rest: &str) -> String {
+    format!(
+        r#"{{"kind": "ConfigMap", "apiVersion": "v1",
+             "metadata": {{"name": "config", "namespace": "shop", "uid": "u-1", "resourceVersion": "7" {metadata}}} {rest}}}"#
+    )
+}
+
+fn version<const SECRET: bool>(text: &str) -> Arc<ObjectVersion> {
+    serde_json::from_str::<Object<SECRET>>(text).unwrap().version.unwrap()
+}
+
+fn digests<const SECRET: bool>(rest: &str) -> Vec<(String, String)> {
+    let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    version::<SECRET>(&text("", rest))
+        .keys
+        .iter()
+        .map(|(key, digest)| (key.to_string(), hex(digest)))
+        .collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, digest)| ((*key).to_owned(), (*digest).to_owned())).collect()
+}
+
+#[test]
+fn a_configmaps_digests_are_those_of_the_files() {
+    let rest = r#", "data": {"one": "1", "empty": "", "escaped": "gr\u00fc\u00df\n\"dich\""},
+                    "binaryData": {"binary": "AP8=", "null": null}"#;
+    let expected =
+        [("binary", BINARY), ("empty", EMPTY), ("escaped", ESCAPED), ("null", EMPTY), ("one", ONE)];
+    assert_eq!(digests::<false>(rest), pairs(&expected));
+    assert_eq!(digests::<false>(""), []);
+    assert_eq!(digests::<false>(r#", "data": null, "binaryData": null"#), []);
+}
+
+#[test]
+fn a_secrets_digests_are_those_of_the_decoded_bytes() {
+    let long = STANDARD.encode("a".repeat(10_000));
+    let rest = format!(
+        r#", "type": "Opaque", "data": {{"binary": "AP8=", "long": "{long}", "one": "MQ==", "slash": "M\u0051=="}}"#
+    );
+    assert_eq!(
+        digests::<true>(&rest),
+        pairs(&[("binary", BINARY), ("long", LONG), ("one", ONE), ("slash", ONE)])
+    );
+}
+
+#[test]
+fn what_else_counts_of_an_object_is_read() {
+    let plain = version::<false>(&text("", ""));
+    assert_eq!((&*plain.uid, &*plain.version), ("u-1", "7"));
+    assert!(!plain.ignored && !plain.immutable && plain.updated.is_none());
+    let marked = r#", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{\"data\": {}}", "reloadlet.io/ignore": "true"}"#;
+    let marked = version::<false>(&text(marked, r#", "immutable": true"#));
+    assert!(marked.ignored && marked.immutable);
+    assert!(!version::<true>(&text(r#", "annotations": {"reloadlet.io/ignore": "false"}"#, "")).ignored);
+}
+
+#[test]
+fn the_time_is_the_newest_of_those_who_changed_data() {
+    let now = Timestamp::now().as_second();
+    let entry = |ago: i64, fields: &str| {
+        let time = Timestamp::from_second(now - ago).unwrap();
+        format!(r#"{{"manager": "m", "operation": "Update", "time": "{time}", "fieldsV1": {{{fields}}}}}"#)
+    };
+    let updated = |entries: &[&str]| {
+        let text = text(&format!(r#", "managedFields": [{}]"#, entries.join(",")), "");
+        version::<false>(&text).updated
+    };
+    let data = entry(20, r#""f:data": {".": {}, "f:key": {}}"#);
+    let binary = entry(10, r#""f:binaryData": {"f:key": {}}"#);
+    let labels = entry(0, r#""f:metadata": {"f:labels": {"f:data": {}}}"#);
+    let timeless = r#"{"manager": "m", "fieldsV1": {"f:data": {}}}"#;
+    assert_eq!(updated(&[&labels]), None);
+    assert_eq!(updated(&[timeless]), None);
+
+    let near = |time: Option<reloadlet_core::Time>, ago: i64| {
+        let (time, expected) = (time.unwrap(), clock::from_wall(now - ago, 0));
+        assert!(time.since(expected).max(expected.since(time)).as_secs() < 5, "{time:?} isn't {expected:?}");
+    };
+    near(updated(&[&labels, &data, timeless]), 20);
+    near(updated(&[&binary, &data, &labels]), 10);
+}
+
+#[test]
+fn a_broken_value_is_not_guessed_and_breaks_no_list() {
+    let secret = r#"{"metadata": {"resourceVersion": "9"}, "items": [
+        {"metadata": {"name": "a", "resourceVersion": "1"}, "data": {"key": "not base64", "one": "MQ=="}},
+        {"metadata": {"name": "b", "resourceVersion": "2"}, "data": {"key": 5, "two": [1, {"x": 2.5}], "three": true}},
+        {"metadata": {"name": "c", "resourceVersion": "3"}, "data": {"key": "MQ==MQ=="}},
+        {"metadata": {"name": "d", "resourceVersion": "4"}, "data": {"key": "MQ=="}}]}"#;
+    let list: kube::core::ObjectList<Object<true>> = serde_json::from_str(secret).unwrap();
+    let found: Vec<_> =
+        list.items.into_iter().map(|object| object.observed() == Observed::Unmeasured).collect();
+    assert_eq!(found, [true, true, true, false]);
+}
+
+#[test]
+fn nothing_of_a_value_is_in_an_error_or_in_what_is_printed() {
+    for data in [r#""swordfish""#, r#"["swordfish"]"#, r#"{"key": "swordfish", "other": ["swordfish"]}"#] {
+        let object = serde_json::from_str::<Object<true>>(&text("", &format!(r#", "data": {data}"#)));
+        let observed = object.as_ref().ok().map(|object| object.clone().observed());
+        let printed = format!("{object:?} {observed:?}");
+        assert!(!printed.contains("swordfish"), "{printed}");
+    }
+}

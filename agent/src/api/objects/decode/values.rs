@@ -1,0 +1,126 @@
+//! The values of an object: each becomes a digest, and is gone.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reloadlet_core::event::Digest;
+use reloadlet_core::pod::Name;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use sha2::{Digest as _, Sha256};
+
+/// How much of a value in base64 is decoded at a time; a multiple of four.
+const BASE64_CHUNK: usize = 4096;
+
+/// The digest of each key's value; nothing where one can't be understood.
+pub(super) struct Values<const BASE64: bool>(pub(super) Option<BTreeMap<Name, Digest>>);
+
+impl<const BASE64: bool> Default for Values<BASE64> {
+    fn default() -> Self {
+        Self(Some(BTreeMap::new()))
+    }
+}
+
+impl<'de, const BASE64: bool> Deserialize<'de> for Values<BASE64> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+struct ValuesVisitor<const BASE64: bool>;
+
+impl<'de, const BASE64: bool> Visitor<'de> for ValuesVisitor<BASE64> {
+    type Value = Values<BASE64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("values by their keys")
+    }
+
+    /// An error would quote it.
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Values(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut digests = Some(BTreeMap::new());
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match map.next_value::<ValueDigest<BASE64>>()?.0 {
+                Some(digest) => {
+                    if let Some(digests) = &mut digests {
+                        digests.insert(Name::from(key), digest);
+                    }
+                }
+                None => digests = None,
+            }
+        }
+        Ok(Values(digests))
+    }
+}
+
+struct ValueDigest<const BASE64: bool>(Option<Digest>);
+
+impl<'de, const BASE64: bool> Deserialize<'de> for ValueDigest<BASE64> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+/// Takes whatever stands in a value's place: an error would quote it.
+struct ValueVisitor<const BASE64: bool>;
+
+impl<'de, const BASE64: bool> Visitor<'de> for ValueVisitor<BASE64> {
+    type Value = ValueDigest<BASE64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        let digest = if BASE64 { decoded_digest(text) } else { Some(Sha256::digest(text).into()) };
+        Ok(ValueDigest(digest))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(ValueDigest(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(ValueDigest(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(ValueDigest(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(ValueDigest(None))
+    }
+
+    /// Go writes empty bytes as null.
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(ValueDigest(Some(Sha256::digest(b"").into())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(ValueDigest(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(ValueDigest(None))
+    }
+}
+
+/// The digest of what a text in base64 stands for.
+fn decoded_digest(text: &str) -> Option<Digest> {
+    let mut hasher = Sha256::new();
+    let mut bytes = [0; BASE64_CHUNK];
+    for chunk in text.as_bytes().chunks(BASE64_CHUNK) {
+        let length = STANDARD.decode_slice(chunk, &mut bytes).ok()?;
+        hasher.update(bytes.get(..length)?);
+    }
+    Some(hasher.finalize().into())
+}

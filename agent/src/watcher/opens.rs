@@ -1,0 +1,160 @@
+//! Whether somebody opens a file of a generation. A watch goes off once (`IN_ONESHOT`), so that a busy reader can't fill
+//! the queue: the first open that counts is the last that is looked for.
+//!
+//! On each sync of a pod the kubelet opens the generation's directory and then its files (`atomic_writer.go`:
+//! `pathsToRemove`, `shouldWritePayload`). So nothing that is opened within 5 ms after that directory counts. A directory
+//! below it counts as a file does, since the kubelet never opens one first.
+
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use rustix::fs::inotify::ReadFlags;
+
+use super::*;
+
+/// How long after its directory was opened a generation's files may be the kubelet's to open.
+const BURST: Duration = Duration::from_millis(5);
+/// How often at most a generation is watched again after an open that doesn't count.
+const MOST_REARMS: u8 = 16;
+/// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
+const READS_OF_A_FULL_QUEUE: usize = 16;
+
+/// What is watched of one generation.
+#[derive(Debug)]
+pub(super) struct Opens {
+    /// The generation's directory, then those below it, with their watch descriptors. The first is always watched where
+    /// another one is: else a sync of the kubelet wouldn't be known as one.
+    directories: Vec<(PathBuf, Option<i32>)>,
+    /// After an open that doesn't count: nothing counts until then.
+    paused_until: Option<Time>,
+    rearms_left: u8,
+}
+
+impl Watcher {
+    /// Sees whether a file of a generation is opened: in its own directory, or in one of these below it.
+    pub(crate) fn watch_opens(&mut self, volume: &VolumeRef, generation: &Generation, below: &[Name]) {
+        self.unwatch_opens(volume, generation);
+        let Some(path) = self.path(volume).map(|path| path.join(generation.as_str())) else { return };
+        let directories = below.iter().map(|name| (path.join(&**name), None));
+        let directories = std::iter::once((path.clone(), None)).chain(directories).collect();
+        let opens = Opens { directories, paused_until: None, rearms_left: MOST_REARMS };
+        let key = (volume.clone(), generation.clone());
+        self.opens.insert(key.clone(), opens);
+        self.arm(&key);
+    }
+
+    /// That isn't of interest any more.
+    pub(crate) fn unwatch_opens(&mut self, volume: &VolumeRef, generation: &Generation) {
+        let Some(opens) = self.opens.remove(&(volume.clone(), generation.clone())) else { return };
+        opens.directories.into_iter().filter_map(|(_, wd)| wd).for_each(|wd| self.drop_watch(wd));
+    }
+
+    /// Lets go of what is watched of a volume that isn't followed any more.
+    pub(super) fn forget_opens(&mut self, volume: &VolumeRef) {
+        let mine: Vec<_> = self.opens.keys().filter(|(of, _)| of == volume).cloned().collect();
+        mine.iter().for_each(|(volume, generation)| self.unwatch_opens(volume, generation));
+    }
+
+    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before others count.
+    pub(crate) fn end_own_read(
+        &mut self,
+        volume: &VolumeRef,
+        generation: &Generation,
+        now: impl Fn() -> Time,
+        see: &mut impl FnMut(Sight),
+    ) -> Result<(), WatchError> {
+        if self.opens.contains_key(&(volume.clone(), generation.clone())) {
+            for _ in 0..READS_OF_A_FULL_QUEUE {
+                if !self.read(&now, see)? {
+                    break;
+                }
+            }
+        }
+        self.own_reads.end(volume, generation);
+        Ok(())
+    }
+
+    /// When [`Self::rearm`] is to be called.
+    pub(crate) fn rearm_at(&self) -> Option<Time> {
+        self.opens.values().filter_map(|opens| opens.paused_until).min()
+    }
+
+    /// Watches again what was paused until now. As long as the agent itself reads a generation its pause goes on.
+    pub(crate) fn rearm(&mut self, now: Time) {
+        let is_due = |opens: &Opens| opens.paused_until.is_some_and(|until| until <= now);
+        let due: Vec<_> =
+            self.opens.iter().filter(|(_, opens)| is_due(opens)).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            let is_own = self.own_reads.is_read(&key.0, &key.1);
+            let Some(opens) = self.opens.get_mut(&key) else { continue };
+            if is_own {
+                opens.paused_until = Some(now + BURST);
+                continue;
+            }
+            opens.paused_until = None;
+            match opens.rearms_left.checked_sub(1) {
+                Some(left) => {
+                    opens.rearms_left = left;
+                    self.arm(&key);
+                }
+                None => self.unwatch_opens(&key.0, &key.1),
+            }
+        }
+    }
+
+    /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost.
+    fn arm(&mut self, key: &(VolumeRef, Generation)) {
+        let Some(opens) = self.opens.get_mut(key) else { return };
+        let flags = WatchFlags::OPEN
+            | WatchFlags::ONESHOT
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW
+            | WatchFlags::MASK_CREATE;
+        for (index, (path, armed)) in opens.directories.iter_mut().enumerate() {
+            if armed.is_some() {
+                continue;
+            }
+            match inotify::add_watch(&self.inotify, &*path, flags) {
+                Ok(wd) => {
+                    *armed = Some(wd);
+                    self.watches.insert(wd, Watch::Opens(key.0.clone(), key.1.clone()));
+                }
+                // An optional key isn't there, or its last file went with a change of the spec.
+                Err(Errno::NOENT | Errno::NOTDIR) if index > 0 => {}
+                Err(errno) => {
+                    tracing::debug!(path = %path.display(), error = %errno, "it won't be seen who opens these files");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A watch of a generation's opens went off, or its directory is gone.
+    pub(super) fn take_open(
+        &mut self,
+        key: &(VolumeRef, Generation),
+        wd: i32,
+        flags: ReadFlags,
+        is_child: bool,
+        at: Time,
+    ) -> Option<Event> {
+        self.watches.remove(&wd);
+        let opens = self.opens.get_mut(key)?;
+        let index = opens.directories.iter().position(|(_, armed)| *armed == Some(wd))?;
+        opens.directories[index].1 = None;
+        if !flags.contains(ReadFlags::OPEN) || opens.paused_until.is_some() {
+            return None;
+        }
+        let is_listing = index == 0 && !is_child && flags.contains(ReadFlags::ISDIR);
+        if is_listing || self.own_reads.is_read(&key.0, &key.1) {
+            opens.paused_until = Some(at + BURST);
+            return None;
+        }
+        let (volume, generation) = key.clone();
+        self.unwatch_opens(&volume, &generation);
+        Some(Event::Opened(volume, generation, at))
+    }
+}
+
+#[cfg(test)]
+mod tests;
