@@ -46,10 +46,12 @@ bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that 
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench
 
 .PHONY: lint
-lint: ## Check format, clippy, dependencies, and what the product is made of
+lint: ## Check format, clippy, dependencies, what the product is made of, alerts and dashboard
+	@scripts/install-deps lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	scripts/check-product
+	scripts/check-monitoring
 	scripts/cargo-deny check bans licenses sources
 
 .PHONY: doc

@@ -289,6 +289,16 @@ impl Metrics {
         self.confined.set(confined.into());
     }
 
+    /// Begins the series of a namespace at 0: Prometheus sees no increase in a series that begins with its first event.
+    pub(crate) fn begin_namespace(&self, namespace: &str) {
+        for outcome in Outcome::ALL {
+            self.reloads.with_label_values(&[namespace, SIGNAL, outcome.as_str()]);
+        }
+        for verdict in Verdict::ALL {
+            self.verdicts.with_label_values(&[namespace, verdict.as_str()]);
+        }
+    }
+
     /// Drops the series of a namespace that has no pods here any more.
     pub(crate) fn forget_namespace(&self, namespace: &str) {
         for outcome in Outcome::ALL {

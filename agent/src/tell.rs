@@ -158,20 +158,26 @@ const NAMESPACE_KEPT: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces(BTreeMap<Name, Option<Time>>);
 
+/// Which series come and go.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Turnover {
+    begun: Vec<Name>,
+    over: Vec<Name>,
+}
+
 impl Namespaces {
-    /// Takes in which namespaces have pods now; gives back those whose series are to go.
-    fn update(&mut self, live: &BTreeSet<Name>, now: Time) -> Vec<Name> {
+    /// Takes in which namespaces have pods now.
+    fn update(&mut self, live: &BTreeSet<Name>, now: Time) -> Turnover {
         for (name, gone) in &mut self.0 {
             *gone = if live.contains(name) { None } else { gone.or(Some(now)) };
         }
-        for name in live {
-            self.0.entry(name.clone()).or_default();
-        }
+        let begun: Vec<Name> = live.iter().filter(|name| !self.0.contains_key(*name)).cloned().collect();
+        self.0.extend(begun.iter().map(|name| (name.clone(), None)));
         let is_over = |gone: &Option<Time>| gone.is_some_and(|gone| now.since(gone) >= NAMESPACE_KEPT);
         let over: Vec<Name> =
             self.0.iter().filter(|(_, gone)| is_over(gone)).map(|(name, _)| name.clone()).collect();
         self.0.retain(|_, gone| !is_over(gone));
-        over
+        Turnover { begun, over }
     }
 }
 
@@ -185,7 +191,11 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Na
         metrics.set_problems(kind, count);
     }
     metrics.set_stale(counts);
-    for namespace in namespaces.update(&counts.namespaces, now) {
+    let Turnover { begun, over } = namespaces.update(&counts.namespaces, now);
+    for namespace in begun {
+        metrics.begin_namespace(&namespace);
+    }
+    for namespace in over {
         metrics.forget_namespace(&namespace);
     }
 }
@@ -194,17 +204,45 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Na
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Time {
+        Time::since_boot(Duration::from_secs(seconds))
+    }
+
     #[test]
     fn a_namespaces_series_outlive_its_last_pod_by_an_hour() {
-        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
-        let (none, shop) = (BTreeSet::new(), BTreeSet::from([Name::from("shop")]));
+        let name = Name::from("shop");
+        let (none, shop) = (BTreeSet::new(), BTreeSet::from([name.clone()]));
+        let (nothing, begun) = (Turnover::default, || Turnover { begun: vec![name.clone()], over: vec![] });
         let mut namespaces = Namespaces::default();
-        assert!(namespaces.update(&shop, at(0)).is_empty());
-        assert!(namespaces.update(&none, at(10)).is_empty());
-        assert!(namespaces.update(&none, at(3609)).is_empty());
-        assert!(namespaces.update(&shop, at(3700)).is_empty(), "it came back");
-        assert!(namespaces.update(&none, at(3800)).is_empty());
-        assert_eq!(namespaces.update(&none, at(7400)), [Name::from("shop")]);
-        assert!(namespaces.update(&none, at(9000)).is_empty());
+        assert_eq!(namespaces.update(&shop, at(0)), begun());
+        assert_eq!(namespaces.update(&none, at(10)), nothing());
+        assert_eq!(namespaces.update(&none, at(3609)), nothing());
+        assert_eq!(namespaces.update(&shop, at(3700)), nothing(), "it came back");
+        assert_eq!(namespaces.update(&none, at(3800)), nothing());
+        assert_eq!(namespaces.update(&none, at(7400)), Turnover { begun: vec![], over: vec![name.clone()] });
+        assert_eq!(namespaces.update(&none, at(9000)), nothing());
+        assert_eq!(namespaces.update(&shop, at(9001)), begun());
+    }
+
+    #[test]
+    fn the_first_event_of_a_namespace_is_an_increase() {
+        let metrics = Metrics::new().unwrap();
+        let mut namespaces = Namespaces::default();
+        let counts = Counts { namespaces: BTreeSet::from([Name::from("shop")]), ..Counts::default() };
+        set_gauges(&metrics, &counts, &mut namespaces, at(0));
+        let value = |outcome: Outcome| {
+            let series = format!(
+                "reloadlet_reloads_total{{action=\"signal\",outcome=\"{}\",pod_namespace=\"shop\"}} ",
+                outcome.as_str()
+            );
+            let text = metrics.encode(at(0)).unwrap();
+            text.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned))
+        };
+        for outcome in Outcome::ALL {
+            assert_eq!(value(outcome).as_deref(), Some("0"), "{outcome:?}");
+        }
+        metrics.reload("shop", Outcome::Denied);
+        set_gauges(&metrics, &counts, &mut namespaces, at(1));
+        assert_eq!(value(Outcome::Denied).as_deref(), Some("1"));
     }
 }

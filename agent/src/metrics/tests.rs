@@ -85,12 +85,7 @@ fn what_happened_is_counted_under_its_labels() {
 fn a_namespace_that_is_forgotten_has_no_series() {
     let metrics = Metrics::new().unwrap();
     for namespace in ["shop", "web"] {
-        for outcome in Outcome::ALL {
-            metrics.reload(namespace, outcome);
-        }
-        for verdict in Verdict::ALL {
-            metrics.verdict(namespace, verdict);
-        }
+        metrics.begin_namespace(namespace);
     }
     metrics.forget_namespace("shop");
     metrics.forget_namespace("never-seen");

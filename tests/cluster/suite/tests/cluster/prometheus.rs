@@ -1,4 +1,4 @@
-//! What Prometheus makes of the metrics, and that docs/metrics.md says what is true of them.
+//! What Prometheus makes of the metrics, and that docs/metrics.md, the alerts and the dashboard say what is true of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,6 +12,7 @@ use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, wait_until};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/metrics.md");
+const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/monitoring");
 
 /// The rules that most installations have for pods with annotations.
 const CONFIG: &str = r#"
@@ -140,7 +141,8 @@ fn metrics() -> String {
     let path = format!("{}:9847/proxy/metrics", pod["metadata"]["name"].as_str().unwrap());
     wait_until("the agent has delivered and judged", || {
         let text = get("reloadlet", &path);
-        text.contains("\nreloadlet_verdicts_total{").then_some(text)
+        let is_verdict = |line: &str| line.starts_with("reloadlet_verdicts_total{") && !line.ends_with(" 0");
+        text.lines().any(is_verdict).then_some(text)
     })
 }
 
@@ -149,8 +151,36 @@ fn queries(page: &str) -> Vec<&str> {
     page.split("```promql\n").skip(1).map(|rest| rest.split("```").next().unwrap().trim()).collect()
 }
 
+/// The queries of the dashboard's panels, with everything chosen in its variables.
+fn panels() -> Vec<String> {
+    let text = fs::read_to_string(format!("{MONITORING}/dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut queries = Vec::new();
+    for target in targets {
+        let mut query = target["expr"].as_str().unwrap().replace("$__rate_interval", "1h");
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            query = query.replace(&format!("${}", variable["name"].as_str().unwrap()), ".*");
+        }
+        assert!(!query.contains('$'), "a variable that the dashboard doesn't have: {query}");
+        queries.push(query);
+    }
+    queries
+}
+
+/// Each alert's name and expression.
+fn alerts() -> Vec<(String, String)> {
+    let text = fs::read_to_string(format!("{MONITORING}/alerts.yaml")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&text).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rules.map(|rule| (text(&rule["alert"]), text(&rule["expr"]))).collect()
+}
+
 #[test]
-fn prometheus_finds_the_agent_and_each_query_of_the_docs_has_an_answer() {
+fn prometheus_finds_the_agent_and_each_query_of_docs_and_dashboard_has_an_answer() {
     let Some(space) = Space::new("prometheus") else { return };
     import_image();
     space.start(&[
@@ -183,14 +213,28 @@ fn prometheus_finds_the_agent_and_each_query_of_the_docs_has_an_answer() {
     }
 
     let page = fs::read_to_string(DOCS).unwrap();
-    let queries = queries(&page);
-    assert!(!queries.is_empty());
-    for text in queries {
+    let panels = panels();
+    assert!(!queries(&page).is_empty() && !panels.is_empty());
+    for text in queries(&page).into_iter().chain(panels.iter().map(String::as_str)) {
         wait_until(&format!("this has an answer: {text}"), || {
             query(&space, text).iter().any(|value| value.parse::<f64>().unwrap().is_finite())
         });
     }
     assert_eq!(query(&space, &delivered), [told.len().to_string()]);
+
+    let own = format!("and on (pod_namespace) reloadlet_reloads_total{{pod_namespace=\"{}\"}}", space.name());
+    for (alert, text) in alerts() {
+        let holds = |more: &str| !query(&space, &format!("({text}) {more}")).is_empty();
+        match alert.as_str() {
+            // The pod `lost`, the first of its namespace to end so.
+            "ReloadletReloadsFail" => wait_until(&alert, || holds(&own)),
+            // The pod `bad`.
+            "ReloadletAnnotationsInvalid" => wait_until(&alert, || holds("")),
+            "ReloadletAbsent" | "ReloadletAgentDown" => wait_until(&format!("no {alert}"), || !holds("")),
+            // Whether others hold depends on the machine and on what other tests do.
+            _ => _ = holds(""),
+        }
+    }
 }
 
 #[test]
@@ -241,14 +285,22 @@ fn the_docs_have_each_metric_and_promtool_finds_no_fault_with_any() {
     let documented: BTreeMap<_, _> = page.lines().filter_map(documented).collect();
     assert_eq!(documented, exported, "the table of metrics, and what the agent exports");
     // A query that gives 0 where nothing is found doesn't show that it looks for something that exists.
-    let words = page.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    for name in words.filter_map(|word| word.strip_prefix("reloadlet_")) {
-        let family = name.strip_suffix("_bucket").unwrap_or(name);
-        assert!(exported.contains_key(family), "the docs have reloadlet_{name}, the agent doesn't");
-    }
-    for query in queries(&page) {
-        for value in query.split('"').skip(1).step_by(2).flat_map(|values| values.split('|')) {
-            assert!(page.contains(&format!("`{value}`")), "no label has the value {value}: {query}");
+    let (panels, alerts) = (panels(), alerts());
+    let others = panels.iter().chain(alerts.iter().map(|(_, text)| text)).map(String::as_str);
+    for query in queries(&page).into_iter().chain(others) {
+        let mut parts = query.split('"');
+        while let (Some(code), values) = (parts.next(), parts.next()) {
+            let words = code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            for name in words.filter_map(|word| word.strip_prefix("reloadlet_")) {
+                let family = ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+                assert!(exported.contains_key(family), "the agent has no reloadlet_{name}: {query}");
+            }
+            if code.ends_with("le=") || values == Some(".*") {
+                continue;
+            }
+            for value in values.into_iter().flat_map(|values| values.split('|')) {
+                assert!(page.contains(&format!("`{value}`")), "no label has the value {value}: {query}");
+            }
         }
     }
     for (name, bounds) in bounds {
