@@ -292,7 +292,8 @@ fn the_docs_have_each_metric_and_promtool_finds_no_fault_with_any() {
         while let (Some(code), values) = (parts.next(), parts.next()) {
             let words = code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
             for name in words.filter_map(|word| word.strip_prefix("reloadlet_")) {
-                let family = ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+                let family =
+                    ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
                 assert!(exported.contains_key(family), "the agent has no reloadlet_{name}: {query}");
             }
             if code.ends_with("le=") || values == Some(".*") {
