@@ -44,6 +44,7 @@ bench: ## Measure reloadlet against a floor and the usual shell loop (QUICK=1 fo
 bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that is started for it (needs root)
 	@tests/cluster/install-deps
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench
+	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench publish
 
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, what the product is made of, alerts and dashboard
