@@ -106,22 +106,25 @@ fn join(
                 settled: clock.settled,
                 read: reader.settled,
                 handled: *own[0],
-                in_agent: in_agent.remove(&key).expect("the agent has logged this generation"),
+                in_agent:
+                    in_agent.remove(&key).expect("the agent has logged this generation")["since_settle_us"]
+                        .as_f64()
+                        .unwrap(),
             });
         }
     }
     deliveries
 }
 
-/// From the settle to the signal, in microseconds, by pod and generation.
-fn agent_says(namespace: &str) -> BTreeMap<(String, String), f64> {
+/// The agent's log lines of deliveries, by pod and generation.
+pub(super) fn agent_says(namespace: &str) -> BTreeMap<(String, String), Value> {
     let log = agent::log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines
         .filter(|line| line["outcome"] == "delivered" && line["namespace"] == namespace)
         .map(|line| {
             let text = |field: &str| line[field].as_str().unwrap().to_owned();
-            ((text("pod"), text("generations")), line["since_settle_us"].as_f64().unwrap())
+            ((text("pod"), text("generations")), line)
         })
         .collect()
 }
