@@ -1,9 +1,7 @@
 //! The agent that is installed.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -106,23 +104,4 @@ impl Metrics {
 /// The sum of a metric's values with these labels, of the newest agent.
 pub fn metric(name: &str, labels: &[String]) -> f64 {
     Metrics::now().sum(name, labels)
-}
-
-/// Applies an overlay, with the image that is installed, and waits until it runs.
-pub fn install_overlay(name: &str) {
-    let daemonset = kubectl(["-n", NAMESPACE, "get", "daemonset", "reloadlet", "-o", "json"]);
-    let daemonset: Value = serde_json::from_str(&daemonset).unwrap();
-    let image = daemonset["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
-    let directory = format!("{}/../../../deploy/overlays/{name}", env!("CARGO_MANIFEST_DIR"));
-    let objects = kubectl(["kustomize", &directory]);
-    let line = |line: &str| match line.split_once("image: ") {
-        Some((before, _)) => format!("{before}image: {image}"),
-        None => line.to_owned(),
-    };
-    let objects: Vec<String> = objects.lines().map(line).collect();
-    let mut child =
-        kubectl_command(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(objects.join("\n").as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success(), "kubectl can't apply {name}");
-    wait_rolled_out();
 }

@@ -4,15 +4,17 @@
 
 use std::process::ExitCode;
 
-use cluster_suite::agent;
 use cluster_suite::measure::fleet::Fleet;
 use cluster_suite::measure::publish::{self, Way};
 use cluster_suite::measure::table::{Table, print_machine};
 use cluster_suite::measure::{handlers, idle};
+use cluster_suite::overlay::Overlay;
 
 /// How many publications are measured each way, and of how many pods at once.
 const PUBLICATIONS: usize = 120;
 const PUBLISHED_PODS: usize = 20;
+/// What the overlay has beside the agent.
+const FENCE: &[&str] = &["validatingadmissionpolicybinding/reloadlet", "validatingadmissionpolicy/reloadlet"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,7 +50,7 @@ fn publications(table: &mut Table) -> Option<()> {
     let mut fleet = Fleet::start(PUBLISHED_PODS, &[])?;
     publish::measure(&mut fleet, Way::Default, PUBLICATIONS / PUBLISHED_PODS, table);
     drop(fleet);
-    agent::install_overlay("acceleration");
+    let _applied = Overlay::apply("acceleration", FENCE);
     let mut fleet = Fleet::start(PUBLISHED_PODS, &[("reloadlet.io/accelerate", "true")])?;
     publish::measure(&mut fleet, Way::Accelerated, PUBLICATIONS / PUBLISHED_PODS, table);
     publish::check_nudges(table);

@@ -174,6 +174,35 @@ fn assert_paths_agree(name: &str, daemon_set: &Value) {
     assert_eq!(named(&spec["volumes"])["hostPath"]["path"], *wanted, "{name}");
 }
 
+/// As people combine variants: a kustomization of their own.
+#[test]
+fn variants_can_be_combined() {
+    let Some(_space) = Space::new("variants") else { return };
+    let own = std::env::temp_dir().join(format!("variants-{}", std::process::id()));
+    fs::create_dir_all(&own).unwrap();
+    // Only relative paths are allowed.
+    let up = "../".repeat(own.canonicalize().unwrap().components().count() - 1);
+    let at = |path: &str| {
+        format!("{up}{}", deploy().join(path).canonicalize().unwrap().display()).replace("//", "/")
+    };
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\ncomponents: [{}, {}]\n",
+        at("base"),
+        at("components/k0s"),
+        at("components/acceleration"),
+    );
+    fs::write(own.join("kustomization.yaml"), text).unwrap();
+    let mut objects = built(&own);
+    fs::remove_dir_all(&own).unwrap();
+    check("k0s and acceleration", &objects);
+    let daemon_set = take_daemon_set(&mut objects);
+    assert_paths_agree("k0s and acceleration", &daemon_set);
+    let args = &daemon_set["spec"]["template"]["spec"]["containers"][0]["args"];
+    let has = |arg: &str| args.as_array().unwrap().iter().any(|own| own == arg);
+    assert!(has("--accelerate") && has("--kubelet-root=/var/lib/k0s/kubelet"), "{args}");
+    assert!(objects.iter().any(|object| kind(object).ends_with(" ValidatingAdmissionPolicy")));
+}
+
 #[test]
 fn each_overlay_is_accepted_and_changes_what_it_is_for_and_nothing_else() {
     let Some(_space) = Space::new("overlays") else { return };
