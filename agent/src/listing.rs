@@ -71,11 +71,16 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
     let mut files = BTreeMap::new();
     let mut left = MOST_BYTES;
     for (path, file) in found {
-        let file = open_regular(&file)?;
-        let length = file.metadata().ok()?.len();
-        left = left.checked_sub(length)?;
-        let digest = digest_of(file, length)?;
-        if reading.filter.counts(&path) {
+        let counts = reading.filter.counts(&path);
+        let Some((digest, length)) = read_file(&file, left) else {
+            if counts {
+                return None;
+            }
+            // A token may be readable for the pod's own user only.
+            continue;
+        };
+        left -= length;
+        if counts {
             counting.update(u64::try_from(path.len()).ok()?.to_le_bytes());
             counting.update(path.as_bytes());
             counting.update(digest);
@@ -85,6 +90,14 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
         }
     }
     Some(Contents { counting: counting.finalize().into(), files: Arc::new(files) })
+}
+
+/// A file's digest and length, if it is a regular file of at most so many bytes.
+fn read_file(path: &Path, most: u64) -> Option<(Digest, u64)> {
+    let file = open_regular(path)?;
+    let length = file.metadata().ok()?.len();
+    (length <= most).then_some(())?;
+    Some((digest_of(file, length)?, length))
 }
 
 /// The digest of what is read, if it is this long: a file that grows or shrinks meanwhile is none of the kubelet's.
@@ -166,7 +179,7 @@ mod tests {
     }
 
     fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
-        let reading = Reading { filter: filter.clone(), each: false };
+        let reading = Reading { filter: filter.clone(), each: false, decides: true };
         contents(directory, &reading).map(|contents| contents.counting)
     }
 
@@ -211,7 +224,7 @@ mod tests {
     fn each_file_has_its_digest_where_it_is_wanted_whether_it_counts_or_not() {
         let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
         let directory = dir.path().join(ONE);
-        let read = contents(&directory, &Reading { filter: only("a"), each: true }).unwrap();
+        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false }).unwrap();
         let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, hex(digest))).collect();
         // As sha256sum prints them.
@@ -238,6 +251,9 @@ mod tests {
             .unwrap();
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
         assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
+        let each = Reading { filter: only("a"), each: true, decides: true };
+        let read = contents(&dir.path().join(ONE), &each).unwrap();
+        assert_eq!(read.files.keys().map(|path| &**path).collect::<Vec<_>>(), ["a"], "it doesn't count");
 
         let dir = volume(&[("b", "1")]);
         symlink(outside.path().join(ONE).join("a"), dir.path().join(ONE).join("a")).unwrap();

@@ -170,6 +170,8 @@ impl NodeLoop {
                 self.look_around();
             }
         }
+        self.parts.machine.say_all(clock::now());
+        self.run_actions();
         while !self.reports.is_empty() {
             self.write_reports();
         }
@@ -232,7 +234,7 @@ impl NodeLoop {
                     self.take_sights();
                 }
                 Ok(Inbound::Finding(Finding::Event(event))) => {
-                    if let Event::Read(volume, generation, _) = &event {
+                    if let Event::Read(volume, generation, ..) = &event {
                         let sights = &mut self.sights;
                         let see = &mut |sight| sights.push(sight);
                         self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
@@ -261,6 +263,11 @@ impl NodeLoop {
 
     /// One event, and everything that follows from it at once.
     fn handle(&mut self, event: Event) {
+        // What is stale may be something else now.
+        self.gauges_changed |= matches!(
+            event,
+            Event::Surveyed(..) | Event::Exited(..) | Event::Read(..) | Event::Listed(..) | Event::Held(_)
+        );
         if event == Event::Overflowed {
             self.parts.metrics.overflow();
             self.parts.metrics.rescan(RescanReason::Overflow);

@@ -59,7 +59,7 @@ enum Key {
 impl Request {
     /// Whether no reload waits for it: what is only measured comes after all else.
     fn can_wait(&self) -> bool {
-        matches!(self, Self::Read(_, _, _, reading) if reading.filter.everything())
+        matches!(self, Self::Read(_, _, _, reading) if !reading.decides)
     }
 
     fn key(&self) -> Key {
@@ -97,8 +97,10 @@ impl QueueState {
         if let (Request::Survey(survey), Some(Request::Survey(before))) = (&mut request, before) {
             survey.fresh_mounts |= before.fresh_mounts;
         }
-        if is_new {
-            let order = if request.can_wait() { &mut self.later } else { &mut self.order };
+        let can_wait = request.can_wait();
+        if is_new || !can_wait && self.later.contains(&key) {
+            self.later.retain(|waiting| *waiting != key);
+            let order = if can_wait { &mut self.later } else { &mut self.order };
             order.push_back(key.clone());
         }
         self.waiting.insert(key, request);
@@ -199,7 +201,7 @@ impl<R: FnMut(Finding)> Worker<R> {
                     // The loop ends it when it takes in the finding.
                     self.own_reads.begin(&volume, &generation);
                     let contents = listing::contents(&path, &reading);
-                    (self.report)(Finding::Event(Event::Read(volume, generation, contents)));
+                    (self.report)(Finding::Event(Event::Read(volume, generation, reading, contents)));
                 }
                 Request::Threads(process, reading) => self.threads(process, reading),
                 Request::Forget(pod) => {
@@ -303,7 +305,8 @@ mod tests {
         std::fs::write(directory.path().join("key"), "x").unwrap();
         let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
         let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
-        let reading = Reading { filter: reloadlet_core::files::FileFilter::new(None, []), each: true };
+        let reading =
+            Reading { filter: reloadlet_core::files::FileFilter::new(None, []), each: true, decides: false };
         let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
         let report = move |finding| found.send(finding).unwrap();
         let root = directory.path().to_owned();
@@ -312,7 +315,7 @@ mod tests {
         assert!(!own_reads.is_read(&volume, &generation));
         surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
         let finding = findings.recv().unwrap();
-        assert!(matches!(finding, Finding::Event(Event::Read(_, _, Some(_)))), "{finding:?}");
+        assert!(matches!(finding, Finding::Event(Event::Read(_, _, _, Some(_)))), "{finding:?}");
         assert!(own_reads.is_read(&volume, &generation));
         own_reads.end(&volume, &generation);
         assert!(!own_reads.is_read(&volume, &generation));

@@ -47,6 +47,8 @@ pub struct Reading {
     pub filter: FileFilter,
     /// Whether the digest of each file is wanted.
     pub each: bool,
+    /// Whether a reload may wait for it.
+    pub decides: bool,
 }
 
 /// Something that happened outside.
@@ -80,8 +82,8 @@ pub enum Event {
     Guarded(ProcessIdentity, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
-    /// What a generation holds; `None` where it couldn't be read.
-    Read(VolumeRef, Generation, Option<Contents>),
+    /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
+    Read(VolumeRef, Generation, Reading, Option<Contents>),
     /// What the API server says of an object now, and when that was received.
     Observed(ObjectRef, Observed, Time),
     /// How the API server took a nudge.

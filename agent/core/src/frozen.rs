@@ -103,7 +103,12 @@ impl Frozen {
         let held = self.part_of(version);
         match &self.latest {
             Some(latest) if latest.held == held => {}
-            Some(_) => self.latest = Some(Latest { held, changed: Some(at) }),
+            Some(_) => {
+                // The watch may have been behind.
+                let updated = version.and_then(|version| version.updated);
+                let changed = updated.map_or(at, |updated| at.min(updated + UPDATE_DOUBT));
+                self.latest = Some(Latest { held, changed: Some(changed) });
+            }
             None => {
                 let changed = version.and_then(|version| version.updated);
                 self.latest = Some(Latest { held, changed });
@@ -137,7 +142,7 @@ impl Frozen {
     fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
         let Some(version) = version else { return Held::new() };
         match &self.part {
-            Part::Everything => version.keys.clone(),
+            Part::Everything => Held::clone(&version.keys),
             Part::Key(key) => {
                 version.keys.get_key_value(key).map(|(k, d)| (k.clone(), *d)).into_iter().collect()
             }
@@ -148,8 +153,9 @@ impl Frozen {
                 let path = crate::select::clean(path);
                 let below = format!("{path}/");
                 files
-                    .into_iter()
-                    .filter(|(file, _)| everything || *file == path || file.starts_with(&below))
+                    .iter()
+                    .filter(|(file, _)| everything || **file == path || file.starts_with(&below))
+                    .map(|(file, digest)| (file.clone(), *digest))
                     .collect()
             }
         }
@@ -173,7 +179,7 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: updated.map(at),
-            keys: keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect(),
+            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect()),
         }))
     }
 
@@ -198,6 +204,16 @@ mod tests {
         assert_eq!(level.stale_since(), Some(at(140)));
         level.started(at(150));
         assert_eq!(level.stale_since(), None, "it has started anew");
+    }
+
+    #[test]
+    fn a_watch_that_was_behind_doesnt_make_a_container_stale_that_has_the_new_value() {
+        let mut level = frozen(Part::Key("level".into()));
+        level.observed(&version(Some(1), &[("level", 1)]), at(5));
+        level.started(at(2));
+        level.started(at(12));
+        level.observed(&version(Some(10), &[("level", 2)]), at(30));
+        assert_eq!(level.stale_since(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::object::{Measuring, ObjectRef, Observed};
-use crate::objects::Objects;
+use crate::objects::{MOST_KEYS, Objects};
 use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
 use crate::pod_machine::{PodMachine, Restored};
@@ -106,9 +106,9 @@ impl Machine {
             Event::Listed(volume, listing) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.listed(name, &listing, ctx));
             }
-            Event::Read(volume, generation, contents) => {
+            Event::Read(volume, generation, reading, contents) => {
                 self.with_volume(&volume, now, |pod, name, ctx| {
-                    pod.read(name, &generation, contents.as_ref(), ctx);
+                    pod.read(name, &generation, &reading, contents.as_ref(), ctx);
                 });
             }
             Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
@@ -143,6 +143,13 @@ impl Machine {
             self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, uid)| uid.clone()).collect();
         for uid in due {
             self.with(&uid, now, PodMachine::handle_timeout);
+        }
+    }
+
+    /// The agent ends: what was held back is said.
+    pub fn say_all(&mut self, now: Time) {
+        for pod in self.pods.values_mut() {
+            pod.say_all(&mut Context { now, out: &mut self.actions });
         }
     }
 
@@ -300,6 +307,7 @@ impl Machine {
     }
 
     fn observed(&mut self, object: &ObjectRef, observed: &Observed, at: Time, now: Time) {
+        let observed = if observed.keys() > MOST_KEYS { &Observed::Unmeasured } else { observed };
         for uid in self.objects.observed(object, observed, at) {
             self.with(&uid, now, |pod, ctx| pod.observed(object, observed, at, ctx));
         }

@@ -12,7 +12,7 @@ use crate::time::Time;
 /// (`pod_workers.go`), so the first ones are close to that; together they last a minute, after which the kubelet looks by
 /// itself.
 const PAUSES: [Duration; 10] = [
-    Duration::from_millis(600),
+    FIRST_PAUSE,
     Duration::from_millis(700),
     Duration::from_millis(700),
     Duration::from_millis(800),
@@ -23,6 +23,7 @@ const PAUSES: [Duration; 10] = [
     Duration::from_secs(15),
     Duration::from_secs(25),
 ];
+const FIRST_PAUSE: Duration = Duration::from_millis(600);
 /// After the node's budget is used up.
 const BUDGET_PAUSE: Duration = Duration::from_millis(250);
 
@@ -143,13 +144,15 @@ impl Nudges {
             }
             return next;
         };
-        if self.wanted != Some(seen) {
+        if self.wanted.is_none_or(|wanted| seen > wanted) {
             // Something newer: what was sent for the version before may bring it as well.
             self.wanted = Some(seen);
             self.tries = 0;
-            if matches!(self.state, State::Idle | State::Ended | State::Due(_)) {
-                self.state = State::Due(seen + share);
-            }
+            self.state = match self.state {
+                State::Idle | State::Ended | State::Due(_) => State::Due(seen + share),
+                State::Accepted(until) => State::Accepted(until.min(now + FIRST_PAUSE)),
+                State::Asked => State::Asked,
+            };
         }
         if let State::Accepted(until) = self.state
             && now >= until
@@ -243,6 +246,30 @@ mod tests {
         assert!(in_time >= 4 && now >= at(60_000), "{sent:?}, the last one ends at {now:?}");
         assert_eq!(nudges.next(now + Duration::from_secs(99), waiting(0)), NOTHING);
         assert!(nudges.next(now + Duration::from_secs(100), waiting(90_000)).send, "a newer version");
+    }
+
+    #[test]
+    fn an_older_version_that_still_lags_behind_gets_no_tries_of_its_own() {
+        let mut nudges = Nudges::default();
+        let mut now = at(0);
+        while let Some(due) = nudges.timeout().or((nudges.tries == 0).then_some(now)) {
+            now = due;
+            if nudges.next(now, waiting(0)).send {
+                nudges.answered(NudgeAnswer::Accepted, now);
+            }
+        }
+        let newer = now + Duration::from_secs(1);
+        assert!(nudges.next(newer, Some((newer, Duration::ZERO))).send);
+        nudges.answered(NudgeAnswer::Accepted, newer);
+        assert_eq!(nudges.next(newer + Duration::from_millis(100), waiting(0)), NOTHING);
+        assert_eq!(nudges.tries, 1, "the newer one's");
+    }
+
+    #[test]
+    fn a_newer_version_doesnt_wait_for_the_long_pause_of_an_older_one() {
+        let mut nudges = Nudges { tries: 10, state: State::Accepted(at(25_000)), wanted: Some(at(0)) };
+        nudges.next(at(1000), waiting(1000));
+        assert_eq!(nudges.timeout(), Some(at(1600)));
     }
 
     #[test]

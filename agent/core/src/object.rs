@@ -41,6 +41,15 @@ pub struct ObjectRef {
     pub name: Name,
 }
 
+impl ObjectRef {
+    /// Whether there can be an object of this name: the API server accepts other ones in a pod's spec.
+    pub(crate) fn can_exist(&self) -> bool {
+        let fits =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        !self.name.is_empty() && self.name.len() <= 253 && self.name.bytes().all(fits)
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
@@ -67,7 +76,7 @@ pub struct ObjectVersion {
     /// When its data was last changed, as the API server noted it: whole seconds, rounded down.
     pub updated: Option<Time>,
     /// The SHA-256 of each key's value.
-    pub keys: BTreeMap<Name, Digest>,
+    pub keys: Arc<BTreeMap<Name, Digest>>,
 }
 
 impl fmt::Debug for ObjectVersion {
@@ -85,6 +94,16 @@ pub enum Observed {
     Absent,
     /// It can't be watched: what its volumes should hold isn't known.
     Unmeasured,
+}
+
+impl Observed {
+    /// How many keys it has.
+    pub(crate) fn keys(&self) -> usize {
+        match self {
+            Self::Version(version) => version.keys.len(),
+            Self::Absent | Self::Unmeasured => 0,
+        }
+    }
 }
 
 /// Which objects are watched.

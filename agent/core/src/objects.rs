@@ -6,6 +6,9 @@ use crate::object::{ObjectRef, Observed};
 use crate::pod::PodUid;
 use crate::time::Time;
 
+/// The most keys of an object that is measured: each takes some 100 bytes, more than once.
+pub(crate) const MOST_KEYS: usize = 4096;
+
 /// Who needs which object, and what was last said of it.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
@@ -63,6 +66,7 @@ impl Objects {
 
     /// The API server said something; gives back whom it concerns.
     pub(crate) fn observed(&mut self, object: &ObjectRef, observed: &Observed, at: Time) -> Vec<PodUid> {
+        debug_assert!(observed.keys() <= MOST_KEYS, "bounded by the caller");
         let Some(known) = self.known.get_mut(object) else { return Vec::new() };
         known.latest = Some((observed.clone(), at));
         known.pods.iter().cloned().collect()

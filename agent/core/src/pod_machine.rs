@@ -23,6 +23,7 @@ use crate::process::{NoProcess, ProcessIdentity};
 use crate::propagation::{Ignored, Propagation, Publication};
 use crate::report;
 use crate::share;
+use crate::sources::Source;
 use crate::target::{NeededDigest, PATIENCE, Pending, Resolution, Retry, Step, Target, Waits};
 use crate::time::Time;
 use crate::verify;
@@ -103,7 +104,7 @@ impl PodMachine {
         };
         let state = Volume::watched_since(ctx.now);
         let is_measured =
-            |object: &ObjectRef| measuring.is_some_and(|measuring| measuring.covers(object.kind));
+            |object: &ObjectRef| measuring.is_some_and(|m| m.covers(object.kind) && object.can_exist());
         let watched = |plan: &VolumePlan| WatchedVolume {
             plan: plan.clone(),
             state: state.clone(),
@@ -125,7 +126,9 @@ impl PodMachine {
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
             unsaid: Vec::new(),
-            accelerate: measuring.and_then(|measuring| measuring.accelerate).filter(|_| plan.accelerate),
+            accelerate: measuring
+                .and_then(|measuring| measuring.accelerate)
+                .filter(|_| can_accelerate(&plan)),
             nudges: Nudges::default(),
             opens: BTreeSet::new(),
             pod,
@@ -181,7 +184,7 @@ impl PodMachine {
             Ignored::Nothing | Ignored::Everything => volume.plan.files.clone(),
             Ignored::Paths(paths) => volume.plan.files.without(paths.iter().cloned()),
         };
-        Some(Reading { filter, each: volume.propagation.is_measured() })
+        Some(Reading { filter, each: volume.propagation.is_measured(), decides: Self::needs_digest(volume) })
     }
 
     pub(crate) fn problem(&self) -> Option<&Problem> {
@@ -281,6 +284,7 @@ impl PodMachine {
             .chain(survey)
             .chain(targets.flatten())
             .chain(self.say_timeout())
+            .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
             .min()
     }
@@ -308,6 +312,18 @@ impl PodMachine {
         }
         self.begin_survey(ctx);
     }
+}
+
+/// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.
+fn can_accelerate(plan: &Plan) -> bool {
+    let rewritten = plan.volumes.iter().any(|volume| {
+        let others = volume.sources.iter().filter_map(|source| match source {
+            Source::Other(paths) => Some(paths),
+            Source::Object(..) => None,
+        });
+        others.flatten().any(|path| volume.files.counts(path))
+    });
+    plan.accelerate && !rewritten
 }
 
 /// What tells one set of annotations from another.

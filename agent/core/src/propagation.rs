@@ -16,6 +16,9 @@ use crate::time::Time;
 /// together with the oldest that is left.
 const REMEMBERED: usize = 16;
 
+/// How many contents before the one on disk are remembered.
+const KEPT: u64 = 3;
+
 /// A volume's objects and what of them is on disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Propagation {
@@ -48,6 +51,8 @@ struct Measured {
     done: Option<u64>,
     /// The disk holds a content that wasn't seen yet: the kubelet's watch was faster.
     ahead: bool,
+    /// It can't be watched.
+    unmeasured: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +60,7 @@ struct Seen {
     number: u64,
     version: Option<Arc<ObjectVersion>>,
     /// `None` if the kubelet can't publish it.
-    files: Option<Files>,
+    files: Option<Arc<Files>>,
     /// When the first version with this content was received.
     observed: Time,
     /// Whether it stood there when the object was first looked at.
@@ -132,6 +137,7 @@ impl Propagation {
                     last_number: 0,
                     done: None,
                     ahead: false,
+                    unmeasured: false,
                 }),
                 Source::Object(_, source) => volume.others.push((place, sources::paths(source))),
                 Source::Other(paths) => volume.others.push((place, Some(paths.clone()))),
@@ -172,13 +178,30 @@ impl Propagation {
         let ignored: Vec<&Measured> = self.sources.iter().filter(is_ignored).collect();
         let objects = self.sources.len() + self.others.iter().filter(|(_, paths)| paths.is_none()).count();
         if ignored.is_empty() {
-            Ignored::Nothing
-        } else if ignored.len() == objects && self.others.is_empty() {
-            Ignored::Everything
-        } else {
-            let files = ignored.iter().flat_map(|source| source.seen.iter().flat_map(|seen| &seen.files));
-            Ignored::Paths(files.flat_map(|files| files.keys().cloned()).collect())
+            return Ignored::Nothing;
         }
+        if ignored.len() == objects && self.others.is_empty() {
+            return Ignored::Everything;
+        }
+        let counts_for_others = |source: &Measured, path: &str| {
+            let later = |place: usize| place > source.place;
+            let of_objects = self
+                .sources
+                .iter()
+                .any(|other| later(other.place) && !is_ignored(&other) && other.writes(path) != Some(false));
+            of_objects
+                || self.others.iter().any(|(place, paths)| {
+                    later(*place) && paths.as_ref().is_none_or(|paths| paths.iter().any(|own| **own == *path))
+                })
+        };
+        let paths = ignored.iter().flat_map(|source| {
+            let newest = source.seen.back().map(|seen| seen.number);
+            let current =
+                source.seen.iter().filter(move |s| Some(s.number) == source.done || Some(s.number) == newest);
+            let paths = current.flat_map(|seen| &seen.files).flat_map(|files| files.keys());
+            paths.filter(|path| !counts_for_others(source, path)).cloned()
+        });
+        Ignored::Paths(paths.collect())
     }
 
     /// Whether it is known what this generation brought.
@@ -241,13 +264,32 @@ impl Propagation {
             }
         }
         let publication = brought.publication(&disk);
+        self.sources.iter_mut().for_each(Measured::forget_old);
         self.disk = Some(disk);
+        self.share_files();
         publication
+    }
+
+    /// What the disk and a version have in common is kept once.
+    fn share_files(&mut self) {
+        let Some(disk) = self.disk.as_mut().filter(|_| self.whole) else { return };
+        let same = self.sources.iter().flat_map(|source| &source.seen).filter_map(|seen| seen.files.as_ref());
+        if let Some(same) = same.into_iter().find(|files| **files == disk.files) {
+            disk.files = same.clone();
+        }
+    }
+
+    /// What is on disk can't be read.
+    pub(crate) fn unreadable(&mut self) {
+        self.disk = None;
     }
 
     /// Where the newest versions stand.
     pub(crate) fn standing(&self) -> Standing {
         let Some(disk) = &self.disk else { return Standing::Unknown };
+        if self.sources.iter().any(|source| source.seen.is_empty() && !source.unmeasured) {
+            return Standing::Unknown;
+        }
         let mut known = false;
         let mut waiting: Option<(Time, bool)> = None;
         for (index, source) in self.sources.iter().enumerate() {
@@ -274,8 +316,11 @@ impl Propagation {
 
     /// The object whose newest version is not on disk and was seen last, and when; not those that the kubelet doesn't look
     /// at any more.
-    pub(crate) fn newest_lagging(&self) -> Option<(&ObjectRef, Time)> {
-        let disk = self.disk.as_ref()?;
+    pub(crate) fn newest_lagging(&self, current: &Generation) -> Option<(&ObjectRef, Time)> {
+        let disk = self.disk.as_ref().filter(|disk| disk.generation == *current)?;
+        if self.standing() == Standing::Unknown {
+            return None;
+        }
         let lagging = self.sources.iter().enumerate().filter_map(|(index, source)| {
             let newest = source.seen.back()?;
             let lags = !self.holds(index, newest.files.as_ref()?, &disk.files);
@@ -302,33 +347,43 @@ impl Propagation {
             return files == disk;
         }
         let Some(source) = self.sources.get(index) else { return false };
-        let writes = |after: bool, path: &str| {
-            let counts = |place: usize| place != source.place && (!after || place > source.place);
-            let may_write = |other: &Measured| counts(other.place) && other.may_write(path);
-            self.sources.iter().any(may_write)
+        // Later sources that are known to write the path: theirs is on disk.
+        let covered = |path: &str| {
+            let later = |place: usize| place > source.place;
+            self.sources.iter().any(|other| later(other.place) && other.writes(path) == Some(true))
                 || self.others.iter().any(|(place, paths)| {
-                    counts(*place)
-                        && paths.as_ref().is_none_or(|paths| paths.iter().any(|other| **other == *path))
+                    later(*place)
+                        && paths.as_ref().is_some_and(|paths| paths.iter().any(|other| **other == *path))
+                })
+        };
+        // Any other source that may write it.
+        let may_be_anothers = |path: &str| {
+            let other = |place: usize| place != source.place;
+            self.sources.iter().any(|one| other(one.place) && one.writes(path) != Some(false))
+                || self.others.iter().any(|(place, paths)| {
+                    other(*place) && paths.as_ref().is_none_or(|paths| paths.iter().any(|own| **own == *path))
                 })
         };
         let there = files
             .iter()
-            .all(|(path, digest)| writes(true, path) || disk.get(path).is_some_and(|found| found == digest));
+            .all(|(path, digest)| covered(path) || disk.get(path).is_some_and(|found| found == digest));
         let mut elsewhere = source.seen.iter().flat_map(|seen| &seen.files).flat_map(|files| files.keys());
         there
             && elsewhere
-                .all(|path| files.contains_key(path) || !disk.contains_key(path) || writes(false, path))
+                .all(|path| files.contains_key(path) || !disk.contains_key(path) || may_be_anothers(path))
     }
 }
 
 impl Measured {
-    /// Whether a file at this path can be the object's.
-    fn may_write(&self, path: &str) -> bool {
-        if self.seen.is_empty() {
-            let paths = sources::paths(&self.source);
-            return paths.is_none_or(|paths| paths.iter().any(|own| **own == *path));
+    /// Whether a file at this path can be the object's; `None` if that isn't known.
+    fn writes(&self, path: &str) -> Option<bool> {
+        if let Some(paths) = sources::paths(&self.source) {
+            return Some(paths.iter().any(|own| **own == *path));
         }
-        self.seen.iter().flat_map(|seen| &seen.files).any(|files| files.contains_key(path))
+        if self.seen.is_empty() {
+            return None;
+        }
+        Some(self.seen.iter().flat_map(|seen| &seen.files).any(|files| files.contains_key(path)))
     }
 
     fn observed(&mut self, observed: &Observed, at: Time) {
@@ -336,12 +391,14 @@ impl Measured {
             Observed::Version(version) => Some(version.clone()),
             Observed::Absent => None,
             Observed::Unmeasured => {
+                self.unmeasured = true;
                 self.seen.clear();
                 self.ahead = false;
                 self.done = None;
                 return;
             }
         };
+        self.unmeasured = false;
         let files = sources::files(&self.source, version.as_deref());
         if let Some(last) = self.seen.back_mut()
             && last.files == files
@@ -356,6 +413,14 @@ impl Measured {
         self.seen.push_back(Seen { number, version, files, observed: at, first });
         if self.seen.len() > REMEMBERED {
             self.forget_one();
+        }
+    }
+
+    /// Contents long gone from the disk are of no use; some stay, since one may still be read that was there before.
+    fn forget_old(&mut self) {
+        let Some(done) = self.done else { return };
+        while self.seen.front().is_some_and(|seen| seen.number + KEPT < done) {
+            self.seen.pop_front();
         }
     }
 

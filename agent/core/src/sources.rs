@@ -1,6 +1,7 @@
 //! What a volume is made of, and which files a version of an object becomes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::Digest;
 use crate::object::{ObjectKind, ObjectRef, ObjectVersion};
@@ -48,8 +49,8 @@ pub fn paths(source: &ObjectSource) -> Option<Vec<Name>> {
 /// The files that a version of an object becomes; `None` for the version: there is no such object. `None` where the
 /// kubelet can't publish it and leaves the volume as it is: what isn't optional is missing (kubelet `configmap.go`,
 /// `MakePayload`).
-pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<Files> {
-    let Some(version) = version else { return source.optional.then(Files::new) };
+pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<Arc<Files>> {
+    let Some(version) = version else { return source.optional.then(Arc::default) };
     if source.items.is_empty() {
         return Some(version.keys.clone());
     }
@@ -61,7 +62,7 @@ pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<F
             None => return None,
         }
     }
-    Some(files)
+    Some(Arc::new(files))
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: None,
-            keys: keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect(),
+            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect()),
         }
     }
 
@@ -87,7 +88,7 @@ mod tests {
 
     fn found(source: &ObjectSource, version: &ObjectVersion) -> Option<Vec<(String, u8)>> {
         let files = files(source, Some(version))?;
-        Some(files.into_iter().map(|(path, digest)| (path.to_string(), digest[0])).collect())
+        Some(files.iter().map(|(path, digest)| (path.to_string(), digest[0])).collect())
     }
 
     #[test]
@@ -108,7 +109,7 @@ mod tests {
         let items: &[_] = &[("a", "a"), ("b", "b")];
         assert_eq!(found(&source(items, true), &version), Some(vec![("a".to_owned(), 1)]));
         assert_eq!(found(&source(items, false), &version), None);
-        assert_eq!(files(&source(&[], true), None), Some(Files::new()));
+        assert_eq!(files(&source(&[], true), None), Some(Arc::default()));
         assert_eq!(files(&source(&[], false), None), None);
     }
 }

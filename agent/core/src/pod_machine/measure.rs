@@ -9,6 +9,9 @@ use crate::propagation::Publication;
 
 /// How long the report of a delivery waits for what its generation brought.
 const REPORT_WAITS: Duration = Duration::from_secs(1);
+/// How long a change of a volume with ignored objects waits to be matched with what the API server shows: a watch that is
+/// behind must not make a change that counts an ignored one.
+pub(super) const IGNORED_WAITS: Duration = Duration::from_secs(1);
 /// How many publications of a volume are remembered for the deliveries that are still to come.
 const PUBLICATIONS: usize = 4;
 
@@ -80,7 +83,10 @@ impl PodMachine {
             return;
         }
         let Some((swapped, changed)) = volume.state.swapped_at() else { return };
-        let Some(contents) = contents else { return };
+        let Some(contents) = contents else {
+            volume.propagation.unreadable();
+            return;
+        };
         let publication = volume.propagation.read(generation, swapped, changed, contents.files.clone());
         self.published(name, publication, ctx);
         self.say_decided(ctx);
@@ -105,7 +111,9 @@ impl PodMachine {
     /// Has the kubelet look at the pod where a volume lags behind.
     pub(super) fn nudge(&mut self, ctx: &mut Context<'_>) {
         let Some(accelerate) = self.accelerate else { return };
-        let lagging = self.volumes.values().filter_map(|volume| volume.propagation.newest_lagging());
+        let lagging = self.volumes.values().filter_map(|volume| {
+            volume.state.generation().and_then(|current| volume.propagation.newest_lagging(current))
+        });
         let newest = lagging.max_by_key(|(_, seen)| *seen);
         let waiting = newest.map(|(object, seen)| (seen, accelerate.share(object)));
         let next = self.nudges.next(ctx.now, waiting);
@@ -159,7 +167,7 @@ impl PodMachine {
     }
 
     /// Reports whatever waits: a later report must not come before it.
-    pub(super) fn say_all(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn say_all(&mut self, ctx: &mut Context<'_>) {
         self.say_where(|_, _| true, ctx);
     }
 
@@ -172,6 +180,20 @@ impl PodMachine {
                 self.unsaid.push(unsaid);
             }
         }
+    }
+
+    /// Whether it is still to be seen if what is ignored is all that a settled generation brought.
+    pub(super) fn may_be_ignored(&self, name: &Name, generation: &Generation) -> bool {
+        self.volumes.get(name).is_some_and(|volume| {
+            volume.ignored != Ignored::Nothing && !volume.propagation.is_decided(generation)
+        })
+    }
+
+    /// When nothing more is waited for to see it.
+    pub(super) fn ignored_timeout(&self, now: Time) -> Option<Time> {
+        let pending = self.targets.iter().flat_map(Target::pending);
+        let waits = pending.filter(|(name, pending)| self.may_be_ignored(name, &pending.generation));
+        waits.map(|(_, pending)| pending.settled + IGNORED_WAITS).filter(|until| *until > now).min()
     }
 
     /// When a report has waited long enough.

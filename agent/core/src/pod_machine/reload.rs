@@ -59,6 +59,14 @@ impl PodMachine {
     pub(super) fn next_step(&self, index: usize, now: Time) -> Step {
         let digest_of = |name: &Name, generation: &Generation| {
             let Some(volume) = self.volumes.get(name) else { return NeededDigest::NotNeeded };
+            if self.may_be_ignored(name, generation) {
+                let settled = volume.state.settled().map(|settled| settled.settled).unwrap_or(now);
+                return if now < settled + measure::IGNORED_WAITS {
+                    NeededDigest::Reading
+                } else {
+                    NeededDigest::NotNeeded
+                };
+            }
             let same = match &volume.ignored {
                 Ignored::Everything => return NeededDigest::Excluded,
                 Ignored::Paths(_) => Outcome::Excluded,
@@ -194,6 +202,8 @@ impl PodMachine {
             let worst = results.iter().map(|result| result.outcome()).fold(sending.worst, Outcome::max);
             let was_sent = results.contains(&Delivery::Sent);
             if was_sent {
+                self.say_all(ctx);
+                let target = &mut self.targets[index];
                 verify::close(&self.pod, target, Verdict::Alive, ctx);
             }
             self.ended(index, &sending.generations, sending.due, worst, None, ctx);

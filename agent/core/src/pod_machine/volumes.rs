@@ -168,10 +168,18 @@ impl PodMachine {
         &mut self,
         name: &Name,
         generation: &Generation,
+        reading: &Reading,
         contents: Option<&Contents>,
         ctx: &mut Context<'_>,
     ) {
-        let digest = contents.map(|contents| contents.counting);
+        // What counts may be something else by now: then another read is on its way.
+        if self.reading(name).is_some_and(|wanted| wanted.filter == reading.filter) {
+            self.take_digest(name, generation, contents.map(|contents| contents.counting));
+        }
+        self.measure(name, generation, contents, ctx);
+    }
+
+    fn take_digest(&mut self, name: &Name, generation: &Generation, digest: Option<Digest>) {
         let Some(volume) = self.volumes.get_mut(name) else { return };
         if volume.digest.as_ref().is_some_and(|(wanted, _)| wanted == generation) {
             volume.digest = Some((generation.clone(), Some(digest)));
@@ -184,6 +192,5 @@ impl PodMachine {
                 told.told = digest;
             }
         }
-        self.measure(name, generation, contents, ctx);
     }
 }

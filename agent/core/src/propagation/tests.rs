@@ -22,7 +22,7 @@ fn version(number: u32, files: &[(&str, u8)]) -> ObjectVersion {
         immutable: false,
         ignored: false,
         updated: None,
-        keys: map(files),
+        keys: Arc::new(map(files)),
     }
 }
 
@@ -263,4 +263,65 @@ fn what_is_remembered_is_bounded_and_the_oldest_time_stays() {
     assert_eq!(volume.waits_since(), Some(102));
     let told = volume.swaps(2, 199, 400).unwrap();
     assert_eq!((told.1, told.2), (298, vec!["199".to_owned()]));
+}
+
+fn unmeasured_after(name: &str) -> Volume {
+    let secret = ObjectRef { kind: ObjectKind::Secret, ..object("secret") };
+    let secret = Source::Object(secret, ObjectSource { name: "secret".into(), ..ObjectSource::default() });
+    let sources = [one(name, &[]), secret];
+    Volume(Propagation::new(&sources, |object| object.kind == ObjectKind::ConfigMap))
+}
+
+#[test]
+fn a_secret_that_is_not_measured_hides_no_change_of_what_stands_before_it() {
+    let mut volume = unmeasured_after("a");
+    volume.disk(1, 0, false, &[("key", 1), ("password", 9)]);
+    volume.sees(1, 1, 1);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+    volume.sees(2, 2, 10);
+    assert_eq!(volume.waits_since(), Some(10));
+    assert_eq!(volume.disk(2, 30, true, &[("key", 2), ("password", 9)]), published(2, 20, &["2"], 0));
+}
+
+#[test]
+fn nothing_is_said_of_a_volume_before_each_of_its_objects_was_seen() {
+    let mut volume = Volume(Propagation::new(&[one("a", &[]), one("b", &[])], |_| true));
+    volume.disk(1, 0, false, &[("key", 1), ("other", 1)]);
+    volume.sees_version("a", version(1, &[("key", 2)]), 1);
+    assert_eq!(volume.0.standing(), Standing::Unknown);
+    volume.sees_version("b", version(1, &[("other", 1)]), 2);
+    assert_eq!(volume.waits_since(), Some(1));
+    volume.0.observed(&object("b"), &Observed::Unmeasured, at(3));
+    assert_eq!(volume.waits_since(), Some(1));
+}
+
+#[test]
+fn what_cant_be_read_is_not_known() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    volume.0.unreadable();
+    assert_eq!(volume.0.standing(), Standing::Unknown);
+    assert_eq!(volume.0.newest_lagging(&Generation::parse("..2026_11_21_05_56_44.1").unwrap()), None);
+}
+
+#[test]
+fn only_what_lags_behind_in_the_current_generation_lags_behind() {
+    let mut volume = Volume::settled();
+    volume.sees(2, 2, 10);
+    let generation = |n| Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap();
+    assert_eq!(volume.0.newest_lagging(&generation(1)).map(|(_, seen)| seen), Some(at(10)));
+    assert_eq!(volume.0.newest_lagging(&generation(2)), None, "it isn't read yet");
+}
+
+#[test]
+fn an_ignored_object_takes_no_path_from_a_later_one() {
+    let mut volume = Volume(Propagation::new(&[one("a", &[]), one("b", &[])], |_| true));
+    let ignored = |n, files: &[(&str, u8)]| ObjectVersion { ignored: true, ..version(n, files) };
+    volume.sees_version("a", ignored(1, &[("both", 1), ("own", 1)]), 1);
+    volume.sees_version("b", version(1, &[("both", 2)]), 1);
+    assert_eq!(volume.0.ignored(), Ignored::Paths(["own".into()].into()));
+    volume.sees_version("b", ignored(2, &[("both", 2)]), 2);
+    assert_eq!(volume.0.ignored(), Ignored::Everything);
+    volume.sees_version("a", version(2, &[("both", 1)]), 3);
+    assert_eq!(volume.0.ignored(), Ignored::Paths(["both".into()].into()));
 }

@@ -25,7 +25,7 @@ pub(crate) fn version(n: u32, content: u8) -> ObjectVersion {
         immutable: false,
         ignored: false,
         updated: None,
-        keys: [("key".into(), [content; 32])].into(),
+        keys: Arc::new([("key".into(), [content; 32])].into()),
     }
 }
 
@@ -52,6 +52,14 @@ fn measured(pods: Vec<Pod>) -> World {
     world.start_agent();
     show(&mut world, "config", version(1, 1));
     world.pass(60_000);
+    world
+}
+
+/// The same of a pod of which nothing is on disk.
+fn measured_without_contents(pod: Pod) -> World {
+    let mut world = World::node(vec![pod]);
+    world.measuring = Some(Measuring { secrets: false, accelerate: None });
+    world.start_agent();
     world
 }
 
@@ -247,6 +255,51 @@ fn a_change_of_an_object_that_its_owner_excludes_is_not_told() {
     show(&mut world, "config", version(3, 3));
     world.publish(&config(), 3);
     assert_eq!(world.sends(), [(world.now, 1001)]);
+}
+
+#[test]
+fn a_change_is_not_taken_for_an_ignored_one_because_the_watch_is_behind() {
+    let mut world = measured(vec![app(1, &[])]);
+    show(&mut world, "config", ObjectVersion { ignored: true, ..version(2, 1) });
+    // Its owner takes the annotation away and changes the data; the kubelet is first.
+    world.publish(&config(), 3);
+    world.pass(300);
+    assert_eq!(world.outcomes(), []);
+    show(&mut world, "config", version(3, 3));
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    assert_eq!(world.outcomes(), [("config", generation(3), Outcome::Delivered)]);
+}
+
+#[test]
+fn what_nobody_shows_is_told_after_a_second() {
+    let mut world = measured(vec![app(1, &[])]);
+    show(&mut world, "config", ObjectVersion { ignored: true, ..version(2, 1) });
+    world.publish(&config(), 3);
+    world.pass(998);
+    assert_eq!(world.sends(), []);
+    world.pass(2);
+    assert_eq!(world.sends().len(), 1);
+}
+
+#[test]
+fn an_object_whose_name_cant_exist_or_that_is_huge_is_not_measured() {
+    let strange = pod(1, &[("reloadlet.io/signal", "SIGHUP")], &[("app", &["a,b"])], &["a,b"]);
+    assert_eq!(asked(&measured_without_contents(strange)), (vec![], vec![]));
+
+    let mut world = measured(vec![app(1, &[])]);
+    let keys = (0..5000).map(|n| (n.to_string().into(), [2; 32])).collect();
+    show(&mut world, "config", ObjectVersion { keys: Arc::new(keys), ..version(2, 2) });
+    assert_eq!(stale(&world), []);
+}
+
+#[test]
+fn reports_that_wait_are_said_when_the_agent_ends() {
+    let mut world = measured(vec![app(1, &[])]);
+    world.publish(&config(), 2);
+    assert!(world.reloads().is_empty());
+    world.machine.say_all(world.now);
+    let said = std::iter::from_fn(|| world.machine.poll_action());
+    assert!(said.into_iter().any(|action| matches!(action, Action::Report(Report::Reload(_)))));
 }
 
 #[test]

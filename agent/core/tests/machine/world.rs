@@ -179,7 +179,8 @@ impl World {
             }
             Action::Read(volume, generation) => {
                 let contents = self.node.contents(&volume, &generation);
-                Some(Event::Read(volume, generation, contents))
+                let reading = self.machine.reading(&volume)?;
+                Some(Event::Read(volume, generation, reading, contents))
             }
             Action::WatchOpens(volume, generation) => {
                 assert!(self.opens.insert((volume.clone(), generation.clone())), "{generation} is watched");

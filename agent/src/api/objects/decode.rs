@@ -101,7 +101,7 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
                     .unwrap_or_default()
                     .0
                     .map(|second| clock::from_wall(second, 0)),
-                keys,
+                keys: Arc::new(keys),
             })
         });
         let metadata = ObjectMeta {

@@ -166,7 +166,7 @@ fn own_reads_do_not_count_however_long_they_take_and_however_late_they_are_seen(
 #[test]
 fn an_own_read_that_has_ended_before_its_opens_are_seen_does_not_count() {
     let mut stage = stage();
-    let reading = Reading { filter: FileFilter::new(None, []), each: true };
+    let reading = Reading { filter: FileFilter::new(None, []), each: true, decides: false };
     for listed in [false, true] {
         stage.own_reads.begin(&stage.volume, &stage.generation);
         if listed {

@@ -31,9 +31,12 @@ impl Simulation {
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
             Todo::Read(life, volume, generation) => {
-                let contents = self.node.contents(&volume, &generation);
-                let pause = self.micros(10_000);
-                self.push(pause, Todo::Event(life, Event::Read(volume, generation, contents)));
+                // Who asked may be gone.
+                if let Some(reading) = self.machine.as_ref().and_then(|machine| machine.reading(&volume)) {
+                    let contents = self.node.contents(&volume, &generation);
+                    let pause = self.micros(10_000);
+                    self.push(pause, Todo::Event(life, Event::Read(volume, generation, reading, contents)));
+                }
             }
             Todo::Open(life, volume, generation) => {
                 if life == self.life && self.opens.contains(&(volume.clone(), generation.clone())) {

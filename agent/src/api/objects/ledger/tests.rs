@@ -25,7 +25,7 @@ fn version(uid: &str, version: &str) -> Observed {
         immutable: false,
         ignored: false,
         updated: None,
-        keys: BTreeMap::new(),
+        keys: Arc::default(),
     }))
 }
 
