@@ -1,7 +1,10 @@
 //! Changes that carry nothing that counts, and volumes that were made anew.
 
+use std::sync::Arc;
+
 use reloadlet_core::Event;
-use reloadlet_core::event::VolumeRef;
+use reloadlet_core::event::{Contents, Reading, VolumeRef};
+use reloadlet_core::files::FileFilter;
 use reloadlet_core::outcome::Outcome;
 
 use crate::node::{generation, uid};
@@ -37,6 +40,20 @@ fn a_change_of_files_that_do_not_count_is_unchanged_and_is_not_told() {
         world.outcomes(),
         [("config", generation(2), Outcome::Unchanged), ("config", generation(3), Outcome::Delivered)]
     );
+}
+
+#[test]
+fn what_was_read_under_another_filter_decides_nothing() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 2)]);
+    world.hold_back(&reloadlet_core::Action::Read(config(), generation(1)));
+    world.publish(&config(), 2);
+    let reading = Reading { filter: FileFilter::default(), each: false, decides: true };
+    let same = Contents { counting: [1; 32], files: Arc::default() };
+    world.handle(Event::Read(config(), generation(2), reading, Some(same)));
+    assert_eq!(world.outcomes(), []);
+    world.answer();
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reloadlet_core::event::{Report, Stages};
+use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::{Measuring, ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::{EnvironmentSource, Pod};
+use reloadlet_core::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
 use reloadlet_core::status::StaleReason;
 use reloadlet_core::{Action, Event};
 
@@ -300,6 +301,29 @@ fn reports_that_wait_are_said_when_the_agent_ends() {
     world.machine.say_all(world.now);
     let said = std::iter::from_fn(|| world.machine.poll_action());
     assert!(said.into_iter().any(|action| matches!(action, Action::Report(Report::Reload(_)))));
+}
+
+#[test]
+fn a_pod_whose_files_the_kubelet_rewrites_for_a_nudge_is_not_nudged() {
+    let nudged = |annotations: &[(&str, &str)]| {
+        let mut pod = app(1, annotations);
+        let object = ObjectSource { name: "config".into(), ..ObjectSource::default() };
+        pod.volumes[0].source = VolumeSource::Projected(vec![
+            ProjectedSource::ConfigMap(object),
+            ProjectedSource::Rotating { paths: vec!["annotations".into()] },
+        ]);
+        let mut world = World::node(vec![pod]);
+        let accelerate = Some(Accelerate::new("node", ms(0)));
+        world.measuring = Some(Measuring { secrets: false, accelerate });
+        contents(&mut world, "config", &[(1, 1)]);
+        world.start_agent();
+        show(&mut world, "config", version(1, 1));
+        show(&mut world, "config", version(2, 2));
+        world.actions.iter().any(|(_, action)| matches!(action, Action::Nudge(_)))
+    };
+    let accelerate = ("reloadlet.io/accelerate", "true");
+    assert!(nudged(&[accelerate]), "they don't count");
+    assert!(!nudged(&[accelerate, ("reloadlet.io/volumes", "config")]), "they count");
 }
 
 #[test]
