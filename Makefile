@@ -52,6 +52,7 @@ lint: ## Check format, clippy, dependencies, what the product is made of, alerts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	scripts/check-product
+	shellcheck $$(grep -rlI --exclude-dir=target '^#!.*\(ba\)\?sh$$' .ci scripts tests)
 	scripts/check-monitoring
 	scripts/cargo-deny check bans licenses sources
 

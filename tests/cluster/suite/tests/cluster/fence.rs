@@ -33,7 +33,8 @@ impl Client {
                 &format!("jsonpath={{.clusters[0].cluster.{path}}}"),
             ])
         };
-        let authority = std::env::temp_dir().join(format!("authority-{}", std::process::id()));
+        let authority = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("authority-{}", std::process::id()));
         let mut decode = Command::new("sh");
         decode
             .args(["-c", "echo \"$0\" | base64 -d >\"$1\"", &config("certificate-authority-data")])
