@@ -10,6 +10,8 @@ use super::tokens::Tokens;
 
 /// The most Events of one node at once; a token comes back each [`REFILL`].
 const BURST: u32 = 25;
+/// How many of them are left to what a person must act on: that a reload went well is said in the log and counted.
+const RESERVED: u32 = 10;
 /// So ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
 /// The least time between two Events of one pod and reason. What comes meanwhile is counted into the next one.
@@ -37,8 +39,14 @@ impl Budget {
     }
 
     /// Whether an Event may be sent, and how many of its kind were held back before it.
-    pub(crate) fn take(&mut self, pod: &PodUid, reason: &'static str, now: Time) -> Option<u32> {
-        let any = self.tokens.any(now);
+    pub(crate) fn take(
+        &mut self,
+        pod: &PodUid,
+        reason: &'static str,
+        urgent: bool,
+        now: Time,
+    ) -> Option<u32> {
+        let any = self.tokens.left(now) > if urgent { 0 } else { RESERVED };
         let key = (pod.clone(), reason);
         if let Some(last) = self.last.get_mut(&key)
             && (!any || now.since(last.sent) < QUIET)
@@ -73,29 +81,32 @@ mod tests {
     #[test]
     fn one_pod_and_reason_has_an_event_each_half_minute_and_the_rest_is_counted() {
         let mut budget = Budget::new(at(0));
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", at(0)), Some(0));
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", at(1)), None);
-        assert_eq!(budget.take(&pod(1), "ReloadHeld", at(1)), Some(0), "another reason");
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", at(29)), None);
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", at(30)), Some(2));
+        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(0)), Some(0));
+        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(1)), None);
+        assert_eq!(budget.take(&pod(1), "ReloadHeld", true, at(1)), Some(0), "another reason");
+        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(29)), None);
+        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(30)), Some(2));
     }
 
     #[test]
     fn the_node_sends_a_burst_and_then_ten_a_minute() {
         let mut budget = Budget::new(at(0));
-        let sent = |budget: &mut Budget, from: u32, now| {
-            (from..from + 100).filter(|n| budget.take(&pod(*n), "ConfigReloaded", now).is_some()).count()
+        let sent = |budget: &mut Budget, from: u32, urgent, now| {
+            (from..from + 100)
+                .filter(|n| budget.take(&pod(*n), "ConfigReloaded", urgent, now).is_some())
+                .count()
         };
-        assert_eq!(sent(&mut budget, 0, at(0)), 25);
-        assert_eq!(sent(&mut budget, 1000, at(60)), 10);
-        assert_eq!(sent(&mut budget, 2000, at(100_000)), 25);
+        assert_eq!(sent(&mut budget, 0, true, at(0)), 25);
+        assert_eq!(sent(&mut budget, 1000, true, at(60)), 10);
+        assert_eq!(sent(&mut budget, 2000, false, at(100_000)), 15, "the rest is for what must be acted on");
+        assert_eq!(sent(&mut budget, 3000, true, at(100_000)), 10);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut budget = Budget::new(at(0));
         for n in 0..20_000 {
-            budget.take(&pod(n), "ConfigReloaded", at(u64::from(n) * 6));
+            budget.take(&pod(n), "ConfigReloaded", false, at(u64::from(n) * 6));
         }
         assert!(budget.last.len() <= REMEMBERED);
     }

@@ -61,7 +61,10 @@ impl NoteSender {
         let mut budget = Budget::new(clock::now());
         let mut refused = false;
         while let Some(note) = self.notes.recv().await {
-            let Some(held_back) = budget.take(&note.pod.uid, note.reason, clock::now()) else { continue };
+            let urgent = matches!(note.type_, EventType::Warning);
+            let Some(held_back) = budget.take(&note.pod.uid, note.reason, urgent, clock::now()) else {
+                continue;
+            };
             let text = match held_back {
                 0 => note.text.clone(),
                 more => format!("{} (and {more} more since the last one)", note.text),

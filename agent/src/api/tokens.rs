@@ -27,7 +27,12 @@ impl Tokens {
     }
 
     /// Whether there is one.
-    pub(crate) fn any(&mut self, now: Time) -> bool {
+    fn any(&mut self, now: Time) -> bool {
+        self.left(now) > 0
+    }
+
+    /// How many there are.
+    pub(crate) fn left(&mut self, now: Time) -> u32 {
         let whiles = now.since(self.refilled).as_nanos().checked_div(self.each.as_nanos());
         match whiles.map(u32::try_from) {
             Some(Ok(tokens)) => {
@@ -39,7 +44,7 @@ impl Tokens {
                 self.refilled = now;
             }
         }
-        self.left > 0
+        self.left
     }
 }
 

@@ -11,10 +11,13 @@ fn an_annotation_counts_as_soon_as_it_is_set_changed_or_removed() {
     space.annotate("app", SIGNAL, Some("SIGHUP"));
     space.change("two");
     space.wait_told("app", "app", &["hup two"]);
+    // The kubelet looks at this one later: a change that comes before that takes the place of the one before.
+    space.wait_told("witness", "app", &["hup two"]);
 
     space.annotate("app", SIGNAL, Some("SIGUSR1"));
     space.change("three");
     space.wait_told("app", "app", &["hup two", "usr1 three"]);
+    space.wait_told("witness", "app", &["hup two", "hup three"]);
 
     space.annotate("app", SIGNAL, None);
     space.change("four");
