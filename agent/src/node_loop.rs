@@ -156,11 +156,11 @@ impl NodeLoop {
                 Err(errno) => return Err(failed("wait for notifications")(errno)),
             }
             let idle = events.is_empty();
-            self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             for event in events.drain(..) {
                 self.take(event.data.u64())?;
             }
             self.handle_timeouts();
+            self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             if self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
