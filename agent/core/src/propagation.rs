@@ -3,21 +3,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::event::Versions;
 use crate::generation::Generation;
 use crate::object::{ObjectRef, ObjectVersion, Observed};
 use crate::pod::{Name, ObjectSource};
 use crate::sources::{self, Files, Source};
 use crate::time::Time;
 
-/// How many contents of one object are remembered. More of them between two looks of the kubelet (a minute) are taken
-/// together with the oldest that is left.
-const REMEMBERED: usize = 16;
+mod measured;
+mod publication;
 
-/// How many contents before the one on disk are remembered.
-const KEPT: u64 = 3;
+use self::measured::Measured;
+use self::publication::Brought;
+pub(crate) use self::publication::Publication;
 
 /// A volume's objects and what of them is on disk.
 #[derive(Clone, Debug, Default)]
@@ -35,44 +33,6 @@ struct Disk {
     generation: Generation,
     swapped: Time,
     files: Arc<Files>,
-}
-
-/// One object of the volume.
-#[derive(Clone, Debug)]
-struct Measured {
-    /// Its place in the order of sources.
-    place: usize,
-    object: ObjectRef,
-    source: ObjectSource,
-    /// Its contents, oldest first; versions with the same content are one.
-    seen: VecDeque<Seen>,
-    last_number: u64,
-    /// The content that is on disk, and everything before it, is done with.
-    done: Option<u64>,
-    /// The disk holds a content that wasn't seen yet: the kubelet's watch was faster.
-    ahead: bool,
-    /// It can't be watched.
-    unmeasured: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    number: u64,
-    version: Option<Arc<ObjectVersion>>,
-    /// `None` if the kubelet can't publish it.
-    files: Option<Arc<Files>>,
-    /// When the first version with this content was received.
-    observed: Time,
-    /// Whether it stood there when the object was first looked at.
-    first: bool,
-}
-
-impl Seen {
-    /// When it came to be, as well as that is known.
-    fn since(&self) -> Time {
-        let updated = self.version.as_ref().and_then(|version| version.updated);
-        updated.filter(|_| self.first).map_or(self.observed, |updated| updated.min(self.observed))
-    }
 }
 
 /// Where a version stands.
@@ -101,26 +61,6 @@ pub(crate) enum Ignored {
     Paths(BTreeSet<Name>),
     /// The whole volume.
     Everything,
-}
-
-/// One swap that brought something new.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Publication {
-    pub(crate) generation: Generation,
-    pub(crate) swapped: Time,
-    /// When the oldest version that it settles was received.
-    pub(crate) observed: Time,
-    /// The versions that it brought.
-    pub(crate) versions: Versions,
-    /// How many contents were never on disk, since a newer one came before the kubelet looked.
-    pub(crate) collapsed: usize,
-}
-
-impl Publication {
-    /// From the receipt of the oldest version to the swap; the kubelet can be faster than the agent's watch.
-    pub(crate) fn delay(&self) -> Duration {
-        self.swapped.since(self.observed)
-    }
 }
 
 impl Propagation {
@@ -371,101 +311,6 @@ impl Propagation {
         there
             && elsewhere
                 .all(|path| files.contains_key(path) || !disk.contains_key(path) || may_be_anothers(path))
-    }
-}
-
-impl Measured {
-    /// Whether a file at this path can be the object's; `None` if that isn't known.
-    fn writes(&self, path: &str) -> Option<bool> {
-        if let Some(paths) = sources::paths(&self.source) {
-            return Some(paths.iter().any(|own| **own == *path));
-        }
-        if self.seen.is_empty() {
-            return None;
-        }
-        Some(self.seen.iter().flat_map(|seen| &seen.files).any(|files| files.contains_key(path)))
-    }
-
-    fn observed(&mut self, observed: &Observed, at: Time) {
-        let version = match observed {
-            Observed::Version(version) => Some(version.clone()),
-            Observed::Absent => None,
-            Observed::Unmeasured => {
-                self.unmeasured = true;
-                self.seen.clear();
-                self.ahead = false;
-                self.done = None;
-                return;
-            }
-        };
-        self.unmeasured = false;
-        let files = sources::files(&self.source, version.as_deref());
-        if let Some(last) = self.seen.back_mut()
-            && last.files == files
-            && last.version.is_some() == version.is_some()
-        {
-            // Nothing that becomes a file has changed.
-            last.version = version;
-            return;
-        }
-        self.last_number += 1;
-        let (number, first) = (self.last_number, self.seen.is_empty());
-        self.seen.push_back(Seen { number, version, files, observed: at, first });
-        if self.seen.len() > REMEMBERED {
-            self.forget_one();
-        }
-    }
-
-    /// Contents long gone from the disk are of no use; some stay, since one may still be read that was there before.
-    fn forget_old(&mut self) {
-        let Some(done) = self.done else { return };
-        while self.seen.front().is_some_and(|seen| seen.number + KEPT < done) {
-            self.seen.pop_front();
-        }
-    }
-
-    /// The content after the one on disk takes over the time of the one that is forgotten.
-    fn forget_one(&mut self) {
-        let keep = self.seen.front().is_some_and(|seen| Some(seen.number) == self.done);
-        let Some(forgotten) = self.seen.remove(usize::from(keep)) else { return };
-        let waited = self.done.is_none_or(|done| forgotten.number > done);
-        if let Some(next) = self.seen.get_mut(usize::from(keep)).filter(|_| waited) {
-            next.observed = forgotten.observed;
-        }
-    }
-
-    /// Whether the kubelet holds on to another content, since that was immutable when it read it.
-    fn known_immutable(&self, newest: &Seen) -> bool {
-        let held = self.seen.iter().find(|seen| Some(seen.number) == self.done);
-        let held = held.and_then(|seen| seen.version.as_ref()).filter(|version| version.immutable);
-        held.is_some_and(|held| newest.version.as_ref().is_none_or(|newest| newest.uid != held.uid))
-    }
-}
-
-/// What a swap brought, gathered over the sources.
-#[derive(Debug, Default)]
-struct Brought {
-    observed: Option<Time>,
-    versions: Versions,
-    collapsed: usize,
-}
-
-impl Brought {
-    fn take(&mut self, source: &Measured, found: Option<u64>) {
-        let news =
-            source.seen.iter().filter(|seen| Some(seen.number) > source.done && Some(seen.number) <= found);
-        let news: Vec<&Seen> = news.filter(|seen| seen.files.is_some()).collect();
-        let Some((newest, older)) = news.split_last() else { return };
-        let oldest = older.first().unwrap_or(newest).observed;
-        self.observed = Some(self.observed.map_or(oldest, |before| before.min(oldest)));
-        self.versions.push((source.object.clone(), newest.version.clone()));
-        self.collapsed += older.len();
-    }
-
-    fn publication(self, disk: &Disk) -> Option<Publication> {
-        let Self { observed, versions, collapsed } = self;
-        let (generation, swapped) = (disk.generation.clone(), disk.swapped);
-        Some(Publication { generation, swapped, observed: observed?, versions, collapsed })
     }
 }
 

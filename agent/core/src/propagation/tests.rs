@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::measured::REMEMBERED;
 use super::*;
 use crate::event::Digest;
 use crate::object::ObjectKind;
