@@ -1,12 +1,12 @@
 //! One volume between the API server and the disk: which versions of its objects were seen, which of them the volume
 //! holds, and since when it lags behind.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::generation::Generation;
 use crate::object::{ObjectRef, ObjectVersion, Observed};
-use crate::pod::{Name, ObjectSource};
+use crate::pod::Name;
 use crate::sources::{self, Files, Source};
 use crate::time::Time;
 
@@ -51,6 +51,18 @@ pub(crate) enum Standing {
     },
 }
 
+/// An object whose newest version is not on disk.
+#[derive(Debug)]
+struct Lagging<'a> {
+    object: &'a ObjectRef,
+    /// Since when the disk holds something else than the API server shows.
+    since: Time,
+    /// When its newest content was seen.
+    seen: Time,
+    /// Whether the kubelet doesn't look at it any more.
+    immutable: bool,
+}
+
 /// What is kept from triggering.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ignored {
@@ -69,16 +81,9 @@ impl Propagation {
         let mut volume = Self { whole: sources.len() == 1, ..Self::default() };
         for (place, source) in sources.iter().enumerate() {
             match source {
-                Source::Object(object, source) if is_measured(object) => volume.sources.push(Measured {
-                    place,
-                    object: object.clone(),
-                    source: source.clone(),
-                    seen: VecDeque::new(),
-                    last_number: 0,
-                    done: None,
-                    ahead: false,
-                    unmeasured: false,
-                }),
+                Source::Object(object, source) if is_measured(object) => {
+                    volume.sources.push(Measured::new(place, object.clone(), source.clone()));
+                }
                 Source::Object(_, source) => volume.others.push((place, sources::paths(source))),
                 Source::Other(paths) => volume.others.push((place, Some(paths.clone()))),
             }
@@ -226,12 +231,29 @@ impl Propagation {
 
     /// Where the newest versions stand.
     pub(crate) fn standing(&self) -> Standing {
-        let Some(disk) = &self.disk else { return Standing::Unknown };
+        let Some(lagging) = self.lagging() else { return Standing::Unknown };
+        match lagging.iter().map(|one| one.since).min() {
+            Some(since) => Standing::Waiting { since, immutable: lagging.iter().all(|one| one.immutable) },
+            None => Standing::UpToDate,
+        }
+    }
+
+    /// The object whose newest version is not on disk and was seen last, and when; not those that the kubelet doesn't look
+    /// at any more.
+    pub(crate) fn newest_lagging(&self, current: &Generation) -> Option<(&ObjectRef, Time)> {
+        self.disk.as_ref().filter(|disk| disk.generation == *current)?;
+        let lagging = self.lagging()?.into_iter().filter(|one| !one.immutable);
+        lagging.map(|one| (one.object, one.seen)).max_by_key(|(_, seen)| *seen)
+    }
+
+    /// The objects whose newest version is not on disk; `None` if that isn't known, or not measured.
+    fn lagging(&self) -> Option<Vec<Lagging<'_>>> {
+        let disk = self.disk.as_ref()?;
         if self.sources.iter().any(|source| source.seen.is_empty() && !source.unmeasured) {
-            return Standing::Unknown;
+            return None;
         }
         let mut known = false;
-        let mut waiting: Option<(Time, bool)> = None;
+        let mut lagging = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             let Some(newest) = source.seen.back() else { continue };
             let Some(files) = &newest.files else { continue };
@@ -240,33 +262,14 @@ impl Propagation {
                 continue;
             }
             let behind = source.seen.iter().find(|seen| source.done.is_none_or(|done| seen.number > done));
-            let since = behind.unwrap_or(newest).since();
-            let immutable = source.known_immutable(newest);
-            waiting = Some(match waiting {
-                Some((before, all)) => (before.min(since), all && immutable),
-                None => (since, immutable),
+            lagging.push(Lagging {
+                object: &source.object,
+                since: behind.unwrap_or(newest).since(),
+                seen: newest.observed,
+                immutable: source.known_immutable(newest),
             });
         }
-        match waiting {
-            Some((since, immutable)) => Standing::Waiting { since, immutable },
-            None if known => Standing::UpToDate,
-            None => Standing::Unknown,
-        }
-    }
-
-    /// The object whose newest version is not on disk and was seen last, and when; not those that the kubelet doesn't look
-    /// at any more.
-    pub(crate) fn newest_lagging(&self, current: &Generation) -> Option<(&ObjectRef, Time)> {
-        let disk = self.disk.as_ref().filter(|disk| disk.generation == *current)?;
-        if self.standing() == Standing::Unknown {
-            return None;
-        }
-        let lagging = self.sources.iter().enumerate().filter_map(|(index, source)| {
-            let newest = source.seen.back()?;
-            let lags = !self.holds(index, newest.files.as_ref()?, &disk.files);
-            (lags && !source.known_immutable(newest)).then_some((&source.object, newest.observed))
-        });
-        lagging.max_by_key(|(_, seen)| *seen)
+        known.then_some(lagging)
     }
 
     /// The newest content of a source that the files can come from.

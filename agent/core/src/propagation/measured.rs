@@ -24,7 +24,7 @@ pub(super) struct Measured {
     pub(super) source: ObjectSource,
     /// Its contents, oldest first; versions with the same content are one.
     pub(super) seen: VecDeque<Seen>,
-    pub(super) last_number: u64,
+    last_number: u64,
     /// The content that is on disk, and everything before it, is done with.
     pub(super) done: Option<u64>,
     /// The disk holds a content that wasn't seen yet: the kubelet's watch was faster.
@@ -42,7 +42,7 @@ pub(super) struct Seen {
     /// When the first version with this content was received.
     pub(super) observed: Time,
     /// Whether it stood there when the object was first looked at.
-    pub(super) first: bool,
+    first: bool,
 }
 
 impl Seen {
@@ -54,6 +54,19 @@ impl Seen {
 }
 
 impl Measured {
+    pub(super) fn new(place: usize, object: ObjectRef, source: ObjectSource) -> Self {
+        Self {
+            place,
+            object,
+            source,
+            seen: VecDeque::new(),
+            last_number: 0,
+            done: None,
+            ahead: false,
+            unmeasured: false,
+        }
+    }
+
     /// Whether a file at this path can be the object's; `None` if that isn't known.
     pub(super) fn writes(&self, path: &str) -> Option<bool> {
         if let Some(paths) = sources::paths(&self.source) {

@@ -4,7 +4,7 @@ use super::measured::REMEMBERED;
 use super::*;
 use crate::event::Digest;
 use crate::object::ObjectKind;
-use crate::pod::Item;
+use crate::pod::{Item, ObjectSource};
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
