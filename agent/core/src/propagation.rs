@@ -26,6 +26,8 @@ pub(crate) struct Propagation {
     /// Whether each file in the volume comes from the one object that is measured.
     whole: bool,
     disk: Option<Disk>,
+    /// The generation whose publication was told last.
+    published: Option<Generation>,
 }
 
 #[derive(Clone, Debug)]
@@ -181,7 +183,7 @@ impl Propagation {
                 source.done = found;
             }
         }
-        brought.publication(&disk)
+        self.publish(brought, &disk)
     }
 
     /// Takes in what a generation holds.
@@ -208,11 +210,19 @@ impl Propagation {
                 source.done = found;
             }
         }
-        let publication = brought.publication(&disk);
+        let publication = self.publish(brought, &disk);
         self.sources.iter_mut().for_each(Measured::forget_old);
         self.disk = Some(disk);
         self.share_files();
         publication
+    }
+
+    /// A swap is told of once, when the first version that it brought is known: one that is seen later was received after
+    /// the swap, so it isn't the oldest.
+    fn publish(&mut self, brought: Brought, disk: &Disk) -> Option<Publication> {
+        let publication = brought.publication(disk)?;
+        let before = self.published.replace(disk.generation.clone());
+        (before.as_ref() != Some(&disk.generation)).then_some(publication)
     }
 
     /// What the disk and a version have in common is kept once.

@@ -257,6 +257,28 @@ fn one_source_that_lags_behind_is_told_from_the_other() {
 }
 
 #[test]
+fn a_swap_is_one_sample_however_late_the_versions_that_it_brought_are_seen() {
+    let mut volume = projected();
+    volume.sees_version("a", version(3, &[("x", 5), ("y", 1)]), 10);
+    let both = [("a.conf", 5), ("both", 6), ("token", 9)];
+    assert_eq!(volume.disk(2, 30, true, &both), published(2, 20, &["3"], 0));
+    assert_eq!(volume.sees_version("b", version(4, &[("z", 6)]), 31), None);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
+
+    assert_eq!(volume.disk(3, 50, true, &[("a.conf", 7), ("both", 8), ("token", 9)]), None);
+    assert_eq!(volume.sees_version("b", version(5, &[("z", 8)]), 51), published(3, 0, &["5"], 0));
+    // It is read once more.
+    volume.0.unreadable();
+    assert_eq!(volume.disk(3, 50, true, &[("a.conf", 7), ("both", 8), ("token", 9)]), None);
+    assert_eq!(volume.sees_version("a", version(6, &[("x", 7), ("y", 1)]), 52), None);
+    volume.sees_version("a", version(7, &[("x", 9), ("y", 1)]), 60);
+    assert_eq!(
+        volume.disk(4, 70, true, &[("a.conf", 9), ("both", 8), ("token", 9)]),
+        published(4, 10, &["7"], 0)
+    );
+}
+
+#[test]
 fn what_is_remembered_is_bounded_and_the_oldest_time_stays() {
     let mut volume = Volume::settled();
     for n in 2..200_u8 {
