@@ -90,6 +90,8 @@ pub(crate) struct ObjectWatches {
     backoff: DefaultBackoff,
     /// It was said that something is wrong.
     troubled: bool,
+    /// It was said that a watch can't be started.
+    unstarted: bool,
     counted: (usize, usize, usize),
 }
 
@@ -109,6 +111,7 @@ pub(crate) fn channel(config: Config, watch_secrets: bool, inbox: Inbox) -> (Obj
         asking: JoinSet::new(),
         backoff: DefaultBackoff::default(),
         troubled: false,
+        unstarted: false,
         counted: (0, 0, 0),
     };
     (Objects(shared), watches)
@@ -141,7 +144,7 @@ impl ObjectWatches {
             match step {
                 Step::Ask(object) => {
                     let config = self.config.clone();
-                    self.asking.spawn(async move { (object.kind, ask(&config, &object).await) });
+                    self.ask(object.kind, async move { ask(&config, &object).await });
                 }
                 Step::Start(watch) => self.start(watch, sender.clone()),
                 Step::Stop(object) => {
@@ -157,14 +160,28 @@ impl ObjectWatches {
         self.say_counts();
     }
 
+    /// Asks on a task of its own: one that panics is a failed answer, too.
+    fn ask(
+        &mut self,
+        kind: ObjectKind,
+        question: impl Future<Output = Result<Protocol, AskError>> + Send + 'static,
+    ) {
+        let asked = tokio::spawn(question);
+        self.asking.spawn(async move { (kind, asked.await.unwrap_or_else(|error| Err(error.into()))) });
+    }
+
     fn start(&mut self, watch: Watch, sender: mpsc::Sender<(Watch, Sighting)>) {
         let client = match self.connections.get(watch.connection, self.protocol, &self.config) {
             Ok(client) => client,
             Err(error) => {
-                tracing::warn!("{} can't be watched: {error:#}", watch.object);
+                if !std::mem::replace(&mut self.unstarted, true) {
+                    tracing::warn!("{} can't be watched, which is tried again: {error:#}", watch.object);
+                }
+                self.ledger.not_started(&watch, clock::now());
                 return;
             }
         };
+        self.unstarted = false;
         let (object, lists) = (watch.object.clone(), self.lists.clone());
         let task = match object.kind {
             ObjectKind::ConfigMap => tokio::spawn(follow::<false>(client, watch, lists, sender)),
@@ -239,3 +256,6 @@ const fn plural(kind: ObjectKind) -> &'static str {
         ObjectKind::Secret => "Secrets",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 const RIGHT_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long after an answer a watch's trouble leads to another question.
 const DOUBT_PAUSE: Duration = Duration::from_secs(60);
+/// How long after a watch couldn't be started another one is.
+const START_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -59,6 +61,8 @@ pub(super) struct Ledger {
     connections: Vec<usize>,
     protocol: Option<Protocol>,
     next_id: u64,
+    /// Nothing is started before.
+    start_at: Option<Time>,
     steps: VecDeque<Step>,
 }
 
@@ -71,6 +75,7 @@ impl Ledger {
             connections: Vec::new(),
             protocol: None,
             next_id: 0,
+            start_at: None,
             steps: VecDeque::new(),
         }
     }
@@ -121,6 +126,7 @@ impl Ledger {
             .into_iter()
             .filter(|kind| self.right(*kind).used)
             .filter_map(due)
+            .chain(self.start_at)
             .min()
     }
 
@@ -138,6 +144,7 @@ impl Ledger {
                 self.steps.push_back(Step::Ask(first));
             }
         }
+        self.start_at.take_if(|at| *at <= now);
         let waiting: Vec<_> = self
             .objects
             .iter()
@@ -148,7 +155,7 @@ impl Ledger {
             let right = self.right(object.kind);
             if !right.used || right.missing {
                 self.know(&object, Observed::Unmeasured, now);
-            } else if right.held {
+            } else if right.held && self.start_at.is_none() {
                 match self.room() {
                     Some(connection) => self.start(object, connection),
                     None => self.know(&object, Observed::Unmeasured, now),
@@ -193,6 +200,14 @@ impl Ledger {
     pub(super) fn saw(&mut self, watch: &Watch, observed: Observed, at: Time) {
         if self.runs(watch) {
             self.know(&watch.object, observed, at);
+        }
+    }
+
+    /// A watch couldn't be started: it is started anew after a pause.
+    pub(super) fn not_started(&mut self, watch: &Watch, now: Time) {
+        if self.runs(watch) {
+            self.stop(&watch.object);
+            self.start_at.get_or_insert(now + START_PAUSE);
         }
     }
 

@@ -132,6 +132,22 @@ fn objects_without_room_are_unmeasured_until_there_is_some() {
 }
 
 #[test]
+fn watches_that_cant_be_started_are_started_anew_after_one_pause() {
+    let (mut ledger, watches) = watching(2);
+    for (watch, second) in watches.iter().zip([1, 3]) {
+        ledger.not_started(watch, at(second));
+    }
+    ledger.want(&many(3), at(4));
+    assert_eq!(started(&mut ledger), [], "the third one isn't either");
+    assert_eq!((ledger.poll_timeout(), ledger.counts()), (Some(at(6)), (0, 0, 3)));
+    ledger.handle_timeout(at(6));
+    assert_eq!(started(&mut ledger).len(), 3);
+    assert_eq!(ledger.poll_timeout(), None);
+    ledger.not_started(&watches[0], at(7));
+    assert_eq!(ledger.poll_timeout(), None, "that one was given up before");
+}
+
+#[test]
 fn another_protocol_starts_every_watch_anew() {
     let (mut ledger, watches) = watching(70);
     ledger.failed(&watches[0], at(5));
