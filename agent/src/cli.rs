@@ -16,7 +16,7 @@ use crate::status::command::StatusFlags;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the agent.
-    Agent(AgentConfig),
+    Agent(Box<AgentConfig>),
     /// Print what the agent on this node sees.
     Status(StatusFlags),
 }
@@ -101,7 +101,7 @@ impl From<LogLevel> for tracing::Level {
 /// help and version included, and knows its exit status (2 for wrong usage): [`clap::Error::exit`].
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     match Cli::try_parse_from(arguments)?.command {
-        Commands::Agent(flags) => flags.validate().map(Command::Agent),
+        Commands::Agent(flags) => flags.validate().map(Box::new).map(Command::Agent),
         Commands::Status(flags) => Ok(Command::Status(flags)),
     }
 }
@@ -117,7 +117,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Commands {
     /// Runs the agent on this node until it is told to stop (SIGTERM or SIGINT).
-    Agent(AgentFlags),
+    Agent(Box<AgentFlags>),
     /// Shows where each change is: the versions wanted, on disk and delivered, and what keeps them apart.
     Status(StatusFlags),
 }
@@ -296,7 +296,7 @@ mod tests {
     fn agent(flags: &[&str]) -> Result<AgentConfig, clap::Error> {
         let arguments = ["reloadlet", "agent"].iter().chain(flags).map(OsString::from);
         parse(arguments).map(|command| match command {
-            Command::Agent(config) => config,
+            Command::Agent(config) => *config,
             Command::Status(_) => panic!("another command"),
         })
     }

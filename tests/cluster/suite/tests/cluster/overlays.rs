@@ -21,10 +21,8 @@ fn overlays() -> Vec<Overlay> {
             "acceleration",
             vec![
                 ("/spec/template/spec/containers/0/args/2", "--accelerate"),
-                (
-                    "/spec/template/spec/containers/0/env/1",
-                    r#"{"name":"RELOADLET_KUBELET_ADDRESS","valueFrom":{"fieldRef":{"fieldPath":"status.hostIP"}}}"#,
-                ),
+                ("/spec/template/spec/containers/0/env/1/name", "RELOADLET_KUBELET_ADDRESS"),
+                ("/spec/template/spec/containers/0/env/1/valueFrom/fieldRef/fieldPath", "status.hostIP"),
             ],
             vec![],
         ),
