@@ -163,7 +163,7 @@ async fn a_node_may_have_an_ipv6_address() {
 #[tokio::test]
 async fn a_kubelet_that_the_clusters_authority_doesnt_vouch_for_is_told_no_token() {
     let authority = Authority::new();
-    let answer = || Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{}", configz("Cache")));
+    let answer = || Answer::Says("HTTP/1.1 204 No Content\r\n\r\n".to_owned());
     for (tls, why) in [
         (self_signed(LOCALHOST), "UnknownIssuer"),
         // Its authority has the same name.
@@ -171,9 +171,10 @@ async fn a_kubelet_that_the_clusters_authority_doesnt_vouch_for_is_told_no_token
         (authority.signed("127.0.0.2"), "not valid for name"),
     ] {
         let kubelet = Kubelet::start(LOCALHOST, tls, answer());
-        let sentence = unreadable(config(&authority), &kubelet).await;
-        assert!(sentence.contains("the kubelet can't be asked") && sentence.contains(why), "{sentence}");
+        let answer = read(config(&authority), kubelet.address).await;
         assert_eq!((*kubelet.connections.lock().unwrap(), kubelet.heard().as_str()), (1, ""));
+        let sentence = Causes(&answer.unwrap_err()).to_string();
+        assert!(sentence.starts_with("the kubelet can't be asked: ") && sentence.contains(why), "{sentence}");
     }
 }
 
