@@ -1,7 +1,7 @@
 //! The command line: flags as they were typed become a configuration that is known to make sense.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::status::command::StatusFlags;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the agent.
-    Agent(AgentConfig),
+    Agent(Box<AgentConfig>),
     /// Print what the agent on this node sees.
     Status(StatusFlags),
 }
@@ -42,6 +42,8 @@ pub(crate) struct AgentConfig {
     pub(crate) dry_run: bool,
     /// Where the kubelet may be nudged: the range of which each node waits its share.
     pub(crate) accelerate: Option<Duration>,
+    /// Where the kubelet says whether nudges can help.
+    pub(crate) kubelet: Option<SocketAddr>,
     /// Whether Secrets are watched on the API server.
     pub(crate) watch_secrets: bool,
     /// How log lines are written.
@@ -99,7 +101,7 @@ impl From<LogLevel> for tracing::Level {
 /// help and version included, and knows its exit status (2 for wrong usage): [`clap::Error::exit`].
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     match Cli::try_parse_from(arguments)?.command {
-        Commands::Agent(flags) => flags.validate().map(Command::Agent),
+        Commands::Agent(flags) => flags.validate().map(Box::new).map(Command::Agent),
         Commands::Status(flags) => Ok(Command::Status(flags)),
     }
 }
@@ -115,7 +117,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Commands {
     /// Runs the agent on this node until it is told to stop (SIGTERM or SIGINT).
-    Agent(AgentFlags),
+    Agent(Box<AgentFlags>),
     /// Shows where each change is: the versions wanted, on disk and delivered, and what keeps them apart.
     Status(StatusFlags),
 }
@@ -166,8 +168,7 @@ struct AgentFlags {
     dry_run: bool,
 
     /// Have the kubelet publish changes at once for pods that ask for it (`reloadlet.io/accelerate`). The agent needs the
-    /// right to patch pods/status for it. A kubelet whose configMapAndSecretChangeDetectionStrategy is Cache may take no
-    /// notice
+    /// right to patch pods/status for it
     #[arg(long, env = "RELOADLET_ACCELERATE", value_parser = BoolishValueParser::new())]
     accelerate: bool,
 
@@ -175,6 +176,12 @@ struct AgentFlags {
     /// 10m [default: 0s]
     #[arg(long, env = "RELOADLET_ACCELERATE_SPREAD", value_name = "DURATION", value_parser = spread)]
     accelerate_spread: Option<Duration>,
+
+    /// Address of this node's kubelet; port 10250 if none is given. There the agent reads whether that can help: not if
+    /// the kubelet's configMapAndSecretChangeDetectionStrategy is Cache. It needs the right to get nodes/configz for it, and
+    /// the kubelet a certificate of the cluster's authority
+    #[arg(long, env = "RELOADLET_KUBELET_ADDRESS", value_name = "IP[:PORT]", value_parser = kubelet_address)]
+    kubelet_address: Option<SocketAddr>,
 
     /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
     /// and watch all Secrets for it, and keeps digests of what they hold in memory, never the contents
@@ -214,6 +221,9 @@ impl AgentFlags {
             }
             (true, spread, PodSource::Node(_)) => Some(spread.unwrap_or_default()),
         };
+        if self.kubelet_address.is_some() && accelerate.is_none() {
+            return Err(usage("--kubelet-address says nothing without --accelerate"));
+        }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(usage(format!(
                 "--listen and --admin-listen need different addresses, but both are {}",
@@ -230,6 +240,7 @@ impl AgentFlags {
             admin_listen: self.admin_listen,
             dry_run: self.dry_run,
             accelerate,
+            kubelet: self.kubelet_address,
             watch_secrets: self.watch_secrets,
             log_format: self.log_format,
             log_level: self.log_level,
@@ -259,6 +270,18 @@ fn spread(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Where a kubelet serves its API unless it is told otherwise.
+const KUBELET_PORT: u16 = 10250;
+
+/// An address as a pod's `status.hostIP` gives it, or with a port.
+fn kubelet_address(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, KUBELET_PORT));
+    alone.or_else(|_has_port| text.parse()).map_err(|_unspecific| {
+        "an IP address is needed, such as 192.0.2.1 or 2001:db8::1, or one with a port, such as [2001:db8::1]:10250"
+            .to_owned()
+    })
+}
+
 /// An address of a flag.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_unspecific| {
@@ -273,7 +296,7 @@ mod tests {
     fn agent(flags: &[&str]) -> Result<AgentConfig, clap::Error> {
         let arguments = ["reloadlet", "agent"].iter().chain(flags).map(OsString::from);
         parse(arguments).map(|command| match command {
-            Command::Agent(config) => config,
+            Command::Agent(config) => *config,
             Command::Status(_) => panic!("another command"),
         })
     }
@@ -291,6 +314,7 @@ mod tests {
             pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
             accelerate: None,
+            kubelet: None,
             watch_secrets: false,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -324,6 +348,7 @@ mod tests {
             pods: PodSource::File("f".into()),
             dry_run: true,
             accelerate: None,
+            kubelet: None,
             watch_secrets: true,
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
@@ -339,6 +364,21 @@ mod tests {
         let spread = ["--accelerate", "--accelerate-spread=1m30s"];
         assert_eq!(accelerate(&spread), Some(Duration::from_secs(90)));
         assert_eq!(accelerate(&["--accelerate", "--accelerate-spread=10m"]), Some(LONGEST_SPREAD));
+    }
+
+    #[test]
+    fn the_kubelets_address_needs_no_port() {
+        for (text, expected) in [
+            ("192.0.2.1", "192.0.2.1:10250"),
+            ("192.0.2.1:1", "192.0.2.1:1"),
+            ("2001:db8::1", "[2001:db8::1]:10250"),
+            ("[2001:db8::1]:1", "[2001:db8::1]:1"),
+        ] {
+            let flag = format!("--kubelet-address={text}");
+            let config = agent(&["--node-name=n1", "--accelerate", &flag]).unwrap();
+            assert_eq!(config.kubelet, Some(expected.parse().unwrap()), "{text}");
+        }
+        assert_eq!(agent(&["--node-name=n1", "--accelerate"]).unwrap().kubelet, None);
     }
 
     #[test]
@@ -359,6 +399,12 @@ mod tests {
                 "--accelerate needs the API server, so it can't be used with --pods-file",
             ),
             (&[file, "--accelerate-spread=1s"], "--accelerate-spread says nothing without --accelerate"),
+            (&[node, "--kubelet-address=192.0.2.1"], "--kubelet-address says nothing without --accelerate"),
+            (
+                &[node, "--accelerate", "--kubelet-address=node-1"],
+                "an IP address is needed, such as 192.0.2.1",
+            ),
+            (&[node, "--accelerate", "--kubelet-address="], "an IP address is needed, such as 192.0.2.1"),
             (&[node, "--accelerate", "--accelerate-spread=11m"], "it is at most 10m"),
             (
                 &[node, "--accelerate", "--accelerate-spread=fast"],

@@ -96,6 +96,9 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             if config.accelerate.is_some() {
                 parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
             }
+            if let Some(address) = config.kubelet {
+                runtime.spawn(api::kubelet::follow(address, inbox.clone()));
+            }
             None
         }
     };

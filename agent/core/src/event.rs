@@ -16,6 +16,7 @@ use crate::pod::{ContainerId, Name, Pod, PodUid, VolumeKind};
 use crate::problem::Problem;
 use crate::process::{ProcessFacts, ProcessIdentity};
 use crate::signal::Signal;
+use crate::strategy::Strategy;
 use crate::time::Time;
 use crate::volume::Listing;
 
@@ -88,6 +89,8 @@ pub enum Event {
     Observed(ObjectRef, Observed, Time),
     /// How the API server took a nudge.
     Nudged(PodUid, NudgeAnswer),
+    /// How the kubelet learns of changes was read in its configuration.
+    Strategy(Strategy),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
 }

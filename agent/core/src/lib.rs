@@ -31,6 +31,7 @@ mod share;
 pub mod signal;
 pub mod sources;
 pub mod status;
+pub mod strategy;
 mod target;
 pub mod time;
 mod verify;

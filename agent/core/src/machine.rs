@@ -15,6 +15,7 @@ use crate::pod::{Name, Pod, PodUid};
 use crate::pod_machine::{PodMachine, Restored};
 use crate::problem::Problem;
 use crate::select;
+use crate::strategy::Strategy;
 use crate::time::Time;
 
 /// How long the agent waits to be told the pods before it serves those that the journal remembers: their annotations may
@@ -113,6 +114,7 @@ impl Machine {
             }
             Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
             Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
+            Event::Strategy(strategy) => self.set_strategy(strategy, now),
             Event::Opened(volume, generation, at) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.opened(name, &generation, at, ctx));
             }
@@ -310,6 +312,17 @@ impl Machine {
         let observed = if observed.keys() > MOST_KEYS { &Observed::Unmeasured } else { observed };
         for uid in self.objects.observed(object, observed, at) {
             self.with(&uid, now, |pod, ctx| pod.observed(object, observed, at, ctx));
+        }
+    }
+
+    /// For the pods that are known, and for those to come.
+    fn set_strategy(&mut self, strategy: Strategy, now: Time) {
+        let accelerate = self.measuring.as_mut().and_then(|measuring| measuring.accelerate.as_mut());
+        let Some(accelerate) = accelerate else { return };
+        accelerate.strategy = Some(strategy);
+        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
+        for uid in uids {
+            self.with(&uid, now, |pod, _| pod.set_strategy(strategy));
         }
     }
 

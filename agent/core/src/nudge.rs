@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::object::ObjectRef;
+use crate::strategy::Strategy;
 use crate::time::Time;
 
 /// How long the disk may lag behind after each nudge. The kubelet syncs a pod about once a second at most
@@ -34,12 +35,19 @@ pub struct Accelerate {
     pub node: u64,
     /// The range of which each node waits its own fixed share for each object.
     pub spread: Duration,
+    /// How the kubelet learns of changes; `None` while that isn't known.
+    pub strategy: Option<Strategy>,
 }
 
 impl Accelerate {
     /// The node with this name.
     pub fn new(node: &str, spread: Duration) -> Self {
-        Self { node: crate::share::mark(node.bytes()), spread }
+        Self { node: crate::share::mark(node.bytes()), spread, strategy: None }
+    }
+
+    /// Whether nudges may help: they may where nothing is known of the kubelet.
+    pub(crate) fn may_help(&self) -> bool {
+        self.strategy.is_none_or(Strategy::finds_the_new)
     }
 
     /// How long this node waits after a version of the object has shown.
@@ -190,6 +198,11 @@ impl Nudges {
         };
         self.state = state;
         result
+    }
+
+    /// Nothing is to be sent any more. What becomes of a nudge that is on its way isn't of interest.
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
     }
 
     /// When [`Self::next`] has something to do.

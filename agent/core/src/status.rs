@@ -11,6 +11,7 @@ use crate::pod::{Name, Pod, VolumeKind};
 use crate::pod_machine::PodMachine;
 use crate::problem::Problem;
 use crate::signal::Signal;
+use crate::strategy::Strategy;
 use crate::target::{Resolution, Target};
 use crate::time::Time;
 
@@ -27,6 +28,8 @@ pub struct PodStatus {
     pub containers: Vec<ContainerStatus>,
     /// What isn't as the API server shows it.
     pub stale: Vec<Stale>,
+    /// The kubelet's strategy, where the pod isn't nudged for it though it asks for that.
+    pub not_nudged: Option<Strategy>,
 }
 
 /// One volume.
@@ -166,6 +169,7 @@ impl Machine {
             volumes: Vec::new(),
             containers: Vec::new(),
             stale: Vec::new(),
+            not_nudged: None,
         });
         self.watched().map(pod_status).chain(invalid).collect()
     }
@@ -218,6 +222,7 @@ fn pod_status(pod: &PodMachine) -> PodStatus {
         volumes: volumes.collect(),
         containers: pod.targets().iter().map(|target| container_status(pod, target)).collect(),
         stale: pod.stale(),
+        not_nudged: pod.not_nudged(),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Document {
 
 /// One pod.
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Pod {
     pub(super) namespace: String,
     pub(super) name: String,
@@ -22,6 +23,8 @@ pub(super) struct Pod {
     pub(super) volumes: Vec<Volume>,
     pub(super) containers: Vec<Container>,
     pub(super) stale: Vec<Stale>,
+    /// Why the kubelet isn't nudged for the pod though it asks for that.
+    pub(super) not_nudged: Option<String>,
 }
 
 /// A problem with what a pod asks for.
@@ -116,6 +119,9 @@ impl Pod {
             volumes: status.volumes.iter().map(|volume| Volume::new(volume, now)).collect(),
             containers: status.containers.iter().map(|container| Container::new(container, now)).collect(),
             stale: status.stale.iter().map(|stale| Stale::new(stale, now)).collect(),
+            not_nudged: status.not_nudged.map(|strategy| {
+                format!("the kubelet's configMapAndSecretChangeDetectionStrategy is {}", strategy.as_str())
+            }),
         }
     }
 }

@@ -44,7 +44,7 @@ fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
     for volume in &pod.volumes {
         let stale = pod.stale.iter().find(|stale| stale.volume.as_ref() == Some(&volume.name));
         let state = match stale {
-            Some(stale) => stale_text(stale, &pod.containers),
+            Some(stale) => stale_text(stale, pod),
             None if volume.wanted.is_empty() => "not measured".to_owned(),
             None => "up to date".to_owned(),
         };
@@ -58,7 +58,7 @@ fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
     }
     for stale in pod.stale.iter().filter(|stale| stale.volume.is_none()) {
         let object = stale.object.as_ref().map_or_else(none, |object| object.name.clone());
-        rows.push(row("-", [object, none(), none()], stale_text(stale, &pod.containers)));
+        rows.push(row("-", [object, none(), none()], stale_text(stale, pod)));
     }
     rows
 }
@@ -81,12 +81,15 @@ fn written(versions: &[Version], otherwise: Option<&str>) -> String {
     each.collect::<Vec<_>>().join(",")
 }
 
-fn stale_text(stale: &Stale, containers: &[Container]) -> String {
+fn stale_text(stale: &Stale, pod: &Pod) -> String {
     let container = stale.container.as_deref().unwrap_or_default();
     let why = match stale.reason.as_str() {
-        "waiting" => "the kubelet hasn't published it yet".to_owned(),
+        "waiting" => match &pod.not_nudged {
+            Some(why) => format!("the kubelet hasn't published it yet, and isn't nudged: {why}"),
+            None => "the kubelet hasn't published it yet".to_owned(),
+        },
         "undelivered" => {
-            let told = containers.iter().find(|known| known.name == container);
+            let told = pod.containers.iter().find(|known| known.name == container);
             let why = told.and_then(|told| told.missing.clone().or_else(|| told.last_outcome.clone()));
             match why {
                 Some(why) => format!("container {container} wasn't told ({why})"),
@@ -142,16 +145,23 @@ mod tests {
                  "object": {"kind": "configmap", "name": "levels"}}
             ]
         }, {
+            "namespace": "shop", "name": "slow", "uid": "w", "problems": [], "containers": [],
+            "volumes": [{"name": "config", "kind": "configmap", "generation": "..1", "settledSecondsAgo": 1.0,
+                 "wanted": [{"kind": "configmap", "name": "web", "version": "12"}], "onDisk": []}],
+            "stale": [{"reason": "waiting", "seconds": 5.0, "volume": "config", "container": null, "object": null}],
+            "notNudged": "the kubelet is like that"
+        }, {
             "namespace": "shop", "name": "bad", "uid": "v", "volumes": [], "containers": [], "stale": [],
             "problems": [{"kind": "bad_value", "sentence": "reloadlet.io/signal is \"x\""}]
         }]}"#;
         let document: Document = serde_json::from_str(text).unwrap();
         let expected = "\
-NAMESPACE  POD  VOLUME  WANTED  ON DISK  DELIVERED   STATE
-shop       web  config  web@12  web@11   app:web@11  waiting for 12 s: the kubelet hasn't published it yet
-shop       web  tls     -       ..2      app:..2     not measured
-shop       web  -       levels  -        -           env for 10 min: container app has it in its environment: restart it
-shop       bad  -       -       -        -           problem: reloadlet.io/signal is \"x\"
+NAMESPACE  POD   VOLUME  WANTED  ON DISK  DELIVERED   STATE
+shop       web   config  web@12  web@11   app:web@11  waiting for 12 s: the kubelet hasn't published it yet
+shop       web   tls     -       ..2      app:..2     not measured
+shop       web   -       levels  -        -           env for 10 min: container app has it in its environment: restart it
+shop       slow  config  web@12  ..1      -           waiting for 5 s: the kubelet hasn't published it yet, and isn't nudged: the kubelet is like that
+shop       bad   -       -       -        -           problem: reloadlet.io/signal is \"x\"
 ";
         assert_eq!(table(&document), expected);
     }

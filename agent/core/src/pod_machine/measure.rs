@@ -6,6 +6,7 @@ use crate::event::Stages;
 use crate::nudge::NudgeAnswer;
 use crate::object::{ObjectRef, Observed};
 use crate::propagation::Publication;
+use crate::strategy::Strategy;
 
 /// How long the report of a delivery waits for what its generation brought.
 const REPORT_WAITS: Duration = Duration::from_secs(1);
@@ -111,6 +112,10 @@ impl PodMachine {
     /// Has the kubelet look at the pod where a volume lags behind.
     pub(super) fn nudge(&mut self, ctx: &mut Context<'_>) {
         let Some(accelerate) = self.accelerate else { return };
+        if !accelerate.may_help() {
+            self.nudges.stop();
+            return;
+        }
         let lagging = self.volumes.values().filter_map(|volume| {
             volume.state.generation().and_then(|current| volume.propagation.newest_lagging(current))
         });
@@ -123,6 +128,18 @@ impl PodMachine {
         if next.send {
             ctx.act(Action::Nudge(self.pod.clone()));
         }
+    }
+
+    /// How the kubelet learns of changes was read.
+    pub(crate) fn set_strategy(&mut self, strategy: Strategy) {
+        if let Some(accelerate) = &mut self.accelerate {
+            accelerate.strategy = Some(strategy);
+        }
+    }
+
+    /// The strategy for which the pod isn't nudged though it asks for it.
+    pub(crate) fn not_nudged(&self) -> Option<Strategy> {
+        self.accelerate.filter(|accelerate| !accelerate.may_help())?.strategy
     }
 
     /// How the API server took a nudge.

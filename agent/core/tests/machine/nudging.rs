@@ -6,6 +6,7 @@ use std::time::Duration;
 use reloadlet_core::event::Report;
 use reloadlet_core::nudge::{Accelerate, NudgeAnswer, NudgeResult};
 use reloadlet_core::object::Measuring;
+use reloadlet_core::strategy::Strategy;
 use reloadlet_core::{Action, Event, Time};
 
 use crate::measuring::{contents, show, version};
@@ -110,5 +111,74 @@ fn a_kubelet_whose_watch_is_late_is_asked_until_the_disk_is_right() {
         let possible = ms(lag) + ms(1_000) + SYNC;
         assert!(worst <= possible + ms(100), "{lag} ms late: {worst:?}");
         assert!(lag > 1_900 || worst <= ms(3_000), "{lag} ms late: {worst:?}");
+    }
+}
+
+/// A node whose kubelet may be nudged, with a pod that asks for it and has version 1.
+fn nudgeable() -> World {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/accelerate", "true")])]);
+    let accelerate = Some(Accelerate::new("node-1", Duration::ZERO));
+    world.measuring = Some(Measuring { secrets: false, accelerate });
+    contents(&mut world, "config", &[(1, 1), (2, 2), (3, 3)]);
+    world.start_agent();
+    show(&mut world, "config", version(1, 1));
+    world.pass(60_000);
+    world
+}
+
+fn not_nudged(world: &World) -> Vec<Option<Strategy>> {
+    world.machine.status().iter().map(|pod| pod.not_nudged).collect()
+}
+
+#[test]
+fn a_kubelet_that_would_find_its_old_copy_is_not_nudged() {
+    let mut world = nudgeable();
+    world.handle(Event::Strategy(Strategy::Cache));
+    show(&mut world, "config", version(2, 2));
+    world.pass(120_000);
+    assert_eq!(nudges(&world), 0);
+    assert_eq!(not_nudged(&world), [Some(Strategy::Cache)]);
+    world.publish(&config(), 2);
+    world.pass(10_000);
+    assert_eq!((world.sends().len(), results(&world)), (1, vec![]), "the change is told of all the same");
+
+    // The kubelet was started anew with another configuration.
+    show(&mut world, "config", version(3, 3));
+    world.pass(10_000);
+    assert_eq!(nudges(&world), 0);
+    world.handle(Event::Strategy(Strategy::Get));
+    assert_eq!((nudges(&world), not_nudged(&world)), (1, vec![None]), "what lags behind now is asked for");
+}
+
+#[test]
+fn a_pod_that_comes_later_is_not_nudged_either() {
+    let mut world = nudgeable();
+    world.handle(Event::Strategy(Strategy::Cache));
+    world.pods = vec![app(1, &[("reloadlet.io/accelerate", "true"), ("reloadlet.io/debounce", "1s")])];
+    world.sync();
+    world.pass(60_000);
+    show(&mut world, "config", version(2, 2));
+    world.pass(60_000);
+    assert_eq!((nudges(&world), not_nudged(&world)), (0, vec![Some(Strategy::Cache)]));
+}
+
+#[test]
+fn nudges_end_when_they_turn_out_to_be_vain() {
+    let mut world = nudgeable();
+    show(&mut world, "config", version(2, 2));
+    assert_eq!(nudges(&world), 1, "nothing is known of the kubelet");
+    world.handle(Event::Strategy(Strategy::Cache));
+    world.handle(Event::Nudged(uid(1), NudgeAnswer::Accepted));
+    world.pass(120_000);
+    assert_eq!((nudges(&world), results(&world)), (1, vec![]));
+}
+
+#[test]
+fn the_strategies_that_find_what_is_new_change_nothing() {
+    for strategy in [Strategy::Watch, Strategy::Get] {
+        let mut world = nudgeable();
+        world.handle(Event::Strategy(strategy));
+        show(&mut world, "config", version(2, 2));
+        assert_eq!((nudges(&world), not_nudged(&world)), (1, vec![None]), "{strategy:?}");
     }
 }

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::fence::OWN;
 use cluster_suite::agent;
 use cluster_suite::overlay::Overlay;
-use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, wait_until};
+use cluster_suite::space::{
+    SIGNAL, Space, app, config_map, kubectl, kubectl_command, node, output, wait_until,
+};
 
 const ACCELERATE: (&str, &str) = ("reloadlet.io/accelerate", "true");
 
@@ -63,22 +65,27 @@ fn a_nudge_alone_tells_nobody_anything() {
     space.wait_told("app", "app", &["hup two"]);
 }
 
-#[test]
-fn without_the_right_to_nudge_changes_take_their_time_and_that_is_said_once() {
-    let Some(space) = Space::alone("refused") else { return };
-    let _overlay = Overlay::apply("acceleration", OWN);
-    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ACCELERATE])]);
+/// Takes a right away from the agent, for as long as the overlay is there.
+fn take_right_away(resource: &str) {
     let role: Value =
         serde_json::from_str(&kubectl(["get", "clusterrole", "reloadlet", "-o", "json"])).unwrap();
     let rules: Vec<_> = role["rules"]
         .as_array()
         .unwrap()
         .iter()
-        .filter(|rule| rule["resources"] != json!(["pods/status"]))
+        .filter(|rule| rule["resources"] != json!([resource]))
         .collect();
     assert_eq!(rules.len() + 1, role["rules"].as_array().unwrap().len());
     let patch = json!([{"op": "replace", "path": "/rules", "value": rules}]).to_string();
     kubectl(["patch", "clusterrole", "reloadlet", "--type=json", "-p", &patch]);
+}
+
+#[test]
+fn without_the_right_to_nudge_changes_take_their_time_and_that_is_said_once() {
+    let Some(space) = Space::alone("refused") else { return };
+    let _overlay = Overlay::apply("acceleration", OWN);
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ACCELERATE])]);
+    take_right_away("pods/status");
 
     let mut told = Vec::new();
     let mut change = 0;
@@ -92,4 +99,110 @@ fn without_the_right_to_nudge_changes_take_their_time_and_that_is_said_once() {
     let log = agent::log();
     let said: Vec<_> = log.lines().filter(|line| line.contains("the kubelet can't be nudged")).collect();
     assert!(said.len() == 1 && said[0].contains("cannot patch resource \\\"pods/status\\\""), "{said:#?}");
+}
+
+/// Waits for a line of the agent's log about the kubelet's strategy.
+fn wait_said(what: &str) -> Value {
+    wait_until(&format!("the agent says {what:?}"), || {
+        let log = agent::log();
+        let line = log.lines().find(|line| line.contains(what))?;
+        Some(serde_json::from_str::<Value>(line).unwrap())
+    })
+}
+
+const READ: &str = "the kubelet's configMapAndSecretChangeDetectionStrategy was read";
+
+#[test]
+fn the_kubelets_strategy_is_read_with_the_rights_that_are_shipped() {
+    let Some(_space) = Space::alone("configz") else { return };
+    let _overlay = Overlay::apply("acceleration", OWN);
+    assert_eq!(wait_said(READ)["strategy"], "Watch");
+}
+
+#[test]
+fn without_the_right_to_read_the_strategy_the_kubelet_is_nudged_all_the_same() {
+    let Some(space) = Space::alone("unread") else { return };
+    let _overlay = Overlay::apply("acceleration", OWN);
+    take_right_away("nodes/configz");
+    // The kubelet remembers for minutes what a pod's token may.
+    agent::restart();
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ACCELERATE])]);
+    let said = wait_said("the kubelet's configMapAndSecretChangeDetectionStrategy can't be read");
+    let error = said["error"].as_str().unwrap();
+    assert!(error.starts_with("the kubelet answers 403 Forbidden: ") && error.contains("configz"), "{error}");
+    space.change("two");
+    space.wait_told("app", "app", &["hup two"]);
+    wait_until("the nudge is counted", || nudges("published") > 0.0);
+    assert!(!agent::log().contains(READ));
+}
+
+/// The node's kubelet with `configMapAndSecretChangeDetectionStrategy: Cache`, as long as this lives.
+struct Caching;
+
+impl Caching {
+    const FILE: &str = "/run/cluster/kubelet.d/30-cache.conf";
+
+    fn new() -> Self {
+        let caching = Self;
+        let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration";
+        let strategy = "configMapAndSecretChangeDetectionStrategy: Cache";
+        node(&["sh", "-c", &format!("printf '{head}\n{strategy}\n' >{}", Self::FILE)]);
+        restart_kubelet("Cache");
+        caching
+    }
+}
+
+impl Drop for Caching {
+    fn drop(&mut self) {
+        node(&["rm", Self::FILE]);
+        restart_kubelet("Watch");
+    }
+}
+
+/// Ends the kubelet, which is started anew then, and waits until it has this strategy.
+fn restart_kubelet(strategy: &str) {
+    let pid = node(&["pgrep", "--exact", "kubelet"]);
+    node(&["kill", pid.trim()]);
+    let name = agent::pod()["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let configz = format!("/api/v1/nodes/{name}/proxy/configz");
+    wait_until(&format!("the kubelet's strategy is {strategy}"), || {
+        output(kubectl_command(["get", "--raw", &configz])).is_ok_and(|text| {
+            let configz: Value = serde_json::from_str(&text).unwrap();
+            configz["kubeletconfig"]["configMapAndSecretChangeDetectionStrategy"] == strategy
+        })
+    });
+    kubectl(["wait", "--for=condition=Ready", &format!("node/{name}"), "--timeout=60s"]);
+}
+
+#[test]
+fn a_kubelet_whose_strategy_is_cache_is_not_nudged() {
+    let Some(space) = Space::alone("cache") else { return };
+    if node(&["sh", "-c", "ls -d /run/cluster/kubelet.d || true"]).is_empty() {
+        eprintln!("skipped: this cluster's kubelet has no directory for its configuration");
+        return;
+    }
+    let _caching = Caching::new();
+    let _overlay = Overlay::apply("acceleration", OWN);
+    let said = wait_said("the kubelet isn't nudged");
+    assert_eq!(said["strategy"], "Cache");
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ACCELERATE])]);
+    space.change("two");
+    space.wait_told("app", "app", &["hup two"]);
+    assert_eq!(observed(&space, "app"), Value::Null);
+    assert_eq!(agent::metric("reloadlet_nudges_total", &[]), 0.0);
+    let status = kubectl([
+        "-n",
+        "reloadlet",
+        "exec",
+        "daemonset/reloadlet",
+        "--",
+        "/reloadlet",
+        "status",
+        "-o",
+        "json",
+    ]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let pods = status["pods"].as_array().unwrap();
+    let own = pods.iter().find(|pod| pod["namespace"] == space.name()).unwrap();
+    assert_eq!(own["notNudged"], "the kubelet's configMapAndSecretChangeDetectionStrategy is Cache");
 }

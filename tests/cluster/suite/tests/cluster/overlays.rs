@@ -17,7 +17,15 @@ type Overlay = (&'static str, Vec<(&'static str, &'static str)>, Vec<&'static st
 fn overlays() -> Vec<Overlay> {
     let selinux = ("/spec/template/spec/containers/0/securityContext/seLinuxOptions/type", "spc_t");
     vec![
-        ("acceleration", vec![("/spec/template/spec/containers/0/args/2", "--accelerate")], vec![]),
+        (
+            "acceleration",
+            vec![
+                ("/spec/template/spec/containers/0/args/2", "--accelerate"),
+                ("/spec/template/spec/containers/0/env/1/name", "RELOADLET_KUBELET_ADDRESS"),
+                ("/spec/template/spec/containers/0/env/1/valueFrom/fieldRef/fieldPath", "status.hostIP"),
+            ],
+            vec![],
+        ),
         (
             "apparmor",
             vec![("/spec/template/spec/containers/0/securityContext/appArmorProfile/type", "Unconfined")],
@@ -64,6 +72,9 @@ fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
             ("/rules/3/apiGroups", r#"[""]"#),
             ("/rules/3/resources", r#"["pods/status"]"#),
             ("/rules/3/verbs", r#"["patch"]"#),
+            ("/rules/4/apiGroups", r#"[""]"#),
+            ("/rules/4/resources", r#"["nodes/configz"]"#),
+            ("/rules/4/verbs", r#"["get"]"#),
         ],
         "secrets" => &[
             ("/rules/3/apiGroups", r#"[""]"#),

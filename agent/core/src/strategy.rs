@@ -1,0 +1,54 @@
+//! How the kubelet learns of changes, and what a nudge can do about it.
+
+/// The kubelet's `configMapAndSecretChangeDetectionStrategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Watches of the API server fill a cache.
+    Watch,
+    /// Entries of a cache live for a while, which a change of the pod doesn't end (since Kubernetes 1.29,
+    /// `cache_based_manager.go: RegisterPod`).
+    Cache,
+    /// The API server is asked whenever the kubelet looks at a pod.
+    Get,
+}
+
+impl Strategy {
+    const ALL: [Self; 3] = [Self::Watch, Self::Cache, Self::Get];
+
+    /// The strategy of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name)
+    }
+
+    /// Its name in the kubelet's configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Watch => "Watch",
+            Self::Cache => "Cache",
+            Self::Get => "Get",
+        }
+    }
+
+    /// Whether a kubelet that is made to look finds what is new.
+    pub const fn finds_the_new(self) -> bool {
+        match self {
+            Self::Watch | Self::Get => true,
+            Self::Cache => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_cache_that_lives_on_makes_nudges_vain() {
+        for (name, finds) in [("Watch", Some(true)), ("Get", Some(true)), ("Cache", Some(false))] {
+            assert_eq!(Strategy::parse(name).map(Strategy::finds_the_new), finds, "{name}");
+        }
+        for other in ["", "cache", "Cache ", "Informer"] {
+            assert_eq!(Strategy::parse(other), None, "{other:?}");
+        }
+    }
+}
