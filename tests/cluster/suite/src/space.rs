@@ -230,6 +230,30 @@ pub fn app(name: &str, annotations: &[(&str, &str)]) -> Value {
     })
 }
 
+/// The Secret `config`, with one key, `key`.
+pub fn secret(content: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "config"}, "stringData": {"key": content},
+    })
+}
+
+/// A Deployment of such a pod, with its name.
+pub fn deployment(pod: &Value, replicas: usize) -> Value {
+    let (mut metadata, name) = (pod["metadata"].clone(), &pod["metadata"]["name"]);
+    let labels = json!({"app": name});
+    metadata["labels"] = labels.clone();
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": metadata, "spec": pod["spec"]},
+        },
+    })
+}
+
 /// What kubectl prints; it must succeed.
 #[track_caller]
 pub fn kubectl<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> String {
@@ -286,12 +310,24 @@ impl<T> Condition for Option<T> {
 /// Asks until a condition holds; the text says what is waited for.
 #[track_caller]
 pub fn wait_until<C: Condition>(what: &str, mut condition: impl FnMut() -> C) -> C::Value {
+    poll(LIMIT, &mut condition)
+        .unwrap_or_else(|| panic!("waited {} s in vain until: {what}", LIMIT.as_secs()))
+}
+
+/// Asks until a condition holds, or for so long. Whether it held.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    poll(limit, &mut condition).is_some()
+}
+
+fn poll<C: Condition>(limit: Duration, condition: &mut impl FnMut() -> C) -> Option<C::Value> {
     let begun = Instant::now();
     loop {
         if let Some(value) = condition().value() {
-            return value;
+            return Some(value);
         }
-        assert!(begun.elapsed() < LIMIT, "waited {} s in vain until: {what}", LIMIT.as_secs());
+        if begun.elapsed() >= limit {
+            return None;
+        }
         thread::sleep(POLL);
     }
 }

@@ -4,15 +4,20 @@
 
 use std::process::ExitCode;
 
+use cluster_suite::agent;
 use cluster_suite::measure::fleet::Fleet;
+use cluster_suite::measure::nudges::Nudges;
+use cluster_suite::measure::pairs::Pairs;
 use cluster_suite::measure::publish::{self, Way};
 use cluster_suite::measure::table::{Table, print_machine};
 use cluster_suite::measure::{handlers, idle};
 use cluster_suite::overlay::Overlay;
 
-/// How many publications are measured each way, and of how many pods at once.
-const PUBLICATIONS: usize = 120;
-const PUBLISHED_PODS: usize = 20;
+/// How many pods publications are measured with.
+const PUBLISHED_PODS: usize = 40;
+const ACCELERATE: (&str, &str) = ("reloadlet.io/accelerate", "true");
+/// The kubelet's default.
+const SYNC_FREQUENCY: &str = "1m0s";
 /// What the overlay has beside the agent.
 const FENCE: &[&str] = &["validatingadmissionpolicybinding/reloadlet", "validatingadmissionpolicy/reloadlet"];
 
@@ -22,9 +27,13 @@ fn main() -> ExitCode {
     let mut table = Table::default();
     let measured = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => deliveries(&mut table),
-        ["publish"] => publications(&mut table),
+        ["publish"] => publications(&[Way::Default, Way::Accelerated], &mut table),
+        ["publish", "default"] => publications(&[Way::Default], &mut table),
+        ["publish", "accelerated"] => publications(&[Way::Accelerated], &mut table),
         _ => {
-            eprintln!("bench-cluster: publish is the only argument there is");
+            eprintln!(
+                "bench-cluster: the arguments are none, or publish, or publish and default or accelerated"
+            );
             return ExitCode::from(2);
         }
     };
@@ -45,14 +54,26 @@ fn deliveries(table: &mut Table) -> Option<()> {
     Some(())
 }
 
-/// How long the kubelet takes before that; its sync frequency is to be its default.
-fn publications(table: &mut Table) -> Option<()> {
-    let mut fleet = Fleet::start(PUBLISHED_PODS, &[])?;
-    publish::measure(&mut fleet, Way::Default, PUBLICATIONS / PUBLISHED_PODS, table);
-    drop(fleet);
-    let _applied = Overlay::apply("acceleration", FENCE);
-    let mut fleet = Fleet::start(PUBLISHED_PODS, &[("reloadlet.io/accelerate", "true")])?;
-    publish::measure(&mut fleet, Way::Accelerated, PUBLICATIONS / PUBLISHED_PODS, table);
-    publish::check_nudges(table);
+/// How long the kubelet takes before that, with the same pods each way.
+fn publications(ways: &[Way], table: &mut Table) -> Option<()> {
+    let pairs = Pairs::start(PUBLISHED_PODS, &[ACCELERATE])?;
+    let frequency = agent::kubelet_setting("syncFrequency");
+    if frequency != SYNC_FREQUENCY {
+        eprintln!(
+            "bench-cluster: this kubelet's syncFrequency is {frequency}; publications are measured with {SYNC_FREQUENCY}"
+        );
+        return None;
+    }
+    for way in ways {
+        match way {
+            Way::Default => publish::measure(&pairs, *way, table),
+            Way::Accelerated => {
+                let _applied = Overlay::apply("acceleration", FENCE);
+                let nudges = Nudges::start();
+                publish::measure(&pairs, *way, table);
+                nudges.check(table);
+            }
+        }
+    }
     Some(())
 }

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::reader::boot_time;
-use crate::space::{SIGNAL, Space, config_map, wait_until};
+use crate::space::{SIGNAL, Space, app, config_map, deployment, wait_until};
 
 /// The agent waits until a container is 3 s old.
 const OLD_ENOUGH: Duration = Duration::from_secs(5);
@@ -51,8 +50,9 @@ impl Member {
         bytes.as_chunks().0.iter().map(|stamp| u64::from_le_bytes(*stamp)).collect()
     }
 
-    fn is_told(&self) -> bool {
-        fs::metadata(self.stamps_file()).unwrap().len() >= 8 * self.changes as u64
+    /// How often it was told.
+    pub(crate) fn told(&self) -> usize {
+        usize::try_from(fs::metadata(self.stamps_file()).unwrap().len()).unwrap() / size_of::<u64>()
     }
 
     /// The file is made when the program starts.
@@ -67,43 +67,7 @@ impl Fleet {
     /// Starts so many, with the agent's annotation and these, or gives `None` without a cluster.
     pub fn start(pods: usize, annotations: &[(&str, &str)]) -> Option<Self> {
         let space = Space::alone("bench")?;
-        let labels = json!({"app": "bench"});
-        let annotations: serde_json::Map<_, _> = [(SIGNAL, "SIGHUP")]
-            .iter()
-            .chain(annotations)
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect();
-        space.create(&[
-            config_map("0"),
-            json!({
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": "bench"},
-                "spec": {
-                    "replicas": pods,
-                    "selector": {"matchLabels": labels},
-                    "template": {
-                        "metadata": {"labels": labels, "annotations": annotations},
-                        "spec": {
-                            "terminationGracePeriodSeconds": 1,
-                            "containers": [{
-                                "name": "app",
-                                "image": "localhost/stamper:test",
-                                "args": ["/stamps/stamps"],
-                                "volumeMounts": [
-                                    {"name": "config", "mountPath": "/config"},
-                                    {"name": "stamps", "mountPath": "/stamps"},
-                                ],
-                            }],
-                            "volumes": [
-                                {"name": "config", "configMap": {"name": "config"}},
-                                {"name": "stamps", "emptyDir": {}},
-                            ],
-                        },
-                    },
-                },
-            }),
-        ]);
+        space.create(&[config_map("0"), deployment(&stamper("bench", "config", annotations), pods)]);
         let mut fleet = Self { space, members: Vec::new(), changes: 0 };
         fleet.wait_started(pods);
         Some(fleet)
@@ -117,16 +81,13 @@ impl Fleet {
 
     fn wait_started(&mut self, pods: usize) {
         self.space.kubectl(&["rollout", "status", "deployment/bench", START_LIMIT]);
-        let cluster = PathBuf::from(std::env::var("CLUSTER").unwrap());
-        for pod in self.space.list("pods", &[]) {
-            let text = |field: &str| pod["metadata"][field].as_str().unwrap().to_owned();
-            if self.members.iter().all(|member| member.name != text("name")) {
-                let directory = cluster.join("var/lib/kubelet/pods").join(text("uid"));
-                self.members.push(Member { name: text("name"), directory, changes: 0 });
+        for found in members(&self.space) {
+            if self.members.iter().all(|member| member.name != found.name) {
+                self.members.push(found);
             }
         }
         assert_eq!(self.members.len(), pods, "pods");
-        wait_until("the containers are some seconds old", || self.members.iter().all(Member::is_old_enough));
+        wait_old_enough(&self.members);
     }
 
     /// The namespace.
@@ -139,15 +100,51 @@ impl Fleet {
         &self.members
     }
 
-    /// Changes the ConfigMap, and waits until each has been told. Gives back when the API server had answered.
-    pub fn change(&mut self) -> u64 {
+    /// Changes the ConfigMap, and waits until each has been told.
+    pub fn change(&mut self) {
         self.changes += 1;
         for member in &mut self.members {
             member.changes += 1;
         }
         self.space.change(&self.changes.to_string());
-        let answered = boot_time();
-        wait_until("all are told", || self.members.iter().all(Member::is_told));
-        answered
+        wait_until("all are told", || self.members.iter().all(|member| member.told() >= member.changes));
     }
+}
+
+/// A pod that writes down when it is told, with a ConfigMap in its volume `config`.
+pub(super) fn stamper(name: &str, config_map: &str, annotations: &[(&str, &str)]) -> Value {
+    let mut pod = app(name, &[&[(SIGNAL, "SIGHUP")], annotations].concat());
+    pod["spec"] = json!({
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "app",
+            "image": "localhost/stamper:test",
+            "args": ["/stamps/stamps"],
+            "volumeMounts": [
+                {"name": "config", "mountPath": "/config"},
+                {"name": "stamps", "mountPath": "/stamps"},
+            ],
+        }],
+        "volumes": [
+            {"name": "config", "configMap": {"name": config_map}},
+            {"name": "stamps", "emptyDir": {}},
+        ],
+    });
+    pod
+}
+
+/// The namespace's pods.
+pub(super) fn members(space: &Space) -> Vec<Member> {
+    let cluster = PathBuf::from(std::env::var("CLUSTER").unwrap());
+    let member = |pod: &Value| {
+        let text = |field: &str| pod["metadata"][field].as_str().unwrap().to_owned();
+        let directory = cluster.join("var/lib/kubelet/pods").join(text("uid"));
+        Member { name: text("name"), directory, changes: 0 }
+    };
+    space.list("pods", &[]).iter().map(member).collect()
+}
+
+/// Waits until the agent tells them at once.
+pub(super) fn wait_old_enough(members: &[Member]) {
+    wait_until("the containers are some seconds old", || members.iter().all(Member::is_old_enough));
 }

@@ -1,23 +1,28 @@
 //! From the API server's answer to the swap, and to the application's handler: the kubelet by itself, and nudged.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, Member};
+use super::client::{Change, Client, Watch};
+use super::fleet::Member;
 use super::handlers::agent_says;
-use super::reader::{Priority, Reader, boot_time};
+use super::pairs::Pairs;
+use super::reader::{Priority, Publication, Reader, become_first};
 use super::samples::{Samples, micros_between};
 use super::table::Table;
-use crate::agent;
-use crate::space::{kubectl_command, wait_until};
+use crate::space::{LIMIT, holds_within};
+
+/// How often each pod's ConfigMap is changed.
+const ROUNDS: usize = 3;
 
 /// By how much the stage times that the agent logs may differ from those taken outside, in milliseconds.
 const APART_MILLIS: f64 = 20.0;
 
 /// What a nudged kubelet may take, in seconds.
 const ACCELERATED_SECONDS: f64 = 1.0;
+
+/// By when the agent has logged a delivery. It does when it has nothing else to do.
+const LOGGED: Duration = Duration::from_secs(20);
 
 /// Whether the kubelet is nudged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,136 +40,166 @@ impl Way {
             Self::Accelerated => "accelerated",
         }
     }
-}
 
-/// A watch of the ConfigMap as the agent has one, and when each change came.
-struct Watch {
-    kubectl: Child,
-    received: Arc<Mutex<Vec<u64>>>,
-}
-
-impl Watch {
-    fn start(namespace: &str) -> Self {
-        let path =
-            format!("/api/v1/namespaces/{namespace}/configmaps?watch=1&fieldSelector=metadata.name%3Dconfig");
-        let mut kubectl = kubectl_command(["get", "--raw", &path]).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(kubectl.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let (begun, has_begun) = mpsc::sync_channel(1);
-        thread::spawn({
-            let received = received.clone();
-            move || {
-                for line in lines {
-                    let at = boot_time();
-                    if line.contains(r#""type":"MODIFIED""#) {
-                        received.lock().unwrap().push(at);
-                    }
-                    // Only the first is waited for.
-                    let _is_full = begun.try_send(()).is_err();
-                }
-            }
-        });
-        has_begun.recv().unwrap();
-        Self { kubectl, received }
-    }
-
-    fn received(&self) -> Vec<u64> {
-        self.received.lock().unwrap().clone()
+    /// How long each pod's changes are apart. Nothing waits for a swap, so where the kubelet is in its minute says nothing
+    /// of when a change comes, nor the other way round. By then it has looked; nudged, it would wait for a second before
+    /// it looks at the same pod again.
+    const fn period(self) -> Duration {
+        match self {
+            Self::Default => Duration::from_secs(100),
+            Self::Accelerated => Duration::from_secs(11),
+        }
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.kubectl.kill().unwrap();
-        self.kubectl.wait().unwrap();
-    }
-}
-
-/// One change of one pod, as it was seen from outside.
+/// One change of one pod, as it was seen from outside, in nanoseconds since boot.
 struct Seen {
     pod: String,
     generation: String,
+    answered: u64,
     received: u64,
     swapped: u64,
+    settled: u64,
     handled: u64,
 }
 
-/// Changes all pods so many times, and waits each time until all have been told.
-pub fn measure(fleet: &mut Fleet, way: Way, changes: usize, table: &mut Table) {
-    let (mut swaps, mut handlers, mut outside) = (Vec::new(), Vec::new(), Vec::new());
-    let watch = Watch::start(fleet.namespace());
-    for change in 0..changes {
-        let reader = Reader::start(Priority::First, fleet.members().iter().map(Member::volume));
-        let told: Vec<usize> = fleet.members().iter().map(|member| member.stamps().len()).collect();
-        let answered = fleet.change();
-        let seen = reader.stop();
-        for ((member, before), seen) in fleet.members().iter().zip(told).zip(seen) {
-            assert_eq!(seen.len(), 1, "{}: publications of one change", member.name);
-            let stamps = member.stamps();
-            assert_eq!(stamps.len(), before + 1, "{}: signals for one change", member.name);
-            swaps.push(seconds(answered, seen[0].swapped));
-            handlers.push(seconds(answered, stamps[before]));
-            outside.push(Seen {
-                pod: member.name.clone(),
-                generation: format!("config={}", member.generation()),
-                received: watch.received()[change],
-                swapped: seen[0].swapped,
-                handled: stamps[before],
-            });
-        }
-    }
-    compare(fleet, way, &outside, table);
+/// Changes the pods one after the other, some times, and adds what it took.
+pub fn measure(pairs: &Pairs, way: Way, table: &mut Table) {
     let name = way.as_str();
-    let (swaps, handlers) = (Samples::new(swaps), Samples::new(handlers));
-    let (to_swap, to_handler) =
-        (format!("{name}: answer to swap, s"), format!("{name}: answer to the handler, s"));
-    match way {
-        Way::Default => {
-            table.spread(&to_swap, swaps);
-            table.spread(&to_handler, handlers);
-        }
-        Way::Accelerated => {
-            table.limited_spread(&to_swap, swaps, ACCELERATED_SECONDS);
-            table.limited_spread(&to_handler, handlers, ACCELERATED_SECONDS);
+    let client = Client::start(pairs.namespace());
+    let watch = client.watch();
+    let start = |priority| Reader::start(priority, pairs.members().iter().map(Member::volume));
+    let (reader, bare) = (start(Priority::First), start(Priority::Usual));
+    let changes = thread::scope(|scope| scope.spawn(|| change_all(pairs, way, &client)).join().unwrap());
+    let (published, late) = (reader.stop(), bare.stop());
+
+    let (mut seen, mut lost, mut repeated) = (Vec::new(), 0, 0);
+    for ((member, changes), published) in pairs.members().iter().zip(&changes).zip(&published) {
+        let found = join(member, changes, published, &watch);
+        lost += found.lost;
+        repeated += found.repeated;
+        seen.extend(found.seen);
+    }
+    if !seen.is_empty() {
+        spread(way, &seen, table);
+        let late = published.iter().flatten().zip(late.iter().flatten());
+        let late = late.map(|(first, usual)| micros_between(first.settled, usual.settled) / 1e3);
+        // What any thread of the usual priority, such as the agent's, waits for a processor now and then.
+        table.spread(&format!("{name}: settle to a bare reader, ms"), Samples::new(late));
+    }
+    table.limited_count(&format!("{name}: changes that the pod wasn't told of"), lost, 0);
+    table.limited_count(&format!("{name}: changes that it was told of more than once"), repeated, 0);
+    compare(pairs, way, &seen, table);
+}
+
+/// From the API server's answer on.
+fn spread(way: Way, seen: &[Seen], table: &mut Table) {
+    let since_answer = |until: fn(&Seen) -> u64| {
+        Samples::new(seen.iter().map(|seen| micros_between(seen.answered, until(seen)).max(0.0) / 1e6))
+    };
+    for (until, samples) in [
+        ("the swap", since_answer(|seen| seen.swapped)),
+        ("the application's handler", since_answer(|seen| seen.handled)),
+    ] {
+        let what = format!("{}: answer to {until}, s", way.as_str());
+        match way {
+            Way::Default => table.spread(&what, samples),
+            Way::Accelerated => table.limited_spread(&what, samples, ACCELERATED_SECONDS),
         }
     }
+}
+
+/// Gives the changes of each pod back. Waits for each pod before its next change and at the end, but not forever.
+fn change_all(pairs: &Pairs, way: Way, client: &Client) -> Vec<Vec<Change>> {
+    become_first();
+    let members = pairs.members();
+    let before: Vec<_> = members.iter().map(Member::told).collect();
+    let gap = way.period() / u32::try_from(members.len()).unwrap();
+    let mut due = Instant::now();
+    let mut changed = vec![due; members.len()];
+    let mut changes = vec![Vec::new(); members.len()];
+    for round in 0..=ROUNDS {
+        for (index, member) in members.iter().enumerate() {
+            let left = LIMIT.saturating_sub(changed[index].elapsed());
+            holds_within(left, || member.told() >= before[index] + round);
+            if round < ROUNDS {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                due += gap;
+                changes[index].push(client.change(&member.name, &format!("{} {round}", way.as_str())));
+                changed[index] = Instant::now();
+            }
+        }
+    }
+    changes
+}
+
+#[derive(Default)]
+struct Found {
+    seen: Vec<Seen>,
+    lost: usize,
+    repeated: usize,
+}
+
+/// Each change with the swap and the signal that came before the next change.
+fn join(member: &Member, changes: &[Change], published: &[Publication], watch: &Watch) -> Found {
+    let (stamps, received) = (member.stamps(), watch.received(&member.name));
+    assert_eq!(received.len(), changes.len(), "{}: changes that were watched", member.name);
+    let mut found = Found::default();
+    for (index, (change, received)) in changes.iter().zip(received).enumerate() {
+        let end = changes.get(index + 1).map_or(u64::MAX, |next| next.sent);
+        let is_own = |at: u64| (change.sent..end).contains(&at);
+        let swaps: Vec<_> =
+            published.iter().enumerate().filter(|(_, published)| is_own(published.swapped)).collect();
+        let signals: Vec<_> = stamps.iter().filter(|at| is_own(**at)).collect();
+        match (&swaps[..], &signals[..]) {
+            ([(place, publication)], [handled]) => found.seen.push(Seen {
+                pod: member.name.clone(),
+                generation: published
+                    .get(place + 1)
+                    .map_or_else(|| member.generation(), |next| next.before.clone()),
+                answered: change.answered,
+                received,
+                swapped: publication.swapped,
+                settled: publication.settled,
+                handled: **handled,
+            }),
+            ([], _) | (_, []) => found.lost += 1,
+            _ => found.repeated += 1,
+        }
+    }
+    found
 }
 
 /// Holds what the agent says against what was seen from outside.
-fn compare(fleet: &Fleet, way: Way, outside: &[Seen], table: &mut Table) {
-    let mut said = wait_until("the agent has logged all deliveries", || {
-        let said = agent_says(fleet.namespace());
-        (said.len() >= outside.len()).then_some(said)
-    });
-    let (mut publish, mut propagation) = (Vec::new(), Vec::new());
-    for seen in outside {
-        let line =
-            said.remove(&(seen.pod.clone(), seen.generation.clone())).expect("a line for each generation");
-        let millis = |field: &str| line[field].as_f64().unwrap_or_else(|| panic!("{field} in {line}")) / 1e3;
-        let apart =
-            |said: f64, until: u64| (said - micros_between(seen.received, until).max(0.0) / 1e3).abs();
-        publish.push(apart(millis("publish_us"), seen.swapped));
-        propagation.push(apart(millis("propagation_us"), seen.handled));
-    }
+fn compare(pairs: &Pairs, way: Way, outside: &[Seen], table: &mut Table) {
     let name = way.as_str();
-    for (what, apart) in [("publish_us", publish), ("propagation_us", propagation)] {
-        let what = format!("{name}: {what} in the log, apart from outside, ms");
-        table.limited_spread(&what, Samples::new(apart), APART_MILLIS);
+    let key = |seen: &Seen| (seen.pod.clone(), format!("config={}", seen.generation));
+    let mut said = agent_says(pairs.namespace());
+    holds_within(LOGGED, || {
+        said = agent_says(pairs.namespace());
+        outside.iter().all(|seen| said.contains_key(&key(seen)))
+    });
+    let lines: Vec<_> = outside.iter().filter_map(|seen| Some((seen, said.get(&key(seen))?))).collect();
+    table.limited_count(
+        &format!("{name}: deliveries that aren't in the log"),
+        outside.len() - lines.len(),
+        0,
+    );
+    if lines.is_empty() {
+        return;
     }
-}
-
-/// How each nudge ended, as the agent counts them: none may be left without an answer.
-pub fn check_nudges(table: &mut Table) {
-    let count = |result: &str| agent::metric("reloadlet_nudges_total", &[format!("result=\"{result}\"")]);
-    table.value("nudges that were followed by the newest version", format!("{:.0}", count("published")));
-    for result in ["unanswered", "throttled", "refused", "failed"] {
-        table.limited_value(&format!("nudges {result}"), count(result), 0.0);
+    for (field, stage) in [
+        ("publish_us", (|seen| (seen.received, seen.swapped)) as fn(&Seen) -> (u64, u64)),
+        ("settle_us", |seen| (seen.swapped, seen.settled)),
+        ("since_settle_us", |seen| (seen.settled, seen.handled)),
+        ("propagation_us", |seen| (seen.received, seen.handled)),
+    ] {
+        let apart = lines.iter().map(|(seen, line)| {
+            let said = line[field].as_f64().unwrap_or_else(|| panic!("{field} in {line}"));
+            let (from, until) = stage(seen);
+            (said - micros_between(from, until).max(0.0)).abs() / 1e3
+        });
+        let what = format!("{name}: {field} in the log, apart from outside, ms");
+        table.limited_each(&what, Samples::new(apart), APART_MILLIS);
     }
-}
-
-/// Nothing is before the answer: a kubelet that looks in that very moment took no time.
-fn seconds(from: u64, to: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "they are moments of one run")]
-    let nanos = to.saturating_sub(from) as f64;
-    nanos / 1e9
 }

@@ -80,7 +80,8 @@ pub(crate) fn boot_time() -> u64 {
     u64::try_from(now.as_nanos()).unwrap()
 }
 
-fn become_first() {
+/// Has this thread run before everything else.
+pub(super) fn become_first() {
     let mut command = Command::new("chrt");
     command.args(["--fifo", "--pid", "1", &gettid().to_string()]);
     output(command).unwrap_or_else(|error| panic!("{error}"));

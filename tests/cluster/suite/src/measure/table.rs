@@ -39,6 +39,12 @@ impl Table {
         self.add(what, Figures::One(short(value)), Some(limit));
     }
 
+    /// A number of things, which may be this at most.
+    pub(crate) fn limited_count(&mut self, what: &str, count: usize, most: usize) {
+        let limit = Limit { promise: format!("at most {most}"), kept: count <= most };
+        self.add(what, Figures::One(count.to_string()), Some(limit));
+    }
+
     /// How something is spread, for information.
     pub(crate) fn spread(&mut self, what: &str, samples: Samples) {
         self.add(what, Figures::Many(samples), None);
@@ -47,6 +53,12 @@ impl Table {
     /// How something is spread, with the most that all but a hundredth of it may be.
     pub(crate) fn limited_spread(&mut self, what: &str, samples: Samples, most: f64) {
         let limit = Limit { promise: format!("p99 at most {most}"), kept: samples.percentile(99) <= most };
+        self.add(what, Figures::Many(samples), Some(limit));
+    }
+
+    /// How something is spread, with the most that each may be.
+    pub(crate) fn limited_each(&mut self, what: &str, samples: Samples, most: f64) {
+        let limit = Limit { promise: format!("each at most {most}"), kept: samples.percentile(100) <= most };
         self.add(what, Figures::Many(samples), Some(limit));
     }
 

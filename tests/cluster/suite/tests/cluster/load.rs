@@ -1,9 +1,7 @@
 //! Many pods, and what they cost.
 
-use serde_json::json;
-
 use cluster_suite::agent;
-use cluster_suite::space::{SIGNAL, Space, app, config_map};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, deployment};
 
 const PODS: usize = 50;
 /// What the DaemonSet asks for.
@@ -12,22 +10,7 @@ const MEMORY_KB: u64 = 24 * 1024;
 #[test]
 fn fifty_pods_on_one_config_map_are_all_told_once_and_memory_stays_in_what_was_asked_for() {
     let Some(space) = Space::alone("many") else { return };
-    let labels = json!({"app": "many"});
-    let mut template = app("app", &[(SIGNAL, "SIGHUP")]);
-    template["metadata"]["labels"] = labels.clone();
-    space.create(&[
-        config_map("one"),
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "many"},
-            "spec": {
-                "replicas": PODS,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": template["metadata"], "spec": template["spec"]},
-            },
-        }),
-    ]);
+    space.create(&[config_map("one"), deployment(&app("many", &[(SIGNAL, "SIGHUP")]), PODS)]);
     space.kubectl(&["rollout", "status", "deployment/many", "--timeout=180s"]);
     let pods: Vec<String> = space
         .list("pods", &[])

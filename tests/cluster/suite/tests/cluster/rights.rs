@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::inject::Injector;
 use cluster_suite::agent;
-use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, secret, wait_until};
 
 const KILL: &str = "0000000000000020";
 const NONE: &str = "0000000000000000";
@@ -50,12 +50,7 @@ fn the_agents_own_process_cant_write_outside_its_state_directory() {
     let Some(space) = Space::alone("write") else { return };
     let mut pod = app("app", &[(SIGNAL, "SIGHUP")]);
     pod["spec"]["volumes"] = json!([{"name": "config", "secret": {"secretName": "config"}}]);
-    space.start(&[
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "config"}, "stringData": {"key": "one"},
-        }),
-        pod,
-    ]);
+    space.start(&[secret("one"), pod]);
     let uid = space.get("pod", "app")["metadata"]["uid"].as_str().unwrap().to_owned();
     let secret = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~secret/config/..data/key");
     let etc_hosts = format!("/var/lib/kubelet/pods/{uid}/etc-hosts");

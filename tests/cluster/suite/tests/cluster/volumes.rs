@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl_command, output, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl_command, output, secret, wait_until};
 
 fn server(answer: &str) -> serde_json::Value {
     json!({"default.conf": format!("server {{ listen 80; return 200 \"{answer}\\n\"; }}")})
@@ -58,12 +58,7 @@ fn a_secret_is_told_of_once() {
     let Some(space) = Space::new("secret") else { return };
     let mut pod = app("app", &[(SIGNAL, "SIGHUP")]);
     pod["spec"]["volumes"] = json!([{"name": "config", "secret": {"secretName": "config"}}]);
-    space.start(&[
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "config"}, "stringData": {"key": "one"},
-        }),
-        pod,
-    ]);
+    space.start(&[secret("one"), pod]);
     for (content, told) in [("two", vec!["hup two"]), ("three", vec!["hup two", "hup three"])] {
         let patch = json!({"stringData": {"key": content}}).to_string();
         space.kubectl(&["patch", "secret", "config", "--type=merge", "-p", &patch]);
