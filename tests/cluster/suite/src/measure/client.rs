@@ -34,8 +34,9 @@ pub(super) struct Watch(Arc<Mutex<BTreeMap<String, Vec<u64>>>>);
 impl Client {
     pub(super) fn start(namespace: &str) -> Self {
         let socket = std::env::temp_dir().join(format!("{namespace}.socket"));
-        let proxy = Command::new("chrt")
-            .args(["--fifo", "1", "kubectl", "proxy", "--unix-socket"])
+        // It ends with this process, however that ends.
+        let proxy = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "chrt", "--fifo", "1", "kubectl", "proxy", "--unix-socket"])
             .arg(&socket)
             .stdout(Stdio::null())
             .spawn()
