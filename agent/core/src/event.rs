@@ -89,8 +89,8 @@ pub enum Event {
     Observed(ObjectRef, Observed, Time),
     /// How the API server took a nudge.
     Nudged(PodUid, NudgeAnswer),
-    /// How the kubelet learns of changes was read in its configuration.
-    Strategy(Strategy),
+    /// How the kubelet learns of changes was read in its configuration, or isn't known any more.
+    Strategy(Option<Strategy>),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
 }

@@ -316,10 +316,10 @@ impl Machine {
     }
 
     /// For the pods that are known, and for those to come.
-    fn set_strategy(&mut self, strategy: Strategy, now: Time) {
+    fn set_strategy(&mut self, strategy: Option<Strategy>, now: Time) {
         let accelerate = self.measuring.as_mut().and_then(|measuring| measuring.accelerate.as_mut());
         let Some(accelerate) = accelerate else { return };
-        accelerate.strategy = Some(strategy);
+        accelerate.strategy = strategy;
         let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
         for uid in uids {
             self.with(&uid, now, |pod, _| pod.set_strategy(strategy));

@@ -217,9 +217,10 @@ impl Propagation {
         publication
     }
 
-    /// A swap is told of once, when the first version that it brought is known: one that is seen later was received after
-    /// the swap, so it isn't the oldest.
-    fn publish(&mut self, brought: Brought, disk: &Disk) -> Option<Publication> {
+    /// A swap is told of once, when the first version that it brought is known. Of an object whose version isn't, what was
+    /// seen before it and waited counts: the swap has overtaken that.
+    fn publish(&mut self, mut brought: Brought, disk: &Disk) -> Option<Publication> {
+        self.sources.iter().filter(|source| source.ahead).for_each(|source| brought.overtake(source));
         let publication = brought.publication(disk)?;
         let before = self.published.replace(disk.generation.clone());
         (before.as_ref() != Some(&disk.generation)).then_some(publication)

@@ -43,7 +43,7 @@ async fn follow_with<R>(mut read: impl FnMut() -> R, inbox: &Inbox)
 where
     R: Future<Output = Result<Strategy, Unreadable>>,
 {
-    // What was read last holds while it can't be read: a kubelet that is being started anew answers nobody.
+    // What was read last holds for a while when it can't be read: a kubelet that is being started anew answers nobody.
     let mut known = None;
     let mut said = false;
     let mut pause = FIRST_PAUSE;
@@ -52,12 +52,16 @@ where
             Ok(strategy) => {
                 if known.replace(strategy) != Some(strategy) {
                     say(strategy);
-                    tell(strategy, inbox).await;
+                    tell(Some(strategy), inbox).await;
                 }
                 (said, pause) = (false, FIRST_PAUSE);
                 tokio::time::sleep(EVERY).await;
             }
             Err(error) => {
+                if pause == EVERY && known.take().is_some() {
+                    said = false;
+                    tell(None, inbox).await;
+                }
                 say_unreadable(&error, std::mem::replace(&mut said, true));
                 tokio::time::sleep(pause).await;
                 pause = (2 * pause).min(EVERY);
@@ -87,7 +91,7 @@ fn say_unreadable(error: &Unreadable, said: bool) {
     }
 }
 
-async fn tell(strategy: Strategy, inbox: &Inbox) {
+async fn tell(strategy: Option<Strategy>, inbox: &Inbox) {
     while !inbox.try_send(Inbound::Event(Event::Strategy(strategy))) {
         tokio::time::sleep(ROOM_PAUSE).await;
     }
@@ -112,8 +116,8 @@ enum Unreadable {
     /// Without the right; or the kubelet is older than the right, and asks for one that allows much more.
     #[error("the kubelet answers {0}: {1}")]
     Refused(StatusCode, String),
-    #[error("the kubelet's answer isn't its configuration")]
-    Garbage(#[source] serde_json::Error),
+    #[error("the kubelet's answer isn't its configuration: {0}")]
+    Garbage(String),
     #[error("the strategy {0:?} isn't known")]
     Unknown(String),
 }
@@ -163,14 +167,15 @@ async fn ask(config: Config) -> Result<Strategy, Unreadable> {
     if !status.is_success() {
         return Err(Unreadable::Refused(status, short(&String::from_utf8_lossy(&body))));
     }
-    let configz: Configz = serde_json::from_slice(&body).map_err(Unreadable::Garbage)?;
+    let configz: Configz =
+        serde_json::from_slice(&body).map_err(|error| Unreadable::Garbage(short(&error.to_string())))?;
     let name = configz.kubeletconfig.config_map_and_secret_change_detection_strategy;
     Strategy::parse(&name).ok_or_else(|| Unreadable::Unknown(short(&name)))
 }
 
-/// The beginning of a text, which may be anything.
+/// The beginning of a text, which may be anything, on one line.
 fn short(text: &str) -> String {
-    text.trim().chars().take(SAID_CHARS).collect()
+    text.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).take(SAID_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl ObjectWatches {
             match step {
                 Step::Ask(object) => {
                     let config = self.config.clone();
-                    self.ask(object.kind, async move { ask(&config, &object).await });
+                    self.asking.spawn(async move { (object.kind, ask(&config, &object).await) });
                 }
                 Step::Start(watch) => self.start(watch, sender.clone()),
                 Step::Stop(object) => {
@@ -158,16 +158,6 @@ impl ObjectWatches {
             }
         }
         self.say_counts();
-    }
-
-    /// Asks on a task of its own: one that panics is a failed answer, too.
-    fn ask(
-        &mut self,
-        kind: ObjectKind,
-        question: impl Future<Output = Result<Protocol, AskError>> + Send + 'static,
-    ) {
-        let asked = tokio::spawn(question);
-        self.asking.spawn(async move { (kind, asked.await.unwrap_or_else(|error| Err(error.into()))) });
     }
 
     fn start(&mut self, watch: Watch, sender: mpsc::Sender<(Watch, Sighting)>) {

@@ -130,10 +130,10 @@ impl PodMachine {
         }
     }
 
-    /// How the kubelet learns of changes was read.
-    pub(crate) fn set_strategy(&mut self, strategy: Strategy) {
+    /// How the kubelet learns of changes was read, or isn't known any more.
+    pub(crate) fn set_strategy(&mut self, strategy: Option<Strategy>) {
         if let Some(accelerate) = &mut self.accelerate {
-            accelerate.strategy = Some(strategy);
+            accelerate.strategy = strategy;
         }
     }
 

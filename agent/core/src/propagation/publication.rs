@@ -48,6 +48,18 @@ impl Brought {
         self.collapsed += older.len();
     }
 
+    /// The disk has something newer than all that was seen of an object.
+    pub(super) fn overtake(&mut self, source: &Measured) {
+        let waiting =
+            source.seen.iter().filter(|seen| Some(seen.number) > source.done && seen.files.is_some());
+        if let Some(observed) = &mut self.observed {
+            for seen in waiting {
+                *observed = seen.observed.min(*observed);
+                self.collapsed += 1;
+            }
+        }
+    }
+
     pub(super) fn publication(self, disk: &Disk) -> Option<Publication> {
         let Self { observed, versions, collapsed } = self;
         let (generation, swapped) = (disk.generation.clone(), disk.swapped);

@@ -276,6 +276,13 @@ fn a_swap_is_one_sample_however_late_the_versions_that_it_brought_are_seen() {
         volume.disk(4, 70, true, &[("a.conf", 9), ("both", 8), ("token", 9)]),
         published(4, 10, &["7"], 0)
     );
+
+    // It overtakes what was seen and waited.
+    volume.sees_version("a", version(8, &[("x", 11), ("y", 1)]), 80);
+    assert_eq!(volume.disk(5, 140, true, &[("a.conf", 13), ("both", 14), ("token", 9)]), None);
+    assert_eq!(volume.sees_version("b", version(9, &[("z", 14)]), 141), published(5, 60, &["9"], 1));
+    assert_eq!(volume.sees_version("a", version(10, &[("x", 13), ("y", 1)]), 142), None);
+    assert_eq!(volume.0.standing(), Standing::UpToDate);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn not_nudged(world: &World) -> Vec<Option<Strategy>> {
 #[test]
 fn a_kubelet_that_would_find_its_old_copy_is_not_nudged() {
     let mut world = nudgeable();
-    world.handle(Event::Strategy(Strategy::Cache));
+    world.handle(Event::Strategy(Some(Strategy::Cache)));
     show(&mut world, "config", version(2, 2));
     world.pass(120_000);
     assert_eq!(nudges(&world), 0);
@@ -146,14 +146,14 @@ fn a_kubelet_that_would_find_its_old_copy_is_not_nudged() {
     show(&mut world, "config", version(3, 3));
     world.pass(10_000);
     assert_eq!(nudges(&world), 0);
-    world.handle(Event::Strategy(Strategy::Get));
+    world.handle(Event::Strategy(Some(Strategy::Get)));
     assert_eq!((nudges(&world), not_nudged(&world)), (1, vec![None]), "what lags behind now is asked for");
 }
 
 #[test]
 fn a_pod_that_comes_later_is_not_nudged_either() {
     let mut world = nudgeable();
-    world.handle(Event::Strategy(Strategy::Cache));
+    world.handle(Event::Strategy(Some(Strategy::Cache)));
     world.pods = vec![app(1, &[("reloadlet.io/accelerate", "true"), ("reloadlet.io/debounce", "1s")])];
     world.sync();
     world.pass(60_000);
@@ -167,7 +167,7 @@ fn nudges_end_when_they_turn_out_to_be_vain() {
     let mut world = nudgeable();
     show(&mut world, "config", version(2, 2));
     assert_eq!(nudges(&world), 1, "nothing is known of the kubelet");
-    world.handle(Event::Strategy(Strategy::Cache));
+    world.handle(Event::Strategy(Some(Strategy::Cache)));
     world.handle(Event::Nudged(uid(1), NudgeAnswer::Accepted));
     world.pass(120_000);
     assert_eq!((nudges(&world), results(&world)), (1, vec![]));
@@ -175,7 +175,7 @@ fn nudges_end_when_they_turn_out_to_be_vain() {
 
 #[test]
 fn the_strategies_that_find_what_is_new_change_nothing() {
-    for strategy in [Strategy::Watch, Strategy::Get] {
+    for strategy in [Some(Strategy::Watch), Some(Strategy::Get), None] {
         let mut world = nudgeable();
         world.handle(Event::Strategy(strategy));
         show(&mut world, "config", version(2, 2));

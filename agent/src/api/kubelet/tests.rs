@@ -217,6 +217,13 @@ async fn what_isnt_the_kubelets_configuration_is_said_in_one_sentence() {
             "{}",
             "the kubelet's answer isn't its configuration: missing field `kubeletconfig`".to_owned(),
         ),
+        (
+            "200 OK",
+            &format!("{{\"kubeletconfig\": \"{}\"}}", "z".repeat(9000)),
+            "the kubelet's answer isn't its configuration: invalid type: string \"zzz".to_owned()
+                + &"z".repeat(150),
+        ),
+        ("502 Bad Gateway", "first\nsecond", "the kubelet answers 502 Bad Gateway: first second".to_owned()),
         ("200 OK", &long, "the kubelet can't be asked: length limit exceeded".to_owned()),
         ("200 OK", &configz("Informer"), "the strategy \"Informer\" isn't known".to_owned()),
     ] {
@@ -279,7 +286,7 @@ async fn it_is_read_now_and_then_and_sooner_after_a_failure_and_changes_are_told
     let followed = follow_with(read, &inbox);
     assert!(tokio::time::timeout(Duration::from_secs(100_000), followed).await.is_err());
     assert_eq!(times, [0, 5, 15, 35, 635, 1235, 1240, 1840, 2440, 2445, 3045]);
-    assert_eq!(told, ["Watch", "Cache", "Get"].map(|name| format!("Event(Strategy({name}))")));
+    assert_eq!(told, ["Watch", "Cache", "Get"].map(|name| format!("Event(Strategy(Some({name})))")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,4 +302,26 @@ async fn a_kubelet_that_is_never_readable_is_asked_every_ten_minutes_in_the_end(
     let last: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).rev().take(3).collect();
     assert_eq!(last, [EVERY; 3]);
     assert!(receiver.try_recv().is_err(), "nothing is known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_once_is_forgotten_when_it_cant_be_read_for_ten_minutes() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let mut first = true;
+    let read = || {
+        let answer = if std::mem::take(&mut first) { Ok(Strategy::Cache) } else { Err(Unreadable::Silent) };
+        async move { answer }
+    };
+    let started = tokio::time::Instant::now();
+    let mut told = Vec::new();
+    let followed = follow_with(read, &inbox);
+    tokio::pin!(followed);
+    while started.elapsed() < Duration::from_secs(10_000) {
+        assert!(tokio::time::timeout(Duration::from_secs(1), &mut followed).await.is_err());
+        told.extend(receiver.try_iter().map(|inbound| (started.elapsed().as_secs(), format!("{inbound:?}"))));
+    }
+    let [(_, read), (forgotten, unknown)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!([read, unknown], ["Event(Strategy(Some(Cache)))", "Event(Strategy(None))"]);
+    // It was read again after ten minutes, and failed from then on.
+    assert!((600 + 600..600 + 700).contains(forgotten), "{forgotten}");
 }

@@ -11,7 +11,6 @@ use kube::api::{Api, ListParams, WatchParams};
 use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
 use reloadlet_core::object::{ObjectKind, ObjectRef};
-use tokio::task::JoinError;
 use tower::{BoxError, ServiceBuilder};
 
 use super::decode::Object;
@@ -126,16 +125,13 @@ pub(super) enum AskError {
     /// It said nothing.
     #[error("the API server doesn't answer")]
     Silent,
-    /// Nobody knows what it said.
-    #[error("the question to the API server came to no end")]
-    Unfinished(#[from] JoinError),
 }
 
 impl AskError {
     pub(super) fn is_forbidden(&self) -> bool {
         match self {
             Self::Refused(error) => is_forbidden(error),
-            Self::Client(_) | Self::Silent | Self::Unfinished(_) => false,
+            Self::Client(_) | Self::Silent => false,
         }
     }
 }

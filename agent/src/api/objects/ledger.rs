@@ -90,7 +90,8 @@ impl Ledger {
         let connections = self.connections.iter().filter(|watches| **watches > 0).count();
         let left_out = self.objects.iter().filter(|(object, entry)| {
             let right = self.right(object.kind);
-            right.held && right.used && entry.watch.is_none()
+            // What can't be started yet isn't without room.
+            right.held && right.used && entry.watch.is_none() && self.start_at.is_none()
         });
         (watched, connections, left_out.count())
     }

@@ -36,14 +36,3 @@ async fn a_watch_that_cant_be_started_is_tried_again_after_a_pause() {
     assert_eq!(watches.running.len(), 1);
     assert_eq!(watches.ledger.poll_timeout(), None);
 }
-
-#[tokio::test]
-async fn a_question_that_panics_is_a_failed_answer_and_is_asked_again() {
-    let mut watches = watches();
-    assert_eq!(watches.ledger.poll_step(), Some(Step::Ask(object())));
-    watches.ask(ObjectKind::ConfigMap, async { panic!("on purpose") });
-    let (kind, answer) = watches.asking.join_next().await.unwrap().unwrap();
-    watches.answered(kind, answer);
-    watches.ledger.handle_timeout(due(&watches));
-    assert_eq!(watches.ledger.poll_step(), Some(Step::Ask(object())));
-}
