@@ -73,15 +73,6 @@ pub fn cpu_ticks() -> u64 {
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
-/// A setting of the kubelet that runs beside it.
-pub fn kubelet_setting(name: &str) -> String {
-    let pod = pod();
-    let node = pod["spec"]["nodeName"].as_str().unwrap();
-    let all = kubectl(["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/configz")]);
-    let all: Value = serde_json::from_str(&all).unwrap();
-    all["kubeletconfig"][name].as_str().unwrap().to_owned()
-}
-
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
     line[name.len() + 1..].trim()

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod kubelet;
 pub mod measure;
 pub mod overlay;
 pub mod space;

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use cluster_suite::agent;
+use cluster_suite::kubelet;
 use cluster_suite::measure::fleet::Fleet;
 use cluster_suite::measure::nudges::Nudges;
 use cluster_suite::measure::pairs::Pairs;
@@ -57,7 +57,7 @@ fn deliveries(table: &mut Table) -> Option<()> {
 /// How long the kubelet takes before that, with the same pods each way.
 fn publications(ways: &[Way], table: &mut Table) -> Option<()> {
     let pairs = Pairs::start(PUBLISHED_PODS, &[ACCELERATE])?;
-    let frequency = agent::kubelet_setting("syncFrequency");
+    let frequency = kubelet::setting("syncFrequency");
     if frequency != SYNC_FREQUENCY {
         eprintln!(
             "bench-cluster: this kubelet's syncFrequency is {frequency}; publications are measured with {SYNC_FREQUENCY}"

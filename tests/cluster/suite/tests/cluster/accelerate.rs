@@ -1,13 +1,15 @@
 //! Acceleration: the agent has the kubelet publish at once for pods that ask for it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::fence::OWN;
 use cluster_suite::agent;
+use cluster_suite::audit;
+use cluster_suite::kubelet::Reset;
 use cluster_suite::overlay::Overlay;
-use cluster_suite::space::{
-    SIGNAL, Space, app, config_map, kubectl, kubectl_command, node, output, wait_until,
-};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, wait_until};
 
 const ACCELERATE: (&str, &str) = ("reloadlet.io/accelerate", "true");
 
@@ -136,59 +138,10 @@ fn without_the_right_to_read_the_strategy_the_kubelet_is_nudged_all_the_same() {
     assert!(!agent::log().contains(READ));
 }
 
-/// The node's kubelet with `configMapAndSecretChangeDetectionStrategy: Cache`, as long as this lives.
-struct Caching;
-
-impl Caching {
-    const FILE: &str = "/run/cluster/kubelet.d/30-cache.conf";
-
-    fn new() -> Self {
-        let caching = Self;
-        let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration";
-        let strategy = "configMapAndSecretChangeDetectionStrategy: Cache";
-        node(&["sh", "-c", &format!("printf '{head}\n{strategy}\n' >{}", Self::FILE)]);
-        restart_kubelet("Cache");
-        caching
-    }
-}
-
-impl Drop for Caching {
-    fn drop(&mut self) {
-        // The test may have failed already.
-        let ended = std::panic::catch_unwind(|| {
-            node(&["rm", "-f", Self::FILE]);
-            restart_kubelet("Watch");
-        });
-        if ended.is_err() {
-            eprintln!("the kubelet may have the strategy Cache from here on");
-        }
-    }
-}
-
-/// Ends the kubelet, which is started anew then, and waits until it has this strategy.
-fn restart_kubelet(strategy: &str) {
-    let pid = node(&["pgrep", "--exact", "kubelet"]);
-    node(&["kill", pid.trim()]);
-    let name = agent::pod()["spec"]["nodeName"].as_str().unwrap().to_owned();
-    let configz = format!("/api/v1/nodes/{name}/proxy/configz");
-    wait_until(&format!("the kubelet's strategy is {strategy}"), || {
-        output(kubectl_command(["get", "--raw", &configz])).is_ok_and(|text| {
-            let configz: Value = serde_json::from_str(&text).unwrap();
-            configz["kubeletconfig"]["configMapAndSecretChangeDetectionStrategy"] == strategy
-        })
-    });
-    kubectl(["wait", "--for=condition=Ready", &format!("node/{name}"), "--timeout=60s"]);
-    agent::wait_rolled_out();
-}
-
 #[test]
 fn a_kubelet_whose_strategy_is_cache_is_not_nudged() {
     let Some(space) = Space::alone("cache") else { return };
-    if node(&["sh", "-c", "ls -d /run/cluster/kubelet.d || true"]).is_empty() {
-        eprintln!("skipped: this cluster's kubelet has no directory for its configuration");
-        return;
-    }
-    let _caching = Caching::new();
+    let Some(_caching) = Reset::with("configMapAndSecretChangeDetectionStrategy", "Cache") else { return };
     let _overlay = Overlay::apply("acceleration", OWN);
     let said = wait_said("the kubelet isn't nudged");
     assert_eq!(said["strategy"], "Cache");
@@ -212,4 +165,35 @@ fn a_kubelet_whose_strategy_is_cache_is_not_nudged() {
     let pods = status["pods"].as_array().unwrap();
     let own = pods.iter().find(|pod| pod["namespace"] == space.name()).unwrap();
     assert_eq!(own["notNudged"], "the kubelet's configMapAndSecretChangeDetectionStrategy is Cache");
+}
+
+/// How much later than the agent the kubelet hears of a change, and by when the change is on disk all the same.
+const LATE: &str = "700ms";
+const ON_DISK: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_kubelet_that_hears_of_a_change_after_the_nudge_is_nudged_until_it_has_it() {
+    let Some(space) = Space::alone("late") else { return };
+    // By itself it looks at the pod after 60 to 90 s.
+    let Some(_late) = Reset::late("syncFrequency", "1m0s", LATE) else { return };
+    let _overlay = Overlay::apply("acceleration", OWN);
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ACCELERATE])]);
+    let mark = audit::mark();
+    let mut told = Vec::new();
+    for (number, content) in (1_u32..).zip(["two", "three", "four"]) {
+        space.change(content);
+        let changed = Instant::now();
+        space.wait_file("app", "/config/key", content);
+        let took = changed.elapsed();
+        assert!(took < ON_DISK, "{content}: {took:?}");
+        told.push(format!("hup {content}"));
+        let told: Vec<_> = told.iter().map(String::as_str).collect();
+        space.wait_told("app", "app", &told);
+        wait_until("the nudge is counted", || nudges("published") >= f64::from(number));
+    }
+    // The first nudge of each was too early. Each has an end.
+    let sent = audit::since(mark).others["patch pods"];
+    assert!(sent >= 2 * told.len(), "{sent} nudges");
+    let sent = f64::from(u32::try_from(sent).unwrap());
+    assert_eq!(nudges("published") + nudges("unanswered"), sent);
 }

@@ -1,0 +1,3 @@
+module reloadlet.io/late
+
+go 1.24
