@@ -45,6 +45,7 @@ fn who_asks_for_it_is_accelerated_and_told_once() {
     assert!(nonces.iter().all(Value::is_string) && nonces[0] != nonces[1], "{nonces:?}");
     assert_eq!(observed(&space, "slow"), Value::Null);
     assert_eq!(nudges("refused"), 0.0);
+    assert_eq!(wait_said(READ)["strategy"], "Watch", "the kubelet's configuration is read as well");
 }
 
 #[test]
@@ -113,13 +114,6 @@ fn wait_said(what: &str) -> Value {
 }
 
 const READ: &str = "the kubelet's configMapAndSecretChangeDetectionStrategy was read";
-
-#[test]
-fn the_kubelets_strategy_is_read_with_the_rights_that_are_shipped() {
-    let Some(_space) = Space::alone("configz") else { return };
-    let _overlay = Overlay::apply("acceleration", OWN);
-    assert_eq!(wait_said(READ)["strategy"], "Watch");
-}
 
 #[test]
 fn without_the_right_to_read_the_strategy_the_kubelet_is_nudged_all_the_same() {
