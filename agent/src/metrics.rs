@@ -14,7 +14,6 @@ use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
-pub(crate) mod pace;
 mod process;
 mod propagation;
 #[cfg(test)]

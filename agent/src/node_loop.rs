@@ -16,7 +16,6 @@ use reloadlet_core::nudge::NudgeAnswer;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Status};
 use reloadlet_core::signal::Signal;
-use reloadlet_core::status::Counts;
 use reloadlet_core::{Machine, Time};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -31,7 +30,6 @@ use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
 use crate::logs::Causes;
-use crate::metrics::pace::Pace;
 use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Request, Surveyor};
@@ -103,8 +101,8 @@ pub(crate) struct NodeLoop {
     reports: VecDeque<Report>,
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
-    pace: Pace,
-    /// Readiness is to be looked at when nothing else is to be done.
+    gauges_changed: bool,
+    /// Gauges and readiness are to be looked at when nothing else is to be done.
     look: bool,
     namespaces: tell::Namespaces,
     stopping: bool,
@@ -138,7 +136,7 @@ impl NodeLoop {
             reports: VecDeque::new(),
             next_poll: None,
             next_recheck: None,
-            pace: Pace::default(),
+            gauges_changed: true,
             look: true,
             namespaces: tell::Namespaces::default(),
             stopping: false,
@@ -162,10 +160,7 @@ impl NodeLoop {
                 self.take(event.data.u64())?;
             }
             self.handle_timeouts();
-            if !idle {
-                self.pace.changed(clock::now());
-                self.look |= !self.parts.ready.load(Ordering::Relaxed);
-            }
+            self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             if self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
@@ -173,9 +168,6 @@ impl NodeLoop {
                 self.write_reports();
                 self.look = false;
                 self.look_around();
-            }
-            if self.pace.take(clock::now(), idle) {
-                self.set_gauges();
             }
         }
         self.parts.machine.say_all(clock::now());
@@ -224,6 +216,8 @@ impl NodeLoop {
         for _ in 0..MESSAGES_AT_A_TIME {
             match self.parts.inbox.try_recv() {
                 Ok(Inbound::Event(event)) => {
+                    self.gauges_changed |=
+                        matches!(event, Event::PodsSynced(_) | Event::JournalRead(_) | Event::Observed(..));
                     self.handle(event);
                 }
                 Ok(Inbound::Finding(Finding::Event(Event::Listed(volume, listing)))) => {
@@ -269,6 +263,11 @@ impl NodeLoop {
 
     /// One event, and everything that follows from it at once.
     fn handle(&mut self, event: Event) {
+        // What is stale may be something else now.
+        self.gauges_changed |= matches!(
+            event,
+            Event::Surveyed(..) | Event::Exited(..) | Event::Read(..) | Event::Listed(..) | Event::Held(_)
+        );
         if event == Event::Overflowed {
             self.parts.metrics.overflow();
             self.parts.metrics.rescan(RescanReason::Overflow);
@@ -336,6 +335,7 @@ impl NodeLoop {
             }
             Action::Record(update) => self.parts.journal.record(update),
             Action::Report(report) => {
+                self.gauges_changed |= tell::changes_gauges(&report);
                 self.reports.push_back(report);
             }
         }
@@ -413,8 +413,7 @@ impl NodeLoop {
             return Some(at_once);
         }
         let rearm = self.parts.watcher.rearm_at();
-        let gauges = self.pace.due();
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm, gauges]
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
             .flatten()
             .min()?;
@@ -427,21 +426,17 @@ impl NodeLoop {
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();
-            self.pace.changed(now);
         }
         if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
             self.parts.watcher.rearm(now);
-            self.pace.changed(now);
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;
             self.recheck(true);
-            self.pace.changed(now);
         }
         if self.next_poll.is_some_and(|due| due <= now) {
             self.next_poll = None;
             self.poll_volumes();
-            self.pace.changed(now);
         }
         let watcher = &self.parts.watcher;
         let unready = !self.parts.ready.load(Ordering::Relaxed);
@@ -457,6 +452,7 @@ impl NodeLoop {
         self.parts.watcher.retry_polled(&mut |sight| sights.push(sight));
         self.parts.watcher.recheck(false, &mut |sight| sights.push(sight));
         self.take_sights();
+        self.gauges_changed = true;
     }
 
     fn recheck(&mut self, all: bool) {
@@ -475,16 +471,14 @@ impl NodeLoop {
         }
     }
 
-    fn set_gauges(&mut self) -> Counts {
-        let counts = self.parts.machine.counts();
-        tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
+    /// Nothing else is to be done: gauges and readiness.
+    fn look_around(&mut self) {
+        if std::mem::take(&mut self.gauges_changed) {
+            let counts = self.parts.machine.counts();
+            tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
+        }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
         self.parts.metrics.set_polled_volumes(self.parts.watcher.polled().count());
-        counts
-    }
-
-    /// Nothing else is to be done: readiness.
-    fn look_around(&mut self) {
         if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
             return;
         }
@@ -499,12 +493,9 @@ impl NodeLoop {
             self.recheck(true);
         }
         if self.listing.is_empty() && self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
-            let counts = self.set_gauges();
             self.parts.ready.store(true, Ordering::Relaxed);
+            let counts = self.parts.machine.counts();
             tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -134,6 +134,23 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Whether the gauges are to be set anew after a report.
+pub(crate) const fn changes_gauges(report: &Report) -> bool {
+    match report {
+        Report::Problem(..)
+        | Report::Solved(_)
+        | Report::Published { .. }
+        | Report::Swapped(_)
+        | Report::Settled(_)
+        | Report::Reload(_) => true,
+        Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Nudged(..)
+        | Report::Reread { .. }
+        | Report::Verdict { .. } => false,
+    }
+}
+
 /// How long the series of a namespace outlive its last pod here, so that the last values are still scraped.
 const NAMESPACE_KEPT: Duration = Duration::from_secs(3600);
 
