@@ -39,6 +39,12 @@ pub fn log() -> String {
     output(command).unwrap_or_default()
 }
 
+/// What its command `status` prints, with these further arguments.
+pub fn status(arguments: &[&str]) -> String {
+    let command = ["-n", NAMESPACE, "exec", "daemonset/reloadlet", "--", "/reloadlet", "status"];
+    kubectl([&command, arguments].concat())
+}
+
 /// Its process on the node.
 pub fn node_pid() -> String {
     node(&["pgrep", "--newest", "--exact", "reloadlet"]).trim().to_owned()

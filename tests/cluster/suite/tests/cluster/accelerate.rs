@@ -144,18 +144,7 @@ fn a_kubelet_whose_strategy_is_cache_is_not_nudged() {
     space.wait_told("app", "app", &["hup two"]);
     assert_eq!(observed(&space, "app"), Value::Null);
     assert_eq!(agent::metric("reloadlet_nudges_total", &[]), 0.0);
-    let status = kubectl([
-        "-n",
-        "reloadlet",
-        "exec",
-        "daemonset/reloadlet",
-        "--",
-        "/reloadlet",
-        "status",
-        "-o",
-        "json",
-    ]);
-    let status: Value = serde_json::from_str(&status).unwrap();
+    let status: Value = serde_json::from_str(&agent::status(&["-o", "json"])).unwrap();
     let pods = status["pods"].as_array().unwrap();
     let own = pods.iter().find(|pod| pod["namespace"] == space.name()).unwrap();
     assert_eq!(own["notNudged"], "the kubelet's configMapAndSecretChangeDetectionStrategy is Cache");

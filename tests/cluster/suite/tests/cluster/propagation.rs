@@ -27,19 +27,8 @@ fn version(space: &Space, name: &str) -> String {
 
 /// What the agent's command shows of a namespace: by pod and volume, the other columns.
 fn status(space: &Space) -> BTreeMap<(String, String), [String; 4]> {
-    let text = kubectl([
-        "-n",
-        "reloadlet",
-        "exec",
-        "daemonset/reloadlet",
-        "--",
-        "/reloadlet",
-        "status",
-        "-o",
-        "json",
-    ]);
-    let document: Value = serde_json::from_str(&text).unwrap();
-    let table = kubectl(["-n", "reloadlet", "exec", "daemonset/reloadlet", "--", "/reloadlet", "status"]);
+    let document: Value = serde_json::from_str(&agent::status(&["-o", "json"])).unwrap();
+    let table = agent::status(&[]);
     assert_eq!(table.lines().next().map(|head| head.starts_with("NAMESPACE")), Some(true), "{table}");
     assert!(document["pods"].is_array(), "{document}");
     let cells = |line: &str| -> Option<_> {
