@@ -156,8 +156,8 @@ pub struct Counts {
     pub problems: [usize; crate::problem::ProblemKind::ALL.len()],
     /// What is stale by reason, in the order of [`StaleReason::ALL`].
     pub stale: [usize; StaleReason::ALL.len()],
-    /// Since when the oldest of it is.
-    pub oldest_stale: Option<Time>,
+    /// Since when the oldest of each reason is, in the same order.
+    pub oldest_stale: [Option<Time>; StaleReason::ALL.len()],
 }
 
 impl Machine {
@@ -192,9 +192,12 @@ impl Machine {
             counts.namespaces.insert(pod.pod().namespace.clone());
             pod.problem().into_iter().for_each(&mut count_problem);
             for stale in pod.stale() {
-                counts.oldest_stale = Some(counts.oldest_stale.map_or(stale.since, |t| t.min(stale.since)));
-                for (reason, count) in StaleReason::ALL.iter().zip(&mut counts.stale) {
-                    *count += usize::from(*reason == stale.reason);
+                let counters = counts.stale.iter_mut().zip(&mut counts.oldest_stale);
+                for (_, (count, oldest)) in
+                    StaleReason::ALL.iter().zip(counters).filter(|(reason, _)| **reason == stale.reason)
+                {
+                    *count += 1;
+                    *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
                 }
             }
             for (plan, _) in pod.volumes() {

@@ -59,7 +59,10 @@ impl ProcessCollector {
             self.resident.set(stat.resident_pages as f64 * page_size() as f64);
             self.size.set(stat.size_bytes as f64);
             self.threads.set(stat.threads as f64);
-            if let Some(boot) = self.boot_time() {
+            // Once: the boot's time moves when the wall clock is set, and a changed start would look like a restart.
+            if self.start_time.get() == 0.0
+                && let Some(boot) = self.boot_time()
+            {
                 self.start_time.set(boot + stat.start_ticks as f64 / ticks);
             }
         }
@@ -125,6 +128,23 @@ mod tests {
         let stat = Stat::parse(&format!("7 (a) R 1 (b) S {}\n", numbers.join(" "))).unwrap();
         assert_eq!((stat.cpu_ticks, stat.threads, stat.start_ticks), (14 + 15, 20, 22));
         assert_eq!((stat.size_bytes, stat.resident_pages), (23, 24));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_looks_like_no_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("self")).unwrap();
+        let numbers: Vec<String> = (4..=52).map(|number| number.to_string()).collect();
+        fs::write(directory.path().join("self/stat"), format!("7 (a) S {}\n", numbers.join(" "))).unwrap();
+        let collector = ProcessCollector::new(directory.path().to_owned()).unwrap();
+        let start = |btime: u32| {
+            fs::write(directory.path().join("stat"), format!("cpu 1\nbtime {btime}\n")).unwrap();
+            collector.refresh();
+            collector.start_time.get()
+        };
+        let first = start(1_700_000_000);
+        assert!(first >= 1_700_000_000.0, "{first}");
+        assert_eq!(start(1_700_000_001), first);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 use reloadlet_core::Time;
 use reloadlet_core::nudge::NudgeResult;
 use reloadlet_core::status::{Counts, StaleReason};
@@ -20,9 +20,9 @@ pub(super) struct Propagation {
     propagation: Histogram,
     nudges: IntCounterVec,
     stale: IntGaugeVec,
-    oldest: Gauge,
-    /// Since when the oldest of what is stale is, in nanoseconds since the boot; 0 for nothing.
-    oldest_since: AtomicU64,
+    oldest: GaugeVec,
+    /// Since when the oldest of each reason is stale, in nanoseconds since the boot; 0 for nothing.
+    oldest_since: [AtomicU64; StaleReason::ALL.len()],
 }
 
 impl Propagation {
@@ -58,12 +58,15 @@ impl Propagation {
             )?,
             oldest: register(
                 registry,
-                Gauge::new(
-                    "reloadlet_oldest_stale_seconds",
-                    "Seconds since the oldest of what is stale became so; 0 if nothing is.",
+                GaugeVec::new(
+                    Opts::new(
+                        "reloadlet_oldest_stale_seconds",
+                        "Seconds since the oldest of what is stale for this reason became so; 0 if nothing is.",
+                    ),
+                    &["reason"],
                 )?,
             )?,
-            oldest_since: AtomicU64::new(0),
+            oldest_since: Default::default(),
         })
     }
 
@@ -83,16 +86,20 @@ impl Propagation {
         for (reason, count) in StaleReason::ALL.into_iter().zip(counts.stale) {
             set(&self.stale.with_label_values(&[reason.as_str()]), count);
         }
-        let since = counts.oldest_stale.map_or(0, |since| {
-            u64::try_from(since.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX).max(1)
-        });
-        self.oldest_since.store(since, Ordering::Relaxed);
+        for (kept, oldest) in self.oldest_since.iter().zip(counts.oldest_stale) {
+            let since = oldest.map_or(0, |since| {
+                u64::try_from(since.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX).max(1)
+            });
+            kept.store(since, Ordering::Relaxed);
+        }
     }
 
     /// Sets what depends on the time.
     pub(super) fn refresh(&self, now: Time) {
-        let since = self.oldest_since.load(Ordering::Relaxed);
-        let age = if since == 0 { Duration::ZERO } else { now.since(Time::from_nanos(since)) };
-        self.oldest.set(age.as_secs_f64());
+        for (reason, since) in StaleReason::ALL.into_iter().zip(&self.oldest_since) {
+            let since = since.load(Ordering::Relaxed);
+            let age = if since == 0 { Duration::ZERO } else { now.since(Time::from_nanos(since)) };
+            self.oldest.with_label_values(&[reason.as_str()]).set(age.as_secs_f64());
+        }
     }
 }

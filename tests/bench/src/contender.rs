@@ -63,6 +63,15 @@ impl Running {
         }
     }
 
+    /// The process, where it is one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Floor { child, .. } => Some(child.id()),
+            Self::Agent { process, .. } => Some(process.pid()),
+            Self::Shell { .. } => None,
+        }
+    }
+
     /// Resident memory in bytes; of all processes together.
     pub(crate) fn rss(&self) -> Result<u64> {
         match self {

@@ -8,6 +8,9 @@ use crate::table::{mebibytes, millis};
 /// How many times the floor's median reloadlet's may be.
 const RATIO: f64 = 3.0;
 const P99_MICROS: f64 = 2_000.0;
+/// The same where others keep the processors busy; there the floor waits for one as well.
+const BUSY_RATIO: f64 = 4.0;
+const BUSY_P99_RATIO: f64 = 3.0;
 const LAST: Duration = Duration::from_millis(30);
 const READY: Duration = Duration::from_secs(1);
 /// Pods and MiB.
@@ -42,6 +45,10 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Limit> {
             best_pair(rows),
         ),
         Limit::new(
+            "busy node: p50 at most 4 times the floor's, p99 at most 3 times (medians of the runs)",
+            busy(rows),
+        ),
+        Limit::new(
             "500 pods at once: none lost, none twice, the last within 30 ms of the last change",
             agent(500).and_then(storm),
         ),
@@ -71,7 +78,7 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Limit> {
 fn best_pair(rows: &[Row]) -> Option<(String, bool)> {
     let of = |who, share| {
         rows.iter()
-            .filter(move |row| row.pods == 1 && row.who == who)
+            .filter(move |row| row.pods == 1 && row.who == who && !row.busy)
             .filter_map(move |row| row.work.as_ref()?.samples.percentile(share))
     };
     let pairs = of(Who::Floor, 50).zip(of(Who::Reloadlet, 50)).zip(of(Who::Reloadlet, 99));
@@ -80,6 +87,20 @@ fn best_pair(rows: &[Row]) -> Option<(String, bool)> {
         (a.1 > P99_MICROS, a.0).partial_cmp(&(b.1 > P99_MICROS, b.0)).unwrap_or(std::cmp::Ordering::Equal)
     })?;
     Some((format!("{ratio:.2} times, p99 {most:.0} µs"), ratio <= RATIO && most <= P99_MICROS))
+}
+
+/// The medians of what the runs on a busy node came to, as times of the floor's.
+fn busy(rows: &[Row]) -> Option<(String, bool)> {
+    let median = |who, share| {
+        let of_runs = rows.iter().filter(|row| row.who == who && row.busy);
+        let mut values: Vec<f64> =
+            of_runs.filter_map(|row| row.work.as_ref()?.samples.percentile(share)).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    };
+    let half = median(Who::Reloadlet, 50)? / median(Who::Floor, 50)?;
+    let most = median(Who::Reloadlet, 99)? / median(Who::Floor, 99)?;
+    Some((format!("p50 {half:.2} times, p99 {most:.2} times"), half <= BUSY_RATIO && most <= BUSY_P99_RATIO))
 }
 
 fn storm(row: &Row) -> Option<(String, bool)> {

@@ -2,6 +2,7 @@
 //! that nothing can beat, and for the shell loop that people put into sidecars.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people to look at")]
 
+mod busy;
 mod contender;
 mod fleet;
 mod floor;
@@ -45,12 +46,17 @@ enum Mode {
         /// Lines of a directory, a tab and a PID
         targets: PathBuf,
     },
+    /// One of the loops of a busy node
+    #[command(hide = true)]
+    Burn,
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    if let Some(Mode::Floor { targets }) = flags.mode {
-        return exit(floor::serve(&targets).map(|()| true));
+    match flags.mode {
+        Some(Mode::Floor { targets }) => return exit(floor::serve(&targets).map(|()| true)),
+        Some(Mode::Burn) => return exit(busy::burn().map(|()| true)),
+        None => {}
     }
     if let Err(skip) = require_root(Hierarchy::Unified, &[]) {
         let program = std::env::current_exe().map_or("bench".to_owned(), |path| path.display().to_string());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use standin::{Node, NodeOptions};
 
+use crate::busy::Busy;
 use crate::contender::{self, Running};
 use crate::fleet::{self, Kind, Target};
 use crate::interrupt::Interrupt;
@@ -34,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) rss: u64,
     pub(crate) ready: Duration,
     pub(crate) idle_ticks: Option<u64>,
+    /// Others kept the processors busy.
+    pub(crate) busy: bool,
 }
 
 /// Measures everything; the rows have the table's order.
@@ -43,7 +46,7 @@ pub(crate) fn all(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
     if shell::is_installed() {
         rows.extend(shell_rows(plan, stop)?);
     }
-    rows.sort_by_key(|row| row.pods);
+    rows.sort_by_key(|row| (row.pods, row.busy));
     say(&format!("measured in {} s", begin.elapsed().as_secs()))?;
     Ok(rows)
 }
@@ -55,7 +58,7 @@ fn say(what: &str) -> Result<()> {
 
 fn fleet_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
     let node = start_node(true)?;
-    let mut bench = Bench { node, fleet: Vec::new(), runs: 0, rows: Vec::new() };
+    let mut bench = Bench { node, fleet: Vec::new(), runs: 0, rows: Vec::new(), busy: None };
     say("1 pod")?;
     bench.grow(1, stop)?;
     for _ in 0..plan.pairs {
@@ -64,6 +67,20 @@ fn fleet_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
                 one_by_one(running, &mut fleet[0], plan.changes, stop).map(Some)
             })?;
         }
+    }
+    if Busy::is_possible() {
+        say("1 pod on a busy node")?;
+        bench.busy = Some(Busy::start()?);
+        for _ in 0..plan.pairs {
+            for who in [Who::Floor, Who::Reloadlet] {
+                bench.measure(who, Duration::ZERO, stop, |running, fleet| {
+                    one_by_one(running, &mut fleet[0], plan.changes, stop).map(Some)
+                })?;
+            }
+        }
+        bench.busy = None;
+    } else {
+        say("no busy node, without processor cgroups of version 1")?;
     }
     for (pods, rounds) in [(110, plan.rounds_110), (500, plan.rounds_500)] {
         say(&format!("{pods} pods"))?;
@@ -97,7 +114,7 @@ fn shell_rows(plan: &Plan, stop: &Interrupt) -> Result<Vec<Row>> {
             _ => at_once(&running, &mut fleet, plan.rounds_shell, stop)?,
         };
         let (rss, ready) = (running.rss()?, running.ready());
-        rows.push(Row { pods, who: Who::Shell, work: Some(work), rss, ready, idle_ticks: None });
+        rows.push(Row { pods, who: Who::Shell, work: Some(work), rss, ready, idle_ticks: None, busy: false });
         drop(fleet);
         node.shutdown()?;
     }
@@ -114,6 +131,8 @@ struct Bench {
     node: Node,
     runs: usize,
     rows: Vec<Row>,
+    /// What keeps the node busy meanwhile.
+    busy: Option<Busy>,
 }
 
 impl Bench {
@@ -134,11 +153,15 @@ impl Bench {
             Who::Floor => contender::floor(&self.node, &self.fleet)?,
             Who::Reloadlet | Who::Shell => contender::agent(&self.node, self.runs)?,
         };
+        if let Some((busy, pid)) = self.busy.as_ref().zip(running.pid()) {
+            busy.take_in(pid)?;
+        }
         stop.sleep(CALM)?;
         let idle_ticks = if idle.is_zero() { None } else { running.ticks_in(idle, stop)? };
         let work = work(&running, &mut self.fleet)?;
         let (pods, rss, ready) = (self.fleet.len(), running.rss()?, running.ready());
-        self.rows.push(Row { pods, who, work, rss, ready, idle_ticks });
+        let busy = self.busy.is_some();
+        self.rows.push(Row { pods, who, work, rss, ready, idle_ticks, busy });
         running.stop()
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn print(rows: &[Row]) {
         "\nMicroseconds from the kubelet's last step (the removal of the old generation) to the process's handler.\n"
     );
     println!(
-        "{:>5} {:<11} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>5} {:>8} {:>7} {:>7} {:>5}",
+        "{:>5} {:<15} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>5} {:>8} {:>7} {:>7} {:>5}",
         "pods",
         "contender",
         "changes",
@@ -53,6 +53,10 @@ pub(crate) fn print(rows: &[Row]) {
          shell loops summed up. CPU: processor time a change. ready: from start to ready, ms (shell loops: all\n\
          containers one after the other). idle: clock ticks of processor time in 10 s without a change."
     );
+    println!(
+        "busy: a busy node. Four loops in a processor cgroup of 2,048 shares, the contender beside it with the weight of the\n\
+         DaemonSet's request."
+    );
     println!("With more than 1 pod, one writer changes all pods as fast as it can, again and again.");
     if shell::is_installed() {
         println!("Shell loops in 500 pods are left out: their 1,500 containers take too long.");
@@ -73,9 +77,9 @@ fn line(row: &Row) {
     let last = row.work.as_ref().and_then(|work| work.last);
     let cpu = row.work.as_ref().map(|work| work.cpu_per_change);
     println!(
-        "{:>5} {:<11} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>5} {:>8.1} {:>7} {:>7.0} {:>5}",
+        "{:>5} {:<15} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>5} {:>8.1} {:>7} {:>7.0} {:>5}",
         row.pods,
-        name(row.who),
+        name(row),
         count(|samples| samples.changes),
         percentile(50),
         percentile(90),
@@ -91,11 +95,13 @@ fn line(row: &Row) {
     );
 }
 
-fn name(who: Who) -> &'static str {
-    match who {
-        Who::Floor => "floor",
-        Who::Reloadlet => "reloadlet",
-        Who::Shell => "shell loop",
+fn name(row: &Row) -> &'static str {
+    match (row.who, row.busy) {
+        (Who::Floor, false) => "floor",
+        (Who::Floor, true) => "floor, busy",
+        (Who::Reloadlet, false) => "reloadlet",
+        (Who::Reloadlet, true) => "reloadlet, busy",
+        (Who::Shell, _) => "shell loop",
     }
 }
 

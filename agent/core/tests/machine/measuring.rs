@@ -245,6 +245,39 @@ fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
 }
 
 #[test]
+fn each_reason_has_the_age_of_its_own_oldest() {
+    let mut with_environment = app(1, &[]);
+    with_environment.containers[0].environment = vec![EnvironmentSource {
+        kind: ObjectKind::ConfigMap,
+        name: "levels".into(),
+        key: Some("key".into()),
+    }];
+    let mut world = measured(vec![with_environment]);
+    show(&mut world, "levels", version(1, 1));
+    world.pass(10_000);
+    show(&mut world, "levels", version(2, 2));
+    let environment = world.now;
+    world.pass(600_000);
+    show(&mut world, "config", version(2, 2));
+    let config = world.now;
+    world.pass(5_000);
+    let counts = world.machine.counts();
+    let ages = StaleReason::ALL.into_iter().zip(counts.stale.into_iter().zip(counts.oldest_stale));
+    for (reason, found) in ages {
+        let expected = match reason {
+            StaleReason::Environment => (1, Some(environment)),
+            StaleReason::Waiting => (1, Some(config)),
+            StaleReason::Undelivered
+            | StaleReason::Held
+            | StaleReason::SubPath
+            | StaleReason::Immutable
+            | StaleReason::Orphaned => (0, None),
+        };
+        assert_eq!(found, expected, "{reason:?}");
+    }
+}
+
+#[test]
 fn a_change_of_an_object_that_its_owner_excludes_is_not_told() {
     let mut world = measured(vec![app(1, &[])]);
     show(&mut world, "config", ObjectVersion { ignored: true, ..version(2, 2) });

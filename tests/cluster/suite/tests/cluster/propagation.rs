@@ -135,7 +135,7 @@ fn what_never_changes_in_place_shows_as_stale_until_the_container_is_restarted()
     wait_until("it shows as stale", || stale() > 0.5);
     let shown = changed.elapsed();
     assert!(shown < SHOWN, "it took {shown:?}");
-    let age = metrics.sum("reloadlet_oldest_stale_seconds", &[]);
+    let age = metrics.sum("reloadlet_oldest_stale_seconds", &["reason=\"env\"".to_owned()]);
     assert!(age > 0.0 && age <= changed.elapsed().as_secs_f64() + 1.0, "{age} s");
     let shown = status(&space);
     let state = &shown[&("app".to_owned(), "-".to_owned())][3];
