@@ -242,7 +242,7 @@ fn refuses_what_is_granted_by_mistake(space: &Space, agent: &Client) {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": {"name": "more"},
-        "rules": [{"apiGroups": [""], "resources": ["pods", "pods/*", "bindings"], "verbs": ["*"]}],
+        "rules": [{"apiGroups": [""], "resources": ["pods", "pods/*"], "verbs": ["*"]}],
     });
     space.create(&[role]);
     space.kubectl(&["create", "rolebinding", "more", "--role=more", "--serviceaccount=reloadlet:reloadlet"]);
@@ -269,8 +269,7 @@ fn refuses_what_is_granted_by_mistake(space: &Space, agent: &Client) {
         ),
         ("PATCH", &format!("{pod}/resize"), observed("f")),
         ("POST", &format!("{pod}/eviction"), eviction),
-        ("POST", &format!("{pod}/binding"), binding.clone()),
-        ("POST", &format!("{namespace}/bindings"), binding),
+        ("POST", &format!("{pod}/binding"), binding),
         ("POST", &format!("{pod}/exec?command=true&stdout=1"), nothing.clone()),
         ("POST", &format!("{pod}/attach?stdout=1"), nothing.clone()),
         ("POST", &format!("{pod}/portforward?ports=1"), nothing.clone()),
