@@ -238,11 +238,16 @@ fn the_agents_account_may_change_one_annotation_on_its_own_node_and_nothing_else
 
 /// With every right to pods and what is below them, the account can still do nothing but nudge.
 fn refuses_what_is_granted_by_mistake(space: &Space, agent: &Client) {
+    // RBAC has no `pods/*`.
+    let below =
+        ["attach", "binding", "ephemeralcontainers", "eviction", "exec", "portforward", "proxy", "resize"];
+    let resources: Vec<_> =
+        below.iter().map(|name| format!("pods/{name}")).chain(["pods".to_owned()]).collect();
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": {"name": "more"},
-        "rules": [{"apiGroups": [""], "resources": ["pods", "pods/*"], "verbs": ["*"]}],
+        "rules": [{"apiGroups": [""], "resources": resources, "verbs": ["*"]}],
     });
     space.create(&[role]);
     space.kubectl(&["create", "rolebinding", "more", "--role=more", "--serviceaccount=reloadlet:reloadlet"]);

@@ -77,7 +77,11 @@ fn overlays() -> Vec<Overlay> {
         ),
         (
             "podmonitor",
-            vec![("/spec/template/metadata/annotations", "null")],
+            vec![
+                ("/spec/template/metadata/annotations/prometheus.io/path", "null"),
+                ("/spec/template/metadata/annotations/prometheus.io/port", "null"),
+                ("/spec/template/metadata/annotations/prometheus.io/scrape", "null"),
+            ],
             vec!["monitoring.coreos.com/v1 PodMonitor"],
         ),
         ("secrets", vec![("/spec/template/spec/containers/0/args/2", "--watch-secrets")], vec![]),
