@@ -61,8 +61,10 @@ impl Gate {
 
     /// What a nudge gets instead of being sent. `None`: it may be sent.
     pub(super) fn answer(&self) -> Option<NudgeAnswer> {
+        if !self.needed {
+            return None;
+        }
         match *self.standing.borrow() {
-            _any if !self.needed => None,
             Standing::Holds => None,
             Standing::Unknown => Some(NudgeAnswer::Withheld),
             Standing::Missing => Some(NudgeAnswer::Refused),
@@ -254,10 +256,8 @@ async fn ask<T: DeserializeOwned>(
 /// What an error of a request is: a refusal, or a failure that may pass by itself.
 fn failed(error: &kube::Error) -> Proof {
     let text: String = Causes(error).to_string().chars().take(SAID_CHARS).collect();
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422) => Proof::Barred(text),
-        _another => Proof::Unasked(text),
-    }
+    let refused = matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422));
+    if refused { Proof::Barred(text) } else { Proof::Unasked(text) }
 }
 
 #[cfg(test)]
