@@ -7,6 +7,7 @@ use kube::{Client, Config};
 
 pub(crate) mod budget;
 pub(crate) mod events;
+pub(crate) mod fence;
 pub(crate) mod kubelet;
 pub(crate) mod nudges;
 pub(crate) mod objects;

@@ -42,6 +42,8 @@ pub(crate) struct AgentConfig {
     pub(crate) dry_run: bool,
     /// Where the kubelet may be nudged: the range of which each node waits its share.
     pub(crate) accelerate: Option<Duration>,
+    /// Whether it is nudged also where the fence isn't proved.
+    pub(crate) without_fence: bool,
     /// Where the kubelet says whether nudges can help.
     pub(crate) kubelet: Option<SocketAddr>,
     /// Whether Secrets are watched on the API server.
@@ -177,6 +179,11 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_ACCELERATE_SPREAD", value_name = "DURATION", value_parser = spread)]
     accelerate_spread: Option<Duration>,
 
+    /// Nudge also where it isn't proved that an admission policy fences the agent in, the right to patch pods/status being
+    /// wider than what it is for
+    #[arg(long, env = "RELOADLET_WITHOUT_FENCE", value_parser = BoolishValueParser::new())]
+    without_fence: bool,
+
     /// Address of this node's kubelet; port 10250 if none is given. There the agent reads whether that can help: not if
     /// the kubelet's configMapAndSecretChangeDetectionStrategy is Cache. It needs the right to get nodes/configz for it, and
     /// the kubelet a certificate of the cluster's authority
@@ -224,6 +231,9 @@ impl AgentFlags {
         if self.kubelet_address.is_some() && accelerate.is_none() {
             return Err(usage("--kubelet-address says nothing without --accelerate"));
         }
+        if self.without_fence && accelerate.is_none() {
+            return Err(usage("--without-fence says nothing without --accelerate"));
+        }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(usage(format!(
                 "--listen and --admin-listen need different addresses, but both are {}",
@@ -240,6 +250,7 @@ impl AgentFlags {
             admin_listen: self.admin_listen,
             dry_run: self.dry_run,
             accelerate,
+            without_fence: self.without_fence,
             kubelet: self.kubelet_address,
             watch_secrets: self.watch_secrets,
             log_format: self.log_format,
@@ -314,6 +325,7 @@ mod tests {
             pods: PodSource::File("pods.yaml".into()),
             dry_run: false,
             accelerate: None,
+            without_fence: false,
             kubelet: None,
             watch_secrets: false,
             log_format: LogFormat::Text,
@@ -348,6 +360,7 @@ mod tests {
             pods: PodSource::File("f".into()),
             dry_run: true,
             accelerate: None,
+            without_fence: false,
             kubelet: None,
             watch_secrets: true,
             log_format: LogFormat::Json,
@@ -364,6 +377,13 @@ mod tests {
         let spread = ["--accelerate", "--accelerate-spread=1m30s"];
         assert_eq!(accelerate(&spread), Some(Duration::from_secs(90)));
         assert_eq!(accelerate(&["--accelerate", "--accelerate-spread=10m"]), Some(LONGEST_SPREAD));
+    }
+
+    #[test]
+    fn acceleration_needs_a_fence_unless_it_is_told_otherwise() {
+        let without = |flags: &[&str]| agent(&[&["--node-name=n1"], flags].concat()).unwrap().without_fence;
+        assert!(!without(&["--accelerate"]));
+        assert!(without(&["--accelerate", "--without-fence"]));
     }
 
     #[test]
@@ -399,6 +419,7 @@ mod tests {
                 "--accelerate needs the API server, so it can't be used with --pods-file",
             ),
             (&[file, "--accelerate-spread=1s"], "--accelerate-spread says nothing without --accelerate"),
+            (&[node, "--without-fence"], "--without-fence says nothing without --accelerate"),
             (&[node, "--kubelet-address=192.0.2.1"], "--kubelet-address says nothing without --accelerate"),
             (
                 &[node, "--accelerate", "--kubelet-address=node-1"],

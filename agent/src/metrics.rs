@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     problems: IntGaugeVec,
     journal_in_memory: IntGauge,
     confined: IntGauge,
+    fence_open: IntGauge,
 }
 
 impl Metrics {
@@ -183,6 +184,11 @@ impl Metrics {
                 "reloadlet_landlock_enforced",
                 "1 when the agent has given up writing outside its state directory, 0 where the kernel lacks it.",
             )?,
+            fence_open: gauge(
+                &registry,
+                "reloadlet_fence_open",
+                "1 when the admission policy doesn't keep the agent's account from changing more than a nudge does, else 0.",
+            )?,
             registry,
         };
         Ok(metrics)
@@ -287,6 +293,11 @@ impl Metrics {
     /// Whether writing outside the state directory was given up.
     pub(crate) fn set_confined(&self, confined: bool) {
         self.confined.set(confined.into());
+    }
+
+    /// Whether the account can change more of pods than a nudge does.
+    pub(crate) fn set_fence_open(&self, open: bool) {
+        self.fence_open.set(open.into());
     }
 
     /// Begins the series of a namespace at 0: Prometheus sees no increase in a series that begins with its first event.

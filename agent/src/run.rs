@@ -94,7 +94,8 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             parts.notes = Some(notes);
             parts.objects = Some(objects);
             if config.accelerate.is_some() {
-                parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
+                let (inbox, metrics) = (inbox.clone(), metrics.clone());
+                parts.nudges = Some(nudge_kubelet(&runtime, inbox, metrics, !config.without_fence)?);
             }
             if let Some(address) = config.kubelet {
                 runtime.spawn(api::kubelet::follow(address, inbox.clone()));
@@ -215,11 +216,18 @@ fn follow_node(
     Ok((notes, objects))
 }
 
-/// Has the kubelet publish at once.
-fn nudge_kubelet(runtime: &Runtime, inbox: Inbox) -> Result<Nudges> {
+/// Has the kubelet publish at once, where the fence is proved if it is needed.
+fn nudge_kubelet(
+    runtime: &Runtime,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    fence_needed: bool,
+) -> Result<Nudges> {
     let config = runtime.block_on(api::config())?;
     let _context = runtime.enter();
-    let (nudges, sender) = api::nudges::channel(config, inbox)?;
+    let (gate, prover) = api::fence::channel(config.clone(), metrics, fence_needed)?;
+    let (nudges, sender) = api::nudges::channel(config, inbox, gate)?;
+    runtime.spawn(prover.run());
     runtime.spawn(sender.run());
     Ok(nudges)
 }

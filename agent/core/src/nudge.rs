@@ -27,6 +27,8 @@ const PAUSES: [Duration; 10] = [
 const FIRST_PAUSE: Duration = Duration::from_millis(600);
 /// After the node's budget is used up.
 const BUDGET_PAUSE: Duration = Duration::from_millis(250);
+/// While it isn't known yet whether nudges may be sent.
+const WITHHELD_PAUSE: Duration = Duration::from_millis(500);
 
 /// What this node's agent does about volumes that lag behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum NudgeAnswer {
     Accepted,
     /// Nothing was sent: the node has used up its budget.
     OverBudget,
+    /// Nothing was sent: whether nudges may be sent isn't known yet.
+    Withheld,
     /// It asked to be left alone for this long.
     Throttled(Duration),
     /// The agent may not, or this kubelet can't be helped so.
@@ -191,6 +195,10 @@ impl Nudges {
                 self.tries = self.tries.saturating_sub(1);
                 (State::Due(now + BUDGET_PAUSE), None)
             }
+            NudgeAnswer::Withheld => {
+                self.tries = self.tries.saturating_sub(1);
+                (State::Due(now + WITHHELD_PAUSE), None)
+            }
             NudgeAnswer::Throttled(after) => (again(now + after.max(pause)), Some(NudgeResult::Throttled)),
             NudgeAnswer::Failed => (again(now + pause), Some(NudgeResult::Failed)),
             NudgeAnswer::Refused => (State::Ended, Some(NudgeResult::Refused)),
@@ -307,15 +315,18 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_is_used_up_costs_no_try() {
-        let mut nudges = Nudges::default();
-        let mut now = at(0);
-        for _ in 0..100 {
+    fn what_isnt_sent_costs_no_try() {
+        for answer in [NudgeAnswer::OverBudget, NudgeAnswer::Withheld] {
+            let mut nudges = Nudges::default();
+            let mut now = at(0);
+            for _ in 0..100 {
+                assert!(nudges.next(now, waiting(0)).send);
+                assert_eq!(nudges.answered(answer, now), None);
+                assert!(nudges.timeout().unwrap() > now);
+                now = nudges.timeout().unwrap();
+            }
             assert!(nudges.next(now, waiting(0)).send);
-            assert_eq!(nudges.answered(NudgeAnswer::OverBudget, now), None);
-            now = nudges.timeout().unwrap();
         }
-        assert!(nudges.next(now, waiting(0)).send);
     }
 
     #[test]

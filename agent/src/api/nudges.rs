@@ -20,6 +20,7 @@ use reloadlet_core::{Event, Time};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::fence::Gate;
 use super::tokens::Tokens;
 use crate::clock;
 use crate::inbox::{Inbound, Inbox};
@@ -43,7 +44,8 @@ const ANSWER_BYTES: usize = 512 << 10;
 /// How long an answer waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 /// What is asked for is the pod's metadata: all of it would be sent back otherwise.
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+pub(super) const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// Hands nudges to the sender, within the budget.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(crate) struct Nudges {
     pods: mpsc::Sender<Arc<Pod>>,
     tokens: Tokens,
     quiet: Arc<Quiet>,
+    gate: Gate,
 }
 
 /// The other end.
@@ -63,31 +66,37 @@ struct Edge {
     client: Client,
     inbox: Inbox,
     quiet: Arc<Quiet>,
+    gate: Gate,
     /// That nudges are refused was said.
     refused: AtomicBool,
 }
 
 /// The two ends.
-pub(crate) fn channel(mut config: kube::Config, inbox: Inbox) -> Result<(Nudges, NudgeSender)> {
+pub(crate) fn channel(mut config: kube::Config, inbox: Inbox, gate: Gate) -> Result<(Nudges, NudgeSender)> {
     // The disk decides whether to try again; the client would do so without asking, fifteen times.
     config.default_retry = false;
-    Ok(with_client(super::client(config)?, inbox))
+    Ok(with_client(super::client(config)?, inbox, gate))
 }
 
-fn with_client(client: Client, inbox: Inbox) -> (Nudges, NudgeSender) {
+fn with_client(client: Client, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender) {
     let (sender, pods) = mpsc::channel(WAITING);
     let quiet = Arc::new(Quiet::default());
-    let nudges =
-        Nudges { pods: sender, tokens: Tokens::new(BURST, REFILL, clock::now()), quiet: quiet.clone() };
-    (
-        nudges,
-        NudgeSender { pods, edge: Arc::new(Edge { client, inbox, quiet, refused: AtomicBool::new(false) }) },
-    )
+    let nudges = Nudges {
+        pods: sender,
+        tokens: Tokens::new(BURST, REFILL, clock::now()),
+        quiet: quiet.clone(),
+        gate: gate.clone(),
+    };
+    let edge = Edge { client, inbox, quiet, gate, refused: AtomicBool::new(false) };
+    (nudges, NudgeSender { pods, edge: Arc::new(edge) })
 }
 
 impl Nudges {
     /// Has a nudge sent, and doesn't wait. What is known of it at once comes back.
     pub(crate) fn send(&mut self, pod: Arc<Pod>, now: Time) -> Option<NudgeAnswer> {
+        if let Some(answer) = self.gate.answer() {
+            return Some(answer);
+        }
         if let Some(left) = self.quiet.left(now) {
             return Some(NudgeAnswer::Throttled(left));
         }
@@ -115,6 +124,9 @@ impl NudgeSender {
 impl Edge {
     async fn nudge(&self, pod: &Pod) -> NudgeAnswer {
         // It may have waited.
+        if let Some(answer) = self.gate.answer() {
+            return answer;
+        }
         if let Some(left) = self.quiet.left(clock::now()) {
             return NudgeAnswer::Throttled(left);
         }
@@ -153,7 +165,11 @@ impl Edge {
             NudgeAnswer::Failed => {
                 tracing::debug!(status = said.status.as_u16(), error = said.message, "a nudge failed");
             }
-            NudgeAnswer::Refused | NudgeAnswer::Accepted | NudgeAnswer::Gone | NudgeAnswer::OverBudget => {}
+            NudgeAnswer::Refused
+            | NudgeAnswer::Accepted
+            | NudgeAnswer::Gone
+            | NudgeAnswer::OverBudget
+            | NudgeAnswer::Withheld => {}
         }
     }
 

@@ -3,8 +3,10 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
+use tokio::sync::watch;
 use tower::service_fn;
 
+use super::super::fence::Standing;
 use super::*;
 
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
@@ -21,6 +23,11 @@ fn pod() -> Arc<Pod> {
         runtime_class: None,
         terminating: false,
     })
+}
+
+/// A gate that is always open.
+fn no_fence() -> Gate {
+    Gate::new(watch::channel(Standing::Unknown).1, false)
 }
 
 /// The API server's answers, in order; `None` never comes.
@@ -103,7 +110,7 @@ fn each_status_has_its_meaning() {
 async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_another_text() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((200, "{}")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = with_client(client, inbox, no_fence());
     tokio::spawn(sender.run());
     for _ in 0..2 {
         assert_eq!(nudges.send(pod(), clock::now()), None);
@@ -139,7 +146,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
         Some((404, "")),
         None,
     ]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = with_client(client, inbox, no_fence());
     tokio::spawn(sender.run());
     let begun = tokio::time::Instant::now();
     for meant in [
@@ -162,7 +169,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
 async fn an_api_server_that_is_asked_too_much_is_left_alone() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((429, "")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = with_client(client, inbox, no_fence());
     tokio::spawn(sender.run());
     let now = clock::now();
     assert_eq!(nudges.send(pod(), now), None);
@@ -188,7 +195,7 @@ async fn the_client_doesnt_try_again_by_itself() {
         connection.write_all(answer.as_bytes()).unwrap();
     });
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
-    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox).unwrap();
+    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox, no_fence()).unwrap();
     tokio::spawn(sender.run());
     assert_eq!(nudges.send(pod(), clock::now()), None);
     assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
@@ -198,7 +205,7 @@ async fn the_client_doesnt_try_again_by_itself() {
 async fn a_node_has_a_budget_and_few_requests_at_once() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = with_client(client, inbox, no_fence());
     let now = clock::now();
     let sent = |nudges: &mut Nudges, now| (0..500).filter(|_| nudges.send(pod(), now).is_none()).count();
     assert_eq!(sent(&mut nudges, now), 110);
@@ -222,4 +229,25 @@ fn tokens_come_back_at_twenty_a_second() {
     let now = clock::now() + Duration::from_secs(60);
     let mut taken = |now| (0..500).filter(|_| tokens.take(now)).count();
     assert_eq!((taken(now), taken(now + Duration::from_secs(1))), (110, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_fence_is_proved() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, requests) = server([Some((200, "{}"))]);
+    let (standing, known) = watch::channel(Standing::Unknown);
+    let (mut nudges, sender) = with_client(client, inbox, Gate::new(known, true));
+    assert_eq!(nudges.send(pod(), clock::now()), Some(NudgeAnswer::Withheld));
+    standing.send_replace(Standing::Missing);
+    assert_eq!(nudges.send(pod(), clock::now()), Some(NudgeAnswer::Refused));
+    standing.send_replace(Standing::Holds);
+    assert_eq!(nudges.send(pod(), clock::now()), None);
+    // It waits, and the fence falls.
+    standing.send_replace(Standing::Missing);
+    tokio::spawn(sender.run());
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Refused);
+    assert!(requests.lock().unwrap().is_empty());
+    standing.send_replace(Standing::Holds);
+    assert_eq!(nudges.send(pod(), clock::now()), None);
+    assert_eq!(answer(&receiver).await, NudgeAnswer::Accepted);
 }

@@ -60,6 +60,16 @@ pub fn since(mark: Mark) -> Seen {
     seen
 }
 
+/// How many nudges were sent after a mark. A dry run is none: the agent tries its fence by it.
+pub fn nudges_since(mark: Mark) -> usize {
+    let events = log()[mark.0..].lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
+    let is_nudge = |event: &&Value| {
+        let uri = event["requestURI"].as_str().unwrap();
+        event["verb"] == "patch" && event["objectRef"]["resource"] == "pods" && !uri.contains("dryRun")
+    };
+    events.unwrap().iter().filter(is_nudge).count()
+}
+
 /// Waits until there was nothing but watches for so long: what earlier changes lead to is over.
 pub fn wait_quiet(quiet: Duration) {
     let (mut since_when, mut place) = (Instant::now(), mark());

@@ -54,14 +54,18 @@ impl Drop for Overlay {
     }
 }
 
-/// Applies manifests with the image that is installed.
+/// Applies manifests with the image that is installed. Nobody here has the time that `minReadySeconds` is there for.
 fn apply(directory: &Path) {
     let image = "jsonpath={.spec.template.spec.containers[0].image}";
     let image = kubectl(["-n", "reloadlet", "get", "daemonset", "reloadlet", "-o", image]);
     let built = kubectl(["kustomize".as_ref(), directory.as_os_str()]);
-    let lines = built.lines().map(|line| match line.split_once("image: reloadlet:") {
-        Some((before, _)) => format!("{before}image: {image}\n"),
-        None => format!("{line}\n"),
+    let with = |line: &str, key: &str, value: &str| {
+        line.split_once(key).map(|(before, _)| format!("{before}{}{value}\n", key.split(' ').next().unwrap()))
+    };
+    let lines = built.lines().map(|line| {
+        with(line, "image: set-your-image.invalid/reloadlet:", &format!(" {image}"))
+            .or_else(|| with(line, "minReadySeconds: ", " 0"))
+            .unwrap_or_else(|| format!("{line}\n"))
     });
     let mut child = kubectl_command(["apply", "-f", "-"])
         .stdin(Stdio::piped())

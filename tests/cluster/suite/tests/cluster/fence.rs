@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use cluster_suite::agent;
+use cluster_suite::audit;
 use cluster_suite::overlay::Overlay;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, kubectl_command, output, wait_until};
 
@@ -63,16 +64,21 @@ impl Client {
 
     /// Patches without a look before, as kubectl would have.
     fn patch(&self, path: &str, patch: &Value) -> (u16, Value) {
+        self.send("PATCH", path, patch)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--request", "PATCH", "--write-out", "\n%{http_code}"])
+        curl.args(["--silent", "--show-error", "--request", method, "--write-out", "\n%{http_code}"])
             .arg("--cacert")
             .arg(&self.authority)
             .args(["--header", &format!("Authorization: Bearer {}", self.token)])
-            .args(["--header", "Content-Type: application/merge-patch+json"])
-            .args(["--data", &patch.to_string(), &format!("{}{path}", self.server)]);
+            .args(["--header", &format!("Content-Type: {kind}")])
+            .args(["--data", &body.to_string(), &format!("{}{path}", self.server)]);
         let said = output(curl).unwrap_or_else(|error| panic!("{}", error.replace(&self.token, "…")));
         let (body, status) = said.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), serde_json::from_str(body).unwrap())
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_else(|_text| json!({"message": body})))
     }
 }
 
@@ -177,6 +183,7 @@ fn the_agents_account_may_change_one_annotation_on_its_own_node_and_nothing_else
     let condition = json!({"type": "example.com/Ready", "status": "True"});
     let annotations = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
     for (patch, sentence) in [
+        (json!({"metadata": {"generateName": "other-"}}), "reloadlet may not change generateName"),
         (json!({"metadata": {"labels": {"a": "b"}}}), labels),
         (json!({"metadata": {"finalizers": ["example.com/stay"]}}), finalizers),
         (json!({"status": {"podIP": "192.0.2.1"}}), status),
@@ -209,6 +216,8 @@ fn the_agents_account_may_change_one_annotation_on_its_own_node_and_nothing_else
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "config", "uid": "6f1e2d3c"});
     let mut dropped = observed("d");
     dropped["metadata"]["ownerReferences"] = json!([owner]);
+    dropped["metadata"]["selfLink"] = json!("/elsewhere");
+    dropped["metadata"]["generation"] = json!(99);
     dropped["spec"] = json!({"activeDeadlineSeconds": 1});
     assert_eq!(agent.patch(&status_of(&space, "app"), &dropped).0, 200);
     // A pod of the same name that was made meanwhile.
@@ -220,22 +229,64 @@ fn the_agents_account_may_change_one_annotation_on_its_own_node_and_nothing_else
     let (code, said) = agent.patch(status_of(&space, "app").trim_end_matches("/status"), &observed("f"));
     assert!(code == 403 && said["message"].as_str().unwrap().contains("cannot patch resource"), "{said}");
 
-    // With a right that somebody gave it by mistake it could change more.
-    space.kubectl(&["create", "role", "more", "--verb=patch", "--resource=pods"]);
-    let whom = "--serviceaccount=reloadlet:reloadlet";
-    space.kubectl(&["create", "rolebinding", "more", "--role=more", whom]);
-    let app = status_of(&space, "app");
-    let pod = app.trim_end_matches("/status");
-    wait_until("the right is given", || agent.patch(pod, &observed("g")).0 == 200);
-    refused(&agent, pod, &dropped, "reloadlet may not change owner references");
-    let mut spec = dropped;
-    spec["metadata"]["ownerReferences"].take();
-    refused(&agent, pod, &spec, "reloadlet may not change the spec");
-
+    refuses_what_is_granted_by_mistake(&space, &agent);
     assert_eq!([rest(&space, "app"), rest(&space, "bare")], before);
-    assert_eq!(space.get("pod", "app")["metadata"]["annotations"][OBSERVED], "g");
+    assert_eq!(space.get("pod", "app")["metadata"]["annotations"][OBSERVED], "d");
     // Others are not fenced in.
     space.kubectl(&["label", "pod", "app", "a=b"]);
+}
+
+/// With every right to pods and what is below them, the account can still do nothing but nudge.
+fn refuses_what_is_granted_by_mistake(space: &Space, agent: &Client) {
+    // RBAC has no `pods/*`.
+    let below =
+        ["attach", "binding", "ephemeralcontainers", "eviction", "exec", "portforward", "proxy", "resize"];
+    let resources: Vec<_> =
+        below.iter().map(|name| format!("pods/{name}")).chain(["pods".to_owned()]).collect();
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "more"},
+        "rules": [{"apiGroups": [""], "resources": resources, "verbs": ["*"]}],
+    });
+    space.create(&[role]);
+    space.kubectl(&["create", "rolebinding", "more", "--role=more", "--serviceaccount=reloadlet:reloadlet"]);
+    let app_status = status_of(space, "app");
+    let pod = app_status.trim_end_matches("/status");
+    let namespace = pod.trim_end_matches("/pods/app");
+    let sentence = "reloadlet may do nothing to pods but patch their status";
+    wait_until("the right is given", || {
+        agent.patch(pod, &observed("f")).1["message"].as_str().is_some_and(|said| said.ends_with(sentence))
+    });
+    let debugger = json!({"name": "debugger", "image": "localhost/busybox:test"});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "app"}});
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "app"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "elsewhere"},
+    });
+    let nothing = json!({});
+    for (method, path, body) in [
+        ("PATCH", pod, json!({"metadata": {"labels": {"a": "b"}}})),
+        (
+            "PATCH",
+            &format!("{pod}/ephemeralcontainers"),
+            json!({"spec": {"ephemeralContainers": [debugger]}}),
+        ),
+        ("PATCH", &format!("{pod}/resize"), observed("f")),
+        ("POST", &format!("{pod}/eviction"), eviction),
+        ("POST", &format!("{pod}/binding"), binding),
+        ("POST", &format!("{pod}/exec?command=true&stdout=1"), nothing.clone()),
+        ("POST", &format!("{pod}/attach?stdout=1"), nothing.clone()),
+        ("POST", &format!("{pod}/portforward?ports=1"), nothing.clone()),
+        ("POST", &format!("{pod}/proxy/"), nothing.clone()),
+        ("DELETE", pod, nothing.clone()),
+        ("DELETE", &format!("{namespace}/pods"), nothing),
+        ("POST", &format!("{namespace}/pods"), app("new", &[])),
+    ] {
+        let (status, said) = agent.send(method, path, &body);
+        let message = said["message"].as_str().unwrap_or_default();
+        assert!(status == 403 && message.ends_with(sentence), "{method} {path}: {status} {said}");
+    }
 }
 
 /// Whether it would change a pod that has no annotations or labels.
@@ -255,4 +306,63 @@ fn the_fence_has_no_mistake_that_the_api_server_knows_of() {
         seen.then(|| policy["status"]["typeChecking"].clone())
     });
     assert!(checked["expressionWarnings"].as_array().is_none_or(Vec::is_empty), "{checked:#}");
+}
+
+/// A setting of the agent's that no manifest has, as long as this lives.
+struct Setting(&'static str);
+
+impl Setting {
+    fn set(variable: &'static str, value: &str) -> Self {
+        let setting = Self(variable);
+        setting.change(&format!("{variable}={value}"));
+        setting
+    }
+
+    fn change(&self, to: &str) {
+        kubectl(["-n", "reloadlet", "set", "env", "daemonset/reloadlet", to]);
+        agent::wait_rolled_out();
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        self.change(&format!("{}-", self.0));
+    }
+}
+
+fn said(sentence: &str) -> bool {
+    agent::log().lines().any(|line| line.contains(sentence))
+}
+
+fn fence_open() -> f64 {
+    agent::metric("reloadlet_fence_open", &[])
+}
+
+#[test]
+fn the_agent_proves_the_fence_and_nudges_nobody_without_it() {
+    let Some(space) = Space::alone("proof") else { return };
+    let _overlay = Overlay::apply("acceleration", OWN);
+    wait_until("the fence is proved", || said("the fence holds"));
+    assert_eq!(fence_open(), 0.0);
+    space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP"), ("reloadlet.io/accelerate", "true")])]);
+    let nudged = || space.get("pod", "app")["metadata"]["annotations"][OBSERVED].clone();
+
+    // As when the policy names another account: nobody is fenced in, and others' pods can be made as before.
+    let other = json!({"spec": {"paramRef": {"name": "another"}}}).to_string();
+    kubectl(["patch", "validatingadmissionpolicybinding", "reloadlet", "--type=merge", "-p", &other]);
+    agent::restart();
+    wait_until("the agent says that the fence is open", || said("the fence is open"));
+    wait_until("and its metric", || fence_open() == 1.0);
+    let mark = audit::mark();
+    space.change("two");
+    space.wait_told("app", "app", &["hup two"]);
+    assert_eq!(audit::nudges_since(mark), 0);
+    assert_eq!(nudged(), Value::Null);
+
+    let _setting = Setting::set("RELOADLET_WITHOUT_FENCE", "true");
+    wait_until("the agent says that the fence is open", || said("pods are nudged all the same"));
+    space.change("three");
+    space.wait_told("app", "app", &["hup two", "hup three"]);
+    wait_until("it was nudged", || nudged().is_string());
+    assert_eq!(fence_open(), 1.0);
 }

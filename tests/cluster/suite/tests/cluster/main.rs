@@ -20,6 +20,7 @@ mod looping;
 mod overlays;
 mod prometheus;
 mod propagation;
+mod rendered;
 mod requests;
 mod rights;
 mod teardown;

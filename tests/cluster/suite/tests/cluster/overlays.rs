@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -29,6 +30,15 @@ fn overlays() -> Vec<Overlay> {
         (
             "apparmor",
             vec![("/spec/template/spec/containers/0/securityContext/appArmorProfile/type", "Unconfined")],
+            vec![],
+        ),
+        (
+            "arm64",
+            vec![(
+                "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/\
+                 nodeSelectorTerms/0/matchExpressions/1/values/1",
+                "arm64",
+            )],
             vec![],
         ),
         (
@@ -58,14 +68,28 @@ fn overlays() -> Vec<Overlay> {
             ],
             vec![],
         ),
-        ("openshift", vec![selinux], vec!["security.openshift.io/v1 SecurityContextConstraints"]),
-        ("podmonitor", vec![], vec!["monitoring.coreos.com/v1 PodMonitor"]),
+        ("networkpolicy", vec![], vec![]),
+        ("no-configmaps", vec![], vec![]),
+        (
+            "openshift",
+            vec![("/spec/template/metadata/annotations/openshift.io/required-scc", "reloadlet"), selinux],
+            vec!["security.openshift.io/v1 SecurityContextConstraints"],
+        ),
+        (
+            "podmonitor",
+            vec![
+                ("/spec/template/metadata/annotations/prometheus.io/path", "null"),
+                ("/spec/template/metadata/annotations/prometheus.io/port", "null"),
+                ("/spec/template/metadata/annotations/prometheus.io/scrape", "null"),
+            ],
+            vec!["monitoring.coreos.com/v1 PodMonitor"],
+        ),
         ("secrets", vec![("/spec/template/spec/containers/0/args/2", "--watch-secrets")], vec![]),
         ("selinux", vec![selinux], vec![]),
     ]
 }
 
-/// What an overlay changes in the agent's ClusterRole.
+/// What an overlay changes in the base's other objects.
 fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
     match overlay {
         "acceleration" => &[
@@ -75,6 +99,21 @@ fn rights_of(overlay: &str) -> &'static [(&'static str, &'static str)] {
             ("/rules/4/apiGroups", r#"[""]"#),
             ("/rules/4/resources", r#"["nodes/configz"]"#),
             ("/rules/4/verbs", r#"["get"]"#),
+        ],
+        // The rules after it move up.
+        "no-configmaps" => &[
+            ("/rules/1/apiGroups/0", "events.k8s.io"),
+            ("/rules/1/resources/0", "events"),
+            ("/rules/1/verbs/0", "create"),
+            ("/rules/1/verbs/1", "patch"),
+            ("/rules/2", "null"),
+        ],
+        "openshift" => &[
+            ("/rules/3/apiGroups", r#"["security.openshift.io"]"#),
+            ("/rules/3/resourceNames", r#"["reloadlet"]"#),
+            ("/rules/3/resources", r#"["securitycontextconstraints"]"#),
+            ("/rules/3/verbs", r#"["use"]"#),
+            ("/metadata/annotations/openshift.io/node-selector", ""),
         ],
         "secrets" => &[
             ("/rules/3/apiGroups", r#"[""]"#),
@@ -92,20 +131,21 @@ fn more_of(overlay: &str) -> &'static [&'static str] {
             "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy",
             "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding",
         ],
+        "networkpolicy" => &["networking.k8s.io/v1 NetworkPolicy"],
         _ => &[],
     }
 }
 
-fn built(path: &Path) -> Vec<Value> {
+pub(crate) fn built(path: &Path) -> Vec<Value> {
     serde_saphyr::from_multiple(&kubectl(["kustomize".as_ref(), path.as_os_str()])).unwrap()
 }
 
-fn kind(object: &Value) -> String {
+pub(crate) fn kind(object: &Value) -> String {
     format!("{} {}", object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap())
 }
 
 /// Takes the DaemonSet, of which there is one, and leaves the others.
-fn take_daemon_set(objects: &mut Vec<Value>) -> Value {
+pub(crate) fn take_daemon_set(objects: &mut Vec<Value>) -> Value {
     let index = objects.iter().position(|object| object["kind"] == "DaemonSet").unwrap();
     let found = objects.remove(index);
     assert!(objects.iter().all(|object| object["kind"] != "DaemonSet"));
@@ -169,7 +209,7 @@ fn differences(before: &Value, after: &Value, path: &str, found: &mut Vec<(Strin
 }
 
 /// The agent looks for the pods' directory below the kubelet's, so both must be the node's own, wherever that is.
-fn assert_paths_agree(name: &str, daemon_set: &Value) {
+pub(crate) fn assert_paths_agree(name: &str, daemon_set: &Value) {
     let spec = &daemon_set["spec"]["template"]["spec"];
     let container = &spec["containers"][0];
     let root = container["args"]
@@ -185,26 +225,34 @@ fn assert_paths_agree(name: &str, daemon_set: &Value) {
     assert_eq!(named(&spec["volumes"])["hostPath"]["path"], *wanted, "{name}");
 }
 
-/// As people combine variants: a kustomization of their own.
-#[test]
-fn variants_can_be_combined() {
-    let Some(_space) = Space::new("variants") else { return };
-    let own = std::env::temp_dir().join(format!("variants-{}", std::process::id()));
+/// A kustomization of one's own, in which `PATH` is where the manifests are.
+pub(crate) fn own(text: &str) -> Vec<Value> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let own = std::env::temp_dir().join(format!("variants-{}-{count}", std::process::id()));
     fs::create_dir_all(&own).unwrap();
     // Only relative paths are allowed.
     let up = "../".repeat(own.canonicalize().unwrap().components().count() - 1);
-    let at = |path: &str| {
-        format!("{up}{}", deploy().join(path).canonicalize().unwrap().display()).replace("//", "/")
-    };
-    let text = format!(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\ncomponents: [{}, {}]\n",
-        at("base"),
-        at("components/k0s"),
-        at("components/acceleration"),
-    );
-    fs::write(own.join("kustomization.yaml"), text).unwrap();
-    let mut objects = built(&own);
+    let repository = deploy().join("..").canonicalize().unwrap();
+    let path = format!("{}{}", up.trim_end_matches('/'), repository.display());
+    let head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n";
+    fs::write(own.join("kustomization.yaml"), format!("{head}{}", text.replace("PATH", &path))).unwrap();
+    let objects = built(&own);
     fs::remove_dir_all(&own).unwrap();
+    objects
+}
+
+/// As people combine variants: a kustomization of their own, in another namespace.
+#[test]
+fn variants_can_be_combined() {
+    let Some(space) = Space::new("variants") else { return };
+    let mut objects = own(&format!(
+        "namespace: {}\nnamePrefix: team-\nresources: [PATH/deploy/base]\ncomponents: [PATH/deploy/components/k0s, \
+         PATH/deploy/components/acceleration]\n",
+        space.name(),
+    ));
+    // It is there already, and not by apply.
+    objects.retain(|object| object["kind"] != "Namespace");
     check("k0s and acceleration", &objects);
     let daemon_set = take_daemon_set(&mut objects);
     assert_paths_agree("k0s and acceleration", &daemon_set);
@@ -249,8 +297,14 @@ fn each_overlay_is_accepted_and_changes_what_it_is_for_and_nothing_else() {
         let (more, objects): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|object| more_of(name).contains(&&*kind(object)));
         assert_eq!(more.iter().map(kind).collect::<Vec<_>>(), more_of(name), "{name}");
+        // An overlay may have an order of its own.
+        let sorted = |objects: &[Value]| {
+            let mut objects = objects.to_vec();
+            objects.sort_by_key(kind);
+            json!(objects)
+        };
         let mut found = Vec::new();
-        differences(&json!(base), &json!(objects), "", &mut found);
+        differences(&sorted(&base), &sorted(&objects), "", &mut found);
         // Which object it is, is left out.
         let found: Vec<_> =
             found.iter().map(|(at, to)| (&at[1..][at[1..].find('/').unwrap_or(0)..], &**to)).collect();
