@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kube::{Client, Config};
+use kube::Config;
 
+pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod cluster;
+pub(crate) mod contact;
 pub(crate) mod events;
 pub(crate) mod kubelet;
 pub(crate) mod nudges;
@@ -17,17 +20,22 @@ pub(crate) mod tokens;
 /// wait for a quarter of an hour. A watch isn't silent for so long, since a bookmark comes each minute.
 const SILENCE: Duration = Duration::from_secs(90);
 
+/// How long the API server has to accept a connection. One that is late is asked again, maybe another one by then.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// How to reach the cluster that this process runs in, or that the kubeconfig names.
 pub(crate) async fn config() -> Result<Config> {
-    let mut config = Config::infer().await.context("can't tell where the API server is")?;
+    Ok(bounded(Config::infer().await.context("can't tell where the API server is")?))
+}
+
+/// With the agent's limits.
+fn bounded(mut config: Config) -> Config {
+    config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
     // A connection that has been idle isn't late.
     config.reset_reader_on_write = true;
-    Ok(config)
-}
-
-/// A client for that cluster.
-pub(crate) fn client(config: Config) -> Result<Client> {
-    Client::try_from(config).context("can't set up the client for the API server")
+    // Who asks knows when to ask again. The client would obey any Retry-After, and say nothing meanwhile.
+    config.default_retry = false;
+    config
 }

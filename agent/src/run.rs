@@ -16,8 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::api;
+use crate::api::cluster::Cluster;
+use crate::api::contact::Contact;
 use crate::api::events::Notes;
-use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
@@ -90,11 +91,15 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
-            let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
+            let cluster = runtime.block_on(Cluster::infer(Contact::new()))?;
+            let (notes, objects) =
+                follow_node(&runtime, cluster.clone(), node.clone(), config.watch_secrets, inbox.clone());
             parts.notes = Some(notes);
             parts.objects = Some(objects);
             if config.accelerate.is_some() {
-                parts.nudges = Some(nudge_kubelet(&runtime, inbox.clone())?);
+                let (nudges, sender) = api::nudges::channel(cluster, inbox.clone());
+                runtime.spawn(sender.run());
+                parts.nudges = Some(nudges);
             }
             if let Some(address) = config.kubelet {
                 runtime.spawn(api::kubelet::follow(address, inbox.clone()));
@@ -200,28 +205,19 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
 /// Follows the node's pods and their objects on the API server, and sends Events there.
 fn follow_node(
     runtime: &Runtime,
+    cluster: Cluster,
     node: String,
     watch_secrets: bool,
     inbox: Inbox,
-) -> Result<(Notes, Objects)> {
-    let config = runtime.block_on(api::config())?;
+) -> (Notes, Objects) {
     let _context = runtime.enter();
-    let client = api::client(config.clone())?;
-    let (notes, sender) = api::events::channel(client.clone(), &node);
+    let connection = cluster.current();
+    let (notes, sender) = api::events::channel(connection.client.clone(), &node);
     runtime.spawn(sender.run());
-    let (objects, watches) = api::objects::channel(config, watch_secrets, inbox.clone());
+    let (objects, watches) = api::objects::channel(connection.config, watch_secrets, inbox.clone());
     runtime.spawn(watches.run());
-    runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
-    Ok((notes, objects))
-}
-
-/// Has the kubelet publish at once.
-fn nudge_kubelet(runtime: &Runtime, inbox: Inbox) -> Result<Nudges> {
-    let config = runtime.block_on(api::config())?;
-    let _context = runtime.enter();
-    let (nudges, sender) = api::nudges::channel(config, inbox)?;
-    runtime.spawn(sender.run());
-    Ok(nudges)
+    runtime.spawn(async move { api::pods::follow(connection.client, &node, &inbox).await });
+    (notes, objects)
 }
 
 fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {

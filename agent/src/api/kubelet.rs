@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{Request, StatusCode};
-use kube::Config;
 use kube::client::Body;
+use kube::{Client, Config};
 use reloadlet_core::Event;
 use reloadlet_core::strategy::Strategy;
 use serde::Deserialize;
@@ -159,7 +159,7 @@ fn of_kubelet(mut config: Config, address: SocketAddr) -> Result<Config, Unreada
 
 async fn ask(config: Config) -> Result<Strategy, Unreadable> {
     let unasked = |error: BoxError| Unreadable::Unasked(error);
-    let client = super::client(config).map_err(Unreadable::Client)?;
+    let client = Client::try_from(config).map_err(|error| Unreadable::Client(error.into()))?;
     let request = Request::get("/configz").body(Body::empty()).map_err(|error| unasked(error.into()))?;
     let response = client.send(request).await.map_err(|error| unasked(error.into()))?;
     let status = response.status();

@@ -3,9 +3,12 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
+use futures_util::future::BoxFuture;
+use kube::Client;
 use tower::service_fn;
 
 use super::*;
+use crate::api::contact::Contact;
 
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
@@ -48,6 +51,16 @@ fn server(
         }
     });
     (Client::new(service, "default"), requests)
+}
+
+/// A cluster that is reached by this client.
+async fn cluster(client: Client) -> Cluster {
+    let config = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
+    let connect = move || -> BoxFuture<'static, anyhow::Result<(kube::Config, Client)>> {
+        let (config, client) = (config.clone(), client.clone());
+        Box::pin(async move { Ok((config, client)) })
+    };
+    Cluster::new(Box::new(connect), Contact::new()).await.unwrap()
 }
 
 fn next(receiver: &Receiver<Inbound>) -> Option<NudgeAnswer> {
@@ -96,14 +109,14 @@ fn each_status_has_its_meaning() {
     }
     assert_eq!(said(422, None, true), NudgeAnswer::Gone);
     assert_eq!(said(429, Some(30), false), NudgeAnswer::Throttled(Duration::from_secs(30)));
-    assert_eq!(said(429, Some(u64::MAX), false), NudgeAnswer::Throttled(LONGEST_LEFT_ALONE));
+    assert_eq!(said(429, Some(u64::MAX), false), NudgeAnswer::Throttled(LONGEST));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_another_text() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((200, "{}")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = channel(cluster(client).await, inbox);
     tokio::spawn(sender.run());
     for _ in 0..2 {
         assert_eq!(nudges.send(pod(), clock::now()), None);
@@ -139,7 +152,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
         Some((404, "")),
         None,
     ]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = channel(cluster(client).await, inbox);
     tokio::spawn(sender.run());
     let begun = tokio::time::Instant::now();
     for meant in [
@@ -162,7 +175,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
 async fn an_api_server_that_is_asked_too_much_is_left_alone() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((429, "")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = channel(cluster(client).await, inbox);
     tokio::spawn(sender.run());
     let now = clock::now();
     assert_eq!(nudges.send(pod(), now), None);
@@ -188,7 +201,8 @@ async fn the_client_doesnt_try_again_by_itself() {
         connection.write_all(answer.as_bytes()).unwrap();
     });
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
-    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox).unwrap();
+    let config = crate::api::bounded(kube::Config::new(url.parse().unwrap()));
+    let (mut nudges, sender) = channel(cluster(Client::try_from(config).unwrap()).await, inbox);
     tokio::spawn(sender.run());
     assert_eq!(nudges.send(pod(), clock::now()), None);
     assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
@@ -198,7 +212,7 @@ async fn the_client_doesnt_try_again_by_itself() {
 async fn a_node_has_a_budget_and_few_requests_at_once() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([]);
-    let (mut nudges, sender) = with_client(client, inbox);
+    let (mut nudges, sender) = channel(cluster(client).await, inbox);
     let now = clock::now();
     let sent = |nudges: &mut Nudges, now| (0..500).filter(|_| nudges.send(pod(), now).is_none()).count();
     assert_eq!(sent(&mut nudges, now), 110);
