@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube::Config;
 
+#[cfg(test)]
+mod authority;
 pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod cluster;
@@ -15,10 +17,14 @@ pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
 pub(crate) mod tokens;
+pub(crate) mod watch;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would
 /// wait for a quarter of an hour. A watch isn't silent for so long, since a bookmark comes each minute.
 const SILENCE: Duration = Duration::from_secs(90);
+
+/// How much of a refusal is said.
+const SAID_CHARS: usize = 200;
 
 /// How long the API server has to accept a connection. One that is late is asked again, maybe another one by then.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -38,4 +44,9 @@ fn bounded(mut config: Config) -> Config {
     // Who asks knows when to ask again. The client would obey any Retry-After, and say nothing meanwhile.
     config.default_retry = false;
     config
+}
+
+/// The beginning of a text, which may be anything, on one line.
+fn short(text: &str) -> String {
+    text.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).take(SAID_CHARS).collect()
 }

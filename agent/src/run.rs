@@ -226,12 +226,11 @@ fn follow_node(
     inbox: Inbox,
 ) -> (Notes, Objects) {
     let _context = runtime.enter();
-    let connection = cluster.current();
-    let (notes, sender) = api::events::channel(connection.client.clone(), &node);
+    let (notes, sender) = api::events::channel(cluster.clone(), &node);
     runtime.spawn(sender.run());
-    let (objects, watches) = api::objects::channel(connection.config, watch_secrets, inbox.clone());
+    let (objects, watches) = api::objects::channel(cluster.current().config, watch_secrets, inbox.clone());
     runtime.spawn(watches.run());
-    runtime.spawn(async move { api::pods::follow(connection.client, &node, &inbox).await });
+    runtime.spawn(async move { api::pods::follow(cluster, &node, &inbox).await });
     (notes, objects)
 }
 
