@@ -114,11 +114,14 @@ pub(crate) fn client(config: Config, contact: &Contact) -> Result<Client> {
     Ok(builder.with_layer(&counted(contact.clone())).build())
 }
 
+/// What a client makes of a request.
+type Answer<B, E> = Result<Response<B>, E>;
+
 /// Counts what is answered to the requests of a client, by code. For the outermost layer.
 pub(crate) fn counted<B, E>(
     contact: Contact,
-) -> MapResultLayer<impl Fn(Result<Response<B>, E>) -> Result<Response<B>, E> + Clone> {
-    MapResultLayer::new(move |answer: Result<Response<B>, E>| {
+) -> MapResultLayer<impl Fn(Answer<B, E>) -> Answer<B, E> + Clone> {
+    MapResultLayer::new(move |answer: Answer<B, E>| {
         contact.answered(answer.as_ref().ok().map(Response::status));
         answer
     })

@@ -94,6 +94,13 @@ struct Follower<K> {
     started: bool,
 }
 
+/// Nobody wants to hear of it any more.
+impl<K> Drop for Follower<K> {
+    fn drop(&mut self) {
+        self.followed.cluster.contact().unused(self.followed.resource);
+    }
+}
+
 impl<K> Follower<K>
 where
     K: Kind<DynamicType = ()> + DeserializeOwned,

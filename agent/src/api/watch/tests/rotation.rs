@@ -13,9 +13,12 @@ use super::super::super::authority::Authority;
 use super::super::super::{bounded, cluster};
 use super::*;
 
-/// The server's certificate: which one it is, and it.
+/// Which one it is, and it.
+type Numbered = (usize, Arc<ServerConfig>);
+
+/// The server's certificate.
 #[derive(Clone)]
-struct Certificate(Arc<(Mutex<(usize, Arc<ServerConfig>)>, Condvar)>);
+struct Certificate(Arc<(Mutex<Numbered>, Condvar)>);
 
 impl Certificate {
     /// From now on this one: open connections end.
@@ -25,7 +28,7 @@ impl Certificate {
         self.0.1.notify_all();
     }
 
-    fn get(&self) -> (usize, Arc<ServerConfig>) {
+    fn get(&self) -> Numbered {
         self.0.0.lock().unwrap().clone()
     }
 
