@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kube::{Client, Config};
+use kube::Config;
 
+#[cfg(test)]
+mod authority;
+pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod cluster;
+pub(crate) mod contact;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod kubelet;
@@ -13,22 +18,36 @@ pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
 pub(crate) mod tokens;
+pub(crate) mod watch;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would
 /// wait for a quarter of an hour. A watch isn't silent for so long, since a bookmark comes each minute.
 const SILENCE: Duration = Duration::from_secs(90);
 
+/// How much of a refusal is said.
+const SAID_CHARS: usize = 200;
+
+/// How long the API server has to accept a connection. One that is late is asked again, maybe another one by then.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// How to reach the cluster that this process runs in, or that the kubeconfig names.
 pub(crate) async fn config() -> Result<Config> {
-    let mut config = Config::infer().await.context("can't tell where the API server is")?;
+    Ok(bounded(Config::infer().await.context("can't tell where the API server is")?))
+}
+
+/// With the agent's limits.
+fn bounded(mut config: Config) -> Config {
+    config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
     // A connection that has been idle isn't late.
     config.reset_reader_on_write = true;
-    Ok(config)
+    // Who asks knows when to ask again. The client would obey any Retry-After, and say nothing meanwhile.
+    config.default_retry = false;
+    config
 }
 
-/// A client for that cluster.
-pub(crate) fn client(config: Config) -> Result<Client> {
-    Client::try_from(config).context("can't set up the client for the API server")
+/// The beginning of a text, which may be anything, on one line.
+fn short(text: &str) -> String {
+    text.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).take(SAID_CHARS).collect()
 }

@@ -24,18 +24,24 @@ pub(crate) fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
         .finish(std::io::stderr());
     let lines =
         tracing_subscriber::fmt().with_max_level(Level::from(level)).with_writer(writer).with_target(false);
-    // What the API server says is told by the agent; the client quotes answers that it doesn't understand, Secrets as well.
-    let targets = Targets::new()
-        .with_default(Level::from(level))
-        .with_target("h2", LevelFilter::INFO)
-        .with_target("kube_client::client", LevelFilter::ERROR)
-        .with_target("kube_client::client::builder", Level::from(level))
-        .with_target("kube_runtime::watcher", LevelFilter::ERROR);
+    let targets = targets(level.into());
     match format {
         LogFormat::Text => lines.with_ansi(false).finish().with(targets).init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().with(targets).init(),
     }
     guard
+}
+
+/// Who may say what. What the API server says is told by the agent; the client has a line for each request that fails, and
+/// quotes answers that it doesn't understand, Secrets as well.
+fn targets(level: Level) -> Targets {
+    let requests = if level >= Level::DEBUG { LevelFilter::from(level) } else { LevelFilter::OFF };
+    Targets::new()
+        .with_default(level)
+        .with_target("h2", LevelFilter::INFO)
+        .with_target("kube_client::client", LevelFilter::ERROR)
+        .with_target("kube_client::client::builder", requests)
+        .with_target("kube_runtime::watcher", LevelFilter::ERROR)
 }
 
 /// An error with its causes, in one line. The JSON format writes an error as a field without them.
@@ -60,6 +66,14 @@ impl fmt::Display for Causes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_client_has_no_line_for_each_request_that_fails() {
+        let builder = "kube_client::client::builder";
+        assert!(!targets(Level::INFO).would_enable(builder, &Level::ERROR));
+        assert!(targets(Level::DEBUG).would_enable(builder, &Level::ERROR));
+        assert!(targets(Level::INFO).would_enable("reloadlet::api::watch::trouble", &Level::WARN));
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]

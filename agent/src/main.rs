@@ -5,6 +5,7 @@ mod cgroups;
 mod cli;
 mod clock;
 mod cmdline;
+mod health;
 mod holder;
 mod http;
 mod inbox;

@@ -14,6 +14,9 @@ use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
+use crate::api::contact::Contact;
+
+mod contact;
 mod process;
 mod propagation;
 #[cfg(test)]
@@ -192,6 +195,11 @@ impl Metrics {
             registry,
         };
         Ok(metrics)
+    }
+
+    /// From now on what the API server says is in them.
+    pub(crate) fn follow_contact(&self, contact: Contact) -> Result<(), prometheus::Error> {
+        register(&self.registry, contact::ContactCollector::new(contact)?).map(drop)
     }
 
     /// A reload of one container ended.

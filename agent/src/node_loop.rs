@@ -26,6 +26,7 @@ use crate::api::events::Notes;
 use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::clock;
+use crate::health::{Health, Lack};
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
@@ -79,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) proc: ProcRoot,
     pub(crate) journal: JournalHandle,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Health,
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) ready: Arc<AtomicBool>,
@@ -478,16 +480,20 @@ impl NodeLoop {
             tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
-        self.parts.metrics.set_polled_volumes(self.parts.watcher.polled().count());
+        let polled = self.parts.watcher.polled().count();
+        self.parts.metrics.set_polled_volumes(polled);
+        self.parts.health.count(Lack::Watches, polled);
         if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
             return;
         }
         if !self.parts.pods_dir.is_dir() {
+            self.parts.health.set(Lack::KubeletRoot, true);
             if !std::mem::replace(&mut self.root_is_missing, true) {
                 tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
             }
             return;
         }
+        self.parts.health.set(Lack::KubeletRoot, false);
         if std::mem::take(&mut self.root_is_missing) {
             // What was listed without it says nothing, and its notification may still be on its way.
             self.recheck(true);

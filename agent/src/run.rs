@@ -16,11 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::api;
+use crate::api::cluster::Cluster;
+use crate::api::contact::Contact;
 use crate::api::events::Notes;
-use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
+use crate::health::{Health, Lack};
 use crate::holder::{self, Holder};
 use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
@@ -49,12 +51,15 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         .context("can't start the runtime of the API and HTTP")?;
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
-    metrics.set_confined(is_confined(confined));
+    let (health, contact) = (Health::new(), Contact::new());
+    let confined = is_confined(confined);
+    metrics.set_confined(confined);
+    health.set(Lack::Confinement, !confined);
     let (inbox, receiver, wake) = Inbox::new().context("can't make an eventfd")?;
     let ready = Arc::new(AtomicBool::new(false));
 
     let proc = ProcRoot::new(config.proc_root.clone());
-    let journal = start_journal(config, &inbox, &metrics)?;
+    let journal = start_journal(config, &inbox, &metrics, &health)?;
     let own_reads = OwnReads::default();
     let surveyor = {
         let (inbox, own_reads) = (inbox.clone(), own_reads.clone());
@@ -76,6 +81,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         proc,
         journal: journal.clone(),
         metrics: metrics.clone(),
+        health: health.clone(),
         inbox: receiver,
         wake,
         ready: ready.clone(),
@@ -87,15 +93,27 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
         .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
         .ok();
+    health.set(Lack::MountTable, mount_table.is_none());
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
-            let (notes, objects) = follow_node(&runtime, node.clone(), config.watch_secrets, inbox.clone())?;
+            let cluster = runtime.block_on(Cluster::infer(contact.clone()))?;
+            metrics.follow_contact(contact.clone()).context("can't set up the metrics")?;
+            let (notes, objects) =
+                follow_node(&runtime, cluster.clone(), node.clone(), config.watch_secrets, inbox.clone());
             parts.notes = Some(notes);
             parts.objects = Some(objects);
             if config.accelerate.is_some() {
-                let (inbox, metrics) = (inbox.clone(), metrics.clone());
-                parts.nudges = Some(nudge_kubelet(&runtime, inbox, metrics, !config.without_fence)?);
+                let (gate, prover) = api::fence::channel(
+                    cluster.clone(),
+                    metrics.clone(),
+                    health.clone(),
+                    !config.without_fence,
+                );
+                runtime.spawn(prover.run());
+                let (nudges, sender) = api::nudges::channel(cluster, inbox.clone(), gate);
+                runtime.spawn(sender.run());
+                parts.nudges = Some(nudges);
             }
             if let Some(address) = config.kubelet {
                 runtime.spawn(api::kubelet::follow(address, inbox.clone()));
@@ -126,7 +144,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         %admin_listen,
         "started"
     );
-    let endpoints = endpoints(&inbox, metrics, ready);
+    let endpoints = endpoints(&inbox, metrics, ready, health, contact);
     let served = runtime.block_on(serve(server, endpoints, loop_ended));
     // Connections to the API server needn't end in an orderly way.
     runtime.shutdown_background();
@@ -172,8 +190,13 @@ fn raise_file_limit() {
     }
 }
 
-fn start_journal(config: &AgentConfig, inbox: &Inbox, metrics: &Arc<Metrics>) -> Result<JournalHandle> {
-    let (inbox, metrics) = (inbox.clone(), metrics.clone());
+fn start_journal(
+    config: &AgentConfig,
+    inbox: &Inbox,
+    metrics: &Arc<Metrics>,
+    health: &Health,
+) -> Result<JournalHandle> {
+    let (inbox, metrics, health) = (inbox.clone(), metrics.clone(), health.clone());
     let journal = JournalConfig {
         state_dir: config.state_dir.clone(),
         boot_id: config.proc_root.join("sys/kernel/random/boot_id"),
@@ -181,7 +204,10 @@ fn start_journal(config: &AgentConfig, inbox: &Inbox, metrics: &Arc<Metrics>) ->
     let on_event = move |event| match event {
         JournalEvent::Opened(snapshot) => inbox.send(Inbound::Event(Event::JournalRead(snapshot))),
         JournalEvent::Flushed => inbox.send(Inbound::JournalFlushed),
-        JournalEvent::InMemory(in_memory) => metrics.set_journal_in_memory(in_memory),
+        JournalEvent::InMemory(in_memory) => {
+            metrics.set_journal_in_memory(in_memory);
+            health.set(Lack::Journal, in_memory);
+        }
     };
     Ok(JournalHandle::start(journal, on_event)?)
 }
@@ -201,38 +227,27 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
 /// Follows the node's pods and their objects on the API server, and sends Events there.
 fn follow_node(
     runtime: &Runtime,
+    cluster: Cluster,
     node: String,
     watch_secrets: bool,
     inbox: Inbox,
-) -> Result<(Notes, Objects)> {
-    let config = runtime.block_on(api::config())?;
+) -> (Notes, Objects) {
     let _context = runtime.enter();
-    let client = api::client(config.clone())?;
-    let (notes, sender) = api::events::channel(client.clone(), &node);
+    let (notes, sender) = api::events::channel(cluster.clone(), &node);
     runtime.spawn(sender.run());
-    let (objects, watches) = api::objects::channel(config, watch_secrets, inbox.clone());
+    let (objects, watches) = api::objects::channel(cluster.current().config, watch_secrets, inbox.clone());
     runtime.spawn(watches.run());
-    runtime.spawn(async move { api::pods::follow(client, &node, &inbox).await });
-    Ok((notes, objects))
+    runtime.spawn(async move { api::pods::follow(cluster, &node, &inbox).await });
+    (notes, objects)
 }
 
-/// Has the kubelet publish at once, where the fence is proved if it is needed.
-fn nudge_kubelet(
-    runtime: &Runtime,
-    inbox: Inbox,
+fn endpoints(
+    inbox: &Inbox,
     metrics: Arc<Metrics>,
-    fence_needed: bool,
-) -> Result<Nudges> {
-    let config = runtime.block_on(api::config())?;
-    let _context = runtime.enter();
-    let (gate, prover) = api::fence::channel(config.clone(), metrics, fence_needed)?;
-    let (nudges, sender) = api::nudges::channel(config, inbox, gate)?;
-    runtime.spawn(prover.run());
-    runtime.spawn(sender.run());
-    Ok(nudges)
-}
-
-fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Endpoints {
+    ready: Arc<AtomicBool>,
+    health: Health,
+    contact: Contact,
+) -> Endpoints {
     let (ping, status) = (inbox.clone(), inbox.clone());
     Endpoints {
         metrics,
@@ -259,13 +274,14 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
         status: Box::new(move || {
             let (answer, answered) = oneshot::channel();
             let asked = status.try_send(Inbound::Status(answer));
+            let (health, contact) = (health.clone(), contact.clone());
             Box::pin(async move {
                 let busy = || "the loop has too much to do to answer".to_owned();
                 if !asked {
                     return Err(busy());
                 }
                 let pods = answered.await.map_err(|_ended| busy())?;
-                status::document(&pods, clock::now()).map_err(|error| error.to_string())
+                status::document(&pods, &health, &contact, clock::now()).map_err(|error| error.to_string())
             })
         }),
     }

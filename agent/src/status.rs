@@ -3,11 +3,19 @@
 use reloadlet_core::Time;
 use reloadlet_core::status::PodStatus;
 
+use crate::api::contact::Contact;
+use crate::health::Health;
+
 pub(crate) mod command;
 mod document;
 mod table;
 
 /// The document as JSON.
-pub(crate) fn document(pods: &[PodStatus], now: Time) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&document::Document::new(pods, now))
+pub(crate) fn document(
+    pods: &[PodStatus],
+    health: &Health,
+    contact: &Contact,
+    now: Time,
+) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&document::Document::new(pods, health, contact, now))
 }

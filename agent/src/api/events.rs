@@ -2,21 +2,26 @@
 //! dropped rather than queued without end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use reloadlet_core::event::{ReloadReport, Report};
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::Pod;
 use tokio::sync::mpsc;
 
+use super::backoff::{Backoff, chances};
 use super::budget::Budget;
+use super::cluster::Cluster;
 use crate::clock;
 use crate::logs::Causes;
 
 /// How many Events wait for the API server; more are dropped.
 const WAITING: usize = 256;
+
+/// How often an Event is tried while the API server can't take it. By then others wait that are newer.
+const TRIES: u32 = 3;
 
 /// What is to be said about a pod.
 #[derive(Clone, Debug)]
@@ -34,14 +39,22 @@ pub(crate) struct Notes(mpsc::Sender<Note>);
 /// The other end.
 pub(crate) struct NoteSender {
     notes: mpsc::Receiver<Note>,
+    cluster: Cluster,
+    reporter: Reporter,
     recorder: Recorder,
+    /// Which reading of the configuration the recorder is from.
+    revision: u64,
+    backoff: Backoff,
 }
 
 /// The two ends.
-pub(crate) fn channel(client: Client, node: &str) -> (Notes, NoteSender) {
+pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
     let (sender, notes) = mpsc::channel(WAITING);
     let reporter = Reporter { controller: "reloadlet".to_owned(), instance: Some(node.to_owned()) };
-    (Notes(sender), NoteSender { notes, recorder: Recorder::new(client, reporter) })
+    let connection = cluster.current();
+    let recorder = Recorder::new(connection.client, reporter.clone());
+    let (revision, backoff) = (connection.revision, Backoff::new());
+    (Notes(sender), NoteSender { notes, cluster, reporter, recorder, revision, backoff })
 }
 
 impl Notes {
@@ -88,13 +101,44 @@ impl NoteSender {
         }
     }
 
-    /// Sends an Event, on another connection if the one that was open has died meanwhile.
-    async fn publish(&self, event: &Event, pod: &ObjectReference) -> Result<(), kube::Error> {
-        match self.recorder.publish(event, pod).await {
-            Err(error) if !matches!(error, kube::Error::Api(_)) => self.recorder.publish(event, pod).await,
-            answered => answered,
+    /// Sends an Event. While the API server doesn't answer, or has too much to do, it is tried again.
+    async fn publish(&mut self, event: &Event, pod: &ObjectReference) -> Result<(), kube::Error> {
+        for _ in 1..TRIES {
+            match self.recorder.publish(event, pod).await {
+                Err(error) if passes(&error) => self.wait(&error).await,
+                answered => {
+                    self.backoff.succeeded();
+                    return answered;
+                }
+            }
+        }
+        self.recorder.publish(event, pod).await
+    }
+
+    /// Waits, and is on another connection afterwards if the one that was open has died.
+    async fn wait(&mut self, error: &kube::Error) {
+        let mut retry_after = None;
+        if let kube::Error::Api(status) = error {
+            let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            retry_after = (asked > 0).then(|| Duration::from_secs(asked.into()));
+        }
+        if !matches!(error, kube::Error::Api(status) if status.code != 401) {
+            self.cluster.renew(self.revision).await;
+        }
+        tokio::time::sleep(self.backoff.failed(retry_after, chances())).await;
+        let connection = self.cluster.current();
+        if connection.revision != self.revision {
+            self.revision = connection.revision;
+            self.recorder = Recorder::new(connection.client, self.reporter.clone());
         }
     }
+}
+
+/// Whether the same Event may be taken a little later: there was no answer, or it says that the server is busy, or that it
+/// doesn't know these credentials, which may have been rotated.
+fn passes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return true };
+    matches!(status.code, 401 | 429 | 500..=599)
 }
 
 /// Whether it was refused because the pod's namespace is being deleted: nobody would read it.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use kube::Client;
@@ -17,6 +16,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::cluster::Cluster;
+use crate::health::{Health, Lack};
 use crate::logs::Causes;
 use crate::metrics::Metrics;
 
@@ -74,37 +75,37 @@ impl Gate {
 
 /// Tries the fence.
 pub(crate) struct Prover {
-    client: Client,
+    cluster: Cluster,
     metrics: Arc<Metrics>,
+    health: Health,
     known: Known,
 }
 
 /// The gate, and who opens it. Without need of a fence the gate is open, and the fence is tried all the same.
 pub(crate) fn channel(
-    mut config: kube::Config,
+    cluster: Cluster,
     metrics: Arc<Metrics>,
+    health: Health,
     needed: bool,
-) -> Result<(Gate, Prover)> {
-    // The pauses here are meant.
-    config.default_retry = false;
-    Ok(with_client(super::client(config)?, metrics, needed))
-}
-
-fn with_client(client: Client, metrics: Arc<Metrics>, needed: bool) -> (Gate, Prover) {
+) -> (Gate, Prover) {
     let (sender, receiver) = watch::channel(Standing::Unknown);
     let known = Known { standing: sender, needed, doubted: false, said: None, pause: FIRST_PAUSE };
-    (Gate::new(receiver, needed), Prover { client, metrics, known })
+    (Gate::new(receiver, needed), Prover { cluster, metrics, health, known })
 }
 
 impl Prover {
     /// Tries it again and again for as long as the agent runs.
     pub(crate) async fn run(mut self) {
         loop {
-            let proof = tokio::time::timeout(LIMIT, prove(&self.client)).await;
+            let connection = self.cluster.current();
+            let proof = tokio::time::timeout(LIMIT, prove(&connection.client)).await;
             let proof = proof.unwrap_or_else(|_elapsed| {
                 Proof::Unasked(format!("the API server took longer than {LIMIT:?}"))
             });
-            let pause = self.known.take(&proof, &self.metrics);
+            if matches!(proof, Proof::Unasked(_)) {
+                self.cluster.renew(connection.revision).await;
+            }
+            let pause = self.known.take(&proof, &self.metrics, &self.health);
             tokio::time::sleep(pause).await;
         }
     }
@@ -136,7 +137,7 @@ struct Known {
 
 impl Known {
     /// Takes in a try. Gives back how long to wait before the next one.
-    fn take(&mut self, proof: &Proof, metrics: &Metrics) -> Duration {
+    fn take(&mut self, proof: &Proof, metrics: &Metrics, health: &Health) -> Duration {
         let doubted = std::mem::replace(&mut self.doubted, !matches!(proof, Proof::Refused));
         let standing = match proof {
             Proof::Refused => Standing::Holds,
@@ -151,7 +152,9 @@ impl Known {
         };
         self.standing.send_replace(standing);
         if !matches!(proof, Proof::Unasked(_)) {
-            metrics.set_fence_open(standing == Standing::Missing && matches!(proof, Proof::Taken(_)));
+            let open = standing == Standing::Missing && matches!(proof, Proof::Taken(_));
+            metrics.set_fence_open(open);
+            health.set(Lack::Fence, open);
         }
         self.say(proof, standing);
         if matches!(proof, Proof::Refused) {

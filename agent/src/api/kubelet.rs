@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{Request, StatusCode};
-use kube::Config;
 use kube::client::Body;
+use kube::{Client, Config};
 use reloadlet_core::Event;
 use reloadlet_core::strategy::Strategy;
 use serde::Deserialize;
 
+use super::short;
 use crate::inbox::{Inbound, Inbox};
 use crate::logs::Causes;
 
@@ -21,9 +22,8 @@ const EVERY: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// How long the kubelet has for the answer. It asks the API server twice, about the token and about the right.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How much of an answer is read, and how much of a refusal is said.
+/// How much of an answer is read.
 const ANSWER_BYTES: usize = 512 << 10;
-const SAID_CHARS: usize = 200;
 /// How long an answer waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
@@ -159,7 +159,7 @@ fn of_kubelet(mut config: Config, address: SocketAddr) -> Result<Config, Unreada
 
 async fn ask(config: Config) -> Result<Strategy, Unreadable> {
     let unasked = |error: BoxError| Unreadable::Unasked(error);
-    let client = super::client(config).map_err(Unreadable::Client)?;
+    let client = Client::try_from(config).map_err(|error| Unreadable::Client(error.into()))?;
     let request = Request::get("/configz").body(Body::empty()).map_err(|error| unasked(error.into()))?;
     let response = client.send(request).await.map_err(|error| unasked(error.into()))?;
     let status = response.status();
@@ -171,11 +171,6 @@ async fn ask(config: Config) -> Result<Strategy, Unreadable> {
         serde_json::from_slice(&body).map_err(|error| Unreadable::Garbage(short(&error.to_string())))?;
     let name = configz.kubeletconfig.config_map_and_secret_change_detection_strategy;
     Strategy::parse(&name).ok_or_else(|| Unreadable::Unknown(short(&name)))
-}
-
-/// The beginning of a text, which may be anything, on one line.
-fn short(text: &str) -> String {
-    text.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).take(SAID_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Request, Response, StatusCode};
-use kube::Client;
 use kube::client::Body;
 use reloadlet_core::annotations::OBSERVED;
 use reloadlet_core::nudge::NudgeAnswer;
@@ -20,6 +18,8 @@ use reloadlet_core::{Event, Time};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::backoff::{self, LONGEST};
+use super::cluster::Cluster;
 use super::fence::Gate;
 use super::tokens::Tokens;
 use crate::clock;
@@ -35,10 +35,8 @@ const WAITING: usize = BURST as usize;
 const IN_FLIGHT: usize = 8;
 /// How long the API server has for one. What takes longer would come after the next one is due.
 const LIMIT: Duration = Duration::from_secs(3);
-/// How long the API server is left alone if it says that it is asked too much and not for how long; and at most, since
-/// that number may be wrong.
+/// How long the API server is left alone if it says that it is asked too much and not for how long.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
-const LONGEST_LEFT_ALONE: Duration = Duration::from_secs(300);
 /// How much of an answer is read.
 const ANSWER_BYTES: usize = 512 << 10;
 /// How long an answer waits that the loop had no room for.
@@ -63,7 +61,7 @@ pub(crate) struct NudgeSender {
 }
 
 struct Edge {
-    client: Client,
+    cluster: Cluster,
     inbox: Inbox,
     quiet: Arc<Quiet>,
     gate: Gate,
@@ -72,13 +70,7 @@ struct Edge {
 }
 
 /// The two ends.
-pub(crate) fn channel(mut config: kube::Config, inbox: Inbox, gate: Gate) -> Result<(Nudges, NudgeSender)> {
-    // The disk decides whether to try again; the client would do so without asking, fifteen times.
-    config.default_retry = false;
-    Ok(with_client(super::client(config)?, inbox, gate))
-}
-
-fn with_client(client: Client, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender) {
+pub(crate) fn channel(cluster: Cluster, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender) {
     let (sender, pods) = mpsc::channel(WAITING);
     let quiet = Arc::new(Quiet::default());
     let nudges = Nudges {
@@ -87,7 +79,7 @@ fn with_client(client: Client, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender
         quiet: quiet.clone(),
         gate: gate.clone(),
     };
-    let edge = Edge { client, inbox, quiet, gate, refused: AtomicBool::new(false) };
+    let edge = Edge { cluster, inbox, quiet, gate, refused: AtomicBool::new(false) };
     (nudges, NudgeSender { pods, edge: Arc::new(edge) })
 }
 
@@ -147,8 +139,14 @@ impl Edge {
     }
 
     async fn patch(&self, pod: &Pod) -> Result<Said, BoxError> {
-        let response = self.client.send(request(pod)?).await?;
-        Said::read(response).await
+        let connection = self.cluster.current();
+        match connection.client.send(request(pod)?).await {
+            Ok(response) => Said::read(response).await,
+            Err(error) => {
+                self.cluster.renew(connection.revision).await;
+                Err(error.into())
+            }
+        }
     }
 
     fn note(&self, answer: NudgeAnswer, said: &Said) {
@@ -214,8 +212,7 @@ struct Said {
 impl Said {
     async fn read(response: Response<Body>) -> Result<Self, BoxError> {
         let status = response.status();
-        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = header.and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        let retry_after = backoff::retry_after(response.headers());
         // All of it, or the connection can't be used again.
         let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
         if status.is_success() {
@@ -241,7 +238,7 @@ impl Said {
                 NudgeAnswer::Refused
             }
             StatusCode::TOO_MANY_REQUESTS => {
-                NudgeAnswer::Throttled(self.retry_after.unwrap_or(LEFT_ALONE).min(LONGEST_LEFT_ALONE))
+                NudgeAnswer::Throttled(self.retry_after.unwrap_or(LEFT_ALONE).min(LONGEST))
             }
             // Also a conflict, after others have changed the pod again and again.
             _ => NudgeAnswer::Failed,

@@ -11,14 +11,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource};
+use kube::Resource;
+use kube::runtime::watcher;
 use reloadlet_core::Event;
 use reloadlet_core::pod::{Pod, PodUid};
 use serde::{Deserialize, Deserializer};
 
+use super::cluster::Cluster;
+use super::contact;
+use super::watch::{self, Followed};
 use crate::inbox::{Inbound, Inbox};
-use crate::logs::Causes;
 use crate::manifest::{ManifestError, Object};
 
 /// How many pods the API server sends at a time.
@@ -27,11 +29,14 @@ const PAGE: u32 = 100;
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Follows the pods of a node for as long as the agent runs.
-pub(crate) async fn follow(client: Client, node: &str, inbox: &Inbox) {
-    let config = watcher::Config::default().fields(&format!("spec.nodeName={node}")).page_size(PAGE);
-    let mut stream = pin!(watcher(Api::<ApiPod>::all(client), config).default_backoff());
+pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {
+    let mut stream = pin!(watch::follow::<ApiPod>(Followed {
+        cluster,
+        resource: contact::Resource::Pods,
+        fields: format!("spec.nodeName={node}"),
+        page: PAGE,
+    }));
     let mut pods = Pods::default();
-    let mut reachable = true;
     loop {
         let waits = pods.changed;
         let event = tokio::select! {
@@ -41,24 +46,9 @@ pub(crate) async fn follow(client: Client, node: &str, inbox: &Inbox) {
                 continue;
             }
         };
-        match event {
-            Some(Ok(event)) => {
-                if !std::mem::replace(&mut reachable, true) {
-                    tracing::info!("the API server answers again");
-                }
-                pods.take(event);
-                pods.hand_over(inbox);
-            }
-            Some(Err(error)) => {
-                if std::mem::replace(&mut reachable, false) {
-                    tracing::warn!(
-                        error = %Causes(&error),
-                        "the API server doesn't tell this node's pods: those that are known are served on"
-                    );
-                }
-            }
-            None => return,
-        }
+        let Some(event) = event else { return };
+        pods.take(event);
+        pods.hand_over(inbox);
     }
 }
 

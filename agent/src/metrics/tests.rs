@@ -1,4 +1,6 @@
 use super::*;
+use crate::api::contact::Resource;
+use crate::clock;
 
 fn line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' '))
@@ -111,4 +113,45 @@ fn the_agents_own_numbers_are_those_of_its_process() {
     assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
     assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
     assert!(value("process_threads") >= 1.0);
+}
+
+#[test]
+fn a_watch_has_series_only_while_something_is_wanted_of_its_resource() {
+    let (metrics, contact) = (Metrics::new().unwrap(), Contact::new());
+    assert!(
+        !metrics.encode(Time::default()).unwrap().contains("reloadlet_api_requests_total"),
+        "with a pods file"
+    );
+    metrics.follow_contact(contact.clone()).unwrap();
+    let shown = |name: &str| {
+        let text = metrics.encode(Time::default()).unwrap();
+        line(&text, name).map(str::to_owned)
+    };
+    let (up, last) =
+        (r#"reloadlet_watch_up{resource="pods"}"#, r#"reloadlet_last_contact_seconds{resource="pods"}"#);
+    assert_eq!((shown(up), shown(last)), (None, None));
+    contact.wanted(Resource::Pods, clock::now() - Duration::from_secs(1000));
+    assert_eq!(shown(up).as_deref(), Some("0"));
+    assert!(shown(last).unwrap().parse::<f64>().unwrap() >= 1000.0);
+    contact.up(Resource::Pods, clock::now());
+    assert_eq!(shown(up).as_deref(), Some("1"));
+    assert!(shown(last).unwrap().parse::<f64>().unwrap() < 1000.0);
+    contact.unused(Resource::Pods);
+    assert_eq!((shown(up), shown(last)), (None, None));
+}
+
+#[test]
+fn requests_are_counted_by_code_and_every_code_is_there_at_zero() {
+    let (metrics, contact) = (Metrics::new().unwrap(), Contact::new());
+    metrics.follow_contact(contact.clone()).unwrap();
+    let shown = |code: &str| {
+        let text = metrics.encode(Time::default()).unwrap();
+        line(&text, &format!("reloadlet_api_requests_total{{code=\"{code}\"}}")).map(str::to_owned)
+    };
+    assert_eq!((shown("429").as_deref(), shown("error").as_deref()), (Some("0"), Some("0")));
+    contact.answered(hyper::StatusCode::from_u16(429).ok());
+    contact.answered(hyper::StatusCode::from_u16(429).ok());
+    contact.answered(None);
+    assert_eq!((shown("429").as_deref(), shown("error").as_deref()), (Some("2"), Some("1")));
+    assert_eq!(shown("429").as_deref(), Some("2"), "a scrape counts nothing");
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
@@ -53,9 +53,10 @@ pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
     let text = match flags.output {
         Output::Json => text + "\n",
         Output::Table => {
-            let document: Document = serde_json::from_str(&text).with_context(|| {
-                format!("what serves /status at {} is no agent of this version", flags.admin_listen)
-            })?;
+            let other =
+                || format!("what serves /status at {} is no agent of this version", flags.admin_listen);
+            let document: Document = serde_json::from_str(&text).with_context(other)?;
+            ensure!(document.is_known(), other());
             table(&document)
         }
     };

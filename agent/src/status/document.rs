@@ -1,15 +1,55 @@
 //! What `/status` serves and `reloadlet status` reads.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use reloadlet_core::Time;
 use reloadlet_core::object::ObjectRef;
 use reloadlet_core::pod::Name;
 use reloadlet_core::status::{self, ContainerStatus, PodStatus, VolumeStatus};
 use serde::{Deserialize, Serialize};
 
+use crate::api::contact::{Contact, Resource, WatchState};
+use crate::health::Health;
+
+/// What kind of document it is. Something is only added as long as this stays.
+const API_VERSION: &str = "status.reloadlet.io/v1";
+
 /// The whole document.
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Document {
+    api_version: String,
+    pub(super) agent: Agent,
     pub(super) pods: Vec<Pod>,
+}
+
+/// The agent itself.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Agent {
+    pub(super) version: String,
+    /// What it lacks now, the worst first.
+    pub(super) lacks: Vec<Lack>,
+    /// What it watches on the API server.
+    pub(super) watches: Vec<Watch>,
+    /// Its requests to the API server, by the code of the answer.
+    pub(super) requests: BTreeMap<String, u64>,
+}
+
+/// Something that the agent lacks.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Lack {
+    pub(super) what: String,
+    pub(super) sentence: String,
+}
+
+/// A resource that is watched on the API server.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Watch {
+    pub(super) resource: String,
+    pub(super) up: bool,
+    pub(super) last_contact_seconds_ago: f64,
 }
 
 /// One pod.
@@ -100,8 +140,60 @@ pub(super) struct Object {
 
 impl Document {
     /// What is known, at this time.
-    pub(crate) fn new(pods: &[PodStatus], now: Time) -> Self {
-        Self { pods: pods.iter().map(|pod| Pod::new(pod, now)).collect() }
+    pub(crate) fn new(pods: &[PodStatus], health: &Health, contact: &Contact, now: Time) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            agent: Agent::new(health, contact, now),
+            pods: pods.iter().map(|pod| Pod::new(pod, now)).collect(),
+        }
+    }
+
+    /// Whether its words mean what they mean here.
+    pub(super) fn is_known(&self) -> bool {
+        self.api_version == API_VERSION
+    }
+}
+
+impl Agent {
+    fn new(health: &Health, contact: &Contact, now: Time) -> Self {
+        let wanted = || {
+            let watches = Resource::ALL.into_iter().map(|resource| (resource, contact.watch(resource)));
+            watches.filter(|(_, watch)| watch.state != WatchState::Unused)
+        };
+        let down =
+            wanted().filter(|(_, watch)| watch.state == WatchState::Down).map(|(resource, watch)| Lack {
+                what: format!("watch_{}", resource.as_str()),
+                sentence: not_told(resource, now.since(watch.last)),
+            });
+        let lacks = health.lacks().map(|(lack, sentence)| Lack { what: lack.as_str().to_owned(), sentence });
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lacks: down.chain(lacks).collect(),
+            watches: wanted()
+                .map(|(resource, watch)| Watch {
+                    resource: resource.as_str().to_owned(),
+                    up: watch.state == WatchState::Up,
+                    last_contact_seconds_ago: now.since(watch.last).as_secs_f64(),
+                })
+                .collect(),
+            requests: contact.requests().collect(),
+        }
+    }
+}
+
+/// What it means that a watch is down.
+fn not_told(resource: Resource, since: Duration) -> String {
+    let seconds = since.as_secs();
+    match resource {
+        Resource::Pods => format!(
+            "The API server hasn't told of this node's pods for {seconds} s: those that were known are served."
+        ),
+        Resource::ConfigMaps => format!(
+            "The API server hasn't told of ConfigMaps for {seconds} s: how far their changes got isn't known, reloads go on."
+        ),
+        Resource::Secrets => format!(
+            "The API server hasn't told of Secrets for {seconds} s: how far their changes got isn't known, reloads go on."
+        ),
     }
 }
 
@@ -183,4 +275,41 @@ fn versions(versions: &[(ObjectRef, Option<Name>)]) -> Vec<Version> {
         version: version.as_deref().map(str::to_owned),
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Lack as Missing;
+
+    fn at(seconds: u64) -> Time {
+        Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn what_the_agent_lacks_is_in_the_document_the_api_server_first() {
+        let (health, contact) = (Health::new(), Contact::new());
+        health.set(Missing::Journal, true);
+        contact.wanted(Resource::Pods, at(10));
+        contact.wanted(Resource::ConfigMaps, at(10));
+        contact.up(Resource::ConfigMaps, at(20));
+        contact.answered(None);
+        let document = serde_json::to_value(Document::new(&[], &health, &contact, at(322))).unwrap();
+        assert_eq!(document["apiVersion"], "status.reloadlet.io/v1");
+        let lacks: Vec<(&str, &str)> = document["agent"]["lacks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|lack| (lack["what"].as_str().unwrap(), lack["sentence"].as_str().unwrap()))
+            .collect();
+        assert_eq!(lacks.len(), 2, "{lacks:?}");
+        assert_eq!(lacks[0].0, "watch_pods");
+        assert!(lacks[0].1.contains("for 312 s"), "{lacks:?}");
+        assert_eq!(lacks[1].0, "journal");
+        let watches = document["agent"]["watches"].as_array().unwrap();
+        assert_eq!(watches.len(), 2);
+        assert_eq!((&watches[0]["up"], &watches[1]["up"]), (&false.into(), &true.into()));
+        assert_eq!(watches[1]["lastContactSecondsAgo"], 302.0);
+        assert_eq!(document["agent"]["requests"]["error"], 1);
+    }
 }

@@ -1,12 +1,13 @@
-//! The status as a table: one line for each volume of each pod, and one for whatever else is stale.
+//! The status as a table: what the agent itself lacks, then one line for each volume of each pod, and one for whatever else
+//! is stale.
 
 use std::fmt::Write as _;
 
-use super::document::{Container, Document, Pod, Stale, Version, Volume};
+use super::document::{Agent, Container, Document, Pod, Stale, Version, Volume};
 
 const HEAD: [&str; 7] = ["NAMESPACE", "POD", "VOLUME", "WANTED", "ON DISK", "DELIVERED", "STATE"];
 
-/// The table, with a line's end after each line.
+/// The agent's lines and the table, with a line's end after each line.
 pub(super) fn table(document: &Document) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     for pod in &document.pods {
@@ -18,7 +19,8 @@ pub(super) fn table(document: &Document) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut text = String::new();
+    let mut text = agent(&document.agent);
+    text.push('\n');
     for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
@@ -29,6 +31,23 @@ pub(super) fn table(document: &Document) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What the agent lacks, one line each; without anything, one line that says so.
+fn agent(agent: &Agent) -> String {
+    if agent.lacks.is_empty() {
+        let watches = agent.watches.iter().map(|watch| match watch.resource.as_str() {
+            "configmaps" => "ConfigMaps".to_owned(),
+            "secrets" => "Secrets".to_owned(),
+            other => other.to_owned(),
+        });
+        let watches: Vec<String> = watches.collect();
+        return match watches.as_slice() {
+            [] => "AGENT  lacks nothing\n".to_owned(),
+            watches => format!("AGENT  lacks nothing, and watches {}\n", watches.join(", ")),
+        };
+    }
+    agent.lacks.iter().map(|lack| format!("AGENT  {}\n", lack.sentence)).collect()
 }
 
 fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
@@ -122,7 +141,11 @@ mod tests {
 
     #[test]
     fn each_volume_has_a_line_that_says_where_its_change_is() {
-        let text = r#"{"pods": [{
+        let text = r#"{"apiVersion": "status.reloadlet.io/v1",
+            "agent": {"version": "1", "lacks": [], "requests": {}, "watches": [
+                {"resource": "pods", "up": true, "lastContactSecondsAgo": 1.0},
+                {"resource": "configmaps", "up": true, "lastContactSecondsAgo": 1.0}
+            ]}, "pods": [{
             "namespace": "shop", "name": "web", "uid": "u", "problems": [],
             "volumes": [
                 {"name": "config", "kind": "configmap", "generation": "..1", "settledSecondsAgo": 1.0,
@@ -156,12 +179,31 @@ mod tests {
         }]}"#;
         let document: Document = serde_json::from_str(text).unwrap();
         let expected = "\
+AGENT  lacks nothing, and watches pods, ConfigMaps
+
 NAMESPACE  POD   VOLUME  WANTED  ON DISK  DELIVERED   STATE
 shop       web   config  web@12  web@11   app:web@11  waiting for 12 s: the kubelet hasn't published it yet
 shop       web   tls     -       ..2      app:..2     not measured
 shop       web   -       levels  -        -           env for 10 min: container app has it in its environment: restart it
 shop       slow  config  web@12  ..1      -           waiting for 5 s: the kubelet hasn't published it yet, and isn't nudged: the kubelet is like that
 shop       bad   -       -       -        -           problem: reloadlet.io/signal is \"x\"
+";
+        assert_eq!(table(&document), expected);
+    }
+
+    #[test]
+    fn what_the_agent_lacks_comes_first_one_line_each() {
+        let text = r#"{"apiVersion": "status.reloadlet.io/v1", "pods": [],
+            "agent": {"version": "1", "requests": {}, "watches": [], "lacks": [
+                {"what": "watch_pods", "sentence": "No word of pods for 312 s."},
+                {"what": "journal", "sentence": "No journal."}
+            ]}}"#;
+        let document: Document = serde_json::from_str(text).unwrap();
+        let expected = "\
+AGENT  No word of pods for 312 s.
+AGENT  No journal.
+
+NAMESPACE  POD  VOLUME  WANTED  ON DISK  DELIVERED  STATE
 ";
         assert_eq!(table(&document), expected);
     }

@@ -62,7 +62,7 @@ impl Working {
     fn start(needed: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
         let (client, requests) = server(answers);
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (gate, prover) = with_client(client, metrics.clone(), needed);
+        let (gate, prover) = channel(Cluster::with_client(client), metrics.clone(), Health::new(), needed);
         tokio::spawn(prover.run());
         Self { gate, metrics, requests }
     }

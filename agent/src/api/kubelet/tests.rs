@@ -4,57 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::*;
+use crate::api::authority::{Authority, self_signed};
 
 const LOCALHOST: &str = "127.0.0.1";
 const TOKEN: &str = "the-account's-token";
-
-/// A cluster's authority.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: Vec<u8>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "kubernetes");
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().der().to_vec();
-        Self { issuer: Issuer::new(params, key), certificate }
-    }
-
-    /// A server's certificate for an address, and its key.
-    fn signed(&self, ip: &str) -> ServerConfig {
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new([ip.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        server_config(certificate.der().to_vec(), &key)
-    }
-}
-
-/// As a kubelet makes it for itself.
-fn self_signed(ip: &str) -> ServerConfig {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([ip.to_owned()]).unwrap().self_signed(&key).unwrap();
-    server_config(certificate.der().to_vec(), &key)
-}
-
-fn server_config(certificate: Vec<u8>, key: &KeyPair) -> ServerConfig {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.into()], key)
-        .unwrap()
-}
 
 /// What a kubelet does once it is connected to.
 enum Answer {

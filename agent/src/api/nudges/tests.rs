@@ -3,6 +3,7 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
+use kube::Client;
 use tokio::sync::watch;
 use tower::service_fn;
 
@@ -57,6 +58,7 @@ fn server(
     (Client::new(service, "default"), requests)
 }
 
+/// A cluster that is reached by this client.
 fn next(receiver: &Receiver<Inbound>) -> Option<NudgeAnswer> {
     match receiver.try_recv() {
         Ok(Inbound::Event(Event::Nudged(uid, answer))) => {
@@ -103,14 +105,14 @@ fn each_status_has_its_meaning() {
     }
     assert_eq!(said(422, None, true), NudgeAnswer::Gone);
     assert_eq!(said(429, Some(30), false), NudgeAnswer::Throttled(Duration::from_secs(30)));
-    assert_eq!(said(429, Some(u64::MAX), false), NudgeAnswer::Throttled(LONGEST_LEFT_ALONE));
+    assert_eq!(said(429, Some(u64::MAX), false), NudgeAnswer::Throttled(LONGEST));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_another_text() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((200, "{}")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox, no_fence());
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
     tokio::spawn(sender.run());
     for _ in 0..2 {
         assert_eq!(nudges.send(pod(), clock::now()), None);
@@ -146,7 +148,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
         Some((404, "")),
         None,
     ]);
-    let (mut nudges, sender) = with_client(client, inbox, no_fence());
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
     tokio::spawn(sender.run());
     let begun = tokio::time::Instant::now();
     for meant in [
@@ -169,7 +171,7 @@ async fn what_the_api_server_says_of_the_pod_is_understood() {
 async fn an_api_server_that_is_asked_too_much_is_left_alone() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((429, "")), Some((200, "{}"))]);
-    let (mut nudges, sender) = with_client(client, inbox, no_fence());
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
     tokio::spawn(sender.run());
     let now = clock::now();
     assert_eq!(nudges.send(pod(), now), None);
@@ -195,7 +197,9 @@ async fn the_client_doesnt_try_again_by_itself() {
         connection.write_all(answer.as_bytes()).unwrap();
     });
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
-    let (mut nudges, sender) = channel(kube::Config::new(url.parse().unwrap()), inbox, no_fence()).unwrap();
+    let config = crate::api::bounded(kube::Config::new(url.parse().unwrap()));
+    let (mut nudges, sender) =
+        channel(Cluster::with_client(Client::try_from(config).unwrap()), inbox, no_fence());
     tokio::spawn(sender.run());
     assert_eq!(nudges.send(pod(), clock::now()), None);
     assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
@@ -205,7 +209,7 @@ async fn the_client_doesnt_try_again_by_itself() {
 async fn a_node_has_a_budget_and_few_requests_at_once() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([]);
-    let (mut nudges, sender) = with_client(client, inbox, no_fence());
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
     let now = clock::now();
     let sent = |nudges: &mut Nudges, now| (0..500).filter(|_| nudges.send(pod(), now).is_none()).count();
     assert_eq!(sent(&mut nudges, now), 110);
@@ -236,7 +240,7 @@ async fn nothing_is_sent_before_the_fence_is_proved() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([Some((200, "{}"))]);
     let (standing, known) = watch::channel(Standing::Unknown);
-    let (mut nudges, sender) = with_client(client, inbox, Gate::new(known, true));
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, Gate::new(known, true));
     assert_eq!(nudges.send(pod(), clock::now()), Some(NudgeAnswer::Withheld));
     standing.send_replace(Standing::Missing);
     assert_eq!(nudges.send(pod(), clock::now()), Some(NudgeAnswer::Refused));

@@ -1,0 +1,133 @@
+//! What the agent itself lacks: never a pod's fault, and the first thing that `/status` and `reloadlet status` say. What
+//! it lacks of the API server is in [`crate::api::contact`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Something that the agent may lack. To have another one said, add it here and to [`Lack::ALL`], with its word and its
+/// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// The kubelet's directory of pods isn't there.
+    KubeletRoot,
+    /// The journal can't be written.
+    Journal,
+    /// Writing outside the state directory wasn't given up.
+    Confinement,
+    /// The admission policy doesn't refuse what it must.
+    Fence,
+    /// Changes of mounts can't be seen.
+    MountTable,
+    /// Some volumes can't be watched: how many.
+    Watches,
+}
+
+impl Lack {
+    /// Everything, the worst first.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::KubeletRoot, Self::Journal, Self::Confinement, Self::Fence, Self::MountTable, Self::Watches];
+
+    /// The word for it in the status document.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::KubeletRoot => "kubelet_root",
+            Self::Journal => "journal",
+            Self::Confinement => "confinement",
+            Self::Fence => "fence",
+            Self::MountTable => "mount_table",
+            Self::Watches => "watches",
+        }
+    }
+
+    /// What it means, in one sentence.
+    fn sentence(self, count: u64) -> String {
+        match self {
+            Self::KubeletRoot => {
+                "The kubelet's directory of pods isn't there: check --kubelet-root and the mount of it.".to_owned()
+            }
+            Self::Journal => {
+                "The journal can't be written, and what was done is forgotten when the agent ends.".to_owned()
+            }
+            Self::Confinement => {
+                "Writing files outside the state directory wasn't given up: the kernel's Landlock is missing or incomplete."
+                    .to_owned()
+            }
+            Self::Fence => {
+                "The admission policy doesn't fence this account in: it could change more of pods than a nudge does.".to_owned()
+            }
+            Self::MountTable => {
+                "Changes of mounts can't be seen, and volumes are looked at each second.".to_owned()
+            }
+            Self::Watches if count == 1 => {
+                "One volume can't be watched, and is read once a second.".to_owned()
+            }
+            Self::Watches => format!("{count} volumes can't be watched, and are read once a second."),
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What is lacking now. Clones share it; writing never waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Health(Arc<[AtomicU64; Lack::ALL.len()]>);
+
+impl Health {
+    /// Nothing is known to be lacking.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new([const { AtomicU64::new(0) }; Lack::ALL.len()]))
+    }
+
+    /// Whether it is lacking from now on.
+    pub(crate) fn set(&self, lack: Lack, lacking: bool) {
+        self.count(lack, usize::from(lacking));
+    }
+
+    /// How many of it are lacking from now on.
+    pub(crate) fn count(&self, lack: Lack, count: usize) {
+        self.0[lack.index()].store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What is lacking now, the worst first, each with its sentence.
+    pub(crate) fn lacks(&self) -> impl Iterator<Item = (Lack, String)> {
+        Lack::ALL.into_iter().filter_map(|lack| {
+            let count = self.0[lack.index()].load(Ordering::Relaxed);
+            (count > 0).then(|| (lack, lack.sentence(count)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_lacking_is_said_the_worst_first() {
+        let health = Health::new();
+        assert_eq!(health.lacks().count(), 0);
+        health.count(Lack::Watches, 3);
+        health.clone().set(Lack::Journal, true);
+        let said: Vec<(Lack, String)> = health.lacks().collect();
+        assert_eq!(said[0].0, Lack::Journal);
+        assert_eq!(
+            said[1],
+            (Lack::Watches, "3 volumes can't be watched, and are read once a second.".to_owned())
+        );
+        health.set(Lack::Journal, false);
+        health.count(Lack::Watches, 0);
+        assert_eq!(health.lacks().count(), 0);
+    }
+
+    #[test]
+    fn each_lack_has_its_own_place_word_and_sentence() {
+        for (index, lack) in Lack::ALL.into_iter().enumerate() {
+            assert_eq!(lack.index(), index);
+            let same =
+                |other: &&Lack| other.as_str() == lack.as_str() || other.sentence(2) == lack.sentence(2);
+            assert_eq!(Lack::ALL.iter().filter(same).count(), 1, "{lack:?}");
+            assert!(lack.sentence(1).ends_with('.'));
+        }
+    }
+}
