@@ -69,7 +69,9 @@ pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
 async fn ask(address: SocketAddr) -> Result<String> {
     let connection = TcpStream::connect(address).await.context("does it run?")?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
-    let request = Request::get("/status").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    // The agent answers loopback names only, whatever the address that it was told to listen on.
+    let host = format!("localhost:{}", address.port());
+    let request = Request::get("/status").header(HOST, host).body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
