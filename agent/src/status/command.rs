@@ -90,3 +90,34 @@ async fn ask(address: SocketAddr) -> Result<String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_loopback_name_is_asked_for_at_every_address() {
+        // One of the addresses that an operator may have the agent listen on.
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let agent = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let text = runtime.block_on(ask(SocketAddr::from(([0, 0, 0, 0], port)))).unwrap();
+        assert_eq!(text, "{}");
+        let head = agent.join().unwrap();
+        assert!(head.contains(&format!("\r\nhost: localhost:{port}\r\n")), "{head}");
+    }
+}
