@@ -72,19 +72,20 @@ async fn ask(address: SocketAddr) -> Result<String> {
     // The agent answers loopback names only, whatever the address that it was told to listen on.
     let host = format!("localhost:{}", address.port());
     let request = Request::get("/status").header(HOST, host).body(Empty::<Bytes>::new())?;
-    let answer = async {
+    // It owns the sender, and the connection ends with that if the agent hasn't closed it by then.
+    let answer = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
-    let (status, text) = tokio::select! {
-        answer = answer => answer?,
-        ended = connection => {
-            ended?;
-            bail!("it closed the connection without an answer");
-        }
-    };
+    let (answer, ended) = tokio::join!(answer, connection);
+    if let Err(error) = ended
+        && answer.is_err()
+    {
+        return Err(error.into());
+    }
+    let (status, text) = answer?;
     if !status.is_success() {
         bail!("it answered {status}: {}", text.trim());
     }
