@@ -70,22 +70,56 @@ pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
 async fn ask(address: SocketAddr) -> Result<String> {
     let connection = TcpStream::connect(address).await.context("does it run?")?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
-    let request = Request::get("/status").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let answer = async {
+    // The agent answers loopback names only, whatever the address that it was told to listen on.
+    let host = format!("localhost:{}", address.port());
+    let request = Request::get("/status").header(HOST, host).body(Empty::<Bytes>::new())?;
+    // It owns the sender, and the connection ends with that if the agent hasn't closed it by then.
+    let answer = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
-    let (status, text) = tokio::select! {
-        answer = answer => answer?,
-        ended = connection => {
-            ended?;
-            bail!("it closed the connection without an answer");
-        }
-    };
+    let (answer, ended) = tokio::join!(answer, connection);
+    if let Err(error) = ended
+        && answer.is_err()
+    {
+        return Err(error.into());
+    }
+    let (status, text) = answer?;
     if !status.is_success() {
         bail!("it answered {status}: {}", text.trim());
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_loopback_name_is_asked_for_at_every_address() {
+        // One of the addresses that an operator may have the agent listen on.
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let agent = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let text = runtime.block_on(ask(SocketAddr::from(([0, 0, 0, 0], port)))).unwrap();
+        assert_eq!(text, "{}");
+        let head = agent.join().unwrap();
+        assert!(head.contains(&format!("\r\nhost: localhost:{port}\r\n")), "{head}");
+    }
 }

@@ -15,6 +15,9 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::testing::wait_until;
 
+/// How old the metrics that the agent serves are at most.
+const PAGE_AGE: Duration = Duration::from_secs(1);
+
 /// How to start the agent.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
@@ -193,9 +196,17 @@ impl AgentProcess {
         Ok(())
     }
 
-    /// Scrapes `/metrics`.
-    pub fn metrics(&self) -> Result<Metrics, Error> {
+    /// Scrapes `/metrics`. The agent reuses a page for up to a second.
+    pub fn scrape(&self) -> Result<Metrics, Error> {
         Metrics::parse(&self.get("/metrics")?.body)
+    }
+
+    /// The metrics as they are now: waits until no page from before this call is reused any more.
+    pub fn metrics(&self) -> Result<Metrics, Error> {
+        let asked = Instant::now();
+        let limit = Duration::from_secs(10);
+        wait_until(limit, "a page of now", || asked.elapsed() > PAGE_AGE)?;
+        self.scrape()
     }
 
     /// Waits until a condition on the metrics holds.
@@ -205,7 +216,7 @@ impl AgentProcess {
         what: &str,
         condition: impl Fn(&Metrics) -> bool,
     ) -> Result<Metrics, Error> {
-        wait_until(timeout, what, || self.metrics().ok().filter(&condition))
+        wait_until(timeout, what, || self.scrape().ok().filter(&condition))
     }
 
     /// `/status`.

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::space::{kubectl, kubectl_command, node, output, wait_until};
 
 const NAMESPACE: &str = "reloadlet";
+/// How old the metrics that the agent serves are at most.
+const PAGE_AGE: Duration = Duration::from_secs(1);
 
 /// Its pod, the newest of them.
 pub fn pod() -> Value {
@@ -96,7 +99,8 @@ impl Metrics {
         Self(format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:9847/proxy/metrics"))
     }
 
-    /// The sum of a metric's values with these labels, such as `outcome="delivered"`.
+    /// The sum of a metric's values with these labels, such as `outcome="delivered"`. The agent reuses a page for up
+    /// to a second.
     pub fn sum(&self, name: &str, labels: &[String]) -> f64 {
         kubectl(["get", "--raw", &self.0])
             .lines()
@@ -107,7 +111,10 @@ impl Metrics {
     }
 }
 
-/// The sum of a metric's values with these labels, of the newest agent.
+/// The sum of a metric's values with these labels, of the newest agent, as they are now: no page from before this call
+/// is reused any more.
 pub fn metric(name: &str, labels: &[String]) -> f64 {
+    let asked = Instant::now();
+    wait_until("a page of now", || asked.elapsed() > PAGE_AGE);
     Metrics::now().sum(name, labels)
 }

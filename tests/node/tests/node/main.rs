@@ -12,6 +12,7 @@ mod applications;
 mod bad_input;
 mod chaos;
 mod choice;
+mod connections;
 mod guard;
 mod node;
 mod pods_file;

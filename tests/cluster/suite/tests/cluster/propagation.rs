@@ -7,8 +7,8 @@ use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, wait_until};
 use serde_json::{Value, json};
 
-/// By when a volume that is stale shows.
-const SHOWN: Duration = Duration::from_secs(2);
+/// By when a volume that is stale shows, in metrics that are up to a second old.
+const SHOWN: Duration = Duration::from_secs(3);
 
 /// The agent's log lines with this message about pods of a namespace.
 fn lines(space: &Space, message: &str) -> Vec<Value> {
