@@ -190,6 +190,49 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_names_like_a_pod_inside_a_container_is_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let other = UID.replace('6', "7");
+        let forged = format!("kubepods/pod{UID}/{}", id('a'));
+        put(root.path(), &format!("kubepods/pod{other}/{}/{forged}", id('b')), "9\n");
+        put(root.path(), &format!("system.slice/docker-{}.scope/{forged}", id('c')), "9\n");
+        let mut cgroups = Cgroups::new(root.path());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
+        let found = cgroups.pod(&PodUid::parse(&other).unwrap());
+        assert_eq!(found.containers, BTreeMap::from([(id('b'), vec![9])]), "it is the outer container's");
+    }
+
+    #[test]
+    fn what_lies_in_a_hierarchy_that_was_handed_to_another_user_is_no_pod() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        put(root.path(), &format!("user.slice/user@1000.service/pod{UID}/{}", id('a')), "9\n");
+        let delegated = root.path().join("user.slice/user@1000.service");
+        if let Err(error) = std::os::unix::fs::chown(&delegated, Some(1000), None) {
+            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            return;
+        }
+        let mut cgroups = Cgroups::new(root.path());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
+        assert_eq!(cgroups.parents().count(), 0);
+    }
+
+    #[test]
+    fn a_pod_in_two_places_is_where_its_processes_are_and_nowhere_if_both_have_some() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let uid = PodUid::parse(UID).unwrap();
+        let (one, two) = (format!("a/pod{UID}/{}", id('a')), format!("b/c/pod{UID}/{}", id('a')));
+        for (first, second, expected) in [("7\n", "", Some(7)), ("", "8\n", Some(8)), ("7\n", "8\n", None)] {
+            put(root.path(), &one, first);
+            put(root.path(), &two, second);
+            let pids = Cgroups::new(root.path()).pod(&uid).containers.remove(&id('a'));
+            assert_eq!(pids.and_then(|pids| pids.first().copied()), expected);
+        }
+    }
+
+    #[test]
     fn a_pod_that_comes_later_or_moves_is_found() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "", "");

@@ -77,7 +77,7 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: None,
-            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect()),
+            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect()),
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
 
     fn found(source: &ObjectSource, version: &ObjectVersion) -> Option<Vec<(String, u8)>> {
         let files = files(source, Some(version))?;
-        Some(files.iter().map(|(path, digest)| (path.to_string(), digest[0])).collect())
+        Some(files.iter().map(|(path, digest)| (path.to_string(), digest.as_bytes()[0])).collect())
     }
 
     #[test]
