@@ -9,8 +9,7 @@ use ring::rand::SystemRandom;
 
 /// The key. What the API server shows and what is on disk is compared, so there is one for both; it is kept nowhere else,
 /// and what the journal remembers doesn't hang on it.
-static KEY: LazyLock<Option<Key>> =
-    LazyLock::new(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok());
+static KEY: LazyLock<Option<Key>> = LazyLock::new(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok());
 
 /// Makes the key, unless the kernel gives no random bytes. Without it nothing is known of any contents.
 pub(crate) fn make_key() -> bool {

@@ -77,7 +77,9 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: None,
-            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect()),
+            keys: Arc::new(
+                keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
+            ),
         }
     }
 

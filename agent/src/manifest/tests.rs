@@ -270,8 +270,7 @@ fn pods_that_claim_one_uid_are_left_alone_and_the_others_are_used() {
     let (pods, claimed) = sort_out(decode(&text).unwrap());
     assert_eq!(names(&pods), ["b", "d"]);
     let said: Vec<String> = claimed.iter().map(ToString::to_string).collect();
-    let sentence =
-        format!("web/a, web/c have the same UID {UID} and are left alone: a UID is one pod's");
+    let sentence = format!("web/a, web/c have the same UID {UID} and are left alone: a UID is one pod's");
     assert_eq!(said, [sentence]);
     let many: Vec<String> = (0..9).map(|number| pod(&format!("p{number}"), UID)).collect();
     let (pods, claimed) = sort_out(decode(&many.join("---\n")).unwrap());

@@ -60,7 +60,9 @@ impl Followed {
         loop {
             match self.event() {
                 PodsFileEvent::Pods(pods) if pods.first().is_some_and(|pod| &*pod.name == "last") => break,
-                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_) | PodsFileEvent::Broken(_)) => events.push(event),
+                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_) | PodsFileEvent::Broken(_)) => {
+                    events.push(event)
+                }
             }
         }
         drop(self.file.take());

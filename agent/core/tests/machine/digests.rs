@@ -15,7 +15,9 @@ const KEYS: &[(&str, &str)] = &[("reloadlet.io/keys", "*.conf")];
 /// The files that count of a generation.
 fn contents(world: &mut World, generations: &[(u32, u8)]) {
     let state = world.node.volume(&config());
-    state.digests.extend(generations.iter().map(|(n, content)| (generation(*n), Digest::new([*content; 32]))));
+    state
+        .digests
+        .extend(generations.iter().map(|(n, content)| (generation(*n), Digest::new([*content; 32]))));
 }
 
 /// A pod with keys whose generation 1 has the content 1.
