@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn an_objects_name_means_the_one_in_the_pods_own_namespace() {
+        let sources = vec![
+            ProjectedSource::ConfigMap(source(&[], false)),
+            ProjectedSource::Secret(ObjectSource { name: "shop/settings".into(), ..source(&[], false) }),
+        ];
+        let found = of_volume(&VolumeSource::Projected(sources), &"attic".into());
+        let namespaces = found.iter().map(|source| match source {
+            Source::Object(object, _) => &*object.namespace,
+            Source::Other(_) => "",
+        });
+        assert_eq!(namespaces.collect::<Vec<_>>(), ["attic", "attic"]);
+    }
+
+    #[test]
     fn what_is_missing_is_left_out_where_it_is_optional_and_stops_the_kubelet_elsewhere() {
         let version = version(&[("a", 1)]);
         let items: &[_] = &[("a", "a"), ("b", "b")];

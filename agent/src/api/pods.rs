@@ -276,7 +276,7 @@ mod tests {
         pods.take(watcher::Event::Apply(evil(own)));
         assert_eq!(served(&mut pods), [evil_one.clone(), victim.clone()]);
         pods.take(watcher::Event::Delete(evil(own)));
-        assert_eq!(served(&mut pods), [victim.clone()]);
+        assert_eq!(served(&mut pods), std::slice::from_ref(&victim));
         for event in [
             watcher::Event::Init,
             watcher::Event::InitApply(annotated("HUP")),
