@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::cgroup::{container_part, pod_part};
@@ -20,7 +21,10 @@ pub(crate) struct Cgroups {
 #[derive(Debug)]
 struct Tree {
     root: PathBuf,
-    pods: HashMap<PodUid, PathBuf>,
+    /// Where each pod was found: at one place, unless somebody made a second one.
+    pods: HashMap<PodUid, Vec<PathBuf>>,
+    /// Pods of which it was said that they have several places with processes.
+    doubtful: BTreeSet<PodUid>,
     /// Directories in which pods were found: new ones appear there.
     parents: BTreeSet<PathBuf>,
 }
@@ -32,6 +36,12 @@ pub(crate) struct PodCgroup {
     pub(crate) directory: Option<PathBuf>,
     /// Processes by container.
     pub(crate) containers: BTreeMap<ContainerId, Vec<u32>>,
+}
+
+impl PodCgroup {
+    fn has_processes(&self) -> bool {
+        self.containers.values().any(|pids| !pids.is_empty())
+    }
 }
 
 impl Cgroups {
@@ -46,7 +56,8 @@ impl Cgroups {
                 .filter(|path| path.is_dir())
                 .collect()
         };
-        let tree = |root| Tree { root, pods: HashMap::new(), parents: BTreeSet::new() };
+        let tree =
+            |root| Tree { root, pods: HashMap::new(), doubtful: BTreeSet::new(), parents: BTreeSet::new() };
         Self { hierarchies: roots.into_iter().map(tree).collect() }
     }
 
@@ -60,7 +71,7 @@ impl Cgroups {
         let mut empty = PodCgroup::default();
         for tree in &mut self.hierarchies {
             let found = tree.pod(uid);
-            if found.containers.values().any(|pids| !pids.is_empty()) {
+            if found.has_processes() {
                 return found;
             }
             if empty.directory.is_none() {
@@ -79,40 +90,68 @@ impl Cgroups {
     pub(crate) fn forget(&mut self, uid: &PodUid) {
         for tree in &mut self.hierarchies {
             tree.pods.remove(uid);
+            tree.doubtful.remove(uid);
         }
     }
 }
 
 impl Tree {
     fn pod(&mut self, uid: &PodUid) -> PodCgroup {
-        if !self.pods.get(uid).is_some_and(|directory| directory.is_dir()) {
+        if !self.pods.get(uid).is_some_and(|places| places.iter().all(|directory| directory.is_dir())) {
             self.walk();
         }
-        let Some(directory) = self.pods.get(uid) else { return PodCgroup::default() };
-        let mut containers = BTreeMap::new();
-        for entry in directories(directory) {
-            collect(&entry, None, DEEPEST, &mut containers);
+        let places = self.pods.get(uid).map(Vec::as_slice).unwrap_or_default();
+        let mut found: Vec<PodCgroup> = places.iter().map(|directory| look_into(directory)).collect();
+        if found.len() > 1 {
+            // Left over from another cgroup driver, say. Where the pod lives in two, one of them is made up.
+            found.retain(PodCgroup::has_processes);
         }
-        PodCgroup { directory: Some(directory.clone()), containers }
+        if found.len() > 1 {
+            if self.doubtful.insert(uid.clone()) {
+                tracing::warn!(pod = %uid, ?places, "several cgroups with processes have the UID of a pod: it is left alone");
+            }
+            return PodCgroup::default();
+        }
+        self.doubtful.remove(uid);
+        found.pop().unwrap_or_default()
     }
 
-    /// Looks through the hierarchy for pods, and not into them.
+    /// Looks through the hierarchy for pods: not into them, not into containers, and not into what was handed to another
+    /// user, who makes directories of any name there.
     fn walk(&mut self) {
+        let owner = owner(&self.root);
         self.pods.clear();
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
             for entry in directories(&directory) {
                 let name =
                     entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                if self::owner(&entry) != owner {
+                    continue;
+                }
                 if let Some(uid) = pod_part(&name) {
                     self.parents.insert(directory.clone());
-                    self.pods.insert(uid, entry);
+                    self.pods.entry(uid).or_default().push(entry);
                 } else if depth < DEEPEST && container_part(&name).is_none() {
                     next.push((entry, depth + 1));
                 }
             }
         }
     }
+}
+
+/// The user whose a directory is.
+fn owner(directory: &Path) -> Option<u32> {
+    fs::symlink_metadata(directory).ok().map(|found| found.uid())
+}
+
+/// A pod's containers and processes below its directory.
+fn look_into(directory: &Path) -> PodCgroup {
+    let mut containers = BTreeMap::new();
+    for entry in directories(directory) {
+        collect(&entry, None, DEEPEST, &mut containers);
+    }
+    PodCgroup { directory: Some(directory.to_owned()), containers }
 }
 
 /// Adds the processes in and below a directory to the first container on the way to it.
@@ -187,6 +226,49 @@ mod tests {
         let found = cgroups.pod(&PodUid::parse(UID).unwrap());
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7])]));
         assert!(cgroups.parents().any(|parent| parent.ends_with("systemd/kubepods")));
+    }
+
+    #[test]
+    fn what_a_program_names_like_a_pod_inside_a_container_is_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let other = UID.replace('6', "7");
+        let forged = format!("kubepods/pod{UID}/{}", id('a'));
+        put(root.path(), &format!("kubepods/pod{other}/{}/{forged}", id('b')), "9\n");
+        put(root.path(), &format!("system.slice/docker-{}.scope/{forged}", id('c')), "9\n");
+        let mut cgroups = Cgroups::new(root.path());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
+        let found = cgroups.pod(&PodUid::parse(&other).unwrap());
+        assert_eq!(found.containers, BTreeMap::from([(id('b'), vec![9])]), "it is the outer container's");
+    }
+
+    #[test]
+    fn what_lies_in_a_hierarchy_that_was_handed_to_another_user_is_no_pod() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        put(root.path(), &format!("user.slice/user@1000.service/pod{UID}/{}", id('a')), "9\n");
+        let delegated = root.path().join("user.slice/user@1000.service");
+        if let Err(error) = std::os::unix::fs::chown(&delegated, Some(1000), None) {
+            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            return;
+        }
+        let mut cgroups = Cgroups::new(root.path());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
+        assert_eq!(cgroups.parents().count(), 0);
+    }
+
+    #[test]
+    fn a_pod_in_two_places_is_where_its_processes_are_and_nowhere_if_both_have_some() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let uid = PodUid::parse(UID).unwrap();
+        let (one, two) = (format!("a/pod{UID}/{}", id('a')), format!("b/c/pod{UID}/{}", id('a')));
+        for (first, second, expected) in [("7\n", "", Some(7)), ("", "8\n", Some(8)), ("7\n", "8\n", None)] {
+            put(root.path(), &one, first);
+            put(root.path(), &two, second);
+            let pids = Cgroups::new(root.path()).pod(&uid).containers.remove(&id('a'));
+            assert_eq!(pids.and_then(|pids| pids.first().copied()), expected);
+        }
     }
 
     #[test]

@@ -191,7 +191,7 @@ struct AgentFlags {
     kubelet_address: Option<SocketAddr>,
 
     /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
-    /// and watch all Secrets for it, and keeps digests of what they hold in memory, never the contents
+    /// and watch all Secrets for it. Of what they hold it keeps keyed digests, in memory
     #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = BoolishValueParser::new())]
     watch_secrets: bool,
 

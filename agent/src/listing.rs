@@ -14,9 +14,10 @@ use reloadlet_core::generation::{DATA_LINK, Generation};
 use reloadlet_core::mounts::{Device, DirId};
 use reloadlet_core::volume::Listing;
 use rustix::fs::{Mode, OFlags, major, minor};
-use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use crate::clock;
+use crate::digest::Hasher;
 
 /// The most bytes of a generation that are read; ConfigMaps and Secrets hold at most 1 MiB each.
 const MOST_BYTES: u64 = 64 << 20;
@@ -67,7 +68,7 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
     collect(directory, "", DEEPEST, &mut found).ok()?;
     found.retain(|(path, _)| reading.each || reading.filter.counts(path));
     found.sort();
-    let mut counting = Sha256::new();
+    let mut counting = Hasher::begin()?;
     let mut files = BTreeMap::new();
     let mut left = MOST_BYTES;
     for (path, file) in found {
@@ -81,15 +82,15 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
         };
         left -= length;
         if counts {
-            counting.update(u64::try_from(path.len()).ok()?.to_le_bytes());
+            counting.update(&u64::try_from(path.len()).ok()?.to_le_bytes());
             counting.update(path.as_bytes());
-            counting.update(digest);
+            counting.update(digest.as_bytes());
         }
         if reading.each {
             files.insert(path.into(), digest);
         }
     }
-    Some(Contents { counting: counting.finalize().into(), files: Arc::new(files) })
+    Some(Contents { counting: counting.end()?, files: Arc::new(files) })
 }
 
 /// A file's digest and length, if it is a regular file of at most so many bytes.
@@ -103,12 +104,14 @@ fn read_file(path: &Path, most: u64) -> Option<(Digest, u64)> {
 /// The digest of what is read, if it is this long: a file that grows or shrinks meanwhile is none of the kubelet's.
 fn digest_of(file: fs::File, length: u64) -> Option<Digest> {
     let mut from = file.take(length + 1);
-    let mut hash = Sha256::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut hash = Hasher::begin()?;
+    // Wiped at the end: nothing of a Secret stays on the stack.
+    let mut buffer = Zeroizing::new([0; 16 * 1024]);
     let mut sum = 0;
     loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) => return (sum == length).then(|| hash.finalize().into()),
+        let read = match from.read(buffer.as_mut_slice()) {
+            Ok(0) if sum == length => return hash.end(),
+            Ok(0) => return None,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return None,
@@ -225,12 +228,9 @@ mod tests {
         let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
         let directory = dir.path().join(ONE);
         let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false }).unwrap();
-        let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, hex(digest))).collect();
-        // As sha256sum prints them.
-        let one = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b".to_owned();
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned();
-        assert_eq!(files, [("a", one.clone()), ("c", one), ("d/b", empty)]);
+        let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, Some(*digest))).collect();
+        let (one, empty) = (crate::digest::of(b"1"), crate::digest::of(b""));
+        assert_eq!(files, [("a", one), ("c", one), ("d/b", empty)]);
         assert_eq!(Some(read.counting), digest(&directory, &only("a")));
     }
 

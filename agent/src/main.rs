@@ -5,6 +5,8 @@ mod cgroups;
 mod cli;
 mod clock;
 mod cmdline;
+mod digest;
+mod dumps;
 mod health;
 mod holder;
 mod http;
@@ -46,8 +48,12 @@ fn main() -> ExitCode {
 
 fn agent(config: &cli::AgentConfig) -> ExitCode {
     // Before any thread starts: threads inherit it.
+    let undumped = dumps::forbid();
     let confined = landlock::confine(&config.state_dir);
     let _logs = logs::start(config.log_format, config.log_level);
+    if let Err(error) = undumped {
+        tracing::warn!(%error, "core files of the agent can't be forbidden: they would hold what it knows of Secrets");
+    }
     match run::agent(config, confined) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

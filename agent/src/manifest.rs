@@ -1,13 +1,15 @@
 //! Pods out of manifests: Pod, PodList and List objects, as JSON or YAML.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
-use reloadlet_core::pod::{Name, Pod, PodUid};
+use reloadlet_core::pod::{Name, Pod};
 
+pub(crate) use claims::{Claimed, sort_out};
 pub(crate) use wire::Object;
 
 mod annotations;
+mod claims;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -61,24 +63,12 @@ pub(crate) enum ManifestError {
         value: Option<String>,
     },
     /// A pod without a UID, or with one that no directory has.
-    #[error("{field} of {at} is {}, and the pod's UID is needed to find its volumes", Value(.value))]
+    #[error("metadata.uid of {at} is {}, and the pod's UID is needed to find its volumes", Value(.value))]
     Uid {
         /// Where.
         at: Place,
-        /// Which field.
-        field: &'static str,
         /// What was found there.
         value: Option<String>,
-    },
-    /// Two pods with one UID.
-    #[error("{second} has the UID {uid} of {first}")]
-    Twice {
-        /// The UID.
-        uid: PodUid,
-        /// The one that came first.
-        first: String,
-        /// The other one.
-        second: Place,
     },
 }
 
@@ -189,24 +179,16 @@ fn parse_yaml(text: &str) -> Result<Vec<Object>, ManifestError> {
         .map_err(|error| ManifestError::Malformed(error.to_string()))
 }
 
-/// The pods so far, with what they share.
+/// The pods so far, with the names that they share.
 #[derive(Default)]
 struct Pods {
     pods: Vec<Pod>,
-    uids: BTreeMap<PodUid, usize>,
     names: HashSet<Name>,
 }
 
 impl Pods {
     fn add(&mut self, pod: Object, at: Place) -> Result<(), ManifestError> {
-        let pod = pod.into_pod(&at, &mut self.names)?;
-        if let Some(first) =
-            self.uids.insert(pod.uid.clone(), self.pods.len()).and_then(|at| self.pods.get(at))
-        {
-            let first = format!("{}/{}", first.namespace, first.name);
-            return Err(ManifestError::Twice { uid: pod.uid, first, second: at });
-        }
-        self.pods.push(pod);
+        self.pods.push(pod.into_pod(&at, &mut self.names)?);
         Ok(())
     }
 }

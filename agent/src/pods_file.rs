@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use reloadlet_core::event::Digest;
 use reloadlet_core::generation::DATA_LINK;
 use reloadlet_core::pod::Pod;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::manifest::{self, ManifestError};
 
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub(crate) enum PodsFileEvent {
     /// All pods of the node. Comes at the start, after each change of the content, and when a broken file is whole
     /// again.
     Pods(Vec<Pod>),
+    /// Some of its pods aren't served: one sentence that names them. Comes with the pods.
+    LeftAlone(String),
     /// The file can't be used: one sentence that names it. Comes once for each broken content; what was read before
     /// stays true.
     Broken(String),
@@ -160,7 +163,7 @@ fn is_young(metadata: &fs::Metadata) -> bool {
 /// What was last told: the content by its digest, or why there was none.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
-    Content([u8; 32]),
+    Content(Option<Digest>),
     Nothing(ContentError),
 }
 
@@ -286,7 +289,7 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
         self.broken = None;
         let (told, decoded) = match content(&self.path) {
             Ok(bytes) => {
-                let told = Told::Content(Sha256::digest(&bytes).into());
+                let told = Told::Content(digest::of(&bytes));
                 if self.told.as_ref() == Some(&told) {
                     return;
                 }
@@ -300,6 +303,13 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
         match decoded {
             Ok(pods) => {
                 self.told = Some(told);
+                let (pods, claimed) = manifest::sort_out(pods);
+                for claimed in claimed {
+                    (self.on_event)(PodsFileEvent::LeftAlone(format!(
+                        "in the pods file {}: {claimed}",
+                        self.path.display()
+                    )));
+                }
                 (self.on_event)(PodsFileEvent::Pods(pods));
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use reloadlet_core::cgroup::{Hierarchy, Place, path_in};
+use reloadlet_core::cgroup::is_in_container;
 use reloadlet_core::mounts::ContainerMounts;
 use reloadlet_core::pod::PodUid;
 use reloadlet_core::process::ProcessIdentity;
@@ -104,11 +104,7 @@ impl ProcRoot {
             return Ok(false);
         }
         let Some(text) = self.read_text(process.pid, "cgroup")? else { return Ok(false) };
-        let hierarchies = [Hierarchy::Unified, Hierarchy::Systemd, Hierarchy::Pids];
-        Ok(hierarchies
-            .into_iter()
-            .filter_map(|hierarchy| path_in(&text, hierarchy))
-            .any(|path| Place::of(path).is_in(&process.pod, &process.container)))
+        Ok(is_in_container(&text, &process.pod, &process.container))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::api::events::Notes;
 use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
+use crate::digest;
 use crate::health::{Health, Lack};
 use crate::holder::{self, Holder};
 use crate::http::{Answer, Endpoints, Readiness, Server};
@@ -44,6 +45,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         holder::kernel_has_pidfds(),
         "this kernel gives no pidfds: Linux 5.3 or later is needed, and a seccomp profile that allows pidfd_open"
     );
+    ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
     raise_file_limit();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -219,7 +221,7 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
             let pods = pods.into_iter().map(Arc::new).collect();
             inbox.send(Inbound::Event(Event::PodsSynced(pods)));
         }
-        PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
+        PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
     };
     Ok(PodsFile::follow(file, on_event)?)
 }

@@ -249,7 +249,7 @@ impl<R: FnMut(Finding)> Worker<R> {
         id: &ContainerId,
         processes: &[ProcessFacts],
     ) -> Option<Arc<ContainerMounts>> {
-        if let Some((_, known)) = self.mounts.get(id) {
+        if let Some((_, known)) = self.mounts.get(id).filter(|(owner, _)| owner == pod) {
             return Some(known.clone());
         }
         let oldest = processes

@@ -5,55 +5,67 @@ use crate::pod::{ContainerId, PodUid};
 /// What a cgroup path says about the process in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The outermost `pod<uid>` part.
+    /// The outermost `pod<uid>` part: what lies deeper was made in that pod.
     pub pod: Option<PodUid>,
     /// The first container ID below it; anything deeper belongs to that container (crun, systemd inside).
     pub container: Option<ContainerId>,
-    /// Whether the path leaves the reader's cgroup namespace: a container beside the agent in its own pod shows no
-    /// pod part then.
-    relative: bool,
+    /// Whether the container lies right beside the agent's own, in the agent's own pod: the path leaves the agent's
+    /// cgroup namespace then and shows no pod part.
+    beside: bool,
 }
 
 impl Place {
     /// Reads a path as `/proc/<pid>/cgroup` or a walk of the hierarchy gives it.
     pub fn of(path: &str) -> Self {
         let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
-        let relative = parts.peek() == Some(&"..");
-        let mut pod = None;
-        let mut container = None;
-        for part in parts {
-            if pod.is_none() && container.is_none() {
-                pod = pod_part(part);
-                if pod.is_some() {
-                    continue;
-                }
-            }
-            if container.is_none() && (pod.is_some() || relative) {
-                container = container_part(part);
-            }
+        let mut leaves = false;
+        while parts.next_if_eq(&"..").is_some() {
+            leaves = true;
         }
-        Self { pod, container, relative }
+        if leaves && let Some(container) = parts.peek().and_then(|part| container_part(part)) {
+            return Self { pod: None, container: Some(container), beside: true };
+        }
+        let pod = parts.find_map(pod_part);
+        let container = pod.is_some().then(|| parts.find_map(container_part)).flatten();
+        Self { pod, container, beside: false }
     }
 
     /// Whether a process in this place is in that container of that pod.
     pub fn is_in(&self, pod: &PodUid, container: &ContainerId) -> bool {
-        let pod_fits = match &self.pod {
-            Some(found) => found == pod,
-            None => self.relative,
-        };
+        let pod_fits = self.pod.as_ref().map_or(self.beside, |found| found == pod);
         pod_fits && self.container.as_ref() == Some(container)
+    }
+
+    /// Whether a process in this place is in another pod, or in another container.
+    fn is_elsewhere(&self, pod: &PodUid, container: &ContainerId) -> bool {
+        self.pod.as_ref().is_some_and(|found| found != pod)
+            || self.container.as_ref().is_some_and(|found| found != container)
     }
 }
 
-/// The pod that one path element stands for: `pod<uid>` (cgroupfs driver) or `…-pod<uid with underscores>.slice`
-/// (systemd driver, kubelet `ToSystemd`).
+/// Whether a process with this text of `/proc/<pid>/cgroup` is in that container of that pod: one hierarchy puts it
+/// there, and none puts it elsewhere.
+pub fn is_in_container(text: &str, pod: &PodUid, container: &ContainerId) -> bool {
+    let hierarchies = [Hierarchy::Unified, Hierarchy::Systemd, Hierarchy::Pids];
+    let places = hierarchies.into_iter().filter_map(|hierarchy| path_in(text, hierarchy)).map(Place::of);
+    let mut is_there = false;
+    for place in places {
+        if place.is_elsewhere(pod, container) {
+            return false;
+        }
+        is_there |= place.is_in(pod, container);
+    }
+    is_there
+}
+
+/// The pod that one path element stands for, written as the kubelet writes it and in no other way: `pod<uid>` (cgroupfs
+/// driver) or `…-pod<uid with underscores>.slice` (systemd driver, kubelet `ToSystemd`).
 pub fn pod_part(part: &str) -> Option<PodUid> {
-    let stem = part.strip_suffix(".slice").unwrap_or(part);
-    let uid = match stem.strip_prefix("pod") {
-        Some(uid) => uid,
-        None => stem.rsplit_once("-pod")?.1,
+    let Some(stem) = part.strip_suffix(".slice") else {
+        return PodUid::parse(part.strip_prefix("pod")?);
     };
-    PodUid::parse(&uid.replace('_', "-"))
+    let (_, uid) = stem.rsplit_once("-pod")?;
+    if uid.contains('-') { None } else { PodUid::parse(&uid.replace('_', "-")) }
 }
 
 /// The container that one path element stands for: `<id>`, `<runtime>-<id>` or `<runtime>-<id>.scope`. CRI-O's
@@ -129,12 +141,6 @@ mod tests {
     }
 
     #[test]
-    fn a_static_pods_uid_has_no_dashes() {
-        let place = Place::of(&format!("/kubepods/pod0123456789abcdef0123456789abcdef/{ID}"));
-        assert_eq!(place.pod, PodUid::parse("0123456789abcdef0123456789abcdef"));
-    }
-
-    #[test]
     fn the_outermost_pod_and_the_first_container_count() {
         let inner = "f".repeat(64);
         let path = format!("/kubepods/pod{UID}/{ID}/kubepods/podffffffff-1111/{inner}");
@@ -147,6 +153,50 @@ mod tests {
         assert!(Place::of(&format!("/../cri-containerd-{ID}.scope")).is_in(&uid(), &id()));
         assert!(!Place::of(&format!("/docker/{ID}")).is_in(&uid(), &id()));
         assert!(!Place::of(&format!("/{ID}")).is_in(&uid(), &id()));
+    }
+
+    #[test]
+    fn only_what_lies_right_beside_the_agent_may_show_no_pod() {
+        for path in [
+            format!("/../../../system.slice/docker-{ID}.scope"),
+            format!("/../../../../user.slice/user-1000.slice/{ID}"),
+            format!("/../cri-containerd-{}.scope/{ID}", "f".repeat(64)),
+        ] {
+            assert!(!Place::of(&path).is_in(&uid(), &id()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pod_has_one_name_for_each_driver_and_no_other() {
+        let escaped = UID.replace('-', "_");
+        assert_eq!(pod_part(&format!("pod{UID}")), Some(uid()));
+        assert_eq!(pod_part(&format!("kubepods-burstable-pod{escaped}.slice")), Some(uid()));
+        for other in [
+            format!("pod{escaped}"),
+            format!("pod{UID}.slice"),
+            format!("pod{escaped}.slice"),
+            format!("kubepods-pod{UID}.slice"),
+            format!("kubepods-pod{escaped}"),
+            format!("x-pod{UID}"),
+            format!("pod{}", UID.to_uppercase()),
+            format!("kubepods-pod{}.slice", escaped.to_uppercase()),
+        ] {
+            assert_eq!(pod_part(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_a_second_hierarchy_puts_elsewhere_is_in_no_container() {
+        let own = format!("kubepods/pod{UID}/{ID}");
+        let (other_pod, other_id) = (UID.replace('6', "7"), "f".repeat(64));
+        let is_in = |text: &str| is_in_container(text, &uid(), &id());
+        assert!(is_in(&format!("9:name=systemd:/{own}\n8:pids:/{own}/init.scope\n0::/\n")));
+        assert!(is_in(&format!("9:name=systemd:/{own}\n0::/kubepods/pod{UID}\n")));
+        for elsewhere in [format!("kubepods/pod{other_pod}/{ID}"), format!("kubepods/pod{UID}/{other_id}")] {
+            assert!(!is_in(&format!("9:name=systemd:/{own}\n8:pids:/{elsewhere}\n")), "{elsewhere}");
+            assert!(!is_in(&format!("8:pids:/{own}\n0::/{elsewhere}\n")), "{elsewhere}");
+        }
+        assert!(!is_in("9:name=systemd:/\n0::/\n"));
     }
 
     #[test]

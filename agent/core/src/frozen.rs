@@ -179,7 +179,9 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: updated.map(at),
-            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect()),
+            keys: Arc::new(
+                keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
+            ),
         }))
     }
 

@@ -89,7 +89,10 @@ impl ContainerMounts {
     fn take_pod_path(&mut self, path: &str) {
         let mut parts = path.splitn(4, '/');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some("containers"), Some(container), Some(_), None) if self.container.is_none() => {
+            // The first one: the runtime's mounts come before those that a program adds.
+            (Some("containers"), Some(container), Some(file), None)
+                if self.container.is_none() && is_termination_log(file) =>
+            {
                 self.container = Some(container.into());
             }
             (Some("volumes"), Some(plugin), Some(volume), rest) => {
@@ -130,6 +133,12 @@ impl ContainerMounts {
                 .unwrap_or(View::Dead),
         }
     }
+}
+
+/// Whether a file is one that the kubelet makes for a container's termination message: a random number (kubelet
+/// `makeMounts`).
+fn is_termination_log(file: &str) -> bool {
+    file.len() == 8 && file.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The view through a mount whose root lies at this path inside a volume.
@@ -208,6 +217,27 @@ mod tests {
 ";
         assert_eq!(mounts(text).view(VolumeKind::Secret, "sec", on(777)), View::Live);
         assert_eq!(mounts(text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Live);
+    }
+
+    #[test]
+    fn what_a_program_mounts_later_or_inside_a_volume_doesnt_name_the_container() {
+        let names = |text: &str| mounts(text).container.as_deref().map(str::to_owned);
+        let forged = "9 1 0:50 /x/pods/UID/containers/other/01234567 /x rw - tmpfs tmpfs rw\n";
+        assert_eq!(names(&format!("{CONTAINER}{forged}")).as_deref(), Some("a"), "the first one counts");
+        for inside in [
+            "9 1 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~empty-dir/s/pods/UID/containers/other/01234567 /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/notahexn /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/0123456 /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/01234567/more /x rw - ext4 d rw\n",
+        ] {
+            assert_eq!(names(inside), None, "{inside}");
+        }
+    }
+
+    #[test]
+    fn mounts_that_name_another_pod_say_nothing() {
+        let other = "7f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        assert_eq!(mounts(&CONTAINER.replace("UID", other)).container, None);
     }
 
     #[test]

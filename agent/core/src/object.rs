@@ -75,7 +75,7 @@ pub struct ObjectVersion {
     pub ignored: bool,
     /// When its data was last changed, as the API server noted it: whole seconds, rounded down.
     pub updated: Option<Time>,
-    /// The SHA-256 of each key's value.
+    /// The digest of each key's value.
     pub keys: Arc<BTreeMap<Name, Digest>>,
 }
 

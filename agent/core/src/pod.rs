@@ -11,16 +11,19 @@ use crate::object::ObjectKind;
 /// A name in a pod's spec, shared rather than copied.
 pub type Name = Arc<str>;
 
-/// A pod's UID as the kubelet writes it in directories: dashes for pods of the API, none for static pods.
+/// A pod's UID: its `metadata.uid`, which the API server gives it and nobody else can set. Its directory and its cgroup
+/// have it in their names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodUid(Arc<str>);
 
 impl PodUid {
-    /// Accepts what can be one path element of hex digits and dashes; a UID is used to build paths.
+    /// Accepts lower-case hex digits with dashes between them: one path element, and no two texts that a cgroup's name
+    /// or a file system could take for each other.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (8..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-            && text.bytes().any(|b| b != b'-');
+            && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+            && !text.starts_with('-')
+            && !text.ends_with('-');
         fits.then(|| Self(text.into()))
     }
 
@@ -271,6 +274,30 @@ impl Volume {
             VolumeSource::Projected(_) => Some(VolumeKind::Projected),
             VolumeSource::DownwardApi => Some(VolumeKind::DownwardApi),
             VolumeSource::Other => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_can_be_written_in_one_way_only() {
+        let uid = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        assert_eq!(PodUid::parse(uid).unwrap().as_str(), uid);
+        for other in [
+            uid.to_uppercase(),
+            uid.replace('-', "_"),
+            format!("{uid} "),
+            format!("{uid}/"),
+            format!("-{uid}"),
+            format!("{uid}-"),
+            "..".repeat(8),
+            "6f1e2d3".to_owned(),
+            "a".repeat(65),
+        ] {
+            assert_eq!(PodUid::parse(&other), None, "{other}");
         }
     }
 }

@@ -77,7 +77,9 @@ mod tests {
             immutable: false,
             ignored: false,
             updated: None,
-            keys: Arc::new(keys.iter().map(|(key, content)| ((*key).into(), [*content; 32])).collect()),
+            keys: Arc::new(
+                keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
+            ),
         }
     }
 
@@ -88,7 +90,7 @@ mod tests {
 
     fn found(source: &ObjectSource, version: &ObjectVersion) -> Option<Vec<(String, u8)>> {
         let files = files(source, Some(version))?;
-        Some(files.iter().map(|(path, digest)| (path.to_string(), digest[0])).collect())
+        Some(files.iter().map(|(path, digest)| (path.to_string(), digest.as_bytes()[0])).collect())
     }
 
     #[test]
@@ -101,6 +103,20 @@ mod tests {
             found(&items, &version),
             Some(vec![("again".to_owned(), 2), ("sub/b.conf".to_owned(), 2)])
         );
+    }
+
+    #[test]
+    fn an_objects_name_means_the_one_in_the_pods_own_namespace() {
+        let sources = vec![
+            ProjectedSource::ConfigMap(source(&[], false)),
+            ProjectedSource::Secret(ObjectSource { name: "shop/settings".into(), ..source(&[], false) }),
+        ];
+        let found = of_volume(&VolumeSource::Projected(sources), &"attic".into());
+        let namespaces = found.iter().map(|source| match source {
+            Source::Object(object, _) => &*object.namespace,
+            Source::Other(_) => "",
+        });
+        assert_eq!(namespaces.collect::<Vec<_>>(), ["attic", "attic"]);
     }
 
     #[test]

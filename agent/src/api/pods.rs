@@ -14,14 +14,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::watcher;
 use reloadlet_core::Event;
-use reloadlet_core::pod::{Pod, PodUid};
+use reloadlet_core::pod::{Name, Pod};
 use serde::{Deserialize, Deserializer};
 
 use super::cluster::Cluster;
 use super::contact;
 use super::watch::{self, Followed};
 use crate::inbox::{Inbound, Inbox};
-use crate::manifest::{ManifestError, Object};
+use crate::manifest::{self, Claimed, ManifestError, Object};
 
 /// How many pods the API server sends at a time.
 const PAGE: u32 = 100;
@@ -52,12 +52,21 @@ pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {
     }
 }
 
+/// What makes a pod on the API server one object: its namespace and its name. By its UID one could stand for another.
+type Key = (Name, Name);
+
+fn key(pod: &Pod) -> Key {
+    (pod.namespace.clone(), pod.name.clone())
+}
+
 /// The pods as far as they are known.
 #[derive(Debug, Default)]
 struct Pods {
-    known: BTreeMap<PodUid, Arc<Pod>>,
+    known: BTreeMap<Key, Arc<Pod>>,
     /// A listing on its way.
-    listing: BTreeMap<PodUid, Arc<Pod>>,
+    listing: BTreeMap<Key, Arc<Pod>>,
+    /// UIDs that several pods claim, as it was said.
+    claimed: Vec<Claimed>,
     listed: bool,
     /// The loop doesn't know of the newest state.
     changed: bool,
@@ -69,7 +78,7 @@ impl Pods {
             watcher::Event::Init => self.listing.clear(),
             watcher::Event::InitApply(pod) => {
                 if let Some(pod) = pod.readable() {
-                    self.listing.insert(pod.uid.clone(), pod);
+                    self.listing.insert(key(&pod), pod);
                 }
             }
             watcher::Event::InitDone => {
@@ -79,13 +88,13 @@ impl Pods {
             }
             watcher::Event::Apply(pod) => {
                 if let Some(pod) = pod.readable() {
-                    let before = self.known.insert(pod.uid.clone(), pod.clone());
+                    let before = self.known.insert(key(&pod), pod.clone());
                     self.changed |= before.is_none_or(|before| before != pod);
                 }
             }
             watcher::Event::Delete(pod) => {
                 if let Some(pod) = pod.readable() {
-                    self.changed |= self.known.remove(&pod.uid).is_some();
+                    self.changed |= self.known.remove(&key(&pod)).is_some();
                 }
             }
         }
@@ -93,9 +102,19 @@ impl Pods {
 
     fn hand_over(&mut self, inbox: &Inbox) {
         if self.listed && self.changed {
-            let all = self.known.values().cloned().collect();
-            self.changed = !inbox.try_send(Inbound::Event(Event::PodsSynced(all)));
+            let served = self.served();
+            self.changed = !inbox.try_send(Inbound::Event(Event::PodsSynced(served)));
         }
+    }
+
+    /// The pods whose UID is theirs alone. The others are said once.
+    fn served(&mut self) -> Vec<Arc<Pod>> {
+        let (served, claimed) = manifest::sort_out(self.known.values().cloned().collect());
+        for new in claimed.iter().filter(|claimed| !self.claimed.contains(claimed)) {
+            tracing::warn!("on the API server {new}");
+        }
+        self.claimed = claimed;
+        served
     }
 }
 
@@ -221,6 +240,55 @@ mod tests {
         assert_eq!(names(&pods), ["web"], "a listing that is cut off takes nothing away");
         pods.take(watcher::Event::InitDone);
         assert!(names(&pods).is_empty());
+    }
+
+    /// A pod whose owner names another one's UID wherever a pod's owner can write.
+    fn evil(uid: &str) -> ApiPod {
+        let text = format!(
+            r#"{{"metadata": {{"name": "evil", "namespace": "attic", "uid": "{uid}", "annotations": {{
+                 "reloadlet.io/signal": "TERM", "reloadlet.io/unhandled": "send",
+                 "kubernetes.io/config.hash": "{UID}", "kubernetes.io/config.mirror": "{UID}"}}}},
+                 "spec": {{"containers": [{{"name": "app"}}]}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn served(pods: &mut Pods) -> Vec<String> {
+        pods.served().iter().map(|pod| format!("{} {}", pod.name, pod.uid)).collect()
+    }
+
+    #[test]
+    fn a_pod_that_names_anothers_uid_takes_neither_its_place_nor_it_away() {
+        let own = "7f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        let (victim, evil_one) = (format!("web {UID}"), format!("evil {own}"));
+        let mut pods = Pods { listed: true, ..Pods::default() };
+        pods.take(watcher::Event::Apply(annotated("HUP")));
+        pods.take(watcher::Event::Apply(evil(own)));
+        assert_eq!(served(&mut pods), [evil_one.clone(), victim.clone()]);
+        pods.take(watcher::Event::Delete(evil(own)));
+        assert_eq!(served(&mut pods), std::slice::from_ref(&victim));
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(annotated("HUP")),
+            watcher::Event::InitApply(evil(own)),
+            watcher::Event::InitDone,
+        ] {
+            pods.take(event);
+        }
+        assert_eq!(served(&mut pods), [evil_one, victim]);
+    }
+
+    #[test]
+    fn a_uid_that_two_pods_claim_is_served_for_neither_until_one_is_left() {
+        let mut pods = Pods { listed: true, ..Pods::default() };
+        pods.take(watcher::Event::Apply(annotated("HUP")));
+        pods.take(watcher::Event::Apply(evil(UID)));
+        assert_eq!(served(&mut pods), Vec::<String>::new());
+        assert_eq!(pods.claimed.len(), 1);
+        pods.take(watcher::Event::Delete(evil(UID)));
+        assert!(pods.changed);
+        assert_eq!(served(&mut pods), [format!("web {UID}")]);
+        assert!(pods.claimed.is_empty());
     }
 
     #[test]

@@ -6,16 +6,10 @@ use reloadlet_core::annotations::is_relevant;
 use reloadlet_core::pod::{AnnotationValue, Annotations};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A static pod's UID on its node: the kubelet makes it of the manifest's hash, and the API server's mirror of the pod
-/// has one of its own (kubelet `pkg/kubelet/types`).
-const STATIC_UID: [&str; 2] = ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"];
-
 /// The annotations that count; the values of others (some are as large as the pod) are skipped.
 #[derive(Default)]
 pub(super) struct WrittenAnnotations {
     pub(super) relevant: Annotations,
-    /// The annotation that names a static pod's UID, and that UID.
-    pub(super) static_uid: Option<(&'static str, String)>,
 }
 
 impl<'de> Deserialize<'de> for WrittenAnnotations {
@@ -36,9 +30,7 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut annotations = WrittenAnnotations::default();
         while let Some(key) = map.next_key::<String>()? {
-            if let Some(field) = STATIC_UID.into_iter().find(|field| *field == key) {
-                annotations.static_uid = Some((field, map.next_value()?));
-            } else if is_relevant(&key) {
+            if is_relevant(&key) {
                 annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
             } else {
                 map.next_value::<IgnoredAny>()?;

@@ -1,6 +1,6 @@
 use reloadlet_core::object::ObjectKind;
 use reloadlet_core::pod::{
-    AnnotationValue, Container, ContainerId, ContainerKind, EnvironmentSource, Item, ObjectSource,
+    AnnotationValue, Container, ContainerId, ContainerKind, EnvironmentSource, Item, ObjectSource, PodUid,
     ProjectedSource, VolumeKind, VolumeMount, VolumeSource,
 };
 
@@ -251,18 +251,32 @@ fn only_strings_are_text_in_annotations() {
 }
 
 #[test]
-fn a_static_pod_has_the_uid_that_names_its_directory() {
-    let hash = "5e4a0b8b1f5f0c3d2e1a9b8c7d6e5f40";
-    for key in STATIC_KEYS {
-        let pods = decode(&annotated(&format!("{key}: {hash}"))).unwrap();
-        assert_eq!(pods[0].uid.as_str(), hash, "{key}");
-        assert!(pods[0].annotations.is_empty(), "{key}");
+fn the_uid_is_the_metadatas_whatever_an_annotation_says() {
+    for key in ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"] {
+        for value in [OTHER_UID, "5e4a0b8b1f5f0c3d2e1a9b8c7d6e5f40", "../x"] {
+            let pods = decode(&annotated(&format!("{key}: {value}"))).unwrap();
+            assert_eq!(pods[0].uid.as_str(), UID, "{key}: {value}");
+            assert!(pods[0].annotations.is_empty(), "{key}");
+        }
+        let without = annotated(&format!("{key}: {OTHER_UID}")).replace("uid:", "id:");
+        assert!(error(&without).starts_with("metadata.uid of the object is missing"), "{key}");
     }
-    let wrong = error(&annotated("kubernetes.io/config.mirror: ../x"));
-    assert!(wrong.starts_with("kubernetes.io/config.mirror of the object is \"../x\""), "{wrong}");
 }
 
-const STATIC_KEYS: [&str; 2] = ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"];
+#[test]
+fn pods_that_claim_one_uid_are_left_alone_and_the_others_are_used() {
+    let third = "5f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f";
+    let text = [pod("a", UID), pod("b", OTHER_UID), pod("c", UID), pod("d", third)].join("---\n");
+    let (pods, claimed) = sort_out(decode(&text).unwrap());
+    assert_eq!(names(&pods), ["b", "d"]);
+    let said: Vec<String> = claimed.iter().map(ToString::to_string).collect();
+    let sentence = format!("web/a, web/c have the same UID {UID} and are left alone: a UID is one pod's");
+    assert_eq!(said, [sentence]);
+    let many: Vec<String> = (0..9).map(|number| pod(&format!("p{number}"), UID)).collect();
+    let (pods, claimed) = sort_out(decode(&many.join("---\n")).unwrap());
+    assert!(pods.is_empty());
+    assert!(claimed[0].to_string().starts_with("web/p0, web/p1, web/p2, web/p3, web/p4 and 4 more have"));
+}
 
 #[test]
 fn a_mistake_is_one_sentence_that_says_where() {
@@ -288,7 +302,7 @@ fn a_mistake_is_one_sentence_that_says_where() {
             "metadata.uid of item 1 of document 2 is missing",
         ),
         ("kind: List\nitems: [{metadata: {}}]\n".to_owned(), "item 1 is an object without a kind"),
-        (format!("{good}---\n{}", pod("b", UID)), &format!("document 2 has the UID {UID} of web/a")),
+        (good.replace(UID, &UID.to_uppercase()), "metadata.uid of the object is \"3F0C2B1A"),
         ("hello".to_owned(), "it is half written or malformed"),
         ("[1, 2]".to_owned(), "it is half written or malformed"),
         ("kind: Pod\nmetadata: {name: a".to_owned(), "it is half written or malformed"),

@@ -204,7 +204,10 @@ impl Object {
     /// The pod that this is; names that pods have in common are shared.
     pub(super) fn into_pod(self, at: &Place, names: &mut HashSet<Name>) -> Result<Pod, ManifestError> {
         let Self { metadata, spec, status, .. } = self;
-        let uid = uid(&metadata, at)?;
+        // Nothing else: whoever may create a pod writes its annotations, and could name another one's UID there.
+        let Some(uid) = metadata.uid.as_deref().and_then(PodUid::parse) else {
+            return Err(ManifestError::Uid { at: at.clone(), value: metadata.uid });
+        };
         let name = checked(metadata.name, is_subdomain, "metadata.name", at, names)?;
         let namespace = metadata.namespace.or_else(|| Some("default".to_owned()));
         let namespace = checked(namespace, is_label, "metadata.namespace", at, names)?;
@@ -351,18 +354,6 @@ impl Status {
         })
         .collect()
     }
-}
-
-fn uid(metadata: &Metadata, at: &Place) -> Result<PodUid, ManifestError> {
-    let (field, value) = match &metadata.annotations.static_uid {
-        Some((field, value)) => (*field, Some(value)),
-        None => ("metadata.uid", metadata.uid.as_ref()),
-    };
-    value.and_then(|text| PodUid::parse(text)).ok_or_else(|| ManifestError::Uid {
-        at: at.clone(),
-        field,
-        value: value.cloned(),
-    })
 }
 
 /// A name of the form that Kubernetes allows: a container's and a volume's are also elements of paths.

@@ -39,7 +39,7 @@ impl Followed {
     fn pods(&self) -> Vec<String> {
         match self.event() {
             PodsFileEvent::Pods(pods) => pods.iter().map(|pod| pod.name.to_string()).collect(),
-            PodsFileEvent::Broken(sentence) => panic!("{sentence}"),
+            PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => panic!("{sentence}"),
         }
     }
 
@@ -49,7 +49,7 @@ impl Followed {
                 let start = format!("the pods file {} can't be used: ", self.path.display());
                 sentence.strip_prefix(&start).unwrap_or_else(|| panic!("{sentence}")).to_owned()
             }
-            PodsFileEvent::Pods(pods) => panic!("{pods:?}"),
+            other @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_)) => panic!("{other:?}"),
         }
     }
 
@@ -60,7 +60,9 @@ impl Followed {
         loop {
             match self.event() {
                 PodsFileEvent::Pods(pods) if pods.first().is_some_and(|pod| &*pod.name == "last") => break,
-                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::Broken(_)) => events.push(event),
+                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_) | PodsFileEvent::Broken(_)) => {
+                    events.push(event)
+                }
             }
         }
         drop(self.file.take());
@@ -145,13 +147,25 @@ fn a_directory_that_comes_later_or_is_replaced_is_followed() {
         fs::write(place.join("pods.yaml"), pods(&[name])).unwrap();
         let event = loop {
             match events.recv_timeout(LIMIT).unwrap() {
-                PodsFileEvent::Broken(_) => {}
+                PodsFileEvent::Broken(_) | PodsFileEvent::LeftAlone(_) => {}
                 PodsFileEvent::Pods(pods) => break pods,
             }
         };
         assert_eq!(&*event[0].name, name);
         fs::rename(&place, directory.path().join(old)).unwrap();
     }
+}
+
+#[test]
+fn pods_that_claim_one_uid_are_said_and_the_rest_of_the_file_is_used() {
+    let text = pods(&["a", "b", "c"]).replace("000000000002", "000000000000");
+    let followed = Followed::start(put("pods.yaml", text));
+    let PodsFileEvent::LeftAlone(sentence) = followed.event() else { panic!() };
+    assert!(sentence.starts_with(&format!("in the pods file {}: ", followed.path.display())), "{sentence}");
+    assert!(sentence.contains("default/a, default/c have the same UID 00000000-"), "{sentence}");
+    assert_eq!(followed.pods(), ["b"]);
+    followed.replace(&pods(&["a", "b"]));
+    assert_eq!(followed.pods(), ["a", "b"], "one of them is left");
 }
 
 #[test]

@@ -75,9 +75,7 @@ impl PodMachine {
         let mut starting = None;
         let mut newest: Option<(Chosen<'_>, &ContainerFacts)> = None;
         for container in containers {
-            let shown = container.mounts.as_ref().and_then(|mounts| mounts.container.as_ref());
-            let is_it = shown.map_or(in_status == Some(&container.id), |shown| shown == name);
-            if !is_it {
+            if self.name_of(container) != Some(name) {
                 continue;
             }
             let outside: BTreeSet<u32> = containers
@@ -106,6 +104,13 @@ impl PodMachine {
             }
         }
         Ok(self.resolved(target, &chosen, container))
+    }
+
+    /// The name of a container of the pod. An ID never comes to mean another container, so where the status knows it,
+    /// that counts; what is mounted, which a program has a hand in, only until then.
+    fn name_of<'a>(&'a self, container: &'a ContainerFacts) -> Option<&'a Name> {
+        let in_status = self.pod.status.iter().find(|(_, id)| **id == container.id).map(|(name, _)| name);
+        in_status.or_else(|| container.mounts.as_ref().and_then(|mounts| mounts.container.as_ref()))
     }
 
     fn resolved(&self, target: &Target, chosen: &Chosen<'_>, container: &ContainerFacts) -> Resolved {

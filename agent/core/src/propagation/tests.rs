@@ -15,7 +15,7 @@ fn object(name: &str) -> ObjectRef {
 }
 
 fn map(files: &[(&str, u8)]) -> Files {
-    files.iter().map(|(path, content)| (Name::from(*path), [*content; 32] as Digest)).collect()
+    files.iter().map(|(path, content)| (Name::from(*path), Digest::new([*content; 32]))).collect()
 }
 
 fn version(number: u32, files: &[(&str, u8)]) -> ObjectVersion {

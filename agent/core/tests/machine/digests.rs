@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reloadlet_core::Event;
-use reloadlet_core::event::{Contents, Reading, VolumeRef};
+use reloadlet_core::event::{Contents, Digest, Reading, VolumeRef};
 use reloadlet_core::files::FileFilter;
 use reloadlet_core::outcome::Outcome;
 
@@ -15,7 +15,9 @@ const KEYS: &[(&str, &str)] = &[("reloadlet.io/keys", "*.conf")];
 /// The files that count of a generation.
 fn contents(world: &mut World, generations: &[(u32, u8)]) {
     let state = world.node.volume(&config());
-    state.digests.extend(generations.iter().map(|(n, content)| (generation(*n), [*content; 32])));
+    state
+        .digests
+        .extend(generations.iter().map(|(n, content)| (generation(*n), Digest::new([*content; 32]))));
 }
 
 /// A pod with keys whose generation 1 has the content 1.
@@ -49,7 +51,7 @@ fn what_was_read_under_another_filter_decides_nothing() {
     world.hold_back(&reloadlet_core::Action::Read(config(), generation(1)));
     world.publish(&config(), 2);
     let reading = Reading { filter: FileFilter::default(), each: false, decides: true };
-    let same = Contents { counting: [1; 32], files: Arc::default() };
+    let same = Contents { counting: Digest::new([1; 32]), files: Arc::default() };
     world.handle(Event::Read(config(), generation(2), reading, Some(same)));
     assert_eq!(world.outcomes(), []);
     world.answer();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reloadlet_core::event::{Report, Stages};
+use reloadlet_core::event::{Digest, Report, Stages};
 use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::{Measuring, ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::outcome::Outcome;
@@ -26,7 +26,7 @@ pub(crate) fn version(n: u32, content: u8) -> ObjectVersion {
         immutable: false,
         ignored: false,
         updated: None,
-        keys: Arc::new([("key".into(), [content; 32])].into()),
+        keys: Arc::new([("key".into(), Digest::new([content; 32]))].into()),
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)
     let volume = reloadlet_core::event::VolumeRef { pod: uid(1), volume: volume.into() };
     let files = generations
         .iter()
-        .map(|(n, content)| (generation(*n), BTreeMap::from([("key".into(), [*content; 32])])));
+        .map(|(n, content)| (generation(*n), BTreeMap::from([("key".into(), Digest::new([*content; 32]))])));
     world.node.volume(&volume).files.extend(files);
 }
 
@@ -321,7 +321,7 @@ fn an_object_whose_name_cant_exist_or_that_is_huge_is_not_measured() {
     assert_eq!(asked(&measured_without_contents(strange)), (vec![], vec![]));
 
     let mut world = measured(vec![app(1, &[])]);
-    let keys = (0..5000).map(|n| (n.to_string().into(), [2; 32])).collect();
+    let keys = (0..5000).map(|n| (n.to_string().into(), Digest::new([2; 32]))).collect();
     show(&mut world, "config", ObjectVersion { keys: Arc::new(keys), ..version(2, 2) });
     assert_eq!(stale(&world), []);
 }

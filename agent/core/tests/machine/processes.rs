@@ -3,10 +3,11 @@
 use reloadlet_core::Event;
 use reloadlet_core::event::{Action, Survey};
 use reloadlet_core::outcome::Outcome;
+use reloadlet_core::pod::{AnnotationValue, Container};
 use reloadlet_core::signal::Signal;
 
 use crate::node::{generation, uid};
-use crate::world::{STARTED, World, app, config};
+use crate::world::{AGENT_STARTED, STARTED, World, app, config};
 
 #[test]
 fn without_a_process_for_ten_seconds_the_reload_ends() {
@@ -110,6 +111,37 @@ fn a_container_that_comes_back_late_is_found_by_its_cgroup() {
     let mut world = World::app(&[]);
     world.exit(1001);
     world.pass(3_600_000);
+    let pid = world.start(&uid(1), "app");
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, pid)]);
+}
+
+#[test]
+fn a_container_that_passes_for_another_by_its_mounts_gets_no_signal() {
+    let mut pod = app(1, &[]);
+    pod.containers.push(Container { name: "other".into(), ..pod.containers[0].clone() });
+    pod.annotations.insert("reloadlet.io/container".into(), AnnotationValue::Text("app".into()));
+    let mut world = World::node(vec![pod]);
+    let containers = &mut world.node.pod(&uid(1)).containers;
+    let status = containers.iter().map(|container| (container.name.clone(), container.id.clone())).collect();
+    // The younger one shows the mount that names the other.
+    containers[1].name = "app".into();
+    containers[1].processes[0].started = AGENT_STARTED;
+    world.pods[0].status = status;
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+}
+
+#[test]
+fn a_container_that_the_status_doesnt_know_yet_has_the_name_that_its_mounts_show() {
+    let mut world = World::app(&[]);
+    let old = world.node.pod(&uid(1)).containers[0].id.clone();
+    world.pods[0].status = [("app".into(), old)].into();
+    world.sync();
+    world.exit(1001);
     let pid = world.start(&uid(1), "app");
     world.pass(60_000);
     world.publish(&config(), 2);

@@ -88,7 +88,7 @@ impl Simulation {
         self.node.add_pod(&made, self.now);
         for volume in volumes {
             let volume = VolumeRef { pod: uid.clone(), volume: (*volume).into() };
-            self.node.volume(&volume).digests.insert(generation(1), [0; 32]);
+            self.node.volume(&volume).digests.insert(generation(1), Digest::default());
             self.settled.insert((volume.clone(), generation(1)), self.now);
             self.visible.insert(volume, generation(1));
         }
@@ -181,7 +181,7 @@ impl Simulation {
         };
         let now = self.now;
         let state = self.node.volume(&volume);
-        state.digests.insert(new.clone(), content);
+        state.digests.insert(new.clone(), Digest::new(content));
         if self.rng.percent(5) {
             // The kubelet is killed before the rename.
             self.node.volume(&volume).others.insert(new);

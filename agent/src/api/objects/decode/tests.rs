@@ -3,16 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use reloadlet_core::event::Digest;
 
 use super::*;
-
-/// As `printf | sha256sum` prints them.
-const ONE: &str = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// Of `grüß\n"dich"`.
-const ESCAPED: &str = "7239cc131460b67efcdf0c7c74dbab533b43363f00dc948cc9ef5b6e25704c0e";
-/// Of the bytes 00 ff.
-const BINARY: &str = "06eb7d6a69ee19e5fbdf749018d3d2abfa04bcbd1365db312eb86dc7169389b8";
-/// Of 10,000 times `a`.
-const LONG: &str = "27dd1f61b867b6a0f6e9d8a41c43231de52107e53ae424de8f847b821db4b711";
+use crate::digest;
 
 fn text(metadata: &str, rest: &str) -> String {
     format!(
@@ -25,25 +16,27 @@ fn version<const SECRET: bool>(text: &str) -> Arc<ObjectVersion> {
     serde_json::from_str::<Object<SECRET>>(text).unwrap().version.unwrap()
 }
 
-fn digests<const SECRET: bool>(rest: &str) -> Vec<(String, String)> {
-    let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    version::<SECRET>(&text("", rest))
-        .keys
-        .iter()
-        .map(|(key, digest)| (key.to_string(), hex(digest)))
-        .collect()
+fn digests<const SECRET: bool>(rest: &str) -> Vec<(String, Digest)> {
+    let version = version::<SECRET>(&text("", rest));
+    version.keys.iter().map(|(key, digest)| (key.to_string(), *digest)).collect()
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(key, digest)| ((*key).to_owned(), (*digest).to_owned())).collect()
+/// The digests of these bytes, as those of files are made.
+fn pairs(pairs: &[(&str, &[u8])]) -> Vec<(String, Digest)> {
+    pairs.iter().map(|(key, content)| ((*key).to_owned(), digest::of(content).unwrap())).collect()
 }
 
 #[test]
 fn a_configmaps_digests_are_those_of_the_files() {
     let rest = r#", "data": {"one": "1", "empty": "", "escaped": "gr\u00fc\u00df\n\"dich\""},
                     "binaryData": {"binary": "AP8=", "null": null}"#;
-    let expected =
-        [("binary", BINARY), ("empty", EMPTY), ("escaped", ESCAPED), ("null", EMPTY), ("one", ONE)];
+    let expected: [(&str, &[u8]); 5] = [
+        ("binary", b"\x00\xff"),
+        ("empty", b""),
+        ("escaped", "gr\u{fc}\u{df}\n\"dich\"".as_bytes()),
+        ("null", b""),
+        ("one", b"1"),
+    ];
     assert_eq!(digests::<false>(rest), pairs(&expected));
     assert_eq!(digests::<false>(""), []);
     assert_eq!(digests::<false>(r#", "data": null, "binaryData": null"#), []);
@@ -57,7 +50,7 @@ fn a_secrets_digests_are_those_of_the_decoded_bytes() {
     );
     assert_eq!(
         digests::<true>(&rest),
-        pairs(&[("binary", BINARY), ("long", LONG), ("one", ONE), ("slash", ONE)])
+        pairs(&[("binary", b"\x00\xff"), ("long", &[b'a'; 10_000]), ("one", b"1"), ("slash", b"1")])
     );
 }
 

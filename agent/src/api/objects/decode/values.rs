@@ -9,7 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use reloadlet_core::event::Digest;
 use reloadlet_core::pod::Name;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::digest::{self, Hasher};
 
 /// How much of a value in base64 is decoded at a time; a multiple of four.
 const BASE64_CHUNK: usize = 4096;
@@ -78,7 +80,7 @@ impl<'de, const BASE64: bool> Visitor<'de> for ValueVisitor<BASE64> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        let digest = if BASE64 { decoded_digest(text) } else { Some(Sha256::digest(text).into()) };
+        let digest = if BASE64 { decoded_digest(text) } else { digest::of(text.as_bytes()) };
         Ok(ValueDigest(digest))
     }
 
@@ -100,7 +102,7 @@ impl<'de, const BASE64: bool> Visitor<'de> for ValueVisitor<BASE64> {
 
     /// Go writes empty bytes as null.
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(ValueDigest(Some(Sha256::digest(b"").into())))
+        Ok(ValueDigest(digest::of(b"")))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -116,11 +118,12 @@ impl<'de, const BASE64: bool> Visitor<'de> for ValueVisitor<BASE64> {
 
 /// The digest of what a text in base64 stands for.
 fn decoded_digest(text: &str) -> Option<Digest> {
-    let mut hasher = Sha256::new();
-    let mut bytes = [0; BASE64_CHUNK];
+    let mut hasher = Hasher::begin()?;
+    // Wiped at the end: nothing of a Secret stays on the stack.
+    let mut bytes = Zeroizing::new([0; BASE64_CHUNK]);
     for chunk in text.as_bytes().chunks(BASE64_CHUNK) {
-        let length = STANDARD.decode_slice(chunk, &mut bytes).ok()?;
+        let length = STANDARD.decode_slice(chunk, bytes.as_mut_slice()).ok()?;
         hasher.update(bytes.get(..length)?);
     }
-    Some(hasher.finalize().into())
+    hasher.end()
 }

@@ -1,0 +1,77 @@
+//! Digests of contents, under a key that this process makes at its start and never tells: whoever comes to see digests
+//! without it can't find out what they stand for by trying contents, nor compare them with those of another node.
+
+use std::sync::LazyLock;
+
+use reloadlet_core::event::Digest;
+use ring::hmac::{Context, HMAC_SHA256, Key};
+use ring::rand::SystemRandom;
+
+/// The key. What the API server shows and what is on disk is compared, so there is one for both; it is kept nowhere else,
+/// and what the journal remembers doesn't hang on it.
+static KEY: LazyLock<Option<Key>> = LazyLock::new(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok());
+
+/// Makes the key, unless the kernel gives no random bytes. Without it nothing is known of any contents.
+pub(crate) fn make_key() -> bool {
+    KEY.is_some()
+}
+
+/// A digest that is being made: HMAC-SHA-256, out of the crate that TLS uses anyway.
+pub(crate) struct Hasher(Context);
+
+impl Hasher {
+    /// Begins one.
+    pub(crate) fn begin() -> Option<Self> {
+        KEY.as_ref().map(|key| Self(Context::with_key(key)))
+    }
+
+    /// Adds bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes that were added.
+    pub(crate) fn end(self) -> Option<Digest> {
+        self.0.sign().as_ref().try_into().ok().map(Digest::new)
+    }
+}
+
+/// The digest of these bytes.
+pub(crate) fn of(bytes: &[u8]) -> Option<Digest> {
+    let mut hasher = Hasher::begin()?;
+    hasher.update(bytes);
+    hasher.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring::digest::{SHA256, digest};
+
+    #[test]
+    fn a_digest_cant_be_made_without_the_key() {
+        let content = b"password";
+        let made = of(content).unwrap();
+        assert_eq!(Some(made), of(content));
+        assert_ne!(Some(made), of(b"passwork"));
+        let sha256 = digest(&SHA256, content);
+        assert_ne!(&made.as_bytes()[..], sha256.as_ref(), "the plain SHA-256");
+        for guess in [&[][..], &[0; 32], &[0; 64]] {
+            let tag = ring::hmac::sign(&Key::new(HMAC_SHA256, guess), content);
+            assert_ne!(&made.as_bytes()[..], tag.as_ref(), "a key that is no secret");
+        }
+    }
+
+    #[test]
+    fn a_digest_doesnt_show_its_bytes_where_it_is_printed() {
+        assert_eq!(format!("{:?}", of(b"password").unwrap()), "Digest");
+    }
+
+    #[test]
+    fn a_digest_of_pieces_is_that_of_the_whole() {
+        let mut hasher = Hasher::begin().unwrap();
+        hasher.update(b"pass");
+        hasher.update(b"word");
+        assert_eq!(hasher.end(), of(b"password"));
+    }
+}
