@@ -80,6 +80,11 @@ impl PodMachine {
             if !is_it {
                 continue;
             }
+            if !container.complete {
+                // What wasn't looked at could be the process that is meant.
+                starting = Some(NoProcess::TooMuch);
+                continue;
+            }
             let outside: BTreeSet<u32> = containers
                 .iter()
                 .filter(|other| other.id != container.id)
@@ -181,6 +186,7 @@ impl PodMachine {
             | NoProcess::Starting
             | NoProcess::NoneNamed
             | NoProcess::TooManyNamed
+            | NoProcess::TooMuch
             | NoProcess::InitWithoutChild
             | NoProcess::InitWithChildren
             | NoProcess::Hidden
