@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use standin::{ContainerSpec, PodSpec, VolumeSpec, remove_tree, wait_until};
+use standin::{ContainerSpec, PodSpec, VolumeSpec, wait_until};
 
 use crate::support::{LIMIT, SIGNAL, Setup, app, change};
 
@@ -41,7 +41,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.0) {
+        if let Err(error) = wait_until(LIMIT, "an empty cgroup", || fs::remove_dir(&self.0).is_ok()) {
             eprintln!("a cgroup stays behind: {error}");
         }
     }
@@ -62,6 +62,11 @@ fn program(name: &str, lines: &str) -> PodSpec {
         .container(ContainerSpec::new("app", &["python3", "-c", &script]).mount("conf", "/conf"))
 }
 
+/// A pod whose process is looked for by its name, and so anew at each change.
+fn victim() -> PodSpec {
+    app("victim").annotation("reloadlet.io/process", "workload")
+}
+
 /// Lets the victim be told of changes while a pod runs a program and changes too.
 fn a_victim_is_told(name: &str, hostile: PodSpec) {
     let Some(limit) = MemoryLimit::new(name) else {
@@ -69,10 +74,11 @@ fn a_victim_is_told(name: &str, hostile: PodSpec) {
         return;
     };
     let wrapper = limit.wrapper();
-    let setup = Setup::new().programs(&["python3"]).alone().agent(move |_, options| {
-        options.wrapper(&wrapper.iter().map(String::as_str).collect::<Vec<_>>())
-    });
-    let Some(stage) = setup.stage(vec![app("victim"), hostile]) else { return };
+    let setup = Setup::new()
+        .programs(&["python3"])
+        .alone()
+        .agent(move |_, options| options.wrapper(&wrapper.iter().map(String::as_str).collect::<Vec<_>>()));
+    let Some(stage) = setup.stage(vec![victim(), hostile]) else { return };
     let output = stage.pod(name).container("app").unwrap().output;
     let text = || fs::read_to_string(&output).unwrap_or_default();
     wait_until(LIMIT, "a program that is ready", || text().contains("ready"))
@@ -81,6 +87,9 @@ fn a_victim_is_told(name: &str, hostile: PodSpec) {
     rig.agent.wait_ready(LIMIT).unwrap();
     let (victim, hostile) = (rig.pod("victim"), rig.pod(name));
 
+    // A young process waits for three seconds.
+    change(&victim, "old enough");
+    rig.wait_told(&victim, "app", "old enough");
     let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut delays = Vec::new();
@@ -89,11 +98,11 @@ fn a_victim_is_told(name: &str, hostile: PodSpec) {
         change(&hostile, &content);
         let written = change(&victim, &content);
         let told = rig.wait_told(&victim, "app", &content);
-        delays.push(Duration::from_nanos(told.saturating_sub(written.swapped)));
+        delays.push(Duration::from_nanos(told.saturating_sub(written.renamed_at().unwrap())));
         assert_eq!(rig.agent.get("/livez").unwrap().status, 200);
         assert_eq!(rig.agent.try_wait().unwrap(), None);
     }
-    rig.wait_outcomes("victim", "delivered", u32::try_from(delays.len()).unwrap());
+    rig.wait_outcomes("victim", "delivered", u32::try_from(delays.len() + 1).unwrap());
     let count = delays.len();
     delays.sort();
     let (median, worst) = (delays[count / 2], delays[count - 1]);
