@@ -1,7 +1,8 @@
 //! Finds a pod's cgroup directories and the processes in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,16 @@ const DEEPEST: usize = 8;
 pub(crate) struct Cgroups {
     hierarchies: Vec<Tree>,
 }
+
+/// How deep below a container processes are looked for. Programs can make cgroups of their own, and the kernel sets no
+/// bound; systemd in a container makes half a dozen levels.
+const DEEPEST_INSIDE: usize = 32;
+/// The most directories of a container that are looked into, and the most that are listed of a directory.
+const MOST_DIRECTORIES: usize = 1024;
+/// The most processes of a pod that are looked at.
+const MOST_PROCESSES: usize = 4096;
+/// The longest line of `cgroup.procs`: a PID has seven digits at most.
+const LONGEST_PID: u64 = 16;
 
 /// One hierarchy.
 #[derive(Debug)]
@@ -36,6 +47,8 @@ pub(crate) struct PodCgroup {
     pub(crate) directory: Option<PathBuf>,
     /// Processes by container.
     pub(crate) containers: BTreeMap<ContainerId, Vec<u32>>,
+    /// Containers that have more than was looked at.
+    pub(crate) cut: BTreeSet<ContainerId>,
 }
 
 impl PodCgroup {
@@ -123,7 +136,7 @@ impl Tree {
         self.pods.clear();
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
-            for entry in directories(&directory) {
+            for entry in all_directories(&directory) {
                 let name =
                     entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if self::owner(&entry) != owner {
@@ -147,11 +160,21 @@ fn owner(directory: &Path) -> Option<u32> {
 
 /// A pod's containers and processes below its directory.
 fn look_into(directory: &Path) -> PodCgroup {
-    let mut containers = BTreeMap::new();
-    for entry in directories(directory) {
-        collect(&entry, None, DEEPEST, &mut containers);
+    let mut found = PodCgroup { directory: Some(directory.to_owned()), ..PodCgroup::default() };
+    let mut processes = MOST_PROCESSES;
+    for entry in directories(directory).found {
+        let mut left = Left { directories: MOST_DIRECTORIES, processes };
+        collect(&entry, None, DEEPEST_INSIDE, &mut left, &mut found);
+        processes = left.processes;
     }
-    PodCgroup { directory: Some(directory.to_owned()), containers }
+    found
+}
+
+/// How much more is looked at.
+#[derive(Debug)]
+struct Left {
+    directories: usize,
+    processes: usize,
 }
 
 /// Adds the processes in and below a directory to the first container on the way to it.
@@ -159,30 +182,71 @@ fn collect(
     directory: &Path,
     container: Option<&ContainerId>,
     depth: usize,
-    found: &mut BTreeMap<ContainerId, Vec<u32>>,
+    left: &mut Left,
+    found: &mut PodCgroup,
 ) {
     let own = directory.file_name().and_then(|name| container_part(&name.to_string_lossy()));
     let container = container.cloned().or(own);
+    left.directories = left.directories.saturating_sub(1);
+    let mut whole = true;
     if let Some(id) = &container {
-        let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-        let pids = pids.lines().filter_map(|pid| pid.parse::<u32>().ok());
-        found.entry(id.clone()).or_default().extend(pids);
+        whole = read_pids(directory, left, found.containers.entry(id.clone()).or_default());
     }
-    if depth > 0 {
-        for entry in directories(directory) {
-            collect(&entry, container.as_ref(), depth - 1, found);
+    let below = directories(directory);
+    whole &= below.whole && (below.found.is_empty() || depth > 0);
+    for entry in below.found.iter().filter(|_| depth > 0) {
+        if left.directories == 0 {
+            whole = false;
+            break;
         }
+        collect(entry, container.as_ref(), depth - 1, left, found);
+    }
+    found.cut.extend(container.filter(|_| !whole));
+}
+
+/// Adds the processes of one cgroup, and tells whether these are all.
+fn read_pids(directory: &Path, left: &mut Left, pids: &mut Vec<u32>) -> bool {
+    let Ok(file) = File::open(directory.join("cgroup.procs")) else { return true };
+    let mut file = BufReader::new(file);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        // A cgroup that goes away meanwhile has no more processes.
+        if !file.by_ref().take(LONGEST_PID).read_line(&mut line).is_ok_and(|read| read > 0) {
+            return true;
+        }
+        let Ok(pid) = line.trim_end().parse() else { continue };
+        if left.processes == 0 {
+            return false;
+        }
+        left.processes -= 1;
+        pids.push(pid);
     }
 }
 
+/// Directories in a directory.
+#[derive(Debug)]
+struct Directories {
+    found: Vec<PathBuf>,
+    /// Whether these are all.
+    whole: bool,
+}
+
+/// The first directories in a directory.
+fn directories(path: &Path) -> Directories {
+    let mut all = all_directories(path);
+    let found = all.by_ref().take(MOST_DIRECTORIES).collect();
+    Directories { found, whole: all.next().is_none() }
+}
+
 /// The directories in a directory. Cgroups come and go: one that can't be read any more has none.
-fn directories(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    entries
+fn all_directories(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(path)
+        .into_iter()
+        .flatten()
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
-        .collect()
 }
 
 #[cfg(test)]
@@ -226,6 +290,34 @@ mod tests {
         let found = cgroups.pod(&PodUid::parse(UID).unwrap());
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7])]));
         assert!(cgroups.parents().any(|parent| parent.ends_with("systemd/kubepods")));
+    }
+
+    fn of_one_container(fill: impl FnOnce(&Path, &str)) -> PodCgroup {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        fill(root.path(), &format!("pod{UID}/{}", id('a')));
+        put(root.path(), &format!("pod{UID}/{}", id('b')), "");
+        Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap())
+    }
+
+    #[test]
+    fn of_many_processes_the_first_are_found_and_the_rest_is_known_to_be_missing() {
+        let pids = |count: usize| (1..=count).map(|pid| format!("{pid}\n")).collect::<String>();
+        let found = of_one_container(|root, leaf| put(root, leaf, &pids(MOST_PROCESSES)));
+        assert_eq!((found.containers[&id('a')].len(), found.cut.len()), (MOST_PROCESSES, 0));
+        let found = of_one_container(|root, leaf| put(root, leaf, &pids(MOST_PROCESSES + 1)));
+        assert_eq!(found.containers[&id('a')].len(), MOST_PROCESSES);
+        assert_eq!(found.cut, BTreeSet::from([id('a')]));
+    }
+
+    #[test]
+    fn of_many_and_of_deep_directories_the_rest_is_known_to_be_missing() {
+        let wide = of_one_container(|root, leaf| {
+            (0..=MOST_DIRECTORIES).for_each(|n| put(root, &format!("{leaf}/{n}"), ""));
+        });
+        assert_eq!(wide.cut, BTreeSet::from([id('a')]));
+        let deep = of_one_container(|root, leaf| put(root, &format!("{leaf}{}", "/d".repeat(100)), "7\n"));
+        assert_eq!(deep.cut, BTreeSet::from([id('a')]));
     }
 
     #[test]

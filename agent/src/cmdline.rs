@@ -1,58 +1,61 @@
 //! Reads `cmdline` with a deadline: it takes the mmap lock of the process, and hangs behind one that forks with much
 //! memory (140 ms measured with 6 GiB).
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
+
+use reloadlet_core::pod::PodUid;
 
 use crate::logs::Causes;
 use crate::proc::ProcRoot;
 
 /// How long a survey waits for one command line.
-const DEADLINE: Duration = Duration::from_millis(200);
+const DEADLINE: Duration = Duration::from_millis(50);
+/// The most reads that hang at a time; each has a thread.
+const MOST_LATE: usize = 16;
 
-/// Reads on a thread of its own, one at a time.
+/// Reads on a thread of its own, one at a time. A read that hangs keeps its thread, and its pod from further reads.
 #[derive(Debug)]
 pub(crate) struct CmdlineReader {
     proc: ProcRoot,
     thread: Option<Ends>,
-    /// A read that missed its deadline: nothing else is read until it is over.
-    late: bool,
+    /// The reads that missed their deadline.
+    late: HashMap<PodUid, Ends>,
 }
 
 impl CmdlineReader {
     /// The thread starts with the first read.
-    pub(crate) const fn new(proc: ProcRoot) -> Self {
-        Self { proc, thread: None, late: false }
+    pub(crate) fn new(proc: ProcRoot) -> Self {
+        Self { proc, thread: None, late: HashMap::new() }
     }
 
-    /// The command line; `None` when the process is gone, the deadline passed, or an earlier read still hangs.
-    pub(crate) fn read(&mut self, pid: u32) -> Option<Vec<u8>> {
-        if self.thread.is_none() {
-            self.thread = Some(start(self.proc.clone())?);
-        }
-        let (requests, answers) = self.thread.as_ref()?;
-        if self.late && answers.try_recv().is_err() {
+    /// The command line; `None` when the process is gone, the deadline passed, or an earlier read of the pod still
+    /// hangs.
+    pub(crate) fn read(&mut self, pod: &PodUid, pid: u32) -> Option<Vec<u8>> {
+        self.late.retain(|_, (_, answers)| matches!(answers.try_recv(), Err(TryRecvError::Empty)));
+        if self.late.contains_key(pod) || self.late.len() >= MOST_LATE {
             return None;
         }
-        self.late = false;
-        match requests.try_send(pid) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return None,
-            Err(TrySendError::Disconnected(_)) => {
-                self.thread = None;
-                return None;
+        let ends = match self.thread.take() {
+            Some(ends) => ends,
+            None => start(self.proc.clone())?,
+        };
+        ends.0.try_send(pid).ok()?;
+        match ends.1.recv_timeout(DEADLINE) {
+            Ok(cmdline) => {
+                self.thread = Some(ends);
+                cmdline
             }
-        }
-        match answers.recv_timeout(DEADLINE) {
-            Ok(cmdline) => cmdline,
-            Err(_) => {
-                self.late = true;
+            Err(RecvTimeoutError::Timeout) => {
+                self.late.insert(pod.clone(), ends);
                 tracing::warn!(
                     pid,
                     "reading a process's command line takes long: its name is compared without it"
                 );
                 None
             }
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 }
@@ -89,7 +92,9 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_read_that_hangs_is_given_up_and_later_reads_work_again() {
+    fn a_read_that_hangs_is_given_up_and_only_its_pod_waits_for_its_end() {
+        let pod = |digit: &str| PodUid::parse(&digit.repeat(32)).unwrap();
+        let (pod, other) = (pod("1"), pod("2"));
         let dir = tempfile::tempdir().unwrap();
         for pid in ["1", "2"] {
             std::fs::create_dir(dir.path().join(pid)).unwrap();
@@ -105,13 +110,20 @@ mod tests {
         .unwrap();
         std::fs::write(dir.path().join("2/cmdline"), "app\0").unwrap();
         let mut reader = CmdlineReader::new(ProcRoot::new(dir.path().into()));
-        assert_eq!(reader.read(1), None, "nobody writes to the pipe");
-        assert_eq!(reader.read(2), None, "the other one still hangs");
+        assert_eq!(reader.read(&pod, 1), None, "nobody writes to the pipe");
+        assert_eq!(reader.read(&pod, 2), None, "the other one still hangs");
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        let mut found = None;
+        while found.is_none() && std::time::Instant::now() < until {
+            reader.late.remove(&other);
+            found = reader.read(&other, 2);
+        }
+        assert_eq!(found.as_deref(), Some(b"app\0".as_slice()), "another pod's process");
         std::fs::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"x").unwrap();
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let mut found = None;
         while found.is_none() && std::time::Instant::now() < until {
-            found = reader.read(2);
+            found = reader.read(&pod, 2);
         }
         assert_eq!(found.as_deref(), Some(b"app\0".as_slice()));
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
-use reloadlet_core::guard::{GuardReading, needs_threads};
+use reloadlet_core::guard::GuardReading;
 use reloadlet_core::nudge::NudgeAnswer;
 use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::procfs::{SignalSet, Status};
+use reloadlet_core::procfs::SignalSet;
 use reloadlet_core::signal::Signal;
 use reloadlet_core::{Machine, Time};
 use rustix::buffer::spare_capacity;
@@ -390,23 +390,26 @@ impl NodeLoop {
     }
 
     fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
-        let status = match self.parts.proc.status(process.pid) {
-            Ok(Some(status)) => status,
-            Ok(None) => return Some(Event::Guarded(process, None)),
-            Err(error) => {
-                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
-                // It may well live. Without masks nothing is handled: it isn't told, and looked at again.
-                let nothing = GuardReading::new(Status::default(), SignalSet::default());
-                return Some(Event::Guarded(process, Some(nothing)));
-            }
-        };
-        if needs_threads(&status, signal) {
-            let reading = GuardReading::new(status, SignalSet::from_bits(u64::MAX));
-            self.parts.surveyor.request(Request::Threads(process, reading));
+        if !signal.is_in_stat() {
+            self.parts.surveyor.request(Request::Masks(process, signal));
             return None;
         }
-        let others = SignalSet::from_bits(u64::MAX);
-        Some(Event::Guarded(process, Some(GuardReading::new(status, others))))
+        match self.parts.proc.leader_masks(process.pid) {
+            Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
+                self.parts.surveyor.request(Request::Masks(process, signal));
+                None
+            }
+            Ok(Some(leader)) => {
+                let others = SignalSet::from_bits(u64::MAX);
+                Some(Event::Guarded(process, Some(GuardReading::new(leader, others))))
+            }
+            Ok(None) => Some(Event::Guarded(process, None)),
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
+                // It may well live: it isn't told, and looked at again.
+                Some(Event::Guarded(process, Some(GuardReading::unknown())))
+            }
+        }
     }
 
     fn timeout(&mut self) -> Option<Timespec> {

@@ -1,15 +1,28 @@
-//! Reads below `/proc/<pid>` that need no capability.
+//! Reads below `/proc/<pid>` that need no capability. Whatever a program does, each has a bound.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, ReadDir};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use reloadlet_core::cgroup::is_in_container;
-use reloadlet_core::mounts::ContainerMounts;
+use reloadlet_core::mounts::{ContainerMounts, below_pod};
 use reloadlet_core::pod::PodUid;
 use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::procfs::{SignalSet, Stat, Status};
+use reloadlet_core::procfs::{SignalSet, Stat, Status, pidfd_namespace_pids};
+use rustix::fd::AsRawFd;
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// The most bytes of `stat`, of a pidfd's `fdinfo` and of `cgroup`: a dozen hierarchies of v1 with paths of 4 KiB.
+const SMALL: u64 = 64 << 10;
+/// The most bytes of `cmdline`: the program's name is in the first argument.
+const COMMAND: u64 = 4 << 10;
+/// The most bytes of `status`: 65,536 groups, which is the kernel's bound, make 720 KiB.
+const STATUS: u64 = 1 << 20;
+/// The most bytes of `mountinfo`, some 3000 mounts of a usual container. The runtime's own come first.
+const MOUNTINFO: u64 = 1 << 20;
+/// The longest line that is looked at: a mount has two paths of 4 KiB, and each byte can be printed as four.
+const LONGEST_LINE: usize = 40 << 10;
 
 /// Where the host's processes are seen.
 #[derive(Clone, Debug)]
@@ -29,11 +42,11 @@ impl ProcRoot {
         Self(path)
     }
 
-    /// A file's bytes; `None` when the process is gone.
-    fn read(&self, pid: u32, file: &str) -> Result<Option<Vec<u8>>, ProcError> {
+    /// A file's first bytes, at most so many; `None` when the process is gone.
+    fn read(&self, pid: u32, file: &str, most: u64) -> Result<Option<Vec<u8>>, ProcError> {
         let path = self.0.join(pid.to_string()).join(file);
-        let mut bytes = Vec::with_capacity(4096);
-        match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        let mut bytes = Vec::with_capacity(1024);
+        match File::open(&path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
             Ok(_) => Ok(Some(bytes)),
             Err(source) if is_gone(&source) => Ok(None),
             Err(source) => Err(ProcError { path, source }),
@@ -41,7 +54,23 @@ impl ProcRoot {
     }
 
     fn read_text(&self, pid: u32, file: &str) -> Result<Option<String>, ProcError> {
-        Ok(self.read(pid, file)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(self.read(pid, file, SMALL)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// A file's lines, one after the other. Whether that were all; `None` when the process is gone.
+    fn lines(
+        &self,
+        pid: u32,
+        file: &str,
+        most: u64,
+        take: impl FnMut(&str),
+    ) -> Result<Option<bool>, ProcError> {
+        let path = self.0.join(pid.to_string()).join(file);
+        match File::open(&path).and_then(|file| each_line(BufReader::new(file.take(most)), take)) {
+            Ok(read) => Ok(Some(read < most)),
+            Err(source) if is_gone(&source) => Ok(None),
+            Err(source) => Err(ProcError { path, source }),
+        }
     }
 
     /// `stat`; also `None` when it can't be understood.
@@ -50,51 +79,98 @@ impl ProcRoot {
     }
 
     /// `status` of the process, which is its leader thread's. `None` means that the process is gone, and nothing else.
+    /// Takes up to 30 ms: the kernel prints up to 65,536 groups before it gives the first byte.
     pub(crate) fn status(&self, pid: u32) -> Result<Option<Status>, ProcError> {
-        let Some(text) = self.read_text(pid, "status")? else { return Ok(None) };
-        let malformed = || ProcError {
-            path: self.0.join(pid.to_string()).join("status"),
-            source: io::ErrorKind::InvalidData.into(),
-        };
-        Status::parse(&text).map(Some).ok_or_else(malformed)
+        self.status_in(pid, "status")
     }
 
-    /// The signals that each of the process's threads blocks.
-    pub(crate) fn blocked_in_all_threads(&self, pid: u32) -> Result<Option<SignalSet>, ProcError> {
-        let path = self.0.join(pid.to_string()).join("task");
-        let entries = match std::fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(source) if is_gone(&source) => return Ok(None),
-            Err(source) => return Err(ProcError { path, source }),
-        };
-        let mut blocked: Option<SignalSet> = None;
-        for entry in entries {
-            let name = match entry {
-                Ok(entry) => entry.file_name(),
-                Err(source) if is_gone(&source) => break,
-                Err(source) => return Err(ProcError { path, source }),
-            };
-            let status = self.read_text(pid, &format!("task/{}/status", name.display()))?;
-            if let Some(status) = status.as_deref().and_then(Status::parse) {
-                blocked = Some(blocked.map_or(status.blocked, |all| all.and(status.blocked)));
+    fn status_in(&self, pid: u32, file: &str) -> Result<Option<Status>, ProcError> {
+        let mut text = String::new();
+        let keep = |line: &str| {
+            let wanted = ["Name:", "NSpid:", "Threads:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"];
+            if wanted.iter().any(|key| line.starts_with(key)) {
+                text.push_str(line);
+                text.push('\n');
             }
+        };
+        let Some(_) = self.lines(pid, file, STATUS, keep)? else { return Ok(None) };
+        Status::parse(&text).map(Some).ok_or_else(|| self.malformed(pid, file))
+    }
+
+    /// The leader thread's masks of the first 31 signals, which takes 20 µs whatever the process does.
+    pub(crate) fn leader_masks(&self, pid: u32) -> Result<Option<Status>, ProcError> {
+        let Some(text) = self.read_text(pid, "stat")? else { return Ok(None) };
+        Status::from_stat(&text).map(Some).ok_or_else(|| self.malformed(pid, "stat"))
+    }
+
+    fn malformed(&self, pid: u32, file: &str) -> ProcError {
+        let path = self.0.join(pid.to_string()).join(file);
+        ProcError { path, source: io::ErrorKind::InvalidData.into() }
+    }
+
+    /// The process's PID in each PID namespace. Out of `status` only where the kernel doesn't tell it of a pidfd.
+    pub(crate) fn namespace_pids(&self, pid: u32) -> Result<Option<Vec<u32>>, ProcError> {
+        if let Some(info) = self.pidfd_info(pid) {
+            return Ok(pidfd_namespace_pids(&info));
         }
-        Ok(blocked)
+        Ok(self.status(pid)?.map(|status| status.namespace_pids))
+    }
+
+    /// What the kernel says of a pidfd of the process, from Linux 5.5 on with its PIDs.
+    fn pidfd_info(&self, pid: u32) -> Option<String> {
+        let pidfd = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
+        let file = File::open(self.0.join("self/fdinfo").join(pidfd.as_raw_fd().to_string())).ok()?;
+        let mut text = String::new();
+        file.take(SMALL).read_to_string(&mut text).ok()?;
+        text.contains("NSpid:").then_some(text)
+    }
+
+    /// The process's threads, to be looked at one after the other; `None` when it is gone.
+    pub(crate) fn threads(&self, pid: u32) -> Result<Option<ReadDir>, ProcError> {
+        let path = self.0.join(pid.to_string()).join("task");
+        match std::fs::read_dir(&path) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(source) if is_gone(&source) => Ok(None),
+            Err(source) => Err(ProcError { path, source }),
+        }
+    }
+
+    /// The signals that a thread blocks: the first 31 out of `stat`, or all out of `status`, which can take long.
+    pub(crate) fn blocked_in_thread(
+        &self,
+        pid: u32,
+        thread: &str,
+        in_stat: bool,
+    ) -> Result<Option<SignalSet>, ProcError> {
+        let status = if in_stat {
+            let text = self.read_text(pid, &format!("task/{thread}/stat"))?;
+            text.as_deref().and_then(Status::from_stat)
+        } else {
+            self.status_in(pid, &format!("task/{thread}/status"))?
+        };
+        Ok(status.map(|status| status.blocked))
     }
 
     /// What `mountinfo` shows of the pod; takes 0.1 ms and more.
     pub(crate) fn mounts(&self, pid: u32, pod: &PodUid) -> Result<Option<ContainerMounts>, ProcError> {
-        match self.read_text(pid, "mountinfo") {
-            Ok(text) => Ok(text.map(|text| ContainerMounts::parse(&text, pod))),
+        let mut mounts = ContainerMounts::default();
+        let below_pod = below_pod(pod);
+        match self.lines(pid, "mountinfo", MOUNTINFO, |line| mounts.take_line(line, &below_pod)) {
+            Ok(Some(true)) => Ok(Some(mounts)),
+            Ok(Some(false)) => {
+                mounts.cut();
+                Ok(Some(mounts))
+            }
+            Ok(None) => Ok(None),
             // A process that is ending has no mounts any more (kernel `fs/proc_namespace.c`, `mounts_open_common`).
             Err(error) if error.source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// `cmdline`, which can hang behind a process that forks with much memory.
+    /// The start of `cmdline`, which can hang behind a process that forks with much memory.
     pub(crate) fn cmdline(&self, pid: u32) -> Result<Option<Vec<u8>>, ProcError> {
-        self.read(pid, "cmdline")
+        self.read(pid, "cmdline", COMMAND)
     }
 
     /// Whether the process of this PID is the one that is meant: started then, and in that container of that pod.
@@ -105,6 +181,36 @@ impl ProcRoot {
         }
         let Some(text) = self.read_text(process.pid, "cgroup")? else { return Ok(false) };
         Ok(is_in_container(&text, &process.pod, &process.container))
+    }
+}
+
+/// Gives every line that isn't longer than [`LONGEST_LINE`], and how many bytes there were.
+fn each_line(mut from: impl BufRead, mut take: impl FnMut(&str)) -> io::Result<u64> {
+    let mut line = Vec::new();
+    let (mut sum, mut too_long) = (0, false);
+    loop {
+        let piece = from.fill_buf()?;
+        if piece.is_empty() {
+            // A line without an end was cut.
+            return Ok(sum);
+        }
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let (part, used) = match end {
+            Some(end) => (piece.get(..end).unwrap_or_default(), end + 1),
+            None => (piece, piece.len()),
+        };
+        too_long |= line.len() + part.len() > LONGEST_LINE;
+        if !too_long {
+            line.extend_from_slice(part);
+        }
+        sum += used as u64;
+        from.consume(used);
+        if end.is_some() {
+            if !std::mem::take(&mut too_long) {
+                take(&String::from_utf8_lossy(&line));
+            }
+            line.clear();
+        }
     }
 }
 
@@ -128,7 +234,79 @@ mod tests {
         let status = proc.status(pid).unwrap().unwrap();
         assert_eq!(status.namespace_pids.first(), Some(&pid));
         assert!(!proc.stat(pid).unwrap().unwrap().is_dead());
-        assert!(proc.blocked_in_all_threads(pid).unwrap().is_some());
+        assert!(proc.threads(pid).unwrap().unwrap().count() > 0);
+        let thread = pid.to_string();
+        for in_stat in [true, false] {
+            assert!(proc.blocked_in_thread(pid, &thread, in_stat).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn stat_and_a_pidfd_say_the_same_as_status() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let (proc, pid) = (own().0, child.id());
+        // Until it is executed it has this program's handlers.
+        while proc.stat(pid).unwrap().unwrap().comm != "sleep" {
+            std::thread::yield_now();
+        }
+        let (masks, status) = (proc.leader_masks(pid).unwrap().unwrap(), proc.status(pid).unwrap().unwrap());
+        let pids = proc.namespace_pids(pid).unwrap().unwrap();
+        let told = proc.pidfd_info(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(pids, status.namespace_pids);
+        assert!(told.is_some(), "this kernel tells them of a pidfd");
+        let seen = Status { namespace_pids: pids, pending: status.pending, ..masks };
+        assert_eq!((seen.comm, seen.threads), (status.comm, status.threads));
+        for signal in 1..32 {
+            assert_eq!(seen.blocked.contains(signal), status.blocked.contains(signal), "{signal}");
+            assert_eq!(seen.ignored.contains(signal), status.ignored.contains(signal), "{signal}");
+            assert_eq!(seen.caught.contains(signal), status.caught.contains(signal), "{signal}");
+        }
+    }
+
+    fn fake(file: &str, text: &str) -> (tempfile::TempDir, ProcRoot) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("7")).unwrap();
+        std::fs::write(dir.path().join("7").join(file), text).unwrap();
+        let proc = ProcRoot::new(dir.path().into());
+        (dir, proc)
+    }
+
+    #[test]
+    fn only_the_start_of_a_command_line_is_read() {
+        let (_dir, proc) = fake("cmdline", &"x".repeat(1 << 20));
+        assert_eq!(proc.cmdline(7).unwrap().unwrap().len() as u64, COMMAND);
+    }
+
+    #[test]
+    fn masks_behind_65536_groups_are_read() {
+        let masks = "NSpid:\t7\nThreads:\t1\nShdPnd:\t0\nSigBlk:\t1\nSigIgn:\t0\nSigCgt:\t0\n";
+        let text = format!("Name:\tapp\nGroups:\t{}\n{masks}", "4294967294 ".repeat(65_536));
+        let (_dir, proc) = fake("status", &text);
+        assert!(proc.status(7).unwrap().unwrap().blocked.contains(1));
+    }
+
+    #[test]
+    fn mounts_beyond_the_bound_are_not_read_and_take_nothing_away() {
+        let pod = PodUid::parse("6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap();
+        let own = format!("1 0 254:0 /pods/{pod}/containers/app/1 /dev/termination-log rw - ext4 d rw\n");
+        let long = format!("1 0 0:9 /{} /x rw - tmpfs tmpfs rw\n", "\\012".repeat(2000));
+        let (_dir, proc) = fake("mountinfo", &(own.clone() + &long.repeat(8000)));
+        let mounts = proc.mounts(7, &pod).unwrap().unwrap();
+        assert_eq!(mounts.container.as_deref(), Some("app"));
+        let mut cut = ContainerMounts::parse(&(own + &long), &pod);
+        assert_ne!(mounts, cut);
+        cut.cut();
+        assert_eq!(mounts, cut);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let text = format!("a\n{}\nb\ncut", "x".repeat(LONGEST_LINE + 1));
+        let mut lines = Vec::new();
+        let read = each_line(text.as_bytes(), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!((read, lines), (text.len() as u64, vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]
@@ -136,7 +314,8 @@ mod tests {
         let (proc, _) = own();
         assert!(proc.stat(u32::MAX).unwrap().is_none());
         assert!(proc.status(u32::MAX).unwrap().is_none());
-        assert!(proc.blocked_in_all_threads(u32::MAX).unwrap().is_none());
+        assert!(proc.threads(u32::MAX).unwrap().is_none());
+        assert!(proc.namespace_pids(u32::MAX).unwrap().is_none());
     }
 
     #[test]

@@ -1,29 +1,46 @@
 //! Everything that may block or takes long, on a thread of its own: looking at a pod's containers, listing volumes,
-//! reading files and threads' masks. Requests wait in a queue that holds each at most once.
+//! reading files and threads' masks. Requests wait in a queue that holds each at most once. What takes long is done in
+//! slices, and the pod that has used the least time comes first: whatever one runs, others wait for a slice at most.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use reloadlet_core::event::{ContainerFacts, Event, Reading, Survey, VolumeRef};
+use reloadlet_core::Time;
+use reloadlet_core::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::generation::Generation;
-use reloadlet_core::guard::GuardReading;
 use reloadlet_core::mounts::ContainerMounts;
 use reloadlet_core::pod::{ContainerId, PodUid};
 use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
 use reloadlet_core::procfs::program_name;
+use reloadlet_core::signal::Signal;
 
-use crate::cgroups::{Cgroups, PodCgroup};
+use crate::cgroups::Cgroups;
+use crate::clock;
 use crate::cmdline::CmdlineReader;
 use crate::listing;
 use crate::logs::Causes;
 use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
+mod masks;
+mod queue;
+mod survey;
+
+use masks::Masks;
+use queue::QueueState;
+use survey::Surveying;
+
+/// After so long a request goes back into the queue, and another pod's has its turn.
+const SLICE: Duration = Duration::from_millis(5);
+/// So long one pod's processes, or one process's threads, are looked at before that is given up.
+const MOST_TIME: Duration = Duration::from_secs(2);
+
 /// What is to be done.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Request {
     /// Look at a pod's containers.
     Survey(Survey),
@@ -31,8 +48,12 @@ pub(crate) enum Request {
     List(VolumeRef, PathBuf),
     /// Read a generation's files in this directory.
     Read(VolumeRef, Generation, PathBuf, Reading),
-    /// Read the masks of every thread; the leader's were read already.
-    Threads(ProcessIdentity, GuardReading),
+    /// Read the masks of a process and, where they decide about this signal, of its threads.
+    Masks(ProcessIdentity, Signal),
+    /// A survey that was begun.
+    Surveying(Box<Surveying>),
+    /// Threads' masks of which some were read.
+    Reading(Box<Masks>),
     /// A pod isn't asked for any more.
     Forget(PodUid),
 }
@@ -46,71 +67,10 @@ pub(crate) enum Finding {
     Cgroup(PodUid, PathBuf, Vec<PathBuf>),
 }
 
-/// What makes two requests the same: the one in the queue will do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Survey(PodUid),
-    List(VolumeRef),
-    Read(VolumeRef, Generation),
-    Threads(ProcessIdentity),
-    Forget(PodUid),
-}
-
-impl Request {
-    /// Whether no reload waits for it: what is only measured comes after all else.
-    fn can_wait(&self) -> bool {
-        matches!(self, Self::Read(_, _, _, reading) if !reading.decides)
-    }
-
-    fn key(&self) -> Key {
-        match self {
-            Self::Survey(survey) => Key::Survey(survey.pod.clone()),
-            Self::List(volume, _) => Key::List(volume.clone()),
-            Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
-            Self::Threads(process, _) => Key::Threads(process.clone()),
-            Self::Forget(pod) => Key::Forget(pod.clone()),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<QueueState>,
     filled: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    order: VecDeque<Key>,
-    /// What comes when nothing else waits.
-    later: VecDeque<Key>,
-    waiting: HashMap<Key, Request>,
-    closed: bool,
-}
-
-impl QueueState {
-    /// Adds a request. In place of the same one that waits already: under other annotations it asks for other things.
-    fn add(&mut self, mut request: Request) -> bool {
-        let key = request.key();
-        let before = self.waiting.remove(&key);
-        let is_new = before.is_none();
-        if let (Request::Survey(survey), Some(Request::Survey(before))) = (&mut request, before) {
-            survey.fresh_mounts |= before.fresh_mounts;
-        }
-        let can_wait = request.can_wait();
-        if is_new || !can_wait && self.later.contains(&key) {
-            self.later.retain(|waiting| *waiting != key);
-            let order = if can_wait { &mut self.later } else { &mut self.order };
-            order.push_back(key.clone());
-        }
-        self.waiting.insert(key, request);
-        is_new
-    }
-
-    fn take(&mut self) -> Option<Request> {
-        let key = self.order.pop_front().or_else(|| self.later.pop_front())?;
-        self.waiting.remove(&key)
-    }
 }
 
 /// The thread's handle.
@@ -153,10 +113,7 @@ impl Surveyor {
     /// Ends the thread after what it is doing. What waits is dropped; it isn't waited for, since a read can hang.
     pub(crate) fn close(&mut self) {
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.closed = true;
-        state.order.clear();
-        state.later.clear();
-        state.waiting.clear();
+        state.close();
         drop(state);
         self.queue.filled.notify_one();
         drop(self.thread.take());
@@ -167,7 +124,7 @@ impl Queue {
     fn next(&self) -> Option<Request> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if state.closed {
+            if state.is_closed() {
                 return None;
             }
             if let Some(request) = state.take() {
@@ -175,6 +132,11 @@ impl Queue {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// A pod's request has taken so long, and this is left of it.
+    fn done(&self, pod: &PodUid, took: Duration, rest: Option<Request>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).done(pod, took, rest);
     }
 }
 
@@ -191,56 +153,104 @@ struct Worker<R> {
 impl<R: FnMut(Finding)> Worker<R> {
     fn run(mut self, queue: &Queue) {
         while let Some(request) = queue.next() {
-            match request {
-                Request::Survey(survey) => self.survey(&survey),
-                Request::List(volume, path) => {
-                    let listing = listing::list(&path);
-                    (self.report)(Finding::Event(Event::Listed(volume, listing)));
-                }
-                Request::Read(volume, generation, path, reading) => {
-                    // The loop ends it when it takes in the finding.
-                    self.own_reads.begin(&volume, &generation);
-                    let contents = listing::contents(&path, &reading);
-                    (self.report)(Finding::Event(Event::Read(volume, generation, reading, contents)));
-                }
-                Request::Threads(process, reading) => self.threads(process, reading),
-                Request::Forget(pod) => {
-                    self.cgroups.forget(&pod);
-                    self.mounts.retain(|_, (owner, _)| *owner != pod);
-                }
+            let (pod, begun) = (request.pod().clone(), clock::now());
+            let ends = matches!(request, Request::Forget(_));
+            let rest = self.carry_out(request, begun);
+            if !ends {
+                queue.done(&pod, clock::now().since(begun), rest);
             }
         }
     }
 
-    fn survey(&mut self, survey: &Survey) {
-        let PodCgroup { directory, containers } = self.cgroups.pod(&survey.pod);
-        if let Some(directory) = directory {
+    /// Gives back what is left to do.
+    fn carry_out(&mut self, request: Request, begun: Time) -> Option<Request> {
+        match request {
+            Request::Survey(survey) => {
+                let surveying = self.begin_survey(survey);
+                return self.go_on(surveying, begun);
+            }
+            Request::Surveying(surveying) => return self.go_on(surveying, begun),
+            Request::List(volume, path) => {
+                let listing = listing::list(&path);
+                (self.report)(Finding::Event(Event::Listed(volume, listing)));
+            }
+            Request::Read(volume, generation, path, reading) => {
+                // The loop ends it when it takes in the finding.
+                self.own_reads.begin(&volume, &generation);
+                let contents = listing::contents(&path, &reading);
+                (self.report)(Finding::Event(Event::Read(volume, generation, reading, contents)));
+            }
+            Request::Masks(process, signal) => match Masks::begin(&self.proc, process.clone(), signal) {
+                Ok(masks) => return self.read_masks(masks, begun),
+                Err(reading) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
+            },
+            Request::Reading(masks) => return self.read_masks(masks, begun),
+            Request::Forget(pod) => {
+                self.cgroups.forget(&pod);
+                self.mounts.retain(|_, (owner, _)| *owner != pod);
+            }
+        }
+        None
+    }
+
+    fn read_masks(&mut self, mut masks: Box<Masks>, begun: Time) -> Option<Request> {
+        match masks.go_on(&self.proc, &|| clock::now().since(begun)) {
+            Some(reading) => {
+                let process = masks.process().clone();
+                (self.report)(Finding::Event(Event::Guarded(process, Some(reading))));
+                None
+            }
+            None => Some(Request::Reading(masks)),
+        }
+    }
+
+    fn begin_survey(&mut self, survey: Survey) -> Box<Surveying> {
+        let found = self.cgroups.pod(&survey.pod);
+        if let Some(directory) = found.directory {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
         }
         self.mounts.retain(|id, (owner, _)| {
-            *owner != survey.pod || (containers.contains_key(id) && !survey.fresh_mounts)
+            *owner != survey.pod || (found.containers.contains_key(id) && !survey.fresh_mounts)
         });
-        let mut found = Vec::with_capacity(containers.len());
-        for (id, pids) in containers {
-            let mut processes: Vec<ProcessFacts> =
-                pids.into_iter().filter_map(|pid| self.facts(pid)).collect();
-            if let Some(name) = &survey.name {
-                for process in processes.iter_mut().filter(|process| process.stat.comm != **name) {
-                    process.program = self.cmdlines.read(process.pid).as_deref().and_then(program_name);
-                }
-            }
-            let mounts = self.mounts_of(&survey.pod, &id, &processes);
-            found.push(ContainerFacts { id, mounts, processes });
-        }
-        (self.report)(Finding::Event(Event::Surveyed(survey.pod.clone(), found)));
+        Box::new(Surveying::new(survey, found.containers, found.cut))
     }
 
-    /// What `stat` and `status` say; `None` when the process is gone.
-    fn facts(&self, pid: u32) -> Option<ProcessFacts> {
+    fn go_on(&mut self, mut surveying: Box<Surveying>, begun: Time) -> Option<Request> {
+        let spent = || clock::now().since(begun);
+        loop {
+            if surveying.is_overdue(spent()) {
+                surveying.give_up();
+            }
+            if let Some(pid) = surveying.next_process() {
+                let facts = self.facts(surveying.survey(), pid);
+                surveying.add(facts);
+            } else if let Some((id, processes)) = surveying.container() {
+                let mounts = self.mounts_of(&surveying.survey().pod, id, processes);
+                surveying.end_container(mounts);
+            } else {
+                let (pod, found) = surveying.end();
+                (self.report)(Finding::Event(Event::Surveyed(pod, found)));
+                return None;
+            }
+            if spent() >= SLICE {
+                surveying.pause(spent());
+                return Some(Request::Surveying(surveying));
+            }
+        }
+    }
+
+    /// What `stat` and a pidfd say; `None` when the process is gone.
+    fn facts(&mut self, survey: &Survey, pid: u32) -> Option<ProcessFacts> {
         let stat = warned(self.proc.stat(pid))?;
-        let status = warned(self.proc.status(pid))?;
-        Some(ProcessFacts { pid, stat, namespace_pids: status.namespace_pids, program: None })
+        let namespace_pids = warned(self.proc.namespace_pids(pid))?;
+        let wanted = survey.name.as_deref().filter(|name| stat.comm != **name);
+        // A program gives itself any name: only the one that is looked for is kept.
+        let program = wanted.and_then(|name| {
+            let found = self.cmdlines.read(&survey.pod, pid).as_deref().and_then(program_name);
+            found.filter(|found| found == name)
+        });
+        Some(ProcessFacts { pid, stat, namespace_pids, program })
     }
 
     fn mounts_of(
@@ -262,13 +272,6 @@ impl<R: FnMut(Finding)> Worker<R> {
         }
         Some(mounts)
     }
-
-    fn threads(&mut self, process: ProcessIdentity, reading: GuardReading) {
-        let blocked = warned(self.proc.blocked_in_all_threads(process.pid));
-        let reading = blocked
-            .map(|blocked| GuardReading { blocked_in_all: reading.blocked_in_all.and(blocked), ..reading });
-        (self.report)(Finding::Event(Event::Guarded(process, reading)));
-    }
 }
 
 /// A read's result; a failure is said, and then as if the process were gone.
@@ -282,22 +285,6 @@ fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_takes_the_place_of_the_same_one_that_waits() {
-        let pod = |digit: &str| PodUid::parse(&digit.repeat(32)).unwrap();
-        let survey = |digit, name: Option<&str>, fresh_mounts| {
-            Request::Survey(Survey { pod: pod(digit), name: name.map(Into::into), fresh_mounts })
-        };
-        let mut queue = QueueState::default();
-        assert!(queue.add(survey("1", None, true)));
-        assert!(queue.add(survey("2", None, false)));
-        assert!(!queue.add(survey("1", Some("app"), false)), "it waits already");
-        let Some(Request::Survey(first)) = queue.take() else { panic!("no survey") };
-        assert_eq!((first.pod, first.name.as_deref(), first.fresh_mounts), (pod("1"), Some("app"), true));
-        assert!(matches!(queue.take(), Some(Request::Survey(second)) if second.pod == pod("2")));
-        assert!(queue.take().is_none() && queue.waiting.is_empty());
-    }
 
     #[test]
     fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {

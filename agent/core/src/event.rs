@@ -125,6 +125,8 @@ pub struct ContainerFacts {
     pub mounts: Option<Arc<ContainerMounts>>,
     /// Its processes.
     pub processes: Vec<ProcessFacts>,
+    /// Whether these are all of them: how many are looked at, and for how long, has bounds.
+    pub complete: bool,
 }
 
 /// How a send ended.

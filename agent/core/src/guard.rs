@@ -17,6 +17,8 @@ pub struct GuardReading {
     pub caught: SignalSet,
     /// Signals that wait for the whole process.
     pub pending: SignalSet,
+    /// Whether the masks were read as far as they decide; a process can have more threads than are looked at.
+    pub complete: bool,
 }
 
 impl GuardReading {
@@ -28,13 +30,21 @@ impl GuardReading {
             ignored: leader.ignored,
             caught: leader.caught,
             pending: leader.pending,
+            complete: true,
         }
+    }
+
+    /// What is known of a process whose masks can't be read, or not in the time that there is: nothing.
+    pub fn unknown() -> Self {
+        Self { complete: false, ..Self::new(Status::default(), SignalSet::default()) }
     }
 
     /// What a signal would meet.
     pub fn handling(&self, signal: Signal) -> Handling {
         let number = signal.number();
-        if is_runtime(&self.comm) {
+        if !self.complete {
+            Handling::Unknown
+        } else if is_runtime(&self.comm) {
             Handling::Starting
         } else if self.catches(signal) || (self.blocked_in_all.contains(number) && !self.ignores(signal)) {
             Handling::Handled
@@ -79,6 +89,8 @@ pub enum Handling {
     Default,
     /// The container isn't started yet: the runtime's own process still stands in its place.
     Starting,
+    /// The masks couldn't be read, or not in the time that there is.
+    Unknown,
 }
 
 #[cfg(test)]
@@ -92,6 +104,7 @@ mod tests {
             ignored: SignalSet::from_bits(ignored),
             caught: SignalSet::from_bits(caught),
             pending: SignalSet::from_bits(1),
+            complete: true,
         }
     }
 
@@ -106,6 +119,13 @@ mod tests {
         assert_eq!(reading(1, 1, 0).handling(hup()), Handling::Ignored, "HAProxy executes anew");
         assert_eq!(reading(0, 1, 0).handling(hup()), Handling::Ignored);
         assert_eq!(reading(2, 2, 2).handling(hup()), Handling::Default);
+    }
+
+    #[test]
+    fn masks_that_were_not_read_to_the_end_prove_nothing() {
+        let cut = GuardReading { complete: false, ..reading(1, 0, 1) };
+        assert_eq!(cut.handling(hup()), Handling::Unknown);
+        assert_eq!(GuardReading::unknown().handling(hup()), Handling::Unknown);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What a container's `mountinfo` says: which container it is, and whether it sees what the kubelet publishes.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::pod::{Name, PodUid, VolumeKind};
 
 /// A device, as `mountinfo` and `stat` number it.
@@ -27,18 +30,20 @@ pub struct ContainerMounts {
     pub container: Option<Name>,
     /// Whether anything of the pod is mounted; without it, this is the host's mount namespace.
     of_pod: bool,
-    /// Mounts of the pod's volume directories on disk.
-    disk: Vec<DiskMount>,
-    /// Other mounts that can be a volume's own tmpfs.
-    tmpfs: Vec<(Device, View)>,
+    /// What is seen of the pod's volume directories on disk, by their paths below `volumes`: the best of several.
+    disk: BTreeMap<Box<str>, View>,
+    /// The same of other mounts that can be a volume's own tmpfs.
+    tmpfs: BTreeMap<Device, View>,
+    /// Whether there is more than is kept or was read: then what wasn't seen may well be there.
+    cut: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct DiskMount {
-    plugin: String,
-    volume: String,
-    view: View,
-}
+/// The most volumes on disk, and the most tmpfs, that are kept of a container. A program can mount thousands; those of
+/// the pod's spec come first, since the runtime made them before the program started.
+const MOST_KEPT: usize = 128;
+
+/// The longest path of a volume below `volumes` that is kept: the plugin's directory and a name of 63 characters.
+const LONGEST_KEPT: usize = 128;
 
 /// What a container sees of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,14 +60,20 @@ impl ContainerMounts {
     /// Reads the text of `mountinfo` (proc_pid_mountinfo(5)).
     pub fn parse(text: &str, pod: &PodUid) -> Self {
         let mut mounts = Self::default();
-        let below_pod = format!("/pods/{pod}/");
+        let below_pod = below_pod(pod);
         for line in text.lines() {
             mounts.take_line(line, &below_pod);
         }
         mounts
     }
 
-    fn take_line(&mut self, line: &str, below_pod: &str) {
+    /// There are further lines that aren't read.
+    pub const fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Takes in one line of `mountinfo`; `below_pod` is what [`below_pod`] gives.
+    pub fn take_line(&mut self, line: &str, below_pod: &str) {
         let mut fields = line.split(' ');
         let Some((device, root, point)) = fields
             .nth(2)
@@ -82,7 +93,7 @@ impl ContainerMounts {
         }
         let is_tmpfs = line.split_once(" - ").is_some_and(|(_, tail)| tail.starts_with("tmpfs "));
         if is_tmpfs {
-            self.tmpfs.push((device, view_of(root.trim_start_matches('/'))));
+            self.cut |= !keep(&mut self.tmpfs, device, view_of(root.trim_start_matches('/')));
         }
     }
 
@@ -101,7 +112,8 @@ impl ContainerMounts {
                     Some("/deleted") => (volume, View::Dead),
                     Some(rest) => (volume, view_of(rest)),
                 };
-                self.disk.push(DiskMount { plugin: plugin.to_owned(), volume: volume.to_owned(), view });
+                let path = disk_path(plugin, volume);
+                self.cut |= path.len() > LONGEST_KEPT || !keep(&mut self.disk, path, view);
             }
             _ => {}
         }
@@ -113,24 +125,15 @@ impl ContainerMounts {
         if !self.of_pod {
             return View::Live;
         }
-        let on_disk = self
-            .disk
-            .iter()
-            .filter(|mount| mount.plugin == kind.directory() && mount.volume == volume)
-            .map(|mount| mount.view)
-            .min();
-        if let Some(view) = on_disk {
-            return view;
+        if let Some(view) = self.disk.get(&disk_path(kind.directory(), volume)) {
+            return *view;
         }
         match (kind, dir) {
             (VolumeKind::ConfigMap, _) | (_, None) => View::Live,
-            (VolumeKind::Secret | VolumeKind::Projected | VolumeKind::DownwardApi, Some(dir)) => self
-                .tmpfs
-                .iter()
-                .filter(|(device, _)| *device == dir.device)
-                .map(|(_, view)| *view)
-                .min()
-                .unwrap_or(View::Dead),
+            (VolumeKind::Secret | VolumeKind::Projected | VolumeKind::DownwardApi, Some(dir)) => {
+                let unseen = if self.cut { View::Live } else { View::Dead };
+                self.tmpfs.get(&dir.device).copied().unwrap_or(unseen)
+            }
         }
     }
 }
@@ -139,6 +142,31 @@ impl ContainerMounts {
 /// `makeMounts`).
 fn is_termination_log(file: &str) -> bool {
     file.len() == 8 && file.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What stands in the path of each of a pod's directories, whatever the kubelet's root is.
+pub fn below_pod(pod: &PodUid) -> String {
+    format!("/pods/{pod}/")
+}
+
+fn disk_path(plugin: &str, volume: &str) -> Box<str> {
+    format!("{plugin}/{volume}").into()
+}
+
+/// Keeps the best view, where there is room for it.
+fn keep<K: Ord>(views: &mut BTreeMap<K, View>, key: K, view: View) -> bool {
+    let full = views.len() >= MOST_KEPT;
+    match views.entry(key) {
+        Entry::Occupied(mut known) => {
+            let best = view.min(*known.get());
+            known.insert(best);
+        }
+        Entry::Vacant(_) if full => return false,
+        Entry::Vacant(free) => {
+            free.insert(view);
+        }
+    }
+    true
 }
 
 /// The view through a mount whose root lies at this path inside a volume.
@@ -238,6 +266,22 @@ mod tests {
     fn mounts_that_name_another_pod_say_nothing() {
         let other = "7f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
         assert_eq!(mounts(&CONTAINER.replace("UID", other)).container, None);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_and_what_is_beyond_it_is_live() {
+        let mut text = CONTAINER.to_owned();
+        for n in 0..8000 {
+            text += &format!("{n} 1 0:{} / /m{n} rw - tmpfs tmpfs rw\n", 1000 + n);
+            text += &format!(
+                "{n} 1 254:0 /k/pods/UID/volumes/kubernetes.io~configmap/v{n}/x /n{n} rw - ext4 d rw\n"
+            );
+        }
+        let mounts = mounts(&text);
+        assert_eq!((mounts.disk.len(), mounts.tmpfs.len()), (MOST_KEPT, MOST_KEPT));
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "conf", on(7)), View::Frozen, "it came first");
+        assert_eq!(mounts.view(VolumeKind::Secret, "other", on(99)), View::Live, "it may be beyond");
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "v7999", on(7)), View::Live);
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub enum NoProcess {
     NoneNamed,
     /// More processes than [`MOST_TOLD`] have the name that was asked for.
     TooManyNamed,
+    /// The container has more processes or cgroups than are looked at, or they take too long to look at.
+    TooMuch,
     /// A forwarding init has no child yet.
     InitWithoutChild,
     /// A forwarding init has several children, and nobody said which.
@@ -101,6 +103,9 @@ impl NoProcess {
             Self::Starting => "the container is still being started by its runtime",
             Self::NoneNamed => "no process below the container's first has the name in reloadlet.io/process",
             Self::TooManyNamed => "more than 256 processes have the name in reloadlet.io/process",
+            Self::TooMuch => {
+                "the container has more than 4096 processes or 1024 cgroups, or they take too long to look at"
+            }
             Self::InitWithoutChild => "the container's init has no child",
             Self::InitWithChildren => {
                 "the container's init has several children; name one in reloadlet.io/process"

@@ -59,6 +59,20 @@ pub struct Status {
 }
 
 impl Status {
+    /// What `stat` says of the same: of the first 31 signals, without what waits and without the namespaces' PIDs. It is
+    /// short whatever the process does, while `status` lists up to 65,536 groups before its masks.
+    pub fn from_stat(text: &str) -> Option<Self> {
+        let (head, tail) = text.rsplit_once(')')?;
+        let comm = head.split_once('(')?.1.to_owned();
+        // After the name come the state and the fields from 4 on, by the numbers of proc_pid_stat(5).
+        let mut fields = tail.split_ascii_whitespace();
+        let threads = fields.nth(20 - 3)?.parse().ok()?;
+        let blocked = SignalSet(fields.nth(32 - 21)?.parse().ok()?);
+        let ignored = SignalSet(fields.next()?.parse().ok()?);
+        let caught = SignalSet(fields.next()?.parse().ok()?);
+        Some(Self { comm, threads, blocked, ignored, caught, ..Self::default() })
+    }
+
     /// Reads the text of `status`; lines that aren't known are passed over.
     pub fn parse(text: &str) -> Option<Self> {
         let mut status = Self::default();
@@ -72,8 +86,7 @@ impl Status {
                     continue;
                 }
                 "NSpid" => {
-                    status.namespace_pids =
-                        value.split_ascii_whitespace().map_while(|pid| pid.parse().ok()).collect();
+                    status.namespace_pids = pids(value);
                     continue;
                 }
                 "Threads" => {
@@ -91,6 +104,19 @@ impl Status {
         }
         (masks == 4).then_some(status)
     }
+}
+
+/// The PIDs in each PID namespace, out of the `fdinfo` of a pidfd (Linux 5.5); `None` when the process is gone.
+pub fn pidfd_namespace_pids(text: &str) -> Option<Vec<u32>> {
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    Some(pids(line)).filter(|pids| pids.first().is_some_and(|pid| *pid > 0))
+}
+
+/// PID namespaces can be nested 32 deep (kernel `MAX_PID_NS_LEVEL`), and the host's comes on top.
+const MOST_LEVELS: usize = 33;
+
+fn pids(text: &str) -> Vec<u32> {
+    text.split_ascii_whitespace().take(MOST_LEVELS).map_while(|pid| pid.parse().ok()).collect()
 }
 
 /// A set of signals, as the kernel prints it: bit 0 is signal 1.
@@ -156,6 +182,25 @@ mod tests {
         assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
         assert!(status.ignored.contains(3) && !status.ignored.contains(1));
         assert!(!status.caught.contains(0) && !status.caught.contains(65));
+    }
+
+    #[test]
+    fn stat_gives_the_masks_of_the_first_31_signals() {
+        let text = "8505 (a) b) S 8423 8505 8423 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 1 \
+                    18446744073709551615 1 2 3 4 5 0 1 4 65538 0 0 0 17 1 0 0 0 0 0";
+        let status = Status::from_stat(text).unwrap();
+        assert_eq!((status.comm.as_str(), status.threads), ("a) b", 3));
+        assert!(status.blocked.contains(1) && status.ignored.contains(3));
+        assert!(status.caught.contains(2) && status.caught.contains(17) && !status.caught.contains(1));
+        assert_eq!(Status::from_stat("8505 (sh) S 8423 1"), None);
+    }
+
+    #[test]
+    fn the_pidfd_of_a_process_that_is_gone_has_no_pids() {
+        let info = "pos:\t0\nflags:\t02\nPid:\t8505\nNSpid:\t8505\t1\n";
+        assert_eq!(pidfd_namespace_pids(info), Some(vec![8505, 1]));
+        assert_eq!(pidfd_namespace_pids("Pid:\t-1\nNSpid:\t-1\n"), None);
+        assert_eq!(pidfd_namespace_pids("Pid:\t0\nNSpid:\t0\n"), None, "in another PID namespace");
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Signal {
         allowed.then_some(Self(number))
     }
 
+    /// Whether `/proc/<pid>/stat` tells of it: its masks have the first 31 signals only.
+    pub const fn is_in_stat(self) -> bool {
+        self.0 < 32
+    }
+
     /// Its number.
     pub const fn number(self) -> i32 {
         self.0

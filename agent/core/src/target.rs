@@ -333,7 +333,8 @@ impl Target {
                     other @ (Handling::Handled
                     | Handling::Ignored
                     | Handling::Default
-                    | Handling::Starting) => other,
+                    | Handling::Starting
+                    | Handling::Unknown) => other,
                 };
                 process.guard = Some((now, handling));
                 process.asked = None;
@@ -371,6 +372,12 @@ impl Target {
             all.push(resolved.first.clone());
         }
         all
+    }
+
+    /// Whether a process's masks couldn't be read, so that it isn't known what it does with the signal.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let unknown = |process: &HeldProcess| matches!(process.guard, Some((_, Handling::Unknown)));
+        matches!(&self.resolution, Resolution::Found(resolved) if resolved.told.iter().any(unknown))
     }
 
     /// Whether its processes are known and held.

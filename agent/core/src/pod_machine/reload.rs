@@ -92,11 +92,18 @@ impl PodMachine {
         let overdue = target.unhandled.is_some_and(|retry| ctx.now >= retry.since + PATIENCE);
         if overdue && !target.unhandled_said {
             target.unhandled_said = true;
-            let sentence = format!(
-                "container {} doesn't handle {}: nothing is sent until it does; handle the signal, or set \
-                 reloadlet.io/unhandled to send",
-                target.plan.container, target.plan.signal
-            );
+            let (container, signal) = (&target.plan.container, target.plan.signal);
+            let sentence = if target.is_unreadable() {
+                format!(
+                    "whether container {container} handles {signal} isn't known, since it has too many threads or its \
+                     threads take too long to look at: nothing is sent until that is known"
+                )
+            } else {
+                format!(
+                    "container {container} doesn't handle {signal}: nothing is sent until it does; handle the signal, \
+                     or set reloadlet.io/unhandled to send"
+                )
+            };
             self.set_problem(Some(Problem::new(ProblemKind::Unhandled, sentence)), ctx);
         }
     }

@@ -78,6 +78,11 @@ impl PodMachine {
             if self.name_of(container) != Some(name) {
                 continue;
             }
+            if !container.complete {
+                // What wasn't looked at could be the process that is meant.
+                starting = Some(NoProcess::TooMuch);
+                continue;
+            }
             let outside: BTreeSet<u32> = containers
                 .iter()
                 .filter(|other| other.id != container.id)
@@ -186,6 +191,7 @@ impl PodMachine {
             | NoProcess::Starting
             | NoProcess::NoneNamed
             | NoProcess::TooManyNamed
+            | NoProcess::TooMuch
             | NoProcess::InitWithoutChild
             | NoProcess::InitWithChildren
             | NoProcess::Hidden

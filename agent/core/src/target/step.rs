@@ -129,10 +129,12 @@ impl Target {
             match process.guard {
                 Some((read, handling)) if read >= oldest_use => match handling {
                     Handling::Handled => handled.push(process.identity.clone()),
-                    Handling::Ignored | Handling::Default if send_unhandled => {
+                    Handling::Ignored | Handling::Default | Handling::Unknown if send_unhandled => {
                         handled.push(process.identity.clone());
                     }
-                    Handling::Ignored | Handling::Default | Handling::Starting => refused += 1,
+                    Handling::Ignored | Handling::Default | Handling::Starting | Handling::Unknown => {
+                        refused += 1;
+                    }
                 },
                 Some(_) | None => {
                     unread = true;

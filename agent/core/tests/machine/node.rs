@@ -234,6 +234,7 @@ impl Node {
             ignored: SignalSet::from_bits(process.ignored),
             caught: SignalSet::from_bits(process.caught),
             pending: SignalSet::from_bits(process.pending),
+            complete: true,
         })
     }
 
@@ -292,5 +293,6 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
         id: container.id.clone(),
         mounts: Some(Arc::new(ContainerMounts::parse(&mountinfo, uid))),
         processes: container.processes.iter().map(process).collect(),
+        complete: true,
     }
 }

@@ -14,6 +14,7 @@ mod chaos;
 mod choice;
 mod connections;
 mod guard;
+mod hostile;
 mod identity;
 mod node;
 mod pods_file;

@@ -1,0 +1,130 @@
+//! A survey on its way: what was found of a pod's containers, and what is still to be looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reloadlet_core::event::{ContainerFacts, Survey};
+use reloadlet_core::mounts::ContainerMounts;
+use reloadlet_core::pod::{ContainerId, PodUid};
+use reloadlet_core::process::ProcessFacts;
+
+use super::MOST_TIME;
+
+/// One survey.
+#[derive(Debug)]
+pub(crate) struct Surveying {
+    survey: Survey,
+    /// The containers that aren't done yet. The last one is looked at.
+    left: Vec<Leaf>,
+    found: Vec<ContainerFacts>,
+    spent: Duration,
+}
+
+#[derive(Debug)]
+struct Leaf {
+    id: ContainerId,
+    /// The processes that weren't looked at, the first one last.
+    pids: Vec<u32>,
+    processes: Vec<ProcessFacts>,
+    complete: bool,
+}
+
+impl Surveying {
+    /// Nothing was looked at yet.
+    pub(super) fn new(
+        survey: Survey,
+        containers: BTreeMap<ContainerId, Vec<u32>>,
+        cut: BTreeSet<ContainerId>,
+    ) -> Self {
+        let leaf = |(id, mut pids): (ContainerId, Vec<u32>)| {
+            pids.reverse();
+            let complete = !cut.contains(&id);
+            Leaf { id, pids, processes: Vec::new(), complete }
+        };
+        let left = containers.into_iter().rev().map(leaf).collect();
+        Self { survey, left, found: Vec::new(), spent: Duration::ZERO }
+    }
+
+    /// What it is to look for.
+    pub(super) const fn survey(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Whether it takes too long, after so long a time in this slice.
+    pub(super) fn is_overdue(&self, spent: Duration) -> bool {
+        self.spent + spent >= MOST_TIME
+    }
+
+    /// Nothing more is looked at.
+    pub(super) fn give_up(&mut self) {
+        for leaf in self.left.iter_mut().filter(|leaf| !leaf.pids.is_empty()) {
+            leaf.pids = Vec::new();
+            leaf.complete = false;
+        }
+    }
+
+    /// The slice ends after so long.
+    pub(super) fn pause(&mut self, spent: Duration) {
+        self.spent += spent;
+    }
+
+    /// The next process of the container that is looked at.
+    pub(super) fn next_process(&mut self) -> Option<u32> {
+        self.left.last_mut()?.pids.pop()
+    }
+
+    /// What is known of that process, unless it is gone.
+    pub(super) fn add(&mut self, facts: Option<ProcessFacts>) {
+        if let Some(leaf) = self.left.last_mut() {
+            leaf.processes.extend(facts);
+        }
+    }
+
+    /// The container that is looked at, and its processes so far.
+    pub(super) fn container(&self) -> Option<(&ContainerId, &[ProcessFacts])> {
+        self.left.last().map(|leaf| (&leaf.id, leaf.processes.as_slice()))
+    }
+
+    /// That container is done.
+    pub(super) fn end_container(&mut self, mounts: Option<Arc<ContainerMounts>>) {
+        let ended = self.left.pop();
+        self.found.extend(ended.map(|leaf| ContainerFacts {
+            id: leaf.id,
+            mounts,
+            processes: leaf.processes,
+            complete: leaf.complete,
+        }));
+    }
+
+    /// What was found.
+    pub(super) fn end(self) -> (PodUid, Vec<ContainerFacts>) {
+        (self.survey.pod, self.found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_is_given_up_and_known_to_be_incomplete() {
+        let id = |digit: &str| ContainerId::parse(&digit.repeat(64)).unwrap();
+        let survey = Survey { pod: PodUid::parse(&"1".repeat(32)).unwrap(), name: None, fresh_mounts: false };
+        let containers = BTreeMap::from([(id("a"), vec![7]), (id("b"), vec![8, 9]), (id("c"), vec![10])]);
+        let mut surveying = Surveying::new(survey, containers, BTreeSet::from([id("a")]));
+        assert_eq!(surveying.next_process(), Some(7));
+        assert_eq!((surveying.next_process(), surveying.container().unwrap().0), (None, &id("a")));
+        surveying.end_container(None);
+        assert_eq!(surveying.next_process(), Some(8));
+        surveying.pause(MOST_TIME / 2);
+        assert!(!surveying.is_overdue(Duration::ZERO) && surveying.is_overdue(MOST_TIME / 2));
+        surveying.give_up();
+        while surveying.container().is_some() {
+            assert_eq!(surveying.next_process(), None);
+            surveying.end_container(None);
+        }
+        let complete: Vec<bool> = surveying.end().1.iter().map(|found| found.complete).collect();
+        assert_eq!(complete, [false, false, false]);
+    }
+}
