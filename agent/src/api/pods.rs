@@ -2,7 +2,6 @@
 //! up for by the next one.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use reloadlet_core::Event;
+use reloadlet_core::crowd::Crowd;
 use reloadlet_core::pod::{Pod, PodUid};
 use serde::{Deserialize, Deserializer};
 
@@ -21,8 +21,8 @@ use crate::inbox::{Inbound, Inbox};
 use crate::logs::Causes;
 use crate::manifest::{ManifestError, Object};
 
-/// How many pods the API server sends at a time.
-const PAGE: u32 = 100;
+/// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
+const PAGE: u32 = 10;
 /// How long a listing waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
@@ -65,9 +65,10 @@ pub(crate) async fn follow(client: Client, node: &str, inbox: &Inbox) {
 /// The pods as far as they are known.
 #[derive(Debug, Default)]
 struct Pods {
-    known: BTreeMap<PodUid, Arc<Pod>>,
+    /// Those that ask for something.
+    known: Crowd<PodUid>,
     /// A listing on its way.
-    listing: BTreeMap<PodUid, Arc<Pod>>,
+    listing: Crowd<PodUid>,
     listed: bool,
     /// The loop doesn't know of the newest state.
     changed: bool,
@@ -76,10 +77,12 @@ struct Pods {
 impl Pods {
     fn take(&mut self, event: watcher::Event<ApiPod>) {
         match event {
-            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::Init => self.listing = Crowd::default(),
             watcher::Event::InitApply(pod) => {
-                if let Some(pod) = pod.readable() {
-                    self.listing.insert(pod.uid.clone(), pod);
+                if let Some(pod) = pod.readable().filter(|pod| pod.asks()) {
+                    // Most are what they were, and are kept once.
+                    let same = self.known.get(&pod.uid).filter(|known| **known == pod);
+                    self.listing.insert(pod.uid.clone(), same.cloned().unwrap_or(pod));
                 }
             }
             watcher::Event::InitDone => {
@@ -88,10 +91,12 @@ impl Pods {
                 self.changed = true;
             }
             watcher::Event::Apply(pod) => {
-                if let Some(pod) = pod.readable() {
-                    let before = self.known.insert(pod.uid.clone(), pod.clone());
-                    self.changed |= before.is_none_or(|before| before != pod);
-                }
+                let Some(pod) = pod.readable() else { return };
+                self.changed |= if pod.asks() {
+                    self.known.insert(pod.uid.clone(), pod)
+                } else {
+                    self.known.remove(&pod.uid).is_some()
+                };
             }
             watcher::Event::Delete(pod) => {
                 if let Some(pod) = pod.readable() {
@@ -103,7 +108,7 @@ impl Pods {
 
     fn hand_over(&mut self, inbox: &Inbox) {
         if self.listed && self.changed {
-            let all = self.known.values().cloned().collect();
+            let all = self.known.pods().cloned().collect();
             self.changed = !inbox.try_send(Inbound::Event(Event::PodsSynced(all)));
         }
     }
@@ -114,14 +119,14 @@ impl Pods {
 pub(crate) struct ApiPod {
     /// The resource version and the name, which the watch needs.
     metadata: ObjectMeta,
-    pod: Result<Arc<Pod>, ManifestError>,
+    pod: Result<Option<Arc<Pod>>, ManifestError>,
 }
 
 impl ApiPod {
     /// The pod; one that can't be understood is said, and left alone.
     fn readable(self) -> Option<Arc<Pod>> {
         match self.pod {
-            Ok(pod) => Some(pod),
+            Ok(pod) => pod,
             Err(error) => {
                 let (namespace, name) = (self.metadata.namespace, self.metadata.name);
                 tracing::warn!(namespace, pod = name, "a pod is left alone: {error}");
@@ -141,7 +146,7 @@ impl<'de> Deserialize<'de> for ApiPod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::deserialize(deserializer)?;
         let metadata = object.object_meta();
-        Ok(Self { metadata, pod: object.into_single_pod().map(Arc::new) })
+        Ok(Self { metadata, pod: object.into_single_pod() })
     }
 }
 
@@ -194,7 +199,7 @@ mod tests {
     }
 
     fn names(pods: &Pods) -> Vec<&str> {
-        pods.known.values().map(|pod| &*pod.name).collect()
+        pods.known.pods().map(|pod| &*pod.name).collect()
     }
 
     #[test]
@@ -211,7 +216,7 @@ mod tests {
         for event in [
             watcher::Event::Init,
             watcher::Event::InitApply(broken),
-            watcher::Event::InitApply(api_pod("")),
+            watcher::Event::InitApply(annotated("HUP")),
             watcher::Event::InitDone,
         ] {
             pods.take(event);
@@ -223,7 +228,8 @@ mod tests {
     #[test]
     fn a_new_listing_replaces_what_was_known_only_when_it_is_complete() {
         let mut pods = Pods::default();
-        for event in [watcher::Event::Init, watcher::Event::InitApply(api_pod("")), watcher::Event::InitDone]
+        for event in
+            [watcher::Event::Init, watcher::Event::InitApply(annotated("HUP")), watcher::Event::InitDone]
         {
             pods.take(event);
         }
@@ -246,6 +252,6 @@ mod tests {
         pods.take(watcher::Event::Apply(annotated("USR1")));
         assert!(std::mem::take(&mut pods.changed));
         pods.take(watcher::Event::Delete(annotated("USR1")));
-        assert!(pods.changed && pods.known.is_empty());
+        assert!(pods.changed && names(&pods).is_empty());
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use reloadlet_core::annotations::is_relevant;
+use reloadlet_core::annotations::{asks, is_relevant};
+use reloadlet_core::excess::Part;
 use reloadlet_core::pod::{AnnotationValue, Annotations};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::room::{ShortName, take};
 
 /// A static pod's UID on its node: the kubelet makes it of the manifest's hash, and the API server's mirror of the pod
 /// has one of its own (kubelet `pkg/kubelet/types`).
@@ -16,6 +19,14 @@ pub(super) struct WrittenAnnotations {
     pub(super) relevant: Annotations,
     /// The annotation that names a static pod's UID, and that UID.
     pub(super) static_uid: Option<(&'static str, String)>,
+    asks: bool,
+}
+
+impl WrittenAnnotations {
+    /// Whether one of them asks for something.
+    pub(super) fn ask(&self) -> bool {
+        self.asks
+    }
 }
 
 impl<'de> Deserialize<'de> for WrittenAnnotations {
@@ -37,8 +48,13 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
         let mut annotations = WrittenAnnotations::default();
         while let Some(key) = map.next_key::<String>()? {
             if let Some(field) = STATIC_UID.into_iter().find(|field| *field == key) {
-                annotations.static_uid = Some((field, map.next_value()?));
-            } else if is_relevant(&key) {
+                annotations.static_uid = Some((field, map.next_value::<ShortName>()?.0));
+                continue;
+            }
+            let is_ours = is_relevant(&key);
+            annotations.asks |= is_ours && asks(&key);
+            // One too many is enough to know that they are.
+            if is_ours && annotations.relevant.len() <= Part::Annotations.most() && take(key.len()) {
                 annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -72,10 +88,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(WrittenValue(AnnotationValue::Text(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        let text = if take(text.len()) { text.to_owned() } else { String::new() };
         Ok(WrittenValue(AnnotationValue::Text(text)))
     }
 
