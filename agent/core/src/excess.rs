@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::annotations::KEYS;
 use crate::pod::{Container, Pod, ProjectedSource, Volume, VolumeSource};
 use crate::problem::{Problem, ProblemKind};
 
@@ -155,7 +156,13 @@ impl Pod {
         const MOUNT: usize = 512;
         const REFERENCE: usize = 512;
         const ITEM: usize = 256;
-        let text: usize = self.annotations.iter().map(|(key, value)| key.len() + value.len() + 96).sum();
+        // Of globs a table is made.
+        const GLOBS: usize = 48;
+        let text = self.annotations.iter().map(|(key, value)| {
+            let times = if key == KEYS { GLOBS } else { 1 };
+            96 + key.len() + times * value.len()
+        });
+        let text: usize = text.sum();
         let containers = self.containers.iter().map(|container| {
             let paths = container.mounts.iter().filter_map(|mount| mount.sub_path.as_ref());
             let names = container
@@ -193,6 +200,7 @@ fn text_of(volume: &Volume) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::annotations::KEYS;
     use crate::pod::{ContainerKind, Item, ObjectSource, VolumeMount};
 
     fn volume(items: usize) -> Volume {

@@ -13,6 +13,7 @@ mod bad_input;
 mod chaos;
 mod choice;
 mod guard;
+mod large;
 mod node;
 mod pods_file;
 mod rereads;
