@@ -1,20 +1,26 @@
 //! Pods out of manifests: Pod, PodList and List objects, as JSON or YAML.
 
-use std::collections::HashSet;
 use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
 
-use reloadlet_core::pod::{Name, Pod};
+use reloadlet_core::pod::Pod;
 
 pub(crate) use claims::{Claimed, sort_out};
 pub(crate) use wire::Object;
 
+use self::room::Many;
+use self::wire::Items;
+
 mod annotations;
 mod claims;
+mod room;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-/// The most text that is taken: a node's pods as `kubectl get -o yaml` writes them come to a few MiB.
+/// The most text that is taken, in bytes: a node's pods as `kubectl get -o yaml` writes them come to a few MiB, and forty
+/// tenants can make pods of 1.5 MB. It is read piece by piece, so this bounds time, not memory.
 pub(crate) const SIZE_LIMIT: usize = 64 << 20;
 
 /// Why a text names no pods.
@@ -29,6 +35,9 @@ pub(crate) enum ManifestError {
         /// Its size.
         bytes: u64,
     },
+    /// It has more objects than any node has pods.
+    #[error("it has more than {} objects", wire::MOST_OBJECTS)]
+    TooMany,
     /// It is half written, neither JSON nor YAML, or a field is of another type.
     #[error("it is half written or malformed: {0}")]
     Malformed(String),
@@ -116,19 +125,17 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// The pods that a text names, in its order.
-pub(crate) fn decode(text: &str) -> Result<Vec<Pod>, ManifestError> {
-    if text.len() > SIZE_LIMIT {
-        return Err(ManifestError::TooLarge { bytes: text.len() as u64 });
-    }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let is_json = text.trim_start().starts_with('{');
+/// The pods that a text names, in its order. It is read piece by piece, and only what counts of it is kept.
+pub(crate) fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
+    let mut text = BufReader::new(text);
+    let is_json = is_json(&mut text).map_err(|error| ManifestError::Malformed(error.to_string()))?;
+    let room = Many::begin();
     let objects = if is_json { parse_json(text)? } else { parse_yaml(text)? };
     if objects.is_empty() {
         return Err(ManifestError::Empty);
     }
     let several = objects.len() > 1;
-    let mut pods = Pods::default();
+    let mut pods = Pods::new(&room);
     for (index, object) in objects.into_iter().enumerate() {
         let at = Place { document: several.then_some(index + 1), item: None };
         match object.kind.as_deref() {
@@ -139,10 +146,13 @@ pub(crate) fn decode(text: &str) -> Result<Vec<Pod>, ManifestError> {
                 let items = match object.items {
                     Some(items) => items,
                     // Go writes an empty list as null. YAML that ends before or after `items:` is half written.
-                    None if is_json => Vec::new(),
+                    None if is_json => Items::default(),
                     None => return Err(ManifestError::NoItems { at }),
                 };
-                for (index, item) in items.into_iter().enumerate() {
+                if items.too_many {
+                    return Err(ManifestError::TooMany);
+                }
+                for (index, item) in items.objects.into_iter().enumerate() {
                     let at = Place { item: Some(index + 1), ..at.clone() };
                     match item.kind.as_deref().or(default_kind) {
                         Some("Pod") => pods.add(item, at)?,
@@ -156,39 +166,79 @@ pub(crate) fn decode(text: &str) -> Result<Vec<Pod>, ManifestError> {
     Ok(pods.pods)
 }
 
-/// One object, or several one after the other.
-fn parse_json(text: &str) -> Result<Vec<Object>, ManifestError> {
-    let objects = serde_json::Deserializer::from_str(text).into_iter();
-    objects.collect::<Result<_, _>>().map_err(|error| ManifestError::Malformed(error.to_string()))
+/// Whether a text begins as JSON; what stands before that is skipped.
+fn is_json(text: &mut impl BufRead) -> io::Result<bool> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if text.fill_buf()?.starts_with(MARK) {
+        text.consume(MARK.len());
+    }
+    loop {
+        let read = text.fill_buf()?;
+        match read.iter().position(|byte| !byte.is_ascii_whitespace()) {
+            Some(at) => return Ok(read.get(at) == Some(&b'{')),
+            None if read.is_empty() => return Ok(false),
+            // The places in messages count from here on.
+            None => {
+                let blank = read.len();
+                text.consume(blank);
+            }
+        }
+    }
 }
 
-fn parse_yaml(text: &str) -> Result<Vec<Object>, ManifestError> {
+/// One object, or several one after the other.
+fn parse_json(text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
+    bounded(serde_json::Deserializer::from_reader(text).into_iter())
+}
+
+fn parse_yaml(mut text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
     let options = serde_saphyr::options! {
-        // The size was checked. A thousand pods have more parts than the limits that are set by default.
         budget: serde_saphyr::budget! {
-            max_events: SIZE_LIMIT,
-            max_nodes: SIZE_LIMIT,
-            max_documents: SIZE_LIMIT,
-            max_total_scalar_bytes: SIZE_LIMIT,
+            // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            // What an anchor names is kept, in 100 bytes for each part.
+            max_anchors: 1000,
+            max_recorded_anchor_events: 20_000,
+            max_recorded_anchor_bytes: 1 << 20,
         },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
         // Others are strings: what YAML 1.1 took `on` for is no help here.
         strict_booleans: true,
         with_snippet: false,
     };
-    serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| ManifestError::Malformed(error.to_string()))
+    bounded(serde_saphyr::read_with_options(&mut text, options))
 }
 
-/// The pods so far, with the names that they share.
-#[derive(Default)]
-struct Pods {
-    pods: Vec<Pod>,
-    names: HashSet<Name>,
+/// The objects of a text, or why there are none.
+fn bounded<E: fmt::Display>(
+    objects: impl Iterator<Item = Result<Object, E>>,
+) -> Result<Vec<Object>, ManifestError> {
+    let mut all = Vec::new();
+    for object in objects {
+        all.push(object.map_err(|error| ManifestError::Malformed(error.to_string()))?);
+        if all.len() > wire::MOST_OBJECTS {
+            return Err(ManifestError::TooMany);
+        }
+    }
+    Ok(all)
 }
 
-impl Pods {
+/// The pods so far.
+struct Pods<'a> {
+    room: &'a Many,
+    pods: Vec<Arc<Pod>>,
+}
+
+impl<'a> Pods<'a> {
+    fn new(room: &'a Many) -> Self {
+        Self { room, pods: Vec::new() }
+    }
+
     fn add(&mut self, pod: Object, at: Place) -> Result<(), ManifestError> {
-        self.pods.push(pod.into_pod(&at, &mut self.names)?);
+        self.pods.extend(pod.into_pod(&at, self.room)?);
         Ok(())
     }
 }

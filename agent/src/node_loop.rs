@@ -157,7 +157,7 @@ impl NodeLoop {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed("wait for notifications")(errno)),
             }
-            let idle = events.is_empty();
+            let idle = events.is_empty() && !self.is_busy();
             for event in events.drain(..) {
                 self.take(event.data.u64())?;
             }
@@ -297,9 +297,7 @@ impl NodeLoop {
             Action::Hold(process) => return Some(self.hold(process)),
             Action::Release(process) => self.parts.holder.release(&process),
             Action::Watch(pod, volumes) => {
-                let sights = &mut self.sights;
-                self.parts.watcher.watch_pod(&pod, &volumes, &mut |sight| sights.push(sight));
-                self.take_listings();
+                self.parts.watcher.watch_pod(&pod, &volumes);
             }
             Action::Unwatch(pod) => {
                 self.parts.watcher.unwatch_pod(&pod);
@@ -414,7 +412,7 @@ impl NodeLoop {
 
     fn timeout(&mut self) -> Option<Timespec> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !self.reports.is_empty() || self.look {
+        if !self.reports.is_empty() || self.look || self.is_busy() {
             return Some(at_once);
         }
         let rearm = self.parts.watcher.rearm_at();
@@ -426,8 +424,18 @@ impl NodeLoop {
         Timespec::try_from(left).ok().or(Some(at_once))
     }
 
+    /// Whether there is work that was put off for notifications to be taken in.
+    fn is_busy(&self) -> bool {
+        self.parts.machine.is_busy() || self.parts.watcher.has_unplaced()
+    }
+
     fn handle_timeouts(&mut self) {
         let now = clock::now();
+        if self.parts.watcher.has_unplaced() {
+            let sights = &mut self.sights;
+            self.parts.watcher.place_some(&mut |sight| sights.push(sight));
+            self.take_listings();
+        }
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
             self.run_actions();

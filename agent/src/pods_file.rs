@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -19,7 +19,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-use crate::digest;
+use crate::digest::Hasher;
 use crate::manifest::{self, ManifestError};
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) enum PodsFileEvent {
     /// All pods of the node. Comes at the start, after each change of the content, and when a broken file is whole
     /// again.
-    Pods(Vec<Pod>),
+    Pods(Vec<Arc<Pod>>),
     /// Some of its pods aren't served: one sentence that names them. Comes with the pods.
     LeftAlone(String),
     /// The file can't be used: one sentence that names it. Comes once for each broken content; what was read before
@@ -287,13 +287,20 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
 
     fn read(&mut self) {
         self.broken = None;
-        let (told, decoded) = match content(&self.path) {
-            Ok(bytes) => {
-                let told = Told::Content(digest::of(&bytes));
+        let (told, decoded) = match Content::of(&self.path) {
+            Ok(mut content) => {
+                let told = Told::Content(content.digest);
                 if self.told.as_ref() == Some(&told) {
                     return;
                 }
-                (told, decode(&bytes))
+                let decoded = content.decode();
+                if !content.is_unchanged() {
+                    // It is another one now, or half of it was: it is read once more.
+                    self.seen = Some(None);
+                    self.unsettled = true;
+                    return;
+                }
+                (told, decoded)
             }
             Err(error) => (Told::Nothing(error.clone()), Err(error)),
         };
@@ -320,26 +327,72 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
     }
 }
 
-fn content(path: &Path) -> Result<Vec<u8>, ContentError> {
-    let unreadable = |error: io::Error| ContentError::Unreadable(error.to_string());
-    // Opening a pipe waits for its writer otherwise.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file: File =
-        OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(ContentError::NotAFile);
-    }
-    let limit = manifest::SIZE_LIMIT as u64;
-    if metadata.len() > limit {
-        return Err(ManifestError::TooLarge { bytes: metadata.len() }.into());
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+/// How much of the file is in memory at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// The file as it was when its digest was made. It may be large, and is never in memory as a whole.
+struct Content {
+    file: File,
+    stamp: Stamp,
+    digest: Option<Digest>,
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<Pod>, ContentError> {
-    let text = str::from_utf8(bytes).map_err(|error| ContentError::NotText(error.valid_up_to()))?;
-    Ok(manifest::decode(text)?)
+impl Content {
+    fn of(path: &Path) -> Result<Self, ContentError> {
+        // Opening a pipe waits for its writer otherwise.
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut file: File =
+            OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(ContentError::NotAFile);
+        }
+        let limit = manifest::SIZE_LIMIT as u64;
+        if metadata.len() > limit {
+            return Err(ManifestError::TooLarge { bytes: metadata.len() }.into());
+        }
+        let digest = digest_of_text((&mut file).take(limit + 1))?;
+        Ok(Self { file, stamp: Stamp::of(&metadata), digest })
+    }
+
+    fn decode(&mut self) -> Result<Vec<Arc<Pod>>, ContentError> {
+        self.file.rewind().map_err(unreadable)?;
+        Ok(manifest::decode((&mut self.file).take(manifest::SIZE_LIMIT as u64))?)
+    }
+
+    /// Whether nobody has written to it since.
+    fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
+    }
+}
+
+fn unreadable(error: io::Error) -> ContentError {
+    ContentError::Unreadable(error.to_string())
+}
+
+/// The digest of a text, if it is one.
+fn digest_of_text(mut text: impl Read) -> Result<Option<Digest>, ContentError> {
+    let mut digest = Hasher::begin();
+    let mut piece = vec![0; PIECE];
+    let (mut before, mut kept) = (0, 0);
+    loop {
+        let free = piece.get_mut(kept..).unwrap_or_default();
+        let read = text.read(free).map_err(unreadable)?;
+        let all = piece.get(..kept + read).unwrap_or_default();
+        if let Some(digest) = &mut digest {
+            digest.update(all.get(kept..).unwrap_or_default());
+        }
+        // A character may be cut at the end of a piece.
+        let whole = match str::from_utf8(all) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
+            Err(error) => return Err(ContentError::NotText(before + error.valid_up_to())),
+        };
+        if read == 0 {
+            return Ok(digest.and_then(Hasher::end));
+        }
+        let end = all.len();
+        piece.copy_within(whole..end, 0);
+        (before, kept) = (before + whole, end - whole);
+    }
 }

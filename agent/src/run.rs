@@ -1,5 +1,6 @@
 //! Wires everything together: which thread does what, and who ends whom.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::Measuring;
+use reloadlet_core::pod::Pod;
 use reloadlet_core::{Event, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{self, Runtime};
@@ -216,9 +218,16 @@ fn start_journal(
 
 fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     let inbox = inbox.clone();
+    let mut known = BTreeMap::new();
     let on_event = move |event| match event {
         PodsFileEvent::Pods(pods) => {
-            let pods = pods.into_iter().map(Arc::new).collect();
+            // What the loop has to compare is compared here.
+            let asking = pods.into_iter().filter(|pod| pod.asks()).map(|pod| {
+                let same = known.get(&pod.uid).filter(|same: &&Arc<Pod>| **same == pod);
+                same.cloned().unwrap_or(pod)
+            });
+            let pods: Vec<Arc<Pod>> = asking.collect();
+            known = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
             inbox.send(Inbound::Event(Event::PodsSynced(pods)));
         }
         PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),

@@ -61,10 +61,20 @@ enum Watch {
 /// How a volume is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Follow {
-    Watched { wd: i32, dir: DirId },
-    Awaited { ancestor: i32 },
+    Watched {
+        wd: i32,
+        dir: DirId,
+    },
+    Awaited {
+        ancestor: i32,
+    },
     Polled,
+    /// Not yet.
+    Unplaced,
 }
+
+/// How many new volumes are placed at a time, before notifications are taken in again: each takes some 20 µs.
+const PLACED_AT_A_TIME: usize = 32;
 
 #[derive(Debug)]
 struct Volume {
@@ -84,6 +94,8 @@ pub(crate) struct Watcher {
     pods_dir: PathBuf,
     watches: HashMap<i32, Watch>,
     volumes: BTreeMap<VolumeRef, Volume>,
+    /// Those that are to be placed.
+    unplaced: BTreeSet<VolumeRef>,
     cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
     parents: BTreeSet<PathBuf>,
     warned_limit: bool,
@@ -101,6 +113,7 @@ impl Watcher {
             pods_dir: kubelet_root.join("pods"),
             watches: HashMap::new(),
             volumes: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
             cgroups: BTreeMap::new(),
             parents: BTreeSet::new(),
             warned_limit: false,
@@ -135,13 +148,9 @@ impl Watcher {
         self.volumes.get(volume).map(|volume| volume.path.as_path())
     }
 
-    /// Watches a pod's volumes. What was watched of the pod and isn't named any more is let go.
-    pub(crate) fn watch_pod(
-        &mut self,
-        pod: &PodUid,
-        volumes: &[(Name, VolumeKind)],
-        see: &mut impl FnMut(Sight),
-    ) {
+    /// Watches a pod's volumes, as soon as [`Watcher::place_some`] comes to them. What was watched of the pod and isn't named
+    /// any more is let go.
+    pub(crate) fn watch_pod(&mut self, pod: &PodUid, volumes: &[(Name, VolumeKind)]) {
         let wanted: BTreeMap<VolumeRef, PathBuf> = volumes
             .iter()
             .map(|(name, kind)| {
@@ -158,10 +167,23 @@ impl Watcher {
         for (name, path) in wanted {
             if !self.volumes.contains_key(&name) {
                 let volume =
-                    Volume { path, follow: Follow::Polled, made: None, published: false, warned: false };
+                    Volume { path, follow: Follow::Unplaced, made: None, published: false, warned: false };
                 self.volumes.insert(name.clone(), volume);
-                self.place(&name, see);
+                self.unplaced.insert(name);
             }
+        }
+    }
+
+    /// Whether there are volumes that aren't followed yet.
+    pub(crate) fn has_unplaced(&self) -> bool {
+        !self.unplaced.is_empty()
+    }
+
+    /// Begins to follow some of them.
+    pub(crate) fn place_some(&mut self, see: &mut impl FnMut(Sight)) {
+        for _ in 0..PLACED_AT_A_TIME {
+            let Some(name) = self.unplaced.pop_first() else { return };
+            self.place(&name, see);
         }
     }
 
@@ -188,6 +210,7 @@ impl Watcher {
     fn drop_volume(&mut self, name: &VolumeRef) {
         if let Some(volume) = self.volumes.remove(name) {
             self.unfollow(name, volume.follow);
+            self.unplaced.remove(name);
             self.forget_opens(name);
         }
     }
@@ -203,7 +226,7 @@ impl Watcher {
                     }
                 }
             }
-            Follow::Polled => {}
+            Follow::Polled | Follow::Unplaced => {}
         }
     }
 
@@ -253,7 +276,9 @@ impl Watcher {
         volume.published |= published;
         let agrees = match (volume.follow, dir) {
             (Follow::Watched { dir: watched, .. }, Some(listed)) => watched == listed,
-            (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) => false,
+            (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {
+                false
+            }
             (Follow::Awaited { .. }, None) | (Follow::Polled, _) => true,
         };
         if !agrees {
@@ -273,7 +298,7 @@ impl Watcher {
             .filter(|(_, volume)| match volume.follow {
                 Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(dir),
                 Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
-                Follow::Polled => false,
+                Follow::Polled | Follow::Unplaced => false,
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -293,6 +318,10 @@ impl Watcher {
     /// Checks that a volume's watch is on its directory, as after lost notifications, and asks for a listing.
     pub(crate) fn check(&mut self, name: &VolumeRef, see: &mut impl FnMut(Sight)) {
         let Some(volume) = self.volumes.get(name) else { return };
+        if volume.follow == Follow::Unplaced {
+            // It is listed when it is placed.
+            return;
+        }
         if matches!(volume.follow, Follow::Watched { dir, .. } if dir_id(&volume.path) == Some(dir)) {
             see(Sight::List(name.clone()));
         } else {

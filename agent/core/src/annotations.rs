@@ -53,6 +53,11 @@ pub fn is_relevant(key: &str) -> bool {
         || key == DEFAULT_CONTAINER
 }
 
+/// Whether the annotation with this key asks for something: a pod without any such is left alone.
+pub fn asks(key: &str) -> bool {
+    is_relevant(key) && key != DEFAULT_CONTAINER
+}
+
 /// What a pod's annotations ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPolicy {

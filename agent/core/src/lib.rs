@@ -5,8 +5,10 @@
 pub mod annotations;
 pub mod cgroup;
 mod context;
+pub mod crowd;
 pub mod duration;
 pub mod event;
+pub mod excess;
 pub mod files;
 mod frozen;
 pub mod generation;

@@ -22,6 +22,17 @@ use crate::time::Time;
 /// have changed meanwhile.
 const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
 
+/// How much of a listing of pods is taken in at a time, in pods and their volumes, and at least one pod: notifications are
+/// taken in between, so that nobody's pods keep another's change waiting.
+const AT_A_TIME: usize = 64;
+
+/// What is left to do about a listing of pods.
+#[derive(Debug)]
+enum Work {
+    Gone(PodUid),
+    Listed(Arc<Pod>),
+}
+
 /// All pods of a node.
 #[derive(Debug, Default)]
 pub struct Machine {
@@ -35,6 +46,9 @@ pub struct Machine {
     /// The pods of last time, and when they are served if nobody has told the pods.
     remembered: Option<(Time, Vec<Arc<Pod>>)>,
     synced: bool,
+    work: VecDeque<Work>,
+    /// The pods of last time, until it is known which of them are still there.
+    last_time: Vec<Arc<Pod>>,
     /// Machines are boxed so that moving one in the map is cheap.
     pods: BTreeMap<PodUid, Box<PodMachine>>,
     invalid: BTreeMap<PodUid, Invalid>,
@@ -71,12 +85,18 @@ impl Machine {
     /// When [`Self::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let remembered = self.remembered.as_ref().map(|(due, _)| *due);
-        self.timers.first().map(|(due, _)| *due).into_iter().chain(remembered).min()
+        let at_once = self.is_busy().then(Time::default);
+        self.timers.first().map(|(due, _)| *due).into_iter().chain(remembered).chain(at_once).min()
     }
 
     /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
     pub fn is_ready(&self) -> bool {
-        self.synced && self.pods.values().all(|pod| pod.is_ready())
+        self.synced && !self.is_busy() && self.pods.values().all(|pod| pod.is_ready())
+    }
+
+    /// Whether a listing of pods isn't taken in as a whole yet.
+    pub fn is_busy(&self) -> bool {
+        !self.work.is_empty()
     }
 
     /// What is to be read of a watched volume's generations.
@@ -145,6 +165,9 @@ impl Machine {
             self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, uid)| uid.clone()).collect();
         for uid in due {
             self.with(&uid, now, PodMachine::handle_timeout);
+        }
+        if self.is_busy() {
+            self.go_on(now);
         }
     }
 
@@ -230,19 +253,42 @@ impl Machine {
             return;
         }
         let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
-        let gone: Vec<PodUid> =
-            self.pods.keys().chain(self.invalid.keys()).filter(|uid| !live.contains(*uid)).cloned().collect();
-        for uid in gone {
-            self.forget(&uid, now);
-        }
-        for pod in listed {
-            self.pod_listed(pod, now);
-        }
+        let known = self.pods.keys().chain(self.invalid.keys());
+        self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
+        let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
+        // Those who have little don't wait for those who have much.
+        new.sort_by_key(|pod| pod.volumes.len());
+        self.work.extend(new.into_iter().map(Work::Listed));
         if let Some((_, remembered)) = self.remembered.take() {
-            let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
-            let gone = remembered.into_iter().filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
-            self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
+            self.last_time = remembered;
         }
+        self.go_on(now);
+    }
+
+    /// Does some of what is left.
+    fn go_on(&mut self, now: Time) {
+        let mut done = 0;
+        while done < AT_A_TIME {
+            match self.work.pop_front() {
+                Some(Work::Gone(uid)) => {
+                    done += 1 + self.pods.get(&uid).map_or(0, |pod| pod.volumes().count());
+                    self.forget(&uid, now);
+                }
+                Some(Work::Listed(pod)) => {
+                    done += 1 + pod.volumes.len();
+                    self.pod_listed(pod, now);
+                }
+                None => return self.all_known(),
+            }
+        }
+    }
+
+    /// A listing was taken in.
+    fn all_known(&mut self) {
+        let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
+        let last_time = std::mem::take(&mut self.last_time).into_iter();
+        let gone = last_time.filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
+        self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
         if !self.synced {
             self.synced = true;
             self.drop_foreign_records();
@@ -258,10 +304,16 @@ impl Machine {
         self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
     }
 
+    /// Whether this is what is known of a pod.
+    fn knows(&self, pod: &Arc<Pod>) -> bool {
+        let invalid = self.invalid.get(&pod.uid).map(|invalid| &invalid.pod);
+        let known = self.pods.get(&pod.uid).map(|known| known.pod()).or(invalid);
+        known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
+    }
+
     fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
         let uid = pod.uid.clone();
-        let invalid = self.invalid.get(&uid).map(|invalid| &invalid.pod);
-        if self.pods.get(&uid).map(|known| known.pod()).or(invalid) == Some(&pod) {
+        if self.knows(&pod) {
             return;
         }
         // A status changes often, and a plan can take a millisecond to make (globs are compiled).

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::annotations;
+use crate::excess::Excess;
 use crate::object::ObjectKind;
 
 /// A name in a pod's spec, shared rather than copied.
@@ -88,6 +90,15 @@ pub enum AnnotationValue {
     NotText(String),
 }
 
+impl AnnotationValue {
+    /// How long it is as it was written, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::NotText(text) => text.len(),
+        }
+    }
+}
+
 /// The annotations of a pod that reloadlet reads: see [`crate::annotations::is_relevant`].
 pub type Annotations = BTreeMap<String, AnnotationValue>;
 
@@ -112,15 +123,24 @@ pub struct Pod {
     pub runtime_class: Option<Name>,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Why nothing else is kept of it, though it asks for something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excess: Option<Excess>,
 }
 
 impl Pod {
+    /// Whether it asks for anything: nothing needs to be known of the others.
+    pub fn asks(&self) -> bool {
+        self.excess.is_some() || self.annotations.keys().any(|key| annotations::asks(key))
+    }
+
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
         self.annotations == other.annotations
             && self.containers == other.containers
             && self.volumes == other.volumes
             && self.terminating == other.terminating
+            && self.excess == other.excess
     }
 }
 

@@ -25,11 +25,15 @@ pub enum ProblemKind {
     Unhandled,
     /// Reloads that are held since the process ended after the last ones.
     Held,
+    /// A pod that is larger than one that is followed may be.
+    TooLarge,
+    /// A pod that is left out since the pods of the node take too much together.
+    NoRoom,
 }
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownKey,
         Self::Unsupported,
         Self::BadValue,
@@ -40,6 +44,8 @@ impl ProblemKind {
         Self::Ambiguous,
         Self::Unhandled,
         Self::Held,
+        Self::TooLarge,
+        Self::NoRoom,
     ];
 
     /// The word for it in metrics and logs.
@@ -55,6 +61,8 @@ impl ProblemKind {
             Self::Ambiguous => "ambiguous",
             Self::Unhandled => "unhandled",
             Self::Held => "held",
+            Self::TooLarge => "too_large",
+            Self::NoRoom => "no_room",
         }
     }
 }

@@ -29,6 +29,9 @@ pub fn plan(pod: &Pod) -> Planned {
     if pod.terminating {
         return Planned::LeftAlone;
     }
+    if let Some(excess) = pod.excess {
+        return Planned::Invalid(vec![excess.problem()]);
+    }
     let (policy, mut problems) = annotations::policy(&pod.annotations);
     let Some(policy) = policy else { return Planned::LeftAlone };
     let volumes = triggering(pod, &policy, &mut problems);

@@ -2,7 +2,6 @@
 //! up for by the next one.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::watcher;
 use reloadlet_core::Event;
+use reloadlet_core::crowd::Crowd;
 use reloadlet_core::pod::{Name, Pod};
 use serde::{Deserialize, Deserializer};
 
@@ -23,8 +23,8 @@ use super::watch::{self, Followed};
 use crate::inbox::{Inbound, Inbox};
 use crate::manifest::{self, Claimed, ManifestError, Object};
 
-/// How many pods the API server sends at a time.
-const PAGE: u32 = 100;
+/// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
+const PAGE: u32 = 10;
 /// How long a listing waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
@@ -62,9 +62,10 @@ fn key(pod: &Pod) -> Key {
 /// The pods as far as they are known.
 #[derive(Debug, Default)]
 struct Pods {
-    known: BTreeMap<Key, Arc<Pod>>,
+    /// Those that ask for something.
+    known: Crowd<Key>,
     /// A listing on its way.
-    listing: BTreeMap<Key, Arc<Pod>>,
+    listing: Crowd<Key>,
     /// UIDs that several pods claim, as it was said.
     claimed: Vec<Claimed>,
     listed: bool,
@@ -75,10 +76,13 @@ struct Pods {
 impl Pods {
     fn take(&mut self, event: watcher::Event<ApiPod>) {
         match event {
-            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::Init => self.listing = Crowd::default(),
             watcher::Event::InitApply(pod) => {
-                if let Some(pod) = pod.readable() {
-                    self.listing.insert(key(&pod), pod);
+                if let Some(pod) = pod.readable().filter(|pod| pod.asks()) {
+                    // Most are what they were, and are kept once.
+                    let key = key(&pod);
+                    let same = self.known.get(&key).filter(|known| **known == pod);
+                    self.listing.insert(key, same.cloned().unwrap_or(pod));
                 }
             }
             watcher::Event::InitDone => {
@@ -87,10 +91,12 @@ impl Pods {
                 self.changed = true;
             }
             watcher::Event::Apply(pod) => {
-                if let Some(pod) = pod.readable() {
-                    let before = self.known.insert(key(&pod), pod.clone());
-                    self.changed |= before.is_none_or(|before| before != pod);
-                }
+                let Some(pod) = pod.readable() else { return };
+                self.changed |= if pod.asks() {
+                    self.known.insert(key(&pod), pod)
+                } else {
+                    self.known.remove(&key(&pod)).is_some()
+                };
             }
             watcher::Event::Delete(pod) => {
                 if let Some(pod) = pod.readable() {
@@ -109,7 +115,7 @@ impl Pods {
 
     /// The pods whose UID is theirs alone. The others are said once.
     fn served(&mut self) -> Vec<Arc<Pod>> {
-        let (served, claimed) = manifest::sort_out(self.known.values().cloned().collect());
+        let (served, claimed) = manifest::sort_out(self.known.pods().cloned().collect());
         for new in claimed.iter().filter(|claimed| !self.claimed.contains(claimed)) {
             tracing::warn!("on the API server {new}");
         }
@@ -123,14 +129,14 @@ impl Pods {
 pub(crate) struct ApiPod {
     /// The resource version and the name, which the watch needs.
     metadata: ObjectMeta,
-    pod: Result<Arc<Pod>, ManifestError>,
+    pod: Result<Option<Arc<Pod>>, ManifestError>,
 }
 
 impl ApiPod {
     /// The pod; one that can't be understood is said, and left alone.
     fn readable(self) -> Option<Arc<Pod>> {
         match self.pod {
-            Ok(pod) => Some(pod),
+            Ok(pod) => pod,
             Err(error) => {
                 let (namespace, name) = (self.metadata.namespace, self.metadata.name);
                 tracing::warn!(namespace, pod = name, "a pod is left alone: {error}");
@@ -150,7 +156,7 @@ impl<'de> Deserialize<'de> for ApiPod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::deserialize(deserializer)?;
         let metadata = object.object_meta();
-        Ok(Self { metadata, pod: object.into_single_pod().map(Arc::new) })
+        Ok(Self { metadata, pod: object.into_single_pod() })
     }
 }
 
@@ -203,7 +209,7 @@ mod tests {
     }
 
     fn names(pods: &Pods) -> Vec<&str> {
-        pods.known.values().map(|pod| &*pod.name).collect()
+        pods.known.pods().map(|pod| &*pod.name).collect()
     }
 
     #[test]
@@ -220,7 +226,7 @@ mod tests {
         for event in [
             watcher::Event::Init,
             watcher::Event::InitApply(broken),
-            watcher::Event::InitApply(api_pod("")),
+            watcher::Event::InitApply(annotated("HUP")),
             watcher::Event::InitDone,
         ] {
             pods.take(event);
@@ -232,7 +238,8 @@ mod tests {
     #[test]
     fn a_new_listing_replaces_what_was_known_only_when_it_is_complete() {
         let mut pods = Pods::default();
-        for event in [watcher::Event::Init, watcher::Event::InitApply(api_pod("")), watcher::Event::InitDone]
+        for event in
+            [watcher::Event::Init, watcher::Event::InitApply(annotated("HUP")), watcher::Event::InitDone]
         {
             pods.take(event);
         }
@@ -304,6 +311,6 @@ mod tests {
         pods.take(watcher::Event::Apply(annotated("USR1")));
         assert!(std::mem::take(&mut pods.changed));
         pods.take(watcher::Event::Delete(annotated("USR1")));
-        assert!(pods.changed && pods.known.is_empty());
+        assert!(pods.changed && names(&pods).is_empty());
     }
 }

@@ -121,7 +121,7 @@ fn pods_are_there_after_a_restart_and_are_no_sign_that_their_volumes_were_looked
                  "volumes": [{{"name": "conf", "configMap": {{"name": "c"}}}}]}}}}"#,
             uid(n)
         );
-        Arc::new(crate::manifest::decode(&text).unwrap().remove(0))
+        crate::manifest::decode(text.as_bytes()).unwrap().remove(0)
     };
     for update in [pod(1, "before"), pod(1, "after"), pod(2, "other"), pod(3, "gone")] {
         journal.handle.record(JournalUpdate::Pod(update));

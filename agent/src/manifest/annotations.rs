@@ -2,14 +2,25 @@
 
 use std::fmt;
 
-use reloadlet_core::annotations::is_relevant;
+use reloadlet_core::annotations::{asks, is_relevant};
+use reloadlet_core::excess::Part;
 use reloadlet_core::pod::{AnnotationValue, Annotations};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::room::take;
 
 /// The annotations that count; the values of others (some are as large as the pod) are skipped.
 #[derive(Default)]
 pub(super) struct WrittenAnnotations {
     pub(super) relevant: Annotations,
+    asks: bool,
+}
+
+impl WrittenAnnotations {
+    /// Whether one of them asks for something.
+    pub(super) fn ask(&self) -> bool {
+        self.asks
+    }
 }
 
 impl<'de> Deserialize<'de> for WrittenAnnotations {
@@ -30,7 +41,10 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut annotations = WrittenAnnotations::default();
         while let Some(key) = map.next_key::<String>()? {
-            if is_relevant(&key) {
+            let is_ours = is_relevant(&key);
+            annotations.asks |= is_ours && asks(&key);
+            // One too many is enough to know that they are.
+            if is_ours && annotations.relevant.len() <= Part::Annotations.most() && take(key.len()) {
                 annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -64,10 +78,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(WrittenValue(AnnotationValue::Text(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        let text = if take(text.len()) { text.to_owned() } else { String::new() };
         Ok(WrittenValue(AnnotationValue::Text(text)))
     }
 

@@ -7,6 +7,7 @@ impl Watcher {
     pub(super) fn place(&mut self, name: &VolumeRef, see: &mut impl FnMut(Sight)) {
         let Some(volume) = self.volumes.get_mut(name) else { return };
         volume.made = None;
+        self.unplaced.remove(name);
         let (path, before) = (volume.path.clone(), volume.follow);
         let follow = self.follow(name, &path);
         if before != follow {
@@ -122,7 +123,8 @@ mod tests {
         std::fs::create_dir_all(&parent).unwrap();
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
         let mut watcher = Watcher::new(root.path(), OwnReads::default()).unwrap();
-        watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)], &mut |_| {});
+        watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)]);
+        watcher.place_some(&mut |_| {});
         let volume = VolumeRef { pod, volume: "config".into() };
         assert!(matches!(watcher.volumes[&volume].follow, Follow::Awaited { .. }));
     }

@@ -70,6 +70,7 @@ fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Vo
         status: BTreeMap::new(),
         runtime_class: None,
         terminating: false,
+        excess: None,
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn pod(
         status: BTreeMap::new(),
         runtime_class: None,
         terminating: false,
+        excess: None,
     }
 }
 

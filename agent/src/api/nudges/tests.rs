@@ -23,6 +23,7 @@ fn pod() -> Arc<Pod> {
         status: std::collections::BTreeMap::default(),
         runtime_class: None,
         terminating: false,
+        excess: None,
     })
 }
 

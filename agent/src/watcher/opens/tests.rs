@@ -35,7 +35,8 @@ fn stage() -> Stage {
     fs::write(directory.join("tls/key"), "one").unwrap();
     let own_reads = OwnReads::default();
     let mut watcher = Watcher::new(root.path(), own_reads.clone()).unwrap();
-    watcher.watch_pod(&volume.pod, &[("conf".into(), kind)], &mut |_| {});
+    watcher.watch_pod(&volume.pod, &[("conf".into(), kind)]);
+    watcher.place_some(&mut |_| {});
     let watches_before = watcher.watch_count();
     let mut stage = Stage {
         _root: root,

@@ -16,6 +16,7 @@ mod connections;
 mod guard;
 mod hostile;
 mod identity;
+mod large;
 mod node;
 mod pods_file;
 mod rereads;
