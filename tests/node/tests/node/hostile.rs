@@ -2,50 +2,12 @@
 //! memory limit of the DaemonSet.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use standin::{ContainerSpec, PodSpec, VolumeSpec, wait_until};
 
+use crate::memory::{MemoryLimit, SECONDS};
 use crate::support::{LIMIT, SIGNAL, Setup, app, change};
-
-/// The limit of the DaemonSet.
-const MEMORY: &str = "100663296";
-/// For so many seconds each case runs, where it isn't enough that ten changes are told.
-const SECONDS: &str = "RELOADLET_HOSTILE_SECONDS";
-
-/// A memory cgroup of its own, removed at the end.
-struct MemoryLimit(PathBuf);
-
-impl MemoryLimit {
-    fn new(name: &str) -> Option<Self> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let (base, file) = if v1.join("memory.limit_in_bytes").exists() {
-            (v1, "memory.limit_in_bytes")
-        } else {
-            (Path::new("/sys/fs/cgroup"), "memory.max")
-        };
-        let directory = base.join(format!("reloadlet-{name}-{}", std::process::id()));
-        fs::create_dir_all(&directory).ok()?;
-        let limit = Self(directory);
-        fs::write(limit.0.join(file), MEMORY).ok()?;
-        Some(limit)
-    }
-
-    /// A command that enters it and becomes what follows.
-    fn wrapper(&self) -> [String; 4] {
-        let script = "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"";
-        ["sh".to_owned(), "-c".to_owned(), script.to_owned(), self.0.display().to_string()]
-    }
-}
-
-impl Drop for MemoryLimit {
-    fn drop(&mut self) {
-        if let Err(error) = wait_until(LIMIT, "an empty cgroup", || fs::remove_dir(&self.0).is_ok()) {
-            eprintln!("a cgroup stays behind: {error}");
-        }
-    }
-}
 
 /// A pod whose container runs a program in Python that says `ready` and then waits.
 fn program(name: &str, lines: &str) -> PodSpec {

@@ -17,6 +17,7 @@ mod guard;
 mod hostile;
 mod identity;
 mod large;
+mod memory;
 mod node;
 mod pods_file;
 mod rereads;
