@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use reloadlet_core::nudge::Accelerate;
@@ -37,6 +38,9 @@ use crate::proc::ProcRoot;
 use crate::status;
 use crate::surveyor::Surveyor;
 use crate::watcher::Watcher;
+
+/// How long a question waits that the loop's inbox has no room for.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
 pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockError>) -> Result<()> {
@@ -247,12 +251,19 @@ fn endpoints(inbox: &Inbox, metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> En
             }
         }),
         live: Box::new(move || {
-            let (answer, answered) = oneshot::channel();
-            let asked = ping.try_send(Inbound::Ping(answer));
+            let ping = ping.clone();
             let turned: Answer<()> = Box::pin(async move {
-                if !asked || answered.await.is_err() {
-                    // The server's limit makes this an error.
-                    std::future::pending::<()>().await;
+                loop {
+                    let (answer, answered) = oneshot::channel();
+                    // A full inbox says that there is much to do, not that the loop stands still.
+                    if ping.try_send(Inbound::Ping(answer)) {
+                        if answered.await.is_ok() {
+                            return;
+                        }
+                        // The server's limit makes this an error.
+                        std::future::pending::<()>().await;
+                    }
+                    tokio::time::sleep(ROOM_PAUSE).await;
                 }
             });
             turned

@@ -1,10 +1,14 @@
 //! Pods come, change and go.
 
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::{Action, Event};
+use std::sync::Arc;
 
-use crate::node::{generation, uid};
+use reloadlet_core::journal::JournalSnapshot;
+use reloadlet_core::outcome::Outcome;
+use reloadlet_core::pod::PodUid;
+use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::{Action, Event, Machine, Time};
+
+use crate::node::{generation, ms, pod, uid};
 use crate::world::{World, app, config};
 
 #[test]
@@ -56,7 +60,7 @@ fn a_change_of_the_annotations_loses_no_waiting_reload_and_doubles_none() {
 #[test]
 fn a_change_of_the_annotations_before_the_first_listing_makes_no_storm() {
     let mut world = World::node(vec![app(1, &[])]);
-    world.node.process_mut(1001).started = crate::world::PUBLISHED - crate::node::ms(500);
+    world.node.process_mut(1001).started = crate::world::PUBLISHED - ms(500);
     world.hold_back(&Action::List(config()));
     world.start_agent();
     world.pods = vec![app(1, &[("reloadlet.io/debounce", "1s")])];
@@ -163,4 +167,46 @@ fn a_pod_that_went_while_there_was_no_agent_leaves_nothing_in_the_journal_whoeve
         }
         assert!(world.journal.pods.is_empty(), "pods first: {pods_first}");
     }
+}
+
+/// Whose volumes are watched, and, negative, whose aren't any more, since the last call.
+fn turned(machine: &mut Machine) -> Vec<i32> {
+    let number = |pod: &PodUid| i32::from_str_radix(&pod.as_str()[..8], 16).unwrap();
+    let mut turned = Vec::new();
+    while let Some(action) = machine.poll_action() {
+        match action {
+            Action::Watch(pod, _) => turned.push(number(&pod)),
+            Action::Unwatch(pod) => turned.push(-number(&pod)),
+            _ => {}
+        }
+    }
+    turned
+}
+
+#[test]
+fn a_listing_with_many_volumes_is_taken_in_piece_by_piece_and_small_pods_first() {
+    let now = Time::since_boot(ms(1000));
+    let names: Vec<String> = (0..256).map(|n| format!("v{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let large = |n| Arc::new(pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", &names)], &names));
+    let small = Arc::new(app(3, &[]));
+    let mut machine = Machine::new();
+    machine.handle(now, Event::JournalRead(JournalSnapshot::default()));
+
+    machine.handle(now, Event::PodsSynced(vec![large(1), large(2), small.clone()]));
+    assert_eq!(turned(&mut machine), [3, 1]);
+    assert!(machine.is_busy() && machine.poll_timeout().is_some_and(|due| due <= now));
+    machine.handle_timeout(now);
+    assert_eq!(turned(&mut machine), [2]);
+    machine.handle_timeout(now);
+    assert!(!machine.is_busy());
+
+    // What is left of a listing is of no interest when a newer one comes.
+    machine.handle(now, Event::PodsSynced(vec![small.clone()]));
+    assert_eq!(turned(&mut machine), [-1]);
+    machine.handle(now, Event::PodsSynced(vec![large(2), small.clone()]));
+    machine.handle_timeout(now);
+    assert_eq!(turned(&mut machine), [0; 0], "nothing has changed");
+    machine.handle(now, Event::PodsSynced(vec![large(2)]));
+    assert_eq!(turned(&mut machine), [-3]);
 }
