@@ -174,10 +174,10 @@ fn turned(machine: &mut Machine) -> Vec<i32> {
     let number = |pod: &PodUid| i32::from_str_radix(&pod.as_str()[..8], 16).unwrap();
     let mut turned = Vec::new();
     while let Some(action) = machine.poll_action() {
-        match action {
-            Action::Watch(pod, _) => turned.push(number(&pod)),
-            Action::Unwatch(pod) => turned.push(-number(&pod)),
-            _ => {}
+        if let Action::Watch(pod, _) = &action {
+            turned.push(number(pod));
+        } else if let Action::Unwatch(pod) = &action {
+            turned.push(-number(pod));
         }
     }
     turned

@@ -12,8 +12,8 @@ use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, kubectl_comm
 const HOSTILE: Duration = Duration::from_secs(60);
 /// From the settle to the signal.
 const SINCE_SETTLE: Duration = Duration::from_millis(100);
-/// kubectl sends several megabytes at a time.
-const AT_A_TIME: usize = 10;
+/// How many pods are made at a time.
+const MAKERS: usize = 3;
 
 /// A namespace of somebody else.
 struct Hostile(String);
@@ -29,13 +29,17 @@ impl Hostile {
     }
 
     fn create(&self, pods: &[Value]) {
-        let file = std::env::temp_dir().join(format!("{}.json", self.0));
-        for pods in pods.chunks(AT_A_TIME) {
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": pods});
-            std::fs::write(&file, list.to_string()).unwrap();
-            kubectl(["-n", &self.0, "create", "-f", file.to_str().unwrap()]);
-        }
-        std::fs::remove_file(&file).unwrap();
+        let path = format!("/api/v1/namespaces/{}/pods", self.0);
+        let make = |maker: usize| {
+            let file = std::env::temp_dir().join(format!("{}-{maker}.json", self.0));
+            for pod in pods.iter().skip(maker).step_by(MAKERS) {
+                std::fs::write(&file, pod.to_string()).unwrap();
+                kubectl(["create", "--raw", &path, "-f", file.to_str().unwrap()]);
+            }
+            std::fs::remove_file(&file).unwrap();
+        };
+        let make = &make;
+        thread::scope(|scope| (0..MAKERS).for_each(|maker| drop(scope.spawn(move || make(maker)))));
     }
 }
 
@@ -65,13 +69,10 @@ fn pod(name: &str, node: &str, annotations: &Value, container: &Value, volumes: 
     })
 }
 
-/// 1.4 MB of references in an environment, and no annotation of ours.
+/// 1.4 MB in an environment, and no annotation of ours.
 fn with_a_long_spec(n: usize, node: &str) -> Value {
-    let variable = |n: usize| {
-        let reference = json!({"name": format!("m{n}"), "key": "k".repeat(90), "optional": true});
-        json!({"name": format!("V{n}"), "valueFrom": {"configMapKeyRef": reference}})
-    };
-    let container = json!({"env": (0..7000).map(variable).collect::<Vec<_>>()});
+    let variable = |n: usize| json!({"name": format!("V{n}"), "value": "v".repeat(1000)});
+    let container = json!({"env": (0..1350).map(variable).collect::<Vec<_>>()});
     pod(&format!("spec-{n}"), node, &json!({}), &container, &json!([]))
 }
 
