@@ -200,7 +200,6 @@ fn text_of(volume: &Volume) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotations::KEYS;
     use crate::pod::{ContainerKind, Item, ObjectSource, VolumeMount};
 
     fn volume(items: usize) -> Volume {
