@@ -278,8 +278,11 @@ impl Machine {
                     done += 1 + pod.volumes.len();
                     self.pod_listed(pod, now);
                 }
-                None => return self.all_known(),
+                None => break,
             }
+        }
+        if self.work.is_empty() {
+            self.all_known();
         }
     }
 

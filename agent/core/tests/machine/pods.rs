@@ -6,6 +6,7 @@ use reloadlet_core::journal::JournalSnapshot;
 use reloadlet_core::outcome::Outcome;
 use reloadlet_core::pod::PodUid;
 use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::volume::Listing;
 use reloadlet_core::{Action, Event, Machine, Time};
 
 use crate::node::{generation, ms, pod, uid};
@@ -209,4 +210,28 @@ fn a_listing_with_many_volumes_is_taken_in_piece_by_piece_and_small_pods_first()
     assert_eq!(turned(&mut machine), [0; 0], "nothing has changed");
     machine.handle(now, Event::PodsSynced(vec![large(2)]));
     assert_eq!(turned(&mut machine), [-3]);
+}
+
+#[test]
+fn a_node_is_ready_once_the_last_piece_of_a_listing_is_taken_in_and_looked_at() {
+    let now = Time::since_boot(ms(1000));
+    let names: Vec<String> = (0..256).map(|n| format!("v{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for count in 1..4 {
+        let pods = (0..count)
+            .map(|n| Arc::new(pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", &names)], &names)));
+        let mut machine = Machine::new();
+        machine.handle(now, Event::JournalRead(JournalSnapshot::default()));
+        machine.handle(now, Event::PodsSynced(pods.collect()));
+        while machine.is_busy() || !machine.is_ready() {
+            let action = machine.poll_action();
+            if let Some(Action::List(volume)) = action {
+                let listing = Listing { begun: now, dir: None, current: None, others: Vec::new() };
+                machine.handle(now, Event::Listed(volume, listing));
+            } else if action.is_none() {
+                assert!(machine.poll_timeout().is_some_and(|due| due <= now), "it waits for nothing");
+                machine.handle_timeout(now);
+            }
+        }
+    }
 }

@@ -160,7 +160,13 @@ fn a_victim_is_told(
     let peak = peak(&rig) >> 10;
     eprintln!("{name}: {count} changes, median {median:?}, worst {worst:?}, peak {peak} MiB");
     assert!(median < Duration::from_millis(100), "{delays:?}");
+    // A new agent meets all of them in its first listing.
     let log = rig.log();
+    rig.kill_and_restart();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    change(&victim, "after");
+    rig.wait_told(&victim, "app", "after");
+    assert_eq!(limit.kills(), 0);
     rig.end();
     Some(log)
 }
