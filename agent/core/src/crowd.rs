@@ -89,6 +89,7 @@ impl<K: Ord + Clone> Crowd<K> {
             let key = key.clone();
             if let Some(pod) = self.remove(&key)
                 && pod.excess.is_none()
+                && pod.asks()
             {
                 self.put(key, Arc::new(pod.left_out(Excess::Node)));
             }
@@ -99,7 +100,7 @@ impl<K: Ord + Clone> Crowd<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::{Container, ContainerKind, ObjectSource, PodUid, Volume, VolumeSource};
+    use crate::pod::{AnnotationValue, Container, ContainerKind, ObjectSource, PodUid, Volume, VolumeSource};
 
     fn pod(namespace: &str, volumes: usize) -> Arc<Pod> {
         let volume = |n: usize| Volume {
@@ -116,7 +117,7 @@ mod tests {
             uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
             namespace: namespace.into(),
             name: "web".into(),
-            annotations: BTreeMap::new(),
+            annotations: [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))].into(),
             containers: vec![app],
             volumes: (0..volumes).map(volume).collect(),
             status: BTreeMap::new(),

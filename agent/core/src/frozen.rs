@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Digest;
-use crate::object::{ObjectRef, ObjectVersion, Observed};
-use crate::pod::{Container, Name, Pod};
-use crate::sources::{self, Source};
+use crate::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
+use crate::pod::{Container, Item, Name, ObjectSource, Pod, ProjectedSource, VolumeSource};
+use crate::sources;
 use crate::time::Time;
 
 /// The API server notes whole seconds, rounded down.
@@ -41,7 +41,7 @@ enum Part {
     Everything,
     Key(Name),
     /// The file at this path, or those below it.
-    Path(crate::pod::ObjectSource, Name),
+    Path(ObjectSource, Name),
 }
 
 type Held = BTreeMap<Name, Digest>;
@@ -61,32 +61,104 @@ enum Taken {
     Before,
 }
 
-/// What a container of a pod takes at its start.
-pub(crate) fn of(pod: &Pod, container: &Container) -> Vec<Frozen> {
-    let frozen = |way, object, part| Frozen {
-        container: container.name.clone(),
-        way,
-        object,
-        part,
-        latest: None,
-        taken: None,
+/// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
+/// mount shows. What is beyond is left unmeasured.
+const MOST: usize = 4096;
+
+/// What the containers of a pod take at their start.
+pub(crate) fn of<'a>(pod: &'a Pod, containers: impl Iterator<Item = &'a Container>) -> Vec<Frozen> {
+    let mut room = Room { left: MOST, volumes: BTreeMap::new(), frozen: Vec::new() };
+    for container in containers {
+        if room.add(pod, container).is_none() {
+            break;
+        }
+    }
+    room.frozen
+}
+
+struct Room<'a> {
+    left: usize,
+    /// The sources of the volumes that are mounted by subPath.
+    volumes: BTreeMap<&'a Name, Vec<Mounted<'a>>>,
+    frozen: Vec<Frozen>,
+}
+
+/// A source of a volume, with its items by their paths.
+struct Mounted<'a> {
+    kind: ObjectKind,
+    source: &'a ObjectSource,
+    items: BTreeMap<Name, &'a Item>,
+}
+
+impl<'a> Room<'a> {
+    /// Adds what a container takes; `None` where there is no more room.
+    fn add(&mut self, pod: &'a Pod, container: &'a Container) -> Option<()> {
+        let frozen = |way, kind, name: &Name, part| Frozen {
+            container: container.name.clone(),
+            way,
+            object: ObjectRef { kind, namespace: pod.namespace.clone(), name: name.clone() },
+            part,
+            latest: None,
+            taken: None,
+        };
+        for source in &container.environment {
+            self.left = self.left.checked_sub(1)?;
+            let part = source.key.clone().map_or(Part::Everything, Part::Key);
+            self.frozen.push(frozen(Way::Environment, source.kind, &source.name, part));
+        }
+        for mount in &container.mounts {
+            let Some(path) = &mount.sub_path else { continue };
+            let Some(volume) = pod.volumes.iter().find(|volume| volume.name == mount.volume) else {
+                continue;
+            };
+            for mounted in self.volumes.entry(&volume.name).or_insert_with(|| mounted(&volume.source)) {
+                self.left = self.left.checked_sub(1)?;
+                if let Some(source) = mounted.at(path) {
+                    self.left = self.left.checked_sub(source.items.len())?;
+                    let part = Part::Path(source, path.clone());
+                    self.frozen.push(frozen(Way::SubPath, mounted.kind, &mounted.source.name, part));
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
+    let mounted = |kind, source: &'a ObjectSource| {
+        let items = source.items.iter().map(|item| (crate::select::clean(&item.path), item));
+        Mounted { kind, source, items: items.collect() }
     };
-    let environment = container.environment.iter().map(|source| {
-        let object =
-            ObjectRef { kind: source.kind, namespace: pod.namespace.clone(), name: source.name.clone() };
-        frozen(Way::Environment, object, source.key.clone().map_or(Part::Everything, Part::Key))
-    });
-    let mounts = container.mounts.iter().filter_map(|mount| {
-        let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume)?;
-        Some((mount.sub_path.as_ref()?, sources::of_volume(&volume.source, &pod.namespace)))
-    });
-    let mounts = mounts.flat_map(|(path, sources)| {
-        sources.into_iter().filter_map(move |source| match source {
-            Source::Object(object, source) => Some((object, Part::Path(source, path.clone()))),
-            Source::Other(_) => None,
-        })
-    });
-    environment.chain(mounts.map(|(object, part)| frozen(Way::SubPath, object, part))).collect()
+    match volume {
+        VolumeSource::ConfigMap(source) => vec![mounted(ObjectKind::ConfigMap, source)],
+        VolumeSource::Secret(source) => vec![mounted(ObjectKind::Secret, source)],
+        VolumeSource::Projected(sources) => {
+            let each = sources.iter().filter_map(|source| match source {
+                ProjectedSource::ConfigMap(source) => Some(mounted(ObjectKind::ConfigMap, source)),
+                ProjectedSource::Secret(source) => Some(mounted(ObjectKind::Secret, source)),
+                ProjectedSource::Rotating { .. } => None,
+            });
+            each.collect()
+        }
+        VolumeSource::DownwardApi | VolumeSource::Other => Vec::new(),
+    }
+}
+
+impl Mounted<'_> {
+    /// The source with those of its items that a mount of this path shows, if it shows any.
+    fn at(&self, path: &Name) -> Option<ObjectSource> {
+        // Without items the keys decide; a path that the kubelet expands when the container starts isn't known here.
+        if self.items.is_empty() || path.contains("$(") {
+            return Some(self.source.clone());
+        }
+        let path = crate::select::clean(path);
+        let below = format!("{path}/");
+        let within = self.items.range(Name::from(&*below)..).take_while(|(item, _)| item.starts_with(&below));
+        let itself = self.items.get_key_value(&path);
+        let items: Vec<Item> = itself.into_iter().chain(within).map(|(_, item)| (*item).clone()).collect();
+        let shown = ObjectSource { name: self.source.name.clone(), items, optional: self.source.optional };
+        (!shown.items.is_empty()).then_some(shown)
+    }
 }
 
 impl Frozen {
@@ -165,8 +237,7 @@ impl Frozen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ObjectKind;
-    use crate::pod::ObjectSource;
+    use crate::pod::{ContainerKind, EnvironmentSource, PodUid, Volume, VolumeMount};
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
@@ -236,7 +307,7 @@ mod tests {
             name: "a".into(),
             items: items
                 .iter()
-                .map(|(key, path)| crate::pod::Item { key: (*key).into(), path: (*path).into() })
+                .map(|(key, path)| Item { key: (*key).into(), path: (*path).into() })
                 .collect(),
             optional: false,
         };
@@ -255,5 +326,61 @@ mod tests {
             mount.observed(&version(Some(20), &keys), at(20));
             assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
         }
+    }
+
+    fn pod(containers: Vec<Container>, items: usize) -> Pod {
+        let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").into() };
+        let source =
+            ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
+        Pod {
+            uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            annotations: BTreeMap::new(),
+            containers,
+            volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
+            status: BTreeMap::new(),
+            runtime_class: None,
+            terminating: false,
+            excess: None,
+        }
+    }
+
+    fn container(paths: &[&str], environment: usize) -> Container {
+        let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
+        let source =
+            |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
+        Container {
+            name: "app".into(),
+            kind: ContainerKind::Regular,
+            mounts: paths.iter().map(mount).collect(),
+            environment: (0..environment).map(source).collect(),
+        }
+    }
+
+    /// How many items are followed at each mount.
+    fn items(pod: &Pod) -> Vec<usize> {
+        let found = of(pod, pod.containers.iter());
+        let items = found.iter().filter_map(|frozen| match &frozen.part {
+            Part::Path(source, _) => Some(source.items.len()),
+            Part::Everything | Part::Key(_) => None,
+        });
+        items.collect()
+    }
+
+    #[test]
+    fn a_mount_is_about_the_items_that_it_shows() {
+        let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
+        assert_eq!(items(&pod(vec![container(&paths, 0)], 20)), [1, 20, 20, 1]);
+        assert_eq!(items(&pod(vec![container(&paths, 0)], 0)), [0; 6], "any key may be meant");
+    }
+
+    #[test]
+    fn mounts_of_many_items_and_many_variables_have_a_bound_together() {
+        let paths = vec!["d"; 1024];
+        let large = pod(vec![container(&paths, 0)], 2048);
+        assert_eq!(items(&large), [2048], "the second one finds no room");
+        let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
+        assert_eq!(of(&many, many.containers.iter()).len(), MOST);
     }
 }

@@ -115,7 +115,7 @@ impl PodMachine {
             directories: opens::directories(&pod, &plan.name),
         };
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
-        let frozen = pod.containers.iter().filter(told).flat_map(|container| frozen::of(&pod, container));
+        let frozen = frozen::of(&pod, pod.containers.iter().filter(told)).into_iter();
         let mut machine = Self {
             plan_mark: mark_of(&pod),
             waits,

@@ -313,4 +313,28 @@ mod tests {
         pods.take(watcher::Event::Delete(annotated("USR1")));
         assert!(pods.changed && names(&pods).is_empty());
     }
+
+    #[test]
+    fn only_pods_that_ask_for_something_are_known() {
+        let mut pods = Pods { listed: true, ..Pods::default() };
+        pods.take(watcher::Event::Apply(api_pod("")));
+        assert!(!pods.changed && names(&pods).is_empty());
+        pods.take(watcher::Event::Apply(annotated("HUP")));
+        assert!(std::mem::take(&mut pods.changed));
+        pods.take(watcher::Event::Apply(api_pod("")));
+        assert!(pods.changed && names(&pods).is_empty(), "it asks for nothing any more");
+    }
+
+    #[test]
+    fn a_pod_that_is_the_same_in_a_new_listing_is_kept_once() {
+        let mut pods = Pods::default();
+        let list = |pods: &mut Pods| {
+            pods.take(watcher::Event::Init);
+            pods.take(watcher::Event::InitApply(annotated("HUP")));
+            pods.take(watcher::Event::InitDone);
+            pods.known.pods().next().unwrap().clone()
+        };
+        let (first, second) = (list(&mut pods), list(&mut pods));
+        assert!(Arc::ptr_eq(&first, &second));
+    }
 }

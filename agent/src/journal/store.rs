@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use reloadlet_core::crowd::Crowd;
+use reloadlet_core::excess::Excess;
 use reloadlet_core::generation::Generation;
 use reloadlet_core::journal::{Endings, Handled, JournalKey};
 use reloadlet_core::outcome::Outcome;
@@ -192,13 +194,23 @@ impl Store {
                     None => bad = Some(format!("{pod} {container}")),
                 }
             }
+            // A version without limits may have written them.
+            let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
                 let (uid, json) = row?;
-                match serde_json::from_slice::<Arc<Pod>>(json.value()) {
-                    Ok(pod) => drop(records.pods.insert(pod.uid.clone(), pod)),
+                match serde_json::from_slice::<Pod>(json.value()) {
+                    Ok(pod) => {
+                        let excess = Excess::of(&pod.containers, &pod.volumes);
+                        let pod = match excess {
+                            Some(excess) => pod.left_out(excess),
+                            None => pod,
+                        };
+                        pods.insert(pod.uid.clone(), Arc::new(pod));
+                    }
                     Err(_) => bad = Some(uid.value().to_owned()),
                 }
             }
+            records.pods.extend(pods.pods().map(|pod| (pod.uid.clone(), pod.clone())));
             Ok(())
         })?;
         match bad {

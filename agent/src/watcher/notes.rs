@@ -62,7 +62,7 @@ impl Watcher {
                 let name = name.clone();
                 self.take_volume(&name, note, see);
             }
-            Some(Watch::Ancestor(_)) => self.take_ancestor(&note, see),
+            Some(Watch::Ancestor(_)) => self.take_ancestor(&note),
             Some(Watch::Pod(pod)) => {
                 let pod = pod.clone();
                 if note.flags.contains(ReadFlags::IGNORED) {
@@ -126,7 +126,7 @@ impl Watcher {
         }
     }
 
-    fn take_ancestor(&mut self, note: &Note, see: &mut impl FnMut(Sight)) {
+    fn take_ancestor(&mut self, note: &Note) {
         let lost = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::DELETE_SELF;
         let lost = note.flags.intersects(lost);
         let Some(Watch::Ancestor(awaiting)) = self.watches.get(&note.wd) else { return };
@@ -135,9 +135,8 @@ impl Watcher {
         if lost && note.flags.contains(ReadFlags::IGNORED) {
             self.watches.remove(&note.wd);
         }
-        for name in concerned {
-            self.place(&name, see);
-        }
+        // A pod's directory may be the way to many.
+        self.unplaced.extend(concerned);
     }
 
     /// Whether the way to a volume passes through a directory of this name.

@@ -177,15 +177,24 @@ fn as_many_volumes_as_there_may_be_dont_keep_others_waiting_when_all_change_at_o
     assert!(log.iter().any(|line| line["kind"] == "no_room"));
 }
 
+/// Letters in no order, the same for the same number.
+fn letters(number: u64) -> impl Iterator<Item = char> {
+    let mix = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    let states = std::iter::successors(Some(number), mix).skip(2);
+    states.map(|state| char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap()))
+}
+
 /// 400 keys that are as long as can be, and one that is read.
 fn long_keys(content: &str) -> Vec<(String, String)> {
-    let long = (0..400).map(|key| (format!("{}{key:03}", "xy-.z".repeat(49)), content.to_owned()));
+    let long = (0..400).map(|key| (letters(key).take(250).collect(), content.to_owned()));
     std::iter::once(("app.conf".to_owned(), format!("{content}\n"))).chain(long).collect()
 }
 
 #[test]
 fn globs_beside_many_long_keys_take_next_to_no_memory() {
-    let keys = (0..64).map(|n| format!("*{}?[a-z]*x{n:02}*", "y*".repeat(5))).collect::<Vec<_>>().join(",");
+    let glob =
+        |n| letters(n).take(11).flat_map(|letter| ['*', letter]).chain("*!".chars()).collect::<String>();
+    let keys = (1000..1063).map(glob).chain(["*.conf".to_owned()]).collect::<Vec<_>>().join(",");
     let pods = (0..12).map(|n| {
         let name = format!("globs{n}");
         let conf = long_keys("one").into_iter();
