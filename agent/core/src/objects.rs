@@ -6,9 +6,6 @@ use crate::object::{ObjectRef, Observed};
 use crate::pod::PodUid;
 use crate::time::Time;
 
-/// The most keys of an object that is measured: each takes some 100 bytes, more than once.
-pub(crate) const MOST_KEYS: usize = 4096;
-
 /// Who needs which object, and what was last said of it.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
