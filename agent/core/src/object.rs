@@ -99,16 +99,6 @@ pub enum Observed {
     Unmeasured,
 }
 
-impl Observed {
-    /// How many keys it has.
-    pub(crate) fn keys(&self) -> usize {
-        match self {
-            Self::Version(version) => version.keys.len(),
-            Self::Absent | Self::Unmeasured => 0,
-        }
-    }
-}
-
 /// Which objects are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measuring {
