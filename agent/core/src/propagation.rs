@@ -184,6 +184,7 @@ impl Propagation {
             if found.is_none() {
                 continue;
             }
+            source.doubted = false;
             if std::mem::take(&mut source.ahead) {
                 brought.take(source, found);
             }
