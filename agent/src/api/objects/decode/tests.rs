@@ -24,7 +24,7 @@ fn text(metadata: &str, rest: &str) -> String {
 fn version<const SECRET: bool>(text: &str) -> Arc<ObjectVersion> {
     match serde_json::from_str::<Object<SECRET>>(text).unwrap().0 {
         Found::Version(version) => version,
-        other => panic!("{other:?}"),
+        other @ (Found::Absent | Found::TooLarge | Found::Garbage) => panic!("{other:?}"),
     }
 }
 
