@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::Digest;
 use crate::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
 use crate::pod::{Container, Item, Name, ObjectSource, Pod, ProjectedSource, VolumeSource};
-use crate::sources;
+use crate::sources::{self, Files};
 use crate::time::Time;
 
 /// The API server notes whole seconds, rounded down.
@@ -44,7 +43,8 @@ enum Part {
     Path(ObjectSource, Name),
 }
 
-type Held = BTreeMap<Name, Digest>;
+/// Shared with the object where it is all of it.
+type Held = Arc<Files>;
 
 #[derive(Clone, Debug)]
 struct Latest {
@@ -212,23 +212,26 @@ impl Frozen {
     }
 
     fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
-        let Some(version) = version else { return Held::new() };
+        let Some(version) = version else { return Held::default() };
         match &self.part {
-            Part::Everything => Held::clone(&version.keys),
+            Part::Everything => version.keys.clone(),
             Part::Key(key) => {
-                version.keys.get_key_value(key).map(|(k, d)| (k.clone(), *d)).into_iter().collect()
+                let found = version.keys.get_key_value(key).map(|(key, digest)| (key.clone(), *digest));
+                Arc::new(found.into_iter().collect())
             }
             Part::Path(source, path) => {
                 let files = sources::files(source, Some(version)).unwrap_or_default();
                 // A path that the kubelet expands when the container starts isn't known here.
-                let everything = path.contains("$(");
+                if path.contains("$(") {
+                    return files;
+                }
                 let path = crate::select::clean(path);
                 let below = format!("{path}/");
-                files
+                let part = files
                     .iter()
-                    .filter(|(file, _)| everything || **file == path || file.starts_with(&below))
-                    .map(|(file, digest)| (file.clone(), *digest))
-                    .collect()
+                    .filter(|(file, _)| **file == path || file.starts_with(&below))
+                    .map(|(file, digest)| (file.clone(), *digest));
+                Arc::new(part.collect())
             }
         }
     }
@@ -237,6 +240,7 @@ impl Frozen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Digest;
     use crate::pod::{ContainerKind, EnvironmentSource, PodUid, Volume, VolumeMount};
 
     fn at(seconds: u64) -> Time {
