@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use reloadlet_core::Time;
 use reloadlet_core::event::{Contents, Digest, Reading};
 use reloadlet_core::generation::{DATA_LINK, Generation};
 use reloadlet_core::mounts::{Device, DirId};
+use reloadlet_core::object::MOST_KEYS;
 use reloadlet_core::volume::Listing;
 use rustix::fs::{Mode, OFlags, major, minor};
 use zeroize::Zeroizing;
@@ -21,8 +22,9 @@ use crate::digest::Hasher;
 
 /// The most bytes of a generation that are read; ConfigMaps and Secrets hold at most 1 MiB each.
 const MOST_BYTES: u64 = 64 << 20;
-/// The most files of a generation that are read.
-const MOST_FILES: usize = 64 << 10;
+/// The most files of a generation that are read, and the most bytes of all their paths.
+const MOST_FILES: usize = 16 << 10;
+const MOST_PATHS: usize = 2 << 20;
 /// The deepest path in a generation; the kubelet makes one level for each part of an `items` path.
 const DEEPEST: usize = 64;
 
@@ -64,16 +66,15 @@ fn current(path: &Path) -> Option<(Generation, Time)> {
 /// write there: a link would lead out of the volume, and a pipe or a device would block.
 pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> {
     dir_id(directory)?;
-    let mut found = Vec::new();
-    collect(directory, "", DEEPEST, &mut found).ok()?;
-    found.retain(|(path, _)| reading.each || reading.filter.counts(path));
-    found.sort();
+    let mut found = Found::default();
+    found.collect(directory, "", DEEPEST, reading).ok()?;
+    found.files.sort();
     let mut counting = Hasher::begin()?;
     let mut files = BTreeMap::new();
     let mut left = MOST_BYTES;
-    for (path, file) in found {
+    for path in found.files {
         let counts = reading.filter.counts(&path);
-        let Some((digest, length)) = read_file(&file, left) else {
+        let Some((digest, length)) = read_file(&directory.join(&*path), left) else {
             if counts {
                 return None;
             }
@@ -86,7 +87,8 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
             counting.update(path.as_bytes());
             counting.update(digest.as_bytes());
         }
-        if reading.each {
+        // More than that isn't measured: one more says so.
+        if reading.each && files.len() <= MOST_KEYS {
             files.insert(path.into(), digest);
         }
     }
@@ -131,27 +133,37 @@ fn open_regular(path: &Path) -> Option<fs::File> {
     file.metadata().ok()?.is_file().then_some(file)
 }
 
-/// Every file below a directory, by its path in the volume.
-fn collect(
-    directory: &Path,
-    below: &str,
-    depth: usize,
-    files: &mut Vec<(String, PathBuf)>,
-) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if files.len() >= MOST_FILES {
-            return Err(io::ErrorKind::FileTooLarge.into());
+/// The files that are to be read, by their paths in the volume.
+#[derive(Default)]
+struct Found {
+    files: Vec<Box<str>>,
+    /// What was looked at, directories too.
+    entries: usize,
+    bytes: usize,
+}
+
+impl Found {
+    /// Every such file below a directory.
+    fn collect(&mut self, directory: &Path, below: &str, depth: usize, reading: &Reading) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            self.entries += 1;
+            if self.entries > MOST_FILES || self.bytes + path.len() > MOST_PATHS {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            if entry.file_type()?.is_dir() {
+                if depth > 0 {
+                    self.collect(&entry.path(), &path, depth - 1, reading)?;
+                }
+            } else if reading.each || reading.filter.counts(&path) {
+                self.bytes += path.len();
+                self.files.push(path.into());
+            }
         }
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        if !entry.file_type()?.is_dir() {
-            files.push((path, entry.path()));
-        } else if depth > 0 {
-            collect(&entry.path(), &path, depth - 1, files)?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -262,6 +274,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         symlink(outside.path().join(ONE), dir.path().join(ONE)).unwrap();
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a link to a directory");
+
+        let dir = volume(&[("a", "1")]);
+        for number in 0..=MOST_KEYS {
+            fs::write(dir.path().join(ONE).join(number.to_string()), "").unwrap();
+        }
+        let read = contents(&dir.path().join(ONE), &each).unwrap();
+        assert_eq!(read.files.len(), MOST_KEYS + 1, "so many aren't measured");
+        assert_eq!(Some(read.counting), digest(&dir.path().join(ONE), &only("a")), "what counts is read");
+        for number in MOST_KEYS..=MOST_FILES {
+            fs::write(dir.path().join(ONE).join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(digest(&dir.path().join(ONE), &everything), None, "more files than are read");
 
         let dir = volume(&[("a", "1")]);
         let large = fs::File::create(dir.path().join(ONE).join("large")).unwrap();

@@ -246,7 +246,7 @@ fn follow_node(
     let _context = runtime.enter();
     let (notes, sender) = api::events::channel(cluster.clone(), &node);
     runtime.spawn(sender.run());
-    let (objects, watches) = api::objects::channel(cluster.current().config, watch_secrets, inbox.clone());
+    let (objects, watches) = api::objects::channel(cluster.clone(), watch_secrets, inbox.clone());
     runtime.spawn(watches.run());
     runtime.spawn(async move { api::pods::follow(cluster, &node, &inbox).await });
     (notes, objects)

@@ -178,7 +178,8 @@ pub enum Action {
     Send(ProcessIdentity, Signal),
     /// Read a generation's files, off the loop.
     Read(VolumeRef, Generation),
-    /// Watch an object on the API server.
+    /// Watch an object on the API server. One that is watched is asked about anew: what its newest version is becomes an event
+    /// even if that was told before.
     Observe(ObjectRef),
     /// Nobody needs this object any more.
     Unobserve(ObjectRef),

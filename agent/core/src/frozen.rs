@@ -1,14 +1,12 @@
 //! What a container took of ConfigMaps and Secrets at its start and keeps: environment variables and subPath mounts.
 //! When the object changes, the container holds what was, until it is restarted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::Digest;
 use crate::object::{ObjectRef, ObjectVersion, Observed};
 use crate::pod::{Container, Name, Pod};
-use crate::sources::{self, Source};
+use crate::sources::{self, Files, Source};
 use crate::time::Time;
 
 /// The API server notes whole seconds, rounded down.
@@ -44,7 +42,8 @@ enum Part {
     Path(crate::pod::ObjectSource, Name),
 }
 
-type Held = BTreeMap<Name, Digest>;
+/// Shared with the object where it is all of it.
+type Held = Arc<Files>;
 
 #[derive(Clone, Debug)]
 struct Latest {
@@ -140,23 +139,26 @@ impl Frozen {
     }
 
     fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
-        let Some(version) = version else { return Held::new() };
+        let Some(version) = version else { return Held::default() };
         match &self.part {
-            Part::Everything => Held::clone(&version.keys),
+            Part::Everything => version.keys.clone(),
             Part::Key(key) => {
-                version.keys.get_key_value(key).map(|(k, d)| (k.clone(), *d)).into_iter().collect()
+                let found = version.keys.get_key_value(key).map(|(key, digest)| (key.clone(), *digest));
+                Arc::new(found.into_iter().collect())
             }
             Part::Path(source, path) => {
                 let files = sources::files(source, Some(version)).unwrap_or_default();
                 // A path that the kubelet expands when the container starts isn't known here.
-                let everything = path.contains("$(");
+                if path.contains("$(") {
+                    return files;
+                }
                 let path = crate::select::clean(path);
                 let below = format!("{path}/");
-                files
+                let part = files
                     .iter()
-                    .filter(|(file, _)| everything || **file == path || file.starts_with(&below))
-                    .map(|(file, digest)| (file.clone(), *digest))
-                    .collect()
+                    .filter(|(file, _)| **file == path || file.starts_with(&below))
+                    .map(|(file, digest)| (file.clone(), *digest));
+                Arc::new(part.collect())
             }
         }
     }

@@ -14,6 +14,7 @@ mod frozen;
 pub mod generation;
 pub mod guard;
 pub mod journal;
+mod kept;
 pub mod machine;
 pub mod mounts;
 pub mod nudge;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::journal::{JournalKey, JournalSnapshot, JournalUpdate};
+use crate::kept::Kept;
 use crate::object::{Measuring, ObjectRef, Observed};
-use crate::objects::{MOST_KEYS, Objects};
+use crate::objects::Objects;
 use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
 use crate::pod_machine::{PodMachine, Restored};
@@ -39,6 +40,8 @@ pub struct Machine {
     /// Which objects are watched on the API server, if there is one.
     measuring: Option<Measuring>,
     objects: Objects,
+    /// What is kept of volumes' files to measure them.
+    files: Kept<(PodUid, Name)>,
     /// What the journal held; taken from as pods are first seen. `None` until it was read.
     journal: Option<JournalSnapshot>,
     /// A listing of pods that came before the journal was read.
@@ -131,8 +134,9 @@ impl Machine {
                 self.with_volume(&volume, now, |pod, name, ctx| {
                     pod.read(name, &generation, &reading, contents.as_ref(), ctx);
                 });
+                self.account(&volume.pod);
             }
-            Event::Observed(object, observed, at) => self.observed(&object, &observed, at, now),
+            Event::Observed(object, observed, at) => self.observed(&object, observed, at, now),
             Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
             Event::Strategy(strategy) => self.set_strategy(strategy, now),
             Event::Opened(volume, generation, at) => {
@@ -360,10 +364,26 @@ impl Machine {
         }
     }
 
-    fn observed(&mut self, object: &ObjectRef, observed: &Observed, at: Time, now: Time) {
-        let observed = if observed.keys() > MOST_KEYS { &Observed::Unmeasured } else { observed };
-        for uid in self.objects.observed(object, observed, at) {
-            self.with(&uid, now, |pod, ctx| pod.observed(object, observed, at, ctx));
+    fn observed(&mut self, object: &ObjectRef, observed: Observed, at: Time, now: Time) {
+        let (observed, pods) = self.objects.observed(object, observed, at);
+        for uid in pods {
+            self.with(&uid, now, |pod, ctx| pod.observed(object, &observed, at, ctx));
+            self.account(&uid);
+        }
+        self.objects.taken_in(object);
+    }
+
+    /// Counts what is kept of a pod's volumes. One for which there is no room isn't measured.
+    fn account(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let namespace = pod.pod().namespace.clone();
+        for (name, cost) in pod.kept_files() {
+            let key = (uid.clone(), name);
+            let has_room = self.files.has_room(&namespace, &key, cost);
+            if !has_room {
+                pod.leave_unmeasured(&key.1);
+            }
+            self.files.set(&namespace, &key, if has_room { cost } else { 0 });
         }
     }
 
@@ -402,6 +422,7 @@ impl Machine {
     /// What is known of a pod's volumes: from its machine, which ends with this, or from the journal.
     fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
+            self.files.forget(|(pod, _)| pod == uid);
             return before.into_restored(&mut Context { now, out: &mut self.actions });
         }
         if let Some(invalid) = self.invalid.get_mut(uid) {
@@ -415,6 +436,7 @@ impl Machine {
 
     fn stop(&mut self, uid: &PodUid, now: Time) {
         if let Some(mut pod) = self.pods.remove(uid) {
+            self.files.forget(|(pod, _)| pod == uid);
             pod.end(&mut Context { now, out: &mut self.actions });
             self.actions.push_back(Action::Unwatch(uid.clone()));
             self.need_objects(uid, BTreeSet::new(), now);

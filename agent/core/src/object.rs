@@ -11,6 +11,9 @@ use crate::nudge::Accelerate;
 use crate::pod::Name;
 use crate::time::Time;
 
+/// The most keys of an object that is measured: each takes some 100 bytes, more than once.
+pub const MOST_KEYS: usize = 4096;
+
 /// What kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObjectKind {
@@ -94,16 +97,6 @@ pub enum Observed {
     Absent,
     /// It can't be watched: what its volumes should hold isn't known.
     Unmeasured,
-}
-
-impl Observed {
-    /// How many keys it has.
-    pub(crate) fn keys(&self) -> usize {
-        match self {
-            Self::Version(version) => version.keys.len(),
-            Self::Absent | Self::Unmeasured => 0,
-        }
-    }
 }
 
 /// Which objects are watched.

@@ -1,25 +1,40 @@
 //! The objects that the node's pods are made of, each watched once for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
-use crate::object::{ObjectRef, Observed};
+use crate::kept::{self, Kept};
+use crate::object::{MOST_KEYS, ObjectRef, ObjectVersion, Observed};
 use crate::pod::PodUid;
+use crate::sources::Files;
 use crate::time::Time;
-
-/// The most keys of an object that is measured: each takes some 100 bytes, more than once.
-pub(crate) const MOST_KEYS: usize = 4096;
 
 /// Who needs which object, and what was last said of it.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
     known: BTreeMap<ObjectRef, Known>,
     of_pods: BTreeMap<PodUid, BTreeSet<ObjectRef>>,
+    kept: Kept<ObjectRef>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     pods: BTreeSet<PodUid>,
     latest: Option<(Observed, Time)>,
+    /// What was told of it and may be kept by somebody, and how much each takes.
+    told: Vec<(Weak<Files>, usize)>,
+}
+
+impl Known {
+    /// How much of what was told is still kept.
+    fn cost(&mut self) -> usize {
+        self.told.retain(|(files, _)| files.strong_count() > 0);
+        self.told.iter().map(|(_, cost)| cost).sum()
+    }
+
+    fn keep(&mut self, version: &ObjectVersion, cost: usize) {
+        self.told.push((Arc::downgrade(&version.keys), cost));
+    }
 }
 
 /// What follows from a pod's objects being others.
@@ -50,6 +65,7 @@ impl Objects {
             entry.pods.remove(pod);
             if entry.pods.is_empty() {
                 self.known.remove(object);
+                self.kept.set(&object.namespace, object, 0);
                 changed.gone.push(object.clone());
             }
         }
@@ -64,11 +80,36 @@ impl Objects {
         changed
     }
 
-    /// The API server said something; gives back whom it concerns.
-    pub(crate) fn observed(&mut self, object: &ObjectRef, observed: &Observed, at: Time) -> Vec<PodUid> {
-        let Some(known) = self.known.get_mut(object) else { return Vec::new() };
+    /// The API server said something; gives back what is to be told, and to whom. What there is no room for isn't measured.
+    pub(crate) fn observed(
+        &mut self,
+        object: &ObjectRef,
+        observed: Observed,
+        at: Time,
+    ) -> (Observed, Vec<PodUid>) {
+        let Some(known) = self.known.get_mut(object) else { return (observed, Vec::new()) };
+        let observed = match observed {
+            Observed::Version(version) => {
+                let cost = kept::cost(&version.keys);
+                let all = known.cost() + cost;
+                if version.keys.len() > MOST_KEYS || !self.kept.has_room(&object.namespace, object, all) {
+                    Observed::Unmeasured
+                } else {
+                    known.keep(&version, cost);
+                    Observed::Version(version)
+                }
+            }
+            Observed::Absent | Observed::Unmeasured => observed,
+        };
         known.latest = Some((observed.clone(), at));
-        known.pods.iter().cloned().collect()
+        (observed, known.pods.iter().cloned().collect())
+    }
+
+    /// Everybody has taken in what was said, and dropped what came before as they see fit.
+    pub(crate) fn taken_in(&mut self, object: &ObjectRef) {
+        if let Some(known) = self.known.get_mut(object) {
+            self.kept.set(&object.namespace, object, known.cost());
+        }
     }
 }
 
@@ -95,7 +136,7 @@ mod tests {
         assert_eq!(set(&mut objects, 1, &["a", "b"]), (vec![object("a"), object("b")], vec![]));
         assert_eq!(set(&mut objects, 2, &["b"]), (vec![], vec![]));
         assert_eq!(set(&mut objects, 1, &["c"]), (vec![object("c")], vec![object("a")]));
-        assert_eq!(objects.observed(&object("b"), &Observed::Absent, Time::default()), [pod(2)]);
+        assert_eq!(objects.observed(&object("b"), Observed::Absent, Time::default()).1, [pod(2)]);
         assert_eq!(set(&mut objects, 2, &[]), (vec![], vec![object("b")]));
         assert_eq!(set(&mut objects, 1, &[]), (vec![], vec![object("c")]));
         assert!(objects.known.is_empty() && objects.of_pods.is_empty());
@@ -105,8 +146,64 @@ mod tests {
     fn a_pod_that_comes_later_is_told_what_is_known() {
         let mut objects = Objects::default();
         objects.set(&pod(1), [object("a")].into());
-        objects.observed(&object("a"), &Observed::Absent, Time::from_nanos(7));
+        objects.observed(&object("a"), Observed::Absent, Time::from_nanos(7));
         let changed = objects.set(&pod(2), [object("a")].into());
         assert_eq!(changed.known, [(object("a"), Observed::Absent, Time::from_nanos(7))]);
+    }
+
+    fn large(name: &str, version: u32, keys: usize) -> (ObjectRef, Observed) {
+        let keys = (0..keys).map(|key| (format!("key-{version}-{key}").into(), [0; 32])).collect();
+        let version = ObjectVersion {
+            uid: "u".into(),
+            version: version.to_string().into(),
+            immutable: false,
+            ignored: false,
+            updated: None,
+            keys: Arc::new(keys),
+        };
+        (object(name), Observed::Version(Arc::new(version)))
+    }
+
+    #[test]
+    fn what_is_kept_of_all_objects_is_bounded_and_small_ones_of_others_are_measured_all_the_same() {
+        let mut objects = Objects::default();
+        let names: Vec<String> = (0..100).map(|name| format!("{name:03}")).collect();
+        objects.set(&pod(1), names.iter().map(|name| object(name)).collect());
+        let mut measured = 0;
+        for name in &names {
+            let (object, observed) = large(name, 1, MOST_KEYS);
+            let (told, _) = objects.observed(&object, observed, Time::default());
+            objects.taken_in(&object);
+            measured += usize::from(told != Observed::Unmeasured);
+        }
+        assert!((5..10).contains(&measured), "{measured} of 100 with half a megabyte each");
+        let other = ObjectRef { namespace: "other".into(), ..object("small") };
+        objects.set(&pod(2), [other.clone()].into());
+        assert_ne!(objects.observed(&other, large("", 1, 20).1, Time::default()).0, Observed::Unmeasured);
+        assert_eq!(objects.observed(&other, large("", 1, MOST_KEYS + 1).1, Time::default()).0, Observed::Unmeasured);
+        objects.set(&pod(1), BTreeSet::new());
+        objects.set(&pod(2), BTreeSet::new());
+        assert!(objects.kept.has_room(&"shop".into(), &object("any"), 4 << 20), "nothing is left of them");
+    }
+
+    #[test]
+    fn contents_that_somebody_still_keeps_count_and_those_that_nobody_keeps_do_not() {
+        let mut objects = Objects::default();
+        objects.set(&pod(1), [object("a")].into());
+        let mut kept = Vec::new();
+        let mut told = Observed::Absent;
+        for version in 0..100 {
+            let (object, observed) = large("a", version, MOST_KEYS);
+            told = objects.observed(&object, observed.clone(), Time::default()).0;
+            kept.push(observed);
+            objects.taken_in(&object);
+        }
+        assert_eq!(told, Observed::Unmeasured);
+        kept.clear();
+        for version in 100..200 {
+            let (object, observed) = large("a", version, MOST_KEYS);
+            assert_ne!(objects.observed(&object, observed, Time::default()).0, Observed::Unmeasured);
+            objects.taken_in(&object);
+        }
     }
 }

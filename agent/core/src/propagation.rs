@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::generation::Generation;
+use crate::kept;
 use crate::object::{ObjectRef, ObjectVersion, Observed};
 use crate::pod::Name;
 use crate::sources::{self, Files, Source};
@@ -25,16 +26,19 @@ pub(crate) struct Propagation {
     others: Vec<(usize, Option<Vec<Name>>)>,
     /// Whether each file in the volume comes from the one object that is measured.
     whole: bool,
-    disk: Option<Disk>,
+    disk: Option<OnDisk>,
     /// The generation whose publication was told last.
     published: Option<Generation>,
 }
 
+/// What was read of a volume's current generation.
 #[derive(Clone, Debug)]
-struct Disk {
-    generation: Generation,
-    swapped: Time,
-    files: Arc<Files>,
+pub(crate) struct OnDisk {
+    pub(crate) generation: Generation,
+    pub(crate) swapped: Time,
+    pub(crate) files: Arc<Files>,
+    /// When it was read.
+    pub(crate) read: Time,
 }
 
 /// Where a version stands.
@@ -164,8 +168,13 @@ impl Propagation {
         observed: &Observed,
         at: Time,
     ) -> Option<Publication> {
+        let read = self.disk.as_ref().map(|disk| disk.read);
         for source in self.sources.iter_mut().filter(|source| source.object == *object) {
-            source.observed(observed, at);
+            let again = source.observed(observed, at);
+            // There is nothing newer than what isn't on disk: it is behind.
+            let is_newest = again && read.is_some_and(|read| read <= at);
+            source.ahead &= !is_newest;
+            source.doubted = source.ahead && !again;
         }
         let disk = self.disk.clone()?;
         let mut brought = Brought::default();
@@ -175,6 +184,7 @@ impl Propagation {
             if found.is_none() {
                 continue;
             }
+            source.doubted = false;
             if std::mem::take(&mut source.ahead) {
                 brought.take(source, found);
             }
@@ -187,22 +197,16 @@ impl Propagation {
     }
 
     /// Takes in what a generation holds.
-    pub(crate) fn read(
-        &mut self,
-        generation: &Generation,
-        swapped: Time,
-        changed: bool,
-        files: Arc<Files>,
-    ) -> Option<Publication> {
-        if self.disk.as_ref().is_some_and(|disk| disk.generation == *generation) {
+    pub(crate) fn read(&mut self, disk: OnDisk, changed: bool) -> Option<Publication> {
+        if self.disk.as_ref().is_some_and(|known| known.generation == disk.generation) {
             return None;
         }
-        let disk = Disk { generation: generation.clone(), swapped, files };
         let mut brought = Brought::default();
         for index in 0..self.sources.len() {
             let found = self.newest_on_disk(index, &disk.files);
             let Some(source) = self.sources.get_mut(index) else { continue };
             source.ahead = found.is_none() && changed && !source.seen.is_empty();
+            source.doubted = source.ahead;
             if found.is_some() {
                 if changed {
                     brought.take(source, found);
@@ -219,7 +223,7 @@ impl Propagation {
 
     /// A swap is told of once, when the first version that it brought is known. Of an object whose version isn't, what was
     /// seen before it and waited counts: the swap has overtaken that.
-    fn publish(&mut self, mut brought: Brought, disk: &Disk) -> Option<Publication> {
+    fn publish(&mut self, mut brought: Brought, disk: &OnDisk) -> Option<Publication> {
         self.sources.iter().filter(|source| source.ahead).for_each(|source| brought.overtake(source));
         let publication = brought.publication(disk)?;
         let before = self.published.replace(disk.generation.clone());
@@ -233,6 +237,32 @@ impl Propagation {
         if let Some(same) = same.into_iter().find(|files| **files == disk.files) {
             disk.files = same.clone();
         }
+    }
+
+    /// The objects of which the disk has something that wasn't seen: maybe it is newer, and the watch is late, or it is older
+    /// than what was seen, and came before it. Who asks anew what the API server has hears which.
+    pub(crate) fn take_doubted(&mut self) -> Vec<ObjectRef> {
+        let doubted = self.sources.iter_mut().filter_map(|source| {
+            std::mem::take(&mut source.doubted).then(|| source.object.clone())
+        });
+        doubted.collect()
+    }
+
+    /// How much is kept of files that belongs to nobody else: the objects' own are counted there.
+    pub(crate) fn cost(&self) -> usize {
+        let kept = self.sources.iter().flat_map(Measured::kept_files);
+        let is_shared = |disk: &OnDisk| {
+            let mut contents = self.sources.iter().flat_map(|source| &source.seen);
+            contents.any(|seen| seen.files.as_ref().is_some_and(|files| Arc::ptr_eq(files, &disk.files)))
+        };
+        let disk = self.disk.iter().filter(|disk| !is_shared(disk)).map(|disk| &disk.files);
+        kept.chain(disk).map(|files| kept::cost(files)).sum()
+    }
+
+    /// There is no room for all this: nothing is known until the next change.
+    pub(crate) fn give_up(&mut self) {
+        self.disk = None;
+        self.sources.iter_mut().for_each(Measured::give_up);
     }
 
     /// What is on disk can't be read.
@@ -268,6 +298,9 @@ impl Propagation {
         for (index, source) in self.sources.iter().enumerate() {
             let Some(newest) = source.seen.back() else { continue };
             let Some(files) = &newest.files else { continue };
+            if source.ahead {
+                continue;
+            }
             known = true;
             if self.holds(index, files, &disk.files) {
                 continue;
@@ -280,7 +313,8 @@ impl Propagation {
                 immutable: source.known_immutable(newest),
             });
         }
-        known.then_some(lagging)
+        let is_sure = !lagging.is_empty() || !self.sources.iter().any(|source| source.ahead);
+        (known && is_sure).then_some(lagging)
     }
 
     /// The newest content of a source that the files can come from.

@@ -1,34 +1,46 @@
 //! The ConfigMaps and Secrets that the pods of this node use, as the API server has them: a watch for each, as the kubelet
-//! does it, and what it holds as digests. Reloads don't wait for any of this.
+//! does it, that says when it changes, and what it holds as digests, fetched a few at a time. Reloads don't wait for any of
+//! this.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Config;
-use kube::runtime::watcher::DefaultBackoff;
-use reloadlet_core::object::{ObjectKind, ObjectRef};
+use reloadlet_core::Time;
+use reloadlet_core::object::{MOST_KEYS, ObjectKind, ObjectRef};
+use reloadlet_core::pod::Name;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::connections::{AskError, Connections, ask};
 use self::follow::{Sighting, follow};
-use self::ledger::Ledger;
+use self::ledger::{Health, Ledger};
 use self::outgoing::Outgoing;
-use self::step::{Answer, Protocol, Step, Watch};
+use self::requests::{Trouble, fetch};
+use self::step::{Answer, Failure, Fetch, Fetched, Protocol, Step, Watch};
+use super::backoff::{Backoff, chances, share};
+use super::cluster::{Cluster, Connection};
+use super::contact::{Contact, Resource};
 use crate::clock;
 use crate::inbox::Inbox;
 
 mod connections;
 mod decode;
+mod fetches;
 mod follow;
 mod ledger;
 mod outgoing;
+mod requests;
 mod step;
 
-/// How many objects are listed at once, so that many agents that start together aren't a storm.
-const LISTS: usize = 20;
+/// Within which agents that start together begin to ask, so that many aren't a storm. Nothing waits for it but what is
+/// measured.
+const SPREAD: Duration = Duration::from_secs(3);
+/// How many objects may wait for room in the loop before another one is fetched.
+const WAITING: usize = 4;
+/// How often at most it is said that an object is too large: its owner could make it so all the time.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 /// How many sightings wait; the watches wait after that.
 const SIGHTINGS: usize = 64;
 /// How long something waits that the loop had no room for.
@@ -78,41 +90,55 @@ impl Objects {
 /// Watches what is wanted.
 pub(crate) struct ObjectWatches {
     shared: Arc<Shared>,
-    config: Config,
+    cluster: Cluster,
+    /// What the connections are made with.
+    connection: Connection,
     inbox: Inbox,
     ledger: Ledger,
     outgoing: Outgoing,
     connections: Connections,
     protocol: Protocol,
     running: BTreeMap<ObjectRef, AbortHandle>,
-    lists: Arc<Semaphore>,
+    /// Of all that is fetched at a time, one is large.
+    large: Arc<Semaphore>,
+    fetching: JoinSet<(u64, ObjectKind, Result<Fetched, Trouble>)>,
     asking: JoinSet<(ObjectKind, Result<Protocol, AskError>)>,
-    backoff: DefaultBackoff,
-    /// It was said that something is wrong.
+    renewing: JoinSet<()>,
+    backoff: Backoff,
+    said: Said,
+}
+
+/// What was said, so that it isn't said again and again.
+#[derive(Debug, Default)]
+struct Said {
+    /// Something is wrong.
     troubled: bool,
-    /// It was said that a watch can't be started.
+    /// A watch can't be started.
     unstarted: bool,
     counted: (usize, usize, usize),
+    /// An object is too large.
+    too_large: Option<Time>,
 }
 
 /// The two ends. Without `watch_secrets`, Secrets aren't measured.
-pub(crate) fn channel(config: Config, watch_secrets: bool, inbox: Inbox) -> (Objects, ObjectWatches) {
+pub(crate) fn channel(cluster: Cluster, watch_secrets: bool, inbox: Inbox) -> (Objects, ObjectWatches) {
     let shared = Arc::new(Shared::default());
     let watches = ObjectWatches {
         shared: shared.clone(),
-        config,
+        connection: cluster.current(),
+        connections: Connections::new(cluster.contact().clone()),
+        cluster,
         inbox,
-        ledger: Ledger::new(watch_secrets),
+        ledger: Ledger::new(watch_secrets, clock::now() + share(SPREAD, chances())),
         outgoing: Outgoing::default(),
-        connections: Connections::default(),
         protocol: Protocol::Http1,
         running: BTreeMap::new(),
-        lists: Arc::new(Semaphore::new(LISTS)),
+        large: Arc::new(Semaphore::new(1)),
+        fetching: JoinSet::new(),
         asking: JoinSet::new(),
-        backoff: DefaultBackoff::default(),
-        troubled: false,
-        unstarted: false,
-        counted: (0, 0, 0),
+        renewing: JoinSet::new(),
+        backoff: Backoff::new(),
+        said: Said::default(),
     };
     (Objects(shared), watches)
 }
@@ -125,14 +151,18 @@ impl ObjectWatches {
         loop {
             self.carry_out(&sender);
             self.outgoing.hand_over(&self.inbox);
-            let due = self.ledger.poll_timeout().map(|due| due.since(clock::now()));
+            self.fetch();
+            self.record();
+            let due = self.ledger.poll_timeout(self.can_fetch()).map(|due| due.since(clock::now()));
             tokio::select! {
                 () = shared.changed.notified() => {
                     let wanted = shared.wanted().objects.clone();
                     self.ledger.want(&wanted, clock::now());
                 }
                 Some((watch, sighting)) = sightings.recv() => self.take(&watch, sighting),
+                Some(Ok((id, kind, fetched))) = self.fetching.join_next(), if !self.fetching.is_empty() => self.fetched(id, kind, fetched),
                 Some(Ok((kind, answer))) = self.asking.join_next(), if !self.asking.is_empty() => self.answered(kind, answer),
+                Some(_) = self.renewing.join_next(), if !self.renewing.is_empty() => self.reconnect(),
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.ledger.handle_timeout(clock::now()),
                 () = tokio::time::sleep(ROOM_PAUSE), if !self.outgoing.is_empty() => {}
             }
@@ -143,10 +173,10 @@ impl ObjectWatches {
         while let Some(step) = self.ledger.poll_step() {
             match step {
                 Step::Ask(object) => {
-                    let config = self.config.clone();
-                    self.asking.spawn(async move { (object.kind, ask(&config, &object).await) });
+                    let (to, contact) = (self.connection.clone(), self.cluster.contact().clone());
+                    self.asking.spawn(async move { (object.kind, ask(&to, &object, &contact).await) });
                 }
-                Step::Start(watch) => self.start(watch, sender.clone()),
+                Step::Start(watch, version) => self.start(watch, version, sender.clone()),
                 Step::Stop(object) => {
                     if let Some(running) = self.running.remove(&object) {
                         running.abort();
@@ -155,41 +185,86 @@ impl ObjectWatches {
                 Step::Close(connection) => self.connections.close(connection),
                 Step::Tell(object, observed, at) => self.outgoing.put(object, observed, at),
                 Step::Forget(object) => self.outgoing.forget(&object),
+                Step::SayTooLarge(object) => self.say_too_large(&object),
+                Step::SayFewer(watches) => tracing::warn!(
+                    "the API server takes {watches} requests at a time on a connection: ConfigMaps and Secrets are watched on more connections"
+                ),
             }
         }
         self.say_counts();
     }
 
-    fn start(&mut self, watch: Watch, sender: mpsc::Sender<(Watch, Sighting)>) {
-        let client = match self.connections.get(watch.connection, self.protocol, &self.config) {
+    fn start(&mut self, watch: Watch, version: Name, sender: mpsc::Sender<(Watch, Sighting)>) {
+        let client = match self.connections.get(watch.connection, self.protocol, &self.connection) {
             Ok(client) => client,
             Err(error) => {
-                if !std::mem::replace(&mut self.unstarted, true) {
+                if !std::mem::replace(&mut self.said.unstarted, true) {
                     tracing::warn!("{} can't be watched, which is tried again: {error:#}", watch.object);
                 }
                 self.ledger.not_started(&watch, clock::now());
                 return;
             }
         };
-        self.unstarted = false;
-        let (object, lists) = (watch.object.clone(), self.lists.clone());
-        let task = match object.kind {
-            ObjectKind::ConfigMap => tokio::spawn(follow::<false>(client, watch, lists, sender)),
-            ObjectKind::Secret => tokio::spawn(follow::<true>(client, watch, lists, sender)),
-        };
+        self.said.unstarted = false;
+        let object = watch.object.clone();
+        let task = tokio::spawn(follow(client, watch, version, sender));
         self.running.insert(object, task.abort_handle());
     }
 
-    fn take(&mut self, watch: &Watch, sighting: Sighting) {
-        match sighting {
-            Sighting::Seen(observed, at) => self.ledger.saw(watch, observed, at),
-            Sighting::Refused(error) => {
-                tracing::debug!(error = &*error as &dyn Error, "a watch of {} was refused", watch.object);
-                self.ledger.refused(watch, clock::now());
+    /// What the loop has no room for isn't fetched.
+    fn can_fetch(&self) -> bool {
+        self.outgoing.len() < WAITING
+    }
+
+    /// Fetches what is due.
+    fn fetch(&mut self) {
+        while self.can_fetch() {
+            let Some(Fetch { object, id, freshness }) = self.ledger.poll_fetch(clock::now()) else { return };
+            let client = match self.connections.fetching(self.protocol, &self.connection) {
+                Ok(client) => client,
+                Err(error) => {
+                    tracing::debug!("{object} can't be fetched: {error:#}");
+                    self.ledger.not_fetched(id, Failure::Other(None), clock::now(), chances());
+                    continue;
+                }
+            };
+            let large = self.large.clone();
+            self.fetching.spawn(async move {
+                (id, object.kind, fetch(client, &object, &freshness, &large).await)
+            });
+        }
+    }
+
+    fn fetched(&mut self, id: u64, kind: ObjectKind, fetched: Result<Fetched, Trouble>) {
+        match fetched {
+            Ok(fetched) => {
+                self.cluster.contact().heard(resource(kind), clock::now());
+                self.ledger.fetched(id, fetched, clock::now());
             }
-            Sighting::Failed(error) => {
-                tracing::debug!(error = &*error as &dyn Error, "a watch of {} failed", watch.object);
-                self.ledger.failed(watch, clock::now());
+            Err(trouble) => {
+                tracing::debug!(error = &trouble as &dyn Error, "one of the {} can't be fetched", plural(kind));
+                self.ledger.not_fetched(id, trouble.failure(), clock::now(), chances());
+                self.renew(trouble.may_be_the_configuration());
+            }
+        }
+    }
+
+    fn take(&mut self, watch: &Watch, sighting: Sighting) {
+        let heard = |at| self.cluster.contact().heard(resource(watch.object.kind), at);
+        match sighting {
+            Sighting::Began(at) => {
+                heard(at);
+                self.ledger.began(watch, at);
+            }
+            Sighting::Shown(shown, at) => {
+                heard(at);
+                self.ledger.showed(watch, shown, at);
+            }
+            Sighting::Heard(at) => heard(at),
+            Sighting::Ended(trouble) => {
+                tracing::debug!(error = &trouble as &dyn Error, "a watch of {} has ended", watch.object);
+                self.ledger.ended(watch, trouble.failure(), clock::now(), chances());
+                self.renew(trouble.may_be_the_configuration());
             }
         }
     }
@@ -197,18 +272,28 @@ impl ObjectWatches {
     fn answered(&mut self, kind: ObjectKind, asked: Result<Protocol, AskError>) {
         let answer = match &asked {
             Ok(protocol) => {
+                if *protocol != self.protocol {
+                    self.connections.close_all();
+                }
                 self.protocol = *protocol;
-                self.backoff = DefaultBackoff::default();
+                self.backoff.succeeded();
+                self.cluster.contact().heard(resource(kind), clock::now());
                 Answer::Yes(*protocol)
             }
-            Err(error) if error.is_forbidden() => Answer::Forbidden,
-            Err(_) => Answer::Fails(self.backoff.next().unwrap_or(ROOM_PAUSE)),
+            Err(error) => match error.failure() {
+                Failure::Forbidden => Answer::Forbidden,
+                Failure::Other(retry_after) => Answer::Fails(self.backoff.failed(retry_after, chances())),
+                Failure::Ended | Failure::Unanswered => Answer::Fails(self.backoff.failed(None, chances())),
+            },
         };
         let was_missing = self.ledger.is_missing(kind);
         self.ledger.answered(kind, answer, clock::now());
         let plural = plural(kind);
+        if let Err(error) = &asked {
+            self.renew(error.may_be_the_configuration());
+        }
         match (asked, answer) {
-            (Ok(_), _) if std::mem::take(&mut self.troubled) || was_missing => {
+            (Ok(_), _) if std::mem::take(&mut self.said.troubled) || was_missing => {
                 tracing::info!("{plural} are watched again: propagation is measured");
             }
             (Err(error), Answer::Forbidden) if !was_missing && self.ledger.is_missing(kind) => {
@@ -217,17 +302,65 @@ impl ObjectWatches {
                     "the right to list and watch {plural} is missing: their propagation isn't measured, reloads go on"
                 )
             }
-            (Err(error), Answer::Fails(_)) if !std::mem::replace(&mut self.troubled, true) => tracing::warn!(
-                error = &error as &dyn Error,
-                "the API server doesn't tell of {plural}: what is known of them stays, and reloads go on"
-            ),
+            (Err(error), Answer::Fails(_)) if !std::mem::replace(&mut self.said.troubled, true) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "the API server doesn't tell of {plural}: what is known of them stays, and reloads go on"
+                )
+            }
             (_, _) => {}
+        }
+    }
+
+    /// Has it read anew how the API server is reached, if that may help.
+    fn renew(&mut self, may_help: bool) {
+        if may_help && self.renewing.is_empty() {
+            let (cluster, revision) = (self.cluster.clone(), self.connection.revision);
+            self.renewing.spawn(async move { cluster.renew(revision).await });
+        }
+    }
+
+    /// If it was read anew, everything that runs was made from the earlier one.
+    fn reconnect(&mut self) {
+        let connection = self.cluster.current();
+        if connection.revision != self.connection.revision {
+            self.connection = connection;
+            self.connections.close_all();
+            self.ledger.restart(clock::now());
+        }
+    }
+
+    /// Records how the watches do.
+    fn record(&self) {
+        let contact: &Contact = self.cluster.contact();
+        for kind in [ObjectKind::ConfigMap, ObjectKind::Secret] {
+            let (resource, now) = (resource(kind), clock::now());
+            match self.ledger.health(kind) {
+                Health::Unused => contact.unused(resource),
+                Health::Down => {
+                    contact.wanted(resource, now);
+                    contact.down(resource);
+                }
+                Health::Up => contact.up(resource, contact.watch(resource).last),
+            }
+        }
+    }
+
+    fn say_too_large(&mut self, object: &ObjectRef) {
+        let now = clock::now();
+        if self.said.too_large.is_none_or(|said| now.since(said) >= SAY_EVERY) {
+            self.said.too_large = Some(now);
+            tracing::warn!(
+                "{object} isn't measured: it has more than {MOST_KEYS} keys, or more bytes than are read; reloads go on"
+            );
+        } else {
+            tracing::debug!("{object} isn't measured: it is too large");
         }
     }
 
     fn say_counts(&mut self) {
         let counted = self.ledger.counts();
-        let before = std::mem::replace(&mut self.counted, counted);
+        let before = std::mem::replace(&mut self.said.counted, counted);
         let (watched, connections, left_out) = counted;
         if counted != before {
             tracing::debug!(protocol = ?self.protocol, "watching {watched} ConfigMaps and Secrets on {connections} connections");
@@ -244,6 +377,13 @@ const fn plural(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::ConfigMap => "ConfigMaps",
         ObjectKind::Secret => "Secrets",
+    }
+}
+
+const fn resource(kind: ObjectKind) -> Resource {
+    match kind {
+        ObjectKind::ConfigMap => Resource::ConfigMaps,
+        ObjectKind::Secret => Resource::Secrets,
     }
 }
 

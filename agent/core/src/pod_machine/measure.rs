@@ -3,9 +3,10 @@
 
 use super::*;
 use crate::event::Stages;
+use crate::kept;
 use crate::nudge::NudgeAnswer;
-use crate::object::{ObjectRef, Observed};
-use crate::propagation::Publication;
+use crate::object::{MOST_KEYS, ObjectRef, Observed};
+use crate::propagation::{OnDisk, Publication};
 use crate::strategy::Strategy;
 
 /// How long the report of a delivery waits for what its generation brought.
@@ -52,6 +53,7 @@ impl PodMachine {
                 continue;
             }
             let publication = volume.propagation.observed(object, observed, at);
+            volume.propagation.take_doubted().into_iter().for_each(|object| ctx.act(Action::Observe(object)));
             let ignored = volume.propagation.ignored();
             if ignored != volume.ignored {
                 volume.ignored = ignored;
@@ -84,11 +86,13 @@ impl PodMachine {
             return;
         }
         let Some((swapped, changed)) = volume.state.swapped_at() else { return };
-        let Some(contents) = contents else {
+        let Some(contents) = contents.filter(|contents| contents.files.len() <= MOST_KEYS) else {
             volume.propagation.unreadable();
             return;
         };
-        let publication = volume.propagation.read(generation, swapped, changed, contents.files.clone());
+        let disk = OnDisk { generation: generation.clone(), swapped, files: contents.files.clone(), read: ctx.now };
+        let publication = volume.propagation.read(disk, changed);
+        volume.propagation.take_doubted().into_iter().for_each(|object| ctx.act(Action::Observe(object)));
         self.published(name, publication, ctx);
         self.say_decided(ctx);
     }
@@ -127,6 +131,26 @@ impl PodMachine {
         }
         if next.send {
             ctx.act(Action::Nudge(self.pod.clone()));
+        }
+    }
+
+    /// How much is kept of each measured volume's files.
+    pub(crate) fn kept_files(&self) -> Vec<(Name, usize)> {
+        let measured = self.volumes.iter().filter(|(_, volume)| volume.propagation.is_measured());
+        let cost = |volume: &WatchedVolume| {
+            let ignored = match &volume.ignored {
+                Ignored::Paths(paths) => paths.iter().map(|path| path.len() + kept::EACH).sum(),
+                Ignored::Nothing | Ignored::Everything => 0,
+            };
+            volume.propagation.cost() + ignored
+        };
+        measured.map(|(name, volume)| (name.clone(), cost(volume))).collect()
+    }
+
+    /// There is no room for what is to be kept of a volume. What is ignored of it stays ignored.
+    pub(crate) fn leave_unmeasured(&mut self, name: &Name) {
+        if let Some(volume) = self.volumes.get_mut(name) {
+            volume.propagation.give_up();
         }
     }
 

@@ -12,6 +12,10 @@ use crate::time::Time;
 /// together with the oldest that is left.
 pub(super) const REMEMBERED: usize = 16;
 
+/// Of large contents fewer are remembered: so many files together, but two contents in any case.
+const MOST_FILES: usize = 8192;
+const FEWEST: usize = 2;
+
 /// How many contents before the one on disk are remembered.
 const KEPT: u64 = 3;
 
@@ -29,6 +33,8 @@ pub(super) struct Measured {
     pub(super) done: Option<u64>,
     /// The disk holds a content that wasn't seen yet: the kubelet's watch was faster.
     pub(super) ahead: bool,
+    /// Whether that was found just now.
+    pub(super) doubted: bool,
     /// It can't be watched.
     pub(super) unmeasured: bool,
 }
@@ -63,6 +69,7 @@ impl Measured {
             last_number: 0,
             done: None,
             ahead: false,
+            doubted: false,
             unmeasured: false,
         }
     }
@@ -78,34 +85,60 @@ impl Measured {
         Some(self.seen.iter().flat_map(|seen| &seen.files).any(|files| files.contains_key(path)))
     }
 
-    pub(super) fn observed(&mut self, observed: &Observed, at: Time) {
+    /// Takes in what the API server says; gives back whether that is what it said before.
+    pub(super) fn observed(&mut self, observed: &Observed, at: Time) -> bool {
         let version = match observed {
             Observed::Version(version) => Some(version.clone()),
             Observed::Absent => None,
             Observed::Unmeasured => {
-                self.unmeasured = true;
-                self.seen.clear();
-                self.ahead = false;
-                self.done = None;
-                return;
+                self.give_up();
+                return false;
             }
         };
         self.unmeasured = false;
+        let is_same = |seen: &Seen| match (&seen.version, &version) {
+            (Some(last), Some(now)) => last.uid == now.uid && last.version == now.version,
+            (last, now) => last.is_none() && now.is_none(),
+        };
+        if self.seen.back().is_some_and(is_same) {
+            return true;
+        }
         let files = sources::files(&self.source, version.as_deref());
         if let Some(last) = self.seen.back_mut()
             && last.files == files
             && last.version.is_some() == version.is_some()
         {
             // Nothing that becomes a file has changed.
-            last.version = version;
-            return;
+            (last.version, last.files) = (version, files);
+            return false;
         }
         self.last_number += 1;
         let (number, first) = (self.last_number, self.seen.is_empty());
         self.seen.push_back(Seen { number, version, files, observed: at, first });
-        if self.seen.len() > REMEMBERED {
+        while self.seen.len() > REMEMBERED || self.seen.len() > FEWEST && self.files() > MOST_FILES {
             self.forget_one();
         }
+        false
+    }
+
+    /// What should be on disk isn't known.
+    pub(super) fn give_up(&mut self) {
+        self.unmeasured = true;
+        self.seen.clear();
+        (self.ahead, self.doubted) = (false, false);
+        self.done = None;
+    }
+
+    /// The files of its contents that aren't the object's own.
+    pub(super) fn kept_files(&self) -> impl Iterator<Item = &Arc<Files>> {
+        let own = |seen: &Seen, files: &Arc<Files>| {
+            seen.version.as_ref().is_some_and(|version| Arc::ptr_eq(&version.keys, files))
+        };
+        self.seen.iter().filter_map(move |seen| seen.files.as_ref().filter(|files| !own(seen, files)))
+    }
+
+    fn files(&self) -> usize {
+        self.seen.iter().flat_map(|seen| &seen.files).map(|files| files.len()).sum()
     }
 
     /// Contents long gone from the disk are of no use; some stay, since one may still be read that was there before.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Disk;
+use super::OnDisk;
 use super::measured::{Measured, Seen};
 use crate::event::Versions;
 use crate::generation::Generation;
@@ -60,7 +60,7 @@ impl Brought {
         }
     }
 
-    pub(super) fn publication(self, disk: &Disk) -> Option<Publication> {
+    pub(super) fn publication(self, disk: &OnDisk) -> Option<Publication> {
         let Self { observed, versions, collapsed } = self;
         let (generation, swapped) = (disk.generation.clone(), disk.swapped);
         Some(Publication { generation, swapped, observed: observed?, versions, collapsed })

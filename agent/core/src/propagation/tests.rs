@@ -63,7 +63,9 @@ impl Volume {
 
     fn disk(&mut self, number: u32, second: u64, changed: bool, files: &[(&str, u8)]) -> Option<Told> {
         let generation = Generation::parse(&format!("..2026_11_21_05_56_44.{number}")).unwrap();
-        self.0.read(&generation, at(second), changed, Arc::new(map(files))).map(told)
+        let (swapped, files) = (at(second), Arc::new(map(files)));
+        let disk = OnDisk { generation, swapped, files, read: swapped };
+        self.0.read(disk, changed).map(told)
     }
 
     /// A swap to a generation of one file.

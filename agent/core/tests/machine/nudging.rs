@@ -1,15 +1,16 @@
 //! Acceleration against a kubelet that has its own view of the API server: a nudge that comes before the kubelet's watch
 //! has the new version finds nothing, and the kubelet's minute begins anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::event::Report;
 use reloadlet_core::nudge::{Accelerate, NudgeAnswer, NudgeResult};
-use reloadlet_core::object::Measuring;
+use reloadlet_core::object::{Measuring, Observed};
 use reloadlet_core::strategy::Strategy;
 use reloadlet_core::{Action, Event, Time};
 
-use crate::measuring::{contents, show, version};
+use crate::measuring::{contents, object, show, version};
 use crate::node::{ms, uid};
 use crate::world::{World, app, config};
 
@@ -181,4 +182,51 @@ fn the_strategies_that_find_what_is_new_change_nothing() {
         show(&mut world, "config", version(2, 2));
         assert_eq!((nudges(&world), not_nudged(&world)), (1, vec![None]), "{strategy:?}");
     }
+}
+
+fn is_stale(world: &World) -> bool {
+    world.machine.status().iter().any(|pod| !pod.stale.is_empty())
+}
+
+/// How often it was asked what the API server has of the pod's ConfigMap.
+fn asked(world: &World) -> usize {
+    world.actions.iter().filter(|(_, action)| matches!(action, Action::Observe(_))).count()
+}
+
+/// The kubelet's watch is faster: version 3 is on disk, and 2 is the newest that was shown.
+fn overtaken() -> World {
+    let mut world = nudgeable();
+    show(&mut world, "config", version(2, 2));
+    world.handle(Event::Nudged(uid(1), NudgeAnswer::Accepted));
+    assert_eq!((nudges(&world), asked(&world)), (1, 1));
+    world.publish(&config(), 3);
+    world
+}
+
+#[test]
+fn what_is_on_disk_before_the_watch_shows_it_neither_waits_nor_is_nudged() {
+    let mut world = overtaken();
+    world.pass(120_000);
+    assert_eq!((nudges(&world), is_stale(&world)), (1, false));
+    assert_eq!(asked(&world), 2, "the API server may have something newer");
+    show(&mut world, "config", version(3, 3));
+    world.pass(120_000);
+    assert_eq!((nudges(&world), asked(&world), is_stale(&world)), (1, 2, false));
+}
+
+#[test]
+fn what_is_on_disk_and_was_never_seen_lags_behind_once_nothing_newer_is_known_to_be() {
+    let mut world = overtaken();
+    world.pass(1_000);
+    show(&mut world, "config", version(2, 2));
+    assert_eq!((nudges(&world), asked(&world), is_stale(&world)), (2, 2, true));
+}
+
+#[test]
+fn an_answer_from_before_the_disk_was_read_doesnt_tell_what_is_newest() {
+    let mut world = overtaken();
+    let before = world.now - ms(1_000);
+    world.pass(1_000);
+    world.handle(Event::Observed(object("config"), Observed::Version(Arc::new(version(2, 2))), before));
+    assert_eq!((nudges(&world), is_stale(&world)), (1, false));
 }

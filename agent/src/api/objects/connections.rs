@@ -7,68 +7,94 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::api::{Api, ListParams, WatchParams};
 use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
-use reloadlet_core::object::{ObjectKind, ObjectRef};
+use reloadlet_core::object::ObjectRef;
 use tower::{BoxError, ServiceBuilder};
 
-use super::decode::Object;
-use super::step::Protocol;
+use super::requests::{Trouble, try_both};
+use super::step::{Failure, Protocol};
 use crate::api::SILENCE;
+use crate::api::cluster::{Connection, client as plain_client, counted};
+use crate::api::contact::Contact;
 
 /// How often the other end is asked whether it is there, and how long it has for the answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// How much of one answer and of all on a connection may be on its way.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How much of one answer and of all on a connection may be on its way: of watches, and of what is fetched.
+const WATCH_WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
+const FETCH_WINDOWS: (u32, u32) = (256 << 10, 1 << 20);
 
-/// The open connections, by number.
-#[derive(Default)]
-pub(super) struct Connections(Vec<Option<Client>>);
+/// The open connections, by number, and one for what is fetched.
+pub(super) struct Connections {
+    open: Vec<Option<Client>>,
+    fetching: Option<Client>,
+    contact: Contact,
+}
 
 impl Connections {
+    pub(super) const fn new(contact: Contact) -> Self {
+        Self { open: Vec::new(), fetching: None, contact }
+    }
+
     /// The connection of this number, which is made if there is none.
-    pub(super) fn get(&mut self, number: usize, protocol: Protocol, config: &Config) -> Result<Client> {
-        if self.0.len() <= number {
-            self.0.resize(number + 1, None);
+    pub(super) fn get(&mut self, number: usize, protocol: Protocol, to: &Connection) -> Result<Client> {
+        if self.open.len() <= number {
+            self.open.resize(number + 1, None);
         }
-        match self.0.get_mut(number) {
+        let make = || match protocol {
+            Protocol::Http1 => plain_client(to.config.clone(), &self.contact),
+            Protocol::Http2 => client(&to.config, true, WATCH_WINDOWS, &self.contact),
+        };
+        match self.open.get_mut(number) {
             Some(Some(client)) => Ok(client.clone()),
-            Some(empty) => {
-                let client = match protocol {
-                    Protocol::Http1 => Client::try_from(config.clone())?,
-                    Protocol::Http2 => client(config, true)?,
-                };
-                Ok(empty.insert(client).clone())
-            }
-            None => client(config, true),
+            Some(empty) => Ok(empty.insert(make()?).clone()),
+            None => make(),
         }
+    }
+
+    /// The connection for what is fetched.
+    pub(super) fn fetching(&mut self, protocol: Protocol, to: &Connection) -> Result<Client> {
+        if let Some(client) = &self.fetching {
+            return Ok(client.clone());
+        }
+        let client = client(&to.config, protocol == Protocol::Http2, FETCH_WINDOWS, &self.contact)?;
+        Ok(self.fetching.insert(client).clone())
     }
 
     /// Nobody needs this one any more.
     pub(super) fn close(&mut self, number: usize) {
-        if let Some(client) = self.0.get_mut(number) {
+        if let Some(client) = self.open.get_mut(number) {
             *client = None;
         }
+    }
+
+    /// Nor any of them.
+    pub(super) fn close_all(&mut self) {
+        (self.open, self.fetching) = (Vec::new(), None);
     }
 }
 
 /// A client that speaks HTTP/2, or what the API server prefers. Where it is known, a hundred requests at once wait for one
 /// connection; else each would begin one of its own.
-fn client(config: &Config, only_http2: bool) -> Result<Client> {
+fn client(
+    config: &Config,
+    only_http2: bool,
+    (of_one, of_all): (u32, u32),
+    contact: &Contact,
+) -> Result<Client> {
     let client = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_only(only_http2)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(of_one)
+        .http2_initial_connection_window_size(of_all)
         .http2_keep_alive_interval(PING_EVERY)
         .http2_keep_alive_timeout(PING_ANSWER)
         .http2_keep_alive_while_idle(true)
         .build::<_, Body>(connector(config)?);
     let service = ServiceBuilder::new()
+        .layer(counted(contact.clone()))
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
@@ -94,22 +120,19 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>> {
 }
 
 /// Finds out whether objects like this one can be listed and watched, and by which protocol.
-pub(super) async fn ask(config: &Config, object: &ObjectRef) -> Result<Protocol, AskError> {
-    let client = client(config, false).map_err(AskError::Client)?;
+pub(super) async fn ask(to: &Connection, object: &ObjectRef, contact: &Contact) -> Result<Protocol, AskError> {
+    let client = client(&to.config, false, WATCH_WINDOWS, contact).map_err(AskError::Client)?;
     let asked = async {
-        let request = hyper::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
-        let version = client.send(request).await?.version();
-        let protocol = if version == hyper::Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
-        match object.kind {
-            ObjectKind::ConfigMap => try_watch::<false>(client.clone(), object).await?,
-            ObjectKind::Secret => try_watch::<true>(client.clone(), object).await?,
-        }
-        Ok(protocol)
+        let request = hyper::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError);
+        let request = request.map_err(|error| Trouble::Unreached(error.into()))?;
+        let answer = client.send(request).await.map_err(|error| Trouble::Unreached(error.into()))?;
+        let http2 = answer.version() == hyper::Version::HTTP_2;
+        try_both(client.clone(), object).await?;
+        Ok(if http2 { Protocol::Http2 } else { Protocol::Http1 })
     };
     match tokio::time::timeout(SILENCE, asked).await {
-        Ok(Ok(protocol)) => Ok(protocol),
-        Ok(Err(error)) => Err(AskError::Refused(Box::new(error))),
-        Err(_elapsed) => Err(AskError::Silent),
+        Ok(asked) => asked.map_err(AskError::Trouble),
+        Err(_elapsed) => Err(AskError::Trouble(Trouble::Silent(SILENCE))),
     }
 }
 
@@ -121,28 +144,23 @@ pub(super) enum AskError {
     Client(anyhow::Error),
     /// The API server refused, or can't be reached.
     #[error(transparent)]
-    Refused(Box<kube::Error>),
-    /// It said nothing.
-    #[error("the API server doesn't answer")]
-    Silent,
+    Trouble(Trouble),
 }
 
 impl AskError {
-    pub(super) fn is_forbidden(&self) -> bool {
+    /// What it means.
+    pub(super) fn failure(&self) -> Failure {
         match self {
-            Self::Refused(error) => is_forbidden(error),
-            Self::Client(_) | Self::Silent => false,
+            Self::Trouble(trouble) => trouble.failure(),
+            Self::Client(_) => Failure::Other(None),
         }
     }
-}
 
-pub(super) fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden())
-}
-
-async fn try_watch<const SECRET: bool>(client: Client, object: &ObjectRef) -> Result<(), kube::Error> {
-    let api = Api::<Object<SECRET>>::namespaced(client, &object.namespace);
-    let one = format!("metadata.name={}", object.name);
-    api.list(&ListParams::default().fields(&one).limit(1).match_any()).await?;
-    api.watch(&WatchParams::default().fields(&one).timeout(1), "0").await.map(drop)
+    /// Another authority, other credentials or another address may help.
+    pub(super) fn may_be_the_configuration(&self) -> bool {
+        match self {
+            Self::Trouble(trouble) => trouble.may_be_the_configuration(),
+            Self::Client(_) => true,
+        }
+    }
 }

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use reloadlet_core::object::{ObjectVersion, Observed};
+use reloadlet_core::object::{MOST_KEYS, ObjectKind, ObjectVersion};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use self::values::Values;
+use self::values::{Unfit, Values};
+use super::step::{Fetched, Found};
+use crate::api::short;
 use crate::clock;
 
 #[cfg(test)]
@@ -21,78 +20,63 @@ mod values;
 
 /// Keeps an object from triggering anything.
 const IGNORE: &str = "reloadlet.io/ignore";
+/// A watch from this version on begins with what is there.
+const FROM_WHAT_IS_THERE: &str = "0";
+
+/// A list of at most one object of this kind.
+pub(super) fn list(kind: ObjectKind, text: &[u8]) -> Result<Fetched, String> {
+    let list = match kind {
+        ObjectKind::ConfigMap => serde_json::from_slice::<List<false>>(text).map(List::fetched),
+        ObjectKind::Secret => serde_json::from_slice::<List<true>>(text).map(List::fetched),
+    };
+    list.map_err(|error| short(&error.to_string()))?.ok_or_else(|| "it is no list with a version".to_owned())
+}
+
+/// An object of which not even the list could be read.
+pub(super) fn too_large() -> Fetched {
+    Fetched { version: FROM_WHAT_IS_THERE.into(), found: Found::TooLarge }
+}
+
+#[derive(Deserialize)]
+struct List<const SECRET: bool> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    /// A list without items may have none, or null.
+    items: Option<Vec<Object<SECRET>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ListMetadata {
+    resource_version: Option<String>,
+}
+
+impl<const SECRET: bool> List<SECRET> {
+    fn fetched(self) -> Option<Fetched> {
+        let version = self.metadata.resource_version.filter(|version| !version.is_empty())?.into();
+        let first = self.items.unwrap_or_default().into_iter().next();
+        Some(Fetched { version, found: first.map_or(Found::Absent, |object| object.0) })
+    }
+}
+
 /// What counts of a ConfigMap or, with `SECRET`, of a Secret.
-#[derive(Clone)]
-pub(super) struct Object<const SECRET: bool> {
-    /// The resource version and the name, which the watch needs.
-    metadata: ObjectMeta,
-    /// Nothing where a value can't be understood.
-    version: Option<Arc<ObjectVersion>>,
-}
-
-impl<const SECRET: bool> Object<SECRET> {
-    /// What is to be said of it.
-    pub(super) fn observed(self) -> Observed {
-        match self.version {
-            Some(version) => Observed::Version(version),
-            None => {
-                let (namespace, name) = (self.metadata.namespace, self.metadata.name);
-                tracing::warn!(namespace, name, "a {} can't be understood", Self::kind(&()));
-                Observed::Unmeasured
-            }
-        }
-    }
-}
-
-impl<const SECRET: bool> fmt::Debug for Object<SECRET> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}/{:?}", self.metadata.namespace, self.metadata.name)
-    }
-}
-
-impl<const SECRET: bool> Resource for Object<SECRET> {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        if SECRET { "Secret".into() } else { "ConfigMap".into() }
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        if SECRET { "secrets".into() } else { "configmaps".into() }
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+struct Object<const SECRET: bool>(Found);
 
 impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { metadata, immutable, data, binary_data } =
             Written::<SECRET>::deserialize(deserializer)?;
         let keys = match (data.unwrap_or_default().0, binary_data.unwrap_or_default().0) {
-            (Some(mut keys), Some(binary)) => {
+            (Ok(keys), Ok(binary)) if keys.len() + binary.len() > MOST_KEYS => Err(Unfit::TooMany),
+            (Ok(mut keys), Ok(binary)) => {
                 keys.extend(binary);
-                Some(keys)
+                Ok(keys)
             }
-            (None, _) | (_, None) => None,
+            (Err(unfit), _) | (_, Err(unfit)) => Err(unfit),
         };
-        let version = keys.zip(metadata.resource_version.as_deref()).map(|(keys, version)| {
-            Arc::new(ObjectVersion {
-                uid: metadata.uid.as_deref().unwrap_or_default().into(),
+        let found = match (keys, metadata.resource_version) {
+            (Ok(keys), Some(version)) => Found::Version(Arc::new(ObjectVersion {
+                uid: metadata.uid.unwrap_or_default().into(),
                 version: version.into(),
                 immutable: immutable.unwrap_or(false),
                 ignored: metadata.annotations.unwrap_or_default().ignore,
@@ -102,15 +86,11 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
                     .0
                     .map(|second| clock::from_wall(second, 0)),
                 keys: Arc::new(keys),
-            })
-        });
-        let metadata = ObjectMeta {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            resource_version: metadata.resource_version,
-            ..ObjectMeta::default()
+            })),
+            (Err(Unfit::TooMany), _) => Found::TooLarge,
+            (Err(Unfit::Garbage), _) | (Ok(_), None) => Found::Garbage,
         };
-        Ok(Self { metadata, version })
+        Ok(Self(found))
     }
 }
 
@@ -127,8 +107,6 @@ struct Written<const SECRET: bool> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
     annotations: Option<Annotations>,

@@ -1,17 +1,29 @@
-//! Which watches should run, and what is known of each object. Nothing here waits or asks.
+//! Which watches should run, what is to be fetched, and what is known of each object. Nothing here waits or asks.
+//!
+//! An object is fetched, and then watched from there: what the watch shows is fetched again, and where the watch ends it
+//! all begins anew. Only what was fetched is told. An answer that is older than what is known may come from an API server
+//! that lags behind, or from one whose store was restored from a backup: so the newest is asked for, and believed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::object::{ObjectKind, ObjectRef, Observed};
+use reloadlet_core::pod::Name;
 
-use super::step::{Answer, Protocol, Step, Watch};
+use super::fetches::{Fetches, Running};
+use super::step::{Answer, Failure, Fetch, Fetched, Found, Freshness, Protocol, Shown, Step, Watch};
+use crate::api::backoff::Backoff;
 
-/// How many watches share a connection: API servers take about 100 streams, and more would wait without a word.
+/// How many watches share a connection: API servers take about 100 streams, and more would wait without a word. Where it
+/// turns out that they take fewer, fewer do.
 pub(super) const PER_CONNECTION: usize = 64;
-/// How many connections there are at most.
-pub(super) const MOST_CONNECTIONS: usize = 16;
+/// How many watches and connections there are at most.
+pub(super) const MOST_WATCHES: usize = 1024;
+pub(super) const MOST_CONNECTIONS: usize = 32;
+/// How few streams it is taken to have at least, and for how long: maybe it was late after all.
+const FEWEST: usize = 8;
+const FEWER_LASTS: Duration = Duration::from_secs(60 * 60);
 /// How long a right that was held must have been refused until it counts as lost: an API server that has just started
 /// refuses everything for a moment, since it doesn't know the roles yet. Meanwhile it is asked this often.
 const REFUSAL: Duration = Duration::from_secs(30);
@@ -22,13 +34,77 @@ const RIGHT_PAUSE: Duration = Duration::from_secs(5 * 60);
 const DOUBT_PAUSE: Duration = Duration::from_secs(60);
 /// How long after a watch couldn't be started another one is.
 const START_PAUSE: Duration = Duration::from_secs(5);
+/// How long a watch must have lasted for its end to be an ordinary one. API servers end them after minutes.
+const LIVED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Entry {
     /// Which request for it this is about.
     request: u64,
-    watch: Option<Watch>,
-    known: Option<(Observed, Time)>,
+    /// Who asked then wants to be told also what was told before.
+    anew: Option<Time>,
+    slot: Option<Slot>,
+    known: Option<Known>,
+    /// What the watch has shown last.
+    shown: Option<Name>,
+    /// The watches that failed in a row.
+    failures: Backoff,
+    /// A watch of it has run.
+    ran: bool,
+    /// The last watch, or the last fetch, has failed.
+    watch_fails: bool,
+    fetch_fails: bool,
+    too_large: bool,
+}
+
+/// A place on a connection.
+#[derive(Debug)]
+struct Slot {
+    watch: Watch,
+    stage: Stage,
+    /// The connection on which it wasn't answered before.
+    silent_on: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is fetched first.
+    Fetching,
+    /// The watch was asked for.
+    Asked,
+    /// The watch runs, since then.
+    Running(Time),
+}
+
+/// What was told of an object, without what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    Version { uid: Name, version: Name },
+    Absent,
+    Unmeasured,
+}
+
+impl From<&Observed> for Known {
+    fn from(observed: &Observed) -> Self {
+        match observed {
+            Observed::Version(version) => {
+                Self::Version { uid: version.uid.clone(), version: version.version.clone() }
+            }
+            Observed::Absent => Self::Absent,
+            Observed::Unmeasured => Self::Unmeasured,
+        }
+    }
+}
+
+/// How a kind's watches do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nobody wants any.
+    Unused,
+    /// One of them doesn't run.
+    Down,
+    /// They all run.
+    Up,
 }
 
 /// What is known of the right to watch a kind of object.
@@ -46,8 +122,8 @@ struct Right {
 }
 
 impl Right {
-    fn new(used: bool) -> Self {
-        let (ask_at, answered) = (Some(Time::default()), Time::default());
+    fn new(used: bool, first: Time) -> Self {
+        let (ask_at, answered) = (Some(first), Time::default());
         Self { used, held: false, missing: false, asking: false, ask_at, answered, refused: None }
     }
 }
@@ -57,8 +133,13 @@ pub(super) struct Ledger {
     config_maps: Right,
     secrets: Right,
     objects: BTreeMap<ObjectRef, Entry>,
+    fetches: Fetches,
     /// How many watches each connection has.
     connections: Vec<usize>,
+    /// How many it can have.
+    per_connection: usize,
+    /// Since when that is fewer than usual.
+    fewer_since: Option<Time>,
     protocol: Option<Protocol>,
     next_id: u64,
     /// Nothing is started before.
@@ -67,12 +148,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(watch_secrets: bool) -> Self {
+    /// Nothing is asked before `first`.
+    pub(super) fn new(watch_secrets: bool, first: Time) -> Self {
         Self {
-            config_maps: Right::new(true),
-            secrets: Right::new(watch_secrets),
+            config_maps: Right::new(true, first),
+            secrets: Right::new(watch_secrets, first),
             objects: BTreeMap::new(),
+            fetches: Fetches::default(),
             connections: Vec::new(),
+            per_connection: PER_CONNECTION,
+            fewer_since: None,
             protocol: None,
             next_id: 0,
             start_at: None,
@@ -84,16 +169,35 @@ impl Ledger {
         self.steps.pop_front()
     }
 
+    /// The next object to fetch, if there is room for what it holds.
+    pub(super) fn poll_fetch(&mut self, now: Time) -> Option<Fetch> {
+        self.fetches.next(now)
+    }
+
     /// How many objects are watched, on how many connections, and how many aren't for want of room.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
-        let watched = self.objects.values().filter(|entry| entry.watch.is_some()).count();
+        let watched = self.objects.values().filter(|entry| entry.slot.is_some()).count();
         let connections = self.connections.iter().filter(|watches| **watches > 0).count();
         let left_out = self.objects.iter().filter(|(object, entry)| {
             let right = self.right(object.kind);
             // What can't be started yet isn't without room.
-            right.held && right.used && entry.watch.is_none() && self.start_at.is_none()
+            right.held && right.used && entry.slot.is_none() && self.start_at.is_none()
         });
         (watched, connections, left_out.count())
+    }
+
+    /// How the watches of a kind do.
+    pub(super) fn health(&self, kind: ObjectKind) -> Health {
+        let right = self.right(kind);
+        let mut of_kind = self.objects.iter().filter(|(object, _)| object.kind == kind).peekable();
+        if !right.used || of_kind.peek().is_none() {
+            return Health::Unused;
+        }
+        // Those for which there is no room are said otherwise.
+        let is_well = |entry: &Entry| {
+            entry.slot.is_none() || entry.ran && !entry.watch_fails && !entry.fetch_fails
+        };
+        if right.held && of_kind.all(|(_, entry)| is_well(entry)) { Health::Up } else { Health::Down }
     }
 
     /// The objects that are wanted now, each with the number of the request for it.
@@ -103,23 +207,31 @@ impl Ledger {
         for object in gone {
             self.stop(&object);
             self.objects.remove(&object);
+            self.fetches.forget(&object);
             self.steps.push_back(Step::Forget(object));
         }
         for (object, request) in wanted {
             let entry = self.objects.entry(object.clone()).or_default();
             let before = std::mem::replace(&mut entry.request, *request);
-            if before != *request
-                && let Some((observed, time)) = entry.known.clone()
-            {
-                // Who asks anew has forgotten.
-                self.steps.push_back(Step::Tell(object.clone(), observed, time));
+            match &entry.known {
+                Some(known) if before != *request => match known {
+                    Known::Unmeasured => {
+                        self.steps.push_back(Step::Tell(object.clone(), Observed::Unmeasured, now));
+                    }
+                    // Who asks anew has forgotten, or doubts it.
+                    Known::Version { .. } | Known::Absent => {
+                        entry.anew = Some(now);
+                        self.fetches.want(object, Freshness::Newest, None, now);
+                    }
+                },
+                Some(_) | None => {}
             }
         }
         self.handle_timeout(now);
     }
 
-    /// When something is to be done without anything happening.
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    /// When something is to be done without anything happening; `fetching` if something could be fetched.
+    pub(super) fn poll_timeout(&self, fetching: bool) -> Option<Time> {
         let due = |kind| {
             self.right(kind).ask_at.filter(|_| self.first_of(kind).is_some() && !self.right(kind).asking)
         };
@@ -128,6 +240,7 @@ impl Ledger {
             .filter(|kind| self.right(*kind).used)
             .filter_map(due)
             .chain(self.start_at)
+            .chain(self.fetches.poll_timeout().filter(|_| fetching))
             .min()
     }
 
@@ -146,10 +259,13 @@ impl Ledger {
             }
         }
         self.start_at.take_if(|at| *at <= now);
+        if self.fewer_since.take_if(|since| now.since(*since) >= FEWER_LASTS).is_some() {
+            self.per_connection = PER_CONNECTION;
+        }
         let waiting: Vec<_> = self
             .objects
             .iter()
-            .filter(|(_, entry)| entry.watch.is_none())
+            .filter(|(_, entry)| entry.slot.is_none())
             .map(|(object, _)| object.clone())
             .collect();
         for object in waiting {
@@ -157,8 +273,8 @@ impl Ledger {
             if !right.used || right.missing {
                 self.know(&object, Observed::Unmeasured, now);
             } else if right.held && self.start_at.is_none() {
-                match self.room() {
-                    Some(connection) => self.start(object, connection),
+                match self.room(None) {
+                    Some(connection) => self.start(object, connection, now),
                     None => self.know(&object, Observed::Unmeasured, now),
                 }
             }
@@ -177,10 +293,7 @@ impl Ledger {
                 right.ask_at = None;
                 right.refused = None;
                 if self.protocol.replace(protocol).is_some_and(|before| before != protocol) {
-                    let all: Vec<_> = self.objects.keys().cloned().collect();
-                    for object in all {
-                        self.stop(&object);
-                    }
+                    self.stop_all();
                 }
             }
             Answer::Forbidden if right.held && now.since(*right.refused.get_or_insert(now)) < REFUSAL => {
@@ -197,11 +310,106 @@ impl Ledger {
         self.right(kind).missing
     }
 
-    /// What a watch has seen; a watch that was stopped says nothing.
-    pub(super) fn saw(&mut self, watch: &Watch, observed: Observed, at: Time) {
-        if self.runs(watch) {
-            self.know(&watch.object, observed, at);
+    /// Everything begins anew: the API server is reached by another way now.
+    pub(super) fn restart(&mut self, now: Time) {
+        self.per_connection = PER_CONNECTION;
+        self.fewer_since = None;
+        self.stop_all();
+        self.handle_timeout(now);
+    }
+
+    /// A watch was answered; one that was stopped says nothing.
+    pub(super) fn began(&mut self, watch: &Watch, now: Time) {
+        let Some(entry) = self.objects.get_mut(&watch.object) else { return };
+        let Some(slot) = entry.slot.as_mut().filter(|slot| slot.watch == *watch) else { return };
+        slot.stage = Stage::Running(now);
+        entry.ran = true;
+        entry.watch_fails = false;
+        if let Some(silent) = slot.silent_on.take() {
+            // It wasn't the API server that was late: there it has no room for more.
+            let takes = self.running_on(silent).max(FEWEST);
+            if takes < self.per_connection {
+                self.per_connection = takes;
+                self.fewer_since = Some(now);
+                self.steps.push_back(Step::SayFewer(takes));
+            }
         }
+    }
+
+    /// A watch shows that there is something to fetch.
+    pub(super) fn showed(&mut self, watch: &Watch, shown: Shown, at: Time) {
+        if !self.runs(watch) {
+            return;
+        }
+        let Some(entry) = self.objects.get_mut(&watch.object) else { return };
+        let freshness = match shown {
+            Shown::Version(version) => {
+                entry.shown = Some(version.clone());
+                match &entry.known {
+                    Some(Known::Version { version: known, .. }) if *known == version => return,
+                    Some(Known::Version { version: known, .. }) if !is_older(known, &version) => {
+                        Freshness::Newest
+                    }
+                    Some(_) | None => Freshness::NotOlderThan(version),
+                }
+            }
+            Shown::Deleted | Shown::Unclear => {
+                entry.shown = None;
+                Freshness::Newest
+            }
+        };
+        self.fetches.want(&watch.object, freshness, Some(at), at);
+    }
+
+    /// An object was fetched.
+    pub(super) fn fetched(&mut self, id: u64, fetched: Fetched, now: Time) {
+        let Some(Running { object, freshness, since, begun, .. }) = self.fetches.ended(id) else { return };
+        self.fetches.succeeded(&object);
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        entry.fetch_fails = false;
+        let observed = match &fetched.found {
+            Found::Version(version) => Observed::Version(version.clone()),
+            Found::Absent => Observed::Absent,
+            Found::TooLarge | Found::Garbage => Observed::Unmeasured,
+        };
+        let is_newest = freshness == Freshness::Newest;
+        if !is_newest && entry.known.as_ref().is_some_and(|known| is_doubtful(known, &observed)) {
+            self.fetches.want(&object, Freshness::Newest, Some(since), now);
+            return;
+        }
+        let too_large = fetched.found == Found::TooLarge;
+        if too_large && !entry.too_large {
+            self.steps.push_back(Step::SayTooLarge(object.clone()));
+        }
+        entry.too_large = too_large;
+        if let Some(slot) = entry.slot.as_mut().filter(|slot| slot.stage == Stage::Fetching) {
+            slot.stage = Stage::Asked;
+            self.steps.push_back(Step::Start(slot.watch.clone(), fetched.version));
+        }
+        if entry.anew.take_if(|asked| is_newest && begun >= *asked).is_some()
+            && entry.known.as_ref() == Some(&Known::from(&observed))
+        {
+            // It is so still, or again.
+            self.steps.push_back(Step::Tell(object.clone(), observed.clone(), begun));
+        }
+        if let (Observed::Version(found), Some(shown), None) = (&observed, &entry.shown, entry.anew)
+            && !is_older(&found.version, shown)
+        {
+            self.fetches.settle(&object);
+        }
+        self.know(&object, observed, since);
+    }
+
+    /// An object couldn't be fetched: it is tried again.
+    pub(super) fn not_fetched(&mut self, id: u64, failure: Failure, now: Time, chances: u64) {
+        let Some(running) = self.fetches.ended(id) else { return };
+        let object = running.object.clone();
+        let retry_after = if let Failure::Other(retry_after) = failure { retry_after } else { None };
+        self.fetches.failed(running, retry_after, now, chances);
+        if let Some(entry) = self.objects.get_mut(&object) {
+            entry.fetch_fails = true;
+        }
+        self.doubt(object.kind, failure, now);
     }
 
     /// A watch couldn't be started: it is started anew after a pause.
@@ -212,23 +420,54 @@ impl Ledger {
         }
     }
 
-    /// A watch was refused, and tries again.
-    pub(super) fn refused(&mut self, watch: &Watch, now: Time) {
-        if self.runs(watch) {
-            let right = self.right_mut(watch.object.kind);
-            if right.refused.replace(right.refused.unwrap_or(now)).is_none() {
-                right.ask_at = Some(now + REFUSAL_PAUSE);
-            }
+    /// A watch has ended: the object is fetched, and watched from there.
+    pub(super) fn ended(&mut self, watch: &Watch, failure: Failure, now: Time, chances: u64) {
+        if !self.runs(watch) {
+            return;
         }
+        let connection = watch.connection;
+        let elsewhere = self.room(Some(connection));
+        let others_run = self.running_on(connection) > 0;
+        let Some(entry) = self.objects.get_mut(&watch.object) else { return };
+        let Some(slot) = &mut entry.slot else { return };
+        let lived = matches!(slot.stage, Stage::Running(since) if now.since(since) >= LIVED);
+        let was_silent_elsewhere = slot.silent_on.take().is_some();
+        slot.stage = Stage::Fetching;
+        if lived {
+            entry.failures.succeeded();
+        }
+        entry.watch_fails = failure != Failure::Ended;
+        let retry_after = if let Failure::Other(retry_after) = failure { retry_after } else { None };
+        let at = match failure {
+            Failure::Ended if lived => now,
+            Failure::Unanswered if others_run && !was_silent_elsewhere && elsewhere.is_some() => now,
+            Failure::Ended | Failure::Forbidden | Failure::Unanswered | Failure::Other(_) => {
+                now + entry.failures.failed(retry_after, chances)
+            }
+        };
+        if failure == Failure::Unanswered && elsewhere.is_some() {
+            self.move_to(&watch.object, elsewhere, at);
+        } else {
+            self.fetches.want(&watch.object, Freshness::Any, None, at);
+        }
+        self.doubt(watch.object.kind, failure, now);
     }
 
-    /// A watch has failed and tries again. Perhaps nothing works any more, or by another protocol.
-    pub(super) fn failed(&mut self, watch: &Watch, now: Time) {
-        if self.runs(watch) {
-            let right = self.right_mut(watch.object.kind);
-            let at = (right.answered + DOUBT_PAUSE).max(now);
-            right.ask_at.get_or_insert(at);
-            self.handle_timeout(now);
+    /// Something of a kind has failed. Perhaps the right is missing, or nothing works any more, or by another protocol.
+    fn doubt(&mut self, kind: ObjectKind, failure: Failure, now: Time) {
+        let right = self.right_mut(kind);
+        match failure {
+            Failure::Forbidden => {
+                if right.refused.replace(right.refused.unwrap_or(now)).is_none() {
+                    right.ask_at = Some(now + REFUSAL_PAUSE);
+                }
+            }
+            Failure::Unanswered | Failure::Other(_) => {
+                let at = (right.answered + DOUBT_PAUSE).max(now);
+                right.ask_at.get_or_insert(at);
+                self.handle_timeout(now);
+            }
+            Failure::Ended => {}
         }
     }
 
@@ -241,32 +480,47 @@ impl Ledger {
         let all: Vec<_> = self.objects.keys().filter(|object| object.kind == kind).cloned().collect();
         for object in all {
             self.stop(&object);
+            self.fetches.forget(&object);
         }
     }
 
     fn know(&mut self, object: &ObjectRef, observed: Observed, at: Time) {
         if let Some(entry) = self.objects.get_mut(object)
-            && entry.known.as_ref().is_none_or(|(known, _)| is_news(known, &observed))
+            && entry.known.as_ref() != Some(&Known::from(&observed))
         {
-            entry.known = Some((observed.clone(), at));
+            entry.known = Some(Known::from(&observed));
             self.steps.push_back(Step::Tell(object.clone(), observed, at));
         }
     }
 
     fn runs(&self, watch: &Watch) -> bool {
-        self.objects.get(&watch.object).is_some_and(|entry| entry.watch.as_ref() == Some(watch))
+        let slot = self.objects.get(&watch.object).and_then(|entry| entry.slot.as_ref());
+        slot.is_some_and(|slot| slot.watch == *watch)
     }
 
-    /// The first connection that can take one more watch.
-    fn room(&self) -> Option<usize> {
+    /// How many watches run on a connection.
+    fn running_on(&self, connection: usize) -> usize {
+        let slots = self.objects.values().filter_map(|entry| entry.slot.as_ref());
+        let runs = |slot: &&Slot| matches!(slot.stage, Stage::Running(_));
+        slots.filter(|slot| slot.watch.connection == connection).filter(runs).count()
+    }
+
+    /// The first connection, other than this one, that can take one more watch.
+    fn room(&self, other_than: Option<usize>) -> Option<usize> {
         let most = match self.protocol? {
             Protocol::Http1 => 1,
             Protocol::Http2 => MOST_CONNECTIONS,
         };
-        (0..most).find(|number| self.connections.get(*number).is_none_or(|watches| *watches < PER_CONNECTION))
+        if self.connections.iter().sum::<usize>() >= MOST_WATCHES && other_than.is_none() {
+            return None;
+        }
+        let has_room = |number: &usize| {
+            self.connections.get(*number).is_none_or(|watches| *watches < self.per_connection)
+        };
+        (0..most).filter(|number| Some(*number) != other_than).find(has_room)
     }
 
-    fn start(&mut self, object: ObjectRef, connection: usize) {
+    fn start(&mut self, object: ObjectRef, connection: usize, at: Time) {
         if self.connections.len() <= connection {
             self.connections.resize(connection + 1, 0);
         }
@@ -275,20 +529,39 @@ impl Ledger {
         {
             *watches += 1;
             self.next_id += 1;
+            self.fetches.want(&object, Freshness::Any, None, at);
             let watch = Watch { object, id: self.next_id, connection };
-            entry.watch = Some(watch.clone());
-            self.steps.push_back(Step::Start(watch));
+            entry.slot = Some(Slot { watch, stage: Stage::Fetching, silent_on: None });
         }
     }
 
     fn stop(&mut self, object: &ObjectRef) {
-        let Some(watch) = self.objects.get_mut(object).and_then(|entry| entry.watch.take()) else { return };
-        self.steps.push_back(Step::Stop(watch.object));
-        if let Some(watches) = self.connections.get_mut(watch.connection) {
+        let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.take()) else { return };
+        self.steps.push_back(Step::Stop(slot.watch.object));
+        if let Some(watches) = self.connections.get_mut(slot.watch.connection) {
             *watches -= 1;
             if *watches == 0 {
-                self.steps.push_back(Step::Close(watch.connection));
+                self.steps.push_back(Step::Close(slot.watch.connection));
             }
+        }
+    }
+
+    fn stop_all(&mut self) {
+        let all: Vec<_> = self.objects.keys().cloned().collect();
+        for object in all {
+            self.stop(&object);
+            self.fetches.forget(&object);
+        }
+    }
+
+    /// Watches an object on another connection, since it isn't answered on the one that it has.
+    fn move_to(&mut self, object: &ObjectRef, connection: Option<usize>, at: Time) {
+        let slot = self.objects.get(object).and_then(|entry| entry.slot.as_ref());
+        let Some((silent_on, connection)) = slot.map(|slot| slot.watch.connection).zip(connection) else { return };
+        self.stop(object);
+        self.start(object.clone(), connection, at);
+        if let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.as_mut()) {
+            slot.silent_on = Some(silent_on);
         }
     }
 
@@ -311,17 +584,24 @@ impl Ledger {
     }
 }
 
-/// Whether it says something new. A list may come from an API server that lags behind: an older version is no news.
-fn is_news(known: &Observed, observed: &Observed) -> bool {
+/// Whether an answer from an API server's memory can't simply be believed: it may lag behind what is known.
+fn is_doubtful(known: &Known, observed: &Observed) -> bool {
     match (known, observed) {
-        (Observed::Version(known), Observed::Version(observed)) if known.uid == observed.uid => {
-            let number = |version: &str| version.parse::<u128>().ok();
-            match (number(&known.version), number(&observed.version)) {
-                (Some(known), Some(observed)) => known < observed,
-                (_, _) => known.version != observed.version,
-            }
+        (Known::Version { uid, version }, Observed::Version(observed)) => {
+            *uid == observed.uid && is_older(&observed.version, version)
         }
-        (_, _) => known != observed,
+        (Known::Version { .. }, Observed::Absent) => true,
+        (_, _) => false,
+    }
+}
+
+/// Whether one version is older than another. Of versions that are no numbers nothing is known but whether they are the
+/// same.
+pub(super) fn is_older(one: &str, other: &str) -> bool {
+    let number = |version: &str| version.parse::<u128>().ok();
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => one < other,
+        (_, _) => one != other,
     }
 }
 

@@ -23,6 +23,10 @@ impl Outgoing {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Hands over as much as the loop has room for.
     pub(super) fn hand_over(&mut self, inbox: &Inbox) {
         while let Some((object, (observed, at))) = self.0.first_key_value() {

@@ -30,6 +30,8 @@ static TURN: RwLock<()> = RwLock::new(());
 enum Turn {
     Shared(RwLockReadGuard<'static, ()>),
     Alone(RwLockWriteGuard<'static, ()>),
+    /// Another namespace's, of the same test.
+    Other,
 }
 
 /// A namespace that goes with the test.
@@ -47,6 +49,11 @@ impl Space {
     /// The same, with no other test beside this one.
     pub fn alone(name: &str) -> Option<Self> {
         Self::make(name, || Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A further namespace of the same test.
+    pub fn beside(&self, name: &str) -> Self {
+        Self::make(name, || Turn::Other).expect("there is a cluster")
     }
 
     fn make(name: &str, turn: impl FnOnce() -> Turn) -> Option<Self> {

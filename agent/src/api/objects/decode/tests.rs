@@ -13,7 +13,10 @@ fn text(metadata: &str, rest: &str) -> String {
 }
 
 fn version<const SECRET: bool>(text: &str) -> Arc<ObjectVersion> {
-    serde_json::from_str::<Object<SECRET>>(text).unwrap().version.unwrap()
+    match serde_json::from_str::<Object<SECRET>>(text).unwrap().0 {
+        Found::Version(version) => version,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn digests<const SECRET: bool>(rest: &str) -> Vec<(String, Digest)> {
@@ -91,25 +94,58 @@ fn the_time_is_the_newest_of_those_who_changed_data() {
     near(updated(&[&binary, &data, &labels]), 10);
 }
 
+fn listed(kind: ObjectKind, items: &str) -> Found {
+    let text = format!(r#"{{"metadata": {{"resourceVersion": "9"}}, "items": {items}}}"#);
+    let fetched = list(kind, text.as_bytes()).unwrap();
+    assert_eq!(&*fetched.version, "9");
+    fetched.found
+}
+
 #[test]
-fn a_broken_value_is_not_guessed_and_breaks_no_list() {
-    let secret = r#"{"metadata": {"resourceVersion": "9"}, "items": [
-        {"metadata": {"name": "a", "resourceVersion": "1"}, "data": {"key": "not base64", "one": "MQ=="}},
-        {"metadata": {"name": "b", "resourceVersion": "2"}, "data": {"key": 5, "two": [1, {"x": 2.5}], "three": true}},
-        {"metadata": {"name": "c", "resourceVersion": "3"}, "data": {"key": "MQ==MQ=="}},
-        {"metadata": {"name": "d", "resourceVersion": "4"}, "data": {"key": "MQ=="}}]}"#;
-    let list: kube::core::ObjectList<Object<true>> = serde_json::from_str(secret).unwrap();
-    let found: Vec<_> =
-        list.items.into_iter().map(|object| object.observed() == Observed::Unmeasured).collect();
-    assert_eq!(found, [true, true, true, false]);
+fn a_broken_value_is_not_guessed() {
+    for data in [
+        r#""key": "not base64", "one": "MQ==""#,
+        r#""key": 5, "two": [1, {"x": 2.5}], "three": true"#,
+        r#""key": "MQ==MQ==""#,
+    ] {
+        let items = format!(r#"[{{"metadata": {{"resourceVersion": "1"}}, "data": {{{data}}}}}]"#);
+        assert_eq!(listed(ObjectKind::Secret, &items), Found::Garbage, "{data}");
+    }
+    let whole = r#"[{"metadata": {"name": "d", "resourceVersion": "4"}, "data": {"key": "MQ=="}}]"#;
+    assert!(matches!(listed(ObjectKind::Secret, whole), Found::Version(_)));
+}
+
+#[test]
+fn a_list_without_the_object_has_a_version_and_what_has_none_is_no_list() {
+    assert_eq!(listed(ObjectKind::ConfigMap, "[]"), Found::Absent);
+    assert_eq!(listed(ObjectKind::ConfigMap, "null"), Found::Absent);
+    for text in ["{}", r#"{"metadata": {"resourceVersion": ""}, "items": []}"#, "[]", "<html>"] {
+        assert!(list(ObjectKind::ConfigMap, text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn more_keys_than_are_kept_are_too_many_wherever_they_are() {
+    let keys = |from: usize, to: usize| {
+        let keys: Vec<String> = (from..to).map(|n| format!(r#""{n}": """#)).collect();
+        format!("{{{}}}", keys.join(","))
+    };
+    let found = |data: &str, binary: &str| {
+        let object = format!(r#""data": {data}, "binaryData": {binary}"#);
+        listed(ObjectKind::ConfigMap, &format!(r#"[{{"metadata": {{"resourceVersion": "1"}}, {object}}}]"#))
+    };
+    assert!(matches!(found(&keys(0, MOST_KEYS), "{}"), Found::Version(_)));
+    assert_eq!(found(&keys(0, MOST_KEYS + 1), "{}"), Found::TooLarge);
+    assert_eq!(found(&keys(0, 10_000), "{}"), Found::TooLarge);
+    assert_eq!(found(&keys(0, MOST_KEYS), &keys(MOST_KEYS, MOST_KEYS + 1)), Found::TooLarge);
 }
 
 #[test]
 fn nothing_of_a_value_is_in_an_error_or_in_what_is_printed() {
     for data in [r#""swordfish""#, r#"["swordfish"]"#, r#"{"key": "swordfish", "other": ["swordfish"]}"#] {
-        let object = serde_json::from_str::<Object<true>>(&text("", &format!(r#", "data": {data}"#)));
-        let observed = object.as_ref().ok().map(|object| object.clone().observed());
-        let printed = format!("{object:?} {observed:?}");
+        let items = format!(r#"[{}]"#, text("", &format!(r#", "data": {data}"#)));
+        let text = format!(r#"{{"metadata": {{"resourceVersion": "9"}}, "items": {items}}}"#);
+        let printed = format!("{:?}", list(ObjectKind::Secret, text.as_bytes()));
         assert!(!printed.contains("swordfish"), "{printed}");
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reloadlet_core::event::Digest;
+use reloadlet_core::object::MOST_KEYS;
 use reloadlet_core::pod::Name;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
@@ -16,12 +17,21 @@ use crate::digest::{self, Hasher};
 /// How much of a value in base64 is decoded at a time; a multiple of four.
 const BASE64_CHUNK: usize = 4096;
 
-/// The digest of each key's value; nothing where one can't be understood.
-pub(super) struct Values<const BASE64: bool>(pub(super) Option<BTreeMap<Name, Digest>>);
+/// The digest of each key's value.
+pub(super) struct Values<const BASE64: bool>(pub(super) Result<BTreeMap<Name, Digest>, Unfit>);
+
+/// Why there are no digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// A value can't be understood.
+    Garbage,
+    /// There are more keys than are kept.
+    TooMany,
+}
 
 impl<const BASE64: bool> Default for Values<BASE64> {
     fn default() -> Self {
-        Self(Some(BTreeMap::new()))
+        Self(Ok(BTreeMap::new()))
     }
 }
 
@@ -42,20 +52,22 @@ impl<'de, const BASE64: bool> Visitor<'de> for ValuesVisitor<BASE64> {
 
     /// An error would quote it.
     fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Values(None))
+        Ok(Values(Err(Unfit::Garbage)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut digests = Some(BTreeMap::new());
+        let mut digests = Ok(BTreeMap::new());
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            match map.next_value::<ValueDigest<BASE64>>()?.0 {
-                Some(digest) => {
-                    if let Some(digests) = &mut digests {
-                        digests.insert(Name::from(key), digest);
-                    }
+            let digest = map.next_value::<ValueDigest<BASE64>>()?.0;
+            digests = match (digests, digest) {
+                (Ok(kept), Some(_)) if kept.len() >= MOST_KEYS => Err(Unfit::TooMany),
+                (Ok(mut kept), Some(digest)) => {
+                    kept.insert(Name::from(key), digest);
+                    Ok(kept)
                 }
-                None => digests = None,
-            }
+                (Ok(_), None) => Err(Unfit::Garbage),
+                (Err(unfit), _) => Err(unfit),
+            };
         }
         Ok(Values(digests))
     }

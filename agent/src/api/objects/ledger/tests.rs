@@ -38,18 +38,51 @@ fn steps(ledger: &mut Ledger) -> Vec<Step> {
     std::iter::from_fn(|| ledger.poll_step()).collect()
 }
 
-fn started(ledger: &mut Ledger) -> Vec<Watch> {
-    let start = |step| if let Step::Start(watch) = step { Some(watch) } else { None };
-    steps(ledger).into_iter().filter_map(start).collect()
+const NO_CHANCE: u64 = 0;
+
+fn found(observed: &Observed, list: &str) -> Fetched {
+    let found = match observed {
+        Observed::Version(version) => Found::Version(version.clone()),
+        Observed::Absent => Found::Absent,
+        Observed::Unmeasured => Found::TooLarge,
+    };
+    Fetched { version: list.into(), found }
+}
+
+/// Everything that is due is fetched, until nothing is, and the API server has none of it.
+fn started(ledger: &mut Ledger, now: Time) -> Vec<Watch> {
+    while let Some(fetch) = ledger.poll_fetch(now) {
+        ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
+    }
+    let start = |step| if let Step::Start(watch, _) = step { Some(watch) } else { None };
+    let watches: Vec<Watch> = steps(ledger).into_iter().filter_map(start).collect();
+    watches.iter().for_each(|watch| ledger.began(watch, now));
+    watches
 }
 
 /// A ledger with so many ConfigMaps watched.
 fn watching(count: u64) -> (Ledger, Vec<Watch>) {
-    let mut ledger = Ledger::new(false);
+    let mut ledger = Ledger::new(false, at(0));
     ledger.want(&many(count), at(0));
     ledger.answered(ObjectKind::ConfigMap, YES, at(0));
-    let watches = started(&mut ledger);
+    let watches = started(&mut ledger, at(0));
     (ledger, watches)
+}
+
+/// The API server's store has this at the next fetch, which must be of this freshness.
+fn fetches(ledger: &mut Ledger, freshness: Freshness, observed: &Observed, second: u64) -> Vec<Step> {
+    let fetch = ledger.poll_fetch(at(second)).expect("something is fetched");
+    assert_eq!(fetch.freshness, freshness, "{observed:?}");
+    ledger.fetched(fetch.id, found(observed, "100"), at(second));
+    steps(ledger)
+}
+
+fn shown(version: &str) -> Shown {
+    Shown::Version(version.into())
+}
+
+fn not_older(version: &str) -> Freshness {
+    Freshness::NotOlderThan(version.into())
 }
 
 fn told(object: &ObjectRef, observed: Observed, second: u64) -> Step {
@@ -58,19 +91,19 @@ fn told(object: &ObjectRef, observed: Observed, second: u64) -> Step {
 
 #[test]
 fn nothing_is_watched_before_one_question_is_answered() {
-    let mut ledger = Ledger::new(false);
-    assert_eq!(ledger.poll_timeout(), None, "nobody wants anything");
+    let mut ledger = Ledger::new(false, at(0));
+    assert_eq!(ledger.poll_timeout(true), None, "nobody wants anything");
     ledger.want(&many(3), at(0));
     assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))]);
     ledger.want(&many(4), at(1));
     assert_eq!(steps(&mut ledger), [], "it is asked already");
     ledger.answered(ObjectKind::ConfigMap, Answer::Fails(Duration::from_secs(2)), at(1));
-    assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(3))));
+    assert_eq!((steps(&mut ledger), ledger.poll_timeout(true)), (vec![], Some(at(3))));
     ledger.handle_timeout(at(3));
     assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))]);
     ledger.answered(ObjectKind::ConfigMap, YES, at(4));
-    assert_eq!(started(&mut ledger).len(), 4);
-    assert_eq!(ledger.poll_timeout(), None);
+    assert_eq!(started(&mut ledger, at(4)).len(), 4);
+    assert_eq!(ledger.poll_timeout(true), None);
 }
 
 #[test]
@@ -83,19 +116,65 @@ fn what_is_wanted_is_watched_and_nothing_else() {
     );
     let wanted = BTreeMap::from([(one.clone(), 2), (config_map("new"), 3)]);
     ledger.want(&wanted, at(1));
+    assert_eq!(steps(&mut ledger), [Step::Stop(zero.clone()), Step::Forget(zero.clone())]);
     let new = Watch { object: config_map("new"), id: 3, connection: 0 };
-    assert_eq!(steps(&mut ledger), [Step::Stop(zero.clone()), Step::Forget(zero.clone()), Step::Start(new)]);
-    ledger.saw(&watches[0], Observed::Absent, at(2));
-    assert_eq!(steps(&mut ledger), [], "its last words come too late");
+    assert_eq!(started(&mut ledger, at(1)), [new]);
+    ledger.showed(&watches[0], Shown::Deleted, at(2));
+    assert_eq!(ledger.poll_fetch(at(2)), None, "its last words come too late");
     ledger.want(&BTreeMap::new(), at(3));
     let left = steps(&mut ledger);
     assert!(left.contains(&Step::Stop(one)) && left.contains(&Step::Close(0)), "{left:?}");
+    assert_eq!(ledger.poll_timeout(true), None);
 }
 
 #[test]
-fn a_connection_takes_64_watches_and_there_are_16() {
+fn an_object_is_watched_from_the_version_at_which_it_was_fetched() {
+    let mut ledger = Ledger::new(false, at(0));
+    ledger.want(&many(1), at(0));
+    ledger.answered(ObjectKind::ConfigMap, YES, at(0));
+    assert_eq!(ledger.health(ObjectKind::ConfigMap), Health::Down);
+    let fetch = ledger.poll_fetch(at(1)).unwrap();
+    let asked = vec![Step::Ask(config_map("0000"))];
+    assert_eq!((fetch.freshness, steps(&mut ledger)), (Freshness::Any, asked));
+    ledger.fetched(fetch.id, found(&version("u", "7"), "55"), at(2));
+    let watch = Watch { object: config_map("0000"), id: 1, connection: 0 };
+    let told = told(&watch.object, version("u", "7"), 1);
+    assert_eq!(steps(&mut ledger), [Step::Start(watch.clone(), "55".into()), told]);
+    ledger.began(&watch, at(2));
+    assert_eq!(ledger.health(ObjectKind::ConfigMap), Health::Up);
+    assert_eq!(ledger.health(ObjectKind::Secret), Health::Unused);
+}
+
+#[test]
+fn a_watch_that_ends_begins_anew_with_a_fetch_after_a_pause_that_grows_where_it_was_short() {
+    let (mut ledger, watches) = watching(1);
+    let (watch, kind) = (&watches[0], ObjectKind::ConfigMap);
+    ledger.ended(watch, Failure::Ended, at(400), NO_CHANCE);
+    assert_eq!(ledger.health(kind), Health::Up, "that was an ordinary end");
+    assert_eq!(ledger.poll_timeout(true), Some(at(400)));
+    let mut pauses = Vec::new();
+    let mut now = at(400);
+    for _ in 0..8 {
+        let fetch = ledger.poll_fetch(now).unwrap();
+        ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
+        assert!(steps(&mut ledger).contains(&Step::Start(watch.clone(), "100".into())));
+        ledger.began(watch, now);
+        ledger.ended(watch, Failure::Other(None), now, NO_CHANCE);
+        assert_eq!(ledger.health(kind), Health::Down);
+        let due = ledger.fetches.poll_timeout().unwrap();
+        pauses.push(due.since(now).as_millis());
+        now = due;
+    }
+    assert_eq!(pauses, [400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000]);
+    let fetch = ledger.poll_fetch(now).unwrap();
+    ledger.not_fetched(fetch.id, Failure::Other(Some(Duration::from_secs(100_000))), now, NO_CHANCE);
+    assert_eq!(ledger.fetches.poll_timeout(), Some(now + Duration::from_secs(15)), "no later, whatever is asked");
+}
+
+#[test]
+fn a_connection_takes_64_watches_and_there_are_1024() {
     let (mut ledger, watches) = watching(1030);
-    assert_eq!(watches.len(), 1024);
+    assert_eq!(watches.len(), MOST_WATCHES);
     for connection in 0..16 {
         assert_eq!(watches.iter().filter(|watch| watch.connection == connection).count(), 64, "{connection}");
     }
@@ -104,31 +183,90 @@ fn a_connection_takes_64_watches_and_there_are_16() {
     let mut wanted = many(1030);
     wanted.remove(&config_map("0005"));
     ledger.want(&wanted, at(1));
-    let next = started(&mut ledger);
+    let next = started(&mut ledger, at(1));
     assert_eq!(next, [Watch { object: config_map("1024"), id: 1025, connection: 0 }]);
     assert_eq!(ledger.counts(), (1024, 16, 5));
 }
 
 #[test]
+fn watches_that_a_connection_has_no_streams_for_are_moved_to_others() {
+    let mut ledger = Ledger::new(false, at(0));
+    ledger.want(&many(60), at(0));
+    ledger.answered(ObjectKind::ConfigMap, YES, at(0));
+    let mut running = BTreeMap::<usize, usize>::new();
+    let mut said = Vec::new();
+    // An API server that takes 20 streams: the others wait without a word, for 5 s each.
+    for second in (0..60).step_by(5) {
+        let mut silent = Vec::new();
+        let mut now = at(second);
+        while let Some(due) = ledger.poll_timeout(true).filter(|due| *due < at(second + 5)) {
+            now = due.max(now);
+            ledger.handle_timeout(now);
+            while let Some(fetch) = ledger.poll_fetch(now) {
+                ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
+            }
+            for step in steps(&mut ledger) {
+                match step {
+                    Step::Start(watch, _) => {
+                        let running = running.entry(watch.connection).or_default();
+                        if *running < 20 {
+                            *running += 1;
+                            ledger.began(&watch, now);
+                        } else {
+                            silent.push(watch);
+                        }
+                    }
+                    Step::SayFewer(takes) => said.push(takes),
+                    _ => {}
+                }
+            }
+        }
+        silent.iter().for_each(|watch| ledger.ended(watch, Failure::Unanswered, at(second + 5), NO_CHANCE));
+    }
+    steps(&mut ledger);
+    assert_eq!(running.values().sum::<usize>(), 60, "{running:?}");
+    assert_eq!((said, ledger.counts().0, ledger.health(ObjectKind::ConfigMap)), (vec![20], 60, Health::Up));
+    ledger.handle_timeout(at(4000));
+    assert_eq!(ledger.per_connection, PER_CONNECTION, "that isn't for ever");
+}
+
+#[test]
+fn an_api_server_that_answers_nobody_is_not_taken_for_one_with_few_streams() {
+    let mut ledger = Ledger::new(false, at(0));
+    ledger.want(&many(10), at(0));
+    ledger.answered(ObjectKind::ConfigMap, YES, at(0));
+    for second in 0..100 {
+        ledger.handle_timeout(at(second));
+        while let Some(fetch) = ledger.poll_fetch(at(second)) {
+            ledger.fetched(fetch.id, found(&Observed::Absent, "100"), at(second));
+        }
+        for step in steps(&mut ledger) {
+            if let Step::Start(watch, _) = step {
+                ledger.ended(&watch, Failure::Unanswered, at(second), NO_CHANCE);
+            }
+        }
+    }
+    assert_eq!(ledger.per_connection, PER_CONNECTION);
+    assert_eq!(ledger.counts().0, 10);
+}
+
+#[test]
 fn objects_without_room_are_unmeasured_until_there_is_some() {
-    let mut ledger = Ledger::new(false);
+    let mut ledger = Ledger::new(false, at(0));
     ledger.want(&many(66), at(0));
     ledger.answered(ObjectKind::ConfigMap, Answer::Yes(Protocol::Http1), at(1));
     let all = steps(&mut ledger);
-    let unmeasured: Vec<_> = all.iter().filter(|step| matches!(step, Step::Tell(..))).cloned().collect();
     let last = [config_map("0064"), config_map("0065")];
-    assert_eq!(
-        unmeasured,
-        [told(&last[0], Observed::Unmeasured, 1), told(&last[1], Observed::Unmeasured, 1)]
-    );
+    assert_eq!(all[1..], [told(&last[0], Observed::Unmeasured, 1), told(&last[1], Observed::Unmeasured, 1)]);
     assert_eq!(ledger.counts(), (64, 1, 2), "without HTTP/2 each watch is a connection");
     ledger.handle_timeout(at(2));
     assert_eq!(steps(&mut ledger), [], "that was said");
+    started(&mut ledger, at(2));
     ledger.want(&many(66).into_iter().skip(1).collect(), at(3));
-    let watch = started(&mut ledger).remove(0);
-    assert_eq!(watch.object, last[0]);
-    ledger.saw(&watch, version("u", "5"), at(4));
-    assert_eq!(steps(&mut ledger), [told(&last[0], version("u", "5"), 4)]);
+    steps(&mut ledger);
+    let next = fetches(&mut ledger, Freshness::Any, &version("u", "5"), 4);
+    let Step::Start(watch, _) = &next[0] else { panic!("{next:?}") };
+    assert_eq!((&watch.object, &next[1]), (&last[0], &told(&last[0], version("u", "5"), 4)));
 }
 
 #[test]
@@ -138,20 +276,21 @@ fn watches_that_cant_be_started_are_started_anew_after_one_pause() {
         ledger.not_started(watch, at(second));
     }
     ledger.want(&many(3), at(4));
-    assert_eq!(started(&mut ledger), [], "the third one isn't either");
-    assert_eq!((ledger.poll_timeout(), ledger.counts()), (Some(at(6)), (0, 0, 0)));
+    assert_eq!(started(&mut ledger, at(4)), [], "the third one isn't either");
+    assert_eq!((ledger.poll_timeout(true), ledger.counts()), (Some(at(6)), (0, 0, 0)));
     ledger.handle_timeout(at(6));
-    assert_eq!(started(&mut ledger).len(), 3);
-    assert_eq!(ledger.poll_timeout(), None);
+    assert_eq!(started(&mut ledger, at(6)).len(), 3);
+    assert_eq!(ledger.poll_timeout(true), None);
     ledger.not_started(&watches[0], at(7));
-    assert_eq!(ledger.poll_timeout(), None, "that one was given up before");
+    assert_eq!(ledger.poll_timeout(true), None, "that one was given up before");
 }
 
 #[test]
 fn another_protocol_starts_every_watch_anew() {
     let (mut ledger, watches) = watching(70);
-    ledger.failed(&watches[0], at(5));
-    assert_eq!(ledger.poll_timeout(), Some(at(60)), "a question a minute is enough");
+    ledger.ended(&watches[0], Failure::Other(None), at(5), NO_CHANCE);
+    started(&mut ledger, at(10));
+    assert_eq!(ledger.poll_timeout(true), Some(at(60)), "a question a minute is enough");
     ledger.handle_timeout(at(60));
     assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))], "the watches go on meanwhile");
     ledger.answered(ObjectKind::ConfigMap, Answer::Yes(Protocol::Http1), at(61));
@@ -159,62 +298,144 @@ fn another_protocol_starts_every_watch_anew() {
     let count = |of: fn(&Step) -> bool| all.iter().filter(|step| of(step)).count();
     assert_eq!(count(|step| matches!(step, Step::Stop(_))), 70);
     assert_eq!(count(|step| matches!(step, Step::Close(_))), 2);
-    assert_eq!(count(|step| matches!(step, Step::Start(_))), 64);
+    assert_eq!(started(&mut ledger, at(61)).len(), 64);
 }
 
 #[test]
-fn only_news_is_told() {
+fn another_way_to_the_api_server_starts_every_watch_anew() {
+    let (mut ledger, watches) = watching(70);
+    ledger.restart(at(5));
+    ledger.showed(&watches[0], Shown::Deleted, at(5));
+    assert_eq!(started(&mut ledger, at(5)).len(), 70);
+}
+
+#[test]
+fn only_news_is_told_and_only_what_was_fetched() {
     let (mut ledger, watches) = watching(1);
     let (watch, object) = (&watches[0], &watches[0].object);
-    for (second, observed, news) in [
-        (1, Observed::Absent, true),
-        (2, Observed::Absent, false),
-        (3, version("u", "9"), true),
-        (4, version("u", "9"), false),
-        (5, version("u", "10"), true),
+    let (newest, absent) = (Freshness::Newest, Observed::Absent);
+    for (second, shows, freshness, has, news) in [
+        (20, shown("9"), not_older("9"), version("u", "9"), true),
+        (40, shown("10"), not_older("10"), version("u", "10"), true),
+        // What came after it is in what was fetched.
+        (60, shown("11"), not_older("11"), version("u", "12"), true),
         // Another API server that lags behind.
-        (6, version("u", "9"), false),
+        (80, shown("11"), newest.clone(), version("u", "12"), false),
+        (100, Shown::Unclear, newest.clone(), version("u", "12"), false),
         // Deleted and made again.
-        (7, version("w", "8"), true),
-        (8, version("w", "odd"), true),
-        (9, version("w", "odd"), false),
-        (10, Observed::Absent, true),
+        (120, Shown::Deleted, newest.clone(), version("w", "15"), true),
+        (160, Shown::Deleted, newest.clone(), absent.clone(), true),
+        (180, Shown::Deleted, newest, absent, false),
     ] {
-        ledger.saw(watch, observed.clone(), at(second));
-        let expected = if news { vec![told(object, observed.clone(), second)] } else { vec![] };
-        assert_eq!(steps(&mut ledger), expected, "{observed:?}");
+        ledger.showed(watch, shows, at(second));
+        let expected = if news { vec![told(object, has.clone(), second)] } else { vec![] };
+        assert_eq!(fetches(&mut ledger, freshness, &has, second + 1), expected, "{second}");
+        assert_eq!(ledger.poll_timeout(true), None, "{second}");
     }
+    // Of versions that are no numbers it isn't known which one is newer.
+    ledger.showed(watch, shown("odd"), at(190));
+    fetches(&mut ledger, not_older("odd"), &version("v", "odd"), 190);
+    ledger.showed(watch, shown("20"), at(200));
+    fetches(&mut ledger, not_older("20"), &version("x", "21"), 200);
+    ledger.showed(watch, shown("21"), at(201));
+    assert_eq!(ledger.poll_timeout(true), None, "that is known");
 }
 
 #[test]
-fn who_asks_anew_hears_what_is_known() {
+fn what_a_restored_store_has_is_believed_and_what_a_server_that_lags_behind_has_is_not() {
+    let (mut ledger, watches) = watching(1);
+    let (watch, object) = (&watches[0], &watches[0].object);
+    ledger.showed(watch, shown("950"), at(20));
+    fetches(&mut ledger, not_older("950"), &version("u", "950"), 20);
+
+    ledger.ended(watch, Failure::Ended, at(400), NO_CHANCE);
+    let lags = fetches(&mut ledger, Freshness::Any, &version("u", "700"), 400);
+    assert_eq!(lags, [], "it is asked first what the store has");
+    let same = fetches(&mut ledger, Freshness::Newest, &version("u", "950"), 401);
+    assert_eq!(same, [Step::Start(watch.clone(), "100".into())], "it has what is known");
+    ledger.began(watch, at(401));
+
+    ledger.ended(watch, Failure::Ended, at(800), NO_CHANCE);
+    assert_eq!(fetches(&mut ledger, Freshness::Any, &version("u", "700"), 800), []);
+    let restored = fetches(&mut ledger, Freshness::Newest, &version("u", "700"), 801);
+    assert_eq!(restored[1..], [told(object, version("u", "700"), 800)]);
+    ledger.began(watch, at(801));
+    ledger.showed(watch, shown("701"), at(820));
+    let next = fetches(&mut ledger, not_older("701"), &version("u", "701"), 820);
+    assert_eq!(next, [told(object, version("u", "701"), 820)], "and so is what comes after it");
+
+    ledger.ended(watch, Failure::Ended, at(1200), NO_CHANCE);
+    assert_eq!(fetches(&mut ledger, Freshness::Any, &Observed::Absent, 1200), []);
+    let gone = fetches(&mut ledger, Freshness::Newest, &Observed::Absent, 1201);
+    assert_eq!(gone[1..], [told(object, Observed::Absent, 1200)]);
+}
+
+#[test]
+fn of_many_changes_the_newest_is_told_with_the_time_of_the_first() {
+    let (mut ledger, watches) = watching(1);
+    let (watch, object) = (&watches[0], &watches[0].object);
+    ledger.showed(watch, shown("101"), at(20));
+    let fetch = ledger.poll_fetch(at(20)).unwrap();
+    for number in 102..200 {
+        ledger.showed(watch, shown(&number.to_string()), at(21));
+    }
+    ledger.fetched(fetch.id, found(&version("u", "150"), "150"), at(21));
+    assert_eq!(steps(&mut ledger), [told(object, version("u", "150"), 20)]);
+    let last = fetches(&mut ledger, not_older("199"), &version("u", "199"), 22);
+    assert_eq!(last, [told(object, version("u", "199"), 21)]);
+    assert_eq!(ledger.poll_timeout(true), None);
+}
+
+#[test]
+fn who_asks_anew_hears_what_the_store_has_even_if_that_is_known() {
     let (mut ledger, watches) = watching(1);
     let object = &watches[0].object;
-    ledger.saw(&watches[0], version("u", "1"), at(1));
-    steps(&mut ledger);
-    ledger.want(&many(1), at(2));
-    assert_eq!(steps(&mut ledger), [], "nobody asked anew");
-    ledger.want(&BTreeMap::from([(object.clone(), 7)]), at(3));
-    assert_eq!(steps(&mut ledger), [told(object, version("u", "1"), 1)]);
+    ledger.showed(&watches[0], shown("1"), at(20));
+    let running = ledger.poll_fetch(at(20)).unwrap();
+    ledger.want(&many(1), at(21));
+    assert_eq!((steps(&mut ledger), ledger.poll_timeout(true)), (vec![], None), "nobody asked anew");
+    ledger.want(&BTreeMap::from([(object.clone(), 7)]), at(21));
+    assert_eq!(steps(&mut ledger), []);
+    ledger.fetched(running.id, found(&version("u", "1"), "1"), at(22));
+    assert_eq!(steps(&mut ledger), [told(object, version("u", "1"), 20)], "that began before the question");
+    let answer = fetches(&mut ledger, Freshness::Newest, &version("u", "1"), 23);
+    assert_eq!(answer, [told(object, version("u", "1"), 23)]);
+    assert_eq!(ledger.poll_timeout(true), None);
+}
+
+#[test]
+fn an_object_that_is_too_large_is_unmeasured_and_watched_until_it_is_smaller() {
+    let (mut ledger, watches) = watching(1);
+    let (watch, object) = (&watches[0], &watches[0].object);
+    ledger.showed(watch, shown("101"), at(20));
+    let large = fetches(&mut ledger, not_older("101"), &Observed::Unmeasured, 20);
+    assert_eq!(large, [Step::SayTooLarge(object.clone()), told(object, Observed::Unmeasured, 20)]);
+    ledger.showed(watch, shown("102"), at(40));
+    assert_eq!(fetches(&mut ledger, not_older("102"), &Observed::Unmeasured, 40), [], "that was said");
+    ledger.showed(watch, shown("103"), at(60));
+    let small = fetches(&mut ledger, not_older("103"), &version("u", "103"), 60);
+    assert_eq!(small, [told(object, version("u", "103"), 60)]);
 }
 
 #[test]
 fn a_missing_right_ends_its_kind_and_is_looked_for_every_five_minutes() {
-    let mut ledger = Ledger::new(true);
+    let mut ledger = Ledger::new(true, at(0));
     let secret = object(ObjectKind::Secret, "secret");
     let mut wanted = many(2);
     wanted.insert(secret.clone(), 9);
     ledger.want(&wanted, at(0));
     ledger.answered(ObjectKind::ConfigMap, YES, at(0));
     ledger.answered(ObjectKind::Secret, YES, at(0));
-    let watches = started(&mut ledger);
-    ledger.saw(&watches[0], version("u", "1"), at(1));
-    steps(&mut ledger);
+    let watches = started(&mut ledger, at(0));
 
     let (zero, one) = (config_map("0000"), config_map("0001"));
-    ledger.refused(&watches[0], at(10));
-    ledger.refused(&watches[1], at(11));
-    assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(15))));
+    ledger.ended(&watches[0], Failure::Forbidden, at(10), NO_CHANCE);
+    ledger.ended(&watches[1], Failure::Forbidden, at(10), NO_CHANCE);
+    for _ in 0..2 {
+        let fetch = ledger.poll_fetch(at(11)).unwrap();
+        ledger.not_fetched(fetch.id, Failure::Forbidden, at(11), u64::MAX);
+    }
+    assert_eq!((steps(&mut ledger), ledger.poll_timeout(false)), (vec![], Some(at(15))));
     for second in (15..40).step_by(5) {
         ledger.handle_timeout(at(second));
         assert_eq!(steps(&mut ledger), [Step::Ask(zero.clone())], "one is enough");
@@ -236,30 +457,30 @@ fn a_missing_right_ends_its_kind_and_is_looked_for_every_five_minutes() {
     ledger.want(&wanted, at(50));
     assert_eq!(steps(&mut ledger), [told(&config_map("0002"), Observed::Unmeasured, 50)]);
     for (asked, next) in [(70, 370), (370, 670)] {
-        assert_eq!(ledger.poll_timeout(), Some(at(asked)));
+        assert_eq!(ledger.poll_timeout(true), Some(at(asked)));
         ledger.handle_timeout(at(asked));
         assert_eq!(steps(&mut ledger), [Step::Ask(zero.clone())]);
         ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(asked));
-        assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], Some(at(next))));
+        assert_eq!((steps(&mut ledger), ledger.poll_timeout(true)), (vec![], Some(at(next))));
     }
     ledger.answered(ObjectKind::ConfigMap, YES, at(671));
-    let watches = started(&mut ledger);
-    assert_eq!(watches.len(), 3);
-    ledger.saw(&watches[0], version("u", "1"), at(672));
-    assert_eq!(steps(&mut ledger), [told(&zero, version("u", "1"), 672)], "it comes back");
+    let back = fetches(&mut ledger, Freshness::Any, &version("u", "1"), 671);
+    assert_eq!(back[1..], [told(&zero, version("u", "1"), 671)], "it comes back");
+    assert_eq!(started(&mut ledger, at(672)).len(), 2);
 }
 
 #[test]
 fn a_refusal_that_passes_changes_nothing() {
     let (mut ledger, watches) = watching(1);
     for start in [0, 100] {
-        ledger.refused(&watches[0], at(start));
+        ledger.ended(&watches[0], Failure::Forbidden, at(start), NO_CHANCE);
         ledger.handle_timeout(at(start + 5));
         assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))]);
         ledger.answered(ObjectKind::ConfigMap, YES, at(start + 6));
-        assert_eq!((steps(&mut ledger), ledger.poll_timeout()), (vec![], None));
+        assert_eq!(started(&mut ledger, at(start + 6)), [watches[0].clone()]);
+        assert_eq!(ledger.poll_timeout(true), None);
     }
-    ledger.refused(&watches[0], at(200));
+    ledger.ended(&watches[0], Failure::Forbidden, at(200), NO_CHANCE);
     ledger.handle_timeout(at(205));
     steps(&mut ledger);
     ledger.answered(ObjectKind::ConfigMap, Answer::Forbidden, at(205));
@@ -268,9 +489,18 @@ fn a_refusal_that_passes_changes_nothing() {
 
 #[test]
 fn secrets_are_unmeasured_unless_they_are_to_be_watched() {
-    let mut ledger = Ledger::new(false);
+    let mut ledger = Ledger::new(false, at(0));
     let secret = object(ObjectKind::Secret, "secret");
     ledger.want(&BTreeMap::from([(secret.clone(), 1)]), at(1));
     assert_eq!(steps(&mut ledger), [told(&secret, Observed::Unmeasured, 1)]);
-    assert_eq!(ledger.poll_timeout(), None, "nobody asks for them");
+    assert_eq!(ledger.poll_timeout(true), None, "nobody asks for them");
+}
+
+#[test]
+fn agents_that_start_together_begin_to_ask_when_each_of_them_is_told_to() {
+    let mut ledger = Ledger::new(false, at(3));
+    ledger.want(&many(2), at(1));
+    assert_eq!((steps(&mut ledger), ledger.poll_timeout(true)), (vec![], Some(at(3))));
+    ledger.handle_timeout(at(3));
+    assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))]);
 }

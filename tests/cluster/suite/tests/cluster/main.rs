@@ -13,6 +13,7 @@ mod annotations;
 mod containers;
 mod fence;
 mod hierarchies;
+mod hostile_objects;
 mod inject;
 mod interruptions;
 mod load;
