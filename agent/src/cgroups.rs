@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::cgroup::{container_part, pod_part};
+use reloadlet_core::lack::Lack;
 use reloadlet_core::pod::{ContainerId, PodUid};
+use rustix::io::Errno;
+
+use crate::lack;
 
 /// How deep below a hierarchy's root pods are looked for; kind's are at four.
 const DEEPEST: usize = 8;
@@ -23,6 +28,22 @@ struct Tree {
     pods: HashMap<PodUid, PathBuf>,
     /// Directories in which pods were found: new ones appear there.
     parents: BTreeSet<PathBuf>,
+}
+
+/// A cgroup that can't be read although it is there.
+#[derive(Debug, thiserror::Error)]
+#[error("can't read {}", .path.display())]
+pub(crate) struct CgroupError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl CgroupError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        lack::of(&self.source)
+    }
 }
 
 /// A pod's directory in the hierarchy that its processes are found in.
@@ -56,18 +77,25 @@ impl Cgroups {
     }
 
     /// A pod's containers and processes, in the first hierarchy that has any.
-    pub(crate) fn pod(&mut self, uid: &PodUid) -> PodCgroup {
+    pub(crate) fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
         let mut empty = PodCgroup::default();
+        let mut failed = None;
         for tree in &mut self.hierarchies {
-            let found = tree.pod(uid);
+            let found = match tree.pod(uid) {
+                Ok(found) => found,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
             if found.containers.values().any(|pids| !pids.is_empty()) {
-                return found;
+                return Ok(found);
             }
             if empty.directory.is_none() {
                 empty = found;
             }
         }
-        empty
+        failed.map_or(Ok(empty), Err)
     }
 
     /// Directories in which pods appear.
@@ -84,24 +112,35 @@ impl Cgroups {
 }
 
 impl Tree {
-    fn pod(&mut self, uid: &PodUid) -> PodCgroup {
+    fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
         if !self.pods.get(uid).is_some_and(|directory| directory.is_dir()) {
-            self.walk();
+            let unread = self.walk();
+            if let Some(error) = unread.filter(|_| !self.pods.contains_key(uid)) {
+                return Err(error);
+            }
         }
-        let Some(directory) = self.pods.get(uid) else { return PodCgroup::default() };
+        let Some(directory) = self.pods.get(uid) else { return Ok(PodCgroup::default()) };
         let mut containers = BTreeMap::new();
-        for entry in directories(directory) {
-            collect(&entry, None, DEEPEST, &mut containers);
+        for entry in directories(directory)? {
+            collect(&entry, None, DEEPEST, &mut containers)?;
         }
-        PodCgroup { directory: Some(directory.clone()), containers }
+        Ok(PodCgroup { directory: Some(directory.clone()), containers })
     }
 
-    /// Looks through the hierarchy for pods, and not into them.
-    fn walk(&mut self) {
+    /// Looks through the hierarchy for pods, and not into them. Gives back why a part of it couldn't be looked through.
+    fn walk(&mut self) -> Option<CgroupError> {
         self.pods.clear();
+        let mut failed = None;
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
-            for entry in directories(&directory) {
+            let entries = match directories(&directory) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
+            for entry in entries {
                 let name =
                     entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if let Some(uid) = pod_part(&name) {
@@ -112,6 +151,7 @@ impl Tree {
                 }
             }
         }
+        failed
     }
 }
 
@@ -121,29 +161,57 @@ fn collect(
     container: Option<&ContainerId>,
     depth: usize,
     found: &mut BTreeMap<ContainerId, Vec<u32>>,
-) {
+) -> Result<(), CgroupError> {
     let own = directory.file_name().and_then(|name| container_part(&name.to_string_lossy()));
     let container = container.cloned().or(own);
     if let Some(id) = &container {
-        let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        let pids = members(directory)?;
         let pids = pids.lines().filter_map(|pid| pid.parse::<u32>().ok());
         found.entry(id.clone()).or_default().extend(pids);
     }
     if depth > 0 {
-        for entry in directories(directory) {
-            collect(&entry, container.as_ref(), depth - 1, found);
+        for entry in directories(directory)? {
+            collect(&entry, container.as_ref(), depth - 1, found)?;
         }
+    }
+    Ok(())
+}
+
+/// The PIDs of a cgroup's processes. A threaded one shows only threads (cgroups(7)): of those a process's first has its
+/// PID, and the others are told from it by who looks at them.
+fn members(directory: &Path) -> Result<String, CgroupError> {
+    let read = |file: &str| {
+        let path = directory.join(file);
+        fs::read_to_string(&path).map_err(|source| CgroupError { path, source })
+    };
+    let is = |error: &CgroupError, errno: Errno| error.source.raw_os_error() == Some(errno.raw_os_error());
+    let text = match read("cgroup.procs") {
+        Err(error) if is(&error, Errno::OPNOTSUPP) => read("cgroup.threads"),
+        other => other,
+    };
+    match text {
+        Err(error) if is_gone(&error.source) => Ok(String::new()),
+        other => other,
     }
 }
 
-/// The directories in a directory. Cgroups come and go: one that can't be read any more has none.
-fn directories(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    entries
+/// The directories in a directory. Cgroups come and go: one that is gone has none.
+fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(source) => return Err(CgroupError { path: path.to_owned(), source }),
+    };
+    let directories = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
+        .map(|entry| entry.path());
+    Ok(directories.collect())
+}
+
+/// Whether an error means that a cgroup was removed (ENODEV comes from files that were opened before).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }
 
 #[cfg(test)]
@@ -171,7 +239,7 @@ mod tests {
         put(root.path(), &format!("{pod}/crio-{}.scope/container", id('a')), "7\n8\n");
         put(root.path(), &format!("{pod}/crio-{}.scope/container/deep", id('a')), "9\n");
         put(root.path(), &format!("{pod}/crio-conmon-{}.scope", id('a')), "5\n");
-        let found = Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap());
+        let found = Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap()).unwrap();
         assert_eq!(found.directory, Some(root.path().join(&pod)));
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7, 8, 9])]));
     }
@@ -184,7 +252,7 @@ mod tests {
         put(root.path(), &format!("systemd/{leaf}"), "7\n");
         put(root.path(), &format!("pids/{leaf}"), "8\n");
         let mut cgroups = Cgroups::new(root.path());
-        let found = cgroups.pod(&PodUid::parse(UID).unwrap());
+        let found = cgroups.pod(&PodUid::parse(UID).unwrap()).unwrap();
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7])]));
         assert!(cgroups.parents().any(|parent| parent.ends_with("systemd/kubepods")));
     }
@@ -195,12 +263,12 @@ mod tests {
         put(root.path(), "", "");
         let mut cgroups = Cgroups::new(root.path());
         let uid = PodUid::parse(UID).unwrap();
-        assert_eq!(cgroups.pod(&uid), PodCgroup::default());
+        assert_eq!(cgroups.pod(&uid).unwrap(), PodCgroup::default());
         for parent in ["kubepods/burstable", "kubepods/besteffort"] {
             put(root.path(), &format!("{parent}/pod{UID}/{}", id('a')), "7\n");
-            assert!(cgroups.pod(&uid).containers.contains_key(&id('a')), "{parent}");
+            assert!(cgroups.pod(&uid).unwrap().containers.contains_key(&id('a')), "{parent}");
             fs::remove_dir_all(root.path().join(parent)).unwrap();
         }
-        assert_eq!(cgroups.pod(&uid).directory, None);
+        assert_eq!(cgroups.pod(&uid).unwrap().directory, None);
     }
 }

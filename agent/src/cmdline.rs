@@ -4,8 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crate::logs::Causes;
-use crate::proc::ProcRoot;
+use crate::proc::{ProcError, ProcRoot};
 
 /// How long a survey waits for one command line.
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -26,21 +25,22 @@ impl CmdlineReader {
     }
 
     /// The command line; `None` when the process is gone, the deadline passed, or an earlier read still hangs.
-    pub(crate) fn read(&mut self, pid: u32) -> Option<Vec<u8>> {
+    /// An error is one of reading.
+    pub(crate) fn read(&mut self, pid: u32) -> Result<Option<Vec<u8>>, ProcError> {
         if self.thread.is_none() {
-            self.thread = Some(start(self.proc.clone())?);
+            self.thread = start(self.proc.clone());
         }
-        let (requests, answers) = self.thread.as_ref()?;
+        let Some((requests, answers)) = self.thread.as_ref() else { return Ok(None) };
         if self.late && answers.try_recv().is_err() {
-            return None;
+            return Ok(None);
         }
         self.late = false;
         match requests.try_send(pid) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => return None,
+            Err(TrySendError::Full(_)) => return Ok(None),
             Err(TrySendError::Disconnected(_)) => {
                 self.thread = None;
-                return None;
+                return Ok(None);
             }
         }
         match answers.recv_timeout(DEADLINE) {
@@ -51,25 +51,21 @@ impl CmdlineReader {
                     pid,
                     "reading a process's command line takes long: its name is compared without it"
                 );
-                None
+                Ok(None)
             }
         }
     }
 }
 
 /// Where PIDs go in and command lines come out.
-type Ends = (SyncSender<u32>, Receiver<Option<Vec<u8>>>);
+type Ends = (SyncSender<u32>, Receiver<Result<Option<Vec<u8>>, ProcError>>);
 
 fn start(proc: ProcRoot) -> Option<Ends> {
     let (requests, pids) = sync_channel::<u32>(1);
     let (found, answers) = sync_channel(1);
     let spawned = std::thread::Builder::new().name("cmdline".to_owned()).spawn(move || {
         for pid in pids {
-            let cmdline = proc.cmdline(pid).unwrap_or_else(|error| {
-                tracing::warn!(error = %Causes(&error), "a command line can't be read");
-                None
-            });
-            if found.send(cmdline).is_err() {
+            if found.send(proc.cmdline(pid)).is_err() {
                 return;
             }
         }
@@ -105,13 +101,13 @@ mod tests {
         .unwrap();
         std::fs::write(dir.path().join("2/cmdline"), "app\0").unwrap();
         let mut reader = CmdlineReader::new(ProcRoot::new(dir.path().into()));
-        assert_eq!(reader.read(1), None, "nobody writes to the pipe");
-        assert_eq!(reader.read(2), None, "the other one still hangs");
+        assert_eq!(reader.read(1).unwrap(), None, "nobody writes to the pipe");
+        assert_eq!(reader.read(2).unwrap(), None, "the other one still hangs");
         std::fs::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"x").unwrap();
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let mut found = None;
         while found.is_none() && std::time::Instant::now() < until {
-            found = reader.read(2);
+            found = reader.read(2).unwrap();
         }
         assert_eq!(found.as_deref(), Some(b"app\0".as_slice()));
     }

@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     problems: IntGaugeVec,
     journal_in_memory: IntGauge,
     confined: IntGauge,
+    kubelet_root_wrong: IntGauge,
 }
 
 impl Metrics {
@@ -183,6 +184,11 @@ impl Metrics {
                 "reloadlet_landlock_enforced",
                 "1 when the agent has given up writing outside its state directory, 0 where the kernel lacks it.",
             )?,
+            kubelet_root_wrong: gauge(
+                &registry,
+                "reloadlet_kubelet_root_wrong",
+                "1 while pods run and the directory of none of them is below the kubelet root, else 0.",
+            )?,
             registry,
         };
         Ok(metrics)
@@ -287,6 +293,11 @@ impl Metrics {
     /// Whether writing outside the state directory was given up.
     pub(crate) fn set_confined(&self, confined: bool) {
         self.confined.set(confined.into());
+    }
+
+    /// Whether the kubelet root isn't the kubelet's.
+    pub(crate) fn set_kubelet_root_wrong(&self, wrong: bool) {
+        self.kubelet_root_wrong.set(wrong.into());
     }
 
     /// Begins the series of a namespace at 0: Prometheus sees no increase in a series that begins with its first event.

@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use reloadlet_core::cgroup::{Hierarchy, Place, path_in};
-use reloadlet_core::mounts::ContainerMounts;
+use reloadlet_core::lack::Lack;
+use reloadlet_core::mounts::{ContainerMounts, Device, root_shown};
 use reloadlet_core::pod::PodUid;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Stat, Status};
 use rustix::io::Errno;
+
+use crate::lack;
 
 /// Where the host's processes are seen.
 #[derive(Clone, Debug)]
@@ -22,6 +25,13 @@ pub(crate) struct ProcError {
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+impl ProcError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        lack::of(&self.source)
+    }
 }
 
 impl ProcRoot {
@@ -90,6 +100,11 @@ impl ProcRoot {
             Err(error) if error.source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The kubelet root that a process's mounts show, as a path in its file system.
+    pub(crate) fn kubelet_root(&self, pid: u32, pod: &PodUid) -> Result<Option<(Device, String)>, ProcError> {
+        Ok(self.read_text(pid, "mountinfo")?.and_then(|text| root_shown(&text, pod)))
     }
 
     /// `cmdline`, which can hang behind a process that forks with much memory.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use reloadlet_core::event::{ContainerFacts, Event, Reading, Survey, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::GuardReading;
+use reloadlet_core::lack::Lack;
 use reloadlet_core::mounts::ContainerMounts;
 use reloadlet_core::pod::{ContainerId, PodUid};
 use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
@@ -17,8 +18,9 @@ use reloadlet_core::procfs::program_name;
 
 use crate::cgroups::{Cgroups, PodCgroup};
 use crate::cmdline::CmdlineReader;
+use crate::home::{Home, Homes};
+use crate::lack::Lacks;
 use crate::listing;
-use crate::logs::Causes;
 use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
@@ -33,6 +35,8 @@ pub(crate) enum Request {
     Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of every thread; the leader's were read already.
     Threads(ProcessIdentity, GuardReading),
+    /// See whether the kubelet's directory of a pod is there.
+    Home(PodUid),
     /// A pod isn't asked for any more.
     Forget(PodUid),
 }
@@ -44,6 +48,12 @@ pub(crate) enum Finding {
     Event(Event),
     /// Where a pod's cgroup is, and where pods' cgroups appear.
     Cgroup(PodUid, PathBuf, Vec<PathBuf>),
+    /// A volume that couldn't be listed.
+    Unlisted(VolumeRef),
+    /// A generation that couldn't be read for want of descriptors.
+    Unread(VolumeRef, Generation),
+    /// Whether the kubelet's directory of a pod is there.
+    Home(PodUid, Home),
 }
 
 /// What makes two requests the same: the one in the queue will do.
@@ -53,6 +63,7 @@ enum Key {
     List(VolumeRef),
     Read(VolumeRef, Generation),
     Threads(ProcessIdentity),
+    Home(PodUid),
     Forget(PodUid),
 }
 
@@ -68,6 +79,7 @@ impl Request {
             Self::List(volume, _) => Key::List(volume.clone()),
             Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
             Self::Threads(process, _) => Key::Threads(process.clone()),
+            Self::Home(pod) => Key::Home(pod.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),
         }
     }
@@ -125,7 +137,9 @@ impl Surveyor {
     pub(crate) fn start(
         proc: ProcRoot,
         cgroup_root: PathBuf,
+        homes: Homes,
         own_reads: OwnReads,
+        lacks: Lacks,
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -136,7 +150,7 @@ impl Surveyor {
                 tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
             }
             let cmdlines = CmdlineReader::new(proc.clone());
-            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), own_reads, report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), homes, own_reads, lacks, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -184,7 +198,9 @@ struct Worker<R> {
     cmdlines: CmdlineReader,
     /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
+    homes: Homes,
     own_reads: OwnReads,
+    lacks: Lacks,
     report: R,
 }
 
@@ -192,18 +208,40 @@ impl<R: FnMut(Finding)> Worker<R> {
     fn run(mut self, queue: &Queue) {
         while let Some(request) = queue.next() {
             match request {
-                Request::Survey(survey) => self.survey(&survey),
+                Request::Survey(survey) => {
+                    let event = match self.survey(&survey) {
+                        Ok(found) => Event::Surveyed(survey.pod, found),
+                        Err(lack) => Event::NotSurveyed(survey.pod, lack),
+                    };
+                    (self.report)(Finding::Event(event));
+                }
                 Request::List(volume, path) => {
-                    let listing = listing::list(&path);
-                    (self.report)(Finding::Event(Event::Listed(volume, listing)));
+                    let finding = match listing::list(&path) {
+                        Ok(listing) => Finding::Event(Event::Listed(volume, listing)),
+                        Err(error) => {
+                            self.lacks.say("list a volume", error.lack(), Some(&error));
+                            Finding::Unlisted(volume)
+                        }
+                    };
+                    (self.report)(finding);
                 }
                 Request::Read(volume, generation, path, reading) => {
                     // The loop ends it when it takes in the finding.
                     self.own_reads.begin(&volume, &generation);
-                    let contents = listing::contents(&path, &reading);
-                    (self.report)(Finding::Event(Event::Read(volume, generation, reading, contents)));
+                    let finding = match listing::contents(&path, &reading) {
+                        Ok(contents) => Finding::Event(Event::Read(volume, generation, reading, contents)),
+                        Err(error) => {
+                            self.lacks.say("read a volume", error.lack(), Some(&error));
+                            Finding::Unread(volume, generation)
+                        }
+                    };
+                    (self.report)(finding);
                 }
                 Request::Threads(process, reading) => self.threads(process, reading),
+                Request::Home(pod) => {
+                    let home = self.homes.look(&pod, &self.proc, &mut self.cgroups);
+                    (self.report)(Finding::Home(pod, home));
+                }
                 Request::Forget(pod) => {
                     self.cgroups.forget(&pod);
                     self.mounts.retain(|_, (owner, _)| *owner != pod);
@@ -212,8 +250,12 @@ impl<R: FnMut(Finding)> Worker<R> {
         }
     }
 
-    fn survey(&mut self, survey: &Survey) {
-        let PodCgroup { directory, containers } = self.cgroups.pod(&survey.pod);
+    fn survey(&mut self, survey: &Survey) -> Result<Vec<ContainerFacts>, Lack> {
+        let found = self.cgroups.pod(&survey.pod);
+        let PodCgroup { directory, containers } = found.map_err(|error| {
+            self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
+            error.lack()
+        })?;
         if let Some(directory) = directory {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
@@ -223,24 +265,31 @@ impl<R: FnMut(Finding)> Worker<R> {
         });
         let mut found = Vec::with_capacity(containers.len());
         for (id, pids) in containers {
-            let mut processes: Vec<ProcessFacts> =
-                pids.into_iter().filter_map(|pid| self.facts(pid)).collect();
+            let mut processes = Vec::with_capacity(pids.len());
+            for pid in pids {
+                processes.extend(self.facts(pid).map_err(|error| lacking(&self.lacks, &error))?);
+            }
             if let Some(name) = &survey.name {
                 for process in processes.iter_mut().filter(|process| process.stat.comm != **name) {
-                    process.program = self.cmdlines.read(process.pid).as_deref().and_then(program_name);
+                    let cmdline = self.cmdlines.read(process.pid);
+                    let cmdline = cmdline.map_err(|error| lacking(&self.lacks, &error))?;
+                    process.program = cmdline.as_deref().and_then(program_name);
                 }
             }
-            let mounts = self.mounts_of(&survey.pod, &id, &processes);
+            let mounts = self.mounts_of(&survey.pod, &id, &processes)?;
             found.push(ContainerFacts { id, mounts, processes });
         }
-        (self.report)(Finding::Event(Event::Surveyed(survey.pod.clone(), found)));
+        Ok(found)
     }
 
-    /// What `stat` and `status` say; `None` when the process is gone.
-    fn facts(&self, pid: u32) -> Option<ProcessFacts> {
-        let stat = warned(self.proc.stat(pid))?;
-        let status = warned(self.proc.status(pid))?;
-        Some(ProcessFacts { pid, stat, namespace_pids: status.namespace_pids, program: None })
+    /// What `stat` and `status` say; `None` when the process is gone, or it is a thread.
+    fn facts(&self, pid: u32) -> Result<Option<ProcessFacts>, ProcError> {
+        let Some(stat) = self.proc.stat(pid)? else { return Ok(None) };
+        let Some(status) = self.proc.status(pid)? else { return Ok(None) };
+        if status.thread_group.is_some_and(|leader| leader != pid) {
+            return Ok(None);
+        }
+        Ok(Some(ProcessFacts { pid, stat, namespace_pids: status.namespace_pids, program: None }))
     }
 
     fn mounts_of(
@@ -248,35 +297,52 @@ impl<R: FnMut(Finding)> Worker<R> {
         pod: &PodUid,
         id: &ContainerId,
         processes: &[ProcessFacts],
-    ) -> Option<Arc<ContainerMounts>> {
+    ) -> Result<Option<Arc<ContainerMounts>>, Lack> {
         if let Some((_, known)) = self.mounts.get(id) {
-            return Some(known.clone());
+            return Ok(Some(known.clone()));
         }
         let oldest = processes
             .iter()
             .filter(|process| !process.stat.is_dead() && !is_runtime(&process.stat.comm))
-            .min_by_key(|process| process.stat.started)?;
-        let mounts = Arc::new(warned(self.proc.mounts(oldest.pid, pod))?);
+            .min_by_key(|process| process.stat.started);
+        let Some(oldest) = oldest else { return Ok(None) };
+        let mounts = match self.proc.mounts(oldest.pid, pod) {
+            Ok(Some(mounts)) => Arc::new(mounts),
+            Ok(None) => return Ok(None),
+            // Without them the pod's status and spec count.
+            Err(error) => {
+                let lack = lacking(&self.lacks, &error);
+                return if lack == Lack::Descriptors { Err(lack) } else { Ok(None) };
+            }
+        };
         if mounts.container.is_some() {
             self.mounts.insert(id.clone(), (pod.clone(), mounts.clone()));
         }
-        Some(mounts)
+        Ok(Some(mounts))
     }
 
     fn threads(&mut self, process: ProcessIdentity, reading: GuardReading) {
-        let blocked = warned(self.proc.blocked_in_all_threads(process.pid));
-        let reading = blocked
-            .map(|blocked| GuardReading { blocked_in_all: reading.blocked_in_all.and(blocked), ..reading });
-        (self.report)(Finding::Event(Event::Guarded(process, reading)));
+        let event = match self.proc.blocked_in_all_threads(process.pid) {
+            Ok(blocked) => {
+                let reading = blocked.map(|blocked| GuardReading {
+                    blocked_in_all: reading.blocked_in_all.and(blocked),
+                    ..reading
+                });
+                Event::Guarded(process, reading)
+            }
+            Err(error) => {
+                let lack = lacking(&self.lacks, &error);
+                Event::Lacked(process, lack)
+            }
+        };
+        (self.report)(Finding::Event(event));
     }
 }
 
-/// A read's result; a failure is said, and then as if the process were gone.
-fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
-    result.unwrap_or_else(|error| {
-        tracing::warn!(error = %Causes(&error), "a process can't be looked at");
-        None
-    })
+/// Says that a process can't be read; that is never taken for its end.
+fn lacking(lacks: &Lacks, error: &ProcError) -> Lack {
+    lacks.say("look at a process", error.lack(), Some(error));
+    error.lack()
 }
 
 #[cfg(test)]
@@ -311,7 +377,10 @@ mod tests {
         let report = move |finding| found.send(finding).unwrap();
         let root = directory.path().to_owned();
         let mut surveyor =
-            Surveyor::start(ProcRoot::new("/proc".into()), root.clone(), own_reads.clone(), report).unwrap();
+            {
+            let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
+            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
+        };
         assert!(!own_reads.is_read(&volume, &generation));
         surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
         let finding = findings.recv().unwrap();

@@ -132,6 +132,31 @@ impl ContainerMounts {
     }
 }
 
+/// The kubelet root that a container's `mountinfo` shows, as a path in its file system: what stands before
+/// `/pods/<uid>/containers/<name>/<8 hex digits>` or `/pods/<uid>/etc-hosts`.
+pub fn root_shown(text: &str, pod: &PodUid) -> Option<(Device, String)> {
+    let below_pod = format!("/pods/{pod}/");
+    text.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(2);
+        let (device, root) = (parse_device(fields.next()?)?, fields.next()?);
+        let (kubelet_root, path) = root.split_once(&below_pod)?;
+        let parts: Vec<&str> = path.splitn(4, '/').collect();
+        matches!(*parts, ["etc-hosts"] | ["containers", _, _]).then(|| (device, kubelet_root.to_owned()))
+    })
+}
+
+/// Where the host has a path of a file system, by the host's own `mountinfo`: below the mount that shows the most of it.
+pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
+    let below = |line: &str| {
+        let mut fields = line.split(' ').skip(2);
+        let (found, root, point) = (parse_device(fields.next()?)?, fields.next()?, fields.next()?);
+        let rest = path.strip_prefix(root.trim_end_matches('/'))?;
+        let fits = found == device && (rest.is_empty() || rest.starts_with('/'));
+        fits.then(|| (root.len(), format!("{}{rest}", point.trim_end_matches('/'))))
+    };
+    text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
+}
+
 /// The view through a mount whose root lies at this path inside a volume.
 fn view_of(path: &str) -> View {
     if path.is_empty() {

@@ -34,7 +34,7 @@ fn stage() -> Stage {
     fs::write(directory.join("app.conf"), "one").unwrap();
     fs::write(directory.join("tls/key"), "one").unwrap();
     let own_reads = OwnReads::default();
-    let mut watcher = Watcher::new(root.path(), own_reads.clone()).unwrap();
+    let mut watcher = Watcher::new(root.path(), own_reads.clone());
     watcher.watch_pod(&volume.pod, &[("conf".into(), kind)], &mut |_| {});
     let watches_before = watcher.watch_count();
     let mut stage = Stage {
