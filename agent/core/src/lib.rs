@@ -12,6 +12,7 @@ mod frozen;
 pub mod generation;
 pub mod guard;
 pub mod journal;
+pub mod lack;
 pub mod machine;
 pub mod mounts;
 pub mod nudge;

@@ -25,11 +25,15 @@ pub enum ProblemKind {
     Unhandled,
     /// Reloads that are held since the process ended after the last ones.
     Held,
+    /// The agent itself lacks something, and a change has waited for that for longer than ten seconds.
+    Agent,
+    /// The agent looks for volumes where the kubelet doesn't put them.
+    KubeletRoot,
 }
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownKey,
         Self::Unsupported,
         Self::BadValue,
@@ -40,6 +44,8 @@ impl ProblemKind {
         Self::Ambiguous,
         Self::Unhandled,
         Self::Held,
+        Self::Agent,
+        Self::KubeletRoot,
     ];
 
     /// The word for it in metrics and logs.
@@ -55,6 +61,8 @@ impl ProblemKind {
             Self::Ambiguous => "ambiguous",
             Self::Unhandled => "unhandled",
             Self::Held => "held",
+            Self::Agent => "agent",
+            Self::KubeletRoot => "kubelet_root",
         }
     }
 }
