@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn mounts_beyond_the_bound_are_not_read_and_take_nothing_away() {
         let pod = PodUid::parse("6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap();
-        let own = format!("1 0 254:0 /pods/{pod}/containers/app/1 /dev/termination-log rw - ext4 d rw\n");
+        let own =
+            format!("1 0 254:0 /pods/{pod}/containers/app/0a1b2c3d /dev/termination-log rw - ext4 d rw\n");
         let long = format!("1 0 0:9 /{} /x rw - tmpfs tmpfs rw\n", "\\012".repeat(2000));
         let (_dir, proc) = fake("mountinfo", &(own.clone() + &long.repeat(8000)));
         let mounts = proc.mounts(7, &pod).unwrap().unwrap();
