@@ -180,7 +180,10 @@ mod tests {
         let other = ObjectRef { namespace: "other".into(), ..object("small") };
         objects.set(&pod(2), [other.clone()].into());
         assert_ne!(objects.observed(&other, large("", 1, 20).1, Time::default()).0, Observed::Unmeasured);
-        assert_eq!(objects.observed(&other, large("", 1, MOST_KEYS + 1).1, Time::default()).0, Observed::Unmeasured);
+        assert_eq!(
+            objects.observed(&other, large("", 1, MOST_KEYS + 1).1, Time::default()).0,
+            Observed::Unmeasured
+        );
         objects.set(&pod(1), BTreeSet::new());
         objects.set(&pod(2), BTreeSet::new());
         assert!(objects.kept.has_room(&"shop".into(), &object("any"), 4 << 20), "nothing is left of them");

@@ -242,9 +242,10 @@ impl Propagation {
     /// The objects of which the disk has something that wasn't seen: maybe it is newer, and the watch is late, or it is older
     /// than what was seen, and came before it. Who asks anew what the API server has hears which.
     pub(crate) fn take_doubted(&mut self) -> Vec<ObjectRef> {
-        let doubted = self.sources.iter_mut().filter_map(|source| {
-            std::mem::take(&mut source.doubted).then(|| source.object.clone())
-        });
+        let doubted = self
+            .sources
+            .iter_mut()
+            .filter_map(|source| std::mem::take(&mut source.doubted).then(|| source.object.clone()));
         doubted.collect()
     }
 

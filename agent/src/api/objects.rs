@@ -229,9 +229,8 @@ impl ObjectWatches {
                 }
             };
             let large = self.large.clone();
-            self.fetching.spawn(async move {
-                (id, object.kind, fetch(client, &object, &freshness, &large).await)
-            });
+            self.fetching
+                .spawn(async move { (id, object.kind, fetch(client, &object, &freshness, &large).await) });
         }
     }
 
@@ -242,7 +241,11 @@ impl ObjectWatches {
                 self.ledger.fetched(id, fetched, clock::now());
             }
             Err(trouble) => {
-                tracing::debug!(error = &trouble as &dyn Error, "one of the {} can't be fetched", plural(kind));
+                tracing::debug!(
+                    error = &trouble as &dyn Error,
+                    "one of the {} can't be fetched",
+                    plural(kind)
+                );
                 self.ledger.not_fetched(id, trouble.failure(), clock::now(), chances());
                 self.renew(trouble.may_be_the_configuration());
             }

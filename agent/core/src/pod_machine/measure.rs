@@ -90,7 +90,8 @@ impl PodMachine {
             volume.propagation.unreadable();
             return;
         };
-        let disk = OnDisk { generation: generation.clone(), swapped, files: contents.files.clone(), read: ctx.now };
+        let disk =
+            OnDisk { generation: generation.clone(), swapped, files: contents.files.clone(), read: ctx.now };
         let publication = volume.propagation.read(disk, changed);
         volume.propagation.take_doubted().into_iter().for_each(|object| ctx.act(Action::Observe(object)));
         self.published(name, publication, ctx);

@@ -120,7 +120,11 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>> {
 }
 
 /// Finds out whether objects like this one can be listed and watched, and by which protocol.
-pub(super) async fn ask(to: &Connection, object: &ObjectRef, contact: &Contact) -> Result<Protocol, AskError> {
+pub(super) async fn ask(
+    to: &Connection,
+    object: &ObjectRef,
+    contact: &Contact,
+) -> Result<Protocol, AskError> {
     let client = client(&to.config, false, WATCH_WINDOWS, contact).map_err(AskError::Client)?;
     let asked = async {
         let request = hyper::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError);

@@ -130,7 +130,8 @@ impl Fetches {
         need.running = Some(self.next_id);
         let (signed, since) = (need.since.is_some(), need.since.take().unwrap_or(now));
         let freshness = std::mem::replace(&mut need.freshness, Freshness::Any);
-        let running = Running { object: object.clone(), freshness: freshness.clone(), since, begun: now, signed };
+        let running =
+            Running { object: object.clone(), freshness: freshness.clone(), since, begun: now, signed };
         self.running.insert(self.next_id, running);
         Some(Fetch { object, id: self.next_id, freshness })
     }

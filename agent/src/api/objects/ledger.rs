@@ -194,9 +194,8 @@ impl Ledger {
             return Health::Unused;
         }
         // Those for which there is no room are said otherwise.
-        let is_well = |entry: &Entry| {
-            entry.slot.is_none() || entry.ran && !entry.watch_fails && !entry.fetch_fails
-        };
+        let is_well =
+            |entry: &Entry| entry.slot.is_none() || entry.ran && !entry.watch_fails && !entry.fetch_fails;
         if right.held && of_kind.all(|(_, entry)| is_well(entry)) { Health::Up } else { Health::Down }
     }
 
@@ -557,7 +556,9 @@ impl Ledger {
     /// Watches an object on another connection, since it isn't answered on the one that it has.
     fn move_to(&mut self, object: &ObjectRef, connection: Option<usize>, at: Time) {
         let slot = self.objects.get(object).and_then(|entry| entry.slot.as_ref());
-        let Some((silent_on, connection)) = slot.map(|slot| slot.watch.connection).zip(connection) else { return };
+        let Some((silent_on, connection)) = slot.map(|slot| slot.watch.connection).zip(connection) else {
+            return;
+        };
         self.stop(object);
         self.start(object.clone(), connection, at);
         if let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.as_mut()) {

@@ -168,7 +168,11 @@ fn a_watch_that_ends_begins_anew_with_a_fetch_after_a_pause_that_grows_where_it_
     assert_eq!(pauses, [400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000]);
     let fetch = ledger.poll_fetch(now).unwrap();
     ledger.not_fetched(fetch.id, Failure::Other(Some(Duration::from_secs(100_000))), now, NO_CHANCE);
-    assert_eq!(ledger.fetches.poll_timeout(), Some(now + Duration::from_secs(15)), "no later, whatever is asked");
+    assert_eq!(
+        ledger.fetches.poll_timeout(),
+        Some(now + Duration::from_secs(15)),
+        "no later, whatever is asked"
+    );
 }
 
 #[test]

@@ -24,7 +24,8 @@ fn client(status: u16, parts: Vec<Vec<u8>>) -> (Client, Arc<Mutex<Vec<Request<()
     let seen = asked.clone();
     let service = service_fn(move |request: Request<Body>| {
         seen.lock().unwrap().push(request.map(drop));
-        let parts = stream::iter(parts.clone()).map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
+        let parts =
+            stream::iter(parts.clone()).map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
         let mut response = Response::new(StreamBody::new(parts));
         *response.status_mut() = status.try_into().unwrap();
         response.headers_mut().insert("Retry-After", HeaderValue::from_static("7"));
@@ -40,7 +41,8 @@ fn line(kind: &str, version: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_watch_asks_for_nothing_of_what_an_object_holds_and_bears_whatever_comes() {
-    let mut long = format!(r#"{{"type": "MODIFIED", "object": {{"x": "{}"}}}}"#, "x".repeat(4 << 20)).into_bytes();
+    let mut long =
+        format!(r#"{{"type": "MODIFIED", "object": {{"x": "{}"}}}}"#, "x".repeat(4 << 20)).into_bytes();
     long.push(b'\n');
     let both = [line("ADDED", "5"), line("BOOKMARK", "6")].concat();
     let (first, rest) = both.split_at(10);
@@ -94,7 +96,10 @@ async fn how_new_an_answer_must_be_is_asked_for() {
         let found = fetch(client.clone(), &object(), &freshness, &Semaphore::new(1)).await.unwrap();
         assert_eq!(found, Fetched { version: "9".into(), found: Found::Absent });
         let uri = asked.lock().unwrap().pop().unwrap().uri().to_string();
-        assert_eq!(uri, format!("/api/v1/namespaces/shop/configmaps?&fieldSelector=metadata.name%3Dweb{expected}"));
+        assert_eq!(
+            uri,
+            format!("/api/v1/namespaces/shop/configmaps?&fieldSelector=metadata.name%3Dweb{expected}")
+        );
     }
 }
 

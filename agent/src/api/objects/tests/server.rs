@@ -157,7 +157,8 @@ fn answer(
         Box::pin(stream::unfold((seen, from, running), move |(mut seen, last, running)| {
             let name = name.clone();
             async move {
-                let is_news = |store: &Store| store.objects.get(&name).is_some_and(|(version, _)| *version > last);
+                let is_news =
+                    |store: &Store| store.objects.get(&name).is_some_and(|(version, _)| *version > last);
                 let version = seen.wait_for(is_news).await.ok()?.objects[&name].0;
                 let line = format!(
                     r#"{{"type": "MODIFIED", "object": {{"kind": "Table", "metadata": {{"resourceVersion": "{version}"}}}}}}"#
