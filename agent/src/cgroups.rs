@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::cgroup::{container_part, pod_part};
+use reloadlet_core::lack::Lack;
 use reloadlet_core::pod::{ContainerId, PodUid};
+use rustix::io::Errno;
+
+use crate::lack;
 
 /// How deep below a hierarchy's root pods are looked for; kind's are at four.
 const DEEPEST: usize = 8;
@@ -40,6 +44,26 @@ struct Tree {
     parents: BTreeSet<PathBuf>,
 }
 
+/// A cgroup that can't be read although it is there.
+#[derive(Debug, thiserror::Error)]
+#[error("can't read {}", .path.display())]
+pub(crate) struct CgroupError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl CgroupError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        lack::of(&self.source)
+    }
+
+    fn is(&self, errno: Errno) -> bool {
+        self.source.raw_os_error() == Some(errno.raw_os_error())
+    }
+}
+
 /// A pod's directory in the hierarchy that its processes are found in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodCgroup {
@@ -49,6 +73,8 @@ pub(crate) struct PodCgroup {
     pub(crate) containers: BTreeMap<ContainerId, Vec<u32>>,
     /// Containers that have more than was looked at.
     pub(crate) cut: BTreeSet<ContainerId>,
+    /// Containers with threaded cgroups: threads can be among their processes.
+    pub(crate) threaded: BTreeSet<ContainerId>,
 }
 
 impl PodCgroup {
@@ -80,18 +106,25 @@ impl Cgroups {
     }
 
     /// A pod's containers and processes, in the first hierarchy that has any.
-    pub(crate) fn pod(&mut self, uid: &PodUid) -> PodCgroup {
+    pub(crate) fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
         let mut empty = PodCgroup::default();
+        let mut failed = None;
         for tree in &mut self.hierarchies {
-            let found = tree.pod(uid);
+            let found = match tree.pod(uid) {
+                Ok(found) => found,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
             if found.has_processes() {
-                return found;
+                return Ok(found);
             }
             if empty.directory.is_none() {
                 empty = found;
             }
         }
-        empty
+        failed.map_or(Ok(empty), Err)
     }
 
     /// Directories in which pods appear.
@@ -109,12 +142,16 @@ impl Cgroups {
 }
 
 impl Tree {
-    fn pod(&mut self, uid: &PodUid) -> PodCgroup {
+    fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
         if !self.pods.get(uid).is_some_and(|places| places.iter().all(|directory| directory.is_dir())) {
-            self.walk();
+            let unread = self.walk();
+            if let Some(error) = unread.filter(|_| !self.pods.contains_key(uid)) {
+                return Err(error);
+            }
         }
         let places = self.pods.get(uid).map(Vec::as_slice).unwrap_or_default();
-        let mut found: Vec<PodCgroup> = places.iter().map(|directory| look_into(directory)).collect();
+        let found: Result<Vec<PodCgroup>, _> = places.iter().map(|directory| look_into(directory)).collect();
+        let mut found = found?;
         if found.len() > 1 {
             // Left over from another cgroup driver, say. Where the pod lives in two, one of them is made up.
             found.retain(PodCgroup::has_processes);
@@ -123,20 +160,28 @@ impl Tree {
             if self.doubtful.insert(uid.clone()) {
                 tracing::warn!(pod = %uid, ?places, "several cgroups with processes have the UID of a pod: it is left alone");
             }
-            return PodCgroup::default();
+            return Ok(PodCgroup::default());
         }
         self.doubtful.remove(uid);
-        found.pop().unwrap_or_default()
+        Ok(found.pop().unwrap_or_default())
     }
 
     /// Looks through the hierarchy for pods: not into them, not into containers, and not into what was handed to another
-    /// user, who makes directories of any name there.
-    fn walk(&mut self) {
+    /// user, who makes directories of any name there. Gives back why a part of it couldn't be looked through.
+    fn walk(&mut self) -> Option<CgroupError> {
         let owner = owner(&self.root);
         self.pods.clear();
+        let mut failed = None;
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
-            for entry in all_directories(&directory) {
+            let entries = match all_directories(&directory) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
+            for entry in entries {
                 let name =
                     entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if self::owner(&entry) != owner {
@@ -150,6 +195,7 @@ impl Tree {
                 }
             }
         }
+        failed
     }
 }
 
@@ -159,15 +205,21 @@ fn owner(directory: &Path) -> Option<u32> {
 }
 
 /// A pod's containers and processes below its directory.
-fn look_into(directory: &Path) -> PodCgroup {
+fn look_into(directory: &Path) -> Result<PodCgroup, CgroupError> {
     let mut found = PodCgroup { directory: Some(directory.to_owned()), ..PodCgroup::default() };
     let mut processes = MOST_PROCESSES;
-    for entry in directories(directory).found {
+    for entry in directories(directory)?.found {
         let mut left = Left { directories: MOST_DIRECTORIES, processes };
-        collect(&entry, None, DEEPEST_INSIDE, &mut left, &mut found);
+        collect(&entry, None, DEEPEST_INSIDE, &mut left, &mut found)?;
         processes = left.processes;
     }
-    found
+    for id in &found.threaded {
+        // The cgroup above lists the process once more.
+        let pids = found.containers.entry(id.clone()).or_default();
+        pids.sort_unstable();
+        pids.dedup();
+    }
+    Ok(found)
 }
 
 /// How much more is looked at.
@@ -184,40 +236,61 @@ fn collect(
     depth: usize,
     left: &mut Left,
     found: &mut PodCgroup,
-) {
+) -> Result<(), CgroupError> {
     let own = directory.file_name().and_then(|name| container_part(&name.to_string_lossy()));
     let container = container.cloned().or(own);
     left.directories = left.directories.saturating_sub(1);
     let mut whole = true;
     if let Some(id) = &container {
-        whole = read_pids(directory, left, found.containers.entry(id.clone()).or_default());
+        let pids = found.containers.entry(id.clone()).or_default();
+        match read_pids(directory, "cgroup.procs", left, pids) {
+            Err(error) if error.is(Errno::OPNOTSUPP) => {
+                whole = read_pids(directory, "cgroup.threads", left, pids)?;
+                found.threaded.insert(id.clone());
+            }
+            read => whole = read?,
+        }
     }
-    let below = directories(directory);
+    let below = directories(directory)?;
     whole &= below.whole && (below.found.is_empty() || depth > 0);
     for entry in below.found.iter().filter(|_| depth > 0) {
         if left.directories == 0 {
             whole = false;
             break;
         }
-        collect(entry, container.as_ref(), depth - 1, left, found);
+        collect(entry, container.as_ref(), depth - 1, left, found)?;
     }
     found.cut.extend(container.filter(|_| !whole));
+    Ok(())
 }
 
-/// Adds the processes of one cgroup, and tells whether these are all.
-fn read_pids(directory: &Path, left: &mut Left, pids: &mut Vec<u32>) -> bool {
-    let Ok(file) = File::open(directory.join("cgroup.procs")) else { return true };
-    let mut file = BufReader::new(file);
+/// Adds the PIDs that one of a cgroup's files lists, and tells whether these are all. A threaded cgroup lists only
+/// threads (cgroups(7)): of those a process's first has its PID, and the others are told from it by who looks at them.
+fn read_pids(
+    directory: &Path,
+    file: &str,
+    left: &mut Left,
+    pids: &mut Vec<u32>,
+) -> Result<bool, CgroupError> {
+    let path = directory.join(file);
+    match File::open(&path).and_then(|file| take_pids(BufReader::new(file), left, pids)) {
+        Ok(whole) => Ok(whole),
+        // A cgroup that goes away meanwhile has no more processes.
+        Err(error) if is_gone(&error) => Ok(true),
+        Err(source) => Err(CgroupError { path, source }),
+    }
+}
+
+fn take_pids(mut from: impl BufRead, left: &mut Left, pids: &mut Vec<u32>) -> io::Result<bool> {
     let mut line = String::new();
     loop {
         line.clear();
-        // A cgroup that goes away meanwhile has no more processes.
-        if !file.by_ref().take(LONGEST_PID).read_line(&mut line).is_ok_and(|read| read > 0) {
-            return true;
+        if from.by_ref().take(LONGEST_PID).read_line(&mut line)? == 0 {
+            return Ok(true);
         }
         let Ok(pid) = line.trim_end().parse() else { continue };
         if left.processes == 0 {
-            return false;
+            return Ok(false);
         }
         left.processes -= 1;
         pids.push(pid);
@@ -233,20 +306,30 @@ struct Directories {
 }
 
 /// The first directories in a directory.
-fn directories(path: &Path) -> Directories {
-    let mut all = all_directories(path);
+fn directories(path: &Path) -> Result<Directories, CgroupError> {
+    let mut all = all_directories(path)?;
     let found = all.by_ref().take(MOST_DIRECTORIES).collect();
-    Directories { found, whole: all.next().is_none() }
+    Ok(Directories { found, whole: all.next().is_none() })
 }
 
-/// The directories in a directory. Cgroups come and go: one that can't be read any more has none.
-fn all_directories(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    fs::read_dir(path)
+/// The directories in a directory. Cgroups come and go: one that is gone has none.
+fn all_directories(path: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>, CgroupError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => Some(entries),
+        Err(error) if is_gone(&error) => None,
+        Err(source) => return Err(CgroupError { path: path.to_owned(), source }),
+    };
+    Ok(entries
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
+        .map(|entry| entry.path()))
+}
+
+/// Whether an error means that a cgroup was removed (ENODEV comes from files that were opened before).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }
 
 #[cfg(test)]
@@ -274,7 +357,7 @@ mod tests {
         put(root.path(), &format!("{pod}/crio-{}.scope/container", id('a')), "7\n8\n");
         put(root.path(), &format!("{pod}/crio-{}.scope/container/deep", id('a')), "9\n");
         put(root.path(), &format!("{pod}/crio-conmon-{}.scope", id('a')), "5\n");
-        let found = Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap());
+        let found = Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap()).unwrap();
         assert_eq!(found.directory, Some(root.path().join(&pod)));
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7, 8, 9])]));
     }
@@ -287,7 +370,7 @@ mod tests {
         put(root.path(), &format!("systemd/{leaf}"), "7\n");
         put(root.path(), &format!("pids/{leaf}"), "8\n");
         let mut cgroups = Cgroups::new(root.path());
-        let found = cgroups.pod(&PodUid::parse(UID).unwrap());
+        let found = cgroups.pod(&PodUid::parse(UID).unwrap()).unwrap();
         assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7])]));
         assert!(cgroups.parents().any(|parent| parent.ends_with("systemd/kubepods")));
     }
@@ -297,7 +380,7 @@ mod tests {
         put(root.path(), "", "");
         fill(root.path(), &format!("pod{UID}/{}", id('a')));
         put(root.path(), &format!("pod{UID}/{}", id('b')), "");
-        Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap())
+        Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap()).unwrap()
     }
 
     #[test]
@@ -329,8 +412,8 @@ mod tests {
         put(root.path(), &format!("kubepods/pod{other}/{}/{forged}", id('b')), "9\n");
         put(root.path(), &format!("system.slice/docker-{}.scope/{forged}", id('c')), "9\n");
         let mut cgroups = Cgroups::new(root.path());
-        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
-        let found = cgroups.pod(&PodUid::parse(&other).unwrap());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()).unwrap(), PodCgroup::default());
+        let found = cgroups.pod(&PodUid::parse(&other).unwrap()).unwrap();
         assert_eq!(found.containers, BTreeMap::from([(id('b'), vec![9])]), "it is the outer container's");
     }
 
@@ -345,7 +428,7 @@ mod tests {
             return;
         }
         let mut cgroups = Cgroups::new(root.path());
-        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()), PodCgroup::default());
+        assert_eq!(cgroups.pod(&PodUid::parse(UID).unwrap()).unwrap(), PodCgroup::default());
         assert_eq!(cgroups.parents().count(), 0);
     }
 
@@ -358,7 +441,7 @@ mod tests {
         for (first, second, expected) in [("7\n", "", Some(7)), ("", "8\n", Some(8)), ("7\n", "8\n", None)] {
             put(root.path(), &one, first);
             put(root.path(), &two, second);
-            let pids = Cgroups::new(root.path()).pod(&uid).containers.remove(&id('a'));
+            let pids = Cgroups::new(root.path()).pod(&uid).unwrap().containers.remove(&id('a'));
             assert_eq!(pids.and_then(|pids| pids.first().copied()), expected);
         }
     }
@@ -369,12 +452,12 @@ mod tests {
         put(root.path(), "", "");
         let mut cgroups = Cgroups::new(root.path());
         let uid = PodUid::parse(UID).unwrap();
-        assert_eq!(cgroups.pod(&uid), PodCgroup::default());
+        assert_eq!(cgroups.pod(&uid).unwrap(), PodCgroup::default());
         for parent in ["kubepods/burstable", "kubepods/besteffort"] {
             put(root.path(), &format!("{parent}/pod{UID}/{}", id('a')), "7\n");
-            assert!(cgroups.pod(&uid).containers.contains_key(&id('a')), "{parent}");
+            assert!(cgroups.pod(&uid).unwrap().containers.contains_key(&id('a')), "{parent}");
             fs::remove_dir_all(root.path().join(parent)).unwrap();
         }
-        assert_eq!(cgroups.pod(&uid).directory, None);
+        assert_eq!(cgroups.pod(&uid).unwrap().directory, None);
     }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use reloadlet_core::pod::PodUid;
 
-use crate::logs::Causes;
-use crate::proc::ProcRoot;
+use crate::proc::{ProcError, ProcRoot};
 
 /// How long a survey waits for one command line.
 const DEADLINE: Duration = Duration::from_millis(50);
@@ -31,17 +30,16 @@ impl CmdlineReader {
     }
 
     /// The command line; `None` when the process is gone, the deadline passed, or an earlier read of the pod still
-    /// hangs.
-    pub(crate) fn read(&mut self, pod: &PodUid, pid: u32) -> Option<Vec<u8>> {
+    /// hangs. An error is one of reading.
+    pub(crate) fn read(&mut self, pod: &PodUid, pid: u32) -> Result<Option<Vec<u8>>, ProcError> {
         self.late.retain(|_, (_, answers)| matches!(answers.try_recv(), Err(TryRecvError::Empty)));
         if self.late.contains_key(pod) || self.late.len() >= MOST_LATE {
-            return None;
+            return Ok(None);
         }
-        let ends = match self.thread.take() {
-            Some(ends) => ends,
-            None => start(self.proc.clone())?,
-        };
-        ends.0.try_send(pid).ok()?;
+        let Some(ends) = self.thread.take().or_else(|| start(self.proc.clone())) else { return Ok(None) };
+        if ends.0.try_send(pid).is_err() {
+            return Ok(None);
+        }
         match ends.1.recv_timeout(DEADLINE) {
             Ok(cmdline) => {
                 self.thread = Some(ends);
@@ -53,26 +51,22 @@ impl CmdlineReader {
                     pid,
                     "reading a process's command line takes long: its name is compared without it"
                 );
-                None
+                Ok(None)
             }
-            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
     }
 }
 
 /// Where PIDs go in and command lines come out.
-type Ends = (SyncSender<u32>, Receiver<Option<Vec<u8>>>);
+type Ends = (SyncSender<u32>, Receiver<Result<Option<Vec<u8>>, ProcError>>);
 
 fn start(proc: ProcRoot) -> Option<Ends> {
     let (requests, pids) = sync_channel::<u32>(1);
     let (found, answers) = sync_channel(1);
     let spawned = std::thread::Builder::new().name("cmdline".to_owned()).spawn(move || {
         for pid in pids {
-            let cmdline = proc.cmdline(pid).unwrap_or_else(|error| {
-                tracing::warn!(error = %Causes(&error), "a command line can't be read");
-                None
-            });
-            if found.send(cmdline).is_err() {
+            if found.send(proc.cmdline(pid)).is_err() {
                 return;
             }
         }
@@ -110,20 +104,20 @@ mod tests {
         .unwrap();
         std::fs::write(dir.path().join("2/cmdline"), "app\0").unwrap();
         let mut reader = CmdlineReader::new(ProcRoot::new(dir.path().into()));
-        assert_eq!(reader.read(&pod, 1), None, "nobody writes to the pipe");
-        assert_eq!(reader.read(&pod, 2), None, "the other one still hangs");
+        assert_eq!(reader.read(&pod, 1).unwrap(), None, "nobody writes to the pipe");
+        assert_eq!(reader.read(&pod, 2).unwrap(), None, "the other one still hangs");
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let mut found = None;
         while found.is_none() && std::time::Instant::now() < until {
             reader.late.remove(&other);
-            found = reader.read(&other, 2);
+            found = reader.read(&other, 2).unwrap();
         }
         assert_eq!(found.as_deref(), Some(b"app\0".as_slice()), "another pod's process");
         std::fs::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"x").unwrap();
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let mut found = None;
         while found.is_none() && std::time::Instant::now() < until {
-            found = reader.read(&pod, 2);
+            found = reader.read(&pod, 2).unwrap();
         }
         assert_eq!(found.as_deref(), Some(b"app\0".as_slice()));
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
-    /// The kubelet's directory of pods isn't there.
+    /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
     KubeletRoot,
     /// The journal can't be written.
     Journal,
@@ -43,7 +43,7 @@ impl Lack {
     fn sentence(self, count: u64) -> String {
         match self {
             Self::KubeletRoot => {
-                "The kubelet's directory of pods isn't there: check --kubelet-root and the mount of it.".to_owned()
+                "The kubelet's directory of pods isn't there, or isn't the one that the kubelet uses: check --kubelet-root and the mount of it.".to_owned()
             }
             Self::Journal => {
                 "The journal can't be written, and what was done is forgotten when the agent ends.".to_owned()

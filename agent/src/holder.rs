@@ -1,9 +1,11 @@
 //! Processes held by pidfd: opened, then checked, then kept until they exit or aren't needed. The one place that sends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use reloadlet_core::event::Delivery;
+use reloadlet_core::lack::Lack;
+use reloadlet_core::pod::Name;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,22 +13,70 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use crate::lack;
 use crate::proc::{ProcError, ProcRoot};
 use crate::raw_signal;
+
+/// The most descriptors that are left to everything else: connections, watches, reads, the journal. Of a low limit it is
+/// half.
+const RESERVE: u64 = 256;
 
 /// Every held process.
 #[derive(Debug)]
 pub(crate) struct Holder {
     proc: ProcRoot,
     dry_run: bool,
-    held: HashMap<ProcessIdentity, (u64, OwnedFd)>,
+    held: HashMap<ProcessIdentity, Kept>,
+    /// How many are held for each namespace.
+    of_namespaces: BTreeMap<Name, u64>,
     identities: HashMap<u64, ProcessIdentity>,
     next: u64,
 }
 
-/// Whether this kernel has pidfds: Linux 5.3 and later. Seccomp filters older than that refuse them too.
-pub(crate) fn kernel_has_pidfds() -> bool {
-    pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).is_ok()
+/// A held process.
+#[derive(Debug)]
+struct Kept {
+    token: u64,
+    pidfd: OwnedFd,
+    namespace: Name,
+}
+
+/// Why no signal can ever be sent here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoPidfds {
+    /// `pidfd_open` fails.
+    #[error(
+        "this kernel gives no pidfds (pidfd_open: {0}): Linux 5.3 or later is needed, and a seccomp profile that allows \
+         pidfd_open"
+    )]
+    Open(Errno),
+    /// `pidfd_send_signal` fails.
+    #[error(
+        "no signal can be sent by a pidfd (pidfd_send_signal: {0}): a seccomp profile that allows pidfd_send_signal is \
+         needed"
+    )]
+    Send(Errno),
+}
+
+/// Tries what deliveries need on this process itself: Linux 5.3 has it, and seccomp filters can refuse it. SIGURG does
+/// nothing to a process without a handler (signal(7)); rustix has no signal 0.
+pub(crate) fn try_pidfds() -> Result<(), NoPidfds> {
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(NoPidfds::Open)?;
+    pidfd_send_signal(&own, rustix::process::Signal::URG).map_err(NoPidfds::Send)
+}
+
+/// What stands against holding one more process. A namespace may hold as many as are free: alone it gets half of all, two
+/// get a third each, and there is always one left for a namespace that comes later.
+fn scarcity(limit: u64, held: u64, of_namespace: u64) -> Option<Lack> {
+    let most = limit - RESERVE.min(limit / 2);
+    let free = most.saturating_sub(held);
+    if free == 0 {
+        Some(Lack::Descriptors)
+    } else if of_namespace >= free {
+        Some(Lack::Share)
+    } else {
+        None
+    }
 }
 
 /// What came of an attempt to hold a process.
@@ -38,6 +88,8 @@ pub(crate) enum Hold<'a> {
     Known,
     /// It is gone, or the PID is another process's now.
     Gone,
+    /// There are too few descriptors to hold it.
+    Scarce(Lack),
 }
 
 /// Why a process can't be held.
@@ -63,16 +115,35 @@ pub(crate) enum HoldError {
     },
 }
 
+impl HoldError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        match self {
+            Self::Open { source, .. } => lack::of(source),
+            Self::Check { source, .. } => source.lack(),
+        }
+    }
+}
+
 impl Holder {
     /// Holds nothing yet. With `dry_run` nothing is ever sent.
     pub(crate) fn new(proc: ProcRoot, dry_run: bool) -> Self {
-        Self { proc, dry_run, held: HashMap::new(), identities: HashMap::new(), next: 0 }
+        let (held, of_namespaces, identities) = (HashMap::new(), BTreeMap::new(), HashMap::new());
+        Self { proc, dry_run, held, of_namespaces, identities, next: 0 }
     }
 
     /// Opens a pidfd, and only then checks that it is the process that is meant: it can't come to mean another one.
-    pub(crate) fn hold(&mut self, process: &ProcessIdentity) -> Result<Hold<'_>, HoldError> {
+    pub(crate) fn hold(
+        &mut self,
+        process: &ProcessIdentity,
+        namespace: &Name,
+    ) -> Result<Hold<'_>, HoldError> {
         if self.held.contains_key(process) {
             return Ok(Hold::Known);
+        }
+        let of_namespace = self.of_namespaces.get(namespace).copied().unwrap_or_default();
+        if let Some(lack) = scarcity(lack::descriptor_limit(), self.held.len() as u64, of_namespace) {
+            return Ok(Hold::Scarce(lack));
         }
         let open = |source| HoldError::Open { pid: process.pid, source };
         let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else {
@@ -90,14 +161,20 @@ impl Holder {
         }
         self.next += 1;
         self.identities.insert(self.next, process.clone());
-        let pidfd = &self.held.entry(process.clone()).or_insert((self.next, pidfd)).1;
-        Ok(Hold::Held(self.next, pidfd.as_fd()))
+        *self.of_namespaces.entry(namespace.clone()).or_default() += 1;
+        let kept = Kept { token: self.next, pidfd, namespace: namespace.clone() };
+        let kept = self.held.entry(process.clone()).or_insert(kept);
+        Ok(Hold::Held(kept.token, kept.pidfd.as_fd()))
     }
 
     /// Lets a process go. Closing the descriptor also takes it out of every epoll set.
     pub(crate) fn release(&mut self, process: &ProcessIdentity) {
-        if let Some((token, _)) = self.held.remove(process) {
-            self.identities.remove(&token);
+        let Some(Kept { token, namespace, .. }) = self.held.remove(process) else { return };
+        self.identities.remove(&token);
+        match self.of_namespaces.get_mut(&namespace) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) => drop(self.of_namespaces.remove(&namespace)),
+            None => {}
         }
     }
 
@@ -111,7 +188,7 @@ impl Holder {
     /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
     /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
-        let Some((_, pidfd)) = self.held.get(process) else { return Delivery::Gone };
+        let Some(Kept { pidfd, .. }) = self.held.get(process) else { return Delivery::Gone };
         if !self.dry_run {
             match pidfd_send_signal(pidfd, raw_signal::raw(signal)) {
                 Ok(()) => {}
@@ -202,6 +279,10 @@ mod tests {
         }
     }
 
+    fn shop() -> Name {
+        "shop".into()
+    }
+
     fn hup() -> Signal {
         Signal::parse("HUP").unwrap()
     }
@@ -211,7 +292,7 @@ mod tests {
         let mut fake = Fake::new();
         fake.put(124, UID);
         let mut holder = fake.holder();
-        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Gone));
+        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Gone));
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
         assert!(fake.child.try_wait().unwrap().is_none(), "it got a signal");
     }
@@ -220,17 +301,17 @@ mod tests {
     fn a_process_in_another_pod_is_not_held() {
         let fake = Fake::new();
         fake.put(123, "00000000-4b5a-6978-8796-a5b4c3d2e1f0");
-        assert!(matches!(fake.holder().hold(&fake.process).unwrap(), Hold::Gone));
+        assert!(matches!(fake.holder().hold(&fake.process, &shop()).unwrap(), Hold::Gone));
     }
 
     #[test]
     fn a_send_to_a_zombie_doesnt_count() {
         let fake = Fake::new();
         let mut holder = fake.holder();
-        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Held(..)));
+        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
         rustix::process::kill_process(Pid::from_child(&fake.child), rustix::process::Signal::KILL).unwrap();
         // Without reaping: wait until it is a zombie.
-        let (_, pidfd) = &holder.held[&fake.process];
+        let pidfd = &holder.held[&fake.process].pidfd;
         poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None).unwrap();
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
     }
@@ -239,7 +320,7 @@ mod tests {
     fn a_dry_run_sends_nothing() {
         let mut fake = Fake::new();
         let mut holder = Holder::new(ProcRoot::new(fake.dir.path().into()), true);
-        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Held(..)));
+        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Spared);
         assert!(fake.child.try_wait().unwrap().is_none());
     }
@@ -248,9 +329,37 @@ mod tests {
     fn what_is_let_go_is_closed() {
         let fake = Fake::new();
         let mut holder = fake.holder();
-        let Hold::Held(token, _) = holder.hold(&fake.process).unwrap() else { panic!("not held") };
-        assert!(matches!(holder.hold(&fake.process).unwrap(), Hold::Known));
+        let Hold::Held(token, _) = holder.hold(&fake.process, &shop()).unwrap() else { panic!("not held") };
+        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Known));
         assert_eq!(holder.exited(token), Some(fake.process.clone()));
         assert_eq!((holder.len(), holder.exited(token)), (0, None));
+    }
+
+    #[test]
+    fn a_namespace_holds_no_more_than_its_share_and_leaves_one_for_the_next() {
+        for (namespaces, each) in [(1, 384), (2, 256), (5, 128)] {
+            let mut held = vec![0; namespaces];
+            loop {
+                let before = held.clone();
+                for index in 0..namespaces {
+                    let sum = held.iter().sum();
+                    held[index] += u64::from(scarcity(1024, sum, held[index]).is_none());
+                }
+                if held == before {
+                    break;
+                }
+            }
+            assert!(held.iter().all(|held| held.abs_diff(each) <= 1), "{held:?}");
+            assert_eq!(scarcity(1024, held.iter().sum(), 0), None, "one that comes later");
+        }
+    }
+
+    #[test]
+    fn of_a_low_limit_half_is_left_to_everything_else() {
+        assert_eq!(scarcity(64, 31, 0), None);
+        assert_eq!(scarcity(64, 32, 0), Some(Lack::Descriptors));
+        assert_eq!(scarcity(64, 20, 12), Some(Lack::Share));
+        assert_eq!(scarcity(0, 0, 0), Some(Lack::Descriptors));
+        assert_eq!(scarcity(u64::MAX, 1 << 20, 1 << 20), None);
     }
 }

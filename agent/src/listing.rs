@@ -5,20 +5,23 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reloadlet_core::Time;
 use reloadlet_core::event::{Contents, Digest, Reading};
 use reloadlet_core::generation::{DATA_LINK, Generation};
+use reloadlet_core::lack::Lack;
 use reloadlet_core::mounts::{Device, DirId};
 use reloadlet_core::object::MOST_KEYS;
 use reloadlet_core::volume::Listing;
 use rustix::fs::{Mode, OFlags, major, minor};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::digest::Hasher;
+use crate::lack;
 
 /// The most bytes of a generation that are read; ConfigMaps and Secrets hold at most 1 MiB each.
 const MOST_BYTES: u64 = 64 << 20;
@@ -30,60 +33,121 @@ const DEEPEST: usize = 64;
 
 /// Which directory stands at a path.
 pub(crate) fn dir_id(path: &Path) -> Option<DirId> {
-    let found = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
-    let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
-    Some(DirId { device, inode: found.ino() })
+    look(path).ok().flatten()
 }
 
-/// Lists a volume's directory. A directory that can't be read is one that isn't there.
-pub(crate) fn list(path: &Path) -> Listing {
-    let begun = clock::now();
-    let Some(dir) = dir_id(path) else {
-        return Listing { begun, dir: None, current: None, others: Vec::new() };
+/// Which directory stands at a path, if any does; an error where that can't be told.
+pub(crate) fn look(path: &Path) -> io::Result<Option<DirId>> {
+    let Some(found) = there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_dir) else {
+        return Ok(None);
     };
-    let current = current(path);
-    let mut others = Vec::new();
-    if let Ok(entries) = fs::read_dir(path) {
-        for entry in entries.filter_map(Result::ok) {
-            let generation = entry.file_name().to_str().and_then(Generation::parse);
-            others
-                .extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));
+    let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
+    Ok(Some(DirId { device, inode: found.ino() }))
+}
+
+/// What is there; `None` where nothing is.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
-    Listing { begun, dir: Some(dir), current, others }
+}
+
+/// A volume that can't be listed although it may be there.
+#[derive(Debug, thiserror::Error)]
+#[error("can't list {}", .path.display())]
+pub(crate) struct ListError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl ListError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        lack::of(&self.source)
+    }
+}
+
+/// Lists a volume's directory.
+pub(crate) fn list(path: &Path) -> Result<Listing, ListError> {
+    let failed = |source| ListError { path: path.to_owned(), source };
+    let begun = clock::now();
+    let nothing = || Listing { begun, dir: None, current: None, others: Vec::new() };
+    let Some(dir) = look(path).map_err(failed)? else { return Ok(nothing()) };
+    let current = current(path).map_err(failed)?;
+    let Some(entries) = there(fs::read_dir(path)).map_err(failed)? else { return Ok(nothing()) };
+    let mut others = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let generation = name.to_str().and_then(Generation::parse);
+        others.extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));
+    }
+    Ok(Listing { begun, dir: Some(dir), current, others })
 }
 
 /// What `..data` names, and when that was made so (the link's change time).
-fn current(path: &Path) -> Option<(Generation, Time)> {
+fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
     let link = path.join(DATA_LINK);
-    let target = fs::read_link(&link).ok()?;
-    let found = fs::symlink_metadata(&link).ok()?;
-    Some((Generation::parse(target.to_str()?)?, clock::from_wall(found.ctime(), found.ctime_nsec())))
+    let target = match there(fs::read_link(&link)) {
+        Ok(Some(target)) => target,
+        Ok(None) => return Ok(None),
+        // Something else stands there, which isn't the kubelet's.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(found) = there(fs::symlink_metadata(&link))? else { return Ok(None) };
+    let generation = target.to_str().and_then(Generation::parse);
+    Ok(generation.map(|generation| (generation, clock::from_wall(found.ctime(), found.ctime_nsec()))))
 }
 
 /// What a generation holds: the digest of the files that count, with their paths, and where it is wanted of each file.
 /// `None` when it can't be read, as when the next generation has replaced it, or when it holds what the kubelet doesn't
-/// write there: a link would lead out of the volume, and a pipe or a device would block.
-pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> {
-    dir_id(directory)?;
+/// write there: a link would lead out of the volume, and a pipe or a device would block. A file may be readable for the
+/// pod's own user only. An error says that the agent has no file descriptors left, which says nothing about the files.
+pub(crate) fn contents(directory: &Path, reading: &Reading) -> Result<Option<Contents>, ListError> {
+    match read_contents(directory, reading) {
+        Ok(contents) => Ok(contents),
+        Err(source) if is_own(&source) => Err(ListError { path: directory.to_owned(), source }),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether an error is about the agent and not about what it reads.
+fn is_own(error: &io::Error) -> bool {
+    lack::of(error) == Lack::Descriptors
+}
+
+fn read_contents(directory: &Path, reading: &Reading) -> io::Result<Option<Contents>> {
+    if look(directory)?.is_none() {
+        return Ok(None);
+    }
     let mut found = Found::default();
-    found.collect(directory, "", DEEPEST, reading).ok()?;
+    found.collect(directory, "", DEEPEST, reading)?;
     found.files.sort();
-    let mut counting = Hasher::begin()?;
+    let Some(mut counting) = Hasher::begin() else { return Ok(None) };
     let mut files = BTreeMap::new();
     let mut left = MOST_BYTES;
     for path in found.files {
         let counts = reading.filter.counts(&path);
-        let Some((digest, length)) = read_file(&directory.join(&*path), left) else {
+        let read = match read_file(&directory.join(&*path), left) {
+            Err(error) if is_own(&error) => return Err(error),
+            Err(_) => None,
+            Ok(read) => read,
+        };
+        let Some((digest, length)) = read else {
             if counts {
-                return None;
+                return Ok(None);
             }
             // A token may be readable for the pod's own user only.
             continue;
         };
         left -= length;
         if counts {
-            counting.update(&u64::try_from(path.len()).ok()?.to_le_bytes());
+            counting.update(&(path.len() as u64).to_le_bytes());
             counting.update(path.as_bytes());
             counting.update(digest.as_bytes());
         }
@@ -92,15 +156,17 @@ pub(crate) fn contents(directory: &Path, reading: &Reading) -> Option<Contents> 
             files.insert(path.into(), digest);
         }
     }
-    Some(Contents { counting: counting.end()?, files: Arc::new(files) })
+    Ok(counting.end().map(|counting| Contents { counting, files: Arc::new(files) }))
 }
 
 /// A file's digest and length, if it is a regular file of at most so many bytes.
-fn read_file(path: &Path, most: u64) -> Option<(Digest, u64)> {
-    let file = open_regular(path)?;
-    let length = file.metadata().ok()?.len();
-    (length <= most).then_some(())?;
-    Some((digest_of(file, length)?, length))
+fn read_file(path: &Path, most: u64) -> io::Result<Option<(Digest, u64)>> {
+    let Some(file) = open_regular(path)? else { return Ok(None) };
+    let length = file.metadata()?.len();
+    if length > most {
+        return Ok(None);
+    }
+    Ok(digest_of(file, length).map(|digest| (digest, length)))
 }
 
 /// The digest of what is read, if it is this long: a file that grows or shrinks meanwhile is none of the kubelet's.
@@ -124,13 +190,13 @@ fn digest_of(file: fs::File, length: u64) -> Option<Digest> {
 }
 
 /// A regular file; anything else is neither followed nor waited for.
-fn open_regular(path: &Path) -> Option<fs::File> {
+fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    if !fs::symlink_metadata(path).ok()?.is_file() {
-        return None;
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
     }
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    file.metadata().ok()?.is_file().then_some(file)
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// The files that are to be read, by their paths in the volume.
@@ -195,7 +261,7 @@ mod tests {
 
     fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
         let reading = Reading { filter: filter.clone(), each: false, decides: true };
-        contents(directory, &reading).map(|contents| contents.counting)
+        contents(directory, &reading).unwrap().map(|contents| contents.counting)
     }
 
     #[test]
@@ -204,7 +270,7 @@ mod tests {
         fs::create_dir(dir.path().join(TWO)).unwrap();
         fs::create_dir(dir.path().join("not-a-generation")).unwrap();
         let before = clock::now();
-        let listing = list(dir.path());
+        let listing = list(dir.path()).unwrap();
         let (generation, changed) = listing.current.unwrap();
         assert_eq!(generation.as_str(), ONE);
         assert_eq!(listing.others, [Generation::parse(TWO).unwrap()]);
@@ -217,8 +283,8 @@ mod tests {
         let dir = volume(&[]);
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
-        assert_eq!(list(&dir.path().join("gone")).dir, None);
-        assert_eq!(list(&file).dir, None);
+        assert_eq!(list(&dir.path().join("gone")).unwrap().dir, None);
+        assert_eq!(list(&file).unwrap().dir, None);
     }
 
     #[test]
@@ -239,7 +305,9 @@ mod tests {
     fn each_file_has_its_digest_where_it_is_wanted_whether_it_counts_or_not() {
         let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
         let directory = dir.path().join(ONE);
-        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false }).unwrap();
+        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false })
+            .unwrap()
+            .unwrap();
         let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, Some(*digest))).collect();
         let (one, empty) = (crate::digest::of(b"1"), crate::digest::of(b""));
         assert_eq!(files, [("a", one), ("c", one), ("d/b", empty)]);
@@ -264,7 +332,7 @@ mod tests {
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
         assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
         let each = Reading { filter: only("a"), each: true, decides: true };
-        let read = contents(&dir.path().join(ONE), &each).unwrap();
+        let read = contents(&dir.path().join(ONE), &each).unwrap().unwrap();
         assert_eq!(read.files.keys().map(|path| &**path).collect::<Vec<_>>(), ["a"], "it doesn't count");
 
         let dir = volume(&[("b", "1")]);
@@ -279,7 +347,7 @@ mod tests {
         for number in 0..=MOST_KEYS {
             fs::write(dir.path().join(ONE).join(number.to_string()), "").unwrap();
         }
-        let read = contents(&dir.path().join(ONE), &each).unwrap();
+        let read = contents(&dir.path().join(ONE), &each).unwrap().unwrap();
         assert_eq!(read.files.len(), MOST_KEYS + 1, "so many aren't measured");
         assert_eq!(Some(read.counting), digest(&dir.path().join(ONE), &only("a")), "what counts is read");
         for number in MOST_KEYS..=MOST_FILES {

@@ -71,6 +71,7 @@ pub(crate) struct Metrics {
     journal_in_memory: IntGauge,
     confined: IntGauge,
     fence_open: IntGauge,
+    kubelet_root_wrong: IntGauge,
 }
 
 impl Metrics {
@@ -192,6 +193,11 @@ impl Metrics {
                 "reloadlet_fence_open",
                 "1 when the admission policy doesn't keep the agent's account from changing more than a nudge does, else 0.",
             )?,
+            kubelet_root_wrong: gauge(
+                &registry,
+                "reloadlet_kubelet_root_wrong",
+                "1 while pods run and the directory of none of them is below the kubelet root, else 0.",
+            )?,
             registry,
         };
         Ok(metrics)
@@ -306,6 +312,11 @@ impl Metrics {
     /// Whether the account can change more of pods than a nudge does.
     pub(crate) fn set_fence_open(&self, open: bool) {
         self.fence_open.set(open.into());
+    }
+
+    /// Whether the kubelet root isn't the kubelet's.
+    pub(crate) fn set_kubelet_root_wrong(&self, wrong: bool) {
+        self.kubelet_root_wrong.set(wrong.into());
     }
 
     /// Begins the series of a namespace at 0: Prometheus sees no increase in a series that begins with its first event.

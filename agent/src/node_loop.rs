@@ -30,7 +30,8 @@ use crate::health::{Health, Lack};
 use crate::holder::{Hold, Holder};
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
-use crate::logs::Causes;
+use crate::kubelet_root::{Judgement, KubeletRoot};
+use crate::lack::Lacks;
 use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Request, Surveyor};
@@ -45,6 +46,8 @@ const PROCESSES: u64 = 16;
 
 /// How often polled volumes are listed, and unpublished ones looked at again.
 const POLL: Duration = Duration::from_secs(1);
+/// How often an inotify instance is tried for while there is none.
+const INSTANCE_RETRY: Duration = Duration::from_secs(10);
 /// How long after a change of the mount table every volume's directory is looked at.
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
@@ -92,6 +95,10 @@ pub(crate) struct Parts {
     pub(crate) objects: Option<Objects>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
+    /// Whether the kubelet root is the kubelet's.
+    pub(crate) kubelet_root: KubeletRoot,
+    /// What the agent itself lacks, for the log.
+    pub(crate) lacks: Lacks,
 }
 
 /// The loop.
@@ -103,6 +110,10 @@ pub(crate) struct NodeLoop {
     reports: VecDeque<Report>,
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
+    next_instance: Option<Time>,
+    /// Volumes and generations that couldn't be read, for the next poll.
+    unlisted: BTreeSet<VolumeRef>,
+    unread: BTreeSet<(VolumeRef, Generation)>,
     gauges_changed: bool,
     /// Gauges and readiness are to be looked at when nothing else is to be done.
     look: bool,
@@ -126,7 +137,10 @@ impl NodeLoop {
             epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)
                 .map_err(failed("wait for notifications"))
         };
-        add(parts.watcher.as_fd(), INOTIFY, epoll::EventFlags::IN)?;
+        if let Some(inotify) = parts.watcher.as_fd() {
+            add(inotify, INOTIFY, epoll::EventFlags::IN)?;
+        }
+        let next_instance = parts.watcher.as_fd().is_none().then(|| clock::now() + INSTANCE_RETRY);
         add(parts.wake.as_fd(), WAKE, epoll::EventFlags::IN)?;
         if let Some(mounts) = mount_table {
             add(mounts.as_fd(), MOUNTS, epoll::EventFlags::PRI)?;
@@ -138,6 +152,9 @@ impl NodeLoop {
             reports: VecDeque::new(),
             next_poll: None,
             next_recheck: None,
+            next_instance,
+            unlisted: BTreeSet::new(),
+            unread: BTreeSet::new(),
             gauges_changed: true,
             look: true,
             namespaces: tell::Namespaces::default(),
@@ -247,6 +264,21 @@ impl NodeLoop {
                 Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
                     self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
                 }
+                Ok(Inbound::Finding(Finding::Unlisted(volume))) => {
+                    self.listing.remove(&volume);
+                    self.unlisted.insert(volume);
+                }
+                Ok(Inbound::Finding(Finding::Unread(volume, generation))) => {
+                    let sights = &mut self.sights;
+                    let see = &mut |sight| sights.push(sight);
+                    self.parts.watcher.end_own_read(&volume, &generation, clock::now, see)?;
+                    self.take_sights();
+                    self.unread.insert((volume, generation));
+                }
+                Ok(Inbound::Finding(Finding::Home(pod, home))) => {
+                    let judgement = self.parts.kubelet_root.take(&pod, home, clock::now());
+                    self.take_judgement(judgement);
+                }
                 // Who asked may be gone.
                 Ok(Inbound::Ping(answer)) => drop(answer.send(())),
                 Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status())),
@@ -298,10 +330,18 @@ impl NodeLoop {
             Action::Release(process) => self.parts.holder.release(&process),
             Action::Watch(pod, volumes) => {
                 self.parts.watcher.watch_pod(&pod, &volumes);
+                if let Some(namespace) = self.parts.machine.namespace(&pod) {
+                    self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
+                    self.parts.surveyor.request(Request::Home(pod));
+                }
             }
             Action::Unwatch(pod) => {
                 self.parts.watcher.unwatch_pod(&pod);
+                self.unlisted.retain(|volume| volume.pod != pod);
+                self.unread.retain(|(volume, _)| volume.pod != pod);
+                let judgement = self.parts.kubelet_root.forget(&pod);
                 self.parts.surveyor.request(Request::Forget(pod));
+                return self.judged(judgement);
             }
             Action::List(volume) => {
                 let sights = &mut self.sights;
@@ -370,7 +410,10 @@ impl NodeLoop {
     }
 
     fn hold(&mut self, process: ProcessIdentity) -> Event {
-        match self.parts.holder.hold(&process) {
+        let Some(namespace) = self.parts.machine.namespace(&process.pod) else {
+            return Event::NotHeld(process);
+        };
+        match self.parts.holder.hold(&process, namespace) {
             Ok(Hold::Held(token, pidfd)) => {
                 let data = epoll::EventData::new_u64(PROCESSES + token);
                 if let Err(errno) = epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN) {
@@ -380,9 +423,14 @@ impl NodeLoop {
             }
             Ok(Hold::Known) => Event::Held(process),
             Ok(Hold::Gone) => Event::NotHeld(process),
+            Ok(Hold::Scarce(lack)) => {
+                self.parts.lacks.say("hold a process", lack, None);
+                Event::Lacked(process, lack)
+            }
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), "a process can't be held");
-                Event::NotHeld(process)
+                let lack = error.lack();
+                self.parts.lacks.say("hold a process", lack, Some(&error));
+                Event::Lacked(process, lack)
             }
         }
     }
@@ -403,9 +451,9 @@ impl NodeLoop {
             }
             Ok(None) => Some(Event::Guarded(process, None)),
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
-                // It may well live: it isn't told, and looked at again.
-                Some(Event::Guarded(process, Some(GuardReading::unknown())))
+                let lack = error.lack();
+                self.parts.lacks.say("look at a process", lack, Some(&error));
+                Some(Event::Lacked(process, lack))
             }
         }
     }
@@ -416,8 +464,10 @@ impl NodeLoop {
             return Some(at_once);
         }
         let rearm = self.parts.watcher.rearm_at();
+        let look = self.parts.kubelet_root.next_look();
         let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
+            .chain([self.next_instance, look])
             .flatten()
             .min()?;
         let left = due.since(clock::now());
@@ -451,16 +501,79 @@ impl NodeLoop {
             self.next_poll = None;
             self.poll_volumes();
         }
+        if self.next_instance.is_some_and(|due| due <= now) {
+            self.retry_instance(now);
+        }
+        if self.parts.kubelet_root.next_look().is_some_and(|due| due <= now) {
+            for pod in self.parts.kubelet_root.look_again() {
+                self.parts.surveyor.request(Request::Home(pod));
+            }
+        }
         let watcher = &self.parts.watcher;
         let unready = !self.parts.ready.load(Ordering::Relaxed);
         if self.next_poll.is_none()
-            && (watcher.polled().next().is_some() || watcher.awaits_publication() || unready)
+            && (watcher.polled().next().is_some()
+                || watcher.awaits_publication()
+                || unready
+                || !self.unlisted.is_empty()
+                || !self.unread.is_empty())
         {
             self.next_poll = Some(now + POLL);
         }
     }
 
+    /// Takes notifications of a new inotify instance in, and looks at everything that was only polled.
+    fn retry_instance(&mut self, now: Time) {
+        self.next_instance = Some(now + INSTANCE_RETRY);
+        if !self.parts.watcher.retry_instance() {
+            return;
+        }
+        let Some(inotify) = self.parts.watcher.as_fd() else { return };
+        let data = epoll::EventData::new_u64(INOTIFY);
+        if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
+            tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
+            return;
+        }
+        self.next_instance = None;
+        tracing::info!("an inotify instance can be had: volumes are watched from now on");
+        self.poll_volumes();
+        // Containers that came or went weren't seen.
+        for pod in self.parts.watcher.pods() {
+            self.handle(Event::CgroupChanged(pod));
+        }
+    }
+
+    /// Says what became of the kubelet root; what the pods are told of it.
+    fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
+        match judgement? {
+            Judgement::Wrong(sentence) => {
+                self.parts.metrics.set_kubelet_root_wrong(true);
+                self.parts.health.set(Lack::KubeletRoot, true);
+                tracing::warn!("{sentence}");
+                Some(Event::KubeletRoot(Some(sentence.into())))
+            }
+            Judgement::Right => {
+                self.parts.metrics.set_kubelet_root_wrong(false);
+                self.parts.health.set(Lack::KubeletRoot, false);
+                tracing::info!("no pod's directory is missing below the kubelet root any more");
+                Some(Event::KubeletRoot(None))
+            }
+        }
+    }
+
+    fn take_judgement(&mut self, judgement: Option<Judgement>) {
+        if let Some(event) = self.judged(judgement) {
+            self.handle(event);
+        }
+    }
+
     fn poll_volumes(&mut self) {
+        for (volume, generation) in std::mem::take(&mut self.unread) {
+            self.read(volume, generation);
+        }
+        for volume in std::mem::take(&mut self.unlisted) {
+            self.list(volume);
+        }
         let sights = &mut self.sights;
         self.parts.watcher.retry_polled(&mut |sight| sights.push(sight));
         self.parts.watcher.recheck(false, &mut |sight| sights.push(sight));
@@ -504,12 +617,17 @@ impl NodeLoop {
             }
             return;
         }
-        self.parts.health.set(Lack::KubeletRoot, false);
+        self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
         if std::mem::take(&mut self.root_is_missing) {
             // What was listed without it says nothing, and its notification may still be on its way.
             self.recheck(true);
         }
-        if self.listing.is_empty() && self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
+        let root_is_right = !self.parts.kubelet_root.is_doubtful();
+        if root_is_right
+            && self.listing.is_empty()
+            && self.parts.machine.is_ready()
+            && self.parts.journal.is_flushed()
+        {
             self.parts.ready.store(true, Ordering::Relaxed);
             let counts = self.parts.machine.counts();
             tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");

@@ -94,13 +94,11 @@ impl PodsFile {
         let stop =
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed("make an eventfd"))?;
         let stop = Arc::new(stop);
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(failed("make an inotify instance"))?;
         let follower = Follower {
             path: path.to_owned(),
             check_interval,
             stop: Arc::clone(&stop),
-            inotify,
+            inotify: None,
             watch: None,
             seen: None,
             unsettled: false,
@@ -178,7 +176,8 @@ struct Follower<F> {
     path: PathBuf,
     check_interval: Duration,
     stop: Arc<OwnedFd>,
-    inotify: OwnedFd,
+    /// `None` while the kernel gives none: then the file is looked at each second.
+    inotify: Option<OwnedFd>,
     /// The watch on the file's directory, which sees the file replaced, and a ConfigMap's `..data` too.
     watch: Option<i32>,
     /// The state that was read last; `None` inside when there was no file.
@@ -202,8 +201,9 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
                 None => self.check_interval,
             };
             let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-            let mut fds =
-                [PollFd::new(&*self.stop, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+            let fds = [Some(&*self.stop), self.inotify.as_ref()];
+            let mut fds: Vec<_> =
+                fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             match poll(&mut fds, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -212,11 +212,12 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
                     thread::park_timeout(self.check_interval);
                 }
             }
-            let [stop, notified] = &fds;
-            if !stop.revents().is_empty() {
+            let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+            let (stop, notified) = (ready.next(), ready.next());
+            if stop == Some(true) {
                 return;
             }
-            if !notified.revents().is_empty() && self.says_whole() {
+            if notified == Some(true) && self.says_whole() {
                 // Read whatever it looks like: two states within one tick of the clock look the same.
                 self.seen = None;
             }
@@ -236,7 +237,11 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO
             | WatchFlags::ONLYDIR;
-        let watch = match inotify::add_watch(&self.inotify, directory, wanted) {
+        if self.inotify.is_none() {
+            self.inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+        }
+        let Some(inotify) = &self.inotify else { return };
+        let watch = match inotify::add_watch(inotify, directory, wanted) {
             Ok(watch) => Some(watch),
             Err(errno) => {
                 tracing::trace!(directory = %directory.display(), %errno, "can't watch; checking once a second");
@@ -245,7 +250,7 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
         };
         if let Some(old) = std::mem::replace(&mut self.watch, watch)
             && self.watch != Some(old)
-            && let Err(errno) = inotify::remove_watch(&self.inotify, old)
+            && let Err(errno) = inotify::remove_watch(inotify, old)
         {
             tracing::trace!(%errno, "the watch went with its directory");
         }
@@ -256,7 +261,8 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
     fn says_whole(&self) -> bool {
         let whole = ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE;
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let Some(inotify) = &self.inotify else { return false };
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
         let mut says = false;
         while let Ok(event) = reader.next() {
             let name = event.file_name().map_or(&b""[..], CStr::to_bytes);

@@ -1,17 +1,21 @@
 //! Reads below `/proc/<pid>` that need no capability. Whatever a program does, each has a bound.
 
+use std::ffi::OsString;
 use std::fs::{File, ReadDir};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use reloadlet_core::cgroup::is_in_container;
-use reloadlet_core::mounts::{ContainerMounts, below_pod};
+use reloadlet_core::lack::Lack;
+use reloadlet_core::mounts::{ContainerMounts, Device, below_pod, root_shown};
 use reloadlet_core::pod::PodUid;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Stat, Status, pidfd_namespace_pids};
 use rustix::fd::AsRawFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::lack;
 
 /// The most bytes of `stat`, of a pidfd's `fdinfo` and of `cgroup`: a dozen hierarchies of v1 with paths of 4 KiB.
 const SMALL: u64 = 64 << 10;
@@ -35,6 +39,13 @@ pub(crate) struct ProcError {
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+impl ProcError {
+    /// What the agent lacks.
+    pub(crate) fn lack(&self) -> Lack {
+        lack::of(&self.source)
+    }
 }
 
 impl ProcRoot {
@@ -87,7 +98,7 @@ impl ProcRoot {
     fn status_in(&self, pid: u32, file: &str) -> Result<Option<Status>, ProcError> {
         let mut text = String::new();
         let keep = |line: &str| {
-            let wanted = ["Name:", "NSpid:", "Threads:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"];
+            let wanted = ["Name:", "Tgid:", "NSpid:", "Threads:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"];
             if wanted.iter().any(|key| line.starts_with(key)) {
                 text.push_str(line);
                 text.push('\n');
@@ -106,6 +117,12 @@ impl ProcRoot {
     fn malformed(&self, pid: u32, file: &str) -> ProcError {
         let path = self.0.join(pid.to_string()).join(file);
         ProcError { path, source: io::ErrorKind::InvalidData.into() }
+    }
+
+    /// Whether this PID is a thread's that isn't its process's first.
+    pub(crate) fn is_later_thread(&self, pid: u32) -> Result<bool, ProcError> {
+        let status = self.status(pid)?;
+        Ok(status.and_then(|status| status.thread_group).is_some_and(|leader| leader != pid))
     }
 
     /// The process's PID in each PID namespace. Out of `status` only where the kernel doesn't tell it of a pidfd.
@@ -132,6 +149,15 @@ impl ProcRoot {
             Ok(entries) => Ok(Some(entries)),
             Err(source) if is_gone(&source) => Ok(None),
             Err(source) => Err(ProcError { path, source }),
+        }
+    }
+
+    /// The next of a process's threads; `None` after the last one, or when the process has ended meanwhile.
+    pub(crate) fn next_thread(&self, pid: u32, threads: &mut ReadDir) -> Result<Option<OsString>, ProcError> {
+        match threads.next().transpose() {
+            Ok(entry) => Ok(entry.map(|entry| entry.file_name())),
+            Err(source) if is_gone(&source) => Ok(None),
+            Err(source) => Err(ProcError { path: self.0.join(pid.to_string()).join("task"), source }),
         }
     }
 
@@ -166,6 +192,19 @@ impl ProcRoot {
             Err(error) if error.source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The kubelet root that a process's mounts show, as a path in its file system.
+    pub(crate) fn kubelet_root(&self, pid: u32, pod: &PodUid) -> Result<Option<(Device, String)>, ProcError> {
+        let below_pod = below_pod(pod);
+        let mut shown = None;
+        let take = |line: &str| {
+            if shown.is_none() {
+                shown = root_shown(line, &below_pod);
+            }
+        };
+        self.lines(pid, "mountinfo", MOUNTINFO, take)?;
+        Ok(shown)
     }
 
     /// The start of `cmdline`, which can hang behind a process that forks with much memory.

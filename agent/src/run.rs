@@ -13,7 +13,6 @@ use reloadlet_core::nudge::Accelerate;
 use reloadlet_core::object::Measuring;
 use reloadlet_core::pod::Pod;
 use reloadlet_core::{Event, Machine};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -28,9 +27,12 @@ use crate::clock;
 use crate::digest;
 use crate::health::{Health, Lack};
 use crate::holder::{self, Holder};
+use crate::home::Homes;
 use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
+use crate::kubelet_root::KubeletRoot;
+use crate::lack::{Lacks, descriptor_limit};
 use crate::landlock::{Confined, LandlockError};
 use crate::logs::Causes;
 use crate::metrics::Metrics;
@@ -47,12 +49,10 @@ const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
 pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockError>) -> Result<()> {
-    ensure!(
-        holder::kernel_has_pidfds(),
-        "this kernel gives no pidfds: Linux 5.3 or later is needed, and a seccomp profile that allows pidfd_open"
-    );
+    holder::try_pidfds()?;
     ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
-    raise_file_limit();
+    // Held processes take a descriptor each.
+    descriptor_limit();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -68,11 +68,12 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
 
     let proc = ProcRoot::new(config.proc_root.clone());
     let journal = start_journal(config, &inbox, &metrics, &health)?;
-    let own_reads = OwnReads::default();
+    let (own_reads, lacks) = (OwnReads::default(), Lacks::default());
     let surveyor = {
-        let (inbox, own_reads) = (inbox.clone(), own_reads.clone());
+        let (inbox, own_reads, lacks) = (inbox.clone(), own_reads.clone(), lacks.clone());
+        let homes = Homes::new(&config.kubelet_root, config.proc_root.clone());
         let report = move |finding| inbox.send(Inbound::Finding(finding));
-        Surveyor::start(proc.clone(), config.cgroup_root.clone(), own_reads, report)
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, lacks, report)
             .context("can't start a thread")?
     };
     let mut parts = Parts {
@@ -83,7 +84,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
             }),
             PodSource::File(_) => Machine::new(),
         },
-        watcher: Watcher::new(&config.kubelet_root, own_reads)?,
+        watcher: Watcher::new(&config.kubelet_root, own_reads),
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,
         proc,
@@ -97,6 +98,8 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         nudges: None,
         objects: None,
         pods_dir: config.kubelet_root.join("pods"),
+        kubelet_root: KubeletRoot::new(config.kubelet_root.clone()),
+        lacks,
     };
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
         .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
@@ -187,15 +190,6 @@ fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
         ),
     }
     false
-}
-
-/// Held processes take a descriptor each.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(error = %errno, "the limit of open files can't be raised");
-    }
 }
 
 fn start_journal(

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::generation::Generation;
+use reloadlet_core::lack::Lack;
 use reloadlet_core::mounts::ContainerMounts;
 use reloadlet_core::pod::{ContainerId, PodUid};
 use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
@@ -21,8 +22,9 @@ use reloadlet_core::signal::Signal;
 use crate::cgroups::Cgroups;
 use crate::clock;
 use crate::cmdline::CmdlineReader;
+use crate::home::{Home, Homes};
+use crate::lack::Lacks;
 use crate::listing;
-use crate::logs::Causes;
 use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
@@ -30,7 +32,7 @@ mod masks;
 mod queue;
 mod survey;
 
-use masks::Masks;
+use masks::{Begun, Masks};
 use queue::QueueState;
 use survey::Surveying;
 
@@ -54,6 +56,8 @@ pub(crate) enum Request {
     Surveying(Box<Surveying>),
     /// Threads' masks of which some were read.
     Reading(Box<Masks>),
+    /// See whether the kubelet's directory of a pod is there.
+    Home(PodUid),
     /// A pod isn't asked for any more.
     Forget(PodUid),
 }
@@ -65,6 +69,12 @@ pub(crate) enum Finding {
     Event(Event),
     /// Where a pod's cgroup is, and where pods' cgroups appear.
     Cgroup(PodUid, PathBuf, Vec<PathBuf>),
+    /// A volume that couldn't be listed.
+    Unlisted(VolumeRef),
+    /// A generation that couldn't be read for want of descriptors.
+    Unread(VolumeRef, Generation),
+    /// Whether the kubelet's directory of a pod is there.
+    Home(PodUid, Home),
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +95,9 @@ impl Surveyor {
     pub(crate) fn start(
         proc: ProcRoot,
         cgroup_root: PathBuf,
+        homes: Homes,
         own_reads: OwnReads,
+        lacks: Lacks,
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -96,7 +108,7 @@ impl Surveyor {
                 tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
             }
             let cmdlines = CmdlineReader::new(proc.clone());
-            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), own_reads, report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), homes, own_reads, lacks, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -146,7 +158,9 @@ struct Worker<R> {
     cmdlines: CmdlineReader,
     /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
+    homes: Homes,
     own_reads: OwnReads,
+    lacks: Lacks,
     report: R,
 }
 
@@ -166,25 +180,25 @@ impl<R: FnMut(Finding)> Worker<R> {
     fn carry_out(&mut self, request: Request, begun: Time) -> Option<Request> {
         match request {
             Request::Survey(survey) => {
-                let surveying = self.begin_survey(survey);
-                return self.go_on(surveying, begun);
+                let pod = survey.pod.clone();
+                return match self.begin_survey(survey) {
+                    Ok(surveying) => self.go_on(surveying, begun),
+                    Err(lack) => self.not_surveyed(pod, lack),
+                };
             }
             Request::Surveying(surveying) => return self.go_on(surveying, begun),
-            Request::List(volume, path) => {
-                let listing = listing::list(&path);
-                (self.report)(Finding::Event(Event::Listed(volume, listing)));
-            }
-            Request::Read(volume, generation, path, reading) => {
-                // The loop ends it when it takes in the finding.
-                self.own_reads.begin(&volume, &generation);
-                let contents = listing::contents(&path, &reading);
-                (self.report)(Finding::Event(Event::Read(volume, generation, reading, contents)));
-            }
+            Request::List(volume, path) => self.list(volume, &path),
+            Request::Read(volume, generation, path, reading) => self.read(volume, generation, &path, reading),
             Request::Masks(process, signal) => match Masks::begin(&self.proc, process.clone(), signal) {
-                Ok(masks) => return self.read_masks(masks, begun),
-                Err(reading) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
+                Ok(Begun::Threads(masks)) => return self.read_masks(masks, begun),
+                Ok(Begun::Read(reading)) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
+                Err(error) => self.lacked(process, &error),
             },
             Request::Reading(masks) => return self.read_masks(masks, begun),
+            Request::Home(pod) => {
+                let home = self.homes.look(&pod, &self.proc, &mut self.cgroups);
+                (self.report)(Finding::Home(pod, home));
+            }
             Request::Forget(pod) => {
                 self.cgroups.forget(&pod);
                 self.mounts.retain(|_, (owner, _)| *owner != pod);
@@ -193,27 +207,65 @@ impl<R: FnMut(Finding)> Worker<R> {
         None
     }
 
-    fn read_masks(&mut self, mut masks: Box<Masks>, begun: Time) -> Option<Request> {
-        match masks.go_on(&self.proc, &|| clock::now().since(begun)) {
-            Some(reading) => {
-                let process = masks.process().clone();
-                (self.report)(Finding::Event(Event::Guarded(process, Some(reading))));
-                None
+    fn list(&mut self, volume: VolumeRef, path: &Path) {
+        let finding = match listing::list(path) {
+            Ok(listing) => Finding::Event(Event::Listed(volume, listing)),
+            Err(error) => {
+                self.lacks.say("list a volume", error.lack(), Some(&error));
+                Finding::Unlisted(volume)
             }
-            None => Some(Request::Reading(masks)),
-        }
+        };
+        (self.report)(finding);
     }
 
-    fn begin_survey(&mut self, survey: Survey) -> Box<Surveying> {
-        let found = self.cgroups.pod(&survey.pod);
-        if let Some(directory) = found.directory {
+    fn read(&mut self, volume: VolumeRef, generation: Generation, path: &Path, reading: Reading) {
+        // The loop ends it when it takes in the finding.
+        self.own_reads.begin(&volume, &generation);
+        let finding = match listing::contents(path, &reading) {
+            Ok(contents) => Finding::Event(Event::Read(volume, generation, reading, contents)),
+            Err(error) => {
+                self.lacks.say("read a volume", error.lack(), Some(&error));
+                Finding::Unread(volume, generation)
+            }
+        };
+        (self.report)(finding);
+    }
+
+    fn read_masks(&mut self, mut masks: Box<Masks>, begun: Time) -> Option<Request> {
+        let process = masks.process().clone();
+        match masks.go_on(&self.proc, &|| clock::now().since(begun)) {
+            Ok(Some(reading)) => (self.report)(Finding::Event(Event::Guarded(process, Some(reading)))),
+            Ok(None) => return Some(Request::Reading(masks)),
+            Err(error) => self.lacked(process, &error),
+        }
+        None
+    }
+
+    /// A process's masks can't be read.
+    fn lacked(&mut self, process: ProcessIdentity, error: &ProcError) {
+        let lack = lacking(&self.lacks, error);
+        (self.report)(Finding::Event(Event::Lacked(process, lack)));
+    }
+
+    /// A pod's containers can't be looked at; nothing is left of the survey.
+    fn not_surveyed(&mut self, pod: PodUid, lack: Lack) -> Option<Request> {
+        (self.report)(Finding::Event(Event::NotSurveyed(pod, lack)));
+        None
+    }
+
+    fn begin_survey(&mut self, survey: Survey) -> Result<Box<Surveying>, Lack> {
+        let mut found = self.cgroups.pod(&survey.pod).map_err(|error| {
+            self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
+            error.lack()
+        })?;
+        if let Some(directory) = found.directory.take() {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
         }
         self.mounts.retain(|id, (owner, _)| {
             *owner != survey.pod || (found.containers.contains_key(id) && !survey.fresh_mounts)
         });
-        Box::new(Surveying::new(survey, found.containers, found.cut))
+        Ok(Box::new(Surveying::new(survey, found)))
     }
 
     fn go_on(&mut self, mut surveying: Box<Surveying>, begun: Time) -> Option<Request> {
@@ -222,16 +274,14 @@ impl<R: FnMut(Finding)> Worker<R> {
             if surveying.is_overdue(spent()) {
                 surveying.give_up();
             }
-            if let Some(pid) = surveying.next_process() {
-                let facts = self.facts(surveying.survey(), pid);
-                surveying.add(facts);
-            } else if let Some((id, processes)) = surveying.container() {
-                let mounts = self.mounts_of(&surveying.survey().pod, id, processes);
-                surveying.end_container(mounts);
-            } else {
-                let (pod, found) = surveying.end();
-                (self.report)(Finding::Event(Event::Surveyed(pod, found)));
-                return None;
+            match self.step(&mut surveying) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let (pod, found) = surveying.end();
+                    (self.report)(Finding::Event(Event::Surveyed(pod, found)));
+                    return None;
+                }
+                Err(lack) => return self.not_surveyed(surveying.end().0, lack),
             }
             if spent() >= SLICE {
                 surveying.pause(spent());
@@ -240,17 +290,39 @@ impl<R: FnMut(Finding)> Worker<R> {
         }
     }
 
-    /// What `stat` and a pidfd say; `None` when the process is gone.
-    fn facts(&mut self, survey: &Survey, pid: u32) -> Option<ProcessFacts> {
-        let stat = warned(self.proc.stat(pid))?;
-        let namespace_pids = warned(self.proc.namespace_pids(pid))?;
-        let wanted = survey.name.as_deref().filter(|name| stat.comm != **name);
+    /// Looks at one more process or container; whether there was one.
+    fn step(&mut self, surveying: &mut Surveying) -> Result<bool, Lack> {
+        if let Some(pid) = surveying.next_process() {
+            let facts = self.facts(surveying.survey(), pid, surveying.is_threaded());
+            surveying.add(facts.map_err(|error| lacking(&self.lacks, &error))?);
+        } else if let Some((id, processes)) = surveying.container() {
+            let mounts = self.mounts_of(&surveying.survey().pod, id, processes)?;
+            surveying.end_container(mounts);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// What `stat` and a pidfd say; `None` when the process is gone, or it is only a thread.
+    fn facts(
+        &mut self,
+        survey: &Survey,
+        pid: u32,
+        threaded: bool,
+    ) -> Result<Option<ProcessFacts>, ProcError> {
+        if threaded && self.proc.is_later_thread(pid)? {
+            return Ok(None);
+        }
+        let Some(stat) = self.proc.stat(pid)? else { return Ok(None) };
+        let Some(namespace_pids) = self.proc.namespace_pids(pid)? else { return Ok(None) };
+        let mut program = None;
         // A program gives itself any name: only the one that is looked for is kept.
-        let program = wanted.and_then(|name| {
-            let found = self.cmdlines.read(&survey.pod, pid).as_deref().and_then(program_name);
-            found.filter(|found| found == name)
-        });
-        Some(ProcessFacts { pid, stat, namespace_pids, program })
+        if let Some(name) = survey.name.as_deref().filter(|name| stat.comm != **name) {
+            let cmdline = self.cmdlines.read(&survey.pod, pid)?;
+            program = cmdline.as_deref().and_then(program_name).filter(|found| found == name);
+        }
+        Ok(Some(ProcessFacts { pid, stat, namespace_pids, program }))
     }
 
     fn mounts_of(
@@ -258,28 +330,35 @@ impl<R: FnMut(Finding)> Worker<R> {
         pod: &PodUid,
         id: &ContainerId,
         processes: &[ProcessFacts],
-    ) -> Option<Arc<ContainerMounts>> {
+    ) -> Result<Option<Arc<ContainerMounts>>, Lack> {
         if let Some((_, known)) = self.mounts.get(id).filter(|(owner, _)| owner == pod) {
-            return Some(known.clone());
+            return Ok(Some(known.clone()));
         }
         let oldest = processes
             .iter()
             .filter(|process| !process.stat.is_dead() && !is_runtime(&process.stat.comm))
-            .min_by_key(|process| process.stat.started)?;
-        let mounts = Arc::new(warned(self.proc.mounts(oldest.pid, pod))?);
+            .min_by_key(|process| process.stat.started);
+        let Some(oldest) = oldest else { return Ok(None) };
+        let mounts = match self.proc.mounts(oldest.pid, pod) {
+            Ok(Some(mounts)) => Arc::new(mounts),
+            Ok(None) => return Ok(None),
+            // Without them the pod's status and spec count.
+            Err(error) => {
+                let lack = lacking(&self.lacks, &error);
+                return if lack == Lack::Descriptors { Err(lack) } else { Ok(None) };
+            }
+        };
         if mounts.container.is_some() {
             self.mounts.insert(id.clone(), (pod.clone(), mounts.clone()));
         }
-        Some(mounts)
+        Ok(Some(mounts))
     }
 }
 
-/// A read's result; a failure is said, and then as if the process were gone.
-fn warned<T>(result: Result<Option<T>, ProcError>) -> Option<T> {
-    result.unwrap_or_else(|error| {
-        tracing::warn!(error = %Causes(&error), "a process can't be looked at");
-        None
-    })
+/// Says that a process can't be read; that is never taken for its end.
+fn lacking(lacks: &Lacks, error: &ProcError) -> Lack {
+    lacks.say("look at a process", error.lack(), Some(error));
+    error.lack()
 }
 
 #[cfg(test)]
@@ -297,8 +376,10 @@ mod tests {
         let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
         let report = move |finding| found.send(finding).unwrap();
         let root = directory.path().to_owned();
-        let mut surveyor =
-            Surveyor::start(ProcRoot::new("/proc".into()), root.clone(), own_reads.clone(), report).unwrap();
+        let mut surveyor = {
+            let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
+            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
+        };
         assert!(!own_reads.is_read(&volume, &generation));
         surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
         let finding = findings.recv().unwrap();

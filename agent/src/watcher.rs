@@ -3,7 +3,7 @@
 //!
 //! A volume's directory that isn't there yet is awaited at its nearest ancestor. A tmpfs that the kubelet mounts over a
 //! directory after it was made hides the watched one; that is found by comparing directories before the first
-//! publication. A volume that can't be watched is polled.
+//! publication. A volume that can't be watched is polled, and so are all while no inotify instance can be had.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -13,11 +13,12 @@ use reloadlet_core::event::{Event, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::mounts::DirId;
 use reloadlet_core::pod::{Name, PodUid, VolumeKind};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-use crate::listing::dir_id;
+use crate::listing::{dir_id, look};
 use crate::own_reads::OwnReads;
 
 mod notes;
@@ -90,7 +91,8 @@ struct Volume {
 /// Every watch.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    inotify: OwnedFd,
+    /// `None` while the kernel gives none.
+    inotify: Option<OwnedFd>,
     pods_dir: PathBuf,
     watches: HashMap<i32, Watch>,
     volumes: BTreeMap<VolumeRef, Volume>,
@@ -99,17 +101,16 @@ pub(crate) struct Watcher {
     cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
     parents: BTreeSet<PathBuf>,
     warned_limit: bool,
+    warned_refused: bool,
     opens: BTreeMap<(VolumeRef, Generation), Opens>,
     own_reads: OwnReads,
 }
 
 impl Watcher {
     /// Watches nothing yet.
-    pub(crate) fn new(kubelet_root: &Path, own_reads: OwnReads) -> Result<Self, WatchError> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
-            .map_err(|errno| WatchError { op: "make an inotify instance", source: errno.into() })?;
-        Ok(Self {
-            inotify,
+    pub(crate) fn new(kubelet_root: &Path, own_reads: OwnReads) -> Self {
+        Self {
+            inotify: instance().inspect_err(|errno| warn_of_no_instance(*errno)).ok(),
             pods_dir: kubelet_root.join("pods"),
             watches: HashMap::new(),
             volumes: BTreeMap::new(),
@@ -117,14 +118,34 @@ impl Watcher {
             cgroups: BTreeMap::new(),
             parents: BTreeSet::new(),
             warned_limit: false,
+            warned_refused: false,
             opens: BTreeMap::new(),
             own_reads,
-        })
+        }
     }
 
-    /// Readable when something happened.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+    /// Readable when something happened; `None` while there is no inotify instance.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Tries to get an inotify instance where there is none; whether there is a new one. Nothing is watched by it yet.
+    pub(crate) fn retry_instance(&mut self) -> bool {
+        if self.inotify.is_none() {
+            self.inotify = instance().ok();
+            return self.inotify.is_some();
+        }
+        false
+    }
+
+    /// The pods whose volumes are followed.
+    pub(crate) fn pods(&self) -> BTreeSet<PodUid> {
+        self.volumes.keys().map(|name| name.pod.clone()).collect()
+    }
+
+    /// Adds a watch. Without an instance that is refused as the instance was.
+    fn add_watch(&self, path: &Path, flags: WatchFlags) -> Result<i32, Errno> {
+        inotify::add_watch(self.inotify.as_ref().ok_or(Errno::MFILE)?, path, flags)
     }
 
     /// How many watches there are.
@@ -232,7 +253,8 @@ impl Watcher {
 
     fn drop_watch(&mut self, wd: i32) {
         if self.watches.remove(&wd).is_some()
-            && let Err(errno) = inotify::remove_watch(&self.inotify, wd)
+            && let Some(inotify) = &self.inotify
+            && let Err(errno) = inotify::remove_watch(inotify, wd)
             && errno != Errno::INVAL
         {
             tracing::warn!(error = %errno, "can't remove an inotify watch");
@@ -245,7 +267,7 @@ impl Watcher {
         let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         for parent in parents {
             if !self.parents.contains(parent)
-                && let Ok(wd) = inotify::add_watch(&self.inotify, parent, flags)
+                && let Ok(wd) = self.add_watch(parent, flags)
             {
                 self.watches.insert(wd, Watch::Pods);
                 self.parents.insert(parent.clone());
@@ -257,7 +279,7 @@ impl Watcher {
         if let Some((_, wd)) = self.cgroups.remove(pod) {
             self.drop_watch(wd);
         }
-        if let Ok(wd) = inotify::add_watch(&self.inotify, directory, flags) {
+        if let Ok(wd) = self.add_watch(directory, flags) {
             self.watches.insert(wd, Watch::Pod(pod.clone()));
             self.cgroups.insert(pod.clone(), (directory.to_owned(), wd));
         }
@@ -327,5 +349,26 @@ impl Watcher {
         } else {
             self.place(name, see);
         }
+    }
+}
+
+fn instance() -> Result<OwnedFd, Errno> {
+    inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+}
+
+/// Says what is used up: EMFILE stands for the user's inotify instances and for the process's descriptors
+/// (inotify_init(2)), and only the second keeps others from being opened.
+fn warn_of_no_instance(errno: Errno) {
+    let instances = errno == Errno::MFILE && eventfd(0, EventfdFlags::CLOEXEC).is_ok();
+    if instances {
+        tracing::warn!(
+            "the limit of inotify instances is reached (fs.inotify.max_user_instances): volumes are polled each second \
+             until one can be had"
+        );
+    } else {
+        tracing::warn!(
+            error = %errno,
+            "no inotify instance can be had: volumes are polled each second until one can"
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::files::FileFilter;
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{JournalSnapshot, JournalUpdate};
+use crate::lack::Lack;
 use crate::mounts::ContainerMounts;
 use crate::nudge::{NudgeAnswer, NudgeResult};
 use crate::object::{ObjectRef, ObjectVersion, Observed};
@@ -94,10 +95,15 @@ pub enum Event {
     CgroupChanged(PodUid),
     /// The containers of a pod, as the kernel shows them.
     Surveyed(PodUid, Vec<ContainerFacts>),
+    /// A pod's containers can't be looked at, since the agent itself lacks something.
+    NotSurveyed(PodUid, Lack),
     /// A process is held: its identity was checked after its pidfd was opened.
     Held(ProcessIdentity),
     /// A process couldn't be held: it is gone or another one.
     NotHeld(ProcessIdentity),
+    /// A process couldn't be held, or a held one's masks couldn't be read, since the agent itself lacks something. The
+    /// process may well be there.
+    Lacked(ProcessIdentity, Lack),
     /// A held process ended.
     Exited(ProcessIdentity, Time),
     /// A held process's signal masks; `None` when it is gone.
@@ -112,6 +118,8 @@ pub enum Event {
     Nudged(PodUid, NudgeAnswer),
     /// How the kubelet learns of changes was read in its configuration, or isn't known any more.
     Strategy(Option<Strategy>),
+    /// The kubelet root isn't the one that the kubelet uses: a sentence about that; `None` when it is right again.
+    KubeletRoot(Option<Arc<str>>),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
 }

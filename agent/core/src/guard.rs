@@ -34,11 +34,6 @@ impl GuardReading {
         }
     }
 
-    /// What is known of a process whose masks can't be read, or not in the time that there is: nothing.
-    pub fn unknown() -> Self {
-        Self { complete: false, ..Self::new(Status::default(), SignalSet::default()) }
-    }
-
     /// What a signal would meet.
     pub fn handling(&self, signal: Signal) -> Handling {
         let number = signal.number();
@@ -125,7 +120,11 @@ mod tests {
     fn masks_that_were_not_read_to_the_end_prove_nothing() {
         let cut = GuardReading { complete: false, ..reading(1, 0, 1) };
         assert_eq!(cut.handling(hup()), Handling::Unknown);
-        assert_eq!(GuardReading::unknown().handling(hup()), Handling::Unknown);
+        assert_eq!(
+            GuardReading { complete: false, ..GuardReading::new(Status::default(), SignalSet::default()) }
+                .handling(hup()),
+            Handling::Unknown
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod generation;
 pub mod guard;
 pub mod journal;
 mod kept;
+pub mod lack;
 pub mod machine;
 pub mod mounts;
 pub mod nudge;

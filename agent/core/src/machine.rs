@@ -57,6 +57,8 @@ pub struct Machine {
     invalid: BTreeMap<PodUid, Invalid>,
     timers: BTreeSet<(Time, PodUid)>,
     due: BTreeMap<PodUid, Time>,
+    /// What is wrong with the kubelet root, while something is.
+    kubelet_root: Option<Arc<str>>,
     actions: VecDeque<Action>,
 }
 
@@ -112,6 +114,11 @@ impl Machine {
         self.pods.get(&volume.pod).map(|pod| pod.directories(&volume.volume)).unwrap_or_default()
     }
 
+    /// The namespace of a watched pod.
+    pub fn namespace(&self, pod: &PodUid) -> Option<&Name> {
+        self.pods.get(pod).map(|pod| &pod.pod().namespace)
+    }
+
     /// Takes in something that happened.
     pub fn handle(&mut self, now: Time, event: Event) {
         match event {
@@ -139,6 +146,7 @@ impl Machine {
             Event::Observed(object, observed, at) => self.observed(&object, observed, at, now),
             Event::Nudged(uid, answer) => self.with(&uid, now, |pod, ctx| pod.nudged(answer, ctx)),
             Event::Strategy(strategy) => self.set_strategy(strategy, now),
+            Event::KubeletRoot(sentence) => self.set_kubelet_root(sentence, now),
             Event::Opened(volume, generation, at) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.opened(name, &generation, at, ctx));
             }
@@ -146,7 +154,11 @@ impl Machine {
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));
             }
-            Event::Held(process) => self.with(&process.pod, now, |pod, _| pod.held(&process)),
+            Event::NotSurveyed(uid, lack) => self.with(&uid, now, |pod, ctx| pod.not_surveyed(lack, ctx)),
+            Event::Held(process) => self.with(&process.pod, now, |pod, ctx| pod.held(&process, ctx)),
+            Event::Lacked(process, lack) => {
+                self.with(&process.pod, now, |pod, ctx| pod.lacked(&process, lack, ctx));
+            }
             Event::NotHeld(process) => {
                 self.with(&process.pod, now, |pod, ctx| pod.not_held(&process, ctx));
             }
@@ -353,6 +365,9 @@ impl Machine {
                 self.pods.insert(uid.clone(), Box::new(machine));
                 self.set_timer(&uid, due);
                 self.need_objects(&uid, objects, now);
+                if let Some(sentence) = self.kubelet_root.clone() {
+                    self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(Some(&sentence), ctx));
+                }
             }
         }
     }
@@ -398,6 +413,15 @@ impl Machine {
         let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
         for uid in uids {
             self.with(&uid, now, |pod, _| pod.set_strategy(strategy));
+        }
+    }
+
+    /// For the pods that are known, and for those to come.
+    fn set_kubelet_root(&mut self, sentence: Option<Arc<str>>, now: Time) {
+        self.kubelet_root.clone_from(&sentence);
+        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
+        for uid in uids {
+            self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(sentence.as_deref(), ctx));
         }
     }
 

@@ -169,6 +169,33 @@ fn keep<K: Ord>(views: &mut BTreeMap<K, View>, key: K, view: View) -> bool {
     true
 }
 
+/// The kubelet root that a line of a container's `mountinfo` shows, as a path in its file system: what stands before
+/// `/pods/<uid>/containers/<name>/<8 hex digits>` or `/pods/<uid>/etc-hosts`. `below_pod` is what [`below_pod`] gives.
+pub fn root_shown(line: &str, below_pod: &str) -> Option<(Device, String)> {
+    let mut fields = line.split(' ').skip(2);
+    let (device, root) = (parse_device(fields.next()?)?, fields.next()?);
+    let (kubelet_root, path) = root.split_once(below_pod)?;
+    let mut parts = path.splitn(4, '/');
+    let shows = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("etc-hosts"), None, None, None) => true,
+        (Some("containers"), Some(_), Some(file), None) => is_termination_log(file),
+        _ => false,
+    };
+    shows.then(|| (device, kubelet_root.to_owned()))
+}
+
+/// Where the host has a path of a file system, by the host's own `mountinfo`: below the mount that shows the most of it.
+pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
+    let below = |line: &str| {
+        let mut fields = line.split(' ').skip(2);
+        let (found, root, point) = (parse_device(fields.next()?)?, fields.next()?, fields.next()?);
+        let rest = path.strip_prefix(root.trim_end_matches('/'))?;
+        let fits = found == device && (rest.is_empty() || rest.starts_with('/'));
+        fits.then(|| (root.len(), format!("{}{rest}", point.trim_end_matches('/'))))
+    };
+    text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
+}
+
 /// The view through a mount whose root lies at this path inside a volume.
 fn view_of(path: &str) -> View {
     if path.is_empty() {

@@ -13,6 +13,7 @@ use crate::frozen::{self, Frozen};
 use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
+use crate::lack::Lack;
 use crate::nudge::{Accelerate, Nudges};
 use crate::object::{Measuring, ObjectRef};
 use crate::outcome::{Outcome, Verdict};
@@ -29,6 +30,7 @@ use crate::time::Time;
 use crate::verify;
 use crate::volume::{How, Listing, News, Settled, Volume};
 
+mod lack;
 mod measure;
 mod opens;
 mod reload;
@@ -192,12 +194,16 @@ impl PodMachine {
     }
 
     /// Whether every volume was listed, its files that count were read where that decides, and what stood there is
-    /// recorded.
+    /// recorded. A container that the agent can't look at for long doesn't keep it from being ready: one namespace can
+    /// use up its share of what is scarce.
     pub(crate) fn is_ready(&self) -> bool {
         let is_read =
             |volume: &WatchedVolume| !Self::needs_digest(volume) || !matches!(volume.digest, Some((_, None)));
         self.volumes.values().all(|volume| volume.state.is_listed() && is_read(volume))
-            && self.targets.iter().all(|target| !target.pending().any(|(_, pending)| pending.only_if_older))
+            && self
+                .targets
+                .iter()
+                .all(|target| target.lack_said || !target.pending().any(|(_, pending)| pending.only_if_older))
     }
 
     fn volume_ref(&self, volume: &Name) -> VolumeRef {

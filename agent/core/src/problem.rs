@@ -29,11 +29,15 @@ pub enum ProblemKind {
     TooLarge,
     /// A pod that is left out since the pods of the node take too much together.
     NoRoom,
+    /// The agent itself lacks something, and a change has waited for that for longer than ten seconds.
+    Agent,
+    /// The agent looks for volumes where the kubelet doesn't put them.
+    KubeletRoot,
 }
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::UnknownKey,
         Self::Unsupported,
         Self::BadValue,
@@ -46,6 +50,8 @@ impl ProblemKind {
         Self::Held,
         Self::TooLarge,
         Self::NoRoom,
+        Self::Agent,
+        Self::KubeletRoot,
     ];
 
     /// The word for it in metrics and logs.
@@ -63,6 +69,8 @@ impl ProblemKind {
             Self::Held => "held",
             Self::TooLarge => "too_large",
             Self::NoRoom => "no_room",
+            Self::Agent => "agent",
+            Self::KubeletRoot => "kubelet_root",
         }
     }
 }

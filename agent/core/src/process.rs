@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::lack::Lack;
 use crate::pod::{ContainerId, PodUid};
 use crate::procfs::Stat;
 use crate::time::Time;
@@ -93,9 +94,27 @@ pub enum NoProcess {
     Hidden,
     /// The process can't see the change: its mount is frozen (subPath) or of a volume that was torn down.
     StaleMount,
+    /// It isn't known: the agent itself lacks something.
+    Lacking(Lack),
 }
 
 impl NoProcess {
+    /// Whether there may well be one: then nothing ends for want of it.
+    pub const fn is_unknown(self) -> bool {
+        match self {
+            Self::Lacking(_) => true,
+            Self::NotRunning
+            | Self::Starting
+            | Self::NoneNamed
+            | Self::TooManyNamed
+            | Self::TooMuch
+            | Self::InitWithoutChild
+            | Self::InitWithChildren
+            | Self::Hidden
+            | Self::StaleMount => false,
+        }
+    }
+
     /// The reason, for people.
     pub const fn sentence(self) -> &'static str {
         match self {
@@ -115,6 +134,7 @@ impl NoProcess {
                  in a PID namespace of its own"
             }
             Self::StaleMount => "the container holds an older volume until it restarts",
+            Self::Lacking(lack) => lack.sentence(),
         }
     }
 }

@@ -44,6 +44,8 @@ impl Stat {
 pub struct Status {
     /// The command's name.
     pub comm: String,
+    /// The PID of the process that a thread belongs to, where it was said.
+    pub thread_group: Option<u32>,
     /// Its PID in each PID namespace, the reader's first.
     pub namespace_pids: Vec<u32>,
     /// How many threads it has.
@@ -83,6 +85,10 @@ impl Status {
             let mask = match key {
                 "Name" => {
                     value.clone_into(&mut status.comm);
+                    continue;
+                }
+                "Tgid" => {
+                    status.thread_group = value.parse().ok();
                     continue;
                 }
                 "NSpid" => {

@@ -171,6 +171,8 @@ pub(crate) struct Target {
     pub(crate) lost: bool,
     pub(crate) unhandled: Option<Retry>,
     pub(crate) unhandled_said: bool,
+    /// That the agent lacks something and the reload waits for it was said.
+    pub(crate) lack_said: bool,
     pub(crate) sending: Option<Sending>,
     pub(crate) verify: Option<Verify>,
     pub(crate) last_delivery: Option<Time>,
@@ -224,6 +226,7 @@ impl Target {
             lost: false,
             unhandled: None,
             unhandled_said: false,
+            lack_said: false,
             sending: None,
             verify: None,
             last_delivery: None,
@@ -249,6 +252,7 @@ impl Target {
             self.lost = false;
             self.unhandled = None;
             self.unhandled_said = false;
+            self.lack_said = false;
         }
     }
 

@@ -117,6 +117,14 @@ pub(crate) fn guarded(
     }
 }
 
+/// The masks at the window's end can't be read: the process lives, as far as is known.
+pub(crate) fn unread(pod: &Arc<Pod>, target: &mut Target, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+    let ends = target.verify.as_ref().is_some_and(|verify| verify.reading && verify.told.contains(process));
+    if ends {
+        close(pod, target, Verdict::Alive, ctx);
+    }
+}
+
 /// Endings count in a row: a delivery after which the process lived starts the count anew.
 fn forget_endings(pod: &Arc<Pod>, target: &mut Target, ctx: &mut Context<'_>) {
     if !target.ended_last && target.endings > 0 {

@@ -15,6 +15,7 @@ fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
         "reloadlet_overflows_total".to_owned(),
         "reloadlet_settle_timeouts_total".to_owned(),
         "reloadlet_journal_in_memory".to_owned(),
+        "reloadlet_kubelet_root_wrong".to_owned(),
         "reloadlet_settle_seconds_count".to_owned(),
         "reloadlet_deliver_seconds_count".to_owned(),
         "reloadlet_reread_seconds_count".to_owned(),

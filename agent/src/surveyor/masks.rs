@@ -8,9 +8,8 @@ use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::{SignalSet, Status};
 use reloadlet_core::signal::Signal;
 
-use super::{MOST_TIME, SLICE, warned};
-use crate::logs::Causes;
-use crate::proc::ProcRoot;
+use super::{MOST_TIME, SLICE};
+use crate::proc::{ProcError, ProcRoot};
 
 /// The most threads that are looked at. What more of them do isn't known.
 const MOST_THREADS: usize = 4096;
@@ -28,30 +27,31 @@ pub(crate) struct Masks {
     spent: Duration,
 }
 
+/// What came of reading the leader's masks.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// These decide; none where the process is gone.
+    Read(Option<GuardReading>),
+    /// The threads decide.
+    Threads(Box<Masks>),
+}
+
 impl Masks {
-    /// Reads the leader's. Where its threads don't decide it gives back the reading; none where the process is gone.
+    /// Reads the leader's.
     pub(super) fn begin(
         proc: &ProcRoot,
         process: ProcessIdentity,
         signal: Signal,
-    ) -> Result<Box<Self>, Option<GuardReading>> {
-        let leader = match proc.status(process.pid) {
-            Ok(Some(leader)) => leader,
-            Ok(None) => return Err(None),
-            Err(error) => {
-                tracing::warn!(error = %Causes(&error), "a process's masks can't be read");
-                return Err(Some(GuardReading::unknown()));
-            }
-        };
+    ) -> Result<Begun, ProcError> {
+        let Some(leader) = proc.status(process.pid)? else { return Ok(Begun::Read(None)) };
         let blocked = SignalSet::from_bits(u64::MAX);
         if !needs_threads(&leader, signal) {
-            return Err(Some(GuardReading::new(leader, blocked)));
+            return Ok(Begun::Read(Some(GuardReading::new(leader, blocked))));
         }
-        let Some(threads) = warned(proc.threads(process.pid)) else {
-            return Err(None);
-        };
+        let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
         let spent = Duration::ZERO;
-        Ok(Box::new(Self { process, signal, leader, threads, blocked, looked_at: 0, spent }))
+        let masks = Self { process, signal, leader, threads, blocked, looked_at: 0, spent };
+        Ok(Begun::Threads(Box::new(masks)))
     }
 
     /// Whose masks they are.
@@ -60,28 +60,29 @@ impl Masks {
     }
 
     /// Looks at threads until one decides, all were looked at, or the slice is over; then there is nothing to say yet.
-    pub(super) fn go_on(&mut self, proc: &ProcRoot, spent: &dyn Fn() -> Duration) -> Option<GuardReading> {
-        while let Some(entry) = self.threads.next() {
-            // The directory of a process that has ended ends with an error.
-            let Ok(entry) = entry else { break };
+    pub(super) fn go_on(
+        &mut self,
+        proc: &ProcRoot,
+        spent: &dyn Fn() -> Duration,
+    ) -> Result<Option<GuardReading>, ProcError> {
+        // The directory of a process that has ended ends early.
+        while let Some(thread) = proc.next_thread(self.process.pid, &mut self.threads)? {
             self.looked_at += 1;
             if self.looked_at > MOST_THREADS || self.spent + spent() >= MOST_TIME {
-                return Some(GuardReading { complete: false, ..self.reading() });
+                return Ok(Some(GuardReading { complete: false, ..self.reading() }));
             }
-            let thread = entry.file_name();
             let in_stat = self.signal.is_in_stat();
-            let blocked =
-                warned(proc.blocked_in_thread(self.process.pid, &thread.to_string_lossy(), in_stat));
+            let blocked = proc.blocked_in_thread(self.process.pid, &thread.to_string_lossy(), in_stat)?;
             self.blocked = blocked.map_or(self.blocked, |blocked| self.blocked.and(blocked));
             if !self.blocked.contains(self.signal.number()) {
                 break;
             }
             if spent() >= SLICE {
                 self.spent += spent();
-                return None;
+                return Ok(None);
             }
         }
-        Some(self.reading())
+        Ok(Some(self.reading()))
     }
 
     fn reading(&self) -> GuardReading {
@@ -120,6 +121,13 @@ mod tests {
         (dir, proc, process)
     }
 
+    fn begin(proc: &ProcRoot, process: ProcessIdentity) -> Box<Masks> {
+        match Masks::begin(proc, process, Signal::HUP).unwrap() {
+            Begun::Threads(masks) => masks,
+            Begun::Read(reading) => panic!("{reading:?}"),
+        }
+    }
+
     fn handling(reading: Option<GuardReading>) -> Option<Handling> {
         reading.map(|reading| reading.handling(Signal::HUP))
     }
@@ -127,17 +135,17 @@ mod tests {
     #[test]
     fn threads_are_looked_at_in_slices_and_what_is_beyond_the_bounds_is_unknown() {
         let (_dir, proc, process) = fake(40);
-        let mut masks = Masks::begin(&proc, process.clone(), Signal::HUP).unwrap();
+        let mut masks = begin(&proc, process.clone());
         for _ in 0..39 {
-            assert_eq!(handling(masks.go_on(&proc, &|| SLICE)), None);
+            assert_eq!(handling(masks.go_on(&proc, &|| SLICE).unwrap()), None);
         }
-        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO)), Some(Handling::Handled));
+        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO).unwrap()), Some(Handling::Handled));
 
-        let mut masks = Masks::begin(&proc, process.clone(), Signal::HUP).unwrap();
-        assert_eq!(handling(masks.go_on(&proc, &|| MOST_TIME)), Some(Handling::Unknown));
+        let mut masks = begin(&proc, process.clone());
+        assert_eq!(handling(masks.go_on(&proc, &|| MOST_TIME).unwrap()), Some(Handling::Unknown));
 
         let (_dir, proc, process) = fake(MOST_THREADS + 1);
-        let mut masks = Masks::begin(&proc, process, Signal::HUP).unwrap();
-        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO)), Some(Handling::Unknown));
+        let mut masks = begin(&proc, process);
+        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO).unwrap()), Some(Handling::Unknown));
     }
 }

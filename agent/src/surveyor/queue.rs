@@ -25,6 +25,7 @@ enum Key {
     List(VolumeRef),
     Read(VolumeRef, Generation),
     Masks(ProcessIdentity),
+    Home(PodUid),
     Forget(PodUid),
 }
 
@@ -42,7 +43,7 @@ impl Request {
             Self::List(volume, _) | Self::Read(volume, ..) => &volume.pod,
             Self::Masks(process, _) => &process.pod,
             Self::Reading(masks) => &masks.process().pod,
-            Self::Forget(pod) => pod,
+            Self::Home(pod) | Self::Forget(pod) => pod,
         }
     }
 
@@ -54,6 +55,7 @@ impl Request {
             Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
             Self::Masks(process, _) => Key::Masks(process.clone()),
             Self::Reading(masks) => Key::Masks(masks.process().clone()),
+            Self::Home(pod) => Key::Home(pod.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),
         }
     }
@@ -144,6 +146,7 @@ impl QueueState {
             | Request::Read(..)
             | Request::Masks(..)
             | Request::Reading(_)
+            | Request::Home(_)
             | Request::Forget(_)) => rest,
         });
     }

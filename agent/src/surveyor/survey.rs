@@ -1,6 +1,5 @@
 //! A survey on its way: what was found of a pod's containers, and what is still to be looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use reloadlet_core::pod::{ContainerId, PodUid};
 use reloadlet_core::process::ProcessFacts;
 
 use super::MOST_TIME;
+use crate::cgroups::PodCgroup;
 
 /// One survey.
 #[derive(Debug)]
@@ -28,21 +28,19 @@ struct Leaf {
     pids: Vec<u32>,
     processes: Vec<ProcessFacts>,
     complete: bool,
+    /// Whether threads can be among the processes.
+    threaded: bool,
 }
 
 impl Surveying {
     /// Nothing was looked at yet.
-    pub(super) fn new(
-        survey: Survey,
-        containers: BTreeMap<ContainerId, Vec<u32>>,
-        cut: BTreeSet<ContainerId>,
-    ) -> Self {
+    pub(super) fn new(survey: Survey, found: PodCgroup) -> Self {
         let leaf = |(id, mut pids): (ContainerId, Vec<u32>)| {
             pids.reverse();
-            let complete = !cut.contains(&id);
-            Leaf { id, pids, processes: Vec::new(), complete }
+            let (complete, threaded) = (!found.cut.contains(&id), found.threaded.contains(&id));
+            Leaf { id, pids, processes: Vec::new(), complete, threaded }
         };
-        let left = containers.into_iter().rev().map(leaf).collect();
+        let left = found.containers.into_iter().rev().map(leaf).collect();
         Self { survey, left, found: Vec::new(), spent: Duration::ZERO }
     }
 
@@ -72,6 +70,11 @@ impl Surveying {
     /// The next process of the container that is looked at.
     pub(super) fn next_process(&mut self) -> Option<u32> {
         self.left.last_mut()?.pids.pop()
+    }
+
+    /// Whether threads can be among that container's processes.
+    pub(super) fn is_threaded(&self) -> bool {
+        self.left.last().is_some_and(|leaf| leaf.threaded)
     }
 
     /// What is known of that process, unless it is gone.
@@ -106,13 +109,15 @@ impl Surveying {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn what_takes_too_long_is_given_up_and_known_to_be_incomplete() {
         let id = |digit: &str| ContainerId::parse(&digit.repeat(64)).unwrap();
         let survey = Survey { pod: PodUid::parse(&"1".repeat(32)).unwrap(), name: None, fresh_mounts: false };
         let containers = BTreeMap::from([(id("a"), vec![7]), (id("b"), vec![8, 9]), (id("c"), vec![10])]);
-        let mut surveying = Surveying::new(survey, containers, BTreeSet::from([id("a")]));
+        let cut = BTreeSet::from([id("a")]);
+        let mut surveying = Surveying::new(survey, PodCgroup { containers, cut, ..PodCgroup::default() });
         assert_eq!(surveying.next_process(), Some(7));
         assert_eq!((surveying.next_process(), surveying.container().unwrap().0), (None, &id("a")));
         surveying.end_container(None);

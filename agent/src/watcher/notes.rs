@@ -20,7 +20,7 @@ impl Watcher {
         see: &mut impl FnMut(Sight),
     ) -> Result<bool, WatchError> {
         let mut buffer = [MaybeUninit::<u8>::uninit(); BUFFER];
-        let fd = self.inotify.as_fd();
+        let Some(fd) = self.as_fd() else { return Ok(false) };
         let mut notes = Vec::new();
         {
             let mut reader = inotify::Reader::new(fd, &mut buffer);

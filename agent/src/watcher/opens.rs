@@ -104,6 +104,7 @@ impl Watcher {
 
     /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost.
     fn arm(&mut self, key: &(VolumeRef, Generation)) {
+        let Some(inotify) = &self.inotify else { return };
         let Some(opens) = self.opens.get_mut(key) else { return };
         let flags = WatchFlags::OPEN
             | WatchFlags::ONESHOT
@@ -114,7 +115,7 @@ impl Watcher {
             if armed.is_some() {
                 continue;
             }
-            match inotify::add_watch(&self.inotify, &*path, flags) {
+            match inotify::add_watch(inotify, &*path, flags) {
                 Ok(wd) => {
                     *armed = Some(wd);
                     self.watches.insert(wd, Watch::Opens(key.0.clone(), key.1.clone()));

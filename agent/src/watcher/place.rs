@@ -47,8 +47,9 @@ impl Watcher {
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR
             | WatchFlags::DONT_FOLLOW;
-        let before = dir_id(path).ok_or(Errno::NOENT)?;
-        let wd = inotify::add_watch(&self.inotify, path, flags)?;
+        let looked = look(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let before = looked.ok_or(Errno::NOENT)?;
+        let wd = self.add_watch(path, flags)?;
         if dir_id(path) != Some(before) {
             self.watches.insert(wd, Watch::Volume(name.clone()));
             self.drop_watch(wd);
@@ -67,7 +68,7 @@ impl Watcher {
             | WatchFlags::ONLYDIR;
         let mut missing = path;
         for ancestor in path.ancestors().skip(1) {
-            match inotify::add_watch(&self.inotify, ancestor, flags) {
+            match self.add_watch(ancestor, flags) {
                 Ok(wd) => {
                     let watch = self.watches.entry(wd).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
                     if let Watch::Ancestor(awaiting) = watch {
@@ -91,7 +92,18 @@ impl Watcher {
     fn poll_instead(&mut self, name: &VolumeRef, errno: Errno) -> Follow {
         let Some(volume) = self.volumes.get_mut(name) else { return Follow::Polled };
         let path = volume.path.display();
-        if errno == Errno::NOSPC {
+        if self.inotify.is_none() {
+            // That was said when there was none.
+        } else if matches!(errno, Errno::ACCESS | Errno::PERM) {
+            if !std::mem::replace(&mut self.warned_refused, true) {
+                tracing::warn!(
+                    %path,
+                    error = %errno,
+                    "the agent isn't allowed to watch a volume (SELinux, AppArmor or file permissions): such volumes are \
+                     polled each second"
+                );
+            }
+        } else if errno == Errno::NOSPC {
             if !std::mem::replace(&mut self.warned_limit, true) {
                 tracing::warn!(
                     %path,
@@ -122,7 +134,7 @@ mod tests {
             .join(VolumeKind::ConfigMap.directory());
         std::fs::create_dir_all(&parent).unwrap();
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
-        let mut watcher = Watcher::new(root.path(), OwnReads::default()).unwrap();
+        let mut watcher = Watcher::new(root.path(), OwnReads::default());
         watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)]);
         watcher.place_some(&mut |_| {});
         let volume = VolumeRef { pod, volume: "config".into() };

@@ -168,8 +168,9 @@ impl PodMachine {
     }
 
     fn solve_unhandled(&mut self, ctx: &mut Context<'_>) {
-        let still = self.targets.iter().any(|target| target.unhandled_said || target.is_held());
-        if !still {
+        let said = |target: &Target| target.unhandled_said || target.lack_said || target.is_held();
+        let of_root = self.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::KubeletRoot);
+        if !of_root && !self.targets.iter().any(said) {
             self.set_problem(None, ctx);
         }
     }

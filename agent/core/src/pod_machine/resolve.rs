@@ -33,6 +33,7 @@ impl PodMachine {
 
     /// A reload waits for its process: at once where nothing is known, with growing pauses after that.
     pub(super) fn look_for_process(&mut self, index: usize, ctx: &mut Context<'_>) {
+        self.say_lack(index, ctx);
         let target = &mut self.targets[index];
         let first_look = target.missing.is_none();
         if first_look {
@@ -175,7 +176,7 @@ impl PodMachine {
         }
     }
 
-    fn take_missing(&mut self, index: usize, why: NoProcess, ctx: &mut Context<'_>) {
+    pub(super) fn take_missing(&mut self, index: usize, why: NoProcess, ctx: &mut Context<'_>) {
         let target = &mut self.targets[index];
         for process in target.held_processes() {
             ctx.act(Action::Release(process));
@@ -195,7 +196,8 @@ impl PodMachine {
             | NoProcess::InitWithoutChild
             | NoProcess::InitWithChildren
             | NoProcess::Hidden
-            | NoProcess::StaleMount => Vec::new(),
+            | NoProcess::StaleMount
+            | NoProcess::Lacking(_) => Vec::new(),
         };
         for name in fresh {
             let pending = self.targets[index].volumes.get(&name).and_then(|volume| volume.pending.clone());
@@ -232,7 +234,7 @@ impl PodMachine {
     }
 
     /// The identity was checked after the pidfd was opened.
-    pub(crate) fn held(&mut self, process: &ProcessIdentity) {
+    pub(crate) fn held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
         for target in &mut self.targets {
             if let Resolution::Found(resolved) = &mut target.resolution {
                 resolved.first_held |= resolved.first == *process;
@@ -241,11 +243,13 @@ impl PodMachine {
                 }
                 if resolved.is_held() {
                     target.missing = None;
+                    target.lack_said = false;
                 }
             }
         }
         if !self.survey.running && self.targets.iter().all(Target::is_found) {
             self.survey.retry = None;
         }
+        self.solve_lack(ctx);
     }
 }

@@ -41,7 +41,7 @@ impl Target {
                 self.step_with(resolved, now, send_unhandled)
             }
             // A survey that is on its way may still find it.
-            Resolution::Missing(why) if !patient => self.end_without_process(*why),
+            Resolution::Missing(why) if !patient && !why.is_unknown() => self.end_without_process(*why),
             Resolution::Found(_) | Resolution::Missing(_) | Resolution::Unknown => Step::Survey,
         }
     }

@@ -34,7 +34,7 @@ fn stage() -> Stage {
     fs::write(directory.join("app.conf"), "one").unwrap();
     fs::write(directory.join("tls/key"), "one").unwrap();
     let own_reads = OwnReads::default();
-    let mut watcher = Watcher::new(root.path(), own_reads.clone()).unwrap();
+    let mut watcher = Watcher::new(root.path(), own_reads.clone());
     watcher.watch_pod(&volume.pod, &[("conf".into(), kind)]);
     watcher.place_some(&mut |_| {});
     let watches_before = watcher.watch_count();
@@ -171,7 +171,7 @@ fn an_own_read_that_has_ended_before_its_opens_are_seen_does_not_count() {
     for listed in [false, true] {
         stage.own_reads.begin(&stage.volume, &stage.generation);
         if listed {
-            assert!(listing::contents(&stage.directory, &reading).is_some());
+            assert!(listing::contents(&stage.directory, &reading).unwrap().is_some());
         } else {
             stage.open("app.conf");
             stage.open("tls/key");

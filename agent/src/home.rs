@@ -1,0 +1,76 @@
+//! Whether the kubelet's directory of a pod is where the agent looks for it.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use reloadlet_core::mounts::{Device, path_on_host};
+use reloadlet_core::pod::PodUid;
+
+use crate::cgroups::Cgroups;
+use crate::listing;
+use crate::proc::ProcRoot;
+
+/// The most bytes of the host's `mountinfo` that are read: some 30,000 mounts.
+const MOST_MOUNTS: u64 = 8 << 20;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// The directory is there, or it can't be told.
+    There,
+    /// It isn't, and no container of the pod runs.
+    NotNeeded,
+    /// It isn't, although containers of the pod run.
+    Missing(Option<Shown>),
+}
+
+/// The kubelet root that a container's mounts show.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shown {
+    /// A path on the host; else one in a file system of which it isn't known where it is mounted.
+    pub(crate) on_host: bool,
+    /// The path.
+    pub(crate) path: String,
+}
+
+/// Looks for the directories.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    pods_dir: PathBuf,
+    host_mounts: PathBuf,
+}
+
+impl Homes {
+    /// Looks below this kubelet root. What containers' mounts show is understood by the mounts of the host's first process.
+    pub(crate) fn new(kubelet_root: &Path, proc_root: PathBuf) -> Self {
+        Self { pods_dir: kubelet_root.join("pods"), host_mounts: proc_root.join("1/mountinfo") }
+    }
+
+    /// Looks for a pod's directory, and asks its containers' mounts where it isn't there.
+    pub(crate) fn look(&self, pod: &PodUid, proc: &ProcRoot, cgroups: &mut Cgroups) -> Home {
+        if !matches!(listing::look(&self.pods_dir.join(pod.as_str())), Ok(None)) {
+            return Home::There;
+        }
+        let Ok(found) = cgroups.pod(pod) else { return Home::NotNeeded };
+        let mut pids = found.containers.into_values().filter_map(|pids| pids.into_iter().min()).peekable();
+        if pids.peek().is_none() {
+            return Home::NotNeeded;
+        }
+        let shown = pids.find_map(|pid| proc.kubelet_root(pid, pod).ok().flatten());
+        Home::Missing(shown.map(|(device, path)| self.shown(device, path)))
+    }
+
+    fn shown(&self, device: Device, path: String) -> Shown {
+        let mut mounts = Vec::new();
+        // What can't be read isn't known.
+        let read =
+            File::open(&self.host_mounts).and_then(|file| file.take(MOST_MOUNTS).read_to_end(&mut mounts));
+        let mounts = read.map_or_else(|_| Cow::default(), |_| String::from_utf8_lossy(&mounts));
+        match path_on_host(&mounts, device, &path) {
+            Some(path) => Shown { on_host: true, path },
+            None => Shown { on_host: false, path },
+        }
+    }
+}

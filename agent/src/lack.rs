@@ -1,0 +1,105 @@
+//! What the agent itself lacks: said once in a while, and never taken for something about a pod.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use reloadlet_core::lack::Lack;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::clock;
+use crate::logs::Causes;
+
+/// How long the same lack isn't said again.
+const QUIET: Duration = Duration::from_secs(600);
+
+/// What an error of the agent's own reads and opens means.
+pub(crate) fn of(error: &io::Error) -> Lack {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => Lack::Descriptors,
+        Some(Errno::ACCESS | Errno::PERM) => Lack::Refused,
+        Some(_) | None => Lack::Unreadable,
+    }
+}
+
+/// How many descriptors this process may have open. A limit that was raised meanwhile is taken.
+pub(crate) fn descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            return limit.maximum.unwrap_or(u64::MAX);
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// What was said, and when; shared by the threads that can lack something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lacks(Arc<Mutex<BTreeMap<(&'static str, Lack), Time>>>);
+
+impl Lacks {
+    /// Says that the agent can't do something, unless the same was said within ten minutes.
+    pub(crate) fn say(&self, cant: &'static str, lack: Lack, error: Option<&dyn Error>) {
+        if !self.is_new(cant, lack, clock::now()) {
+            return;
+        }
+        let error = error.map(|error| Causes(error).to_string());
+        match lack {
+            Lack::Descriptors => tracing::warn!(
+                error,
+                limit = descriptor_limit(),
+                "the agent can't {cant}: it has no file descriptors left; changes wait until its limit (RLIMIT_NOFILE) is \
+                 raised or some come free"
+            ),
+            Lack::Share => tracing::warn!(
+                error,
+                limit = descriptor_limit(),
+                "the agent can't {cant}: its file descriptors (RLIMIT_NOFILE) are scarce, and a namespace has its share of \
+                 them; changes in that namespace wait"
+            ),
+            Lack::Refused => tracing::warn!(
+                error,
+                "the agent isn't allowed to {cant}: SELinux, AppArmor or file permissions refuse it; what hangs on it waits"
+            ),
+            Lack::Unreadable => tracing::warn!(error, "the agent can't {cant}: what hangs on it waits"),
+        }
+    }
+
+    fn is_new(&self, cant: &'static str, lack: Lack, now: Time) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = said.get(&(cant, lack)).is_some_and(|at| now < *at + QUIET);
+        if !before {
+            said.insert((cant, lack), now);
+        }
+        !before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_is_said_once_in_ten_minutes() {
+        let lacks = Lacks::default();
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+        assert!(lacks.is_new("read", Lack::Refused, at(0)));
+        assert!(!lacks.is_new("read", Lack::Refused, at(599)));
+        assert!(lacks.is_new("read", Lack::Descriptors, at(599)), "another one");
+        assert!(lacks.is_new("read", Lack::Refused, at(600)));
+    }
+
+    #[test]
+    fn what_the_agent_lacks_is_told_by_the_error() {
+        let told = |errno: Errno| of(&errno.into());
+        assert_eq!((told(Errno::MFILE), told(Errno::NFILE)), (Lack::Descriptors, Lack::Descriptors));
+        assert_eq!((told(Errno::ACCESS), told(Errno::PERM)), (Lack::Refused, Lack::Refused));
+        assert_eq!(told(Errno::IO), Lack::Unreadable);
+        assert_eq!(of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
+    }
+}
