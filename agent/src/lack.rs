@@ -96,10 +96,15 @@ mod tests {
 
     #[test]
     fn what_the_agent_lacks_is_told_by_the_error() {
-        let of = |errno: Errno| super::of(&errno.into());
-        assert_eq!((of(Errno::MFILE), of(Errno::NFILE)), (Lack::Descriptors, Lack::Descriptors));
-        assert_eq!((of(Errno::ACCESS), of(Errno::PERM)), (Lack::Refused, Lack::Refused));
-        assert_eq!(of(Errno::IO), Lack::Unreadable);
-        assert_eq!(super::of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
+        for (errno, lack) in [
+            (Errno::MFILE, Lack::Descriptors),
+            (Errno::NFILE, Lack::Descriptors),
+            (Errno::ACCESS, Lack::Refused),
+            (Errno::PERM, Lack::Refused),
+            (Errno::IO, Lack::Unreadable),
+        ] {
+            assert_eq!(of(&errno.into()), lack, "{errno}");
+        }
+        assert_eq!(of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
     }
 }

@@ -35,7 +35,9 @@ pub(crate) fn dir_id(path: &Path) -> Option<DirId> {
 
 /// Which directory stands at a path, if any does; an error where that can't be told.
 pub(crate) fn look(path: &Path) -> io::Result<Option<DirId>> {
-    let Some(found) = there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_dir) else { return Ok(None) };
+    let Some(found) = there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_dir) else {
+        return Ok(None);
+    };
     let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
     Ok(Some(DirId { device, inode: found.ino() }))
 }
@@ -44,7 +46,9 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<DirId>> {
 fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -286,7 +290,9 @@ mod tests {
     fn each_file_has_its_digest_where_it_is_wanted_whether_it_counts_or_not() {
         let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
         let directory = dir.path().join(ONE);
-        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false }).unwrap().unwrap();
+        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false })
+            .unwrap()
+            .unwrap();
         let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, hex(digest))).collect();
         // As sha256sum prints them.

@@ -515,6 +515,7 @@ impl NodeLoop {
         let data = epoll::EventData::new_u64(INOTIFY);
         if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
             tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
+            self.parts.watcher.drop_instance();
             return;
         }
         self.next_instance = None;
@@ -600,7 +601,11 @@ impl NodeLoop {
             self.recheck(true);
         }
         let root_is_right = !self.parts.kubelet_root.is_doubtful();
-        if root_is_right && self.listing.is_empty() && self.parts.machine.is_ready() && self.parts.journal.is_flushed() {
+        if root_is_right
+            && self.listing.is_empty()
+            && self.parts.machine.is_ready()
+            && self.parts.journal.is_flushed()
+        {
             self.parts.ready.store(true, Ordering::Relaxed);
             let counts = self.parts.machine.counts();
             tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");

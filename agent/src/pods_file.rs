@@ -199,7 +199,8 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             };
             let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
             let fds = [Some(&*self.stop), self.inotify.as_ref()];
-            let mut fds: Vec<_> = fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+            let mut fds: Vec<_> =
+                fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             match poll(&mut fds, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {

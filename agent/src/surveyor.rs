@@ -376,8 +376,7 @@ mod tests {
         let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
         let report = move |finding| found.send(finding).unwrap();
         let root = directory.path().to_owned();
-        let mut surveyor =
-            {
+        let mut surveyor = {
             let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
             Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
         };

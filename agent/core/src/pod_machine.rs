@@ -200,9 +200,10 @@ impl PodMachine {
         let is_read =
             |volume: &WatchedVolume| !Self::needs_digest(volume) || !matches!(volume.digest, Some((_, None)));
         self.volumes.values().all(|volume| volume.state.is_listed() && is_read(volume))
-            && self.targets.iter().all(|target| {
-                target.lack_said || !target.pending().any(|(_, pending)| pending.only_if_older)
-            })
+            && self
+                .targets
+                .iter()
+                .all(|target| target.lack_said || !target.pending().any(|(_, pending)| pending.only_if_older))
     }
 
     fn volume_ref(&self, volume: &Name) -> VolumeRef {

@@ -48,8 +48,11 @@ impl PodMachine {
         let Resolution::Missing(NoProcess::Lacking(lack)) = target.resolution else { return };
         let overdue = target.missing.is_some_and(|retry| ctx.now >= retry.since + PATIENCE);
         if overdue && !std::mem::replace(&mut target.lack_said, true) {
-            let sentence =
-                format!("container {} isn't told of a change yet: {}", target.plan.container, lack.sentence());
+            let sentence = format!(
+                "container {} isn't told of a change yet: {}",
+                target.plan.container,
+                lack.sentence()
+            );
             self.set_problem(Some(Problem::new(ProblemKind::Agent, sentence)), ctx);
         }
     }

@@ -170,7 +170,7 @@ fn an_own_read_that_has_ended_before_its_opens_are_seen_does_not_count() {
     for listed in [false, true] {
         stage.own_reads.begin(&stage.volume, &stage.generation);
         if listed {
-            assert!(listing::contents(&stage.directory, &reading).is_some());
+            assert!(listing::contents(&stage.directory, &reading).unwrap().is_some());
         } else {
             stage.open("app.conf");
             stage.open("tls/key");

@@ -18,4 +18,5 @@ mod pods_file;
 mod rereads;
 mod restarts;
 mod support;
+mod surroundings;
 mod volumes;
