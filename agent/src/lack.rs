@@ -96,10 +96,15 @@ mod tests {
 
     #[test]
     fn what_the_agent_lacks_is_told_by_the_error() {
-        let told = |errno: Errno| of(&errno.into());
-        assert_eq!((told(Errno::MFILE), told(Errno::NFILE)), (Lack::Descriptors, Lack::Descriptors));
-        assert_eq!((told(Errno::ACCESS), told(Errno::PERM)), (Lack::Refused, Lack::Refused));
-        assert_eq!(told(Errno::IO), Lack::Unreadable);
+        for (errno, lack) in [
+            (Errno::MFILE, Lack::Descriptors),
+            (Errno::NFILE, Lack::Descriptors),
+            (Errno::ACCESS, Lack::Refused),
+            (Errno::PERM, Lack::Refused),
+            (Errno::IO, Lack::Unreadable),
+        ] {
+            assert_eq!(of(&errno.into()), lack, "{errno}");
+        }
         assert_eq!(of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
     }
 }

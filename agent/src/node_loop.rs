@@ -532,6 +532,7 @@ impl NodeLoop {
         let data = epoll::EventData::new_u64(INOTIFY);
         if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
             tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
+            self.parts.watcher.drop_instance();
             return;
         }
         self.next_instance = None;

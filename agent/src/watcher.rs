@@ -138,6 +138,11 @@ impl Watcher {
         false
     }
 
+    /// Gives the inotify instance up, of which nothing can be read; nothing must be watched by it yet.
+    pub(crate) fn drop_instance(&mut self) {
+        self.inotify = None;
+    }
+
     /// The pods whose volumes are followed.
     pub(crate) fn pods(&self) -> BTreeSet<PodUid> {
         self.volumes.keys().map(|name| name.pod.clone()).collect()

@@ -9,6 +9,7 @@
 mod digests;
 mod endings;
 mod guard;
+mod lacks;
 mod measuring;
 mod node;
 mod notifications;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reloadlet_core::event::{Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::lack::Lack;
 use reloadlet_core::object::Measuring;
 use reloadlet_core::outcome::{Outcome, Verdict};
 use reloadlet_core::pod::{Pod, PodUid};
@@ -41,6 +42,9 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     /// Processes that can't be held although they are there.
     pub(crate) unholdable: BTreeSet<u32>,
+    /// What the agent lacks to look at containers, and to hold processes.
+    pub(crate) blind: Option<Lack>,
+    pub(crate) handless: Option<Lack>,
     /// Whether there is an API server that shows objects.
     pub(crate) measuring: Option<Measuring>,
     held_back: Vec<Discriminant<Action>>,
@@ -82,6 +86,8 @@ impl World {
             actions: Vec::new(),
             delivery: Delivery::Sent,
             unholdable: BTreeSet::new(),
+            blind: None,
+            handless: None,
             measuring: None,
             held_back: Vec::new(),
             unanswered: Vec::new(),
@@ -151,10 +157,16 @@ impl World {
                 Some(Event::Listed(volume, listing))
             }
             Action::Survey(survey) => {
+                if let Some(lack) = self.blind {
+                    return Some(Event::NotSurveyed(survey.pod, lack));
+                }
                 let facts = self.node.survey(&survey.pod);
                 Some(Event::Surveyed(survey.pod, facts))
             }
             Action::Hold(process) => {
+                if let Some(lack) = self.handless {
+                    return Some(Event::Lacked(process, lack));
+                }
                 let is_there =
                     self.node.process(&process).is_some() && !self.unholdable.contains(&process.pid);
                 Some(if is_there {

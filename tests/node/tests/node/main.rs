@@ -23,4 +23,5 @@ mod pods_file;
 mod rereads;
 mod restarts;
 mod support;
+mod surroundings;
 mod volumes;
