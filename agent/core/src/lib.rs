@@ -2,6 +2,7 @@
 //! it ended. Nothing here reads a file, a socket or a clock: facts come in as [`Event`]s with a [`Time`], and what is
 //! to be done goes out as [`Action`]s.
 
+pub mod allowance;
 pub mod annotations;
 pub mod cgroup;
 mod context;

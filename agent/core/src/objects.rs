@@ -153,7 +153,8 @@ mod tests {
     }
 
     fn large(name: &str, version: u32, keys: usize) -> (ObjectRef, Observed) {
-        let keys = (0..keys).map(|key| (format!("key-{version}-{key}").into(), Digest::new([0; 32]))).collect();
+        let keys =
+            (0..keys).map(|key| (format!("key-{version}-{key}").into(), Digest::new([0; 32]))).collect();
         let version = ObjectVersion {
             uid: "u".into(),
             version: version.to_string().into(),
