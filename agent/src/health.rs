@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) enum Lack {
     /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
     KubeletRoot,
+    /// Changes of some pods wait for something that is said with each of them: of how many pods.
+    Looks,
     /// The journal can't be written.
     Journal,
     /// Writing outside the state directory wasn't given up.
@@ -24,13 +26,21 @@ pub(crate) enum Lack {
 
 impl Lack {
     /// Everything, the worst first.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::KubeletRoot, Self::Journal, Self::Confinement, Self::Fence, Self::MountTable, Self::Watches];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::KubeletRoot,
+        Self::Looks,
+        Self::Journal,
+        Self::Confinement,
+        Self::Fence,
+        Self::MountTable,
+        Self::Watches,
+    ];
 
     /// The word for it in the status document.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::KubeletRoot => "kubelet_root",
+            Self::Looks => "looks",
             Self::Journal => "journal",
             Self::Confinement => "confinement",
             Self::Fence => "fence",
@@ -45,6 +55,12 @@ impl Lack {
             Self::KubeletRoot => {
                 "The kubelet's directory of pods isn't there, or isn't the one that the kubelet uses: check --kubelet-root and the mount of it.".to_owned()
             }
+            Self::Looks if count == 1 => {
+                "Changes of one pod wait for something that the agent lacks: the pod's problem says what.".to_owned()
+            }
+            Self::Looks => format!(
+                "Changes of {count} pods wait for something that the agent lacks: the pods' problems say what."
+            ),
             Self::Journal => {
                 "The journal can't be written, and what was done is forgotten when the agent ends.".to_owned()
             }

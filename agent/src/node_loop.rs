@@ -13,6 +13,7 @@ use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::GuardReading;
 use reloadlet_core::nudge::NudgeAnswer;
+use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::SignalSet;
 use reloadlet_core::signal::Signal;
@@ -603,6 +604,7 @@ impl NodeLoop {
         if std::mem::take(&mut self.gauges_changed) {
             let counts = self.parts.machine.counts();
             tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
+            self.parts.health.count(Lack::Looks, counts.problems_of(ProblemKind::Agent));
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
         let polled = self.parts.watcher.polled().count();

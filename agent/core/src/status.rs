@@ -9,7 +9,7 @@ use crate::object::ObjectRef;
 use crate::outcome::Outcome;
 use crate::pod::{Name, Pod, VolumeKind};
 use crate::pod_machine::PodMachine;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::signal::Signal;
 use crate::strategy::Strategy;
 use crate::target::{Resolution, Target};
@@ -152,12 +152,20 @@ pub struct Counts {
     pub namespaces: BTreeSet<Name>,
     /// Watched volumes by kind, in the order of [`VolumeKind::ALL`].
     pub volumes: [usize; VolumeKind::ALL.len()],
-    /// Problems by kind, in the order of [`crate::problem::ProblemKind::ALL`].
-    pub problems: [usize; crate::problem::ProblemKind::ALL.len()],
+    /// Problems by kind, in the order of [`ProblemKind::ALL`].
+    pub problems: [usize; ProblemKind::ALL.len()],
     /// What is stale by reason, in the order of [`StaleReason::ALL`].
     pub stale: [usize; StaleReason::ALL.len()],
     /// Since when the oldest of each reason is, in the same order.
     pub oldest_stale: [Option<Time>; StaleReason::ALL.len()],
+}
+
+impl Counts {
+    /// How many problems of a kind stand.
+    pub fn problems_of(&self, kind: ProblemKind) -> usize {
+        let counted = ProblemKind::ALL.into_iter().zip(self.problems);
+        counted.filter(|(counted, _)| *counted == kind).map(|(_, count)| count).sum()
+    }
 }
 
 impl Machine {
@@ -178,7 +186,7 @@ impl Machine {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         let mut count_problem = |problem: &Problem| {
-            for (kind, count) in crate::problem::ProblemKind::ALL.iter().zip(&mut counts.problems) {
+            for (kind, count) in ProblemKind::ALL.iter().zip(&mut counts.problems) {
                 *count += usize::from(*kind == problem.kind);
             }
         };
