@@ -25,6 +25,9 @@ use crate::manifest::{self, Claimed, ManifestError, Object};
 
 /// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
 const PAGE: u32 = 10;
+/// Pods that have ended have no process. They are left to stand by the thousand (kube-controller-manager's
+/// `--terminated-pod-gc-threshold`), and anybody can have a kubelet refuse as many as they like by naming its node.
+const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 /// How long a listing waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
@@ -33,7 +36,7 @@ pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {
     let mut stream = pin!(watch::follow::<ApiPod>(Followed {
         cluster,
         resource: contact::Resource::Pods,
-        fields: format!("spec.nodeName={node}"),
+        fields: format!("spec.nodeName={node},{RUNNING}"),
         page: PAGE,
     }));
     let mut pods = Pods::default();

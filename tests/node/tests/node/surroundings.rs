@@ -165,6 +165,8 @@ fn no_change_is_lost_for_want_of_descriptors() {
     let problems =
         |metrics: &standin::Metrics| metrics.value("reloadlet_problems", &[("kind", "agent")]) > 0.0;
     rig.agent.wait_metrics(LIMIT, "a problem of the agent's own", problems).unwrap();
+    let lacks = rig.agent.status().unwrap()["agent"]["lacks"].clone();
+    assert!(lacks.as_array().unwrap().iter().any(|lack| lack["what"] == "looks"), "{lacks}");
     rig.wait_warning("RLIMIT_NOFILE");
     // Whoever was told goes, until everybody was.
     let mut left = pods.clone();

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, container, kubectl_command, output, wait_until};
 
 #[test]
@@ -92,4 +93,24 @@ impl Exec {
         assert_eq!(self.said.map(Result::unwrap).collect::<Vec<_>>(), ["ended"]);
         assert!(self.kubectl.wait().unwrap().success());
     }
+}
+
+#[test]
+fn a_pod_that_has_ended_isnt_followed_any_more() {
+    let Some(space) = Space::new("ended") else { return };
+    let mut brief = app("brief", &[(SIGNAL, "SIGHUP")]);
+    brief["spec"]["restartPolicy"] = json!("Never");
+    brief["spec"]["containers"][0]["command"] =
+        json!(["sh", "-c", "until [ -e /tmp/end ]; do sleep 0.2; done"]);
+    space.start(&[config_map("one"), app("stays", &[(SIGNAL, "SIGHUP")]), brief]);
+    let followed = |pod: &str| {
+        let status: Value = serde_json::from_str(&agent::status(&["-o", "json"])).unwrap();
+        let pods = status["pods"].as_array().unwrap();
+        pods.iter().any(|found| found["namespace"] == space.name() && found["name"] == pod)
+    };
+    wait_until("both are followed", || followed("brief") && followed("stays"));
+    space.kubectl(&["exec", "brief", "--", "touch", "/tmp/end"]);
+    wait_until("it has ended", || space.get("pod", "brief")["status"]["phase"] == "Succeeded");
+    wait_until("it isn't followed", || !followed("brief"));
+    assert!(followed("stays"));
 }

@@ -100,9 +100,19 @@ impl Drop for Cut {
     }
 }
 
-/// As long as the kubelet would let a liveness probe fail, if that were cut as well.
+/// Whether the agent says that the API server tells it of pods, by its metrics as the node reads them.
+fn sees_pods(agent: &str) -> bool {
+    let get = format!(
+        "exec 3<>/dev/tcp/{agent}/9847; printf 'GET /metrics HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3"
+    );
+    let page = node(&["bash", "-c", &get]);
+    let series = "reloadlet_watch_up{resource=\"pods\"} ";
+    page.lines().find_map(|line| line.strip_prefix(series)).expect(&page) == "1"
+}
+
+/// Longer than the kubelet would let a liveness probe fail, if that were cut as well, and than a watch may be silent.
 #[test]
-fn a_minute_without_the_api_server_loses_no_change() {
+fn minutes_without_the_api_server_are_said_and_lose_no_change() {
     let Some(space) = Space::alone("cut") else { return };
     space.create(&[app("late", &[])]);
     start(&space);
@@ -119,8 +129,14 @@ fn a_minute_without_the_api_server_loses_no_change() {
         lines.push(format!("hup {content}"));
     }
     space.wait_told("late", "app", &[]);
+    wait_until("the agent says that it is blind", || !sees_pods(&cut.agent));
+    let status = agent::status(&[]);
+    let first = status.lines().next().unwrap_or_default();
+    assert!(first.starts_with("AGENT  The API server hasn't told of this node's pods for"), "{status}");
     eprintln!("cut for {:.1?}, with {} changes", begun.elapsed(), lines.len());
+    let agent = cut.agent.clone();
     drop(cut);
+    wait_until("the agent says that it sees again", || sees_pods(&agent));
     // Its annotation and the change after it are seen together.
     let newest = lines.last().unwrap();
     wait_until("the pod that was annotated meanwhile has loaded the newest", || {
