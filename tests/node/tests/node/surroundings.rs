@@ -1,7 +1,7 @@
 //! Surroundings that aren't as the agent needs them: it says what it lacks, and loses no change.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use standin::{AgentOptions, Node, Pod, PodSpec, boottime_ns, wait_until};
 
 use crate::support::{LIMIT, Rig, Setup, app, change, end_doubt};
 
-/// Only the capability that the agent has on a cluster: as root without it, others' files can be closed to it.
+/// Only the capability that the agent has on a cluster: without others, files can be closed to root.
 const ONLY_KILL: [&str; 6] =
     ["setpriv", "--bounding-set", "-all,+kill", "--inh-caps", "-all", "--no-new-privs"];
 
@@ -49,22 +49,19 @@ fn ended_so(rig: &Rig, outcome: &str) -> usize {
     rig.log().iter().filter(|line| is_it(line)).count()
 }
 
-/// A directory that is somebody else's alone, until this is dropped.
+/// A directory that nobody may read who lacks the capability to, until this is dropped.
 struct Closed<'a>(&'a Path);
 
 impl<'a> Closed<'a> {
     fn new(path: &'a Path) -> Self {
-        chown(path, Some(4711), Some(4711)).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
         Self(path)
     }
 }
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        let opened = chown(self.0, Some(0), Some(0))
-            .and_then(|()| fs::set_permissions(self.0, fs::Permissions::from_mode(0o755)));
-        if let Err(error) = opened {
+        if let Err(error) = fs::set_permissions(self.0, fs::Permissions::from_mode(0o755)) {
             eprintln!("{} stays closed: {error}", self.0.display());
         }
     }
