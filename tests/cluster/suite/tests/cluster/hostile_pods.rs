@@ -51,8 +51,10 @@ impl Drop for Hostile {
     }
 }
 
-/// A pod that is bound to the node, whose kubelet refuses it: what the agent does about it doesn't depend on that.
-fn pod(name: &str, node: &str, annotations: &Value, container: &Value, volumes: &Value) -> Value {
+/// A pod on the node that never starts, since one of its volumes can't be mounted: so that a hundred take no more than they
+/// must.
+fn pod(name: &str, node: &str, annotations: &Value, container: &Value, mut volumes: Vec<Value>) -> Value {
+    volumes.push(json!({"name": "never", "configMap": {"name": "nowhere"}}));
     let mut app = json!({"name": "app", "image": "localhost/busybox:test"});
     app.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
     json!({
@@ -61,7 +63,6 @@ fn pod(name: &str, node: &str, annotations: &Value, container: &Value, volumes: 
         "metadata": {"name": name, "annotations": annotations},
         "spec": {
             "nodeName": node,
-            "nodeSelector": {"reloadlet.test/nowhere": "true"},
             "automountServiceAccountToken": false,
             "containers": [app],
             "volumes": volumes,
@@ -73,22 +74,25 @@ fn pod(name: &str, node: &str, annotations: &Value, container: &Value, volumes: 
 fn with_a_long_spec(n: usize, node: &str) -> Value {
     let variable = |n: usize| json!({"name": format!("V{n}"), "value": "v".repeat(1000)});
     let container = json!({"env": (0..1350).map(variable).collect::<Vec<_>>()});
-    pod(&format!("spec-{n}"), node, &json!({}), &container, &json!([]))
+    pod(&format!("spec-{n}"), node, &json!({}), &container, Vec::new())
 }
 
 fn with_annotations(n: usize, node: &str) -> Value {
     let mut annotations: serde_json::Map<_, _> =
         (0..8000).map(|n| (format!("reloadlet.io/a{n}"), json!(""))).collect();
     annotations.insert(SIGNAL.to_owned(), json!("SIGHUP"));
-    pod(&format!("annotations-{n}"), node, &Value::Object(annotations), &json!({}), &json!([]))
+    pod(&format!("annotations-{n}"), node, &Value::Object(annotations), &json!({}), Vec::new())
 }
 
-fn with_volumes(n: usize, count: usize, node: &str) -> Value {
-    let volume = |n: usize| json!({"name": format!("v{n}"), "configMap": {"name": "c", "optional": true}});
+/// So many volumes, all of which but one the kubelet mounts, or none.
+fn with_volumes(n: usize, count: usize, mounted: bool, node: &str) -> Value {
+    let source = json!({"name": "c", "optional": mounted});
+    let volume = |n: usize| json!({"name": format!("v{n}"), "configMap": source});
     let mount = |n: usize| json!({"name": format!("v{n}"), "mountPath": format!("/{n}")});
-    let container = json!({"volumeMounts": (0..count).map(mount).collect::<Vec<_>>()});
-    let volumes = (0..count).map(volume).collect();
-    pod(&format!("volumes-{count}-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, &volumes)
+    // One more is what keeps it from starting.
+    let container = json!({"volumeMounts": (1..count).map(mount).collect::<Vec<_>>()});
+    let volumes = (1..count).map(volume).collect();
+    pod(&format!("volumes-{count}-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, volumes)
 }
 
 /// Its pod, and the starts of its container.
@@ -136,9 +140,9 @@ fn a_minute_of_pods_that_are_too_large_or_too_many_keeps_no_victim_waiting_and_e
         let making = scope.spawn(|| {
             hostile.create(&(0..60).map(|n| with_a_long_spec(n, &node)).collect::<Vec<_>>());
             hostile.create(&(0..100).map(|n| with_annotations(n, &node)).collect::<Vec<_>>());
-            hostile.create(&(0..3).map(|n| with_volumes(n, 10_000, &node)).collect::<Vec<_>>());
+            hostile.create(&(0..3).map(|n| with_volumes(n, 10_000, false, &node)).collect::<Vec<_>>());
             // As many as there may be, and more of them than there is room for.
-            hostile.create(&(0..40).map(|n| with_volumes(n, 256, &node)).collect::<Vec<_>>());
+            hostile.create(&(0..40).map(|n| with_volumes(n, 256, true, &node)).collect::<Vec<_>>());
         });
         let slowest = changes(&space, &mut said, || !making.is_finished());
         making.join().unwrap();
