@@ -84,12 +84,14 @@ fn with_annotations(n: usize, node: &str) -> Value {
     pod(&format!("annotations-{n}"), node, &Value::Object(annotations), &json!({}), Vec::new())
 }
 
-/// So many volumes, all of which but one the kubelet mounts, or none.
-fn with_volumes(n: usize, count: usize, mounted: bool, node: &str) -> Value {
-    let source = json!({"name": "c", "optional": mounted});
-    let volume = |n: usize| json!({"name": format!("v{n}"), "configMap": source});
+/// A pod with so many volumes of a kind, beside the one that keeps it from starting.
+fn with_volumes(n: usize, count: usize, source: &Value, node: &str) -> Value {
+    let volume = |n: usize| {
+        let mut volume = source.clone();
+        volume["name"] = json!(format!("v{n}"));
+        volume
+    };
     let mount = |n: usize| json!({"name": format!("v{n}"), "mountPath": format!("/{n}")});
-    // One more is what keeps it from starting.
     let container = json!({"volumeMounts": (1..count).map(mount).collect::<Vec<_>>()});
     let volumes = (1..count).map(volume).collect();
     pod(&format!("volumes-{count}-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, volumes)
@@ -141,9 +143,12 @@ fn a_minute_of_pods_that_are_too_large_or_too_many_keeps_no_victim_waiting_and_e
         let making = scope.spawn(|| {
             hostile.create(&(0..60).map(|n| with_a_long_spec(n, &node)).collect::<Vec<_>>());
             hostile.create(&(0..100).map(|n| with_annotations(n, &node)).collect::<Vec<_>>());
-            hostile.create(&(0..3).map(|n| with_volumes(n, 10_000, false, &node)).collect::<Vec<_>>());
+            // The kubelet makes such directories once, and bears ten thousand of them.
+            let directory = json!({"emptyDir": {}});
+            hostile.create(&(0..3).map(|n| with_volumes(n, 10_000, &directory, &node)).collect::<Vec<_>>());
             // As many as there may be, and more of them than there is room for.
-            hostile.create(&(0..40).map(|n| with_volumes(n, 256, true, &node)).collect::<Vec<_>>());
+            let config_map = json!({"configMap": {"name": "c", "optional": true}});
+            hostile.create(&(0..40).map(|n| with_volumes(n, 256, &config_map, &node)).collect::<Vec<_>>());
         });
         let slowest = changes(&space, &mut said, || !making.is_finished());
         making.join().unwrap();
