@@ -55,8 +55,10 @@ impl Drop for Hostile {
 /// must.
 fn pod(name: &str, node: &str, annotations: &Value, container: &Value, mut volumes: Vec<Value>) -> Value {
     volumes.push(json!({"name": "never", "configMap": {"name": "nowhere"}}));
-    let mut app = json!({"name": "app", "image": "localhost/busybox:test"});
+    let mut app = json!({"name": "app", "image": "localhost/busybox:test", "volumeMounts": []});
     app.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    // The kubelet waits only for volumes that are mounted somewhere.
+    app["volumeMounts"].as_array_mut().unwrap().push(json!({"name": "never", "mountPath": "/never"}));
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
