@@ -2,34 +2,93 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::shares::Shares;
 use crate::cli::{LogFormat, LogLevel};
+use crate::clock;
+
+mod shares;
 
 /// How many lines wait for a slow reader; more are dropped.
 const WAITING_LINES: usize = 8192;
+/// How often it is said which lines aren't there.
+const SAY_EACH: Duration = Duration::from_secs(60);
 
-/// Starts logging. Lines are written until the guard is dropped.
-pub(crate) fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
+/// The log. Lines are written until it is dropped.
+pub(crate) struct Log {
+    missing: Missing,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// What is missing from it.
+    pub(crate) fn missing(&self) -> Missing {
+        self.missing.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.missing.say();
+    }
+}
+
+/// The lines that aren't in the log. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    shares: Shares,
+    dropped: ErrorCounter,
+    said: Arc<AtomicUsize>,
+}
+
+impl Missing {
+    /// Says each minute which lines are missing, if any are.
+    pub(crate) async fn tell(self) {
+        loop {
+            tokio::time::sleep(SAY_EACH).await;
+            self.say();
+        }
+    }
+
+    fn say(&self) {
+        self.shares.say_left_out();
+        let dropped = self.dropped.dropped_lines();
+        let lines = dropped.saturating_sub(self.said.swap(dropped, Ordering::Relaxed));
+        if lines > 0 {
+            tracing::warn!(lines, "lines were dropped, since whoever reads the log was too slow");
+        }
+    }
+}
+
+/// Starts logging.
+pub(crate) fn start(format: LogFormat, level: LogLevel) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(std::io::stderr());
+    let missing =
+        Missing { shares: Shares::new(clock::now()), dropped: writer.error_counter(), said: Arc::default() };
     let lines =
         tracing_subscriber::fmt().with_max_level(Level::from(level)).with_writer(writer).with_target(false);
     let targets = targets(level.into());
     match format {
-        LogFormat::Text => lines.with_ansi(false).finish().with(targets).init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().with(targets).init(),
+        LogFormat::Text => lines.with_ansi(false).finish().with(targets).with(missing.shares.clone()).init(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).finish().with(targets).with(missing.shares.clone()).init();
+        }
     }
-    guard
+    Log { missing, _writer: guard }
 }
 
 /// Who may say what. What the API server says is told by the agent; the client has a line for each request that fails, and

@@ -117,7 +117,6 @@ pub(crate) struct NodeLoop {
     gauges_changed: bool,
     /// Gauges and readiness are to be looked at when nothing else is to be done.
     look: bool,
-    namespaces: tell::Namespaces,
     stopping: bool,
     /// The kubelet's directory of pods wasn't there when it was last looked for.
     root_is_missing: bool,
@@ -157,7 +156,6 @@ impl NodeLoop {
             unread: BTreeSet::new(),
             gauges_changed: true,
             look: true,
-            namespaces: tell::Namespaces::default(),
             stopping: false,
             root_is_missing: false,
             listing: BTreeSet::new(),
@@ -602,7 +600,7 @@ impl NodeLoop {
     fn look_around(&mut self) {
         if std::mem::take(&mut self.gauges_changed) {
             let counts = self.parts.machine.counts();
-            tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
+            tell::set_gauges(&self.parts.metrics, &counts, clock::now());
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
         let polled = self.parts.watcher.polled().count();
