@@ -52,7 +52,7 @@ const INSTANCE_RETRY: Duration = Duration::from_secs(10);
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
 const MESSAGES_AT_A_TIME: usize = 64;
-/// How many reports wait for a quiet moment; with more, some are written in between.
+/// How many reports wait for a quiet moment; what is beyond that is written in between. None is ever dropped.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
 const REPORTS_AT_A_TIME: usize = 32;
@@ -178,7 +178,7 @@ impl NodeLoop {
             }
             self.handle_timeouts();
             self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
-            if self.reports.len() > REPORTS_WAITING {
+            while self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
             if idle {
