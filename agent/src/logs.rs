@@ -124,7 +124,54 @@ impl fmt::Display for Causes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::shares::tests::Page;
     use super::*;
+
+    /// A reader that takes nothing before it is told to.
+    struct Slow(Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            // It goes on when there is nobody to tell it to.
+            self.0.recv().unwrap_or_default();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_slow_reader_lost_are_said_once() {
+        let (go, wait) = channel();
+        let (mut writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(1).finish(Slow(wait));
+        let missing = Missing {
+            shares: Shares::new(clock::now()),
+            dropped: writer.error_counter(),
+            said: Arc::default(),
+        };
+        for _ in 0..100 {
+            writer.write_all(b"a line\n").unwrap();
+        }
+        let lost = missing.dropped.dropped_lines();
+        assert!(lost >= 98, "one is being written, and one waits: {lost}");
+        let page = Page::default();
+        let shown = page.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || shown.clone()).finish();
+        tracing::subscriber::with_default(lines, || {
+            missing.say();
+            missing.say();
+        });
+        let said = page.lines();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(&format!("lines={lost}")), "{said:?}");
+        drop(go);
+        drop(guard);
+    }
 
     #[test]
     fn the_client_has_no_line_for_each_request_that_fails() {

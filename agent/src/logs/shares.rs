@@ -24,11 +24,12 @@ struct Limit {
 }
 
 /// Lines about pods. One namespace alone has a thousand at once, which is nine for each of 110 pods, and then twenty a second:
-/// with 400 bytes a line that is 29 MB an hour. What there is at once fits into the queue of the log's thread.
+/// with 400 bytes a line that is 29 MB an hour. What there is at once, of the agent itself too, fits into the queue of the log's
+/// thread.
 const OF_PODS: Limit = Limit { most: 4000, each: Duration::from_millis(50) };
 /// Lines of the agent itself. One place alone has 250 at once and then two a second: what it says again and again is known.
 const OF_AGENT: Limit = Limit { most: 1000, each: Duration::from_millis(500) };
-/// The same for each of both below the level info. They have a limit of their own: whoever asks for them misses no warning.
+/// The same for each of both below the level info. They have a limit of their own: whoever asks for them misses no warning by it.
 const BELOW_INFO: Limit = Limit { most: 4000, each: Duration::from_millis(50) };
 
 /// Half of what there is at once is left to those who have had few lines lately.
@@ -196,7 +197,7 @@ impl Visit for Namespace {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::Write;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -207,7 +208,14 @@ mod tests {
 
     /// What is written.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::logs) struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Page {
+        pub(in crate::logs) fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
 
     impl Write for Page {
         fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
@@ -233,8 +241,7 @@ mod tests {
             shares.say_left_out();
             shares.say_left_out();
         });
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        page.lines()
     }
 
     fn count(lines: &[String], part: &str) -> usize {
