@@ -2,34 +2,93 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::shares::Shares;
 use crate::cli::{LogFormat, LogLevel};
+use crate::clock;
+
+mod shares;
 
 /// How many lines wait for a slow reader; more are dropped.
 const WAITING_LINES: usize = 8192;
+/// How often it is said which lines aren't there.
+const SAY_EACH: Duration = Duration::from_secs(60);
 
-/// Starts logging. Lines are written until the guard is dropped.
-pub(crate) fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
+/// The log. Lines are written until it is dropped.
+pub(crate) struct Log {
+    missing: Missing,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// What is missing from it.
+    pub(crate) fn missing(&self) -> Missing {
+        self.missing.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.missing.say();
+    }
+}
+
+/// The lines that aren't in the log. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    shares: Shares,
+    dropped: ErrorCounter,
+    said: Arc<AtomicUsize>,
+}
+
+impl Missing {
+    /// Says each minute which lines are missing, if any are.
+    pub(crate) async fn tell(self) {
+        loop {
+            tokio::time::sleep(SAY_EACH).await;
+            self.say();
+        }
+    }
+
+    fn say(&self) {
+        self.shares.say_left_out();
+        let dropped = self.dropped.dropped_lines();
+        let lines = dropped.saturating_sub(self.said.swap(dropped, Ordering::Relaxed));
+        if lines > 0 {
+            tracing::warn!(lines, "lines were dropped, since whoever reads the log was too slow");
+        }
+    }
+}
+
+/// Starts logging.
+pub(crate) fn start(format: LogFormat, level: LogLevel) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(std::io::stderr());
+    let missing =
+        Missing { shares: Shares::new(clock::now()), dropped: writer.error_counter(), said: Arc::default() };
     let lines =
         tracing_subscriber::fmt().with_max_level(Level::from(level)).with_writer(writer).with_target(false);
     let targets = targets(level.into());
     match format {
-        LogFormat::Text => lines.with_ansi(false).finish().with(targets).init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().with(targets).init(),
+        LogFormat::Text => lines.with_ansi(false).finish().with(targets).with(missing.shares.clone()).init(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).finish().with(targets).with(missing.shares.clone()).init();
+        }
     }
-    guard
+    Log { missing, _writer: guard }
 }
 
 /// Who may say what. What the API server says is told by the agent; the client has a line for each request that fails, and
@@ -65,7 +124,54 @@ impl fmt::Display for Causes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::shares::tests::Page;
     use super::*;
+
+    /// A reader that takes nothing before it is told to.
+    struct Slow(Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            // It goes on when there is nobody to tell it to.
+            self.0.recv().unwrap_or_default();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_slow_reader_lost_are_said_once() {
+        let (go, wait) = channel();
+        let (mut writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(1).finish(Slow(wait));
+        let missing = Missing {
+            shares: Shares::new(clock::now()),
+            dropped: writer.error_counter(),
+            said: Arc::default(),
+        };
+        for _ in 0..100 {
+            writer.write_all(b"a line\n").unwrap();
+        }
+        let lost = missing.dropped.dropped_lines();
+        assert!(lost >= 98, "one is being written, and one waits: {lost}");
+        let page = Page::default();
+        let shown = page.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || shown.clone()).finish();
+        tracing::subscriber::with_default(lines, || {
+            missing.say();
+            missing.say();
+        });
+        let said = page.lines();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(&format!("lines={lost}")), "{said:?}");
+        drop(go);
+        drop(guard);
+    }
 
     #[test]
     fn the_client_has_no_line_for_each_request_that_fails() {

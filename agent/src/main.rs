@@ -53,11 +53,11 @@ fn agent(config: &cli::AgentConfig) -> ExitCode {
     // Before any thread starts: threads inherit it.
     let undumped = dumps::forbid();
     let confined = landlock::confine(&config.state_dir);
-    let _logs = logs::start(config.log_format, config.log_level);
+    let log = logs::start(config.log_format, config.log_level);
     if let Err(error) = undumped {
         tracing::warn!(%error, "core files of the agent can't be forbidden: they would hold what it knows of Secrets");
     }
-    match run::agent(config, confined) {
+    match run::agent(config, confined, log.missing()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

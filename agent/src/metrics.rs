@@ -1,5 +1,7 @@
-//! The metrics. Their names are a contract; label sets are closed, except for namespaces, which come and go with pods.
+//! The metrics. Their names are a contract; label sets are closed, except for namespaces, which come and go
+//! with pods, and of which a limited number is named.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -10,13 +12,14 @@ use prometheus::{
 use reloadlet_core::Time;
 use reloadlet_core::nudge::NudgeResult;
 use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::VolumeKind;
+use reloadlet_core::pod::{Name, VolumeKind};
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
 use crate::api::contact::Contact;
 
 mod contact;
+mod namespaces;
 mod process;
 mod propagation;
 #[cfg(test)]
@@ -41,9 +44,6 @@ impl RescanReason {
     }
 }
 
-/// The action of a reload: the only one so far.
-const SIGNAL: &str = "signal";
-
 /// Seconds from 50 µs to 10 s.
 const STAGE_BUCKETS: [f64; 17] = [
     50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -58,8 +58,7 @@ pub(crate) struct Metrics {
     inotify_watches: IntGauge,
     polled_volumes: IntGauge,
     swaps: IntCounterVec,
-    reloads: IntCounterVec,
-    verdicts: IntCounterVec,
+    by_namespace: namespaces::ByNamespace,
     settle: Histogram,
     deliver: Histogram,
     propagation: propagation::Propagation,
@@ -117,23 +116,7 @@ impl Metrics {
                 "kind",
                 &VolumeKind::ALL.map(VolumeKind::as_str),
             )?,
-            reloads: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("reloadlet_reloads_total", "Reloads of containers, by how they ended."),
-                    &["pod_namespace", "action", "outcome"],
-                )?,
-            )?,
-            verdicts: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "reloadlet_verdicts_total",
-                        "What was seen of containers by the end of the verify window after a delivery.",
-                    ),
-                    &["pod_namespace", "verdict"],
-                )?,
-            )?,
+            by_namespace: namespaces::ByNamespace::new(&registry)?,
             settle: histogram(
                 &registry,
                 "reloadlet_settle_seconds",
@@ -210,12 +193,12 @@ impl Metrics {
 
     /// A reload of one container ended.
     pub(crate) fn reload(&self, namespace: &str, outcome: Outcome) {
-        self.reloads.with_label_values(&[namespace, SIGNAL, outcome.as_str()]).inc();
+        self.by_namespace.reload(namespace, outcome);
     }
 
     /// A delivery was judged.
     pub(crate) fn verdict(&self, namespace: &str, verdict: Verdict) {
-        self.verdicts.with_label_values(&[namespace, verdict.as_str()]).inc();
+        self.by_namespace.verdict(namespace, verdict);
     }
 
     /// A new generation was published.
@@ -319,24 +302,9 @@ impl Metrics {
         self.kubelet_root_wrong.set(wrong.into());
     }
 
-    /// Begins the series of a namespace at 0: Prometheus sees no increase in a series that begins with its first event.
-    pub(crate) fn begin_namespace(&self, namespace: &str) {
-        for outcome in Outcome::ALL {
-            self.reloads.with_label_values(&[namespace, SIGNAL, outcome.as_str()]);
-        }
-        for verdict in Verdict::ALL {
-            self.verdicts.with_label_values(&[namespace, verdict.as_str()]);
-        }
-    }
-
-    /// Drops the series of a namespace that has no pods here any more.
-    pub(crate) fn forget_namespace(&self, namespace: &str) {
-        for outcome in Outcome::ALL {
-            forget(&self.reloads, &[namespace, SIGNAL, outcome.as_str()]);
-        }
-        for verdict in Verdict::ALL {
-            forget(&self.verdicts, &[namespace, verdict.as_str()]);
-        }
+    /// Which namespaces have pods here now.
+    pub(crate) fn set_namespaces(&self, live: &BTreeSet<Name>, now: Time) {
+        self.by_namespace.update(live, now);
     }
 
     /// All of it in Prometheus' text format, version 0.0.4.
@@ -390,11 +358,4 @@ fn counters(
 
 fn set(gauge: &IntGauge, count: usize) {
     gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-}
-
-fn forget(family: &IntCounterVec, labels: &[&str]) {
-    // An error says that there was no such series.
-    if family.remove_label_values(labels).is_ok() {
-        tracing::trace!(?labels, "dropped a series");
-    }
 }

@@ -53,7 +53,7 @@ const INSTANCE_RETRY: Duration = Duration::from_secs(10);
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken in before the loop looks for notifications again.
 const MESSAGES_AT_A_TIME: usize = 64;
-/// How many reports wait for a quiet moment; with more, some are written in between.
+/// How many reports wait for a quiet moment; what is beyond that is written in between. None is ever dropped.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
 const REPORTS_AT_A_TIME: usize = 32;
@@ -118,7 +118,6 @@ pub(crate) struct NodeLoop {
     gauges_changed: bool,
     /// Gauges and readiness are to be looked at when nothing else is to be done.
     look: bool,
-    namespaces: tell::Namespaces,
     stopping: bool,
     /// The kubelet's directory of pods wasn't there when it was last looked for.
     root_is_missing: bool,
@@ -158,7 +157,6 @@ impl NodeLoop {
             unread: BTreeSet::new(),
             gauges_changed: true,
             look: true,
-            namespaces: tell::Namespaces::default(),
             stopping: false,
             root_is_missing: false,
             listing: BTreeSet::new(),
@@ -181,7 +179,7 @@ impl NodeLoop {
             }
             self.handle_timeouts();
             self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
-            if self.reports.len() > REPORTS_WAITING {
+            while self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
             if idle {
@@ -603,7 +601,7 @@ impl NodeLoop {
     fn look_around(&mut self) {
         if std::mem::take(&mut self.gauges_changed) {
             let counts = self.parts.machine.counts();
-            tell::set_gauges(&self.parts.metrics, &counts, &mut self.namespaces, clock::now());
+            tell::set_gauges(&self.parts.metrics, &counts, clock::now());
             self.parts.health.count(Lack::Looks, counts.problems_of(ProblemKind::Agent));
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());

@@ -34,7 +34,7 @@ use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
 use crate::kubelet_root::KubeletRoot;
 use crate::lack::{Lacks, descriptor_limit};
 use crate::landlock::{Confined, LandlockError};
-use crate::logs::Causes;
+use crate::logs::{Causes, Missing};
 use crate::metrics::Metrics;
 use crate::node_loop::{NodeLoop, Parts};
 use crate::own_reads::OwnReads;
@@ -48,7 +48,11 @@ use crate::watcher::Watcher;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
-pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockError>) -> Result<()> {
+pub(crate) fn agent(
+    config: &AgentConfig,
+    confined: Result<Confined, LandlockError>,
+    missing: Missing,
+) -> Result<()> {
     holder::try_pidfds()?;
     ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
     // Held processes take a descriptor each.
@@ -57,6 +61,7 @@ pub(crate) fn agent(config: &AgentConfig, confined: Result<Confined, LandlockErr
         .enable_all()
         .build()
         .context("can't start the runtime of the API and HTTP")?;
+    runtime.spawn(missing.tell());
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
     let (health, contact) = (Health::new(), Contact::new());

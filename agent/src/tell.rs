@@ -1,17 +1,21 @@
 //! Reports become log lines and metrics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::event::{ReloadReport, Report, Versions};
 use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::{Name, VolumeKind};
+use reloadlet_core::pod::VolumeKind;
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::status::Counts;
 
 use crate::clock;
 use crate::metrics::Metrics;
+
+/// How long a list in a line may become before what is left of it is only counted, in bytes: seventy PIDs, or the generations of
+/// ten volumes. Each piece has a kilobyte at most, since names have 256 bytes.
+const LISTED: usize = 512;
 
 /// Writes one report.
 pub(crate) fn tell(report: &Report, metrics: &Metrics) {
@@ -76,9 +80,8 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
         }
     }
     let stages = reload.stages.as_ref();
-    let generations: Vec<String> =
-        reload.generations.iter().map(|(volume, generation)| format!("{volume}={generation}")).collect();
-    let pids: Vec<String> = reload.pids.iter().map(u32::to_string).collect();
+    let generations = reload.generations.iter().map(|(volume, generation)| format!("{volume}={generation}"));
+    let (generations, pids) = (listed(generations), listed(&reload.pids));
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -87,8 +90,8 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
                 container = %reload.container,
                 signal = %reload.signal,
                 outcome = reload.outcome.as_str(),
-                generations = generations.join(","),
-                pids = pids.join(","),
+                generations,
+                pids,
                 settle_us = micros(reload.settle),
                 since_settle_us = micros(reload.since_settle),
                 deliver_us = micros(reload.deliver),
@@ -121,7 +124,24 @@ fn written(versions: &Versions) -> String {
         Some(version) => format!("{object}@{}", version.version),
         None => format!("no {object}"),
     });
-    each.collect::<Vec<_>>().join(",")
+    listed(each)
+}
+
+/// As much of a list as a line has room for: whoever writes pods and makes processes doesn't decide how long a line is.
+fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut items = items.into_iter();
+    let mut text = String::new();
+    while let Some(item) = items.next() {
+        if text.len() >= LISTED {
+            text += &format!(" and {} more", items.count() + 1);
+            break;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text += &item.to_string();
+    }
+    text
 }
 
 /// When the API server took the newest of the versions: whole seconds.
@@ -151,38 +171,8 @@ pub(crate) const fn changes_gauges(report: &Report) -> bool {
     }
 }
 
-/// How long the series of a namespace outlive its last pod here, so that the last values are still scraped.
-const NAMESPACE_KEPT: Duration = Duration::from_secs(3600);
-
-/// The namespaces that have series, and since when those without pods have none.
-#[derive(Debug, Default)]
-pub(crate) struct Namespaces(BTreeMap<Name, Option<Time>>);
-
-/// Which series come and go.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Turnover {
-    begun: Vec<Name>,
-    over: Vec<Name>,
-}
-
-impl Namespaces {
-    /// Takes in which namespaces have pods now.
-    fn update(&mut self, live: &BTreeSet<Name>, now: Time) -> Turnover {
-        for (name, gone) in &mut self.0 {
-            *gone = if live.contains(name) { None } else { gone.or(Some(now)) };
-        }
-        let begun: Vec<Name> = live.iter().filter(|name| !self.0.contains_key(*name)).cloned().collect();
-        self.0.extend(begun.iter().map(|name| (name.clone(), None)));
-        let is_over = |gone: &Option<Time>| gone.is_some_and(|gone| now.since(gone) >= NAMESPACE_KEPT);
-        let over: Vec<Name> =
-            self.0.iter().filter(|(_, gone)| is_over(gone)).map(|(name, _)| name.clone()).collect();
-        self.0.retain(|_, gone| !is_over(gone));
-        Turnover { begun, over }
-    }
-}
-
 /// Sets the gauges.
-pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Namespaces, now: Time) {
+pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
     metrics.set_pods(counts.watched, counts.invalid);
     for (kind, count) in VolumeKind::ALL.into_iter().zip(counts.volumes) {
         metrics.set_volumes(kind, count);
@@ -191,17 +181,15 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, namespaces: &mut Na
         metrics.set_problems(kind, count);
     }
     metrics.set_stale(counts);
-    let Turnover { begun, over } = namespaces.update(&counts.namespaces, now);
-    for namespace in begun {
-        metrics.begin_namespace(&namespace);
-    }
-    for namespace in over {
-        metrics.forget_namespace(&namespace);
-    }
+    metrics.set_namespaces(&counts.namespaces, now);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use reloadlet_core::pod::Name;
+
     use super::*;
 
     fn at(seconds: u64) -> Time {
@@ -209,27 +197,19 @@ mod tests {
     }
 
     #[test]
-    fn a_namespaces_series_outlive_its_last_pod_by_an_hour() {
-        let name = Name::from("shop");
-        let (none, shop) = (BTreeSet::new(), BTreeSet::from([name.clone()]));
-        let (nothing, begun) = (Turnover::default, || Turnover { begun: vec![name.clone()], over: vec![] });
-        let mut namespaces = Namespaces::default();
-        assert_eq!(namespaces.update(&shop, at(0)), begun());
-        assert_eq!(namespaces.update(&none, at(10)), nothing());
-        assert_eq!(namespaces.update(&none, at(3609)), nothing());
-        assert_eq!(namespaces.update(&shop, at(3700)), nothing(), "it came back");
-        assert_eq!(namespaces.update(&none, at(3800)), nothing());
-        assert_eq!(namespaces.update(&none, at(7400)), Turnover { begun: vec![], over: vec![name.clone()] });
-        assert_eq!(namespaces.update(&none, at(9000)), nothing());
-        assert_eq!(namespaces.update(&shop, at(9001)), begun());
+    fn a_list_in_a_line_is_bounded_and_says_how_much_is_missing() {
+        assert_eq!(listed([7, 8, 9]), "7,8,9");
+        assert_eq!(listed::<u32>([]), "");
+        let pids = listed(1_000_000..1_000_256);
+        assert!(pids.starts_with("1000000,1000001,") && pids.ends_with(",1000064 and 191 more"), "{pids}");
+        assert!(listed(vec!["x".repeat(1000); 300]).len() < 1100);
     }
 
     #[test]
     fn the_first_event_of_a_namespace_is_an_increase() {
         let metrics = Metrics::new().unwrap();
-        let mut namespaces = Namespaces::default();
         let counts = Counts { namespaces: BTreeSet::from([Name::from("shop")]), ..Counts::default() };
-        set_gauges(&metrics, &counts, &mut namespaces, at(0));
+        set_gauges(&metrics, &counts, at(0));
         let value = |outcome: Outcome| {
             let series = format!(
                 "reloadlet_reloads_total{{action=\"signal\",outcome=\"{}\",pod_namespace=\"shop\"}} ",
@@ -242,7 +222,7 @@ mod tests {
             assert_eq!(value(outcome).as_deref(), Some("0"), "{outcome:?}");
         }
         metrics.reload("shop", Outcome::Denied);
-        set_gauges(&metrics, &counts, &mut namespaces, at(1));
+        set_gauges(&metrics, &counts, at(1));
         assert_eq!(value(Outcome::Denied).as_deref(), Some("1"));
     }
 }

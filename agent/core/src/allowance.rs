@@ -45,8 +45,20 @@ impl Allowance {
         true
     }
 
+    /// The same where so many are left to those who owe less than so few: however many take all they can, whoever does little
+    /// goes on.
+    pub fn take_leaving(&mut self, namespace: &Name, left: u32, few: u32, now: Time) -> bool {
+        self.refill(now);
+        let few = self.each.saturating_mul(few);
+        let owes_little = self.owed.get(namespace).is_none_or(|owed| *owed < few);
+        self.take(namespace, if owes_little { 0 } else { left }, now)
+    }
+
     fn refill(&mut self, now: Time) {
         let passed = now.since(self.refilled);
+        if passed.is_zero() {
+            return;
+        }
         self.refilled = self.refilled.max(now);
         self.left = self.left.saturating_add(passed).min(self.each.saturating_mul(self.most));
         if self.left >= self.each.saturating_mul(self.most) {
@@ -126,6 +138,34 @@ mod tests {
         let namespace = Name::from("a");
         assert_eq!((0..1000).take_while(|_| allowance.take(&namespace, 40, at(0))).count(), 30);
         assert_eq!(taken(&mut allowance, "a", 0), 20);
+    }
+
+    #[test]
+    fn whoever_does_little_goes_on_however_many_take_all_they_can() {
+        let mut allowance = allowance(4000);
+        let mut refused = 0;
+        for second in 0..100 {
+            for n in 0..100 {
+                let loud = Name::from(format!("loud-{n}"));
+                while allowance.take_leaving(&loud, 2000, 8, at(second * 1000)) {}
+            }
+            // Half of its equal part.
+            let due = second % 10 == 0;
+            refused +=
+                usize::from(due && !allowance.take_leaving(&"quiet".into(), 2000, 8, at(second * 1000)));
+            assert!(!allowance.take(&"quiet".into(), 2000, at(second * 1000)), "there is nothing else");
+        }
+        assert_eq!(refused, 0);
+    }
+
+    #[test]
+    fn what_is_left_to_others_ends_no_ones_part_in_the_long_run() {
+        let mut allowance = allowance(4000);
+        let mut taken =
+            |now| (0..5000).take_while(|_| allowance.take_leaving(&"a".into(), 2000, 8, at(now))).count();
+        assert_eq!(taken(0), 1000);
+        let later: usize = (0..=60_000).step_by(7).map(&mut taken).sum();
+        assert_eq!(later, 1200, "20 a second");
     }
 
     #[test]

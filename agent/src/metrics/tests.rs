@@ -89,14 +89,14 @@ fn what_happened_is_counted_under_its_labels() {
 }
 
 #[test]
-fn a_namespace_that_is_forgotten_has_no_series() {
+fn a_namespace_that_is_long_gone_has_no_series() {
     let metrics = Metrics::new().unwrap();
-    for namespace in ["shop", "web"] {
-        metrics.begin_namespace(namespace);
-    }
-    metrics.forget_namespace("shop");
-    metrics.forget_namespace("never-seen");
-    let text = metrics.encode(Time::default()).unwrap();
+    let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+    let web = BTreeSet::from([Name::from("web")]);
+    metrics.set_namespaces(&BTreeSet::from([Name::from("shop"), Name::from("web")]), at(0));
+    metrics.set_namespaces(&web, at(1));
+    metrics.set_namespaces(&web, at(3601));
+    let text = metrics.encode(at(3601)).unwrap();
     assert!(!text.contains(r#"pod_namespace="shop""#), "{text}");
     let left = text.matches(r#"pod_namespace="web""#).count();
     assert_eq!(left, Outcome::ALL.len() + Verdict::ALL.len());

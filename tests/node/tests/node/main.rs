@@ -17,6 +17,7 @@ mod guard;
 mod hostile;
 mod identity;
 mod large;
+mod lines;
 mod memory;
 mod node;
 mod pods_file;

@@ -288,6 +288,11 @@ impl Rig {
         assert_eq!(stopped.status.code(), Some(0), "{}", self.tail());
         let errors = self.messages("ERROR");
         assert!(errors.is_empty(), "{errors:?}");
+        self.end_of_node();
+    }
+
+    /// Takes everything away, where the agent has ended already.
+    pub(crate) fn end_of_node(self) {
         drop(self.agent);
         self.node.shutdown().unwrap();
     }
