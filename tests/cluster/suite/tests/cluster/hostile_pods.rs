@@ -86,17 +86,32 @@ fn with_annotations(n: usize, node: &str) -> Value {
     pod(&format!("annotations-{n}"), node, &Value::Object(annotations), &json!({}), Vec::new())
 }
 
-/// A pod with so many volumes of a kind, beside the one that keeps it from starting.
-fn with_volumes(n: usize, count: usize, source: &Value, node: &str) -> Value {
-    let volume = |n: usize| {
-        let mut volume = source.clone();
-        volume["name"] = json!(format!("v{n}"));
-        volume
-    };
+/// A pod with ten thousand volumes. The kubelet makes these once, and bears so many of them.
+fn with_volumes(n: usize, node: &str) -> Value {
+    let volume = |n: usize| json!({"name": format!("v{n}"), "emptyDir": {}});
     let mount = |n: usize| json!({"name": format!("v{n}"), "mountPath": format!("/{n}")});
-    let container = json!({"volumeMounts": (1..count).map(mount).collect::<Vec<_>>()});
-    let volumes = (1..count).map(volume).collect();
-    pod(&format!("volumes-{count}-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, volumes)
+    let container = json!({"volumeMounts": (1..10_000).map(mount).collect::<Vec<_>>()});
+    let volumes = (1..10_000).map(volume).collect();
+    pod(&format!("volumes-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, volumes)
+}
+
+/// As much of items, mounts and references as a pod may have, in few volumes.
+fn as_large_as_may_be(n: usize, node: &str) -> Value {
+    let item = |n: usize| json!({"key": format!("k{n}"), "path": format!("p{n}")});
+    let items: Vec<_> = (0..255).map(item).collect();
+    let source = json!({"name": "c", "optional": true, "items": items});
+    let volume = |n: usize| json!({"name": format!("v{n}"), "configMap": source});
+    let mount = |n: usize| json!({"name": format!("v{}", n % 8), "mountPath": format!("/{n}")});
+    let reference = |n: usize| {
+        let key = json!({"name": "c", "key": format!("k{n}"), "optional": true});
+        json!({"name": format!("V{n}"), "valueFrom": {"configMapKeyRef": key}})
+    };
+    let container = json!({
+        "volumeMounts": (0..1023).map(mount).collect::<Vec<_>>(),
+        "env": (0..1024).map(reference).collect::<Vec<_>>(),
+    });
+    let volumes = (0..8).map(volume).collect();
+    pod(&format!("large-{n}"), node, &json!({SIGNAL: "SIGHUP"}), &container, volumes)
 }
 
 /// Its pod, and the starts of its container.
@@ -145,12 +160,9 @@ fn a_minute_of_pods_that_are_too_large_or_too_many_keeps_no_victim_waiting_and_e
         let making = scope.spawn(|| {
             hostile.create(&(0..60).map(|n| with_a_long_spec(n, &node)).collect::<Vec<_>>());
             hostile.create(&(0..100).map(|n| with_annotations(n, &node)).collect::<Vec<_>>());
-            // The kubelet makes such directories once, and bears ten thousand of them.
-            let directory = json!({"emptyDir": {}});
-            hostile.create(&(0..3).map(|n| with_volumes(n, 10_000, &directory, &node)).collect::<Vec<_>>());
-            // As many as there may be, and more of them than there is room for.
-            let config_map = json!({"configMap": {"name": "c", "optional": true}});
-            hostile.create(&(0..40).map(|n| with_volumes(n, 256, &config_map, &node)).collect::<Vec<_>>());
+            hostile.create(&(0..3).map(|n| with_volumes(n, &node)).collect::<Vec<_>>());
+            // More of them than there is room for.
+            hostile.create(&(0..40).map(|n| as_large_as_may_be(n, &node)).collect::<Vec<_>>());
         });
         let slowest = changes(&space, &mut said, || !making.is_finished());
         making.join().unwrap();
