@@ -91,6 +91,8 @@ pub enum Event {
     Listed(VolumeRef, Listing),
     /// Notifications were lost.
     Overflowed,
+    /// Notifications of one pod were dropped, since too many waited.
+    Dropped(PodUid),
     /// The pod's cgroup directory changed: containers came or went.
     CgroupChanged(PodUid),
     /// The containers of a pod, as the kernel shows them.
