@@ -77,6 +77,17 @@ pub(crate) enum Finding {
     Home(PodUid, Home),
 }
 
+impl Finding {
+    /// The pod that it concerns.
+    pub(crate) const fn pod(&self) -> Option<&PodUid> {
+        match self {
+            Self::Event(event) => event.pod(),
+            Self::Cgroup(pod, ..) | Self::Home(pod, _) => Some(pod),
+            Self::Unlisted(volume) | Self::Unread(volume, _) => Some(&volume.pod),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<QueueState>,

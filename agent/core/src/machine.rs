@@ -17,6 +17,7 @@ use crate::pod_machine::{PodMachine, Restored};
 use crate::problem::Problem;
 use crate::process::ProcessIdentity;
 use crate::select;
+use crate::signal::Signal;
 use crate::strategy::Strategy;
 use crate::time::Time;
 
@@ -120,10 +121,10 @@ impl Machine {
         !self.work.is_empty() || !self.rescans.is_empty() || !self.untold.is_empty()
     }
 
-    /// Whether a process is one that is to be held or told.
-    pub fn wants(&self, process: &ProcessIdentity) -> bool {
-        let pod = self.pods.get(&process.pod);
-        pod.is_some_and(|pod| pod.targets().iter().any(|target| target.hangs_on(process)))
+    /// The signal that a process is told by, if its container hangs on it: then it is to be held.
+    pub fn signal_for(&self, process: &ProcessIdentity) -> Option<Signal> {
+        let mut targets = self.pods.get(&process.pod)?.targets().iter();
+        targets.find(|target| target.hangs_on(process)).map(|target| target.plan.signal)
     }
 
     /// What is to be read of a watched volume's generations.
