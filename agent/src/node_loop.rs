@@ -338,16 +338,14 @@ impl NodeLoop {
     /// An action that takes time waits where its namespace has had its turn, or where there are others that do.
     fn put_off(&mut self, action: Action) -> Option<Action> {
         let (Action::Hold(process) | Action::ReadGuard(process, _)) = &action else { return Some(action) };
-        let namespace = self.namespace(&process.pod);
+        let (process, namespace) = (process.clone(), self.namespace(&process.pod));
         if !self.turns.has_begun(&namespace) && clock::now() < self.turn_ends {
             return Some(action);
         }
-        let (is_new, waiting) = match action {
-            Action::Hold(process) => (self.holds.insert(process.clone()), Waiting::Hold(process)),
-            Action::ReadGuard(process, signal) => {
-                (self.guards.insert((process.clone(), signal)), Waiting::ReadGuard(process, signal))
-            }
-            other => return Some(other),
+        let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
+            (self.guards.insert((process.clone(), signal)), Waiting::ReadGuard(process, signal))
+        } else {
+            (self.holds.insert(process.clone()), Waiting::Hold(process))
         };
         if is_new {
             self.turns.add_rest(&namespace, waiting);
@@ -476,7 +474,7 @@ impl NodeLoop {
                 self.parts.watcher.watch_pod(&pod, &volumes);
                 if let Some(namespace) = self.parts.machine.namespace(&pod) {
                     self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
-                    self.parts.surveyor.request(Request::Home(pod));
+                    self.request(Request::Home(pod));
                 }
             }
             Action::Unwatch(pod) => {
@@ -484,7 +482,7 @@ impl NodeLoop {
                 self.unlisted.retain(|volume| volume.pod != pod);
                 self.unread.retain(|(volume, _)| volume.pod != pod);
                 let judgement = self.parts.kubelet_root.forget(&pod);
-                self.parts.surveyor.request(Request::Forget(pod));
+                self.request(Request::Forget(pod));
                 return self.judged(judgement);
             }
             Action::List(volume) => {
@@ -492,7 +490,7 @@ impl NodeLoop {
                 self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
                 self.take_listings();
             }
-            Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
+            Action::Survey(survey) => self.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
             Action::Observe(object) => {
                 if let Some(objects) = &self.parts.objects {
@@ -535,13 +533,18 @@ impl NodeLoop {
         }
     }
 
+    /// Asks the surveyor for something.
+    fn request(&self, request: Request) {
+        self.parts.surveyor.request(&self.namespace(request.pod()), request);
+    }
+
     fn list(&mut self, volume: VolumeRef) {
         if let Some(path) = self.parts.watcher.path(&volume) {
             let path = path.to_owned();
             if !self.parts.ready.load(Ordering::Relaxed) {
                 self.listing.insert(volume.clone());
             }
-            self.parts.surveyor.request(Request::List(volume, path));
+            self.request(Request::List(volume, path));
         }
     }
 
@@ -549,7 +552,7 @@ impl NodeLoop {
         let reading = self.parts.machine.reading(&volume);
         if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
             let path = path.join(generation.as_str());
-            self.parts.surveyor.request(Request::Read(volume, generation, path, reading));
+            self.request(Request::Read(volume, generation, path, reading));
         }
     }
 
@@ -581,12 +584,12 @@ impl NodeLoop {
 
     fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
         if !signal.is_in_stat() {
-            self.parts.surveyor.request(Request::Masks(process, signal));
+            self.request(Request::Masks(process, signal));
             return None;
         }
         match self.parts.proc.leader_masks(process.pid) {
             Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
-                self.parts.surveyor.request(Request::Masks(process, signal));
+                self.request(Request::Masks(process, signal));
                 None
             }
             Ok(Some(leader)) => {
@@ -650,7 +653,7 @@ impl NodeLoop {
         }
         if self.parts.kubelet_root.next_look().is_some_and(|due| due <= now) {
             for pod in self.parts.kubelet_root.look_again() {
-                self.parts.surveyor.request(Request::Home(pod));
+                self.request(Request::Home(pod));
             }
         }
         let watcher = &self.parts.watcher;

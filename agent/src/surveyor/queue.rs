@@ -47,7 +47,7 @@ impl Request {
     }
 
     /// Whose request it is.
-    pub(super) fn pod(&self) -> &PodUid {
+    pub(crate) fn pod(&self) -> &PodUid {
         match self {
             Self::Survey(survey) => &survey.pod,
             Self::Surveying(surveying) => &surveying.survey().pod,
@@ -112,7 +112,7 @@ pub(super) struct QueueState {
     later: Line,
     waiting: HashMap<Key, Waiting>,
     next: u64,
-    /// The namespaces of the pods for which something was asked.
+    /// The namespaces of the pods for which something waits.
     namespaces: HashMap<PodUid, Name>,
     /// What is half done, and for whom.
     begun: BTreeMap<Key, Name>,
@@ -129,8 +129,7 @@ impl QueueState {
     /// other things.
     pub(super) fn add(&mut self, namespace: &Name, mut request: Request) -> bool {
         let key = request.key();
-        let namespace =
-            self.namespaces.entry(request.pod().clone()).or_insert_with(|| namespace.clone()).clone();
+        let namespace = self.namespaces.get(request.pod()).unwrap_or(namespace).clone();
         let before = self.waiting.remove(&key);
         let is_new = before.is_none();
         if let Request::Survey(survey) = &mut request {
@@ -141,40 +140,46 @@ impl QueueState {
             }
         }
         let can_wait = request.can_wait() && before.as_ref().is_none_or(|before| before.can_wait);
-        let stays = before.filter(|before| before.can_wait == can_wait || !self.leave(&namespace, &key, before));
-        let number = stays.map_or_else(
-            || {
+        let number = match before {
+            Some(before) if before.can_wait == can_wait => before.number,
+            moved => {
+                moved.iter().for_each(|before| self.leave(&namespace, before));
                 self.next += 1;
                 self.next
-            },
-            |before| before.number,
-        );
+            }
+        };
         if request.is_begun() {
             self.begun.insert(key.clone(), namespace.clone());
         } else {
             self.begun.remove(&key);
         }
         let line = if can_wait { &mut self.later } else { &mut self.urgent };
+        self.namespaces.insert(request.pod().clone(), namespace.clone());
         let pods = line.entry(namespace).or_default();
         pods.entry(request.pod().clone()).or_default().insert(number, key.clone());
         self.waiting.insert(key, Waiting { request, number, can_wait });
         is_new
     }
 
-    /// Takes a request out of its line; whether it was there.
-    fn leave(&mut self, namespace: &Name, key: &Key, waiting: &Waiting) -> bool {
-        let line = if waiting.can_wait { &mut self.later } else { &mut self.urgent };
+    /// Takes a request out of its line.
+    fn leave(&mut self, namespace: &Name, waiting: &Waiting) {
         let pod = waiting.request.pod();
-        let Some(pods) = line.get_mut(namespace) else { return false };
-        let Some(keys) = pods.get_mut(pod) else { return false };
-        let was_there = keys.remove(&waiting.number).is_some_and(|left| left == *key);
-        if keys.is_empty() {
-            pods.remove(pod);
+        let (urgent, later) = (&mut self.urgent, &mut self.later);
+        let (own, other) = if waiting.can_wait { (later, urgent) } else { (urgent, later) };
+        let Some(pods) = own.get_mut(namespace) else { return };
+        if let Some(keys) = pods.get_mut(pod) {
+            keys.remove(&waiting.number);
+            if !keys.is_empty() {
+                return;
+            }
         }
+        pods.remove(pod);
         if pods.is_empty() {
-            line.remove(namespace);
+            own.remove(namespace);
         }
-        was_there
+        if other.get(namespace).is_none_or(|pods| !pods.contains_key(pod)) {
+            self.namespaces.remove(pod);
+        }
     }
 
     /// The next request, and whose it is.
@@ -182,11 +187,10 @@ impl QueueState {
         let (namespace, key) = self.next_of(&self.urgent).or_else(|| self.next_of(&self.later))?;
         let waiting = self.waiting.remove(&key)?;
         self.goes_on = !self.goes_on;
-        self.leave(&namespace, &key, &waiting);
+        self.leave(&namespace, &waiting);
         self.begun.remove(&key);
         if let Key::Forget(pod) = &key {
             self.used_of_pods.remove(pod);
-            self.namespaces.remove(pod);
         }
         Some((namespace, waiting.request))
     }
