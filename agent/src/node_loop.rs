@@ -247,7 +247,7 @@ impl NodeLoop {
             INOTIFY => {}
             WAKE => self.take_inbox()?,
             MOUNTS => {
-                self.recheck(false);
+                self.parts.watcher.recheck(false);
                 self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
             }
             process => {
@@ -623,7 +623,11 @@ impl NodeLoop {
 
     /// Whether there is work that was put off for notifications to be taken in.
     fn is_busy(&self) -> bool {
-        self.parts.machine.is_busy() || self.parts.watcher.has_unplaced() || !self.turns.is_empty()
+        let watcher = &self.parts.watcher;
+        self.parts.machine.is_busy()
+            || watcher.has_unplaced()
+            || watcher.is_rechecking()
+            || !self.turns.is_empty()
     }
 
     fn handle_timeouts(&mut self) {
@@ -632,6 +636,11 @@ impl NodeLoop {
             let sights = &mut self.sights;
             self.parts.watcher.place_some(&mut |sight| sights.push(sight));
             self.take_listings();
+        }
+        if self.parts.watcher.is_rechecking() {
+            let sights = &mut self.sights;
+            self.parts.watcher.recheck_some(&mut |sight| sights.push(sight));
+            self.take_sights();
         }
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
@@ -642,7 +651,7 @@ impl NodeLoop {
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;
-            self.recheck(true);
+            self.parts.watcher.recheck(true);
         }
         if self.next_poll.is_some_and(|due| due <= now) {
             self.next_poll = None;
@@ -722,17 +731,9 @@ impl NodeLoop {
         for volume in std::mem::take(&mut self.unlisted) {
             self.list(volume);
         }
-        let sights = &mut self.sights;
-        self.parts.watcher.retry_polled(&mut |sight| sights.push(sight));
-        self.parts.watcher.recheck(false, &mut |sight| sights.push(sight));
-        self.take_sights();
+        self.parts.watcher.retry_polled();
+        self.parts.watcher.recheck(false);
         self.gauges_changed = true;
-    }
-
-    fn recheck(&mut self, all: bool) {
-        let sights = &mut self.sights;
-        self.parts.watcher.recheck(all, &mut |sight| sights.push(sight));
-        self.take_sights();
     }
 
     fn write_reports(&mut self) {
@@ -769,10 +770,11 @@ impl NodeLoop {
         self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
         if std::mem::take(&mut self.root_is_missing) {
             // What was listed without it says nothing, and its notification may still be on its way.
-            self.recheck(true);
+            self.parts.watcher.recheck(true);
         }
         let root_is_right = !self.parts.kubelet_root.is_doubtful();
         if root_is_right
+            && !self.parts.watcher.is_rechecking()
             && self.listing.is_empty()
             && self.parts.machine.is_ready()
             && self.parts.journal.is_flushed()

@@ -123,7 +123,8 @@ impl NoProcess {
             Self::NoneNamed => "no process below the container's first has the name in reloadlet.io/process",
             Self::TooManyNamed => "more than 256 processes have the name in reloadlet.io/process",
             Self::TooMuch => {
-                "the container has more than 4096 processes or 1024 cgroups, or they take too long to look at"
+                "the container has more than 1024 cgroups, or its pod more than 4096 processes or 2048 cgroups, or they \
+                 take too long to look at"
             }
             Self::InitWithoutChild => "the container's init has no child",
             Self::InitWithChildren => {
@@ -205,8 +206,7 @@ fn topmost_named<'a>(
     is_outside: &dyn Fn(u32) -> bool,
     name: &str,
 ) -> Vec<&'a ProcessFacts> {
-    let orphans =
-        leaf.iter().filter(|process| process.pid != first.pid && is_outside(process.stat.parent));
+    let orphans = leaf.iter().filter(|process| process.pid != first.pid && is_outside(process.stat.parent));
     let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
     for process in leaf {
         children.entry(process.stat.parent).or_default().push(process);

@@ -236,7 +236,8 @@ impl QueueState {
         let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
         self.begun.values().for_each(|of| *counts.entry(of).or_default() += 1);
         let own = counts.get(namespace).copied().unwrap_or_default();
-        let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own)
+        let Some((most, _)) =
+            counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own)
         else {
             return false;
         };
@@ -288,7 +289,10 @@ mod tests {
     }
 
     fn surveying(n: u32) -> Request {
-        let begun = super::super::survey::Surveying::new(survey(n, None, false), crate::cgroups::PodCgroup::default());
+        let begun = super::super::survey::Surveying::new(
+            survey(n, None, false),
+            crate::cgroups::PodCgroup::default(),
+        );
         Request::Surveying(Box::new(begun))
     }
 
