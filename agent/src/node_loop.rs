@@ -220,8 +220,9 @@ impl NodeLoop {
             for event in events.drain(..) {
                 self.take(event.data.u64())?;
             }
-            self.handle_timeouts();
+            // An exit counts before the end of the time in which it was waited for.
             self.serve()?;
+            self.handle_timeouts();
             self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             if self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
