@@ -35,7 +35,7 @@ mod survey;
 
 use masks::{Begun, Masks};
 use queue::QueueState;
-use survey::Surveying;
+use survey::{Looking, Surveying};
 
 /// After so long a request goes back into the queue, and another pod's has its turn.
 const SLICE: Duration = Duration::from_millis(5);
@@ -53,6 +53,8 @@ pub(crate) enum Request {
     Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of a process and, where they decide about this signal, of its threads.
     Masks(ProcessIdentity, Signal),
+    /// A survey whose containers are still being looked for.
+    Looking(Box<Looking>),
     /// A survey that was begun.
     Surveying(Box<Surveying>),
     /// Threads' masks of which some were read.
@@ -212,13 +214,8 @@ impl<R: FnMut(Finding)> Worker<R> {
     /// Gives back what is left to do.
     fn carry_out(&mut self, request: Request, begun: Time) -> Option<Request> {
         match request {
-            Request::Survey(survey) => {
-                let pod = survey.pod.clone();
-                return match self.begin_survey(survey) {
-                    Ok(surveying) => self.go_on(surveying, begun),
-                    Err(lack) => self.not_surveyed(pod, lack),
-                };
-            }
+            Request::Survey(survey) => return self.look(Box::new(Looking::new(survey)), begun),
+            Request::Looking(looking) => return self.look(looking, begun),
             Request::Surveying(surveying) => return self.go_on(surveying, begun),
             Request::List(volume, path) => self.list(volume, &path),
             Request::Read(volume, generation, path, reading) => {
@@ -327,11 +324,17 @@ impl<R: FnMut(Finding)> Worker<R> {
         None
     }
 
-    fn begin_survey(&mut self, survey: Survey) -> Result<Box<Surveying>, Lack> {
-        let mut found = self.cgroups.pod(&survey.pod).map_err(|error| {
-            self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
-            error.lack()
-        })?;
+    /// Looks for the containers, and then at them.
+    fn look(&mut self, mut looking: Box<Looking>, begun: Time) -> Option<Request> {
+        let mut found = match looking.go_on(&mut self.cgroups, &|| clock::now().since(begun)) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Some(Request::Looking(looking)),
+            Err(error) => {
+                self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
+                return self.not_surveyed(looking.survey().pod.clone(), error.lack());
+            }
+        };
+        let survey = looking.survey();
         if let Some(directory) = found.directory.take() {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
@@ -339,7 +342,7 @@ impl<R: FnMut(Finding)> Worker<R> {
         self.mounts.retain(|id, (owner, _)| {
             *owner != survey.pod || (found.containers.contains_key(id) && !survey.fresh_mounts)
         });
-        Ok(Box::new(Surveying::new(survey, found)))
+        self.go_on(Box::new(looking.into_surveying(found)), begun)
     }
 
     fn go_on(&mut self, mut surveying: Box<Surveying>, begun: Time) -> Option<Request> {

@@ -39,6 +39,7 @@ impl Request {
             Self::Survey(_)
             | Self::List(..)
             | Self::Masks(..)
+            | Self::Looking(_)
             | Self::Surveying(_)
             | Self::Reading(_)
             | Self::Home(_)
@@ -50,6 +51,7 @@ impl Request {
     pub(crate) fn pod(&self) -> &PodUid {
         match self {
             Self::Survey(survey) => &survey.pod,
+            Self::Looking(looking) => &looking.survey().pod,
             Self::Surveying(surveying) => &surveying.survey().pod,
             Self::List(volume, _) | Self::Read(volume, ..) => &volume.pod,
             Self::Files(reading) => &reading.volume.pod,
@@ -62,6 +64,7 @@ impl Request {
     fn key(&self) -> Key {
         match self {
             Self::Survey(survey) => Key::Survey(survey.pod.clone()),
+            Self::Looking(looking) => Key::Survey(looking.survey().pod.clone()),
             Self::Surveying(surveying) => Key::Survey(surveying.survey().pod.clone()),
             Self::List(volume, _) => Key::List(volume.clone()),
             Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
@@ -75,12 +78,13 @@ impl Request {
 
     /// Whether it takes room as long as it isn't done.
     const fn is_begun(&self) -> bool {
-        matches!(self, Self::Surveying(_) | Self::Files(_))
+        matches!(self, Self::Looking(_) | Self::Surveying(_) | Self::Files(_))
     }
 
     /// The same request from its beginning.
     fn anew(self) -> Self {
         match self {
+            Self::Looking(looking) => Self::Survey(looking.survey().clone()),
             Self::Surveying(surveying) => Self::Survey(surveying.survey().clone()),
             Self::Files(reading) => reading.anew(),
             other @ (Self::Survey(_)
@@ -292,6 +296,7 @@ mod tests {
         let begun = super::super::survey::Surveying::new(
             survey(n, None, false),
             crate::cgroups::PodCgroup::default(),
+            Duration::ZERO,
         );
         Request::Surveying(Box::new(begun))
     }
