@@ -64,6 +64,7 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
         Report::Solved(pod) => {
             tracing::info!(namespace = %pod.namespace, pod = %pod.name, "the pod's problem is solved");
         }
+        Report::Mended(..) | Report::Forgotten(_) => {}
     }
 }
 
@@ -138,7 +139,9 @@ fn micros(duration: Duration) -> u64 {
 pub(crate) const fn changes_gauges(report: &Report) -> bool {
     match report {
         Report::Problem(..)
+        | Report::Mended(..)
         | Report::Solved(_)
+        | Report::Forgotten(_)
         | Report::Published { .. }
         | Report::Swapped(_)
         | Report::Settled(_)
