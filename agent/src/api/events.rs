@@ -333,20 +333,4 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(causes: &str) -> kube::Error {
-        let text = format!(
-            r#"{{"status": "Failure", "code": 403, "reason": "Forbidden", "details": {{"causes": {causes}}}}}"#
-        );
-        kube::Error::Api(Box::new(serde_json::from_str(&text).unwrap()))
-    }
-
-    #[test]
-    fn that_a_namespace_is_being_deleted_is_no_trouble_with_rights() {
-        let going = r#"[{"reason": "NamespaceTerminating", "message": "it is being terminated"}]"#;
-        assert!(is_going(&refused(going)));
-        assert!(!is_going(&refused("[]")));
-    }
-}
+mod tests;

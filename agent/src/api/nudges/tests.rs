@@ -24,7 +24,7 @@ fn pod_of(namespace: &str, uid: &str) -> Arc<Pod> {
         annotations: reloadlet_core::pod::Annotations::default(),
         containers: Vec::new(),
         volumes: Vec::new(),
-        status: std::collections::BTreeMap::default(),
+        status: BTreeMap::default(),
         runtime_class: None,
         terminating: false,
         excess: None,
@@ -137,7 +137,7 @@ async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_a
         assert!((1..=64).contains(&nonce.len()), "what the fence allows");
         nonce
     });
-    assert_eq!(nonces.collect::<std::collections::BTreeSet<_>>().len(), 2);
+    assert_eq!(nonces.collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

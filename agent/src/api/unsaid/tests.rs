@@ -80,7 +80,9 @@ fn whatever_one_namespace_queues_another_gets_in_and_has_the_next_turn() {
 #[test]
 fn a_problem_that_waits_has_its_newest_text_and_isnt_said_once_it_is_solved_or_the_pod_is_gone() {
     let mut unsaid = Unsaid::new(at(0));
-    (0..25).for_each(|n| drop(unsaid.say(problem(&pod("shop", n), "bad"))));
+    for n in 0..25 {
+        unsaid.say(problem(&pod("shop", n), "bad"));
+    }
     assert_eq!(sent(&mut unsaid, at(0)).len(), 25);
     let [failing, solved, gone] = [100, 101, 102].map(|n| pod("shop", n));
     unsaid.say(of_container(&failing, "ReloadFailed", "app", "old"));
@@ -117,7 +119,9 @@ fn what_doesnt_fit_into_one_event_comes_with_the_next_and_one_of_several_can_be_
     let mut unsaid = Unsaid::new(at(0));
     let bad = pod("shop", 1);
     let texts: Vec<String> = ["a", "b", "c", "d"].map(|letter| letter.repeat(400)).to_vec();
-    texts.iter().for_each(|text| drop(unsaid.say(problem(&bad, text))));
+    for text in &texts {
+        unsaid.say(problem(&bad, text));
+    }
     assert_eq!(sent(&mut unsaid, at(0)), [("pod-1".to_owned(), format!("{}; {}", texts[0], texts[1]))]);
     unsaid.unsay(&bad, &["ReloadProblem"], |text| text.text == texts[2]);
     assert_eq!(sent(&mut unsaid, at(29)), []);
