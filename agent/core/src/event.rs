@@ -299,8 +299,12 @@ pub enum Report {
     },
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),
+    /// A pod doesn't have one of its problems any more, and has others.
+    Mended(Arc<Pod>, Problem),
     /// A pod has no problem any more.
     Solved(Arc<Pod>),
+    /// A pod is gone, or asks for nothing any more.
+    Forgotten(Arc<Pod>),
 }
 
 /// Versions of objects; `None` where there is no such object any more.

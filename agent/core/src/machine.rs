@@ -509,6 +509,9 @@ impl Machine {
         }
         let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
         let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
+        for problem in known.iter().filter(|problem| !problems.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem.clone())));
+        }
         for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
             self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem)));
         }
@@ -540,12 +543,10 @@ impl Machine {
     }
 
     fn forget(&mut self, uid: &PodUid, now: Time) {
-        let was_invalid = self.invalid.remove(uid).is_some();
-        if self.pods.contains_key(uid) {
-            self.stop(uid, now);
-        } else if !was_invalid {
-            return;
-        }
+        let invalid = self.invalid.remove(uid).map(|invalid| invalid.pod);
+        let Some(pod) = self.pods.get(uid).map(|machine| machine.pod().clone()).or(invalid) else { return };
+        self.stop(uid, now);
+        self.actions.push_back(Action::Report(Report::Forgotten(pod)));
         self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
     }
 }
@@ -566,5 +567,5 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         .into_iter()
         .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
         .collect();
-    Restored { handled, endings, as_is: first_listing && !journal.existed }
+    Restored { handled, endings, as_is: first_listing && !journal.existed, ..Restored::default() }
 }

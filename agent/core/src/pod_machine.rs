@@ -14,7 +14,7 @@ use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
 use crate::lack::Lack;
-use crate::nudge::{Accelerate, Nudges};
+use crate::nudge::{Accelerate, Nudges, Pace};
 use crate::object::{Measuring, ObjectRef};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{Plan, VolumePlan};
@@ -43,6 +43,8 @@ mod volumes;
 pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
+    /// How often it is nudged, from its machine before.
+    pub(crate) pace: Pace,
     /// The very first start: volumes are taken as they are.
     pub(crate) as_is: bool,
 }
@@ -175,7 +177,7 @@ impl PodMachine {
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
                 .filter(|_| can_accelerate(&plan)),
-            nudges: Nudges::default(),
+            nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
             sends_left: SENT_AT_A_TIME,
             unsent: false,
@@ -269,7 +271,8 @@ impl PodMachine {
     pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
         let unlisted = self.volumes.values().any(|volume| !volume.state.is_listed());
-        let mut restored = Restored { as_is: self.as_is && unlisted, ..Restored::default() };
+        let as_is = self.as_is && unlisted;
+        let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
