@@ -509,11 +509,12 @@ impl Machine {
         }
         let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
         let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
-        for problem in known.iter().filter(|problem| !problems.contains(problem)) {
-            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem.clone())));
+        // New ones first: what waits to be said of the pod keeps its place.
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem.clone())));
         }
-        for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
-            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem)));
+        for problem in known.into_iter().filter(|problem| !problems.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem)));
         }
     }
 
