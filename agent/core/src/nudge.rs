@@ -222,7 +222,9 @@ impl Nudges {
             self.pace.changed(seen);
             self.tries = 0;
             self.state = match self.state {
-                State::Idle | State::Ended | State::Due(_) => State::Due(seen + share),
+                State::Idle | State::Ended => State::Due(seen + share),
+                // Or an object that changes within its share of the spread is never nudged for.
+                State::Due(due) => State::Due(due.min(seen + share)),
                 State::Accepted(until) => State::Accepted(until.min(now + FIRST_PAUSE)),
                 State::Asked => State::Asked,
             };
@@ -321,6 +323,14 @@ mod tests {
         assert_eq!(nudges.timeout(), Some(at(710)));
         assert_eq!(nudges.next(at(300), None), Next { result: Some(NudgeResult::Published), send: false });
         assert_eq!((nudges.timeout(), nudges.next(at(400), None)), (None, NOTHING));
+    }
+
+    #[test]
+    fn an_object_that_changes_within_its_share_of_the_spread_is_nudged_for_all_the_same() {
+        let mut nudges = Nudges::default();
+        let share = Duration::from_secs(10);
+        let sent = (0..20_000).step_by(3000).find(|now| nudges.next(at(*now), Some((at(*now), share))).send);
+        assert_eq!(sent, Some(12_000), "the first one after the share of the first change");
     }
 
     #[test]
