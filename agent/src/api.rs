@@ -17,7 +17,8 @@ pub(crate) mod kubelet;
 pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
-pub(crate) mod tokens;
+pub(crate) mod unsaid;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would

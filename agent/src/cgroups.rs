@@ -1,8 +1,8 @@
 //! Finds a pod's cgroup directories and the processes in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,10 @@ use rustix::io::Errno;
 
 use crate::lack;
 
+pub(crate) use look::Look;
+
+mod look;
+
 /// How deep below a hierarchy's root pods are looked for; kind's are at four.
 const DEEPEST: usize = 8;
 
@@ -21,16 +25,6 @@ const DEEPEST: usize = 8;
 pub(crate) struct Cgroups {
     hierarchies: Vec<Tree>,
 }
-
-/// How deep below a container processes are looked for. Programs can make cgroups of their own, and the kernel sets no
-/// bound; systemd in a container makes half a dozen levels.
-const DEEPEST_INSIDE: usize = 32;
-/// The most directories of a container that are looked into, and the most that are listed of a directory.
-const MOST_DIRECTORIES: usize = 1024;
-/// The most processes of a pod that are looked at.
-const MOST_PROCESSES: usize = 4096;
-/// The longest line of `cgroup.procs`: a PID has seven digits at most.
-const LONGEST_PID: u64 = 16;
 
 /// One hierarchy.
 #[derive(Debug)]
@@ -105,26 +99,9 @@ impl Cgroups {
         self.hierarchies.is_empty()
     }
 
-    /// A pod's containers and processes, in the first hierarchy that has any.
+    /// A pod's containers and processes, in the first hierarchy that has any, looked at in one go.
     pub(crate) fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
-        let mut empty = PodCgroup::default();
-        let mut failed = None;
-        for tree in &mut self.hierarchies {
-            let found = match tree.pod(uid) {
-                Ok(found) => found,
-                Err(error) => {
-                    failed = failed.or(Some(error));
-                    continue;
-                }
-            };
-            if found.has_processes() {
-                return Ok(found);
-            }
-            if empty.directory.is_none() {
-                empty = found;
-            }
-        }
-        failed.map_or(Ok(empty), Err)
+        Look::begin(uid.clone()).go_on(self, &|| false).map(Option::unwrap_or_default)
     }
 
     /// Directories in which pods appear.
@@ -142,28 +119,32 @@ impl Cgroups {
 }
 
 impl Tree {
-    fn pod(&mut self, uid: &PodUid) -> Result<PodCgroup, CgroupError> {
+    /// Where a pod is.
+    fn places(&mut self, uid: &PodUid) -> Result<Vec<PathBuf>, CgroupError> {
         if !self.pods.get(uid).is_some_and(|places| places.iter().all(|directory| directory.is_dir())) {
             let unread = self.walk();
             if let Some(error) = unread.filter(|_| !self.pods.contains_key(uid)) {
                 return Err(error);
             }
         }
-        let places = self.pods.get(uid).map(Vec::as_slice).unwrap_or_default();
-        let found: Result<Vec<PodCgroup>, _> = places.iter().map(|directory| look_into(directory)).collect();
-        let mut found = found?;
+        Ok(self.pods.get(uid).cloned().unwrap_or_default())
+    }
+
+    /// Which of what was found at its places is the pod.
+    fn choose(&mut self, uid: &PodUid, mut found: Vec<PodCgroup>) -> PodCgroup {
         if found.len() > 1 {
             // Left over from another cgroup driver, say. Where the pod lives in two, one of them is made up.
             found.retain(PodCgroup::has_processes);
         }
         if found.len() > 1 {
             if self.doubtful.insert(uid.clone()) {
+                let places: Vec<_> = found.iter().filter_map(|found| found.directory.as_ref()).collect();
                 tracing::warn!(pod = %uid, ?places, "several cgroups with processes have the UID of a pod: it is left alone");
             }
-            return Ok(PodCgroup::default());
+            return PodCgroup::default();
         }
         self.doubtful.remove(uid);
-        Ok(found.pop().unwrap_or_default())
+        found.pop().unwrap_or_default()
     }
 
     /// Looks through the hierarchy for pods: not into them, not into containers, and not into what was handed to another
@@ -204,114 +185,6 @@ fn owner(directory: &Path) -> Option<u32> {
     fs::symlink_metadata(directory).ok().map(|found| found.uid())
 }
 
-/// A pod's containers and processes below its directory.
-fn look_into(directory: &Path) -> Result<PodCgroup, CgroupError> {
-    let mut found = PodCgroup { directory: Some(directory.to_owned()), ..PodCgroup::default() };
-    let mut processes = MOST_PROCESSES;
-    for entry in directories(directory)?.found {
-        let mut left = Left { directories: MOST_DIRECTORIES, processes };
-        collect(&entry, None, DEEPEST_INSIDE, &mut left, &mut found)?;
-        processes = left.processes;
-    }
-    for id in &found.threaded {
-        // The cgroup above lists the process once more.
-        let pids = found.containers.entry(id.clone()).or_default();
-        pids.sort_unstable();
-        pids.dedup();
-    }
-    Ok(found)
-}
-
-/// How much more is looked at.
-#[derive(Debug)]
-struct Left {
-    directories: usize,
-    processes: usize,
-}
-
-/// Adds the processes in and below a directory to the first container on the way to it.
-fn collect(
-    directory: &Path,
-    container: Option<&ContainerId>,
-    depth: usize,
-    left: &mut Left,
-    found: &mut PodCgroup,
-) -> Result<(), CgroupError> {
-    let own = directory.file_name().and_then(|name| container_part(&name.to_string_lossy()));
-    let container = container.cloned().or(own);
-    left.directories = left.directories.saturating_sub(1);
-    let mut whole = true;
-    if let Some(id) = &container {
-        let pids = found.containers.entry(id.clone()).or_default();
-        match read_pids(directory, "cgroup.procs", left, pids) {
-            Err(error) if error.is(Errno::OPNOTSUPP) => {
-                whole = read_pids(directory, "cgroup.threads", left, pids)?;
-                found.threaded.insert(id.clone());
-            }
-            read => whole = read?,
-        }
-    }
-    let below = directories(directory)?;
-    whole &= below.whole && (below.found.is_empty() || depth > 0);
-    for entry in below.found.iter().filter(|_| depth > 0) {
-        if left.directories == 0 {
-            whole = false;
-            break;
-        }
-        collect(entry, container.as_ref(), depth - 1, left, found)?;
-    }
-    found.cut.extend(container.filter(|_| !whole));
-    Ok(())
-}
-
-/// Adds the PIDs that one of a cgroup's files lists, and tells whether these are all. A threaded cgroup lists only
-/// threads (cgroups(7)): of those a process's first has its PID, and the others are told from it by who looks at them.
-fn read_pids(
-    directory: &Path,
-    file: &str,
-    left: &mut Left,
-    pids: &mut Vec<u32>,
-) -> Result<bool, CgroupError> {
-    let path = directory.join(file);
-    match File::open(&path).and_then(|file| take_pids(BufReader::new(file), left, pids)) {
-        Ok(whole) => Ok(whole),
-        // A cgroup that goes away meanwhile has no more processes.
-        Err(error) if is_gone(&error) => Ok(true),
-        Err(source) => Err(CgroupError { path, source }),
-    }
-}
-
-fn take_pids(mut from: impl BufRead, left: &mut Left, pids: &mut Vec<u32>) -> io::Result<bool> {
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if from.by_ref().take(LONGEST_PID).read_line(&mut line)? == 0 {
-            return Ok(true);
-        }
-        let Ok(pid) = line.trim_end().parse() else { continue };
-        if left.processes == 0 {
-            return Ok(false);
-        }
-        left.processes -= 1;
-        pids.push(pid);
-    }
-}
-
-/// Directories in a directory.
-#[derive(Debug)]
-struct Directories {
-    found: Vec<PathBuf>,
-    /// Whether these are all.
-    whole: bool,
-}
-
-/// The first directories in a directory.
-fn directories(path: &Path) -> Result<Directories, CgroupError> {
-    let mut all = all_directories(path)?;
-    let found = all.by_ref().take(MOST_DIRECTORIES).collect();
-    Ok(Directories { found, whole: all.next().is_none() })
-}
-
 /// The directories in a directory. Cgroups come and go: one that is gone has none.
 fn all_directories(path: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>, CgroupError> {
     let entries = match fs::read_dir(path) {
@@ -334,6 +207,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::look::{MOST_DIRECTORIES, MOST_PROCESSES};
     use super::*;
 
     const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
@@ -401,6 +275,13 @@ mod tests {
         assert_eq!(wide.cut, BTreeSet::from([id('a')]));
         let deep = of_one_container(|root, leaf| put(root, &format!("{leaf}{}", "/d".repeat(100)), "7\n"));
         assert_eq!(deep.cut, BTreeSet::from([id('a')]));
+        let many = of_one_container(|root, leaf| {
+            for digit in ['a', 'c', 'd'] {
+                let leaf = leaf.replace(&*id('a').to_string(), &id(digit).to_string());
+                (0..900).for_each(|n| put(root, &format!("{leaf}/{n}"), ""));
+            }
+        });
+        assert_eq!(many.cut.len(), 1, "the last one: {:?}", many.cut);
     }
 
     #[test]

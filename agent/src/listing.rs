@@ -2,6 +2,7 @@
 //! opened, read and closed: nothing stays open inside a volume.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,7 @@ use reloadlet_core::generation::{DATA_LINK, Generation};
 use reloadlet_core::lack::Lack;
 use reloadlet_core::mounts::{Device, DirId};
 use reloadlet_core::object::MOST_KEYS;
+use reloadlet_core::pod::Name;
 use reloadlet_core::volume::Listing;
 use rustix::fs::{Mode, OFlags, major, minor};
 use rustix::io::Errno;
@@ -104,59 +106,123 @@ fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
     Ok(generation.map(|generation| (generation, clock::from_wall(found.ctime(), found.ctime_nsec()))))
 }
 
-/// What a generation holds: the digest of the files that count, with their paths, and where it is wanted of each file.
-/// `None` when it can't be read, as when the next generation has replaced it, or when it holds what the kubelet doesn't
-/// write there: a link would lead out of the volume, and a pipe or a device would block. A file may be readable for the
-/// pod's own user only. An error says that the agent has no file descriptors left, which says nothing about the files.
-pub(crate) fn contents(directory: &Path, reading: &Reading) -> Result<Option<Contents>, ListError> {
-    match read_contents(directory, reading) {
-        Ok(contents) => Ok(contents),
-        Err(source) if is_own(&source) => Err(ListError { path: directory.to_owned(), source }),
+/// What a generation holds, file by file, so that others can come in between: the digest of the files that count, with their
+/// paths, and where it is wanted of each file. It is read as a whole or not at all: there is nothing when it can't be read,
+/// as when the next generation has replaced it, or when it holds what the kubelet doesn't write there: a link would lead
+/// out of the volume, and a pipe or a device would block. A file may be readable for the pod's own user only. An error says
+/// that the agent has no file descriptors left, which says nothing about the files. Nothing is open between two files.
+pub(crate) struct Files {
+    directory: PathBuf,
+    reading: Reading,
+    /// Which directory it is.
+    dir: DirId,
+    /// The files that weren't read yet, in order.
+    paths: std::vec::IntoIter<Box<str>>,
+    counting: Hasher,
+    files: BTreeMap<Name, Digest>,
+    /// How many more bytes are read.
+    left: u64,
+    /// It can't be read.
+    failed: bool,
+}
+
+impl fmt::Debug for Files {
+    /// Nothing of what was read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "files of {}", self.directory.display())
+    }
+}
+
+impl Files {
+    /// Looks for the files; `None` where there is nothing to read.
+    pub(crate) fn begin(directory: PathBuf, reading: Reading) -> Result<Option<Self>, ListError> {
+        let found = find(&directory, &reading);
+        let Some((dir, paths)) = own_or_nothing(&directory, found)? else { return Ok(None) };
+        let paths = paths.into_iter();
+        Ok(Hasher::begin().map(|counting| Self {
+            directory,
+            reading,
+            dir,
+            paths,
+            counting,
+            files: BTreeMap::new(),
+            left: MOST_BYTES,
+            failed: false,
+        }))
+    }
+
+    /// What is read.
+    pub(crate) const fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// What it was begun with.
+    pub(crate) fn request(self) -> (PathBuf, Reading) {
+        (self.directory, self.reading)
+    }
+
+    /// Reads files until the time is over; whether there are more.
+    pub(crate) fn go_on(&mut self, is_over: &dyn Fn() -> bool) -> Result<bool, ListError> {
+        while let Some(path) = self.paths.next() {
+            let read = read_file(&self.directory.join(&*path), self.left);
+            let read = own_or_nothing(&self.directory, read)?;
+            if !self.take(path, read) {
+                self.failed = true;
+                return Ok(false);
+            }
+            if is_over() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A file was read. Whether the read can go on.
+    fn take(&mut self, path: Box<str>, read: Option<(Digest, u64)>) -> bool {
+        let counts = self.reading.filter.counts(&path);
+        // A token may be readable for the pod's own user only.
+        let Some((digest, length)) = read else { return !counts };
+        self.left -= length;
+        if counts {
+            self.counting.update(&(path.len() as u64).to_le_bytes());
+            self.counting.update(path.as_bytes());
+            self.counting.update(digest.as_bytes());
+        }
+        // More than that isn't measured: one more says so.
+        if self.reading.each && self.files.len() <= MOST_KEYS {
+            self.files.insert(path.into(), digest);
+        }
+        true
+    }
+
+    /// What was to be read, and what was.
+    pub(crate) fn end(self) -> (Reading, Option<Contents>) {
+        // What went away meanwhile wasn't read as a whole.
+        let is_whole = !self.failed && dir_id(&self.directory) == Some(self.dir);
+        let counting = self.counting.end().filter(|_| is_whole);
+        let files = Arc::new(self.files);
+        (self.reading, counting.map(|counting| Contents { counting, files }))
+    }
+}
+
+/// What was found; an error only where it is about the agent and not about what it reads.
+fn own_or_nothing<T>(directory: &Path, found: io::Result<Option<T>>) -> Result<Option<T>, ListError> {
+    match found {
+        Ok(found) => Ok(found),
+        Err(source) if lack::of(&source) == Lack::Descriptors => {
+            Err(ListError { path: directory.to_owned(), source })
+        }
         Err(_) => Ok(None),
     }
 }
 
-/// Whether an error is about the agent and not about what it reads.
-fn is_own(error: &io::Error) -> bool {
-    lack::of(error) == Lack::Descriptors
-}
-
-fn read_contents(directory: &Path, reading: &Reading) -> io::Result<Option<Contents>> {
-    if look(directory)?.is_none() {
-        return Ok(None);
-    }
+/// The directory of a generation, and the paths of its files that are to be read.
+fn find(directory: &Path, reading: &Reading) -> io::Result<Option<(DirId, Vec<Box<str>>)>> {
+    let Some(dir) = look(directory)? else { return Ok(None) };
     let mut found = Found::default();
     found.collect(directory, "", DEEPEST, reading)?;
     found.files.sort();
-    let Some(mut counting) = Hasher::begin() else { return Ok(None) };
-    let mut files = BTreeMap::new();
-    let mut left = MOST_BYTES;
-    for path in found.files {
-        let counts = reading.filter.counts(&path);
-        let read = match read_file(&directory.join(&*path), left) {
-            Err(error) if is_own(&error) => return Err(error),
-            Err(_) => None,
-            Ok(read) => read,
-        };
-        let Some((digest, length)) = read else {
-            if counts {
-                return Ok(None);
-            }
-            // A token may be readable for the pod's own user only.
-            continue;
-        };
-        left -= length;
-        if counts {
-            counting.update(&(path.len() as u64).to_le_bytes());
-            counting.update(path.as_bytes());
-            counting.update(digest.as_bytes());
-        }
-        // More than that isn't measured: one more says so.
-        if reading.each && files.len() <= MOST_KEYS {
-            files.insert(path.into(), digest);
-        }
-    }
-    Ok(counting.end().map(|counting| Contents { counting, files: Arc::new(files) }))
+    Ok(Some((dir, found.files)))
 }
 
 /// A file's digest and length, if it is a regular file of at most so many bytes.
@@ -259,9 +325,15 @@ mod tests {
         )
     }
 
+    fn contents(directory: &Path, reading: &Reading) -> Option<Contents> {
+        let mut files = Files::begin(directory.to_owned(), reading.clone()).unwrap()?;
+        assert!(!files.go_on(&|| false).unwrap());
+        files.end().1
+    }
+
     fn digest(directory: &Path, filter: &FileFilter) -> Option<Digest> {
         let reading = Reading { filter: filter.clone(), each: false, decides: true };
-        contents(directory, &reading).unwrap().map(|contents| contents.counting)
+        contents(directory, &reading).map(|contents| contents.counting)
     }
 
     #[test]
@@ -305,13 +377,35 @@ mod tests {
     fn each_file_has_its_digest_where_it_is_wanted_whether_it_counts_or_not() {
         let dir = volume(&[("a", "1"), ("d/b", ""), ("c", "1")]);
         let directory = dir.path().join(ONE);
-        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false })
-            .unwrap()
-            .unwrap();
+        let read = contents(&directory, &Reading { filter: only("a"), each: true, decides: false }).unwrap();
         let files: Vec<_> = read.files.iter().map(|(path, digest)| (&**path, Some(*digest))).collect();
         let (one, empty) = (crate::digest::of(b"1"), crate::digest::of(b""));
         assert_eq!(files, [("a", one), ("c", one), ("d/b", empty)]);
         assert_eq!(Some(read.counting), digest(&directory, &only("a")));
+    }
+
+    #[test]
+    fn a_generation_with_many_files_is_read_in_slices_and_as_a_whole_or_not_at_all() {
+        let names: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        let dir = volume(&files);
+        let directory = dir.path().join(ONE);
+        let reading = Reading { filter: FileFilter::default(), each: true, decides: true };
+        let begin = || Files::begin(directory.clone(), reading.clone()).unwrap().unwrap();
+
+        let mut read = begin();
+        let slices = std::iter::repeat_with(|| read.go_on(&|| true).unwrap()).take_while(|more| *more);
+        assert_eq!(slices.count(), 100, "one file in each");
+        assert_eq!(read.end().1, contents(&directory, &reading));
+
+        // Those that count are read by then.
+        let some = Reading { filter: only("k0"), ..reading.clone() };
+        let mut read = Files::begin(directory.clone(), some).unwrap().unwrap();
+        let mut other = begin();
+        assert!(read.go_on(&|| true).unwrap() && other.go_on(&|| true).unwrap());
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(!read.go_on(&|| false).unwrap() && !other.go_on(&|| false).unwrap());
+        assert_eq!((read.end().1, other.end().1), (None, None));
     }
 
     #[test]
@@ -332,7 +426,7 @@ mod tests {
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
         assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
         let each = Reading { filter: only("a"), each: true, decides: true };
-        let read = contents(&dir.path().join(ONE), &each).unwrap().unwrap();
+        let read = contents(&dir.path().join(ONE), &each).unwrap();
         assert_eq!(read.files.keys().map(|path| &**path).collect::<Vec<_>>(), ["a"], "it doesn't count");
 
         let dir = volume(&[("b", "1")]);
@@ -347,7 +441,7 @@ mod tests {
         for number in 0..=MOST_KEYS {
             fs::write(dir.path().join(ONE).join(number.to_string()), "").unwrap();
         }
-        let read = contents(&dir.path().join(ONE), &each).unwrap().unwrap();
+        let read = contents(&dir.path().join(ONE), &each).unwrap();
         assert_eq!(read.files.len(), MOST_KEYS + 1, "so many aren't measured");
         assert_eq!(Some(read.counting), digest(&dir.path().join(ONE), &only("a")), "what counts is read");
         for number in MOST_KEYS..=MOST_FILES {

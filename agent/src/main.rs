@@ -29,6 +29,7 @@ mod run;
 mod status;
 mod surveyor;
 mod tell;
+mod turns;
 mod watcher;
 
 use std::io::Write as _;

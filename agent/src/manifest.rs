@@ -81,6 +81,19 @@ pub(crate) enum ManifestError {
     },
 }
 
+/// The most characters of what is wrong with a text: it may quote any of it.
+const LONGEST_MISTAKE: usize = 512;
+
+impl ManifestError {
+    fn malformed(error: &dyn fmt::Display) -> Self {
+        let text = error.to_string();
+        match text.char_indices().nth(LONGEST_MISTAKE) {
+            Some((end, _)) => Self::Malformed(format!("{}…", text.get(..end).unwrap_or_default())),
+            None => Self::Malformed(text),
+        }
+    }
+}
+
 /// The kind of an object, as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kind(Option<String>);
@@ -128,7 +141,7 @@ impl fmt::Display for Value<'_> {
 /// The pods that a text names, in its order. It is read piece by piece, and only what counts of it is kept.
 pub(crate) fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
     let mut text = BufReader::new(text);
-    let is_json = is_json(&mut text).map_err(|error| ManifestError::Malformed(error.to_string()))?;
+    let is_json = is_json(&mut text).map_err(|error| ManifestError::malformed(&error))?;
     let room = Many::begin();
     let objects = if is_json { parse_json(text)? } else { parse_yaml(text)? };
     if objects.is_empty() {
@@ -218,7 +231,7 @@ fn bounded<E: fmt::Display>(
 ) -> Result<Vec<Object>, ManifestError> {
     let mut all = Vec::new();
     for object in objects {
-        all.push(object.map_err(|error| ManifestError::Malformed(error.to_string()))?);
+        all.push(object.map_err(|error| ManifestError::malformed(&error))?);
         if all.len() > wire::MOST_OBJECTS {
             return Err(ManifestError::TooMany);
         }

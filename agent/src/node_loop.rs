@@ -1,7 +1,7 @@
 //! The loop that delivers: notifications, exits, the machine and the sends, on one thread. Nothing here waits for a
 //! disk, a network or a slow read.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use reloadlet_core::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::guard::GuardReading;
 use reloadlet_core::nudge::NudgeAnswer;
+use reloadlet_core::pod::{Name, PodUid};
 use reloadlet_core::problem::ProblemKind;
 use reloadlet_core::process::ProcessIdentity;
 use reloadlet_core::procfs::SignalSet;
@@ -37,6 +38,7 @@ use crate::metrics::{Metrics, RescanReason};
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Request, Surveyor};
 use crate::tell;
+use crate::turns::Turns;
 use crate::watcher::{Sight, WatchError, Watcher};
 
 const INOTIFY: u64 = 1;
@@ -51,8 +53,17 @@ const POLL: Duration = Duration::from_secs(1);
 const INSTANCE_RETRY: Duration = Duration::from_secs(10);
 /// How long after a change of the mount table every volume's directory is looked at.
 const MOUNTS_QUIET: Duration = Duration::from_secs(1);
-/// How many messages of other threads are taken in before the loop looks for notifications again.
-const MESSAGES_AT_A_TIME: usize = 64;
+/// How many messages of other threads are taken out of the inbox before the loop looks for notifications again: all that it
+/// can hold. What concerns pods only comes to wait for their namespace's turn.
+const MESSAGES_AT_A_TIME: usize = 1024;
+/// So long what waits is served before the loop looks for notifications again.
+const TURN: Duration = Duration::from_millis(2);
+/// How many notifications wait, as many as fit into the kernel's queue. A namespace may have as many as are left: alone half of
+/// all. Further ones are dropped, and their pods are looked at again: the kernel's queue, which is everybody's, is emptied
+/// whoever fills it.
+const MOST_WAITING: usize = 16 << 10;
+/// How often at most the loop looks around while there is always something to do.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How many reports wait for a quiet moment; what is beyond that is written in between. None is ever dropped.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
@@ -102,10 +113,32 @@ pub(crate) struct Parts {
     pub(crate) lacks: Lacks,
 }
 
+/// Something that waits for its namespace's turn.
+#[derive(Debug)]
+enum Waiting {
+    /// A notification, or what another thread tells of pods or objects.
+    Event(Event),
+    /// What the surveyor found.
+    Finding(Finding),
+    /// A process that is to be held.
+    Hold(ProcessIdentity),
+    /// A process whose masks are to be read.
+    ReadGuard(ProcessIdentity, Signal),
+}
+
 /// The loop.
 pub(crate) struct NodeLoop {
     parts: Parts,
     epoll: OwnedFd,
+    /// What waits, by namespace.
+    turns: Turns<Waiting>,
+    /// The processes that wait to be held, those whose masks wait to be read, and the pods whose notifications were dropped.
+    holds: HashSet<ProcessIdentity>,
+    guards: HashSet<(ProcessIdentity, Signal)>,
+    dropped: HashSet<PodUid>,
+    /// Until when this turn serves what waits.
+    turn_ends: Time,
+    looked_around: Time,
     /// What happened and wasn't taken in yet, in order.
     sights: Vec<Sight>,
     reports: VecDeque<Report>,
@@ -148,6 +181,12 @@ impl NodeLoop {
         Ok(Self {
             parts,
             epoll,
+            turns: Turns::default(),
+            holds: HashSet::new(),
+            guards: HashSet::new(),
+            dropped: HashSet::new(),
+            turn_ends: Time::default(),
+            looked_around: Time::default(),
             sights: Vec::new(),
             reports: VecDeque::new(),
             next_poll: None,
@@ -174,15 +213,20 @@ impl NodeLoop {
                 Err(errno) => return Err(failed("wait for notifications")(errno)),
             }
             let idle = events.is_empty() && !self.is_busy();
+            // Those of many processes that have ended can come before it.
+            self.take_notifications()?;
+            self.turn_ends = clock::now() + TURN;
             for event in events.drain(..) {
                 self.take(event.data.u64())?;
             }
+            // An exit counts before the end of the time in which it was waited for.
+            self.serve()?;
             self.handle_timeouts();
             self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
             while self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
-            if idle {
+            if idle || clock::now() >= self.looked_around + LOOK_AROUND {
                 self.write_reports();
                 self.look = false;
                 self.look_around();
@@ -199,36 +243,126 @@ impl NodeLoop {
 
     fn take(&mut self, token: u64) -> Result<(), LoopError> {
         match token {
-            INOTIFY => {
-                let sights = &mut self.sights;
-                self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
-                self.take_sights();
-            }
+            // They were read at the beginning of the turn.
+            INOTIFY => {}
             WAKE => self.take_inbox()?,
             MOUNTS => {
-                self.recheck(false);
+                self.parts.watcher.recheck(false);
                 self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
             }
             process => {
                 if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
                     let now = clock::now();
-                    self.handle(Event::Exited(process, now));
+                    self.wait_for_turn(Event::Exited(process, now));
                 }
             }
         }
         Ok(())
     }
 
+    fn take_notifications(&mut self) -> Result<(), LoopError> {
+        let sights = &mut self.sights;
+        self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
+        self.take_sights();
+        Ok(())
+    }
+
+    /// The namespace of a pod that is watched; those of others are told apart from none.
+    fn namespace(&self, pod: &PodUid) -> Name {
+        self.parts.machine.namespace(pod).cloned().unwrap_or_else(|| "".into())
+    }
+
+    /// An event that concerns one namespace waits for its turn; all others are taken in at once.
+    fn wait_for_turn(&mut self, event: Event) {
+        let namespace = match (event.pod(), &event) {
+            (Some(pod), _) => self.namespace(pod),
+            (None, Event::Observed(object, ..)) => object.namespace.clone(),
+            (None, _) => return self.handle(event),
+        };
+        self.turns.add(&namespace, Waiting::Event(event));
+    }
+
+    /// A notification waits for its namespace's turn. Where too many do, its pod is looked at again instead.
+    fn notified(&mut self, event: Event) {
+        let Some(pod) = event.pod() else { return self.handle(event) };
+        if self.dropped.contains(pod) {
+            return;
+        }
+        let namespace = self.namespace(pod);
+        let event = if self.turns.new_of(&namespace) < MOST_WAITING.saturating_sub(self.turns.len()) {
+            event
+        } else {
+            self.dropped.insert(pod.clone());
+            Event::Dropped(pod.clone())
+        };
+        self.turns.add(&namespace, Waiting::Event(event));
+    }
+
+    /// Serves what waits, the namespaces in turn.
+    fn serve(&mut self) -> Result<(), LoopError> {
+        self.turn_ends = clock::now() + TURN;
+        while let Some(waiting) = self.turns.take() {
+            match waiting {
+                Waiting::Event(event) => {
+                    if let Event::Dropped(pod) = &event {
+                        self.dropped.remove(pod);
+                    }
+                    self.handle(event);
+                }
+                Waiting::Finding(finding) => self.take_finding(finding)?,
+                Waiting::Hold(process) => {
+                    self.holds.remove(&process);
+                    if self.parts.machine.signal_for(&process).is_some() {
+                        let answer = self.hold(process);
+                        self.handle(answer);
+                    }
+                }
+                Waiting::ReadGuard(process, signal) => {
+                    self.guards.remove(&(process.clone(), signal));
+                    // Under another plan the masks are asked for anew.
+                    let wanted = self.parts.machine.signal_for(&process);
+                    if wanted.is_none_or(|wanted| wanted == signal)
+                        && let Some(answer) = self.read_guard(process, signal)
+                    {
+                        self.handle(answer);
+                    }
+                }
+            }
+            if clock::now() >= self.turn_ends {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An action that takes time waits where its namespace has had its turn, or where there are others that do.
+    fn put_off(&mut self, action: Action) -> Option<Action> {
+        let (Action::Hold(process) | Action::ReadGuard(process, _)) = &action else { return Some(action) };
+        let (process, namespace) = (process.clone(), self.namespace(&process.pod));
+        if !self.turns.has_begun(&namespace) && clock::now() < self.turn_ends {
+            return Some(action);
+        }
+        let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
+            (self.guards.insert((process.clone(), signal)), Waiting::ReadGuard(process, signal))
+        } else {
+            (self.holds.insert(process.clone()), Waiting::Hold(process))
+        };
+        if is_new {
+            self.turns.add_rest(&namespace, waiting);
+        }
+        None
+    }
+
     fn take_sights(&mut self) {
         for sight in std::mem::take(&mut self.sights) {
             match sight {
-                Sight::Event(event) => self.handle(event),
+                Sight::Event(event) => self.notified(event),
                 Sight::List(volume) => self.list(volume),
             }
         }
     }
 
-    /// Takes in some messages: a flood of them doesn't keep notifications waiting.
+    /// Takes in messages: a flood of them doesn't keep notifications waiting.
     fn take_inbox(&mut self) -> Result<(), LoopError> {
         self.parts.wake.clear();
         for _ in 0..MESSAGES_AT_A_TIME {
@@ -236,47 +370,11 @@ impl NodeLoop {
                 Ok(Inbound::Event(event)) => {
                     self.gauges_changed |=
                         matches!(event, Event::PodsSynced(_) | Event::JournalRead(_) | Event::Observed(..));
-                    self.handle(event);
+                    self.wait_for_turn(event);
                 }
-                Ok(Inbound::Finding(Finding::Event(Event::Listed(volume, listing)))) => {
-                    self.listing.remove(&volume);
-                    let sights = &mut self.sights;
-                    let published = listing.current.is_some();
-                    let agrees = self
-                        .parts
-                        .watcher
-                        .confirm(&volume, listing.dir, published, &mut |sight| sights.push(sight));
-                    if agrees {
-                        self.handle(Event::Listed(volume, listing));
-                    }
-                    self.take_sights();
-                }
-                Ok(Inbound::Finding(Finding::Event(event))) => {
-                    if let Event::Read(volume, generation, ..) = &event {
-                        let sights = &mut self.sights;
-                        let see = &mut |sight| sights.push(sight);
-                        self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
-                        self.take_sights();
-                    }
-                    self.handle(event);
-                }
-                Ok(Inbound::Finding(Finding::Cgroup(pod, directory, parents))) => {
-                    self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
-                }
-                Ok(Inbound::Finding(Finding::Unlisted(volume))) => {
-                    self.listing.remove(&volume);
-                    self.unlisted.insert(volume);
-                }
-                Ok(Inbound::Finding(Finding::Unread(volume, generation))) => {
-                    let sights = &mut self.sights;
-                    let see = &mut |sight| sights.push(sight);
-                    self.parts.watcher.end_own_read(&volume, &generation, clock::now, see)?;
-                    self.take_sights();
-                    self.unread.insert((volume, generation));
-                }
-                Ok(Inbound::Finding(Finding::Home(pod, home))) => {
-                    let judgement = self.parts.kubelet_root.take(&pod, home, clock::now());
-                    self.take_judgement(judgement);
+                Ok(Inbound::Finding(finding)) => {
+                    let namespace = finding.pod().map_or_else(|| "".into(), |pod| self.namespace(pod));
+                    self.turns.add(&namespace, Waiting::Finding(finding));
                 }
                 // Who asked may be gone.
                 Ok(Inbound::Ping(answer)) => drop(answer.send(())),
@@ -291,6 +389,50 @@ impl NodeLoop {
             }
         }
         self.parts.wake.ring();
+        Ok(())
+    }
+
+    /// Takes in what the surveyor found.
+    fn take_finding(&mut self, finding: Finding) -> Result<(), LoopError> {
+        match finding {
+            Finding::Event(Event::Listed(volume, listing)) => {
+                self.listing.remove(&volume);
+                let sights = &mut self.sights;
+                let published = listing.current.is_some();
+                let see = &mut |sight| sights.push(sight);
+                if self.parts.watcher.confirm(&volume, listing.dir, published, see) {
+                    self.handle(Event::Listed(volume, listing));
+                }
+                self.take_sights();
+            }
+            Finding::Event(event) => {
+                if let Event::Read(volume, generation, ..) = &event {
+                    let sights = &mut self.sights;
+                    let see = &mut |sight| sights.push(sight);
+                    self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                    self.take_sights();
+                }
+                self.handle(event);
+            }
+            Finding::Cgroup(pod, directory, parents) => {
+                self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
+            }
+            Finding::Unlisted(volume) => {
+                self.listing.remove(&volume);
+                self.unlisted.insert(volume);
+            }
+            Finding::Unread(volume, generation) => {
+                let sights = &mut self.sights;
+                let see = &mut |sight| sights.push(sight);
+                self.parts.watcher.end_own_read(&volume, &generation, clock::now, see)?;
+                self.take_sights();
+                self.unread.insert((volume, generation));
+            }
+            Finding::Home(pod, home) => {
+                let judgement = self.parts.kubelet_root.take(&pod, home, clock::now());
+                self.take_judgement(judgement);
+            }
+        }
         Ok(())
     }
 
@@ -311,6 +453,7 @@ impl NodeLoop {
 
     fn run_actions(&mut self) {
         while let Some(action) = self.parts.machine.poll_action() {
+            let Some(action) = self.put_off(action) else { continue };
             if let Some(answer) = self.execute(action) {
                 self.parts.machine.handle(clock::now(), answer);
             }
@@ -331,7 +474,7 @@ impl NodeLoop {
                 self.parts.watcher.watch_pod(&pod, &volumes);
                 if let Some(namespace) = self.parts.machine.namespace(&pod) {
                     self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
-                    self.parts.surveyor.request(Request::Home(pod));
+                    self.request(Request::Home(pod));
                 }
             }
             Action::Unwatch(pod) => {
@@ -339,7 +482,7 @@ impl NodeLoop {
                 self.unlisted.retain(|volume| volume.pod != pod);
                 self.unread.retain(|(volume, _)| volume.pod != pod);
                 let judgement = self.parts.kubelet_root.forget(&pod);
-                self.parts.surveyor.request(Request::Forget(pod));
+                self.request(Request::Forget(pod));
                 return self.judged(judgement);
             }
             Action::List(volume) => {
@@ -347,7 +490,7 @@ impl NodeLoop {
                 self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
                 self.take_listings();
             }
-            Action::Survey(survey) => self.parts.surveyor.request(Request::Survey(survey)),
+            Action::Survey(survey) => self.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
             Action::Observe(object) => {
                 if let Some(objects) = &self.parts.objects {
@@ -390,13 +533,18 @@ impl NodeLoop {
         }
     }
 
+    /// Asks the surveyor for something.
+    fn request(&self, request: Request) {
+        self.parts.surveyor.request(&self.namespace(request.pod()), request);
+    }
+
     fn list(&mut self, volume: VolumeRef) {
         if let Some(path) = self.parts.watcher.path(&volume) {
             let path = path.to_owned();
             if !self.parts.ready.load(Ordering::Relaxed) {
                 self.listing.insert(volume.clone());
             }
-            self.parts.surveyor.request(Request::List(volume, path));
+            self.request(Request::List(volume, path));
         }
     }
 
@@ -404,7 +552,7 @@ impl NodeLoop {
         let reading = self.parts.machine.reading(&volume);
         if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
             let path = path.join(generation.as_str());
-            self.parts.surveyor.request(Request::Read(volume, generation, path, reading));
+            self.request(Request::Read(volume, generation, path, reading));
         }
     }
 
@@ -436,12 +584,12 @@ impl NodeLoop {
 
     fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
         if !signal.is_in_stat() {
-            self.parts.surveyor.request(Request::Masks(process, signal));
+            self.request(Request::Masks(process, signal));
             return None;
         }
         match self.parts.proc.leader_masks(process.pid) {
             Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
-                self.parts.surveyor.request(Request::Masks(process, signal));
+                self.request(Request::Masks(process, signal));
                 None
             }
             Ok(Some(leader)) => {
@@ -475,7 +623,11 @@ impl NodeLoop {
 
     /// Whether there is work that was put off for notifications to be taken in.
     fn is_busy(&self) -> bool {
-        self.parts.machine.is_busy() || self.parts.watcher.has_unplaced()
+        let watcher = &self.parts.watcher;
+        self.parts.machine.is_busy()
+            || watcher.has_unplaced()
+            || watcher.is_rechecking()
+            || !self.turns.is_empty()
     }
 
     fn handle_timeouts(&mut self) {
@@ -484,6 +636,11 @@ impl NodeLoop {
             let sights = &mut self.sights;
             self.parts.watcher.place_some(&mut |sight| sights.push(sight));
             self.take_listings();
+        }
+        if self.parts.watcher.is_rechecking() {
+            let sights = &mut self.sights;
+            self.parts.watcher.recheck_some(&mut |sight| sights.push(sight));
+            self.take_sights();
         }
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.parts.machine.handle_timeout(now);
@@ -494,7 +651,7 @@ impl NodeLoop {
         }
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;
-            self.recheck(true);
+            self.parts.watcher.recheck(true);
         }
         if self.next_poll.is_some_and(|due| due <= now) {
             self.next_poll = None;
@@ -505,7 +662,7 @@ impl NodeLoop {
         }
         if self.parts.kubelet_root.next_look().is_some_and(|due| due <= now) {
             for pod in self.parts.kubelet_root.look_again() {
-                self.parts.surveyor.request(Request::Home(pod));
+                self.request(Request::Home(pod));
             }
         }
         let watcher = &self.parts.watcher;
@@ -574,17 +731,9 @@ impl NodeLoop {
         for volume in std::mem::take(&mut self.unlisted) {
             self.list(volume);
         }
-        let sights = &mut self.sights;
-        self.parts.watcher.retry_polled(&mut |sight| sights.push(sight));
-        self.parts.watcher.recheck(false, &mut |sight| sights.push(sight));
-        self.take_sights();
+        self.parts.watcher.retry_polled();
+        self.parts.watcher.recheck(false);
         self.gauges_changed = true;
-    }
-
-    fn recheck(&mut self, all: bool) {
-        let sights = &mut self.sights;
-        self.parts.watcher.recheck(all, &mut |sight| sights.push(sight));
-        self.take_sights();
     }
 
     fn write_reports(&mut self) {
@@ -599,6 +748,7 @@ impl NodeLoop {
 
     /// Nothing else is to be done: gauges and readiness.
     fn look_around(&mut self) {
+        self.looked_around = clock::now();
         if std::mem::take(&mut self.gauges_changed) {
             let counts = self.parts.machine.counts();
             tell::set_gauges(&self.parts.metrics, &counts, clock::now());
@@ -621,10 +771,11 @@ impl NodeLoop {
         self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
         if std::mem::take(&mut self.root_is_missing) {
             // What was listed without it says nothing, and its notification may still be on its way.
-            self.recheck(true);
+            self.parts.watcher.recheck(true);
         }
         let root_is_right = !self.parts.kubelet_root.is_doubtful();
         if root_is_right
+            && !self.parts.watcher.is_rechecking()
             && self.listing.is_empty()
             && self.parts.machine.is_ready()
             && self.parts.journal.is_flushed()

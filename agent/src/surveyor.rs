@@ -1,8 +1,9 @@
 //! Everything that may block or takes long, on a thread of its own: looking at a pod's containers, listing volumes,
 //! reading files and threads' masks. Requests wait in a queue that holds each at most once. What takes long is done in
-//! slices, and the pod that has used the least time comes first: whatever one runs, others wait for a slice at most.
+//! slices, and the namespace that has used the least time comes first, with the pod of it that has: whatever one runs, others
+//! wait for a slice at most.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,11 +11,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{Event, Reading, Survey, VolumeRef};
+use reloadlet_core::event::{Contents, Event, Reading, Survey, VolumeRef};
 use reloadlet_core::generation::Generation;
 use reloadlet_core::lack::Lack;
 use reloadlet_core::mounts::ContainerMounts;
-use reloadlet_core::pod::{ContainerId, PodUid};
+use reloadlet_core::pod::{ContainerId, Name, PodUid};
 use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
 use reloadlet_core::procfs::program_name;
 use reloadlet_core::signal::Signal;
@@ -24,7 +25,7 @@ use crate::clock;
 use crate::cmdline::CmdlineReader;
 use crate::home::{Home, Homes};
 use crate::lack::Lacks;
-use crate::listing;
+use crate::listing::{self, Files};
 use crate::own_reads::OwnReads;
 use crate::proc::{ProcError, ProcRoot};
 
@@ -34,7 +35,7 @@ mod survey;
 
 use masks::{Begun, Masks};
 use queue::QueueState;
-use survey::Surveying;
+use survey::{Looking, Surveying};
 
 /// After so long a request goes back into the queue, and another pod's has its turn.
 const SLICE: Duration = Duration::from_millis(5);
@@ -52,14 +53,34 @@ pub(crate) enum Request {
     Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of a process and, where they decide about this signal, of its threads.
     Masks(ProcessIdentity, Signal),
+    /// A survey whose containers are still being looked for.
+    Looking(Box<Looking>),
     /// A survey that was begun.
     Surveying(Box<Surveying>),
     /// Threads' masks of which some were read.
     Reading(Box<Masks>),
+    /// A generation of which some files were read.
+    Files(Box<ReadingFiles>),
     /// See whether the kubelet's directory of a pod is there.
     Home(PodUid),
     /// A pod isn't asked for any more.
     Forget(PodUid),
+}
+
+/// A read of a generation that was begun.
+#[derive(Debug)]
+pub(crate) struct ReadingFiles {
+    volume: VolumeRef,
+    generation: Generation,
+    files: Files,
+}
+
+impl ReadingFiles {
+    /// The same read from its beginning.
+    fn anew(self) -> Request {
+        let (path, reading) = self.files.request();
+        Request::Read(self.volume, self.generation, path, reading)
+    }
 }
 
 /// What came of it.
@@ -75,6 +96,17 @@ pub(crate) enum Finding {
     Unread(VolumeRef, Generation),
     /// Whether the kubelet's directory of a pod is there.
     Home(PodUid, Home),
+}
+
+impl Finding {
+    /// The pod that it concerns.
+    pub(crate) const fn pod(&self) -> Option<&PodUid> {
+        match self {
+            Self::Event(event) => event.pod(),
+            Self::Cgroup(pod, ..) | Self::Home(pod, _) => Some(pod),
+            Self::Unlisted(volume) | Self::Unread(volume, _) => Some(&volume.pod),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -108,15 +140,16 @@ impl Surveyor {
                 tracing::warn!(path = %cgroup_root.display(), "no cgroup hierarchy here: no process will be found");
             }
             let cmdlines = CmdlineReader::new(proc.clone());
-            Worker { proc, cgroups, cmdlines, mounts: HashMap::new(), homes, own_reads, lacks, report }.run(&work);
+            let (mounts, begun_reads) = (HashMap::new(), HashSet::new());
+            Worker { proc, cgroups, cmdlines, mounts, homes, own_reads, begun_reads, lacks, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
 
-    /// Adds a request, or puts it in the place of the same one that waits.
-    pub(crate) fn request(&self, request: Request) {
+    /// Adds a request of a namespace's pod, or puts it in the place of the same one that waits.
+    pub(crate) fn request(&self, namespace: &Name, request: Request) {
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.add(request) {
+        if state.add(namespace, request) {
             drop(state);
             self.queue.filled.notify_one();
         }
@@ -133,22 +166,22 @@ impl Surveyor {
 }
 
 impl Queue {
-    fn next(&self) -> Option<Request> {
+    fn next(&self) -> Option<(Name, Request)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.is_closed() {
                 return None;
             }
-            if let Some(request) = state.take() {
-                return Some(request);
+            if let Some(next) = state.take() {
+                return Some(next);
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// A pod's request has taken so long, and this is left of it.
-    fn done(&self, pod: &PodUid, took: Duration, rest: Option<Request>) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).done(pod, took, rest);
+    fn done(&self, namespace: &Name, pod: &PodUid, took: Duration, rest: Option<Request>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).done(namespace, pod, took, rest);
     }
 }
 
@@ -160,18 +193,20 @@ struct Worker<R> {
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
     homes: Homes,
     own_reads: OwnReads,
+    /// The reads that were begun and have no finding yet: each is entered once, however often it begins anew.
+    begun_reads: HashSet<(VolumeRef, Generation)>,
     lacks: Lacks,
     report: R,
 }
 
 impl<R: FnMut(Finding)> Worker<R> {
     fn run(mut self, queue: &Queue) {
-        while let Some(request) = queue.next() {
+        while let Some((namespace, request)) = queue.next() {
             let (pod, begun) = (request.pod().clone(), clock::now());
             let ends = matches!(request, Request::Forget(_));
             let rest = self.carry_out(request, begun);
             if !ends {
-                queue.done(&pod, clock::now().since(begun), rest);
+                queue.done(&namespace, &pod, clock::now().since(begun), rest);
             }
         }
     }
@@ -179,16 +214,14 @@ impl<R: FnMut(Finding)> Worker<R> {
     /// Gives back what is left to do.
     fn carry_out(&mut self, request: Request, begun: Time) -> Option<Request> {
         match request {
-            Request::Survey(survey) => {
-                let pod = survey.pod.clone();
-                return match self.begin_survey(survey) {
-                    Ok(surveying) => self.go_on(surveying, begun),
-                    Err(lack) => self.not_surveyed(pod, lack),
-                };
-            }
+            Request::Survey(survey) => return self.look(Box::new(Looking::new(survey)), begun),
+            Request::Looking(looking) => return self.look(looking, begun),
             Request::Surveying(surveying) => return self.go_on(surveying, begun),
             Request::List(volume, path) => self.list(volume, &path),
-            Request::Read(volume, generation, path, reading) => self.read(volume, generation, &path, reading),
+            Request::Read(volume, generation, path, reading) => {
+                return self.begin_read(volume, generation, path, reading, begun);
+            }
+            Request::Files(reading) => return self.read(reading, begun),
             Request::Masks(process, signal) => match Masks::begin(&self.proc, process.clone(), signal) {
                 Ok(Begun::Threads(masks)) => return self.read_masks(masks, begun),
                 Ok(Begun::Read(reading)) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
@@ -218,17 +251,55 @@ impl<R: FnMut(Finding)> Worker<R> {
         (self.report)(finding);
     }
 
-    fn read(&mut self, volume: VolumeRef, generation: Generation, path: &Path, reading: Reading) {
+    fn begin_read(
+        &mut self,
+        volume: VolumeRef,
+        generation: Generation,
+        path: PathBuf,
+        reading: Reading,
+        begun: Time,
+    ) -> Option<Request> {
         // The loop ends it when it takes in the finding.
-        self.own_reads.begin(&volume, &generation);
-        let finding = match listing::contents(path, &reading) {
-            Ok(contents) => Finding::Event(Event::Read(volume, generation, reading, contents)),
+        if self.begun_reads.insert((volume.clone(), generation.clone())) {
+            self.own_reads.begin(&volume, &generation);
+        }
+        match Files::begin(path, reading.clone()) {
+            Ok(Some(files)) => self.read(Box::new(ReadingFiles { volume, generation, files }), begun),
+            Ok(None) => self.end_read(volume, generation, Ok((reading, None))),
+            Err(error) => self.end_read(volume, generation, Err(error)),
+        }
+    }
+
+    fn read(&mut self, mut reading: Box<ReadingFiles>, begun: Time) -> Option<Request> {
+        match reading.files.go_on(&|| clock::now().since(begun) >= SLICE) {
+            Ok(true) => Some(Request::Files(reading)),
+            Ok(false) => {
+                let ReadingFiles { volume, generation, files } = *reading;
+                self.end_read(volume, generation, Ok(files.end()))
+            }
+            Err(error) => {
+                let ReadingFiles { volume, generation, .. } = *reading;
+                self.end_read(volume, generation, Err(error))
+            }
+        }
+    }
+
+    /// A generation was read, or can't be; nothing is left of the read.
+    fn end_read(
+        &mut self,
+        volume: VolumeRef,
+        generation: Generation,
+        read: Result<(Reading, Option<Contents>), listing::ListError>,
+    ) -> Option<Request> {
+        self.begun_reads.remove(&(volume.clone(), generation.clone()));
+        (self.report)(match read {
+            Ok((reading, contents)) => Finding::Event(Event::Read(volume, generation, reading, contents)),
             Err(error) => {
                 self.lacks.say("read a volume", error.lack(), Some(&error));
                 Finding::Unread(volume, generation)
             }
-        };
-        (self.report)(finding);
+        });
+        None
     }
 
     fn read_masks(&mut self, mut masks: Box<Masks>, begun: Time) -> Option<Request> {
@@ -253,11 +324,17 @@ impl<R: FnMut(Finding)> Worker<R> {
         None
     }
 
-    fn begin_survey(&mut self, survey: Survey) -> Result<Box<Surveying>, Lack> {
-        let mut found = self.cgroups.pod(&survey.pod).map_err(|error| {
-            self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
-            error.lack()
-        })?;
+    /// Looks for the containers, and then at them.
+    fn look(&mut self, mut looking: Box<Looking>, begun: Time) -> Option<Request> {
+        let mut found = match looking.go_on(&mut self.cgroups, &|| clock::now().since(begun)) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Some(Request::Looking(looking)),
+            Err(error) => {
+                self.lacks.say("look at a pod's cgroups", error.lack(), Some(&error));
+                return self.not_surveyed(looking.survey().pod.clone(), error.lack());
+            }
+        };
+        let survey = looking.survey();
         if let Some(directory) = found.directory.take() {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
@@ -265,7 +342,7 @@ impl<R: FnMut(Finding)> Worker<R> {
         self.mounts.retain(|id, (owner, _)| {
             *owner != survey.pod || (found.containers.contains_key(id) && !survey.fresh_mounts)
         });
-        Ok(Box::new(Surveying::new(survey, found)))
+        self.go_on(Box::new(looking.into_surveying(found)), begun)
     }
 
     fn go_on(&mut self, mut surveying: Box<Surveying>, begun: Time) -> Option<Request> {
@@ -381,7 +458,8 @@ mod tests {
             Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
         };
         assert!(!own_reads.is_read(&volume, &generation));
-        surveyor.request(Request::Read(volume.clone(), generation.clone(), root, reading));
+        let read = Request::Read(volume.clone(), generation.clone(), root, reading);
+        surveyor.request(&"shop".into(), read);
         let finding = findings.recv().unwrap();
         assert!(matches!(finding, Finding::Event(Event::Read(_, _, _, Some(_)))), "{finding:?}");
         assert!(own_reads.is_read(&volume, &generation));

@@ -68,6 +68,7 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
         Report::Solved(pod) => {
             tracing::info!(namespace = %pod.namespace, pod = %pod.name, "the pod's problem is solved");
         }
+        Report::Mended(..) | Report::Forgotten(_) => {}
     }
 }
 
@@ -158,7 +159,9 @@ fn micros(duration: Duration) -> u64 {
 pub(crate) const fn changes_gauges(report: &Report) -> bool {
     match report {
         Report::Problem(..)
+        | Report::Mended(..)
         | Report::Solved(_)
+        | Report::Forgotten(_)
         | Report::Published { .. }
         | Report::Swapped(_)
         | Report::Settled(_)

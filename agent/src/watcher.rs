@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::event::{Event, VolumeRef};
@@ -77,6 +78,19 @@ enum Follow {
 /// How many new volumes are placed at a time, before notifications are taken in again: each takes some 20 µs.
 const PLACED_AT_A_TIME: usize = 32;
 
+/// How many volumes' directories are compared at a time: each takes some 2 µs.
+const RECHECKED_AT_A_TIME: usize = 256;
+
+/// A look at the directories of the volumes that is on its way.
+#[derive(Debug)]
+struct Recheck {
+    all: bool,
+    /// The last volume that was looked at.
+    after: Option<VolumeRef>,
+    /// What was asked for meanwhile comes after it.
+    again: Option<bool>,
+}
+
 #[derive(Debug)]
 struct Volume {
     path: PathBuf,
@@ -96,8 +110,10 @@ pub(crate) struct Watcher {
     pods_dir: PathBuf,
     watches: HashMap<i32, Watch>,
     volumes: BTreeMap<VolumeRef, Volume>,
-    /// Those that are to be placed.
+    /// Those that are to be placed, and the one that was placed last: pods take turns.
     unplaced: BTreeSet<VolumeRef>,
+    placed: Option<VolumeRef>,
+    recheck: Option<Recheck>,
     cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
     parents: BTreeSet<PathBuf>,
     warned_limit: bool,
@@ -115,6 +131,8 @@ impl Watcher {
             watches: HashMap::new(),
             volumes: BTreeMap::new(),
             unplaced: BTreeSet::new(),
+            placed: None,
+            recheck: None,
             cgroups: BTreeMap::new(),
             parents: BTreeSet::new(),
             warned_limit: false,
@@ -208,9 +226,19 @@ impl Watcher {
     /// Begins to follow some of them.
     pub(crate) fn place_some(&mut self, see: &mut impl FnMut(Sight)) {
         for _ in 0..PLACED_AT_A_TIME {
-            let Some(name) = self.unplaced.pop_first() else { return };
+            let Some(name) = self.next_unplaced() else { return };
             self.place(&name, see);
+            self.placed = Some(name);
         }
+    }
+
+    /// A volume of the next pod that has any.
+    fn next_unplaced(&self) -> Option<VolumeRef> {
+        let later = self.placed.as_ref().and_then(|placed| {
+            let after = (Bound::Excluded(placed), Bound::Unbounded);
+            self.unplaced.range::<VolumeRef, _>(after).find(|name| name.pod != placed.pod)
+        });
+        later.or_else(|| self.unplaced.first()).cloned()
     }
 
     /// Lets a pod go.
@@ -316,30 +344,49 @@ impl Watcher {
 
     /// Looks whether other directories stand where volumes are watched: a tmpfs may cover one that nothing was published
     /// in yet. With `all`, also for published ones, since a tmpfs that a container still mounts isn't reported as
-    /// unmounted, and for those whose directory wasn't there.
-    pub(crate) fn recheck(&mut self, all: bool, see: &mut impl FnMut(Sight)) {
-        let moved: Vec<VolumeRef> = self
-            .volumes
-            .iter()
-            .filter(|(_, volume)| all || !volume.published)
-            .filter(|(_, volume)| match volume.follow {
-                Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(dir),
-                Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
-                Follow::Polled | Follow::Unplaced => false,
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
+    /// unmounted, and for those whose directory wasn't there. [`Watcher::recheck_some`] does it.
+    pub(crate) fn recheck(&mut self, all: bool) {
+        match &mut self.recheck {
+            Some(recheck) => recheck.again = Some(all || recheck.again == Some(true)),
+            None => self.recheck = Some(Recheck { all, after: None, again: None }),
+        }
+    }
+
+    /// Whether volumes are still to be looked at.
+    pub(crate) const fn is_rechecking(&self) -> bool {
+        self.recheck.is_some()
+    }
+
+    /// Looks at some of them.
+    pub(crate) fn recheck_some(&mut self, see: &mut impl FnMut(Sight)) {
+        let Some(mut recheck) = self.recheck.take() else { return };
+        let all = recheck.all;
+        let from = recheck.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.volumes.range::<VolumeRef, _>((from, Bound::Unbounded));
+        let wanted = rest.filter(|(_, volume)| all || !volume.published);
+        let looked_at: Vec<_> = wanted.take(RECHECKED_AT_A_TIME).collect();
+        let has_moved = |volume: &Volume| match volume.follow {
+            Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(dir),
+            Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
+            Follow::Polled | Follow::Unplaced => false,
+        };
+        let last = (looked_at.len() == RECHECKED_AT_A_TIME).then(|| looked_at.last()).flatten();
+        recheck.after = last.map(|(name, _)| (*name).clone());
+        let moved = looked_at.iter().filter(|(_, volume)| has_moved(volume));
+        let moved: Vec<VolumeRef> = moved.map(|(name, _)| (*name).clone()).collect();
+        self.recheck = match recheck.after {
+            Some(_) => Some(recheck),
+            None => recheck.again.map(|all| Recheck { all, after: None, again: None }),
+        };
         for name in moved {
             self.place(&name, see);
         }
     }
 
-    /// Tries to watch polled volumes after all.
-    pub(crate) fn retry_polled(&mut self, see: &mut impl FnMut(Sight)) {
+    /// Tries to watch polled volumes after all, as soon as [`Watcher::place_some`] comes to them.
+    pub(crate) fn retry_polled(&mut self) {
         let polled: Vec<VolumeRef> = self.polled().cloned().collect();
-        for name in polled {
-            self.place(&name, see);
-        }
+        self.unplaced.extend(polled);
     }
 
     /// Checks that a volume's watch is on its directory, as after lost notifications, and asks for a listing.

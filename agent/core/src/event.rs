@@ -91,6 +91,8 @@ pub enum Event {
     Listed(VolumeRef, Listing),
     /// Notifications were lost.
     Overflowed,
+    /// Notifications of one pod were dropped, since too many waited.
+    Dropped(PodUid),
     /// The pod's cgroup directory changed: containers came or went.
     CgroupChanged(PodUid),
     /// The containers of a pod, as the kernel shows them.
@@ -122,6 +124,37 @@ pub enum Event {
     KubeletRoot(Option<Arc<str>>),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
+}
+
+impl Event {
+    /// The pod that it concerns, if it is one.
+    pub const fn pod(&self) -> Option<&PodUid> {
+        match self {
+            Self::JournalRead(_)
+            | Self::PodsSynced(_)
+            | Self::Overflowed
+            | Self::Observed(..)
+            | Self::Strategy(_)
+            | Self::KubeletRoot(_) => None,
+            Self::Swapped(volume, ..)
+            | Self::Removed(volume, ..)
+            | Self::TornDown(volume, _)
+            | Self::Listed(volume, _)
+            | Self::Read(volume, ..)
+            | Self::Opened(volume, ..) => Some(&volume.pod),
+            Self::Dropped(pod)
+            | Self::CgroupChanged(pod)
+            | Self::Surveyed(pod, _)
+            | Self::NotSurveyed(pod, _)
+            | Self::Nudged(pod, _) => Some(pod),
+            Self::Held(process)
+            | Self::NotHeld(process)
+            | Self::Lacked(process, _)
+            | Self::Exited(process, _)
+            | Self::Guarded(process, _)
+            | Self::Delivered(process, _) => Some(&process.pod),
+        }
+    }
 }
 
 /// One container of a pod, as the kernel shows it.
@@ -266,8 +299,12 @@ pub enum Report {
     },
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),
+    /// A pod doesn't have one of its problems any more, and has others.
+    Mended(Arc<Pod>, Problem),
     /// A pod has no problem any more.
     Solved(Arc<Pod>),
+    /// A pod is gone, or asks for nothing any more.
+    Forgotten(Arc<Pod>),
 }
 
 /// Versions of objects; `None` where there is no such object any more.

@@ -15,7 +15,9 @@ use crate::plan::Planned;
 use crate::pod::{Name, Pod, PodUid};
 use crate::pod_machine::{PodMachine, Restored};
 use crate::problem::Problem;
+use crate::process::ProcessIdentity;
 use crate::select;
+use crate::signal::Signal;
 use crate::strategy::Strategy;
 use crate::time::Time;
 
@@ -23,15 +25,27 @@ use crate::time::Time;
 /// have changed meanwhile.
 const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
 
-/// How much of a listing of pods is taken in at a time, in pods and their volumes, and at least one pod: notifications are
-/// taken in between, so that nobody's pods keep another's change waiting.
+/// How much is taken in at a time of what concerns many pods, in pods and their volumes, and at least one pod: notifications
+/// are taken in between, so that nobody's pods keep another's change waiting.
 const AT_A_TIME: usize = 64;
+
+/// How many of the things that the API server said of objects wait for pods to be told; with more, they are told at once.
+const MOST_UNTOLD: usize = 256;
 
 /// What is left to do about a listing of pods.
 #[derive(Debug)]
 enum Work {
     Gone(PodUid),
     Listed(Arc<Pod>),
+}
+
+/// What the API server said of an object, and the pods that weren't told yet.
+#[derive(Debug)]
+struct Untold {
+    object: ObjectRef,
+    observed: Observed,
+    at: Time,
+    pods: VecDeque<PodUid>,
 }
 
 /// All pods of a node.
@@ -50,6 +64,9 @@ pub struct Machine {
     remembered: Option<(Time, Vec<Arc<Pod>>)>,
     synced: bool,
     work: VecDeque<Work>,
+    /// The pods that are still to be looked at again since notifications were lost.
+    rescans: VecDeque<PodUid>,
+    untold: VecDeque<Untold>,
     /// The pods of last time, until it is known which of them are still there.
     last_time: Vec<Arc<Pod>>,
     /// Machines are boxed so that moving one in the map is cheap.
@@ -96,12 +113,18 @@ impl Machine {
 
     /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
     pub fn is_ready(&self) -> bool {
-        self.synced && !self.is_busy() && self.pods.values().all(|pod| pod.is_ready())
+        self.synced && self.work.is_empty() && self.pods.values().all(|pod| pod.is_ready())
     }
 
-    /// Whether a listing of pods isn't taken in as a whole yet.
+    /// Whether something isn't taken in as a whole yet: a listing of pods, lost notifications or news of an object.
     pub fn is_busy(&self) -> bool {
-        !self.work.is_empty()
+        !self.work.is_empty() || !self.rescans.is_empty() || !self.untold.is_empty()
+    }
+
+    /// The signal that a process is told by, if its container hangs on it: then it is to be held.
+    pub fn signal_for(&self, process: &ProcessIdentity) -> Option<Signal> {
+        let mut targets = self.pods.get(&process.pod)?.targets().iter();
+        targets.find(|target| target.hangs_on(process)).map(|target| target.plan.signal)
     }
 
     /// What is to be read of a watched volume's generations.
@@ -125,6 +148,7 @@ impl Machine {
             Event::JournalRead(snapshot) => self.journal_read(snapshot, now),
             Event::PodsSynced(pods) => self.pods_synced(pods, now),
             Event::Overflowed => self.overflowed(now),
+            Event::Dropped(uid) => self.with(&uid, now, PodMachine::rescan),
             Event::Swapped(volume, generation, at) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.swapped(name, generation, at, ctx));
             }
@@ -174,15 +198,21 @@ impl Machine {
         }
     }
 
-    /// Takes in that time has passed.
+    /// Takes in that time has passed: some of what is due. With more of it the next timeout is due at once.
     pub fn handle_timeout(&mut self, now: Time) {
         self.serve_remembered(now);
-        let due: Vec<PodUid> =
-            self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, uid)| uid.clone()).collect();
+        let due = self.timers.iter().take_while(|(due, _)| *due <= now);
+        let due: Vec<PodUid> = due.take(AT_A_TIME).map(|(_, uid)| uid.clone()).collect();
+        let enough = self.actions.len() + AT_A_TIME;
         for uid in due {
             self.with(&uid, now, PodMachine::handle_timeout);
+            if self.actions.len() >= enough {
+                break;
+            }
         }
-        if self.is_busy() {
+        self.rescan_some(now);
+        self.tell_some(now);
+        if !self.work.is_empty() {
             self.go_on(now);
         }
     }
@@ -257,10 +287,26 @@ impl Machine {
 
     fn overflowed(&mut self, now: Time) {
         self.actions.push_back(Action::Report(Report::Rescan));
-        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
-        for uid in uids {
+        // Those who have little don't wait for those who have much.
+        let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (pod.volumes().count(), uid)).collect();
+        pods.sort();
+        self.rescans = pods.into_iter().map(|(_, uid)| uid.clone()).collect();
+        self.rescan_some(now);
+    }
+
+    /// Has some of the pods looked at again.
+    fn rescan_some(&mut self, now: Time) {
+        let mut done = 0;
+        while done < AT_A_TIME {
+            let Some(uid) = self.rescans.pop_front() else { return };
+            done += self.cost(&uid);
             self.with(&uid, now, PodMachine::rescan);
         }
+    }
+
+    /// How much it is to do something about each of a pod's volumes.
+    fn cost(&self, uid: &PodUid) -> usize {
+        1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().count())
     }
 
     fn pods_synced(&mut self, listed: Vec<Arc<Pod>>, now: Time) {
@@ -287,7 +333,7 @@ impl Machine {
         while done < AT_A_TIME {
             match self.work.pop_front() {
                 Some(Work::Gone(uid)) => {
-                    done += 1 + self.pods.get(&uid).map_or(0, |pod| pod.volumes().count());
+                    done += self.cost(&uid);
                     self.forget(&uid, now);
                 }
                 Some(Work::Listed(pod)) => {
@@ -375,6 +421,8 @@ impl Machine {
     /// A pod needs these objects to be watched, and no others.
     fn need_objects(&mut self, uid: &PodUid, objects: BTreeSet<ObjectRef>, now: Time) {
         let changed = self.objects.set(uid, objects);
+        // It is told of what is newest, and not of what was said before that.
+        self.untold.iter_mut().for_each(|untold| untold.pods.retain(|pod| pod != uid));
         self.actions.extend(changed.gone.into_iter().map(Action::Unobserve));
         self.actions.extend(changed.new.into_iter().map(Action::Observe));
         for (object, observed, at) in changed.known {
@@ -384,11 +432,31 @@ impl Machine {
 
     fn observed(&mut self, object: &ObjectRef, observed: Observed, at: Time, now: Time) {
         let (observed, pods) = self.objects.observed(object, observed, at);
-        for uid in pods {
-            self.with(&uid, now, |pod, ctx| pod.observed(object, &observed, at, ctx));
-            self.account(&uid);
-        }
+        // What waits to be told takes room until then.
         self.objects.taken_in(object);
+        self.untold.push_back(Untold { object: object.clone(), observed, at, pods: pods.into() });
+        self.tell_some(now);
+        while self.untold.len() > MOST_UNTOLD {
+            self.tell_some(now);
+        }
+    }
+
+    /// Tells some of the pods what the API server said of objects, in that order.
+    fn tell_some(&mut self, now: Time) {
+        let mut done = 0;
+        while done < AT_A_TIME {
+            let Some(untold) = self.untold.front_mut() else { return };
+            let (object, at) = (untold.object.clone(), untold.at);
+            if let Some(uid) = untold.pods.pop_front() {
+                let observed = untold.observed.clone();
+                done += self.cost(&uid);
+                self.with(&uid, now, |pod, ctx| pod.observed(&object, &observed, at, ctx));
+                self.account(&uid);
+            } else {
+                self.untold.pop_front();
+                self.objects.taken_in(&object);
+            }
+        }
     }
 
     /// Counts what is kept of a pod's volumes. One for which there is no room isn't measured.
@@ -441,8 +509,12 @@ impl Machine {
         }
         let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
         let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
-        for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
-            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem)));
+        // New ones first: what waits to be said of the pod keeps its place.
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem.clone())));
+        }
+        for problem in known.into_iter().filter(|problem| !problems.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem)));
         }
     }
 
@@ -472,12 +544,10 @@ impl Machine {
     }
 
     fn forget(&mut self, uid: &PodUid, now: Time) {
-        let was_invalid = self.invalid.remove(uid).is_some();
-        if self.pods.contains_key(uid) {
-            self.stop(uid, now);
-        } else if !was_invalid {
-            return;
-        }
+        let invalid = self.invalid.remove(uid).map(|invalid| invalid.pod);
+        let Some(pod) = self.pods.get(uid).map(|machine| machine.pod().clone()).or(invalid) else { return };
+        self.stop(uid, now);
+        self.actions.push_back(Action::Report(Report::Forgotten(pod)));
         self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
     }
 }
@@ -498,5 +568,5 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         .into_iter()
         .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
         .collect();
-    Restored { handled, endings, as_is: first_listing && !journal.existed }
+    Restored { handled, endings, as_is: first_listing && !journal.existed, ..Restored::default() }
 }

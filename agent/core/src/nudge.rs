@@ -117,6 +117,66 @@ pub(crate) struct Nudges {
     wanted: Option<Time>,
     tries: usize,
     state: State,
+    pace: Pace,
+}
+
+/// Two changes that are less than this apart are quick.
+const QUICK: Duration = Duration::from_secs(10);
+/// So many quick changes are nudged for at once: somebody applies a few, or a controller rolls something out.
+const AT_ONCE: u32 = 3;
+/// The pause between two nudges after that, and the longest; it doubles with each nudge.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// After so long without a change all is as it was.
+const CALM: Duration = Duration::from_secs(60);
+
+/// How often a pod is nudged whose objects change again and again. It is the pod's and not an object's, since a nudge is for
+/// all of a pod: many objects that change in turn cost as much as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// When the newest version was seen.
+    changed: Option<Time>,
+    /// How many changes were quick; each that wasn't takes one off.
+    quick: u32,
+    /// When the last nudge was sent.
+    sent: Option<Time>,
+    /// There was a change after it.
+    is_new: bool,
+    /// The pause after it.
+    rest: Duration,
+}
+
+impl Pace {
+    /// A version was seen.
+    fn changed(&mut self, seen: Time) {
+        let before = self.changed.unwrap_or_default();
+        if seen <= before {
+            return;
+        }
+        match seen.since(before) {
+            apart if apart >= CALM => (self.quick, self.rest) = (0, Duration::ZERO),
+            apart if apart < QUICK => self.quick = self.quick.saturating_add(1).min(AT_ONCE + 1),
+            _ => self.quick = self.quick.saturating_sub(1),
+        }
+        if self.quick > AT_ONCE {
+            self.rest = self.rest.max(FIRST_REST);
+        }
+        (self.changed, self.is_new) = (Some(seen), true);
+    }
+
+    /// A nudge was sent. One more for the same version is no sign of haste.
+    fn sent(&mut self, now: Time) {
+        if std::mem::take(&mut self.is_new) {
+            self.rest = self.rest.saturating_mul(2).min(LONGEST_REST);
+        }
+        self.sent = Some(now);
+    }
+
+    /// From when on the next one may be sent.
+    fn from(&self) -> Time {
+        let (Some(sent), Some(changed)) = (self.sent, self.changed) else { return Time::default() };
+        (sent + self.rest).min(changed + CALM)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,16 +212,19 @@ impl Nudges {
                 next.result = Some(NudgeResult::Published);
             }
             if self.state != State::Asked {
-                *self = Self::default();
+                self.stop();
             }
             return next;
         };
         if self.wanted.is_none_or(|wanted| seen > wanted) {
             // Something newer: what was sent for the version before may bring it as well.
             self.wanted = Some(seen);
+            self.pace.changed(seen);
             self.tries = 0;
             self.state = match self.state {
-                State::Idle | State::Ended | State::Due(_) => State::Due(seen + share),
+                State::Idle | State::Ended => State::Due(seen + share),
+                // Or an object that changes within its share of the spread is never nudged for.
+                State::Due(due) => State::Due(due.min(seen + share)),
                 State::Accepted(until) => State::Accepted(until.min(now + FIRST_PAUSE)),
                 State::Asked => State::Asked,
             };
@@ -173,7 +236,7 @@ impl Nudges {
             self.state = if self.tries < PAUSES.len() { State::Due(now) } else { State::Ended };
         }
         if let State::Due(due) = self.state
-            && now >= due
+            && now >= due.max(self.pace.from())
         {
             self.state = State::Asked;
             self.tries += 1;
@@ -205,18 +268,32 @@ impl Nudges {
             NudgeAnswer::Gone => (State::Ended, None),
         };
         self.state = state;
+        if !matches!(answer, NudgeAnswer::OverBudget | NudgeAnswer::Withheld) {
+            self.pace.sent(now);
+        }
         result
     }
 
     /// Nothing is to be sent any more. What becomes of a nudge that is on its way isn't of interest.
     pub(crate) fn stop(&mut self) {
-        *self = Self::default();
+        *self = Self::with_pace(self.pace);
+    }
+
+    /// Those of a pod that was nudged before.
+    pub(crate) fn with_pace(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
+    /// How often the pod is nudged.
+    pub(crate) const fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// When [`Self::next`] has something to do.
     pub(crate) fn timeout(&self) -> Option<Time> {
         match self.state {
-            State::Due(at) | State::Accepted(at) => Some(at),
+            State::Due(at) => Some(at.max(self.pace.from())),
+            State::Accepted(at) => Some(at),
             State::Idle | State::Asked | State::Ended => None,
         }
     }
@@ -246,6 +323,14 @@ mod tests {
         assert_eq!(nudges.timeout(), Some(at(710)));
         assert_eq!(nudges.next(at(300), None), Next { result: Some(NudgeResult::Published), send: false });
         assert_eq!((nudges.timeout(), nudges.next(at(400), None)), (None, NOTHING));
+    }
+
+    #[test]
+    fn an_object_that_changes_within_its_share_of_the_spread_is_nudged_for_all_the_same() {
+        let mut nudges = Nudges::default();
+        let share = Duration::from_secs(10);
+        let sent = (0..20_000).step_by(3000).find(|now| nudges.next(at(*now), Some((at(*now), share))).send);
+        assert_eq!(sent, Some(12_000), "the first one after the share of the first change");
     }
 
     #[test]
@@ -288,7 +373,12 @@ mod tests {
 
     #[test]
     fn a_newer_version_doesnt_wait_for_the_long_pause_of_an_older_one() {
-        let mut nudges = Nudges { tries: 10, state: State::Accepted(at(25_000)), wanted: Some(at(0)) };
+        let mut nudges = Nudges {
+            tries: 10,
+            state: State::Accepted(at(25_000)),
+            wanted: Some(at(0)),
+            pace: Pace::default(),
+        };
         nudges.next(at(1000), waiting(1000));
         assert_eq!(nudges.timeout(), Some(at(1600)));
     }
@@ -327,6 +417,104 @@ mod tests {
             }
             assert!(nudges.next(now, waiting(0)).send);
         }
+    }
+
+    /// When nudges are sent, if versions are seen at these times, each on disk so long after the nudge that finds it.
+    fn sent(seen: impl IntoIterator<Item = u64>, on_disk: u64, until: u64) -> Vec<u64> {
+        let seen: Vec<u64> = seen.into_iter().collect();
+        let (mut nudges, mut sent, mut published) = (Nudges::default(), Vec::new(), None);
+        let mut publication = None;
+        for now in 0..until {
+            if let Some((version, _)) = publication.take_if(|(_, when)| *when <= now) {
+                published = Some(version);
+            }
+            let newest = seen.partition_point(|seen| *seen <= now).checked_sub(1).map(|place| seen[place]);
+            let lagging = newest.filter(|newest| published.is_none_or(|published| published < *newest));
+            if nudges.next(at(now), lagging.and_then(waiting)).send {
+                sent.push(now);
+                publication = newest.map(|newest| (newest, now + on_disk));
+                nudges.answered(NudgeAnswer::Accepted, at(now));
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn a_few_changes_are_nudged_for_at_once() {
+        let seen = [1_000, 2_000, 3_500, 9_000];
+        assert_eq!(sent(seen, 300, 60_000), seen);
+    }
+
+    #[test]
+    fn what_changes_each_ten_seconds_is_nudged_for_at_once() {
+        let seen: Vec<u64> = (0..60).map(|n| 1_000 + n * 10_000).collect();
+        assert_eq!(sent(seen.clone(), 300, 600_000), seen);
+    }
+
+    #[test]
+    fn a_pod_whose_objects_change_again_and_again_is_nudged_less_and_less() {
+        for (each, on_disk) in [(22, 300), (22, 5_000), (2_000, 300), (9_999, 300)] {
+            let sent = sent((1_000..600_000).step_by(each), on_disk, 600_000);
+            let gaps: Vec<u64> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let at_rest = gaps.iter().position(|gap| *gap >= 60_000).unwrap_or(gaps.len());
+            // Five changes, ten seconds apart, and the pauses from 1 s to 32 s.
+            assert!(sent[at_rest] <= 1_000 + 50_000 + 63_000, "each {each} ms: {sent:?}");
+            assert!(gaps[at_rest..].iter().all(|gap| *gap >= 60_000), "each {each} ms: {gaps:?}");
+            let last = sent.last().unwrap();
+            assert!(600_000 - last <= 60_000 + 10_000, "each {each} ms, and not lost: {last}");
+        }
+    }
+
+    #[test]
+    fn the_pause_grows_from_a_second_to_a_minute() {
+        let gaps: Vec<u64> =
+            sent((0..400_000).step_by(20), 1, 400_000).windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let growing = gaps.iter().position(|gap| *gap >= 1_000).unwrap();
+        assert_eq!(
+            gaps[growing..],
+            [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000, 60_000]
+        );
+    }
+
+    #[test]
+    fn the_newest_is_nudged_for_at_the_end_of_the_pause_or_after_a_minute_without_a_change() {
+        let changes = (0..100_000).step_by(500);
+        let sent_last = *sent(changes.clone(), 300, 100_000).last().unwrap();
+        let after: Vec<u64> =
+            sent(changes, 300, 400_000).into_iter().filter(|sent| *sent > sent_last).collect();
+        assert_eq!(after, [(sent_last + 60_000).min(99_500 + 60_000)]);
+    }
+
+    #[test]
+    fn after_a_minute_without_a_change_all_is_as_it_was() {
+        let calm = 100_000 + 60_000;
+        let changes = (0..100_000).step_by(500).chain([calm, calm + 1_000, calm + 2_000]);
+        let after: Vec<u64> = sent(changes, 300, 200_000).into_iter().filter(|sent| *sent >= calm).collect();
+        assert_eq!(after, [calm, calm + 1_000, calm + 2_000]);
+    }
+
+    #[test]
+    fn what_isnt_sent_makes_no_pause() {
+        let mut nudges = Nudges::default();
+        for n in 0..10 {
+            nudges.next(at(n * 100), waiting(n * 100));
+            nudges.answered(NudgeAnswer::OverBudget, at(n * 100));
+        }
+        assert_eq!(nudges.pace.from(), Time::default());
+    }
+
+    #[test]
+    fn what_is_stopped_and_begun_anew_keeps_its_pace() {
+        let mut nudges = Nudges::default();
+        for n in 0..10 {
+            nudges.next(at(n * 100), waiting(n * 100));
+            nudges.answered(NudgeAnswer::Accepted, at(n * 100));
+        }
+        let from = nudges.pace.from();
+        assert!(from > at(900));
+        nudges.stop();
+        assert_eq!(nudges.pace.from(), from);
+        assert_eq!(Nudges::with_pace(nudges.pace()).pace.from(), from);
     }
 
     #[test]

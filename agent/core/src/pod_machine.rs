@@ -14,7 +14,7 @@ use crate::generation::Generation;
 use crate::guard::GuardReading;
 use crate::journal::{Endings, Handled, JournalKey, JournalUpdate};
 use crate::lack::Lack;
-use crate::nudge::{Accelerate, Nudges};
+use crate::nudge::{Accelerate, Nudges, Pace};
 use crate::object::{Measuring, ObjectRef};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{Plan, VolumePlan};
@@ -43,6 +43,8 @@ mod volumes;
 pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
+    /// How often it is nudged, from its machine before.
+    pub(crate) pace: Pace,
     /// The very first start: volumes are taken as they are.
     pub(crate) as_is: bool,
 }
@@ -79,7 +81,14 @@ pub(crate) struct PodMachine {
     nudges: Nudges,
     /// The generations whose opens are watched.
     opens: BTreeSet<(Name, Generation)>,
+    /// How many more processes are sent to before something else has its turn, and whether any waits for that.
+    sends_left: usize,
+    unsent: bool,
 }
+
+/// How many processes of a pod are sent to at a time, and at least one container's: notifications are taken in after that.
+/// A pod can have thousands.
+const SENT_AT_A_TIME: usize = 32;
 
 /// Whether a survey is needed, and when.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +98,43 @@ struct SurveyState {
     again: bool,
     fresh_mounts: bool,
     retry: Option<Retry>,
+    /// The last survey was given up: no other one is begun for a while.
+    pause: Option<Pause>,
+    /// A survey is wanted after the pause.
+    put_off: bool,
+    /// Containers came or went since the running survey was asked for.
+    changed: bool,
+}
+
+impl SurveyState {
+    /// When the next one is due.
+    fn timeout(&self) -> Option<Time> {
+        let retry = self.retry.map(|retry| retry.next);
+        let paused = self.pause.map(|pause| pause.until);
+        let due = if self.put_off { paused } else { retry.map(|next| paused.map_or(next, |p| p.max(next))) };
+        due.filter(|_| !self.running)
+    }
+}
+
+/// The first pause after a survey that was given up, and the longest one: a survey of what is too much takes up to two
+/// seconds of a processor, again and again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long no survey is begun after one that was given up.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    since: Time,
+    until: Time,
+    length: Duration,
+}
+
+impl Pause {
+    /// Twice as long as the one before.
+    fn after(before: Option<Self>, now: Time) -> Self {
+        let length = before.map_or(FIRST_PAUSE, |before| (before.length * 2).min(LONGEST_PAUSE));
+        Self { since: now, until: now + length, length }
+    }
 }
 
 impl PodMachine {
@@ -131,8 +177,10 @@ impl PodMachine {
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
                 .filter(|_| can_accelerate(&plan)),
-            nudges: Nudges::default(),
+            nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
+            sends_left: SENT_AT_A_TIME,
+            unsent: false,
             pod,
             plan,
         };
@@ -223,7 +271,8 @@ impl PodMachine {
     pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
         let unlisted = self.volumes.values().any(|volume| !volume.state.is_listed());
-        let mut restored = Restored { as_is: self.as_is && unlisted, ..Restored::default() };
+        let as_is = self.as_is && unlisted;
+        let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
@@ -270,7 +319,8 @@ impl PodMachine {
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
         let volumes = self.volumes.values().filter_map(|volume| volume.state.timeout());
-        let survey = self.survey.retry.filter(|_| !self.survey.running).map(|retry| retry.next);
+        let survey = self.survey.timeout();
+        let at_once = self.unsent.then_some(now);
         let targets = (0..self.targets.len()).flat_map(|index| {
             let step = match self.next_step(index, now) {
                 Step::Until(due) => Some(due),
@@ -292,11 +342,13 @@ impl PodMachine {
             .chain(self.say_timeout())
             .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
+            .chain(at_once)
             .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
+        self.sends_left = SENT_AT_A_TIME;
         let names: Vec<Name> = self.volumes.keys().cloned().collect();
         for name in names {
             self.take_news(&name, ctx, |state| state.handle_timeout(now));
@@ -305,7 +357,7 @@ impl PodMachine {
         for target in &mut self.targets {
             verify::handle_timeout(&self.pod, target, ctx);
         }
-        if self.survey.retry.is_some_and(|retry| now >= retry.next) {
+        if self.survey.timeout().is_some_and(|due| now >= due) {
             self.begin_survey(ctx);
         }
     }

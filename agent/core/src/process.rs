@@ -123,7 +123,8 @@ impl NoProcess {
             Self::NoneNamed => "no process below the container's first has the name in reloadlet.io/process",
             Self::TooManyNamed => "more than 256 processes have the name in reloadlet.io/process",
             Self::TooMuch => {
-                "the container has more than 4096 processes or 1024 cgroups, or they take too long to look at"
+                "the container has more than 1024 cgroups, or its pod more than 4096 processes or 2048 cgroups, or they \
+                 take too long to look at"
             }
             Self::InitWithoutChild => "the container's init has no child",
             Self::InitWithChildren => {
@@ -142,16 +143,16 @@ impl NoProcess {
 /// The most processes of a container that are told: each is held by a descriptor, and those are the whole node's.
 pub const MOST_TOLD: usize = 256;
 
-/// Chooses among the processes of one container. `pod_pids` are the processes of the pod's other containers: in a
+/// Chooses among the processes of one container. `is_outside` tells the processes of the pod's other containers: in a
 /// shared PID namespace an orphan is adopted by one of them (pause).
 pub fn choose<'a>(
     leaf: &'a [ProcessFacts],
-    pod_pids: &BTreeSet<u32>,
+    is_outside: &dyn Fn(u32) -> bool,
     name: Option<&str>,
 ) -> Result<Chosen<'a>, NoProcess> {
     let first = first_process(leaf)?;
     if let Some(name) = name {
-        let told = topmost_named(leaf, first, pod_pids, name);
+        let told = topmost_named(leaf, first, is_outside, name);
         return match told.len() {
             0 => Err(NoProcess::NoneNamed),
             1..=MOST_TOLD => Ok(Chosen { first, told, volatile: true }),
@@ -202,11 +203,10 @@ fn children_of(leaf: &[ProcessFacts], parent: u32) -> impl Iterator<Item = &Proc
 fn topmost_named<'a>(
     leaf: &'a [ProcessFacts],
     first: &'a ProcessFacts,
-    pod_pids: &BTreeSet<u32>,
+    is_outside: &dyn Fn(u32) -> bool,
     name: &str,
 ) -> Vec<&'a ProcessFacts> {
-    let orphans =
-        leaf.iter().filter(|process| process.pid != first.pid && pod_pids.contains(&process.stat.parent));
+    let orphans = leaf.iter().filter(|process| process.pid != first.pid && is_outside(process.stat.parent));
     let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
     for process in leaf {
         children.entry(process.stat.parent).or_default().push(process);

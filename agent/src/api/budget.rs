@@ -1,29 +1,33 @@
-//! How many Events may be sent: a small number a minute for the node, and one a while for each pod and reason.
+//! How many Events may be sent: a small number a minute for the node, of which each namespace has a share, and one a while
+//! for each pod and reason.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::pod::PodUid;
+use reloadlet_core::allowance::Allowance;
+use reloadlet_core::pod::{Name, PodUid};
 
-use super::tokens::Tokens;
-
-/// The most Events of one node at once; a token comes back each [`REFILL`].
-const BURST: u32 = 25;
+/// The most Events of one node at once, half of them of one namespace; one comes back each [`REFILL`].
+const BURST: u32 = 50;
 /// How many of them are left to what a person must act on: that a reload went well is said in the log and counted.
-const RESERVED: u32 = 10;
+const RESERVED: u32 = 20;
 /// So ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
 /// The least time between two Events of one pod and reason. What comes meanwhile is counted into the next one.
 const QUIET: Duration = Duration::from_secs(30);
-/// How many pods and reasons are remembered.
+/// How many pods and reasons are remembered. Beyond that the namespace that has most forgets its oldest.
 const REMEMBERED: usize = 4096;
+
+/// What Events are told apart by.
+pub(crate) type Key = (PodUid, &'static str);
 
 /// What may be sent now.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    tokens: Tokens,
-    last: BTreeMap<(PodUid, &'static str), Last>,
+    allowance: Allowance,
+    /// None of them is empty.
+    last: BTreeMap<Name, BTreeMap<Key, Last>>,
 }
 
 #[derive(Debug)]
@@ -35,34 +39,53 @@ struct Last {
 impl Budget {
     /// A full budget.
     pub(crate) const fn new(now: Time) -> Self {
-        Self { tokens: Tokens::new(BURST, REFILL, now), last: BTreeMap::new() }
+        Self { allowance: Allowance::new(BURST, REFILL, now), last: BTreeMap::new() }
     }
 
-    /// Whether an Event may be sent, and how many of its kind were held back before it.
-    pub(crate) fn take(
-        &mut self,
-        pod: &PodUid,
-        reason: &'static str,
-        urgent: bool,
-        now: Time,
-    ) -> Option<u32> {
-        let any = self.tokens.left(now) > if urgent { 0 } else { RESERVED };
-        let key = (pod.clone(), reason);
-        if let Some(last) = self.last.get_mut(&key)
-            && (!any || now.since(last.sent) < QUIET)
-        {
-            last.held_back += 1;
+    /// Whether an Event may be sent, and how many of its kind were held back before it. One that may not can be tried again,
+    /// or is to be [held back](Self::hold_back).
+    pub(crate) fn take(&mut self, namespace: &Name, key: &Key, urgent: bool, now: Time) -> Option<u32> {
+        let last = self.last.get(namespace).and_then(|known| known.get(key));
+        if last.is_some_and(|last| now.since(last.sent) < QUIET) {
             return None;
         }
-        if !any {
+        if !self.allowance.take(namespace, if urgent { 0 } else { RESERVED }, now) {
             return None;
         }
-        if self.last.len() >= REMEMBERED {
-            self.last.retain(|_, last| now.since(last.sent) < QUIET);
-        }
-        self.tokens.take(now);
-        let before = self.last.insert(key, Last { sent: now, held_back: 0 });
+        let before = self.last.entry(namespace.clone()).or_default();
+        let before = before.insert(key.clone(), Last { sent: now, held_back: 0 });
+        self.forget_oldest();
         Some(before.map_or(0, |last| last.held_back))
+    }
+
+    /// So many weren't sent, and are counted into the next one of their kind.
+    pub(crate) fn hold_back(&mut self, namespace: &Name, key: &Key, count: u32) {
+        if let Some(last) = self.last.get_mut(namespace).and_then(|known| known.get_mut(key)) {
+            last.held_back = last.held_back.saturating_add(count);
+        }
+    }
+
+    /// A pod is gone.
+    pub(crate) fn forget(&mut self, namespace: &Name, pod: &PodUid) {
+        if let Some(known) = self.last.get_mut(namespace) {
+            known.retain(|(uid, _), _| uid != pod);
+            if known.is_empty() {
+                self.last.remove(namespace);
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let count: usize = self.last.values().map(BTreeMap::len).sum();
+        if count <= REMEMBERED {
+            return;
+        }
+        let Some(most) = self.last.values_mut().max_by_key(|known| known.len()) else { return };
+        let oldest = most.iter().min_by_key(|(_, last)| last.sent).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest {
+            most.remove(&oldest);
+        }
+        self.last.retain(|_, known| !known.is_empty());
     }
 }
 
@@ -74,40 +97,74 @@ mod tests {
         Time::since_boot(Duration::from_secs(seconds))
     }
 
-    fn pod(n: u32) -> PodUid {
-        PodUid::parse(&format!("{n:08x}")).unwrap()
+    fn key(n: u32, reason: &'static str) -> Key {
+        (PodUid::parse(&format!("{n:08x}")).unwrap(), reason)
+    }
+
+    fn sent(budget: &mut Budget, namespace: &str, from: u32, urgent: bool, now: Time) -> usize {
+        let namespace = Name::from(namespace);
+        let each = (from..from + 100).map(|n| key(n, "ConfigReloaded"));
+        each.filter(|key| budget.take(&namespace, key, urgent, now).is_some()).count()
     }
 
     #[test]
     fn one_pod_and_reason_has_an_event_each_half_minute_and_the_rest_is_counted() {
-        let mut budget = Budget::new(at(0));
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(0)), Some(0));
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(1)), None);
-        assert_eq!(budget.take(&pod(1), "ReloadHeld", true, at(1)), Some(0), "another reason");
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(29)), None);
-        assert_eq!(budget.take(&pod(1), "ConfigReloaded", true, at(30)), Some(2));
+        let (mut budget, shop) = (Budget::new(at(0)), Name::from("shop"));
+        let (reloaded, held) = (key(1, "ConfigReloaded"), key(1, "ReloadHeld"));
+        assert_eq!(budget.take(&shop, &reloaded, true, at(0)), Some(0));
+        assert_eq!(budget.take(&shop, &reloaded, true, at(1)), None);
+        budget.hold_back(&shop, &reloaded, 1);
+        assert_eq!(budget.take(&shop, &held, true, at(1)), Some(0), "another reason");
+        assert_eq!(budget.take(&shop, &reloaded, true, at(29)), None);
+        budget.hold_back(&shop, &reloaded, 2);
+        assert_eq!(budget.take(&shop, &reloaded, true, at(30)), Some(3));
+        assert_eq!(budget.take(&shop, &reloaded, true, at(60)), Some(0));
     }
 
     #[test]
-    fn the_node_sends_a_burst_and_then_ten_a_minute() {
+    fn a_namespace_alone_sends_a_burst_and_then_ten_a_minute() {
         let mut budget = Budget::new(at(0));
-        let sent = |budget: &mut Budget, from: u32, urgent, now| {
-            (from..from + 100)
-                .filter(|n| budget.take(&pod(*n), "ConfigReloaded", urgent, now).is_some())
-                .count()
-        };
-        assert_eq!(sent(&mut budget, 0, true, at(0)), 25);
-        assert_eq!(sent(&mut budget, 1000, true, at(60)), 10);
-        assert_eq!(sent(&mut budget, 2000, false, at(100_000)), 15, "the rest is for what must be acted on");
-        assert_eq!(sent(&mut budget, 3000, true, at(100_000)), 10);
+        assert_eq!(sent(&mut budget, "shop", 0, true, at(0)), 25);
+        let minute = |second: u64| sent(&mut budget, "shop", 1000, true, at(second));
+        assert_eq!((0..=60).map(minute).sum::<usize>(), 10);
+        assert_eq!(
+            sent(&mut budget, "shop", 2000, false, at(100_000)),
+            15,
+            "the rest is for what must be acted on"
+        );
+        assert_eq!(sent(&mut budget, "shop", 3000, true, at(100_000)), 10);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn another_namespace_has_a_share_whatever_one_has_sent() {
         let mut budget = Budget::new(at(0));
-        for n in 0..20_000 {
-            budget.take(&pod(n), "ConfigReloaded", false, at(u64::from(n) * 6));
+        for second in 0..600 {
+            sent(&mut budget, "loud", 100 * u32::try_from(second).unwrap(), true, at(second));
         }
-        assert!(budget.last.len() <= REMEMBERED);
+        assert!(sent(&mut budget, "quiet", 0, true, at(600)) >= 10);
+        assert!(sent(&mut budget, "third", 0, true, at(600)) >= 5);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_nobody_forgets_for_another() {
+        let (mut budget, quiet) = (Budget::new(at(0)), Name::from("quiet"));
+        let own = key(1, "ConfigReloaded");
+        assert_eq!(budget.take(&quiet, &own, false, at(0)), Some(0));
+        budget.hold_back(&quiet, &own, 7);
+        for n in 0..20_000 {
+            budget.take(&"loud".into(), &key(n, "ConfigReloaded"), false, at(u64::from(n) * 6));
+        }
+        let remembered: usize = budget.last.values().map(BTreeMap::len).sum();
+        assert_eq!(remembered, REMEMBERED);
+        assert_eq!(budget.take(&quiet, &own, true, at(200_000)), Some(7));
+    }
+
+    #[test]
+    fn of_a_pod_that_is_gone_nothing_is_remembered() {
+        let (mut budget, shop) = (Budget::new(at(0)), Name::from("shop"));
+        budget.take(&shop, &key(1, "ConfigReloaded"), true, at(0));
+        budget.take(&shop, &key(1, "ReloadHeld"), true, at(0));
+        budget.forget(&shop, &key(1, "").0);
+        assert!(budget.last.is_empty());
     }
 }

@@ -1,69 +1,86 @@
-//! Kubernetes Events: what a person sees in `kubectl describe pod`. Sent beside the reloads, never before them, and
-//! dropped rather than queued without end.
+//! Kubernetes Events: what a person sees in `kubectl describe pod`. Sent beside the reloads, never before them. What
+//! waits for that has a bound, and so has what each namespace has sent.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use reloadlet_core::event::{ReloadReport, Report};
 use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::Pod;
-use tokio::sync::mpsc;
+use reloadlet_core::pod::{Name, Pod};
+use tokio::sync::Notify;
 
 use super::backoff::{Backoff, chances};
-use super::budget::Budget;
+use super::budget::Key;
 use super::cluster::Cluster;
+use super::unsaid::{About, Note, Saying, Text, Unsaid};
 use crate::clock;
 use crate::logs::Causes;
 
-/// How many Events wait for the API server; more are dropped.
-const WAITING: usize = 256;
-
-/// How often an Event is tried while the API server can't take it. By then others wait that are newer.
+/// How often an Event is tried while the API server can't take it. Then others have their turn.
 const TRIES: u32 = 3;
 
-/// What is to be said about a pod.
+/// How often it is looked whether the budget has room for what waits.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Of how many pods and reasons it is known what was said last.
+const SAID: usize = 64;
+
+/// The reason of an Event that says what is wrong with what a pod asks for.
+const PROBLEM: &str = "ReloadProblem";
+/// Those that say that a container wasn't told of a change.
+const NOT_TOLD: [&str; 5] =
+    ["ReloadNoProcess", "ReloadUnhandled", "ReloadDenied", "ReloadFailed", "ReloadHeld"];
+
+/// Hands what is to be said to the sender.
 #[derive(Clone, Debug)]
-pub(crate) struct Note {
-    pod: Arc<Pod>,
-    type_: EventType,
-    reason: &'static str,
-    text: String,
+pub(crate) struct Notes(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    unsaid: Mutex<Unsaid>,
+    more: Notify,
 }
 
-/// Hands notes to the sender.
-#[derive(Clone, Debug)]
-pub(crate) struct Notes(mpsc::Sender<Note>);
+impl Shared {
+    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
+        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The other end.
 pub(crate) struct NoteSender {
-    notes: mpsc::Receiver<Note>,
+    shared: Arc<Shared>,
     cluster: Cluster,
-    reporter: Reporter,
-    recorder: Recorder,
-    /// Which reading of the configuration the recorder is from.
+    speaker: Speaker,
+    /// Which reading of the configuration the speaker is from.
     revision: u64,
     backoff: Backoff,
 }
 
 /// The two ends.
 pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
-    let (sender, notes) = mpsc::channel(WAITING);
+    let shared = Arc::new(Shared { unsaid: Mutex::new(Unsaid::new(clock::now())), more: Notify::new() });
     let reporter = Reporter { controller: "reloadlet".to_owned(), instance: Some(node.to_owned()) };
     let connection = cluster.current();
-    let recorder = Recorder::new(connection.client, reporter.clone());
+    let speaker = Speaker::new(connection.client, reporter);
     let (revision, backoff) = (connection.revision, Backoff::new());
-    (Notes(sender), NoteSender { notes, cluster, reporter, recorder, revision, backoff })
+    (Notes(shared.clone()), NoteSender { shared, cluster, speaker, revision, backoff })
 }
 
 impl Notes {
-    /// Says what a report means to the pod's owner, if anything.
+    /// Says what a report means to the pod's owner, if anything, and no more what it makes untrue.
     pub(crate) fn tell(&self, report: &Report) {
-        if let Some(note) = note(report)
-            && self.0.try_send(note).is_err()
-        {
-            tracing::debug!("an Event is dropped: too many wait for the API server");
+        let mut unsaid = self.0.unsaid();
+        unsay(report, &mut unsaid);
+        if let Some(note) = note(report) {
+            if unsaid.say(note) {
+                tracing::debug!("an Event is dropped: too many wait");
+            }
+            self.0.more.notify_one();
         }
     }
 }
@@ -71,25 +88,12 @@ impl Notes {
 impl NoteSender {
     /// Sends what there is, within the budget, for as long as the agent runs.
     pub(crate) async fn run(mut self) {
-        let mut budget = Budget::new(clock::now());
         let mut refused = false;
-        while let Some(note) = self.notes.recv().await {
-            let urgent = matches!(note.type_, EventType::Warning);
-            let Some(held_back) = budget.take(&note.pod.uid, note.reason, urgent, clock::now()) else {
-                continue;
-            };
-            let text = match held_back {
-                0 => note.text.clone(),
-                more => format!("{} (and {more} more since the last one)", note.text),
-            };
-            let event = Event {
-                type_: note.type_,
-                reason: note.reason.to_owned(),
-                note: Some(text),
-                action: "Reload".to_owned(),
-                secondary: None,
-            };
-            match self.publish(&event, &reference(&note.pod)).await {
+        loop {
+            let Some(saying) = self.next().await else { continue };
+            let result = self.publish(&saying).await;
+            self.shared.unsaid().ended(result.as_ref().is_err_and(passes));
+            match result {
                 Ok(()) => refused = false,
                 Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
@@ -101,10 +105,24 @@ impl NoteSender {
         }
     }
 
+    /// What may be sent now. If that is nothing, there may be something afterwards.
+    async fn next(&self) -> Option<Saying> {
+        let (next, is_waiting) = {
+            let mut unsaid = self.shared.unsaid();
+            (unsaid.next(clock::now()), unsaid.is_waiting())
+        };
+        if next.is_none() {
+            let limit = if is_waiting { LOOK } else { Duration::MAX };
+            // Whichever it was: what waits is looked at.
+            drop(tokio::time::timeout(limit, self.shared.more.notified()).await);
+        }
+        next
+    }
+
     /// Sends an Event. While the API server doesn't answer, or has too much to do, it is tried again.
-    async fn publish(&mut self, event: &Event, pod: &ObjectReference) -> Result<(), kube::Error> {
+    async fn publish(&mut self, saying: &Saying) -> Result<(), kube::Error> {
         for _ in 1..TRIES {
-            match self.recorder.publish(event, pod).await {
+            match self.speaker.publish(saying).await {
                 Err(error) if passes(&error) => self.wait(&error).await,
                 answered => {
                     self.backoff.succeeded();
@@ -112,7 +130,7 @@ impl NoteSender {
                 }
             }
         }
-        self.recorder.publish(event, pod).await
+        self.speaker.publish(saying).await
     }
 
     /// Waits, and is on another connection afterwards if the one that was open has died.
@@ -129,8 +147,43 @@ impl NoteSender {
         let connection = self.cluster.current();
         if connection.revision != self.revision {
             self.revision = connection.revision;
-            self.recorder = Recorder::new(connection.client, self.reporter.clone());
+            self.speaker = Speaker::new(connection.client, self.speaker.reporter.clone());
         }
+    }
+}
+
+/// Sends Events. One that says the same as the last one of its pod and reason is counted there.
+struct Speaker {
+    client: Client,
+    reporter: Reporter,
+    recorder: Recorder,
+    /// What the recorder has said last.
+    said: BTreeMap<Key, String>,
+}
+
+impl Speaker {
+    fn new(client: Client, reporter: Reporter) -> Self {
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self { client, reporter, recorder, said: BTreeMap::new() }
+    }
+
+    async fn publish(&mut self, saying: &Saying) -> Result<(), kube::Error> {
+        let key = (saying.pod.uid.clone(), saying.reason);
+        let differs = self.said.get(&key).is_some_and(|said| *said != saying.text);
+        // A recorder takes each Event of the same pod and reason for the last one again, whatever it says.
+        if differs || self.said.len() >= SAID {
+            self.recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+            self.said.clear();
+        }
+        self.said.insert(key, saying.text.clone());
+        let event = Event {
+            type_: if saying.urgent { EventType::Warning } else { EventType::Normal },
+            reason: saying.reason.to_owned(),
+            note: Some(saying.text.clone()),
+            action: "Reload".to_owned(),
+            secondary: None,
+        };
+        self.recorder.publish(&event, &reference(&saying.pod)).await
     }
 }
 
@@ -150,7 +203,7 @@ fn is_going(error: &kube::Error) -> bool {
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
-fn reference(pod: &Pod) -> ObjectReference {
+fn reference(pod: &About) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),
@@ -161,16 +214,35 @@ fn reference(pod: &Pod) -> ObjectReference {
     }
 }
 
+/// What isn't true any more after a report isn't said.
+fn unsay(report: &Report, unsaid: &mut Unsaid) {
+    match report {
+        Report::Solved(pod) => unsaid.unsay(pod, &[PROBLEM], |_| true),
+        Report::Mended(pod, problem) => {
+            unsaid.unsay(pod, &[PROBLEM], |text| text.text == problem.sentence);
+        }
+        Report::Forgotten(pod) => unsaid.forget(pod),
+        Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
+            unsaid.unsay(&reload.pod, &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
+        }
+        Report::Reload(_)
+        | Report::Problem(..)
+        | Report::Verdict { .. }
+        | Report::Swapped(_)
+        | Report::Published { .. }
+        | Report::Nudged(..)
+        | Report::Settled(_)
+        | Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Reread { .. } => {}
+    }
+}
+
 /// What a report means to a pod's owner.
 fn note(report: &Report) -> Option<Note> {
     match report {
         Report::Reload(reload) => reload_note(reload),
-        Report::Problem(pod, problem) => Some(Note {
-            pod: pod.clone(),
-            type_: EventType::Warning,
-            reason: "ReloadProblem",
-            text: problem.sentence.clone(),
-        }),
+        Report::Problem(pod, problem) => Some(warning(pod, PROBLEM, None, problem.sentence.clone())),
         Report::Verdict { pod, container, verdict, .. } => {
             let text = match verdict {
                 Verdict::Reread | Verdict::Alive => return None,
@@ -186,7 +258,7 @@ fn note(report: &Report) -> Option<Note> {
                      on this signal instead of ending."
                 ),
             };
-            Some(Note { pod: pod.clone(), type_: EventType::Warning, reason: "ReloadVerdict", text })
+            Some(warning(pod, "ReloadVerdict", Some(container), text))
         }
         Report::Swapped(_)
         | Report::Published { .. }
@@ -195,21 +267,25 @@ fn note(report: &Report) -> Option<Note> {
         | Report::SettleTimedOut(_)
         | Report::Rescan
         | Report::Reread { .. }
+        | Report::Mended(..)
+        | Report::Forgotten(_)
         | Report::Solved(_) => None,
     }
+}
+
+fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: String) -> Note {
+    Note { pod: pod.into(), urgent: true, reason, text: Text { container: container.cloned(), text } }
 }
 
 fn reload_note(reload: &ReloadReport) -> Option<Note> {
     let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
     let (volumes, container, signal) = (volumes.join(", "), &reload.container, reload.signal);
-    let (type_, reason, text) = match reload.outcome {
-        Outcome::Delivered => (
-            EventType::Normal,
-            "ConfigReloaded",
-            format!("Sent {signal} to container {container}: {volumes} changed."),
-        ),
+    let (urgent, reason, text) = match reload.outcome {
+        Outcome::Delivered => {
+            (false, "ConfigReloaded", format!("Sent {signal} to container {container}: {volumes} changed."))
+        }
         Outcome::NoProcess => (
-            EventType::Warning,
+            true,
             "ReloadNoProcess",
             format!(
                 "{volumes} changed and container {container} wasn't told: {}.",
@@ -217,7 +293,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             ),
         ),
         Outcome::Unhandled => (
-            EventType::Warning,
+            true,
             "ReloadUnhandled",
             format!(
                 "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}. Choose \
@@ -225,7 +301,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             ),
         ),
         Outcome::Denied => (
-            EventType::Warning,
+            true,
             "ReloadDenied",
             format!(
                 "The kernel refused {signal} for container {container}: its AppArmor or SELinux policy must allow \
@@ -233,12 +309,12 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             ),
         ),
         Outcome::Failed => (
-            EventType::Warning,
+            true,
             "ReloadFailed",
             format!("{signal} for container {container} failed: the agent's log says why."),
         ),
         Outcome::Held => (
-            EventType::Warning,
+            true,
             "ReloadHeld",
             format!(
                 "{volumes} changed and container {container} wasn't told, since the last two signals ended it. Restart \
@@ -252,24 +328,9 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
         | Outcome::Superseded
         | Outcome::Gone => return None,
     };
-    Some(Note { pod: reload.pod.clone(), type_, reason, text })
+    let text = Text { container: Some(container.clone()), text };
+    Some(Note { pod: (&*reload.pod).into(), urgent, reason, text })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(causes: &str) -> kube::Error {
-        let text = format!(
-            r#"{{"status": "Failure", "code": 403, "reason": "Forbidden", "details": {{"causes": {causes}}}}}"#
-        );
-        kube::Error::Api(Box::new(serde_json::from_str(&text).unwrap()))
-    }
-
-    #[test]
-    fn that_a_namespace_is_being_deleted_is_no_trouble_with_rights() {
-        let going = r#"[{"reason": "NamespaceTerminating", "message": "it is being terminated"}]"#;
-        assert!(is_going(&refused(going)));
-        assert!(!is_going(&refused("[]")));
-    }
-}
+mod tests;

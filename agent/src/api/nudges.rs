@@ -2,37 +2,43 @@
 //! go through the pod's status, since who may patch that can't change its spec; the fence in `deploy/overlays/acceleration`
 //! leaves this annotation of that.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Request, Response, StatusCode};
 use kube::client::Body;
+use reloadlet_core::allowance::Allowance;
 use reloadlet_core::annotations::OBSERVED;
 use reloadlet_core::nudge::NudgeAnswer;
-use reloadlet_core::pod::{Pod, PodUid};
+use reloadlet_core::pod::{Name, Pod, PodUid};
 use reloadlet_core::{Event, Time};
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Notify;
 
 use super::backoff::{self, LONGEST};
 use super::cluster::Cluster;
 use super::fence::Gate;
-use super::tokens::Tokens;
+use super::waiting::{Choice, Waiting};
 use crate::clock;
 use crate::inbox::{Inbound, Inbox};
 
-/// The most nudges at once: a change of what every pod of a full node (110 by default) uses.
-const BURST: u32 = 110;
+/// The most nudges at once. Half of them are one namespace's: a change of what every pod of a full node (110 by default)
+/// uses.
+const BURST: u32 = 220;
 /// Then twenty a second: the kubelet's own requests are limited to fifty, and each sync of a pod costs some.
 const REFILL: Duration = Duration::from_millis(50);
-/// How many wait for the API server; more are over the budget.
+/// How many wait for the API server. Of more, the namespace that has most is over the budget with its oldest.
 const WAITING: usize = BURST as usize;
-/// How many are on their way at once: the API server takes each in some milliseconds.
-const IN_FLIGHT: usize = 8;
+/// How many are on their way at once: the API server takes each in some milliseconds. A namespace has half of what the
+/// others leave, so that those which take long keep nobody else's waiting.
+const IN_FLIGHT: usize = 16;
+/// How many pods may be to be told that theirs isn't sent.
+const UNSENT: usize = 256;
 /// How long the API server has for one. What takes longer would come after the next one is due.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long the API server is left alone if it says that it is asked too much and not for how long.
@@ -48,16 +54,39 @@ pub(super) const METADATA: &str =
 /// Hands nudges to the sender, within the budget.
 #[derive(Debug)]
 pub(crate) struct Nudges {
-    pods: mpsc::Sender<Arc<Pod>>,
-    tokens: Tokens,
+    shared: Arc<Shared>,
+    allowance: Allowance,
     quiet: Arc<Quiet>,
     gate: Gate,
 }
 
 /// The other end.
 pub(crate) struct NudgeSender {
-    pods: mpsc::Receiver<Arc<Pod>>,
+    shared: Arc<Shared>,
     edge: Arc<Edge>,
+}
+
+/// What both ends know.
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something to do.
+    more: Notify,
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: Waiting<PodUid, Arc<Pod>>,
+    /// Pods whose nudge was given up for another's, and who don't know yet.
+    unsent: BTreeSet<PodUid>,
+    /// How many are on their way, by namespace.
+    in_flight: BTreeMap<Name, usize>,
+}
+
+/// What the sender does next.
+enum Next {
+    Send(Arc<Pod>),
+    Unsent(PodUid),
 }
 
 struct Edge {
@@ -71,16 +100,17 @@ struct Edge {
 
 /// The two ends.
 pub(crate) fn channel(cluster: Cluster, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender) {
-    let (sender, pods) = mpsc::channel(WAITING);
+    let queue = Queue { waiting: Waiting::new(WAITING), unsent: BTreeSet::new(), in_flight: BTreeMap::new() };
+    let shared = Arc::new(Shared { queue: Mutex::new(queue), more: Notify::new() });
     let quiet = Arc::new(Quiet::default());
     let nudges = Nudges {
-        pods: sender,
-        tokens: Tokens::new(BURST, REFILL, clock::now()),
+        shared: shared.clone(),
+        allowance: Allowance::new(BURST, REFILL, clock::now()),
         quiet: quiet.clone(),
         gate: gate.clone(),
     };
     let edge = Edge { cluster, inbox, quiet, gate, refused: AtomicBool::new(false) };
-    (nudges, NudgeSender { pods, edge: Arc::new(edge) })
+    (nudges, NudgeSender { shared, edge: Arc::new(edge) })
 }
 
 impl Nudges {
@@ -92,23 +122,77 @@ impl Nudges {
         if let Some(left) = self.quiet.left(now) {
             return Some(NudgeAnswer::Throttled(left));
         }
-        let sent = self.tokens.take(now) && self.pods.try_send(pod).is_ok();
+        let sent = self.allowance.take(&pod.namespace, 0, now) && self.shared.queue().push(pod);
+        self.shared.more.notify_one();
         (!sent).then_some(NudgeAnswer::OverBudget)
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Whether the nudge waits now.
+    fn push(&mut self, pod: Arc<Pod>) -> bool {
+        if self.unsent.len() >= UNSENT {
+            return false;
+        }
+        let (namespace, uid) = (pod.namespace.clone(), pod.uid.clone());
+        match self.waiting.push(&namespace, uid.clone(), pod) {
+            Some((own, _)) if own == uid => false,
+            Some((other, _)) => {
+                self.unsent.insert(other);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// What is next, if there is a place for it.
+    fn next(&mut self) -> Option<Next> {
+        if let Some(uid) = self.unsent.pop_first() {
+            return Some(Next::Unsent(uid));
+        }
+        let in_flight = &self.in_flight;
+        let free = IN_FLIGHT.saturating_sub(in_flight.values().sum());
+        let (namespace, _, pod) = self.waiting.take(|namespace, _, _| {
+            let own = in_flight.get(namespace).copied().unwrap_or_default();
+            if free > own { Choice::Take } else { Choice::Leave }
+        })?;
+        *self.in_flight.entry(namespace).or_default() += 1;
+        Some(Next::Send(pod))
+    }
+
+    /// One of a namespace's isn't on its way any more.
+    fn answered(&mut self, namespace: &Name) {
+        if let Some(count) = self.in_flight.get_mut(namespace) {
+            *count = count.saturating_sub(1);
+        }
+        self.in_flight.retain(|_, count| *count > 0);
     }
 }
 
 impl NudgeSender {
     /// Sends what there is for as long as the agent runs.
-    pub(crate) async fn run(mut self) {
-        let room = Arc::new(Semaphore::new(IN_FLIGHT));
-        while let Some(pod) = self.pods.recv().await {
-            let Ok(place) = room.clone().acquire_owned().await else { return };
-            let edge = self.edge.clone();
-            tokio::spawn(async move {
-                let answer = edge.nudge(&pod).await;
-                drop(place);
-                edge.tell(&pod.uid, answer).await;
-            });
+    pub(crate) async fn run(self) {
+        loop {
+            let next = self.shared.queue().next();
+            match next {
+                Some(Next::Send(pod)) => {
+                    let (shared, edge) = (self.shared.clone(), self.edge.clone());
+                    tokio::spawn(async move {
+                        let answer = edge.nudge(&pod).await;
+                        shared.queue().answered(&pod.namespace);
+                        shared.more.notify_one();
+                        edge.tell(&pod.uid, answer).await;
+                    });
+                }
+                Some(Next::Unsent(uid)) => self.edge.tell(&uid, NudgeAnswer::OverBudget).await,
+                None => self.shared.more.notified().await,
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reloadlet_core::Time;
 use reloadlet_core::object::{MOST_KEYS, ObjectKind, ObjectRef};
 use reloadlet_core::pod::Name;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -39,8 +38,6 @@ mod step;
 const SPREAD: Duration = Duration::from_secs(3);
 /// How many objects may wait for room in the loop before another one is fetched.
 const WAITING: usize = 4;
-/// How often at most it is said that an object is too large: its owner could make it so all the time.
-const SAY_EVERY: Duration = Duration::from_secs(60);
 /// How many sightings wait; the watches wait after that.
 const SIGHTINGS: usize = 64;
 /// How long something waits that the loop had no room for.
@@ -116,8 +113,6 @@ struct Said {
     /// A watch can't be started.
     unstarted: bool,
     counted: (usize, usize, usize),
-    /// An object is too large.
-    too_large: Option<Time>,
 }
 
 /// The two ends. Without `watch_secrets`, Secrets aren't measured.
@@ -185,7 +180,7 @@ impl ObjectWatches {
                 Step::Close(connection) => self.connections.close(connection),
                 Step::Tell(object, observed, at) => self.outgoing.put(object, observed, at),
                 Step::Forget(object) => self.outgoing.forget(&object),
-                Step::SayTooLarge(object) => self.say_too_large(&object),
+                Step::SayTooLarge(object) => Self::say_too_large(&object),
                 Step::SayFewer(watches) => tracing::warn!(
                     "the API server takes {watches} requests at a time on a connection: ConfigMaps and Secrets are watched on more connections"
                 ),
@@ -349,16 +344,11 @@ impl ObjectWatches {
         }
     }
 
-    fn say_too_large(&mut self, object: &ObjectRef) {
-        let now = clock::now();
-        if self.said.too_large.is_none_or(|said| now.since(said) >= SAY_EVERY) {
-            self.said.too_large = Some(now);
-            tracing::warn!(
-                "{object} isn't measured: it has more than {MOST_KEYS} keys, or more bytes than are read; reloads go on"
-            );
-        } else {
-            tracing::debug!("{object} isn't measured: it is too large");
-        }
+    fn say_too_large(object: &ObjectRef) {
+        tracing::warn!(
+            namespace = %object.namespace,
+            "{object} isn't measured: it has more than {MOST_KEYS} keys, or more bytes than are read; reloads go on"
+        );
     }
 
     fn say_counts(&mut self) {

@@ -338,6 +338,12 @@ fn a_malformed_text_is_located_by_line() {
 }
 
 #[test]
+fn what_is_malformed_quotes_a_bounded_part_of_it() {
+    let error = error(&format!("{{\"kind\": \"Pod\", \"metadata\": \"{}\"}}", "ü".repeat(10_000)));
+    assert!(error.chars().count() < 600 && error.ends_with('…'), "{error}");
+}
+
+#[test]
 fn a_thousand_pods_as_kubectl_writes_them_fit_the_limits() {
     let mut text = String::from("apiVersion: v1\nkind: List\nitems:\n");
     for number in 0..1000 {

@@ -8,8 +8,8 @@ use reloadlet_core::mounts::ContainerMounts;
 use reloadlet_core::pod::{ContainerId, PodUid};
 use reloadlet_core::process::ProcessFacts;
 
-use super::MOST_TIME;
-use crate::cgroups::PodCgroup;
+use super::{MOST_TIME, SLICE};
+use crate::cgroups::{CgroupError, Cgroups, Look, PodCgroup};
 
 /// One survey.
 #[derive(Debug)]
@@ -33,15 +33,15 @@ struct Leaf {
 }
 
 impl Surveying {
-    /// Nothing was looked at yet.
-    pub(super) fn new(survey: Survey, found: PodCgroup) -> Self {
+    /// No process was looked at yet; to find them took so long.
+    pub(super) fn new(survey: Survey, found: PodCgroup, spent: Duration) -> Self {
         let leaf = |(id, mut pids): (ContainerId, Vec<u32>)| {
             pids.reverse();
             let (complete, threaded) = (!found.cut.contains(&id), found.threaded.contains(&id));
             Leaf { id, pids, processes: Vec::new(), complete, threaded }
         };
         let left = found.containers.into_iter().rev().map(leaf).collect();
-        Self { survey, left, found: Vec::new(), spent: Duration::ZERO }
+        Self { survey, left, found: Vec::new(), spent }
     }
 
     /// What it is to look for.
@@ -106,6 +106,44 @@ impl Surveying {
     }
 }
 
+/// A survey whose containers are still being looked for.
+#[derive(Debug)]
+pub(crate) struct Looking {
+    survey: Survey,
+    look: Look,
+    spent: Duration,
+}
+
+impl Looking {
+    /// Nothing was looked at yet.
+    pub(super) fn new(survey: Survey) -> Self {
+        Self { look: Look::begin(survey.pod.clone()), survey, spent: Duration::ZERO }
+    }
+
+    /// What it is to look for.
+    pub(super) const fn survey(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Goes on for the rest of a slice that has lasted so long. The pod's cgroup comes back once it is known.
+    pub(super) fn go_on(
+        &mut self,
+        cgroups: &mut Cgroups,
+        spent: &dyn Fn() -> Duration,
+    ) -> Result<Option<PodCgroup>, CgroupError> {
+        let found = self.look.go_on(cgroups, &|| spent() >= SLICE)?;
+        if found.is_none() {
+            self.spent += spent();
+        }
+        Ok(found)
+    }
+
+    /// Its processes are to be looked at.
+    pub(super) fn into_surveying(self, found: PodCgroup) -> Surveying {
+        Surveying::new(self.survey, found, self.spent)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +155,8 @@ mod tests {
         let survey = Survey { pod: PodUid::parse(&"1".repeat(32)).unwrap(), name: None, fresh_mounts: false };
         let containers = BTreeMap::from([(id("a"), vec![7]), (id("b"), vec![8, 9]), (id("c"), vec![10])]);
         let cut = BTreeSet::from([id("a")]);
-        let mut surveying = Surveying::new(survey, PodCgroup { containers, cut, ..PodCgroup::default() });
+        let mut surveying =
+            Surveying::new(survey, PodCgroup { containers, cut, ..PodCgroup::default() }, Duration::ZERO);
         assert_eq!(surveying.next_process(), Some(7));
         assert_eq!((surveying.next_process(), surveying.container().unwrap().0), (None, &id("a")));
         surveying.end_container(None);

@@ -5,6 +5,7 @@ use super::*;
 impl PodMachine {
     /// Carries out the next steps of every waiting reload, until each waits for something.
     pub(crate) fn advance(&mut self, ctx: &mut Context<'_>) {
+        self.unsent = false;
         for index in 0..self.targets.len() {
             self.advance_target(index, ctx);
         }
@@ -34,7 +35,12 @@ impl PodMachine {
                     self.refused(index, ctx);
                     return;
                 }
+                Step::Send(..) if self.sends_left == 0 => {
+                    self.unsent = true;
+                    return;
+                }
                 Step::Send(processes, worst) => {
+                    self.sends_left = self.sends_left.saturating_sub(processes.len());
                     let signal = target.plan.signal;
                     target.begin_sending(&processes, worst, self.waits);
                     self.follow_opens(ctx);
@@ -80,7 +86,8 @@ impl PodMachine {
                 Some(_) | None => NeededDigest::Known(None, same),
             }
         };
-        self.targets[index].step(now, self.waits, self.plan.send_unhandled, self.survey.running, digest_of)
+        let surveying = self.survey.running || self.has_survey_to_come(index);
+        self.targets[index].step(now, self.waits, self.plan.send_unhandled, surveying, digest_of)
     }
 
     fn refused(&mut self, index: usize, ctx: &mut Context<'_>) {

@@ -4,6 +4,40 @@ use super::*;
 use crate::process::{Chosen, choose};
 use crate::target::{HeldProcess, Resolved};
 
+/// The containers of a survey, looked through once for all that are told: a pod can have many of them.
+struct Leaves<'a> {
+    /// By the name in the spec, with their places in the survey.
+    named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
+    /// Each process with the place of its container, in order.
+    processes: Vec<(u32, usize)>,
+}
+
+impl<'a> Leaves<'a> {
+    fn of(pod: &PodMachine, containers: &'a [ContainerFacts]) -> Self {
+        let mut named: BTreeMap<Name, Vec<_>> = BTreeMap::new();
+        let mut processes = Vec::new();
+        for (place, container) in containers.iter().enumerate() {
+            if let Some(name) = pod.name_of(container) {
+                named.entry(name.clone()).or_default().push((place, container));
+            }
+            processes.extend(container.processes.iter().map(|process| (process.pid, place)));
+        }
+        processes.sort_unstable();
+        Self { named, processes }
+    }
+
+    fn named(&self, name: &Name) -> &[(usize, &'a ContainerFacts)] {
+        self.named.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a process is in another container than the one at this place.
+    fn is_outside(&self, place: usize, pid: u32) -> bool {
+        let first = self.processes.partition_point(|(known, _)| *known < pid);
+        let mut same = self.processes.iter().skip(first).take_while(|(known, _)| *known == pid);
+        same.any(|(_, other)| *other != place)
+    }
+}
+
 impl PodMachine {
     /// Asks for a survey, unless one is on its way: then for another one after it.
     pub(super) fn begin_survey(&mut self, ctx: &mut Context<'_>) {
@@ -12,6 +46,10 @@ impl PodMachine {
         }
         if self.survey.running {
             self.survey.again = true;
+            return;
+        }
+        self.survey.put_off = self.survey.pause.is_some_and(|pause| ctx.now < pause.until);
+        if self.survey.put_off {
             return;
         }
         self.survey.running = true;
@@ -28,6 +66,9 @@ impl PodMachine {
             return;
         }
         self.survey.retry = Some(Retry::begin(ctx.now));
+        // Others than those that were too much.
+        self.survey.pause = None;
+        self.survey.changed = self.survey.running;
         self.begin_survey(ctx);
     }
 
@@ -53,12 +94,14 @@ impl PodMachine {
     /// The survey is there.
     pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
         self.survey.running = false;
+        let leaves = Leaves::of(self, containers);
         for index in 0..self.targets.len() {
-            match self.found(index, containers) {
+            match self.found(index, &leaves) {
                 Ok(resolved) => self.take_found(index, resolved, ctx),
                 Err(why) => self.take_missing(index, why, ctx),
             }
         }
+        self.pause_surveys(ctx.now);
         if std::mem::take(&mut self.survey.again) {
             self.begin_survey(ctx);
         } else {
@@ -69,27 +112,20 @@ impl PodMachine {
     }
 
     /// Which processes stand for a target.
-    fn found(&self, index: usize, containers: &[ContainerFacts]) -> Result<Resolved, NoProcess> {
+    fn found(&self, index: usize, leaves: &Leaves<'_>) -> Result<Resolved, NoProcess> {
         let target = &self.targets[index];
         let name = &target.plan.container;
         let in_status = self.pod.status.get(name);
         let mut starting = None;
         let mut newest: Option<(Chosen<'_>, &ContainerFacts)> = None;
-        for container in containers {
-            if self.name_of(container) != Some(name) {
-                continue;
-            }
+        for &(place, container) in leaves.named(name) {
             if !container.complete {
                 // What wasn't looked at could be the process that is meant.
                 starting = Some(NoProcess::TooMuch);
                 continue;
             }
-            let outside: BTreeSet<u32> = containers
-                .iter()
-                .filter(|other| other.id != container.id)
-                .flat_map(|other| other.processes.iter().map(|process| process.pid))
-                .collect();
-            match choose(&container.processes, &outside, self.plan.process.as_deref()) {
+            let is_outside = |pid| leaves.is_outside(place, pid);
+            match choose(&container.processes, &is_outside, self.plan.process.as_deref()) {
                 // During a restart both leaves can stand for a moment: the younger one is meant.
                 Ok(chosen) => {
                     let is_newer = newest
@@ -205,6 +241,22 @@ impl PodMachine {
                 self.take_baseline(index, &name, pending.generation, ctx);
             }
         }
+    }
+
+    /// After a survey that was given up the next one isn't made at once, whatever asks for it.
+    fn pause_surveys(&mut self, now: Time) {
+        let changed = std::mem::take(&mut self.survey.changed);
+        let is_too_much =
+            |target: &Target| matches!(target.resolution, Resolution::Missing(NoProcess::TooMuch));
+        let given_up = !changed && self.targets.iter().any(is_too_much);
+        self.survey.pause = given_up.then(|| Pause::after(self.survey.pause, now));
+    }
+
+    /// Whether no survey was made yet since a target's reload began to look for its process, and one will be.
+    pub(super) fn has_survey_to_come(&self, index: usize) -> bool {
+        let looks_since = self.targets[index].missing.map(|missing| missing.since);
+        let given_up = self.survey.pause.map(|pause| pause.since);
+        self.survey.put_off && looks_since.zip(given_up).is_none_or(|(since, given_up)| given_up < since)
     }
 
     /// Surveys go on with growing pauses while something is missing, and stop when nothing waits for it.

@@ -14,6 +14,7 @@ mod measuring;
 mod node;
 mod notifications;
 mod nudging;
+mod pieces;
 mod pods;
 mod processes;
 mod rereads;

@@ -94,6 +94,8 @@ pub(crate) struct ContainerState {
     pub(crate) processes: Vec<ProcessState>,
     /// Volumes of which it holds a directory that was torn down.
     pub(crate) dead: BTreeSet<Name>,
+    /// Whether it has more processes than are looked at.
+    pub(crate) too_much: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -158,7 +160,8 @@ impl Node {
             pending: 0,
         };
         let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
-        let made = ContainerState { name: name.into(), id, processes: vec![process], dead: BTreeSet::new() };
+        let (processes, dead) = (vec![process], BTreeSet::new());
+        let made = ContainerState { name: name.into(), id, processes, dead, too_much: false };
         self.pod(pod).containers.push(made);
         pid
     }
@@ -294,6 +297,6 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
         id: container.id.clone(),
         mounts: Some(Arc::new(ContainerMounts::parse(&mountinfo, uid))),
         processes: container.processes.iter().map(process).collect(),
-        complete: true,
+        complete: !container.too_much,
     }
 }

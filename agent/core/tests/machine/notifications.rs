@@ -41,6 +41,19 @@ fn changes_whose_notifications_were_lost_are_told_after_an_overflow() {
 }
 
 #[test]
+fn changes_of_a_pod_whose_notifications_were_dropped_are_told_and_no_other_pod_is_looked_at() {
+    let mut world = World::running(vec![app_with_two_volumes(1, &[]), app(2, &[])]);
+    world.publish_unseen(&config(), 2);
+    world.publish_unseen(&more(), 2);
+    world.publish_unseen(&volume_of(2, "config"), 2);
+    world.pass(5);
+    world.handle(Event::Dropped(uid(1)));
+    world.pass(60_000);
+    assert_eq!(world.sends().iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [1001]);
+    assert_eq!(world.outcomes().len(), 2);
+}
+
+#[test]
 fn a_container_that_was_restarted_during_an_overflow_is_found() {
     let mut world = World::app(&[]);
     let process = world.node.kill(1001).unwrap();

@@ -233,3 +233,55 @@ fn a_reload_does_not_end_while_a_survey_is_on_its_way() {
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::StartedAfter)]);
 }
+
+#[test]
+fn a_container_that_is_too_much_is_looked_at_less_and_less_often_until_it_changes() {
+    let mut world = World::app(&[("reloadlet.io/process", "app")]);
+    let too_much = |world: &mut World, is: bool| {
+        world.node.pod(&uid(1)).containers.iter_mut().for_each(|container| container.too_much = is);
+    };
+    too_much(&mut world, true);
+    for n in 2..122 {
+        world.publish(&config(), n);
+        world.pass(5_000);
+    }
+    // After 1, 2, 4, ... 60 s, and every 60 s then.
+    assert!((10..=17).contains(&world.surveys()), "{} in ten minutes", world.surveys());
+    assert!(world.sends().is_empty());
+    world.pass(60_000);
+    assert_eq!(world.outcomes().last().unwrap().2, Outcome::NoProcess);
+
+    // A change waits for the next look, however late that is.
+    too_much(&mut world, false);
+    world.actions.clear();
+    world.publish(&config(), 122);
+    world.pass(61_000);
+    assert_eq!(
+        (world.sends().len(), world.outcomes()),
+        (1, vec![("config", generation(122), Outcome::Delivered)])
+    );
+
+    // One that has changed is looked at at once.
+    too_much(&mut world, true);
+    for n in 123..133 {
+        world.publish(&config(), n);
+        world.pass(10_000);
+    }
+    world.exit(1001);
+    world.actions.clear();
+    world.start(&uid(1), "app");
+    assert_eq!(world.surveys(), 1);
+}
+
+#[test]
+fn a_change_of_a_container_that_is_too_much_ends_with_the_reason() {
+    let mut world = World::app(&[("reloadlet.io/process", "app")]);
+    world.node.pod(&uid(1)).containers[0].too_much = true;
+    world.publish(&config(), 2);
+    world.pass(120_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
+    let reason = world.reloads()[0].reason.unwrap();
+    assert!(reason.contains("more than 4096 processes or 2048 cgroups"), "{reason}");
+    assert_eq!(world.machine.status()[0].containers[0].missing, Some(reason));
+    assert_eq!(world.machine.poll_timeout(), None, "nothing waits for it");
+}

@@ -384,6 +384,8 @@ impl World {
                 | Report::Reload(_)
                 | Report::Published { .. }
                 | Report::Nudged(..)
+                | Report::Mended(..)
+                | Report::Forgotten(_)
                 | Report::Reread { .. }
                 | Report::Verdict { .. } => None,
             })

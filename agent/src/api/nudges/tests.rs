@@ -13,14 +13,18 @@ use super::*;
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
 fn pod() -> Arc<Pod> {
+    pod_of("shop", UID)
+}
+
+fn pod_of(namespace: &str, uid: &str) -> Arc<Pod> {
     Arc::new(Pod {
-        uid: PodUid::parse(UID).unwrap(),
-        namespace: "shop".into(),
+        uid: PodUid::parse(uid).unwrap(),
+        namespace: namespace.into(),
         name: "web".into(),
         annotations: reloadlet_core::pod::Annotations::default(),
         containers: Vec::new(),
         volumes: Vec::new(),
-        status: std::collections::BTreeMap::default(),
+        status: BTreeMap::default(),
         runtime_class: None,
         terminating: false,
         excess: None,
@@ -133,7 +137,7 @@ async fn a_nudge_changes_one_annotation_of_the_pod_that_was_meant_each_time_to_a
         assert!((1..=64).contains(&nonce.len()), "what the fence allows");
         nonce
     });
-    assert_eq!(nonces.collect::<std::collections::BTreeSet<_>>().len(), 2);
+    assert_eq!(nonces.collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,34 +210,82 @@ async fn the_client_doesnt_try_again_by_itself() {
     assert_eq!(answer(&receiver).await, NudgeAnswer::Throttled(Duration::from_secs(7)));
 }
 
+/// How many of 500 further pods of a namespace may be nudged now.
+fn sent(nudges: &mut Nudges, namespace: &str, now: Time) -> usize {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let uid = || format!("{:012x}", NEXT.fetch_add(1, Ordering::Relaxed));
+    (0..500).filter(|_| nudges.send(pod_of(namespace, &uid()), now).is_none()).count()
+}
+
+/// How many requests there were for a namespace's pods.
+fn requests_of(requests: &Mutex<Vec<String>>, namespace: &str) -> usize {
+    let path = format!("/namespaces/{namespace}/");
+    requests.lock().unwrap().iter().filter(|request| request.contains(&path)).count()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_has_a_budget_and_few_requests_at_once() {
     let (inbox, receiver, _wake) = Inbox::new().unwrap();
     let (client, requests) = server([]);
     let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
     let now = clock::now();
-    let sent = |nudges: &mut Nudges, now| (0..500).filter(|_| nudges.send(pod(), now).is_none()).count();
-    assert_eq!(sent(&mut nudges, now), 110);
+    assert_eq!(sent(&mut nudges, "shop", now), 110);
     assert_eq!(nudges.send(pod(), now), Some(NudgeAnswer::OverBudget));
-    assert_eq!(sent(&mut nudges, now + Duration::from_secs(1)), 0, "nobody has taken one by now");
+    assert_eq!(sent(&mut nudges, "shop", now + Duration::from_secs(1)), 20);
 
     let sending = tokio::spawn(sender.run());
     tokio::time::sleep(LIMIT / 2).await;
     assert_eq!(requests.lock().unwrap().len(), 8);
-    assert_eq!(next(&receiver), None);
+    assert!(receiver.try_recv().is_err());
     tokio::time::sleep(LIMIT).await;
     assert_eq!(requests.lock().unwrap().len(), 16);
-    assert_eq!((0..9).map_while(|_| next(&receiver)).count(), 8);
-    assert_eq!(sent(&mut nudges, now + Duration::from_secs(3)), 17, "as many as were taken");
+    assert_eq!((0..9).map_while(|_| receiver.try_recv().ok()).count(), 8);
     sending.abort();
 }
 
-#[test]
-fn tokens_come_back_at_twenty_a_second() {
-    let mut tokens = Tokens::new(BURST, REFILL, clock::now());
-    let now = clock::now() + Duration::from_secs(60);
-    let mut taken = |now| (0..500).filter(|_| tokens.take(now)).count();
-    assert_eq!((taken(now), taken(now + Duration::from_secs(1))), (110, 20));
+#[tokio::test(start_paused = true)]
+async fn another_namespace_has_its_share_and_its_turn_whatever_one_sends() {
+    let (inbox, _receiver, _wake) = Inbox::new().unwrap();
+    let (client, requests) = server([]);
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
+    let now = clock::now();
+    let mut loud = 0;
+    for millis in (0..10_000).step_by(50) {
+        loud += sent(&mut nudges, "loud", now + Duration::from_millis(millis));
+    }
+    assert!((305..=311).contains(&loud), "all that nobody else wants: {loud}");
+    let sending = tokio::spawn(sender.run());
+    tokio::time::sleep(LIMIT / 2).await;
+    assert_eq!((requests_of(&requests, "loud"), requests_of(&requests, "quiet")), (8, 0));
+
+    // The loud one's are slow, and hundreds wait.
+    assert!(sent(&mut nudges, "quiet", now + Duration::from_secs(10)) >= 50);
+    tokio::time::sleep(LIMIT / 4).await;
+    assert_eq!((requests_of(&requests, "loud"), requests_of(&requests, "quiet")), (8, 4));
+    sending.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_nudge_is_given_up_for_anothers_is_told_so() {
+    let (inbox, receiver, _wake) = Inbox::new().unwrap();
+    let (client, _) = server([]);
+    let (mut nudges, sender) = channel(Cluster::with_client(client), inbox, no_fence());
+    let now = clock::now();
+    let mut waiting = 0;
+    for second in 0..10 {
+        waiting += sent(&mut nudges, "loud", now + Duration::from_secs(second));
+    }
+    assert!(waiting > WAITING, "the oldest are given up for its own: {waiting}");
+    let quiet = sent(&mut nudges, "quiet", now + Duration::from_secs(10));
+    let sending = tokio::spawn(sender.run());
+    tokio::time::sleep(LIMIT / 2).await;
+    let mut given_up = 0;
+    while let Ok(Inbound::Event(Event::Nudged(_, answer))) = receiver.try_recv() {
+        assert_eq!(answer, NudgeAnswer::OverBudget);
+        given_up += 1;
+    }
+    assert_eq!(given_up, waiting + quiet - WAITING);
+    sending.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -335,10 +335,10 @@ async fn a_watch_goes_down_when_it_fails_and_up_when_the_next_one_is_accepted() 
     })
     .await;
     let mut states = vec![server.contact()];
-    let following = async {
-        let mut stream = pin!(follow::<ConfigMap>(server.followed()));
-        while stream.next().await.is_some() {}
-    };
+    let mut stream = pin!(follow::<ConfigMap>(server.followed()));
+    // The first list may be there within the first tenth of a second.
+    states.push(server.contact());
+    let following = async { while stream.next().await.is_some() {} };
     let mut following = pin!(following);
     for _ in 0..400 {
         assert!(tokio::time::timeout(Duration::from_millis(100), following.as_mut()).await.is_err());

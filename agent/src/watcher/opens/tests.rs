@@ -171,7 +171,8 @@ fn an_own_read_that_has_ended_before_its_opens_are_seen_does_not_count() {
     for listed in [false, true] {
         stage.own_reads.begin(&stage.volume, &stage.generation);
         if listed {
-            assert!(listing::contents(&stage.directory, &reading).unwrap().is_some());
+            let mut files = listing::Files::begin(stage.directory.clone(), reading.clone()).unwrap().unwrap();
+            assert!(!files.go_on(&|| false).unwrap() && files.end().1.is_some());
         } else {
             stage.open("app.conf");
             stage.open("tls/key");

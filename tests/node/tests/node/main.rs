@@ -13,6 +13,7 @@ mod bad_input;
 mod chaos;
 mod choice;
 mod connections;
+mod crowded;
 mod guard;
 mod hostile;
 mod identity;

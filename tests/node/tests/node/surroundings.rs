@@ -54,7 +54,7 @@ struct Closed<'a>(&'a Path);
 
 impl<'a> Closed<'a> {
     fn new(path: &'a Path) -> Self {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         Self(path)
     }
 }

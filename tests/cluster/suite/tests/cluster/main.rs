@@ -25,5 +25,6 @@ mod propagation;
 mod rendered;
 mod requests;
 mod rights;
+mod shares;
 mod teardown;
 mod volumes;

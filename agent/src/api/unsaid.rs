@@ -1,0 +1,231 @@
+//! What pods' owners are to be told and aren't yet. What a person must act on waits until the budget has room for it, or
+//! until it isn't true any more; that a reload went well is dropped and counted instead.
+
+use reloadlet_core::Time;
+use reloadlet_core::pod::{Name, Pod, PodUid};
+
+use super::budget::{Budget, Key};
+use super::waiting::{Choice, Waiting};
+
+/// How many pods and reasons wait. Of more, the namespace that has most gives up its oldest.
+const WAITING: usize = 256;
+/// How many texts wait for one pod and reason. Of more, the oldest are only counted.
+const TEXTS: usize = 16;
+/// The longest text of one Event: the API server takes 1024 bytes.
+const EVENT_BYTES: usize = 1024;
+/// What of that is left to the count of those that weren't sent.
+const COUNT_BYTES: usize = 48;
+
+/// Something to be told about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// The pod.
+    pub(crate) pod: About,
+    /// Whether a person must act on it.
+    pub(crate) urgent: bool,
+    /// The Event's reason.
+    pub(crate) reason: &'static str,
+    /// What is told.
+    pub(crate) text: Text,
+}
+
+/// A pod, as far as an Event on it needs it: what waits keeps no spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) uid: PodUid,
+    pub(crate) namespace: Name,
+    pub(crate) name: Name,
+}
+
+impl From<&Pod> for About {
+    fn from(pod: &Pod) -> Self {
+        Self { uid: pod.uid.clone(), namespace: pod.namespace.clone(), name: pod.name.clone() }
+    }
+}
+
+/// What is told of one container, or else of the pod. A newer text of a container takes the place of an older one; texts
+/// of the pod are told apart by what they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) container: Option<Name>,
+    pub(crate) text: String,
+}
+
+impl Text {
+    fn takes_the_place_of(&self, other: &Self) -> bool {
+        self.container == other.container && (self.container.is_some() || self.text == other.text)
+    }
+}
+
+/// An Event to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Saying {
+    /// The pod.
+    pub(crate) pod: About,
+    /// Whether a person must act on it.
+    pub(crate) urgent: bool,
+    /// Its reason.
+    pub(crate) reason: &'static str,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+/// What waits for one pod and reason.
+#[derive(Clone, Debug)]
+struct Item {
+    pod: About,
+    urgent: bool,
+    texts: Vec<Text>,
+    /// How many texts were given up for newer ones.
+    more: u32,
+}
+
+impl Item {
+    fn add(&mut self, text: Text) {
+        if let Some(older) = self.texts.iter_mut().find(|older| text.takes_the_place_of(older)) {
+            *older = text;
+            self.more = self.more.saturating_add(1);
+            return;
+        }
+        self.texts.push(text);
+        if self.texts.len() > TEXTS {
+            self.texts.remove(0);
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Takes what fits into one Event, and leaves the rest.
+    fn take_fitting(&mut self) -> Self {
+        let mut bytes = 0;
+        let fits = self.texts.iter().take_while(|text| {
+            bytes += text.text.len() + "; ".len();
+            bytes <= EVENT_BYTES - COUNT_BYTES
+        });
+        // One that is too long by itself is cut.
+        let fitting = fits.count().max(1).min(self.texts.len());
+        let texts = self.texts.drain(..fitting).collect();
+        Self { pod: self.pod.clone(), urgent: self.urgent, texts, more: std::mem::take(&mut self.more) }
+    }
+
+    /// All of it as one text.
+    fn written(&self, held_back: u32) -> String {
+        let mut written = String::new();
+        for Text { text, .. } in &self.texts {
+            let between = match written.as_bytes().last() {
+                None => "",
+                Some(b'.') => " ",
+                Some(_) => "; ",
+            };
+            written += between;
+            written += text;
+        }
+        if written.len() > EVENT_BYTES - COUNT_BYTES {
+            written.truncate(written.floor_char_boundary(EVENT_BYTES - COUNT_BYTES - "…".len()));
+            written.push('…');
+        }
+        match held_back.saturating_add(self.more) {
+            0 => written,
+            more => written + &format!(" (and {more} more since the last one)"),
+        }
+    }
+}
+
+/// What waits, what is being sent, and the budget.
+#[derive(Debug)]
+pub(crate) struct Unsaid {
+    waiting: Waiting<Key, Item>,
+    sending: Option<(Key, Item)>,
+    budget: Budget,
+}
+
+impl Unsaid {
+    /// Nothing, and a full budget.
+    pub(crate) const fn new(now: Time) -> Self {
+        Self { waiting: Waiting::new(WAITING), sending: None, budget: Budget::new(now) }
+    }
+
+    /// Has something told. Whether something else is given up for it.
+    pub(crate) fn say(&mut self, note: Note) -> bool {
+        let Note { pod, urgent, reason, text } = note;
+        let key = (pod.uid.clone(), reason);
+        if let Some(waits) = self.waiting.get_mut(&pod.namespace, &key) {
+            waits.add(text);
+            return false;
+        }
+        let namespace = pod.namespace.clone();
+        let item = Item { pod, urgent, texts: vec![text], more: 0 };
+        self.waiting.push(&namespace, key, item).is_some()
+    }
+
+    /// What waits of a pod for these reasons isn't true any more, as far as it is meant.
+    pub(crate) fn unsay(&mut self, pod: &Pod, reasons: &[&str], meant: impl Fn(&Text) -> bool) {
+        let (uid, meant) = (&pod.uid, &meant);
+        self.keep(&pod.namespace, |(of, reason), item| {
+            if of == uid && reasons.contains(reason) {
+                item.texts.retain(|text| !meant(text));
+            }
+            !item.texts.is_empty()
+        });
+    }
+
+    /// A pod is gone: nothing is told of it any more.
+    pub(crate) fn forget(&mut self, pod: &Pod) {
+        self.keep(&pod.namespace, |(of, _), _| *of != pod.uid);
+        self.budget.forget(&pod.namespace, &pod.uid);
+    }
+
+    fn keep(&mut self, namespace: &Name, mut keep: impl FnMut(&Key, &mut Item) -> bool) {
+        self.sending.take_if(|(key, item)| item.pod.namespace == *namespace && !keep(key, item));
+        self.waiting.retain(namespace, keep);
+    }
+
+    /// Whether something waits: it may be sent later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.len() > 0
+    }
+
+    /// The next Event that may be sent. Whoever takes it says how that [ended](Self::ended).
+    pub(crate) fn next(&mut self, now: Time) -> Option<Saying> {
+        let (mut held_back, budget) = (0, &mut self.budget);
+        let (namespace, key, mut item) = self.waiting.take(|namespace, key, item| {
+            match budget.take(namespace, key, item.urgent, now) {
+                Some(before) => {
+                    held_back = before;
+                    Choice::Take
+                }
+                None if item.urgent => Choice::Leave,
+                None => {
+                    budget.hold_back(namespace, key, item.more.saturating_add(1));
+                    Choice::Drop
+                }
+            }
+        })?;
+        let sending = item.take_fitting();
+        if !item.texts.is_empty() {
+            self.waiting.push(&namespace, key.clone(), item);
+        }
+        let text = sending.written(held_back);
+        let (pod, urgent, reason) = (sending.pod.clone(), sending.urgent, key.1);
+        self.sending = Some((key, sending));
+        Some(Saying { pod, urgent, reason, text })
+    }
+
+    /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it.
+    pub(crate) fn ended(&mut self, again: bool) {
+        let Some((key, mut item)) = self.sending.take().filter(|(_, item)| again && item.urgent) else {
+            return;
+        };
+        let namespace = item.pod.namespace.clone();
+        match self.waiting.get_mut(&namespace, &key) {
+            Some(newer) => {
+                newer.more = newer.more.saturating_add(item.more);
+                std::mem::swap(&mut newer.texts, &mut item.texts);
+                item.texts.drain(..).for_each(|text| newer.add(text));
+            }
+            None => drop(self.waiting.push(&namespace, key, item)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+use std::time::Duration;
+
+use super::*;
+
+fn at(seconds: u64) -> Time {
+    Time::since_boot(Duration::from_secs(seconds))
+}
+
+fn pod(namespace: &str, n: u32) -> Pod {
+    Pod {
+        uid: PodUid::parse(&format!("{n:08x}")).unwrap(),
+        namespace: namespace.into(),
+        name: format!("pod-{n}").into(),
+        annotations: reloadlet_core::pod::Annotations::default(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
+        status: std::collections::BTreeMap::default(),
+        runtime_class: None,
+        terminating: false,
+        excess: None,
+    }
+}
+
+fn problem(pod: &Pod, text: &str) -> Note {
+    let text = Text { container: None, text: text.to_owned() };
+    Note { pod: pod.into(), urgent: true, reason: "ReloadProblem", text }
+}
+
+fn of_container(pod: &Pod, reason: &'static str, container: &str, text: &str) -> Note {
+    let text = Text { container: Some(container.into()), text: text.to_owned() };
+    Note { pod: pod.into(), urgent: reason != "ConfigReloaded", reason, text }
+}
+
+/// What is sent at this time, if all of it is taken.
+fn sent(unsaid: &mut Unsaid, now: Time) -> Vec<(String, String)> {
+    let each = std::iter::from_fn(|| {
+        let saying = unsaid.next(now)?;
+        unsaid.ended(false);
+        Some((saying.pod.name.to_string(), saying.text))
+    });
+    each.collect()
+}
+
+/// The same each second.
+fn sent_from(unsaid: &mut Unsaid, from: u64, to: u64) -> Vec<(u64, String, String)> {
+    let each = (from..to).flat_map(|now| {
+        sent(unsaid, at(now)).into_iter().map(move |(name, text)| (now, name, text)).collect::<Vec<_>>()
+    });
+    each.collect()
+}
+
+#[test]
+fn anothers_first_problem_is_said_at_once_and_all_of_the_loud_one_in_the_end() {
+    let mut unsaid = Unsaid::new(at(0));
+    for n in 0..60 {
+        unsaid.say(problem(&pod("loud", n), "bad"));
+    }
+    let first = sent(&mut unsaid, at(0));
+    assert_eq!(first.len(), 25);
+    unsaid.say(problem(&pod("quiet", 100), "bad as well"));
+    assert_eq!(sent(&mut unsaid, at(1)), [("pod-100".to_owned(), "bad as well".to_owned())]);
+    let later = sent_from(&mut unsaid, 2, 400);
+    assert_eq!(first.len() + later.len(), 60, "each once");
+    assert!(!unsaid.is_waiting());
+}
+
+#[test]
+fn whatever_one_namespace_queues_another_gets_in_and_has_the_next_turn() {
+    let mut unsaid = Unsaid::new(at(0));
+    let mut given_up = 0;
+    for n in 0..2000 {
+        given_up += usize::from(unsaid.say(problem(&pod("loud", n), "bad")));
+    }
+    assert_eq!(given_up, 2000 - WAITING);
+    unsaid.say(problem(&pod("quiet", 10_000), "bad as well"));
+    let order: Vec<String> = sent(&mut unsaid, at(0)).into_iter().map(|(name, _)| name).collect();
+    assert!(order[..2].contains(&"pod-10000".to_owned()), "{order:?}");
+}
+
+#[test]
+fn a_problem_that_waits_has_its_newest_text_and_isnt_said_once_it_is_solved_or_the_pod_is_gone() {
+    let mut unsaid = Unsaid::new(at(0));
+    for n in 0..25 {
+        unsaid.say(problem(&pod("shop", n), "bad"));
+    }
+    assert_eq!(sent(&mut unsaid, at(0)).len(), 25);
+    let [failing, solved, gone] = [100, 101, 102].map(|n| pod("shop", n));
+    unsaid.say(of_container(&failing, "ReloadFailed", "app", "old"));
+    unsaid.say(of_container(&failing, "ReloadFailed", "app", "new"));
+    unsaid.say(problem(&solved, "solved"));
+    unsaid.say(problem(&gone, "gone"));
+    unsaid.unsay(&solved, &["ReloadProblem"], |_| true);
+    unsaid.forget(&gone);
+    let later = sent_from(&mut unsaid, 1, 300);
+    let [(_, name, text)] = &later[..] else { panic!("{later:?}") };
+    assert_eq!((&**name, &**text), ("pod-100", "new (and 1 more since the last one)"));
+}
+
+#[test]
+fn no_problem_of_a_pod_hides_another() {
+    let mut unsaid = Unsaid::new(at(0));
+    let bad = pod("shop", 1);
+    for text in ["first", "second", "first"] {
+        unsaid.say(problem(&bad, text));
+    }
+    unsaid.say(of_container(&bad, "ReloadFailed", "app", "One failed."));
+    unsaid.say(of_container(&bad, "ReloadFailed", "sidecar", "Two failed."));
+    let texts: Vec<String> = sent(&mut unsaid, at(0)).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["first; second (and 1 more since the last one)", "One failed. Two failed."]);
+
+    // One that comes later is said later.
+    unsaid.say(problem(&bad, "third"));
+    assert_eq!(sent(&mut unsaid, at(29)), []);
+    assert_eq!(sent(&mut unsaid, at(30)), [("pod-1".to_owned(), "third".to_owned())]);
+}
+
+#[test]
+fn what_doesnt_fit_into_one_event_comes_with_the_next_and_one_of_several_can_be_mended() {
+    let mut unsaid = Unsaid::new(at(0));
+    let bad = pod("shop", 1);
+    let texts: Vec<String> = ["a", "b", "c", "d"].map(|letter| letter.repeat(400)).to_vec();
+    for text in &texts {
+        unsaid.say(problem(&bad, text));
+    }
+    assert_eq!(sent(&mut unsaid, at(0)), [("pod-1".to_owned(), format!("{}; {}", texts[0], texts[1]))]);
+    unsaid.unsay(&bad, &["ReloadProblem"], |text| text.text == texts[2]);
+    assert_eq!(sent(&mut unsaid, at(29)), []);
+    assert_eq!(sent(&mut unsaid, at(30)), [("pod-1".to_owned(), texts[3].clone())]);
+}
+
+#[test]
+fn an_event_is_never_longer_than_the_api_server_takes() {
+    let mut unsaid = Unsaid::new(at(0));
+    let bad = pod("shop", 1);
+    for n in 0..1000 {
+        unsaid.say(problem(&bad, &format!("{n}{}", "ü".repeat(2000))));
+    }
+    let said = sent_from(&mut unsaid, 0, 100_000);
+    assert_eq!(said.len(), TEXTS, "and the others are counted");
+    assert!(said.iter().all(|(_, _, text)| text.len() <= EVENT_BYTES && text.contains('…')));
+    assert!(said[0].2.ends_with("(and 984 more since the last one)"), "{}", said[0].2);
+}
+
+#[test]
+fn that_a_reload_went_well_doesnt_wait_and_is_counted() {
+    let mut unsaid = Unsaid::new(at(0));
+    let one = pod("shop", 1);
+    let say = |unsaid: &mut Unsaid| unsaid.say(of_container(&one, "ConfigReloaded", "app", "told"));
+    say(&mut unsaid);
+    assert_eq!(sent(&mut unsaid, at(0)).len(), 1);
+    for second in 1..4 {
+        say(&mut unsaid);
+        assert_eq!(sent(&mut unsaid, at(second)), []);
+        assert!(!unsaid.is_waiting());
+    }
+    say(&mut unsaid);
+    let counted = "told (and 3 more since the last one)".to_owned();
+    assert_eq!(sent(&mut unsaid, at(31)), [("pod-1".to_owned(), counted)]);
+}
+
+#[test]
+fn a_problem_that_couldnt_be_sent_waits_again_unless_it_is_solved_meanwhile() {
+    let mut unsaid = Unsaid::new(at(0));
+    let bad = pod("shop", 1);
+    unsaid.say(problem(&bad, "bad"));
+    assert_eq!(unsaid.next(at(0)).unwrap().text, "bad");
+    unsaid.say(problem(&bad, "worse"));
+    unsaid.ended(true);
+    assert_eq!(sent(&mut unsaid, at(30)), [("pod-1".to_owned(), "bad; worse".to_owned())]);
+
+    unsaid.say(problem(&bad, "bad"));
+    assert_eq!(unsaid.next(at(60)).unwrap().text, "bad");
+    unsaid.unsay(&bad, &["ReloadProblem"], |_| true);
+    unsaid.ended(true);
+    assert!(!unsaid.is_waiting());
+}
