@@ -41,6 +41,9 @@ pub(crate) enum ManifestError {
     /// It is half written, neither JSON nor YAML, or a field is of another type.
     #[error("it is half written or malformed: {0}")]
     Malformed(String),
+    /// It is deeper, or has more anchors and aliases, than any text that people write.
+    #[error("it has deeper nesting, or more anchors and aliases, than are read")]
+    TooInvolved,
     /// Something else than a pod.
     #[error("{at} is {kind}, and a Pod, a PodList or a List is needed")]
     Kind {
@@ -87,6 +90,10 @@ const LONGEST_MISTAKE: usize = 512;
 impl ManifestError {
     fn malformed(error: &dyn fmt::Display) -> Self {
         let text = error.to_string();
+        // The crate's own words name its fields.
+        if text.contains("budget breached") {
+            return Self::TooInvolved;
+        }
         match text.char_indices().nth(LONGEST_MISTAKE) {
             Some((end, _)) => Self::Malformed(format!("{}…", text.get(..end).unwrap_or_default())),
             None => Self::Malformed(text),
