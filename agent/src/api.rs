@@ -10,7 +10,6 @@ mod authority;
 pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod cluster;
-pub(crate) mod contact;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod kubelet;

@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use reloadlet_core::cgroup::{container_part, pod_part};
-use reloadlet_core::lack::Lack;
-use reloadlet_core::pod::{ContainerId, PodUid};
+use reloadlet_core::kernel::cgroup::{container_part, pod_part};
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::model::names::{ContainerId, PodUid};
 use rustix::io::Errno;
 
 use crate::lack;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use reloadlet_core::duration;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use reloadlet_core::policy::duration;
 
+use crate::address::address;
+use crate::logs::{LogFormat, LogLevel};
 use crate::status::command::StatusFlags;
 
 /// What was asked for.
@@ -61,42 +63,6 @@ pub(crate) enum PodSource {
     File(PathBuf),
     /// The API server, for the node of this name.
     Node(String),
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// The least severe log line that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogLevel {
-    /// Failures.
-    Error,
-    /// What an operator should look at.
-    Warn,
-    /// Each reload and what became of it.
-    Info,
-    /// Decisions on the way.
-    Debug,
-    /// Every event.
-    Trace,
-}
-
-impl From<LogLevel> for tracing::Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
 }
 
 /// The command that these arguments (the program's name first) and the environment ask for. The error prints itself,
@@ -290,13 +256,6 @@ fn kubelet_address(text: &str) -> Result<SocketAddr, String> {
     alone.or_else(|_has_port| text.parse()).map_err(|_unspecific| {
         "an IP address is needed, such as 192.0.2.1 or 2001:db8::1, or one with a port, such as [2001:db8::1]:10250"
             .to_owned()
-    })
-}
-
-/// An address of a flag.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_unspecific| {
-        "an IP address and a port are needed, such as [::]:9847 or 127.0.0.1:9848".to_owned()
     })
 }
 

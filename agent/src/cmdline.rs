@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
-use reloadlet_core::pod::PodUid;
+use reloadlet_core::model::names::PodUid;
 
 use crate::proc::{ProcError, ProcRoot};
 

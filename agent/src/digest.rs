@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use reloadlet_core::event::Digest;
+use reloadlet_core::model::digest::Digest;
 use ring::hmac::{Context, HMAC_SHA256, Key};
 use ring::rand::SystemRandom;
 

@@ -1,5 +1,5 @@
 //! What the agent itself lacks: never a pod's fault, and the first thing that `/status` and `reloadlet status` say. What
-//! it lacks of the API server is in [`crate::api::contact`].
+//! it lacks of the API server is in [`crate::contact`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

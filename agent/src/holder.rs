@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use reloadlet_core::event::Delivery;
-use reloadlet_core::lack::Lack;
-use reloadlet_core::pod::Name;
-use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::signal::Signal;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::Delivery;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -229,7 +229,7 @@ fn has_exited(pidfd: &OwnedFd) -> Result<bool, Errno> {
 mod tests {
     use super::*;
     use reloadlet_core::Time;
-    use reloadlet_core::pod::{ContainerId, PodUid};
+    use reloadlet_core::model::names::{ContainerId, PodUid};
     use std::process::{Child, Command};
 
     const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use reloadlet_core::mounts::{Device, path_on_host};
-use reloadlet_core::pod::PodUid;
+use reloadlet_core::kernel::mounts::{Device, path_on_host};
+use reloadlet_core::model::names::PodUid;
 
 use crate::cgroups::Cgroups;
 use crate::listing;

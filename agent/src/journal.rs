@@ -6,12 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 
+use error::StoreError;
 use file::DirectoryLock;
 use records::{Changes, Records};
-use store::{Store, StoreError, chain, unix_seconds};
+use store::{Store, chain, unix_seconds};
 
+mod error;
 mod file;
 mod records;
 mod store;

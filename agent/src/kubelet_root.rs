@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::pod::{Name, PodUid};
-use reloadlet_core::problem::quoted;
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::policy::problem::quoted;
 
 use crate::home::{Home, Shown};
 

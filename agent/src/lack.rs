@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::lack::Lack;
+use reloadlet_core::kernel::lack::Lack;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{Contents, Digest, Reading};
-use reloadlet_core::generation::{DATA_LINK, Generation};
-use reloadlet_core::lack::Lack;
-use reloadlet_core::mounts::{Device, DirId};
-use reloadlet_core::object::MOST_KEYS;
-use reloadlet_core::pod::Name;
-use reloadlet_core::volume::Listing;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::kernel::mounts::{Device, DirId};
+use reloadlet_core::machine::event::Reading;
+use reloadlet_core::machine::volume::Listing;
+use reloadlet_core::model::digest::{Contents, Digest};
+use reloadlet_core::model::generation::{DATA_LINK, Generation};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::MOST_KEYS;
 use rustix::fs::{Mode, OFlags, major, minor};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
@@ -301,7 +302,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reloadlet_core::files::{FileFilter, Globs};
+    use reloadlet_core::policy::files::{FileFilter, Globs};
     use std::os::unix::fs::symlink;
 
     const ONE: &str = "..2026_11_21_05_56_44.1";

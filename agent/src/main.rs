@@ -1,68 +1,7 @@
-//! reloadlet tells running processes to load the configuration that the kubelet has just published.
+//! The program: all of it is in the library.
 
-mod api;
-mod cgroups;
-mod cli;
-mod clock;
-mod cmdline;
-mod digest;
-mod dumps;
-mod health;
-mod holder;
-mod home;
-mod http;
-mod inbox;
-mod journal;
-mod kubelet_root;
-mod lack;
-mod landlock;
-mod listing;
-mod logs;
-mod manifest;
-mod metrics;
-mod node_loop;
-mod own_reads;
-mod pods_file;
-mod proc;
-mod raw_signal;
-mod run;
-mod status;
-mod surveyor;
-mod tell;
-mod turns;
-mod watcher;
-
-use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    match command {
-        cli::Command::Agent(config) => agent(&config),
-        cli::Command::Status(flags) => match status::command::print(&flags) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                // Nobody is left to tell if this can't be written.
-                drop(writeln!(std::io::stderr(), "reloadlet status: {error:#}"));
-                ExitCode::FAILURE
-            }
-        },
-    }
-}
-
-fn agent(config: &cli::AgentConfig) -> ExitCode {
-    // Before any thread starts: threads inherit it.
-    let undumped = dumps::forbid();
-    let confined = landlock::confine(&config.state_dir);
-    let log = logs::start(config.log_format, config.log_level);
-    if let Err(error) = undumped {
-        tracing::warn!(%error, "core files of the agent can't be forbidden: they would hold what it knows of Secrets");
-    }
-    match run::agent(config, confined, log.missing()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    reloadlet::main(std::env::args_os())
 }

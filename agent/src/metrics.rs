@@ -10,13 +10,14 @@ use prometheus::{
     TextEncoder,
 };
 use reloadlet_core::Time;
-use reloadlet_core::nudge::NudgeResult;
-use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::{Name, VolumeKind};
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::status::Counts;
+use reloadlet_core::machine::status::Counts;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::pod::VolumeKind;
+use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::propagation::nudge::NudgeResult;
 
-use crate::api::contact::Contact;
+use crate::contact::Contact;
 
 mod contact;
 mod namespaces;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reloadlet_core::event::VolumeRef;
-use reloadlet_core::generation::Generation;
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::generation::Generation;
 
 /// Shared by the surveyor, which reads, and the loop, which sees the opens. The lock is held for a look only.
 #[derive(Clone, Debug, Default)]

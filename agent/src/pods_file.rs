@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use reloadlet_core::event::Digest;
-use reloadlet_core::generation::DATA_LINK;
-use reloadlet_core::pod::Pod;
+use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::generation::DATA_LINK;
+use reloadlet_core::model::pod::Pod;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::digest::Hasher;
-use crate::manifest::{self, ManifestError};
+use reloadlet_manifest::{self as manifest, ManifestError};
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,12 @@ use std::fs::{File, ReadDir};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use reloadlet_core::cgroup::is_in_container;
-use reloadlet_core::lack::Lack;
-use reloadlet_core::mounts::{ContainerMounts, Device, below_pod, root_shown};
-use reloadlet_core::pod::PodUid;
-use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::procfs::{SignalSet, Stat, Status, pidfd_namespace_pids};
+use reloadlet_core::kernel::cgroup::is_in_container;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::kernel::mounts::{ContainerMounts, Device, below_pod, root_shown};
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::kernel::procfs::{SignalSet, Stat, Status, pidfd_namespace_pids};
+use reloadlet_core::model::names::PodUid;
 use rustix::fd::AsRawFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -261,7 +261,7 @@ fn is_gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reloadlet_core::pod::ContainerId;
+    use reloadlet_core::model::names::ContainerId;
 
     fn own() -> (ProcRoot, u32) {
         (ProcRoot::new("/proc".into()), std::process::id())

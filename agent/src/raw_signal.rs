@@ -1,7 +1,7 @@
 //! The one unsafe call: rustix names no real-time signals.
 #![allow(unsafe_code)]
 
-use reloadlet_core::signal::Signal;
+use reloadlet_core::model::signal::Signal;
 
 /// The signal as rustix passes it to the kernel.
 pub(crate) fn raw(signal: Signal) -> rustix::process::Signal {

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use reloadlet_core::nudge::Accelerate;
-use reloadlet_core::object::Measuring;
-use reloadlet_core::pod::Pod;
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::propagation::measuring::Measuring;
+use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Event, Machine};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,11 +19,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::cluster::Cluster;
-use crate::api::contact::Contact;
 use crate::api::events::Notes;
 use crate::api::objects::Objects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
+use crate::contact::Contact;
 use crate::digest;
 use crate::health::{Health, Lack};
 use crate::holder::{self, Holder};

@@ -1,9 +1,9 @@
 //! What is known: the document at `/status`, and the command that shows it.
 
 use reloadlet_core::Time;
-use reloadlet_core::status::PodStatus;
+use reloadlet_core::machine::status::PodStatus;
 
-use crate::api::contact::Contact;
+use crate::contact::Contact;
 use crate::health::Health;
 
 pub(crate) mod command;

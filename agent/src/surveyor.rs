@@ -11,14 +11,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{Contents, Event, Reading, Survey, VolumeRef};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::lack::Lack;
-use reloadlet_core::mounts::ContainerMounts;
-use reloadlet_core::pod::{ContainerId, Name, PodUid};
-use reloadlet_core::process::{ProcessFacts, ProcessIdentity, is_runtime};
-use reloadlet_core::procfs::program_name;
-use reloadlet_core::signal::Signal;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::kernel::mounts::ContainerMounts;
+use reloadlet_core::kernel::process::{ProcessFacts, ProcessIdentity, is_runtime};
+use reloadlet_core::kernel::procfs::program_name;
+use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
+use reloadlet_core::model::digest::Contents;
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::{ContainerId, Name, PodUid};
+use reloadlet_core::model::signal::Signal;
 
 use crate::cgroups::Cgroups;
 use crate::clock;
@@ -448,8 +449,11 @@ mod tests {
         std::fs::write(directory.path().join("key"), "x").unwrap();
         let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
         let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
-        let reading =
-            Reading { filter: reloadlet_core::files::FileFilter::new(None, []), each: true, decides: false };
+        let reading = Reading {
+            filter: reloadlet_core::policy::files::FileFilter::new(None, []),
+            each: true,
+            decides: false,
+        };
         let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
         let report = move |finding| found.send(finding).unwrap();
         let root = directory.path().to_owned();

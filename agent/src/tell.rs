@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{ReloadReport, Report, Versions};
-use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::VolumeKind;
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::status::Counts;
+use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::machine::status::Counts;
+use reloadlet_core::model::object::Versions;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::pod::VolumeKind;
+use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::clock;
 use crate::metrics::Metrics;
@@ -191,7 +192,7 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use reloadlet_core::pod::Name;
+    use reloadlet_core::model::names::Name;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
 
 /// What waits.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use reloadlet_core::event::{Event, VolumeRef};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::mounts::DirId;
-use reloadlet_core::pod::{Name, PodUid, VolumeKind};
+use reloadlet_core::kernel::mounts::DirId;
+use reloadlet_core::machine::event::{Event, VolumeRef};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::VolumeKind;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};

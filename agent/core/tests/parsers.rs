@@ -1,11 +1,12 @@
 //! Whatever text comes from `/proc`, from a volume's directory or from a cgroup's path: it is read or refused.
 
 use proptest::prelude::*;
-use reloadlet_core::cgroup::{Hierarchy, Place, path_in};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::mounts::{ContainerMounts, Device, DirId};
-use reloadlet_core::pod::{PodUid, VolumeKind};
-use reloadlet_core::procfs::{SignalSet, Stat, Status, program_name};
+use reloadlet_core::kernel::cgroup::{Hierarchy, Place, path_in};
+use reloadlet_core::kernel::mounts::{ContainerMounts, Device, DirId};
+use reloadlet_core::kernel::procfs::{SignalSet, Stat, Status, program_name};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::pod::VolumeKind;
 
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 

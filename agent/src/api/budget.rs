@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::allowance::Allowance;
-use reloadlet_core::pod::{Name, PodUid};
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::policy::allowance::Allowance;
 
 /// The most Events of one node at once, half of them of one namespace; one comes back each [`REFILL`].
 const BURST: u32 = 50;

@@ -12,10 +12,14 @@ use kube::{Client, Config};
 use tokio::time::Instant;
 use tower::util::MapResultLayer;
 
-use super::contact::Contact;
+use crate::contact::Contact;
 
 /// How often it is read anew at most. Who fails waits longer before each try, but there are many.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// What is asked for is the pod's metadata: all of it would be sent back otherwise.
+pub(super) const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// What the API server is reached with.
 #[derive(Clone)]

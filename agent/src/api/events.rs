@@ -8,9 +8,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use reloadlet_core::event::{ReloadReport, Report};
-use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::{Name, Pod};
+use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::pod::Pod;
 use tokio::sync::Notify;
 
 use super::backoff::{Backoff, chances};

@@ -9,14 +9,14 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use kube::Client;
-use reloadlet_core::annotations::OBSERVED;
-use reloadlet_core::nudge::NudgeAnswer;
+use reloadlet_core::policy::annotations::OBSERVED;
+use reloadlet_core::propagation::nudge::NudgeAnswer;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, METADATA};
 use crate::health::{Health, Lack};
 use crate::logs::Causes;
 use crate::metrics::Metrics;
@@ -238,8 +238,7 @@ async fn prove(client: &Client) -> Proof {
     let pod = Request::patch(format!(
         "/api/v1/namespaces/{namespace}/pods/{name}/status?dryRun=All&fieldManager=reloadlet"
     ));
-    let pod =
-        pod.header(CONTENT_TYPE, "application/merge-patch+json").header(ACCEPT, super::nudges::METADATA);
+    let pod = pod.header(CONTENT_TYPE, "application/merge-patch+json").header(ACCEPT, METADATA);
     match ask::<IgnoredAny>(client, pod, &change).await {
         Ok(_pod) => Proof::Taken(user.username),
         Err(kube::Error::Api(status)) if status.message.ends_with(REFUSAL) => Proof::Refused,

@@ -12,16 +12,17 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Request, Response, StatusCode};
 use kube::client::Body;
-use reloadlet_core::allowance::Allowance;
-use reloadlet_core::annotations::OBSERVED;
-use reloadlet_core::nudge::NudgeAnswer;
-use reloadlet_core::pod::{Name, Pod, PodUid};
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::policy::allowance::Allowance;
+use reloadlet_core::policy::annotations::OBSERVED;
+use reloadlet_core::propagation::nudge::NudgeAnswer;
 use reloadlet_core::{Event, Time};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use super::backoff::{self, LONGEST};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, METADATA};
 use super::fence::Gate;
 use super::waiting::{Choice, Waiting};
 use crate::clock;
@@ -47,9 +48,6 @@ const LEFT_ALONE: Duration = Duration::from_secs(1);
 const ANSWER_BYTES: usize = 512 << 10;
 /// How long an answer waits that the loop had no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
-/// What is asked for is the pod's metadata: all of it would be sent back otherwise.
-pub(super) const METADATA: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// Hands nudges to the sender, within the budget.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reloadlet_core::object::{MOST_KEYS, ObjectKind, ObjectRef};
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectRef};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -20,8 +20,8 @@ use self::requests::{Trouble, fetch};
 use self::step::{Answer, Failure, Fetch, Fetched, Protocol, Step, Watch};
 use super::backoff::{Backoff, chances, share};
 use super::cluster::{Cluster, Connection};
-use super::contact::{Contact, Resource};
 use crate::clock;
+use crate::contact::{Contact, Resource};
 use crate::inbox::Inbox;
 
 mod connections;

@@ -13,15 +13,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::watcher;
 use reloadlet_core::Event;
-use reloadlet_core::crowd::Crowd;
-use reloadlet_core::pod::{Name, Pod};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::policy::crowd::Crowd;
 use serde::{Deserialize, Deserializer};
 
 use super::cluster::Cluster;
-use super::contact;
 use super::watch::{self, Followed};
+use crate::contact;
 use crate::inbox::{Inbound, Inbox};
-use crate::manifest::{self, Claimed, ManifestError, Object};
+use reloadlet_manifest::{self as manifest, Claimed, ManifestError, Object};
 
 /// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
 const PAGE: u32 = 10;

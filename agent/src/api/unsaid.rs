@@ -2,7 +2,8 @@
 //! until it isn't true any more; that a reload went well is dropped and counted instead.
 
 use reloadlet_core::Time;
-use reloadlet_core::pod::{Name, Pod, PodUid};
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::Pod;
 
 use super::budget::{Budget, Key};
 use super::waiting::{Choice, Waiting};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
 
 /// What is to be done with what waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use self::requests::{Lines, list, watch};
 use self::trouble::{Saying, Trouble};
 use super::backoff::{Backoff, chances, share};
 use super::cluster::Cluster;
-use super::contact::Resource;
 use crate::clock;
+use crate::contact::Resource;
 
 mod requests;
 mod trouble;

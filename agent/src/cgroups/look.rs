@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use reloadlet_core::pod::{ContainerId, PodUid};
+use reloadlet_core::model::names::{ContainerId, PodUid};
 use rustix::io::Errno;
 
 use super::{CgroupError, Cgroups, PodCgroup, all_directories, is_gone};
-use reloadlet_core::cgroup::container_part;
+use reloadlet_core::kernel::cgroup::container_part;
 
 /// How deep below a container processes are looked for. Programs can make cgroups of their own, and the kernel sets no
 /// bound; systemd in a container makes half a dozen levels.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
-use super::store::StoreError;
+use super::error::StoreError;
 
 /// Held for as long as this agent is the one that writes the directory.
 #[derive(Debug)]

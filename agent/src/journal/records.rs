@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reloadlet_core::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
-use reloadlet_core::pod::{Name, Pod, PodUid};
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::Pod;
 
 /// The newest state of each key, to be written in one go. What is forgotten goes first.
 #[derive(Debug, Default)]

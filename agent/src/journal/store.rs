@@ -10,18 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
-use reloadlet_core::crowd::Crowd;
-use reloadlet_core::excess::Excess;
-use reloadlet_core::generation::Generation;
-use reloadlet_core::journal::{Endings, Handled, JournalKey};
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::{Pod, PodUid};
+use reloadlet_core::model::excess::Excess;
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey};
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::policy::crowd::Crowd;
 
+use super::error::{SCHEMA, StoreError};
 use super::file::Unsynced;
 use super::records::{Changes, Records};
-
-/// Another one means another meaning of the tables below.
-const SCHEMA: &str = "2";
 
 /// Records are small and few; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 512 * 1024;
@@ -34,36 +33,6 @@ const ENDINGS: TableDefinition<'_, (&str, &str), (u8, u64, u64)> = TableDefiniti
 
 /// Pod UID → the pod as JSON.
 const PODS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pods");
-
-/// Why the file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("can't {op} {}", .path.display())]
-    Io { op: &'static str, path: PathBuf, source: io::Error },
-    #[error("can't {op} {}", .path.display())]
-    Database { op: &'static str, path: PathBuf, source: Box<redb::Error> },
-    #[error("{} has schema {found:?} and this version reads {SCHEMA:?}", .path.display())]
-    Schema { path: PathBuf, found: Option<String> },
-    #[error("{} holds a record that names no pod or generation: {record:?}", .path.display())]
-    Record { path: PathBuf, record: String },
-}
-
-impl StoreError {
-    /// Whether the file's content is at fault, so that a new file helps.
-    fn is_content(&self) -> bool {
-        match self {
-            Self::Io { .. } => false,
-            Self::Database { source, .. } => {
-                if let redb::Error::Io(error) = source.as_ref() {
-                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-                } else {
-                    !matches!(source.as_ref(), redb::Error::PreviousIo)
-                }
-            }
-            Self::Schema { .. } | Self::Record { .. } => true,
-        }
-    }
-}
 
 /// The open file.
 pub(super) struct Store {

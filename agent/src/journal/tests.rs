@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use reloadlet_core::generation::Generation;
-use reloadlet_core::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::PodUid;
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::outcome::Outcome;
 
 use super::*;
 
@@ -121,7 +121,7 @@ fn pods_are_there_after_a_restart_and_are_no_sign_that_their_volumes_were_looked
                  "volumes": [{{"name": "conf", "configMap": {{"name": "c"}}}}]}}}}"#,
             uid(n)
         );
-        crate::manifest::decode(text.as_bytes()).unwrap().remove(0)
+        reloadlet_manifest::decode(text.as_bytes()).unwrap().remove(0)
     };
     for update in [pod(1, "before"), pod(1, "after"), pod(2, "other"), pod(3, "gone")] {
         journal.handle.record(JournalUpdate::Pod(update));

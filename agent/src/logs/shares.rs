@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::allowance::Allowance;
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::policy::allowance::Allowance;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;

@@ -4,8 +4,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
-use crate::api::contact::{Contact, Resource, WatchState};
 use crate::clock;
+use crate::contact::{Contact, Resource, WatchState};
 
 /// These metrics. A resource of which nothing is wanted has no series.
 #[derive(Clone)]

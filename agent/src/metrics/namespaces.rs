@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use prometheus::{IntCounterVec, Opts, Registry};
 use reloadlet_core::Time;
-use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
 
 use super::register;
 

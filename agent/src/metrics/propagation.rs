@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 use reloadlet_core::Time;
-use reloadlet_core::nudge::NudgeResult;
-use reloadlet_core::status::{Counts, StaleReason};
+use reloadlet_core::machine::status::{Counts, StaleReason};
+use reloadlet_core::propagation::nudge::NudgeResult;
 
 use super::{counters, gauges, register, set};
 

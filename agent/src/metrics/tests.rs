@@ -1,6 +1,6 @@
 use super::*;
-use crate::api::contact::Resource;
 use crate::clock;
+use crate::contact::Resource;
 
 fn line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' '))
@@ -29,7 +29,9 @@ fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
         RescanReason::ALL.map(|reason| format!("reloadlet_rescans_total{{reason=\"{}\"}}", reason.as_str())),
     );
     expected.extend(ProblemKind::ALL.map(|kind| format!("reloadlet_problems{{kind=\"{}\"}}", kind.as_str())));
-    for reason in reloadlet_core::status::StaleReason::ALL.map(reloadlet_core::status::StaleReason::as_str) {
+    for reason in reloadlet_core::machine::status::StaleReason::ALL
+        .map(reloadlet_core::machine::status::StaleReason::as_str)
+    {
         expected.push(format!("reloadlet_stale_volumes{{reason=\"{reason}\"}}"));
         expected.push(format!("reloadlet_oldest_stale_seconds{{reason=\"{reason}\"}}"));
     }

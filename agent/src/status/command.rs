@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::document::Document;
 use super::table::table;
-use crate::cli;
+use crate::address::address;
 
 /// An agent answers in milliseconds; one that is this late won't.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Args, PartialEq, Eq)]
 pub(crate) struct StatusFlags {
     /// Address at which the agent serves /status
-    #[arg(long, env = "RELOADLET_ADMIN_LISTEN", value_name = "IP:PORT", value_parser = cli::address)]
+    #[arg(long, env = "RELOADLET_ADMIN_LISTEN", value_name = "IP:PORT", value_parser = address)]
     #[arg(default_value = "127.0.0.1:9848")]
     admin_listen: SocketAddr,
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::object::ObjectRef;
-use reloadlet_core::pod::Name;
-use reloadlet_core::status::{self, ContainerStatus, PodStatus, VolumeStatus};
+use reloadlet_core::machine::status::{self, ContainerStatus, PodStatus, VolumeStatus};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::ObjectRef;
 use serde::{Deserialize, Serialize};
 
-use crate::api::contact::{Contact, Resource, WatchState};
+use crate::contact::{Contact, Resource, WatchState};
 use crate::health::Health;
 
 /// What kind of document it is. Something is only added as long as this stays.
@@ -199,7 +199,7 @@ fn not_told(resource: Resource, since: Duration) -> String {
 
 impl Pod {
     fn new(status: &PodStatus, now: Time) -> Self {
-        let problem = |problem: &reloadlet_core::problem::Problem| Problem {
+        let problem = |problem: &reloadlet_core::policy::problem::Problem| Problem {
             kind: problem.kind.as_str().to_owned(),
             sentence: problem.sentence.clone(),
         };

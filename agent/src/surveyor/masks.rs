@@ -3,10 +3,10 @@
 use std::fs::ReadDir;
 use std::time::Duration;
 
-use reloadlet_core::guard::{GuardReading, needs_threads};
-use reloadlet_core::process::ProcessIdentity;
-use reloadlet_core::procfs::{SignalSet, Status};
-use reloadlet_core::signal::Signal;
+use reloadlet_core::kernel::guard::{GuardReading, needs_threads};
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::kernel::procfs::{SignalSet, Status};
+use reloadlet_core::model::signal::Signal;
 
 use super::{MOST_TIME, SLICE};
 use crate::proc::{ProcError, ProcRoot};
@@ -94,8 +94,8 @@ impl Masks {
 mod tests {
     use super::*;
     use reloadlet_core::Time;
-    use reloadlet_core::guard::Handling;
-    use reloadlet_core::pod::{ContainerId, PodUid};
+    use reloadlet_core::kernel::guard::Handling;
+    use reloadlet_core::model::names::{ContainerId, PodUid};
 
     /// A `/proc` whose process 7 has so many threads, which all block SIGHUP.
     fn fake(threads: usize) -> (tempfile::TempDir, ProcRoot, ProcessIdentity) {

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use reloadlet_core::event::VolumeRef;
-use reloadlet_core::generation::Generation;
-use reloadlet_core::pod::{Name, PodUid};
-use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::{Name, PodUid};
 
 use super::Request;
 
@@ -278,7 +278,7 @@ fn spend<K: Clone + Eq + std::hash::Hash>(used: &mut HashMap<K, Duration>, who: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reloadlet_core::event::Survey;
+    use reloadlet_core::machine::event::Survey;
 
     fn pod(n: u32) -> PodUid {
         PodUid::parse(&format!("{n:032x}")).unwrap()
@@ -321,8 +321,8 @@ mod tests {
         let read = |decides| {
             let volume = VolumeRef { pod: pod(1), volume: "conf".into() };
             let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
-            let filter = reloadlet_core::files::FileFilter::default();
-            let reading = reloadlet_core::event::Reading { filter, each: true, decides };
+            let filter = reloadlet_core::policy::files::FileFilter::default();
+            let reading = reloadlet_core::machine::event::Reading { filter, each: true, decides };
             Request::Read(volume, generation, std::path::PathBuf::new(), reading)
         };
         for (first, second) in [(false, false), (false, true), (true, false)] {

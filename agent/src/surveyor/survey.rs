@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reloadlet_core::event::{ContainerFacts, Survey};
-use reloadlet_core::mounts::ContainerMounts;
-use reloadlet_core::pod::{ContainerId, PodUid};
-use reloadlet_core::process::ProcessFacts;
+use reloadlet_core::kernel::mounts::ContainerMounts;
+use reloadlet_core::kernel::process::ProcessFacts;
+use reloadlet_core::machine::event::{ContainerFacts, Survey};
+use reloadlet_core::model::names::{ContainerId, PodUid};
 
 use super::{MOST_TIME, SLICE};
 use crate::cgroups::{CgroupError, Cgroups, Look, PodCgroup};

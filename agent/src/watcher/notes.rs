@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use reloadlet_core::Time;
-use reloadlet_core::cgroup::pod_part;
-use reloadlet_core::generation::DATA_LINK;
+use reloadlet_core::kernel::cgroup::pod_part;
+use reloadlet_core::model::generation::DATA_LINK;
 use rustix::fs::inotify::ReadFlags;
 
 use super::*;

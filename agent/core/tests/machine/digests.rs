@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use reloadlet_core::Event;
-use reloadlet_core::event::{Contents, Digest, Reading, VolumeRef};
-use reloadlet_core::files::FileFilter;
-use reloadlet_core::outcome::Outcome;
+use reloadlet_core::machine::event::{Reading, VolumeRef};
+use reloadlet_core::model::digest::{Contents, Digest};
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::policy::files::FileFilter;
 
 use crate::node::{generation, uid};
 use crate::world::{World, app, config};

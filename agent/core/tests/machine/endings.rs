@@ -1,7 +1,7 @@
 //! Caught is not reloaded: deliveries that end the process make further ones held.
 
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::node::{generation, uid};
 use crate::world::{World, app, config};

@@ -1,8 +1,8 @@
 //! A signal is sent only to a process that handles it.
 
-use reloadlet_core::event::VolumeRef;
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::problem::ProblemKind;
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::node::{HUP, generation, ms, uid};
 use crate::world::{World, app, config};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use reloadlet_core::Event;
-use reloadlet_core::event::{Action, Report};
-use reloadlet_core::lack::Lack;
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::signal::Signal;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::machine::event::{Action, Report};
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::signal::Signal;
+use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::node::{generation, uid};
 use crate::world::{World, app, config};

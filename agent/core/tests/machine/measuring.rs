@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reloadlet_core::event::{Digest, Report, Stages};
-use reloadlet_core::nudge::Accelerate;
-use reloadlet_core::object::{Measuring, ObjectKind, ObjectRef, ObjectVersion, Observed};
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
-use reloadlet_core::status::StaleReason;
+use reloadlet_core::machine::event::{Report, Stages};
+use reloadlet_core::machine::status::StaleReason;
+use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
+use reloadlet_core::propagation::measuring::Measuring;
+use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Action, Event};
 
 use crate::node::{at, generation, ms, pod, uid};
@@ -38,7 +40,7 @@ pub(crate) fn show(world: &mut World, name: &str, version: ObjectVersion) {
 
 /// What the generations of a volume hold.
 pub(crate) fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)]) {
-    let volume = reloadlet_core::event::VolumeRef { pod: uid(1), volume: volume.into() };
+    let volume = reloadlet_core::machine::event::VolumeRef { pod: uid(1), volume: volume.into() };
     let files = generations
         .iter()
         .map(|(n, content)| (generation(*n), BTreeMap::from([("key".into(), Digest::new([*content; 32]))])));
@@ -192,7 +194,7 @@ fn what_is_on_disk_and_not_told_is_undelivered() {
 #[test]
 fn what_wasnt_told_for_good_is_undelivered_until_the_process_starts_anew() {
     let mut world = measured(vec![app(1, &[])]);
-    world.delivery = reloadlet_core::event::Delivery::Denied;
+    world.delivery = reloadlet_core::machine::event::Delivery::Denied;
     show(&mut world, "config", version(2, 2));
     world.publish(&config(), 2);
     world.pass(7_000);

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::event::{ContainerFacts, Contents, Digest, VolumeRef};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::guard::GuardReading;
-use reloadlet_core::mounts::{ContainerMounts, Device, DirId};
-use reloadlet_core::pod::{
-    AnnotationValue, Container, ContainerId, ContainerKind, Name, ObjectSource, Pod, PodUid, Volume,
-    VolumeKind, VolumeMount, VolumeSource,
+use reloadlet_core::kernel::guard::GuardReading;
+use reloadlet_core::kernel::mounts::{ContainerMounts, Device, DirId};
+use reloadlet_core::kernel::process::{ProcessFacts, ProcessIdentity};
+use reloadlet_core::kernel::procfs::{SignalSet, Stat};
+use reloadlet_core::machine::event::{ContainerFacts, VolumeRef};
+use reloadlet_core::machine::volume::Listing;
+use reloadlet_core::model::digest::{Contents, Digest};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::{ContainerId, Name, PodUid};
+use reloadlet_core::model::pod::{
+    AnnotationValue, Container, ContainerKind, ObjectSource, Pod, Volume, VolumeKind, VolumeMount,
+    VolumeSource,
 };
-use reloadlet_core::process::{ProcessFacts, ProcessIdentity};
-use reloadlet_core::procfs::{SignalSet, Stat};
-use reloadlet_core::volume::Listing;
 
 /// The bit of SIGHUP in a mask.
 pub(crate) const HUP: u64 = 1;

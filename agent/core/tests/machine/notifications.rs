@@ -1,7 +1,7 @@
 //! Lost, late and stale notifications.
 
-use reloadlet_core::event::{Action, Report};
-use reloadlet_core::outcome::Outcome;
+use reloadlet_core::machine::event::{Action, Report};
+use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::{Event, Time};
 
 use crate::node::{generation, ms, uid};

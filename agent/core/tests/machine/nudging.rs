@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reloadlet_core::event::Report;
-use reloadlet_core::nudge::{Accelerate, NudgeAnswer, NudgeResult};
-use reloadlet_core::object::{Measuring, Observed};
-use reloadlet_core::strategy::Strategy;
+use reloadlet_core::machine::event::Report;
+use reloadlet_core::model::object::Observed;
+use reloadlet_core::propagation::measuring::Measuring;
+use reloadlet_core::propagation::nudge::{Accelerate, NudgeAnswer, NudgeResult};
+use reloadlet_core::propagation::strategy::Strategy;
 use reloadlet_core::{Action, Event, Time};
 
 use crate::measuring::{contents, object, show, version};

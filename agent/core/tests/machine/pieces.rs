@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use reloadlet_core::event::{Delivery, VolumeRef};
-use reloadlet_core::journal::JournalSnapshot;
-use reloadlet_core::object::{Measuring, Observed};
-use reloadlet_core::pod::{Pod, PodUid, VolumeSource};
+use reloadlet_core::machine::event::{Delivery, VolumeRef};
+use reloadlet_core::model::journal::JournalSnapshot;
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::object::Observed;
+use reloadlet_core::model::pod::{Pod, VolumeSource};
+use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
 
 use crate::measuring::{object, version};
@@ -122,13 +124,13 @@ fn an_overflow_lists_the_volumes_of_large_pods_piece_by_piece_and_after_those_of
 
 /// The newest version that is known for the volumes of each pod.
 fn wanted(machine: &Machine) -> Vec<Vec<String>> {
-    let of = |volume: &reloadlet_core::status::VolumeStatus| {
+    let of = |volume: &reloadlet_core::machine::status::VolumeStatus| {
         let versions = volume.wanted.iter().filter_map(|(_, version)| version.as_ref());
         versions.map(|version| version.to_string()).collect::<String>()
     };
     let mut pods = machine.status();
     pods.sort_by_key(|status| status.pod.uid.clone());
-    let each = |status: &reloadlet_core::status::PodStatus| {
+    let each = |status: &reloadlet_core::machine::status::PodStatus| {
         let mut versions: Vec<String> = status.volumes.iter().map(of).collect();
         versions.dedup();
         versions
@@ -158,7 +160,7 @@ fn news_of_an_object_reaches_large_pods_piece_by_piece_in_order_and_new_ones_at_
     // A machine that is made meanwhile knows what is newest, and isn't told of what was said before.
     pods[2]
         .annotations
-        .insert("reloadlet.io/splay".into(), reloadlet_core::pod::AnnotationValue::Text("1s".into()));
+        .insert("reloadlet.io/splay".into(), reloadlet_core::model::pod::AnnotationValue::Text("1s".into()));
     rig.handle(Event::PodsSynced(pods.into_iter().map(Arc::new).collect()));
     assert_eq!(wanted(&rig.machine), all(["1", "1", "2"]));
     rig.pieces(NOW);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use reloadlet_core::journal::JournalSnapshot;
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::PodUid;
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::volume::Listing;
+use reloadlet_core::machine::volume::Listing;
+use reloadlet_core::model::journal::JournalSnapshot;
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::{Action, Event, Machine, Time};
 
 use crate::node::{generation, ms, pod, uid};

@@ -1,10 +1,10 @@
 //! Finding the process, holding it, and losing it.
 
 use reloadlet_core::Event;
-use reloadlet_core::event::{Action, Survey};
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::{AnnotationValue, Container};
-use reloadlet_core::signal::Signal;
+use reloadlet_core::machine::event::{Action, Survey};
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::pod::{AnnotationValue, Container};
+use reloadlet_core::model::signal::Signal;
 
 use crate::node::{generation, uid};
 use crate::world::{AGENT_STARTED, STARTED, World, app, config};

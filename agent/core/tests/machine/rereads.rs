@@ -1,9 +1,10 @@
 //! Whether files of a new generation are opened after a delivery.
 
 use reloadlet_core::Action;
-use reloadlet_core::event::{Delivery, Event};
-use reloadlet_core::outcome::Verdict;
-use reloadlet_core::pod::{Item, Name, ObjectSource, ProjectedSource, VolumeSource};
+use reloadlet_core::machine::event::{Delivery, Event};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::outcome::Verdict;
+use reloadlet_core::model::pod::{Item, ObjectSource, ProjectedSource, VolumeSource};
 
 use crate::node::{HUP, generation, ms, pod, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};

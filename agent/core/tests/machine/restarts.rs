@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use reloadlet_core::journal::{Handled, JournalKey, JournalSnapshot};
-use reloadlet_core::outcome::Outcome;
+use reloadlet_core::model::journal::{Handled, JournalKey, JournalSnapshot};
+use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, ms, uid};

@@ -1,9 +1,9 @@
 //! From a swap to one delivery.
 
 use reloadlet_core::Action;
-use reloadlet_core::event::{Delivery, Report};
-use reloadlet_core::outcome::Outcome;
-use reloadlet_core::pod::VolumeKind;
+use reloadlet_core::machine::event::{Delivery, Report};
+use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::pod::VolumeKind;
 
 use crate::node::{at, generation, ms, pod, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};
@@ -60,7 +60,7 @@ fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_a_watch_and_t
     let mut world = World::app(&[]);
     world.swap(&config(), 2);
     let process = world.node.identity(1001).unwrap();
-    let hup = reloadlet_core::signal::Signal::HUP;
+    let hup = reloadlet_core::model::signal::Signal::HUP;
     let actions = |world: &World| -> Vec<Action> { world.actions.iter().map(|(_, a)| a.clone()).collect() };
     assert_eq!(
         actions(&world),
@@ -80,7 +80,10 @@ fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_a_watch_and_t
 #[test]
 fn what_a_reload_took_is_counted_from_the_swap() {
     let mut world = World::app(&[]);
-    world.hold_back(&Action::Send(world.node.identity(1001).unwrap(), reloadlet_core::signal::Signal::HUP));
+    world.hold_back(&Action::Send(
+        world.node.identity(1001).unwrap(),
+        reloadlet_core::model::signal::Signal::HUP,
+    ));
     world.publish(&config(), 2);
     world.pass(3);
     world.answer();
@@ -92,7 +95,10 @@ fn what_a_reload_took_is_counted_from_the_swap() {
 #[test]
 fn what_a_reload_took_is_counted_from_the_end_of_the_waits_that_the_pod_asked_for() {
     let mut world = World::app(&[("reloadlet.io/debounce", "500ms")]);
-    world.hold_back(&Action::Send(world.node.identity(1001).unwrap(), reloadlet_core::signal::Signal::HUP));
+    world.hold_back(&Action::Send(
+        world.node.identity(1001).unwrap(),
+        reloadlet_core::model::signal::Signal::HUP,
+    ));
     world.publish(&config(), 2);
     world.pass(507);
     world.answer();
@@ -103,7 +109,10 @@ fn what_a_reload_took_is_counted_from_the_end_of_the_waits_that_the_pod_asked_fo
 #[test]
 fn a_generation_that_settles_while_a_send_is_under_way_has_a_reload_of_its_own() {
     let mut world = World::running(vec![app_with_two_volumes(1, &[("reloadlet.io/debounce", "0s")])]);
-    world.hold_back(&Action::Send(world.node.identity(1001).unwrap(), reloadlet_core::signal::Signal::HUP));
+    world.hold_back(&Action::Send(
+        world.node.identity(1001).unwrap(),
+        reloadlet_core::model::signal::Signal::HUP,
+    ));
     world.publish(&config(), 2);
     world.publish(&more(), 2);
     world.publish(&config(), 3);

@@ -1,6 +1,6 @@
 //! What becomes of a process after a delivery.
 
-use reloadlet_core::outcome::Verdict;
+use reloadlet_core::model::outcome::Verdict;
 
 use crate::node::{HUP, uid};
 use crate::world::{World, config};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reloadlet_core::outcome::Outcome;
+use reloadlet_core::model::outcome::Outcome;
 
 use crate::node::{generation, ms, uid};
 use crate::world::{STARTED, World, app, app_with_two_volumes, config, more, volume_of};

@@ -6,15 +6,16 @@ use std::mem::{Discriminant, discriminant, take};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reloadlet_core::event::{Delivery, ReloadReport, Report, VolumeRef};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
-use reloadlet_core::lack::Lack;
-use reloadlet_core::object::Measuring;
-use reloadlet_core::outcome::{Outcome, Verdict};
-use reloadlet_core::pod::{Pod, PodUid};
-use reloadlet_core::problem::ProblemKind;
-use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::kernel::lack::Lack;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::{Delivery, ReloadReport, Report, VolumeRef};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
 
 use crate::node::{Node, at, generation, ms, pod, uid};

@@ -1,8 +1,8 @@
 use hyper::{Request, Response};
 use kube::client::Body;
-use reloadlet_core::generation::Generation;
-use reloadlet_core::pod::PodUid;
-use reloadlet_core::problem::{Problem, ProblemKind};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::policy::problem::{Problem, ProblemKind};
 use serde_json::Value;
 use tower::service_fn;
 
@@ -53,7 +53,7 @@ fn pod(namespace: &str, n: u32) -> Arc<Pod> {
         uid: PodUid::parse(&format!("{n:08x}")).unwrap(),
         namespace: namespace.into(),
         name: format!("pod-{n}").into(),
-        annotations: reloadlet_core::pod::Annotations::default(),
+        annotations: reloadlet_core::model::pod::Annotations::default(),
         containers: Vec::new(),
         volumes: Vec::new(),
         status: BTreeMap::default(),
@@ -72,7 +72,7 @@ fn reload(pod: &Arc<Pod>, container: &str, outcome: Outcome) -> Report {
     Report::Reload(Box::new(ReloadReport {
         pod: pod.clone(),
         container: container.into(),
-        signal: reloadlet_core::signal::Signal::parse("SIGHUP").unwrap(),
+        signal: reloadlet_core::model::signal::Signal::parse("SIGHUP").unwrap(),
         outcome,
         generations: vec![("config".into(), Generation::parse("..2026_01_01_00_00_00.1").unwrap())],
         pids: Vec::new(),

@@ -21,7 +21,7 @@ fn pod_of(namespace: &str, uid: &str) -> Arc<Pod> {
         uid: PodUid::parse(uid).unwrap(),
         namespace: namespace.into(),
         name: "web".into(),
-        annotations: reloadlet_core::pod::Annotations::default(),
+        annotations: reloadlet_core::model::pod::Annotations::default(),
         containers: Vec::new(),
         volumes: Vec::new(),
         status: BTreeMap::default(),

@@ -9,14 +9,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
-use reloadlet_core::object::ObjectRef;
+use reloadlet_core::model::object::ObjectRef;
 use tower::{BoxError, ServiceBuilder};
 
 use super::requests::{Trouble, try_both};
 use super::step::{Failure, Protocol};
 use crate::api::SILENCE;
 use crate::api::cluster::{Connection, client as plain_client, counted};
-use crate::api::contact::Contact;
+use crate::contact::Contact;
 
 /// How often the other end is asked whether it is there, and how long it has for the answer.
 const PING_EVERY: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use reloadlet_core::object::{MOST_KEYS, ObjectKind, ObjectVersion};
+use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 

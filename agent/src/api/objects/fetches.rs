@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::object::ObjectRef;
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::ObjectRef;
 
 use super::step::{Fetch, Freshness};
 use crate::api::backoff::Backoff;
@@ -172,10 +172,20 @@ impl Fetches {
 fn newer(one: &Freshness, other: Freshness) -> Freshness {
     match (one, other) {
         (Freshness::NotOlderThan(one), Freshness::NotOlderThan(other)) => {
-            let later = super::ledger::is_older(one, &other);
+            let later = is_older(one, &other);
             Freshness::NotOlderThan(if later { other } else { one.clone() })
         }
         (one, other) => one.clone().max(other),
+    }
+}
+
+/// Whether one version is older than another. Of versions that are no numbers nothing is known but whether they are the
+/// same.
+pub(super) fn is_older(one: &str, other: &str) -> bool {
+    let number = |version: &str| version.parse::<u128>().ok();
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => one < other,
+        (_, _) => one != other,
     }
 }
 
@@ -183,7 +193,7 @@ fn newer(one: &Freshness, other: Freshness) -> Freshness {
 mod tests {
     use std::collections::BTreeSet;
 
-    use reloadlet_core::object::ObjectKind;
+    use reloadlet_core::model::object::ObjectKind;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use kube::Client;
 use reloadlet_core::Time;
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
 use tokio::sync::mpsc;
 
 use super::requests::{Said, Trouble, watch};

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::object::{ObjectKind, ObjectRef, Observed};
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef, Observed};
 
-use super::fetches::{Fetches, Running};
+use super::fetches::{Fetches, Running, is_older};
 use super::step::{Answer, Failure, Fetch, Fetched, Found, Freshness, Protocol, Shown, Step, Watch};
 use crate::api::backoff::Backoff;
 
@@ -593,16 +593,6 @@ fn is_doubtful(known: &Known, observed: &Observed) -> bool {
         }
         (Known::Version { .. }, Observed::Absent) => true,
         (_, _) => false,
-    }
-}
-
-/// Whether one version is older than another. Of versions that are no numbers nothing is known but whether they are the
-/// same.
-pub(super) fn is_older(one: &str, other: &str) -> bool {
-    let number = |version: &str| version.parse::<u128>().ok();
-    match (number(one), number(other)) {
-        (Some(one), Some(other)) => one < other,
-        (_, _) => one != other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reloadlet_core::object::{ObjectRef, Observed};
+use reloadlet_core::model::object::{ObjectRef, Observed};
 use reloadlet_core::{Event, Time};
 
 use crate::inbox::{Inbound, Inbox};
@@ -41,7 +41,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
-    use reloadlet_core::object::ObjectKind;
+    use reloadlet_core::model::object::ObjectKind;
 
     use super::*;
 

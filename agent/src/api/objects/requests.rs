@@ -17,7 +17,7 @@ use kube::Client;
 use kube::client::Body;
 use kube::core::params::{ListParams, VersionMatch, WatchParams};
 use kube::core::{Request as Requests, Status};
-use reloadlet_core::object::{ObjectKind, ObjectRef};
+use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 

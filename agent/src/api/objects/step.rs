@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::object::{ObjectRef, ObjectVersion, Observed};
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::{ObjectRef, ObjectVersion, Observed};
 
 /// By which protocol the API server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

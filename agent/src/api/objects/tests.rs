@@ -67,11 +67,11 @@ async fn how_the_watches_do_is_recorded_and_what_nobody_wants_is_not() {
     let contact = watches.cluster.contact().clone();
     let state = |resource| contact.watch(resource).state;
     watches.record();
-    assert_eq!(state(Resource::ConfigMaps), super::super::contact::WatchState::Down);
-    assert_eq!(state(Resource::Secrets), super::super::contact::WatchState::Unused);
+    assert_eq!(state(Resource::ConfigMaps), crate::contact::WatchState::Down);
+    assert_eq!(state(Resource::Secrets), crate::contact::WatchState::Unused);
     watches.ledger.want(&BTreeMap::new(), clock::now());
     watches.record();
-    assert_eq!(state(Resource::ConfigMaps), super::super::contact::WatchState::Unused);
+    assert_eq!(state(Resource::ConfigMaps), crate::contact::WatchState::Unused);
 }
 
 #[tokio::test]

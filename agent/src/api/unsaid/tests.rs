@@ -11,7 +11,7 @@ fn pod(namespace: &str, n: u32) -> Pod {
         uid: PodUid::parse(&format!("{n:08x}")).unwrap(),
         namespace: namespace.into(),
         name: format!("pod-{n}").into(),
-        annotations: reloadlet_core::pod::Annotations::default(),
+        annotations: reloadlet_core::model::pod::Annotations::default(),
         containers: Vec::new(),
         volumes: Vec::new(),
         status: std::collections::BTreeMap::default(),

@@ -12,11 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::{backoff, short};
-use super::trouble::Trouble;
+use super::trouble::{LARGEST, Trouble};
 
-/// How large a page, or what a watch says of one object, may be. An object has 1.5 MB at most in etcd, and six times that
-/// where each of its characters is written as an escape.
-pub(super) const LARGEST: usize = 16 << 20;
 /// How much of a refusal is read. It may be a proxy's page.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// How long the API server has for a page, or for the begin of a watch. It gives itself a minute.

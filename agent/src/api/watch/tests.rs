@@ -15,8 +15,8 @@ use kube::client::{Body, ClientBuilder};
 use tower::service_fn;
 
 use super::super::cluster::counted;
-use super::super::contact::{Contact, WatchState};
 use super::*;
+use crate::contact::{Contact, WatchState};
 
 mod rotation;
 

@@ -7,13 +7,16 @@ use hyper::StatusCode;
 use kube::core::Status;
 use tokio::time::Instant;
 
-use super::super::contact::Resource;
 use super::super::short;
-use super::requests::LARGEST;
+use crate::contact::Resource;
 use crate::logs::Causes;
 
 /// How often the same thing is said again while it lasts.
 const SAID_EVERY: Duration = Duration::from_secs(600);
+
+/// How large a page, or what a watch says of one object, may be. An object has 1.5 MB at most in etcd, and six times that
+/// where each of its characters is written as an escape.
+pub(super) const LARGEST: usize = 16 << 20;
 
 /// Why there is no news.
 #[derive(Debug, thiserror::Error)]

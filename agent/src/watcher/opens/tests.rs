@@ -1,8 +1,8 @@
 use std::cell::Cell;
 use std::fs;
 
-use reloadlet_core::event::Reading;
-use reloadlet_core::files::FileFilter;
+use reloadlet_core::machine::event::Reading;
+use reloadlet_core::policy::files::FileFilter;
 
 use super::*;
 use crate::listing;

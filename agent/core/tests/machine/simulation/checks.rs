@@ -3,9 +3,9 @@
 use super::*;
 use crate::node::HUP;
 use crate::world::apply;
-use reloadlet_core::event::Report;
-use reloadlet_core::journal::JournalKey;
-use reloadlet_core::outcome::{Outcome, Verdict};
+use reloadlet_core::machine::event::Report;
+use reloadlet_core::model::journal::JournalKey;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
 
 #[derive(Debug, Default)]
 pub(super) struct Checks {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::world::apply;
 use reloadlet_core::Action;
-use reloadlet_core::event::Delivery;
+use reloadlet_core::machine::event::Delivery;
 
 impl Simulation {
     pub(super) fn carry_out_edge(&mut self, todo: Todo) {

@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reloadlet_core::event::{Digest, VolumeRef};
-use reloadlet_core::generation::Generation;
-use reloadlet_core::journal::{JournalSnapshot, JournalUpdate};
-use reloadlet_core::pod::{Name, Pod, PodUid};
-use reloadlet_core::process::ProcessIdentity;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::{Event, Machine, Time};
 
 use self::checks::Checks;

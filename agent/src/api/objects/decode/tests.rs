@@ -1,6 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reloadlet_core::event::Digest;
+use reloadlet_core::model::digest::Digest;
 
 use super::*;
 use crate::digest;

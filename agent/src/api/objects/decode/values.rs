@@ -6,9 +6,9 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reloadlet_core::event::Digest;
-use reloadlet_core::object::MOST_KEYS;
-use reloadlet_core::pod::Name;
+use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::MOST_KEYS;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 

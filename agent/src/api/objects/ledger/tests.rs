@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use reloadlet_core::object::ObjectVersion;
+use reloadlet_core::model::object::ObjectVersion;
 
 use super::*;
 

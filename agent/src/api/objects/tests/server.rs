@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reloadlet_core::Event;
-use reloadlet_core::object::Observed;
+use reloadlet_core::model::object::Observed;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -238,7 +238,7 @@ async fn sixty_of_sixty_objects_are_watched_where_a_connection_has_twenty_stream
     while changed.len() < 60 {
         changed.insert(told(&receiver).await.0);
     }
-    let up = crate::api::contact::WatchState::Up;
+    let up = crate::contact::WatchState::Up;
     let waited = tokio::time::timeout(PATIENCE, async {
         while contact.watch(Resource::ConfigMaps).state != up {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,0 +1,319 @@
+//! What a container's `mountinfo` says: which container it is, and whether it sees what the kubelet publishes.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::model::names::{Name, PodUid};
+use crate::model::pod::VolumeKind;
+
+/// A device, as `mountinfo` and `stat` number it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device {
+    /// The major number.
+    pub major: u32,
+    /// The minor number.
+    pub minor: u32,
+}
+
+/// A directory that can't be mistaken for one that was made later under the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirId {
+    /// The device it is on.
+    pub device: Device,
+    /// Its inode.
+    pub inode: u64,
+}
+
+/// What one container's `mountinfo` shows of its pod. Read when the container is discovered, then remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerMounts {
+    /// The container's name, by the bind mount of `…/pods/<uid>/containers/<name>/<8 hex digits>`.
+    pub container: Option<Name>,
+    /// Whether anything of the pod is mounted; without it, this is the host's mount namespace.
+    of_pod: bool,
+    /// What is seen of the pod's volume directories on disk, by their paths below `volumes`: the best of several.
+    disk: BTreeMap<Box<str>, View>,
+    /// The same of other mounts that can be a volume's own tmpfs.
+    tmpfs: BTreeMap<Device, View>,
+    /// Whether there is more than is kept or was read: then what wasn't seen may well be there.
+    cut: bool,
+}
+
+/// The most volumes on disk, and the most tmpfs, that are kept of a container. A program can mount thousands; those of
+/// the pod's spec come first, since the runtime made them before the program started.
+const MOST_KEPT: usize = 128;
+
+/// The longest path of a volume below `volumes` that is kept: the plugin's directory and a name of 63 characters.
+const LONGEST_KEPT: usize = 128;
+
+/// What a container sees of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    /// What the kubelet publishes.
+    Live,
+    /// One generation's file or directory, for good (subPath).
+    Frozen,
+    /// A directory that was torn down.
+    Dead,
+}
+
+impl ContainerMounts {
+    /// Reads the text of `mountinfo` (proc_pid_mountinfo(5)).
+    pub fn parse(text: &str, pod: &PodUid) -> Self {
+        let mut mounts = Self::default();
+        let below_pod = below_pod(pod);
+        for line in text.lines() {
+            mounts.take_line(line, &below_pod);
+        }
+        mounts
+    }
+
+    /// There are further lines that aren't read.
+    pub const fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Takes in one line of `mountinfo`; `below_pod` is what [`below_pod`] gives.
+    pub fn take_line(&mut self, line: &str, below_pod: &str) {
+        let mut fields = line.split(' ');
+        let Some((device, root, point)) = fields
+            .nth(2)
+            .and_then(parse_device)
+            .and_then(|device| Some((device, fields.next()?, fields.next()?)))
+        else {
+            return;
+        };
+        // In the host's mount namespace the kubelet's own mounts show; they are nobody's view.
+        if point.contains(below_pod) {
+            return;
+        }
+        if let Some((_, path)) = root.split_once(below_pod) {
+            self.of_pod = true;
+            self.take_pod_path(path);
+            return;
+        }
+        let is_tmpfs = line.split_once(" - ").is_some_and(|(_, tail)| tail.starts_with("tmpfs "));
+        if is_tmpfs {
+            self.cut |= !keep(&mut self.tmpfs, device, view_of(root.trim_start_matches('/')));
+        }
+    }
+
+    fn take_pod_path(&mut self, path: &str) {
+        let mut parts = path.splitn(4, '/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            // The first one: the runtime's mounts come before those that a program adds.
+            (Some("containers"), Some(container), Some(file), None)
+                if self.container.is_none() && is_termination_log(file) =>
+            {
+                self.container = Some(container.into());
+            }
+            (Some("volumes"), Some(plugin), Some(volume), rest) => {
+                let (volume, view) = match rest {
+                    None => (volume, View::Live),
+                    Some("/deleted") => (volume, View::Dead),
+                    Some(rest) => (volume, view_of(rest)),
+                };
+                let path = disk_path(plugin, volume);
+                self.cut |= path.len() > LONGEST_KEPT || !keep(&mut self.disk, path, view);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the container sees of a volume whose directory on the host is `dir`. Where nothing contradicts the pod's
+    /// spec, it is live: `mountinfo` only takes away.
+    pub fn view(&self, kind: VolumeKind, volume: &str, dir: Option<DirId>) -> View {
+        if !self.of_pod {
+            return View::Live;
+        }
+        if let Some(view) = self.disk.get(&disk_path(kind.directory(), volume)) {
+            return *view;
+        }
+        match (kind, dir) {
+            (VolumeKind::ConfigMap, _) | (_, None) => View::Live,
+            (VolumeKind::Secret | VolumeKind::Projected | VolumeKind::DownwardApi, Some(dir)) => {
+                let unseen = if self.cut { View::Live } else { View::Dead };
+                self.tmpfs.get(&dir.device).copied().unwrap_or(unseen)
+            }
+        }
+    }
+}
+
+/// Whether a file is one that the kubelet makes for a container's termination message: a random number (kubelet
+/// `makeMounts`).
+fn is_termination_log(file: &str) -> bool {
+    file.len() == 8 && file.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What stands in the path of each of a pod's directories, whatever the kubelet's root is.
+pub fn below_pod(pod: &PodUid) -> String {
+    format!("/pods/{pod}/")
+}
+
+fn disk_path(plugin: &str, volume: &str) -> Box<str> {
+    format!("{plugin}/{volume}").into()
+}
+
+/// Keeps the best view, where there is room for it.
+fn keep<K: Ord>(views: &mut BTreeMap<K, View>, key: K, view: View) -> bool {
+    let full = views.len() >= MOST_KEPT;
+    match views.entry(key) {
+        Entry::Occupied(mut known) => {
+            let best = view.min(*known.get());
+            known.insert(best);
+        }
+        Entry::Vacant(_) if full => return false,
+        Entry::Vacant(free) => {
+            free.insert(view);
+        }
+    }
+    true
+}
+
+/// The kubelet root that a line of a container's `mountinfo` shows, as a path in its file system: what stands before
+/// `/pods/<uid>/containers/<name>/<8 hex digits>` or `/pods/<uid>/etc-hosts`. `below_pod` is what [`below_pod`] gives.
+pub fn root_shown(line: &str, below_pod: &str) -> Option<(Device, String)> {
+    let mut fields = line.split(' ').skip(2);
+    let (device, root) = (parse_device(fields.next()?)?, fields.next()?);
+    let (kubelet_root, path) = root.split_once(below_pod)?;
+    let mut parts = path.splitn(4, '/');
+    let shows = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("etc-hosts"), None, None, None) => true,
+        (Some("containers"), Some(_), Some(file), None) => is_termination_log(file),
+        _ => false,
+    };
+    shows.then(|| (device, kubelet_root.to_owned()))
+}
+
+/// Where the host has a path of a file system, by the host's own `mountinfo`: below the mount that shows the most of it.
+pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
+    let below = |line: &str| {
+        let mut fields = line.split(' ').skip(2);
+        let (found, root, point) = (parse_device(fields.next()?)?, fields.next()?, fields.next()?);
+        let rest = path.strip_prefix(root.trim_end_matches('/'))?;
+        let fits = found == device && (rest.is_empty() || rest.starts_with('/'));
+        fits.then(|| (root.len(), format!("{}{rest}", point.trim_end_matches('/'))))
+    };
+    text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
+}
+
+/// The view through a mount whose root lies at this path inside a volume.
+fn view_of(path: &str) -> View {
+    if path.is_empty() {
+        View::Live
+    } else if path == "/deleted" {
+        View::Dead
+    } else {
+        // A file or directory inside the volume: what it showed at the container's start, for good.
+        View::Frozen
+    }
+}
+
+fn parse_device(text: &str) -> Option<Device> {
+    let (major, minor) = text.split_once(':')?;
+    Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+    /// Lines as recorded on a node, Kubernetes 1.36 and containerd 1.6.
+    const CONTAINER: &str = "\
+1362 1161 0:421 / / rw,relatime - overlay overlay rw,lowerdir=x
+1364 1362 0:424 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755
+1378 1362 0:400 / /sec ro,relatime - tmpfs tmpfs rw,size=24581692k,noswap
+1381 1362 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf/..2026_11_21_06_14_10.1488999967/nginx.conf//deleted /one.conf ro,relatime - ext4 /dev/vda rw
+1382 1362 254:0 /var/lib/kubelet/pods/UID/etc-hosts /etc/hosts rw,relatime - ext4 /dev/vda rw
+1383 1364 254:0 /var/lib/kubelet/pods/UID/containers/a/5ef088ab /dev/termination-log rw,relatime - ext4 /dev/vda rw
+";
+
+    fn mounts(text: &str) -> ContainerMounts {
+        ContainerMounts::parse(&text.replace("UID", UID), &PodUid::parse(UID).unwrap())
+    }
+
+    fn on(minor: u32) -> Option<DirId> {
+        Some(DirId { device: Device { major: 0, minor }, inode: 1 })
+    }
+
+    #[test]
+    fn the_recorded_container_has_its_name_its_tmpfs_and_a_frozen_file() {
+        let mounts = mounts(CONTAINER);
+        assert_eq!(mounts.container.as_deref(), Some("a"));
+        assert_eq!(mounts.view(VolumeKind::Secret, "sec", on(400)), View::Live);
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "conf", on(7)), View::Frozen);
+    }
+
+    #[test]
+    fn a_tmpfs_on_another_device_was_torn_down() {
+        assert_eq!(mounts(CONTAINER).view(VolumeKind::Secret, "sec", on(777)), View::Dead);
+    }
+
+    #[test]
+    fn a_deleted_directory_on_disk_was_torn_down() {
+        let text = CONTAINER.replace("/..2026_11_21_06_14_10.1488999967/nginx.conf//deleted", "//deleted");
+        assert_eq!(mounts(&text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Dead);
+    }
+
+    #[test]
+    fn a_directory_mount_beside_a_sub_path_is_live() {
+        let text = format!(
+            "{CONTAINER}1418 1402 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf /conf ro - ext4 /dev/vda rw\n"
+        );
+        assert_eq!(mounts(&text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Live);
+    }
+
+    #[test]
+    fn the_hosts_own_mounts_take_nothing_away() {
+        let text = "\
+1087 42 0:400 / /var/lib/kubelet/pods/UID/volumes/kubernetes.io~secret/sec rw shared:3 - tmpfs tmpfs rw
+1157 42 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~configmap/conf/..2026_11_21_06_14_10.1/x//deleted /var/lib/kubelet/pods/UID/volume-subpaths/conf/a/3 rw - ext4 /dev/vda rw
+";
+        assert_eq!(mounts(text).view(VolumeKind::Secret, "sec", on(777)), View::Live);
+        assert_eq!(mounts(text).view(VolumeKind::ConfigMap, "conf", on(7)), View::Live);
+    }
+
+    #[test]
+    fn what_a_program_mounts_later_or_inside_a_volume_doesnt_name_the_container() {
+        let names = |text: &str| mounts(text).container.as_deref().map(str::to_owned);
+        let forged = "9 1 0:50 /x/pods/UID/containers/other/01234567 /x rw - tmpfs tmpfs rw\n";
+        assert_eq!(names(&format!("{CONTAINER}{forged}")).as_deref(), Some("a"), "the first one counts");
+        for inside in [
+            "9 1 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~empty-dir/s/pods/UID/containers/other/01234567 /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/notahexn /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/0123456 /x rw - ext4 d rw\n",
+            "9 1 254:0 /var/lib/kubelet/pods/UID/containers/other/01234567/more /x rw - ext4 d rw\n",
+        ] {
+            assert_eq!(names(inside), None, "{inside}");
+        }
+    }
+
+    #[test]
+    fn mounts_that_name_another_pod_say_nothing() {
+        let other = "7f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        assert_eq!(mounts(&CONTAINER.replace("UID", other)).container, None);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_and_what_is_beyond_it_is_live() {
+        let mut text = CONTAINER.to_owned();
+        for n in 0..8000 {
+            text += &format!("{n} 1 0:{} / /m{n} rw - tmpfs tmpfs rw\n", 1000 + n);
+            text += &format!(
+                "{n} 1 254:0 /k/pods/UID/volumes/kubernetes.io~configmap/v{n}/x /n{n} rw - ext4 d rw\n"
+            );
+        }
+        let mounts = mounts(&text);
+        assert_eq!((mounts.disk.len(), mounts.tmpfs.len()), (MOST_KEPT, MOST_KEPT));
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "conf", on(7)), View::Frozen, "it came first");
+        assert_eq!(mounts.view(VolumeKind::Secret, "other", on(99)), View::Live, "it may be beyond");
+        assert_eq!(mounts.view(VolumeKind::ConfigMap, "v7999", on(7)), View::Live);
+    }
+
+    #[test]
+    fn broken_lines_are_passed_over() {
+        assert_eq!(mounts("x\n1 2\n1 2 3 4 5\n\n"), ContainerMounts::default());
+    }
+}

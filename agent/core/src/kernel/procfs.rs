@@ -1,0 +1,225 @@
+//! The files below `/proc/<pid>` that need no capability, as far as they are read here.
+
+use std::time::Duration;
+
+use crate::model::time::Time;
+
+/// Ticks a second in which the kernel gives times to user space (`USER_HZ`, 100 on every architecture served here).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What `stat` says of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The command's name, at most 15 bytes.
+    pub comm: String,
+    /// Its state; `Z` and `X` are dead.
+    pub state: char,
+    /// The parent, as the host numbers it.
+    pub parent: u32,
+    /// When it started, on the boot-time clock, in steps of 10 ms.
+    pub started: Time,
+}
+
+impl Stat {
+    /// Reads the text of `stat`; the name may hold spaces and parentheses (proc(5)).
+    pub fn parse(text: &str) -> Option<Self> {
+        let (head, tail) = text.rsplit_once(')')?;
+        let comm = head.split_once('(')?.1.to_owned();
+        let mut fields = tail.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let ticks: u64 = fields.nth(17)?.parse().ok()?;
+        let started = Duration::from_millis(ticks.checked_mul(1000 / TICKS_PER_SECOND)?);
+        Some(Self { comm, state, parent, started: Time::since_boot(started) })
+    }
+
+    /// Whether the process has ended and only waits to be reaped.
+    pub const fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// What `status` says of a process or a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The command's name.
+    pub comm: String,
+    /// The PID of the process that a thread belongs to, where it was said.
+    pub thread_group: Option<u32>,
+    /// Its PID in each PID namespace, the reader's first.
+    pub namespace_pids: Vec<u32>,
+    /// How many threads it has.
+    pub threads: u32,
+    /// Signals that wait for the whole process.
+    pub pending: SignalSet,
+    /// Signals that this thread blocks.
+    pub blocked: SignalSet,
+    /// Signals that the process ignores.
+    pub ignored: SignalSet,
+    /// Signals that the process catches.
+    pub caught: SignalSet,
+}
+
+impl Status {
+    /// What `stat` says of the same: of the first 31 signals, without what waits and without the namespaces' PIDs. It is
+    /// short whatever the process does, while `status` lists up to 65,536 groups before its masks.
+    pub fn from_stat(text: &str) -> Option<Self> {
+        let (head, tail) = text.rsplit_once(')')?;
+        let comm = head.split_once('(')?.1.to_owned();
+        // After the name come the state and the fields from 4 on, by the numbers of proc_pid_stat(5).
+        let mut fields = tail.split_ascii_whitespace();
+        let threads = fields.nth(20 - 3)?.parse().ok()?;
+        let blocked = SignalSet(fields.nth(32 - 21)?.parse().ok()?);
+        let ignored = SignalSet(fields.next()?.parse().ok()?);
+        let caught = SignalSet(fields.next()?.parse().ok()?);
+        Some(Self { comm, threads, blocked, ignored, caught, ..Self::default() })
+    }
+
+    /// Reads the text of `status`; lines that aren't known are passed over.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut status = Self::default();
+        let mut masks = 0;
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            let value = value.trim();
+            let mask = match key {
+                "Name" => {
+                    value.clone_into(&mut status.comm);
+                    continue;
+                }
+                "Tgid" => {
+                    status.thread_group = value.parse().ok();
+                    continue;
+                }
+                "NSpid" => {
+                    status.namespace_pids = pids(value);
+                    continue;
+                }
+                "Threads" => {
+                    status.threads = value.parse().ok()?;
+                    continue;
+                }
+                "ShdPnd" => &mut status.pending,
+                "SigBlk" => &mut status.blocked,
+                "SigIgn" => &mut status.ignored,
+                "SigCgt" => &mut status.caught,
+                _ => continue,
+            };
+            *mask = SignalSet::parse(value)?;
+            masks += 1;
+        }
+        (masks == 4).then_some(status)
+    }
+}
+
+/// The PIDs in each PID namespace, out of the `fdinfo` of a pidfd (Linux 5.5); `None` when the process is gone.
+pub fn pidfd_namespace_pids(text: &str) -> Option<Vec<u32>> {
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    Some(pids(line)).filter(|pids| pids.first().is_some_and(|pid| *pid > 0))
+}
+
+/// PID namespaces can be nested 32 deep (kernel `MAX_PID_NS_LEVEL`), and the host's comes on top.
+const MOST_LEVELS: usize = 33;
+
+fn pids(text: &str) -> Vec<u32> {
+    text.split_ascii_whitespace().take(MOST_LEVELS).map_while(|pid| pid.parse().ok()).collect()
+}
+
+/// A set of signals, as the kernel prints it: bit 0 is signal 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// The set with these bits.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Reads the kernel's 16 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+
+    /// Whether the signal of this number is in the set.
+    pub const fn contains(self, number: i32) -> bool {
+        number >= 1 && number <= 64 && self.0 & (1 << (number - 1)) != 0
+    }
+
+    /// The signals in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// The last path element of the first string of `cmdline`.
+pub fn program_name(cmdline: &[u8]) -> Option<String> {
+    let first = cmdline.split(|byte| *byte == 0).next()?;
+    let name = first.rsplit(|byte| *byte == b'/').next()?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_doesnt_shift_the_fields() {
+        let text = "8505 (sh) (x) y) S 8423 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 1";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.state, stat.parent), ("sh) (x) y", 'S', 8423));
+        assert_eq!(stat.started, Time::since_boot(Duration::from_millis(123_450)));
+        assert!(!stat.is_dead());
+    }
+
+    #[test]
+    fn a_truncated_stat_is_none() {
+        assert_eq!(Stat::parse("8505 (sh) S 8423 1"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn the_recorded_status_gives_the_masks() {
+        let text = "Name:\tsh\nPPid:\t8423\nNSpid:\t8505\t1\nThreads:\t1\nSigPnd:\t0000000000000000\n\
+                    ShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000004\n\
+                    SigCgt:\t0000000000010003\n";
+        let status = Status::parse(text).unwrap();
+        assert_eq!(status.namespace_pids, [8505, 1]);
+        assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
+        assert!(status.ignored.contains(3) && !status.ignored.contains(1));
+        assert!(!status.caught.contains(0) && !status.caught.contains(65));
+    }
+
+    #[test]
+    fn stat_gives_the_masks_of_the_first_31_signals() {
+        let text = "8505 (a) b) S 8423 8505 8423 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 1 \
+                    18446744073709551615 1 2 3 4 5 0 1 4 65538 0 0 0 17 1 0 0 0 0 0";
+        let status = Status::from_stat(text).unwrap();
+        assert_eq!((status.comm.as_str(), status.threads), ("a) b", 3));
+        assert!(status.blocked.contains(1) && status.ignored.contains(3));
+        assert!(status.caught.contains(2) && status.caught.contains(17) && !status.caught.contains(1));
+        assert_eq!(Status::from_stat("8505 (sh) S 8423 1"), None);
+    }
+
+    #[test]
+    fn the_pidfd_of_a_process_that_is_gone_has_no_pids() {
+        let info = "pos:\t0\nflags:\t02\nPid:\t8505\nNSpid:\t8505\t1\n";
+        assert_eq!(pidfd_namespace_pids(info), Some(vec![8505, 1]));
+        assert_eq!(pidfd_namespace_pids("Pid:\t-1\nNSpid:\t-1\n"), None);
+        assert_eq!(pidfd_namespace_pids("Pid:\t0\nNSpid:\t0\n"), None, "in another PID namespace");
+    }
+
+    #[test]
+    fn a_status_without_its_masks_is_none() {
+        assert_eq!(Status::parse("Name:\tsh\nSigBlk:\t0000000000000000\n"), None);
+        assert_eq!(Status::parse("Name:\tsh\nShdPnd:\t0\nSigBlk:\tx\nSigIgn:\t0\nSigCgt:\t0\n"), None);
+    }
+
+    #[test]
+    fn the_program_is_the_last_element_of_the_first_argument() {
+        assert_eq!(program_name(b"/usr/sbin/nginx\0-g\0daemon off;\0").as_deref(), Some("nginx"));
+        assert_eq!(program_name(b"nginx: master process\0").as_deref(), Some("nginx: master process"));
+        assert_eq!(program_name(b"\0"), None);
+        assert_eq!(program_name(b""), None);
+    }
+}

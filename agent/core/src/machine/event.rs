@@ -1,0 +1,320 @@
+//! What comes in and what goes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kernel::guard::GuardReading;
+use crate::kernel::lack::Lack;
+use crate::kernel::mounts::ContainerMounts;
+use crate::kernel::process::{ProcessFacts, ProcessIdentity};
+use crate::machine::volume::Listing;
+use crate::model::digest::Contents;
+use crate::model::generation::Generation;
+use crate::model::journal::{JournalSnapshot, JournalUpdate};
+use crate::model::names::{ContainerId, Name, PodUid};
+use crate::model::object::{ObjectRef, Observed, Versions};
+use crate::model::outcome::{Outcome, Verdict};
+use crate::model::pod::{Pod, VolumeKind};
+use crate::model::signal::Signal;
+use crate::model::time::Time;
+use crate::policy::files::FileFilter;
+use crate::policy::problem::Problem;
+use crate::propagation::nudge::{NudgeAnswer, NudgeResult};
+use crate::propagation::strategy::Strategy;
+
+/// One volume of one pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeRef {
+    /// The pod.
+    pub pod: PodUid,
+    /// The pod's name for the volume.
+    pub volume: Name,
+}
+
+/// What is to be read of a volume's generations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The files that count.
+    pub filter: FileFilter,
+    /// Whether the digest of each file is wanted.
+    pub each: bool,
+    /// Whether a reload may wait for it.
+    pub decides: bool,
+}
+
+/// Something that happened outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The journal was opened. Nothing is done before.
+    JournalRead(JournalSnapshot),
+    /// All pods of the node: replaces what was known.
+    PodsSynced(Vec<Arc<Pod>>),
+    /// `..data` of a volume was renamed; the generation where the notifications told it.
+    Swapped(VolumeRef, Option<Generation>, Time),
+    /// A generation's directory was removed.
+    Removed(VolumeRef, Generation, Time),
+    /// A volume's directory went away.
+    TornDown(VolumeRef, Time),
+    /// A volume was listed.
+    Listed(VolumeRef, Listing),
+    /// Notifications were lost.
+    Overflowed,
+    /// Notifications of one pod were dropped, since too many waited.
+    Dropped(PodUid),
+    /// The pod's cgroup directory changed: containers came or went.
+    CgroupChanged(PodUid),
+    /// The containers of a pod, as the kernel shows them.
+    Surveyed(PodUid, Vec<ContainerFacts>),
+    /// A pod's containers can't be looked at, since the agent itself lacks something.
+    NotSurveyed(PodUid, Lack),
+    /// A process is held: its identity was checked after its pidfd was opened.
+    Held(ProcessIdentity),
+    /// A process couldn't be held: it is gone or another one.
+    NotHeld(ProcessIdentity),
+    /// A process couldn't be held, or a held one's masks couldn't be read, since the agent itself lacks something. The
+    /// process may well be there.
+    Lacked(ProcessIdentity, Lack),
+    /// A held process ended.
+    Exited(ProcessIdentity, Time),
+    /// A held process's signal masks; `None` when it is gone.
+    Guarded(ProcessIdentity, Option<GuardReading>),
+    /// How a send ended.
+    Delivered(ProcessIdentity, Delivery),
+    /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
+    Read(VolumeRef, Generation, Reading, Option<Contents>),
+    /// What the API server says of an object now, and when that was received.
+    Observed(ObjectRef, Observed, Time),
+    /// How the API server took a nudge.
+    Nudged(PodUid, NudgeAnswer),
+    /// How the kubelet learns of changes was read in its configuration, or isn't known any more.
+    Strategy(Option<Strategy>),
+    /// The kubelet root isn't the one that the kubelet uses: a sentence about that; `None` when it is right again.
+    KubeletRoot(Option<Arc<str>>),
+    /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
+    Opened(VolumeRef, Generation, Time),
+}
+
+impl Event {
+    /// The pod that it concerns, if it is one.
+    pub const fn pod(&self) -> Option<&PodUid> {
+        match self {
+            Self::JournalRead(_)
+            | Self::PodsSynced(_)
+            | Self::Overflowed
+            | Self::Observed(..)
+            | Self::Strategy(_)
+            | Self::KubeletRoot(_) => None,
+            Self::Swapped(volume, ..)
+            | Self::Removed(volume, ..)
+            | Self::TornDown(volume, _)
+            | Self::Listed(volume, _)
+            | Self::Read(volume, ..)
+            | Self::Opened(volume, ..) => Some(&volume.pod),
+            Self::Dropped(pod)
+            | Self::CgroupChanged(pod)
+            | Self::Surveyed(pod, _)
+            | Self::NotSurveyed(pod, _)
+            | Self::Nudged(pod, _) => Some(pod),
+            Self::Held(process)
+            | Self::NotHeld(process)
+            | Self::Lacked(process, _)
+            | Self::Exited(process, _)
+            | Self::Guarded(process, _)
+            | Self::Delivered(process, _) => Some(&process.pod),
+        }
+    }
+}
+
+/// One container of a pod, as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// The ID in its cgroup's path.
+    pub id: ContainerId,
+    /// What its mounts show; `None` while nothing could be read.
+    pub mounts: Option<Arc<ContainerMounts>>,
+    /// Its processes.
+    pub processes: Vec<ProcessFacts>,
+    /// Whether these are all of them: how many are looked at, and for how long, has bounds.
+    pub complete: bool,
+}
+
+/// How a send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Sent, and the process was there after it.
+    Sent,
+    /// Everything but the send (dry run).
+    Spared,
+    /// The process was gone.
+    Gone,
+    /// The kernel refused (EPERM).
+    Denied,
+    /// Another error.
+    Failed,
+}
+
+impl Delivery {
+    /// The outcome for one process.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Sent => Outcome::Delivered,
+            Self::Spared => Outcome::DryRun,
+            Self::Gone => Outcome::Gone,
+            Self::Denied => Outcome::Denied,
+            Self::Failed => Outcome::Failed,
+        }
+    }
+}
+
+/// Something to be done outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Watch a pod's volumes and cgroup, from now on.
+    Watch(PodUid, Vec<(Name, VolumeKind)>),
+    /// Stop watching a pod.
+    Unwatch(PodUid),
+    /// List a volume's directory, off the loop.
+    List(VolumeRef),
+    /// Look at a pod's containers, off the loop.
+    Survey(Survey),
+    /// Open a pidfd, check the identity after that, and report its exit.
+    Hold(ProcessIdentity),
+    /// Close a pidfd.
+    Release(ProcessIdentity),
+    /// Read a held process's masks, with regard to this signal.
+    ReadGuard(ProcessIdentity, Signal),
+    /// Send a signal to a held process.
+    Send(ProcessIdentity, Signal),
+    /// Read a generation's files, off the loop.
+    Read(VolumeRef, Generation),
+    /// Watch an object on the API server. One that is watched is asked about anew: what its newest version is becomes an event
+    /// even if that was told before.
+    Observe(ObjectRef),
+    /// Nobody needs this object any more.
+    Unobserve(ObjectRef),
+    /// Have the kubelet look at a pod now.
+    Nudge(Arc<Pod>),
+    /// See whether a file of a generation is opened.
+    WatchOpens(VolumeRef, Generation),
+    /// That isn't of interest any more.
+    UnwatchOpens(VolumeRef, Generation),
+    /// Write to the journal.
+    Record(JournalUpdate),
+    /// Tell people.
+    Report(Report),
+}
+
+/// What a survey is to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The pod.
+    pub pod: PodUid,
+    /// A process's name: where `comm` differs, `cmdline` is read.
+    pub name: Option<Name>,
+    /// Whether remembered mounts are to be read again, since a volume was made anew.
+    pub fresh_mounts: bool,
+}
+
+/// Something that people want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A volume was swapped.
+    Swapped(VolumeKind),
+    /// A swap settled after this long.
+    Settled(Duration),
+    /// A settle timed out.
+    SettleTimedOut(VolumeRef),
+    /// Notifications were lost, and everything is looked at again.
+    Rescan,
+    /// A reload ended.
+    Reload(Box<ReloadReport>),
+    /// A generation brought versions that the API server had shown.
+    Published {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The volume.
+        volume: Name,
+        /// The generation.
+        generation: Generation,
+        /// From the receipt of the oldest of the versions to the swap.
+        delay: Duration,
+        /// The versions.
+        versions: Versions,
+        /// How many contents were never published, since a newer one came first.
+        collapsed: usize,
+    },
+    /// What became of a nudge.
+    Nudged(Arc<Pod>, NudgeResult),
+    /// A file of the new generation was opened after a delivery; told once for each.
+    Reread {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// From the delivery to the first open.
+        after: Duration,
+    },
+    /// A verify window ended.
+    Verdict {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// What was seen.
+        verdict: Verdict,
+        /// From the delivery to the first open of a file of the new generation, where one was seen.
+        reread: Option<Duration>,
+    },
+    /// A pod has a problem that it didn't have before.
+    Problem(Arc<Pod>, Problem),
+    /// A pod doesn't have one of its problems any more, and has others.
+    Mended(Arc<Pod>, Problem),
+    /// A pod has no problem any more.
+    Solved(Arc<Pod>),
+    /// A pod is gone, or asks for nothing any more.
+    Forgotten(Arc<Pod>),
+}
+
+/// From the API server to the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// When the oldest version that the reload settles was received; the swap's time if that was before.
+    pub observed: Time,
+    /// From then to the swap.
+    pub publish: Duration,
+    /// From then to the end of the reload.
+    pub propagation: Duration,
+    /// What was published.
+    pub versions: Versions,
+}
+
+/// How a reload of one container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The container.
+    pub container: Name,
+    /// The signal.
+    pub signal: Signal,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The generations that it settles, by volume.
+    pub generations: Vec<(Name, Generation)>,
+    /// The PIDs of the processes, as the host numbers them.
+    pub pids: Vec<u32>,
+    /// When the newest generation was swapped in.
+    pub swapped: Time,
+    /// When the reload ended.
+    pub ended: Time,
+    /// From the swap to the settle of the newest generation.
+    pub settle: Duration,
+    /// From the settle to the end of the reload.
+    pub since_settle: Duration,
+    /// From the swap, or from the end of the waits that the pod asked for, to the end of the reload.
+    pub deliver: Duration,
+    /// Why, where the outcome alone doesn't tell.
+    pub reason: Option<&'static str>,
+    /// Where it is measured: the way from the API server.
+    pub stages: Option<Stages>,
+}

@@ -1,0 +1,13 @@
+//! The words that every other wing uses: names, pods, objects, generations, signals, outcomes, digests and times.
+
+pub mod digest;
+pub mod excess;
+pub mod generation;
+pub(crate) mod hash;
+pub mod journal;
+pub mod names;
+pub mod object;
+pub mod outcome;
+pub mod pod;
+pub mod signal;
+pub mod time;

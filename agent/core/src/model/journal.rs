@@ -1,0 +1,64 @@
+//! What must outlive the agent: the last handled generation of each volume and container, and what is held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::generation::Generation;
+use crate::model::names::{Name, PodUid};
+use crate::model::outcome::Outcome;
+use crate::model::pod::Pod;
+
+/// Whose record it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalKey {
+    /// The pod.
+    pub pod: PodUid,
+    /// The container.
+    pub container: Name,
+    /// The volume.
+    pub volume: Name,
+}
+
+/// The last generation of a volume that is done with for a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handled {
+    /// The generation.
+    pub generation: Generation,
+    /// How it ended; `None` for a baseline: what was there when the volume was first seen.
+    pub outcome: Option<Outcome>,
+}
+
+/// That deliveries ended the process of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endings {
+    /// How many deliveries in a row were followed by an exit within a second.
+    pub in_a_row: u8,
+    /// Which plan they were made under; another plan starts anew.
+    pub plan: u64,
+}
+
+/// One change of the journal. Changes of one key replace each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalUpdate {
+    /// A generation is done with.
+    Handled(JournalKey, Handled),
+    /// The count of endings of a container changed; `None` removes it.
+    Endings(PodUid, Name, Option<Endings>),
+    /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
+    Pod(Arc<Pod>),
+    /// A pod is gone: all of its records go.
+    Forget(PodUid),
+}
+
+/// What the journal held when it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalSnapshot {
+    /// Whether a journal existed before: without one every volume is taken as it is.
+    pub existed: bool,
+    /// The handled generations. Empty after a boot: no process is older than the boot.
+    pub handled: BTreeMap<JournalKey, Handled>,
+    /// The pods that were watched.
+    pub pods: Vec<Arc<Pod>>,
+    /// The containers whose deliveries ended them.
+    pub endings: BTreeMap<(PodUid, Name), Endings>,
+}

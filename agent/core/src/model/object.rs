@@ -1,0 +1,102 @@
+//! ConfigMaps and Secrets as the API server has them: their names, and digests of what they hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::digest::Digest;
+use crate::model::names::Name;
+use crate::model::time::Time;
+
+/// The most keys of an object that is measured: each takes some 100 bytes, more than once.
+pub const MOST_KEYS: usize = 4096;
+
+/// What kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl ObjectKind {
+    /// The word for it in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// One object by name. One that is deleted and made again is the same one here.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+}
+
+impl ObjectRef {
+    /// Whether there can be an object of this name: the API server accepts other ones in a pod's spec.
+    pub(crate) fn can_exist(&self) -> bool {
+        let fits =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        !self.name.is_empty() && self.name.len() <= 253 && self.name.bytes().all(fits)
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What an object holds at one version.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The object's UID: another one when it was deleted and made again.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// Whether it is immutable: the kubelet doesn't look at it again (`watch_based_manager.go`).
+    pub immutable: bool,
+    /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
+    pub ignored: bool,
+    /// When its data was last changed, as the API server noted it: whole seconds, rounded down.
+    pub updated: Option<Time>,
+    /// The digest of each key's value.
+    pub keys: Arc<BTreeMap<Name, Digest>>,
+}
+
+impl fmt::Debug for ObjectVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} of {} keys", self.version, self.keys.len())
+    }
+}
+
+/// What the API server says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It is there.
+    Version(Arc<ObjectVersion>),
+    /// There is none of this name.
+    Absent,
+    /// It can't be watched: what its volumes should hold isn't known.
+    Unmeasured,
+}
+
+/// Versions of objects; `None` where there is no such object any more.
+pub type Versions = Vec<(ObjectRef, Option<Arc<ObjectVersion>>)>;

@@ -1,0 +1,221 @@
+//! A pod as far as reloadlet needs it: decoded once at the edge from whatever source names pods.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::excess::Excess;
+use crate::model::names::{ContainerId, Name, PodUid};
+use crate::model::object::ObjectKind;
+
+/// The value of an annotation. A pods file can hold what the API server would refuse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnnotationValue {
+    /// A string, as it must be.
+    Text(String),
+    /// Something else, as it was written (`1`, `true`, `[…]`).
+    NotText(String),
+}
+
+impl AnnotationValue {
+    /// How long it is as it was written, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::NotText(text) => text.len(),
+        }
+    }
+}
+
+/// The annotations of a pod that reloadlet reads: see [`crate::policy::annotations::is_relevant`].
+pub type Annotations = BTreeMap<String, AnnotationValue>;
+
+/// A pod, reduced to what decides about reloads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// The UID that names its directory and its cgroup.
+    pub uid: PodUid,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Those of its annotations that count here.
+    pub annotations: Annotations,
+    /// Containers and init containers (also native sidecars), in the order of the spec.
+    pub containers: Vec<Container>,
+    /// Its volumes.
+    pub volumes: Vec<Volume>,
+    /// Container IDs by container name, as far as a status is known; it may be seconds old.
+    pub status: BTreeMap<Name, ContainerId>,
+    /// Whether a runtime class is set (gVisor, Kata, others).
+    pub runtime_class: Option<Name>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Why nothing else is kept of it, though it asks for something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excess: Option<Excess>,
+}
+
+impl Pod {
+    /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
+    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        self.annotations == other.annotations
+            && self.containers == other.containers
+            && self.volumes == other.volumes
+            && self.terminating == other.terminating
+            && self.excess == other.excess
+    }
+}
+
+/// What part a container plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ContainerKind {
+    /// One of `spec.containers`.
+    Regular,
+    /// A native sidecar: an init container with `restartPolicy: Always`.
+    Sidecar,
+    /// An init container that ends.
+    Init,
+}
+
+/// A container of a pod's spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: Name,
+    /// Its part.
+    pub kind: ContainerKind,
+    /// Which volumes it mounts.
+    pub mounts: Vec<VolumeMount>,
+    /// The ConfigMaps and Secrets that its environment is made of, which never changes in a running container.
+    pub environment: Vec<EnvironmentSource>,
+}
+
+/// What a container's environment takes from a ConfigMap or a Secret (`env` and `envFrom`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EnvironmentSource {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: Name,
+    /// The key; `None` for all of them.
+    pub key: Option<Name>,
+}
+
+/// One volume mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The pod's volume.
+    pub volume: Name,
+    /// `subPath`, or `subPathExpr` as it is written: it freezes the content at the container's start.
+    pub sub_path: Option<Name>,
+}
+
+/// A volume of a pod's spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The pod's name for it, also the last element of its directory.
+    pub name: Name,
+    /// Where its content comes from.
+    pub source: VolumeSource,
+}
+
+/// Where a volume's content comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeSource {
+    /// One ConfigMap.
+    ConfigMap(ObjectSource),
+    /// One Secret.
+    Secret(ObjectSource),
+    /// Several sources.
+    Projected(Vec<ProjectedSource>),
+    /// The pod's own fields.
+    DownwardApi,
+    /// Anything that the kubelet doesn't publish with its AtomicWriter: not covered.
+    Other,
+}
+
+/// A ConfigMap or a Secret, and what of it becomes files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectSource {
+    /// Its name.
+    pub name: Name,
+    /// Which keys become which paths; if there are none, each key becomes a file of its name (kubelet `configmap.go`,
+    /// `MakePayload`).
+    pub items: Vec<Item>,
+    /// Whether the object, or a key in `items`, may be missing.
+    pub optional: bool,
+}
+
+/// One key and the path in the volume that it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The key.
+    pub key: Name,
+    /// The path, as it is written in the spec.
+    pub path: Name,
+}
+
+/// One source of a projected volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProjectedSource {
+    /// A ConfigMap.
+    ConfigMap(ObjectSource),
+    /// A Secret.
+    Secret(ObjectSource),
+    /// Pod fields, a service account token, a trust bundle or a pod certificate, with the paths that they write.
+    Rotating {
+        /// The paths.
+        paths: Vec<Name>,
+    },
+}
+
+/// The kubelet's volume plugins that publish with its AtomicWriter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VolumeKind {
+    /// `kubernetes.io/configmap`, a directory on disk.
+    ConfigMap,
+    /// `kubernetes.io/secret`, a tmpfs.
+    Secret,
+    /// `kubernetes.io/projected`, a tmpfs.
+    Projected,
+    /// `kubernetes.io/downward-api`, a tmpfs.
+    DownwardApi,
+}
+
+impl VolumeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::ConfigMap, Self::Secret, Self::Projected, Self::DownwardApi];
+
+    /// The plugin's directory below `<kubelet root>/pods/<uid>/volumes` (kubelet `getPodVolumeDir`).
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "kubernetes.io~configmap",
+            Self::Secret => "kubernetes.io~secret",
+            Self::Projected => "kubernetes.io~projected",
+            Self::DownwardApi => "kubernetes.io~downward-api",
+        }
+    }
+
+    /// The word for it in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+            Self::Projected => "projected",
+            Self::DownwardApi => "downward_api",
+        }
+    }
+}
+
+impl Volume {
+    /// The plugin that publishes this volume, if it is one that can be watched.
+    pub fn kind(&self) -> Option<VolumeKind> {
+        match self.source {
+            VolumeSource::ConfigMap(_) => Some(VolumeKind::ConfigMap),
+            VolumeSource::Secret(_) => Some(VolumeKind::Secret),
+            VolumeSource::Projected(_) => Some(VolumeKind::Projected),
+            VolumeSource::DownwardApi => Some(VolumeKind::DownwardApi),
+            VolumeSource::Other => None,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a pod's annotations and spec come to: which volumes count, and which containers are told what.
+
+use std::time::Duration;
+
+use crate::model::names::Name;
+use crate::model::pod::VolumeKind;
+use crate::model::signal::Signal;
+use crate::policy::files::FileFilter;
+use crate::policy::problem::Problem;
+use crate::policy::sources::Source;
+
+/// What is to be done about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Planned {
+    /// Nothing was asked for: the pod is left alone.
+    LeftAlone,
+    /// Something is wrong: nothing is sent (fail closed).
+    Invalid(Vec<Problem>),
+    /// What to do.
+    Plan(Plan),
+}
+
+/// What to do about one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The volumes to watch.
+    pub volumes: Vec<VolumePlan>,
+    /// The containers to tell; empty where every one has the signal `none`.
+    pub targets: Vec<TargetPlan>,
+    /// The process to tell in each container; the first process without it.
+    pub process: Option<Name>,
+    /// The quiet that a reload waits for; zero for none.
+    pub debounce: Duration,
+    /// The least time between two reloads of one container.
+    pub min_interval: Duration,
+    /// The range of which this pod waits its own fixed share.
+    pub splay: Duration,
+    /// How long a delivery is observed.
+    pub verify: Duration,
+    /// Whether a process that doesn't handle the signal is sent it all the same.
+    pub send_unhandled: bool,
+    /// Whether the kubelet is to be asked to publish changes at once.
+    pub accelerate: bool,
+}
+
+/// One watched volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumePlan {
+    /// The pod's name for it.
+    pub name: Name,
+    /// Its plugin.
+    pub kind: VolumeKind,
+    /// Which of its files count.
+    pub files: FileFilter,
+    /// What it is made of.
+    pub sources: Vec<Source>,
+}
+
+/// One container to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetPlan {
+    /// The container's name.
+    pub container: Name,
+    /// Its signal.
+    pub signal: Signal,
+    /// The volumes whose changes it is told of.
+    pub volumes: Vec<Name>,
+}

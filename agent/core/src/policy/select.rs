@@ -1,0 +1,322 @@
+//! Which volumes trigger and which container is meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::names::{Name, clean};
+use crate::model::pod::{Container, ContainerKind, Pod, ProjectedSource, Volume, VolumeSource};
+use crate::model::signal::SignalChoice;
+use crate::policy::annotations::{
+    self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, PodPolicy, SIGNAL, VOLUMES,
+};
+use crate::policy::files::FileFilter;
+use crate::policy::plan::{Plan, Planned, TargetPlan, VolumePlan};
+use crate::policy::problem::{Problem, ProblemKind, listed, quoted, unquoted};
+use crate::policy::sources;
+
+/// ConfigMaps that the cluster puts into every namespace, and their key. They are in each pod's `kube-api-access-*`
+/// volume, and no application reloads for them unless it says so.
+const CLUSTER_CONFIG_MAPS: [(&str, &str); 2] =
+    [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
+
+/// The most problems that are kept of one pod.
+const MOST_PROBLEMS: usize = 20;
+
+/// What several triggering volumes wait for by default, since one change often touches more than one of them.
+const DEBOUNCE_OF_SEVERAL: Duration = Duration::from_millis(100);
+
+/// What is to be done about a pod.
+pub fn plan(pod: &Pod) -> Planned {
+    if pod.terminating {
+        return Planned::LeftAlone;
+    }
+    if let Some(excess) = pod.excess {
+        return Planned::Invalid(vec![excess.problem()]);
+    }
+    let (policy, mut problems) = annotations::policy(&pod.annotations);
+    let Some(policy) = policy else { return Planned::LeftAlone };
+    let volumes = triggering(pod, &policy, &mut problems);
+    let told = told(pod, &policy, &volumes, &mut problems);
+    let watched: BTreeSet<&Name> = told.iter().flat_map(|told| &told.volumes).collect();
+    if problems.is_empty() {
+        let idle = policy.volumes.iter().flatten().filter(|name| !watched.contains(name));
+        problems.extend(
+            idle.map(|name| volume_problem(name, "but no container that is told mounts it as a directory")),
+        );
+    }
+    if !problems.is_empty() {
+        return Planned::Invalid(bounded(problems));
+    }
+    let volumes: Vec<VolumePlan> =
+        volumes.iter().filter(|volume| watched.contains(&volume.name)).cloned().collect();
+    let default_debounce = if volumes.len() > 1 { DEBOUNCE_OF_SEVERAL } else { Duration::ZERO };
+    Planned::Plan(Plan {
+        volumes,
+        targets: told.into_iter().filter_map(Told::target).collect(),
+        process: policy.process,
+        debounce: policy.debounce.unwrap_or(default_debounce),
+        min_interval: policy.min_interval,
+        splay: policy.splay,
+        verify: policy.verify,
+        send_unhandled: policy.send_unhandled,
+        accelerate: policy.accelerate,
+    })
+}
+
+/// The volumes that can trigger, in the order of the spec.
+fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec<VolumePlan> {
+    let plan = |volume: &Volume, excluded: BTreeSet<Name>| {
+        let files = FileFilter::new(policy.keys.clone(), excluded);
+        let sources = sources::of_volume(&volume.source, &pod.namespace);
+        volume.kind().map(|kind| VolumePlan { name: volume.name.clone(), kind, files, sources })
+    };
+    let Some(named) = &policy.volumes else {
+        return pod.volumes.iter().filter_map(|volume| plan(volume, not_counting(&volume.source)?)).collect();
+    };
+    problems.extend(named.iter().filter_map(|name| {
+        let volume = pod.volumes.iter().find(|volume| volume.name == *name);
+        let why = match volume.map(|volume| &volume.source) {
+            Some(VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_)) => {
+                return None;
+            }
+            Some(VolumeSource::DownwardApi) => {
+                "a downwardAPI volume, which the kubelet rewrites when the pod's own annotations change"
+            }
+            Some(VolumeSource::Other) => "which is no configMap, secret or projected volume",
+            None => "which the pod doesn't have",
+        };
+        let covered = pod.volumes.iter().filter(|volume| is_covered(volume)).map(|volume| &*volume.name);
+        Some(volume_problem(name, &format!("{why}; it can name {}", listed(covered))))
+    }));
+    let chosen = pod.volumes.iter().filter(|volume| is_covered(volume) && named.contains(&volume.name));
+    chosen.filter_map(|volume| plan(volume, BTreeSet::new())).collect()
+}
+
+/// Whether a volume can trigger if it is named. A downwardAPI volume can't: it changes with the pod's own annotations.
+fn is_covered(volume: &Volume) -> bool {
+    match volume.source {
+        VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_) => true,
+        VolumeSource::DownwardApi | VolumeSource::Other => false,
+    }
+}
+
+/// The paths in a volume that nobody named which don't count; `None` if nothing in it counts.
+fn not_counting(source: &VolumeSource) -> Option<BTreeSet<Name>> {
+    match source {
+        VolumeSource::Secret(_) => Some(BTreeSet::new()),
+        VolumeSource::ConfigMap(source) => cluster_key(&source.name).is_none().then(BTreeSet::new),
+        VolumeSource::Projected(sources) => not_counting_of(sources),
+        VolumeSource::DownwardApi | VolumeSource::Other => None,
+    }
+}
+
+/// The same for a projected volume. Its sources are written in their order, so that a path which two of them have is
+/// the later one's (kubelet `projected.go`, `collectData`).
+fn not_counting_of(sources: &[ProjectedSource]) -> Option<BTreeSet<Name>> {
+    let mut excluded = BTreeSet::new();
+    let mut any_counts = false;
+    for source in sources {
+        match source {
+            ProjectedSource::Rotating { paths } => excluded.extend(paths.iter().map(clean)),
+            ProjectedSource::ConfigMap(source) => {
+                match (cluster_key(&source.name), source.items.is_empty()) {
+                    (Some(_), false) => excluded.extend(source.items.iter().map(|item| clean(&item.path))),
+                    (Some(key), true) => excluded.extend([Name::from(key)]),
+                    (None, _) => {
+                        any_counts = true;
+                        for item in &source.items {
+                            excluded.remove(&clean(&item.path));
+                        }
+                    }
+                }
+            }
+            ProjectedSource::Secret(_) => any_counts = true,
+        }
+    }
+    any_counts.then_some(excluded)
+}
+
+/// The key of a ConfigMap that the cluster puts into every namespace.
+fn cluster_key(config_map: &str) -> Option<&'static str> {
+    CLUSTER_CONFIG_MAPS.iter().find(|(name, _)| *name == config_map).map(|(_, key)| *key)
+}
+
+/// A container that was chosen.
+struct Told {
+    container: Name,
+    choice: SignalChoice,
+    volumes: Vec<Name>,
+}
+
+impl Told {
+    fn target(self) -> Option<TargetPlan> {
+        match self.choice {
+            SignalChoice::Send(signal) => {
+                Some(TargetPlan { container: self.container, signal, volumes: self.volumes })
+            }
+            SignalChoice::Measure => None,
+        }
+    }
+}
+
+/// The containers that are told or measured, in the order of the spec.
+fn told<'a>(
+    pod: &'a Pod,
+    policy: &PodPolicy,
+    volumes: &[VolumePlan],
+    problems: &mut Vec<Problem>,
+) -> Vec<Told> {
+    // What a container mounts is judged only if it is sure which volumes are meant.
+    let mut sure = problems.is_empty();
+    if sure && volumes.is_empty() {
+        problems.push(no_volume());
+        sure = false;
+    }
+    let mut choices: BTreeMap<&Name, SignalChoice> = BTreeMap::new();
+    let mut choose = |found: Result<Vec<&'a Container>, Problem>, choice| match found {
+        Ok(containers) => choices.extend(containers.into_iter().map(|container| (&container.name, choice))),
+        Err(problem) => problems.push(problem),
+    };
+    let checked = |key: &str, name: &Name| {
+        let container = named(pod, key, name)?;
+        if sure && directories(container, volumes).is_empty() {
+            return Err(mounts_none(key, container, volumes));
+        }
+        Ok(vec![container])
+    };
+    match (policy.signal, &policy.container) {
+        (Some(choice), Some(name)) => choose(checked(CONTAINER, name), choice),
+        (Some(choice), None) if sure => choose(unnamed(pod, policy, volumes, choice), choice),
+        // A container without `reloadlet.io/signal` is a problem already unless it has a signal of its own.
+        (Some(_) | None, _) => {}
+    }
+    // The container's own signal comes last and wins.
+    for (name, choice) in &policy.per_container {
+        choose(checked(&format!("{CONTAINER_SIGNAL_PREFIX}{}", unquoted(name)), name), *choice);
+    }
+    let told = pod.containers.iter().filter_map(|container| {
+        let choice = *choices.get(&container.name)?;
+        Some(Told { container: container.name.clone(), choice, volumes: directories(container, volumes) })
+    });
+    told.collect()
+}
+
+/// The container with this name, if it is one that can be told.
+fn named<'a>(pod: &'a Pod, key: &str, name: &Name) -> Result<&'a Container, Problem> {
+    let why = match pod.containers.iter().find(|container| container.name == *name) {
+        Some(container) if can_be_told(container) => return Ok(container),
+        Some(_) => "an init container, which ends",
+        None => "which the pod doesn't have",
+    };
+    let others =
+        pod.containers.iter().filter(|container| can_be_told(container)).map(|container| &*container.name);
+    let sentence = format!("{key} names {}, {why}; it can name {}", quoted(name), listed(others));
+    Err(Problem::new(ProblemKind::Container, sentence))
+}
+
+fn can_be_told(container: &Container) -> bool {
+    match container.kind {
+        ContainerKind::Regular | ContainerKind::Sidecar => true,
+        ContainerKind::Init => false,
+    }
+}
+
+/// Those of the volumes that a container mounts as a directory, in the order of the spec.
+fn directories(container: &Container, volumes: &[VolumePlan]) -> Vec<Name> {
+    let mounted: BTreeSet<&Name> =
+        container.mounts.iter().filter(|mount| mount.sub_path.is_none()).map(|mount| &mount.volume).collect();
+    volumes.iter().map(|volume| &volume.name).filter(|name| mounted.contains(name)).cloned().collect()
+}
+
+/// Those of the volumes that a container mounts at all.
+fn mounts_any<'a>(container: &Container, volumes: &'a [VolumePlan]) -> Vec<&'a str> {
+    let mounted: BTreeSet<&Name> = container.mounts.iter().map(|mount| &mount.volume).collect();
+    volumes.iter().filter(|volume| mounted.contains(&volume.name)).map(|volume| &*volume.name).collect()
+}
+
+/// The container that is meant where none is named: the only regular one that mounts a triggering volume as a
+/// directory, else the one of them that kubectl takes. Nothing is sent to a container that nobody chose: a service
+/// mesh's sidecar mounts ConfigMaps too. A container with a signal of its own is still one of them: if it were not, the
+/// signal would go to the only one left, which nobody chose. Where nothing is sent at all, all of them are measured.
+fn unnamed<'a>(
+    pod: &'a Pod,
+    policy: &PodPolicy,
+    volumes: &[VolumePlan],
+    choice: SignalChoice,
+) -> Result<Vec<&'a Container>, Problem> {
+    let mounting = |kind| {
+        let of_kind = pod.containers.iter().filter(move |container| container.kind == kind);
+        of_kind.filter(|container| !directories(container, volumes).is_empty()).collect::<Vec<_>>()
+    };
+    let candidates = mounting(ContainerKind::Regular);
+    if candidates.is_empty() {
+        return Err(no_container(pod, volumes, &mounting(ContainerKind::Sidecar)));
+    }
+    if candidates.len() == 1 || choice == SignalChoice::Measure {
+        return Ok(candidates);
+    }
+    let default = policy.default_container.as_ref();
+    match candidates.iter().find(|container| Some(&container.name) == default) {
+        Some(container) => Ok(vec![*container]),
+        None => Err(ambiguous(&candidates, default)),
+    }
+}
+
+fn volume_problem(name: &Name, why: &str) -> Problem {
+    Problem::new(ProblemKind::Volume, format!("{VOLUMES} names {}, {why}", quoted(name)))
+}
+
+fn no_volume() -> Problem {
+    let sentence = "the pod has no volume that can trigger: a configMap, secret or projected volume with more than \
+                    tokens, pod fields and the cluster's own certificates";
+    Problem::new(ProblemKind::Volume, sentence)
+}
+
+fn names(volumes: &[VolumePlan]) -> String {
+    listed(volumes.iter().map(|volume| &*volume.name))
+}
+
+fn mounts_none(key: &str, container: &Container, volumes: &[VolumePlan]) -> Problem {
+    let by_sub_path = mounts_any(container, volumes);
+    let why = if by_sub_path.is_empty() {
+        format!("mounts none of the volumes that can trigger: {}", names(volumes))
+    } else {
+        format!("mounts {} only by subPath, which never changes in place", listed(by_sub_path))
+    };
+    Problem::new(ProblemKind::Container, format!("{key} names {}, which {why}", quoted(&container.name)))
+}
+
+fn no_container(pod: &Pod, volumes: &[VolumePlan], sidecars: &[&Container]) -> Problem {
+    let mut sentence =
+        format!("{SIGNAL} finds no container: no regular one mounts {} as a directory", names(volumes));
+    let regular = |container: &&Container| container.kind == ContainerKind::Regular;
+    if pod.containers.iter().filter(regular).any(|container| !mounts_any(container, volumes).is_empty()) {
+        sentence += ", only by subPath, which never changes in place";
+    }
+    if !sidecars.is_empty() {
+        let sidecars = listed(sidecars.iter().map(|container| &*container.name));
+        sentence += &format!("; native sidecars are told only by name, with {CONTAINER}: {sidecars}");
+    }
+    Problem::new(ProblemKind::Container, sentence)
+}
+
+fn ambiguous(candidates: &[&Container], default: Option<&Name>) -> Problem {
+    let among = listed(candidates.iter().map(|container| &*container.name));
+    let mut sentence = format!("{SIGNAL} could mean {among}: name one of them with {CONTAINER}");
+    if let Some(default) = default {
+        sentence += &format!(" ({DEFAULT_CONTAINER} names {}, none of them)", quoted(default));
+    }
+    Problem::new(ProblemKind::Ambiguous, sentence)
+}
+
+/// Whoever writes annotations doesn't decide how much is remembered of them.
+fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let cut = problems.split_off(problems.len().min(MOST_PROBLEMS));
+    let last =
+        cut.first().map(|first| Problem::new(first.kind, format!("there are {} more problems", cut.len())));
+    problems.extend(last);
+    problems
+}
+
+#[cfg(test)]
+mod tests;

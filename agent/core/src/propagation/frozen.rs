@@ -1,0 +1,393 @@
+//! What a container took of ConfigMaps and Secrets at its start and keeps: environment variables and subPath mounts.
+//! When the object changes, the container holds what was, until it is restarted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::digest::Files;
+use crate::model::names::Name;
+use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
+use crate::model::pod::{Container, Item, ObjectSource, Pod, ProjectedSource, VolumeSource};
+use crate::model::time::Time;
+use crate::policy::sources::{self};
+
+/// The API server notes whole seconds, rounded down.
+const UPDATE_DOUBT: Duration = Duration::from_secs(1);
+
+/// How the container came by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// `env` or `envFrom`.
+    Environment,
+    /// `subPath` or `subPathExpr`.
+    SubPath,
+}
+
+/// Something that a container took at its start.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    pub(crate) container: Name,
+    pub(crate) way: Way,
+    pub(crate) object: ObjectRef,
+    part: Part,
+    latest: Option<Latest>,
+    /// What the object held when the container's process started, and which process that was.
+    taken: Option<(Time, Taken)>,
+}
+
+/// Which part of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Everything,
+    Key(Name),
+    /// The file at this path, or those below it.
+    Path(ObjectSource, Name),
+}
+
+/// Shared with the object where it is all of it.
+type Held = Arc<Files>;
+
+#[derive(Clone, Debug)]
+struct Latest {
+    held: Held,
+    /// When it came to hold this, as well as that is known.
+    changed: Option<Time>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Taken {
+    /// This.
+    Known(Held),
+    /// Something from before the first look.
+    Before,
+}
+
+/// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
+/// mount shows. What is beyond is left unmeasured.
+const MOST: usize = 4096;
+
+/// What the containers of a pod take at their start.
+pub(crate) fn of<'a>(pod: &'a Pod, containers: impl Iterator<Item = &'a Container>) -> Vec<Frozen> {
+    let mut room = Room { left: MOST, volumes: BTreeMap::new(), frozen: Vec::new() };
+    for container in containers {
+        if room.add(pod, container).is_none() {
+            break;
+        }
+    }
+    room.frozen
+}
+
+struct Room<'a> {
+    left: usize,
+    /// The sources of the volumes that are mounted by subPath.
+    volumes: BTreeMap<&'a Name, Vec<Mounted<'a>>>,
+    frozen: Vec<Frozen>,
+}
+
+/// A source of a volume, with its items by their paths.
+struct Mounted<'a> {
+    kind: ObjectKind,
+    source: &'a ObjectSource,
+    items: BTreeMap<Name, &'a Item>,
+}
+
+impl<'a> Room<'a> {
+    /// Adds what a container takes; `None` where there is no more room.
+    fn add(&mut self, pod: &'a Pod, container: &'a Container) -> Option<()> {
+        let frozen = |way, kind, name: &Name, part| Frozen {
+            container: container.name.clone(),
+            way,
+            object: ObjectRef { kind, namespace: pod.namespace.clone(), name: name.clone() },
+            part,
+            latest: None,
+            taken: None,
+        };
+        for source in &container.environment {
+            self.left = self.left.checked_sub(1)?;
+            let part = source.key.clone().map_or(Part::Everything, Part::Key);
+            self.frozen.push(frozen(Way::Environment, source.kind, &source.name, part));
+        }
+        for mount in &container.mounts {
+            let Some(path) = &mount.sub_path else { continue };
+            let Some(volume) = pod.volumes.iter().find(|volume| volume.name == mount.volume) else {
+                continue;
+            };
+            for mounted in self.volumes.entry(&volume.name).or_insert_with(|| mounted(&volume.source)) {
+                self.left = self.left.checked_sub(1)?;
+                if let Some(source) = mounted.at(path) {
+                    self.left = self.left.checked_sub(source.items.len())?;
+                    let part = Part::Path(source, path.clone());
+                    self.frozen.push(frozen(Way::SubPath, mounted.kind, &mounted.source.name, part));
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
+    let mounted = |kind, source: &'a ObjectSource| {
+        let items = source.items.iter().map(|item| (crate::model::names::clean(&item.path), item));
+        Mounted { kind, source, items: items.collect() }
+    };
+    match volume {
+        VolumeSource::ConfigMap(source) => vec![mounted(ObjectKind::ConfigMap, source)],
+        VolumeSource::Secret(source) => vec![mounted(ObjectKind::Secret, source)],
+        VolumeSource::Projected(sources) => {
+            let each = sources.iter().filter_map(|source| match source {
+                ProjectedSource::ConfigMap(source) => Some(mounted(ObjectKind::ConfigMap, source)),
+                ProjectedSource::Secret(source) => Some(mounted(ObjectKind::Secret, source)),
+                ProjectedSource::Rotating { .. } => None,
+            });
+            each.collect()
+        }
+        VolumeSource::DownwardApi | VolumeSource::Other => Vec::new(),
+    }
+}
+
+impl Mounted<'_> {
+    /// The source with those of its items that a mount of this path shows, if it shows any.
+    fn at(&self, path: &Name) -> Option<ObjectSource> {
+        // Without items the keys decide; a path that the kubelet expands when the container starts isn't known here.
+        if self.items.is_empty() || path.contains("$(") {
+            return Some(self.source.clone());
+        }
+        let path = crate::model::names::clean(path);
+        let below = format!("{path}/");
+        let within = self.items.range(Name::from(&*below)..).take_while(|(item, _)| item.starts_with(&below));
+        let itself = self.items.get_key_value(&path);
+        let items: Vec<Item> = itself.into_iter().chain(within).map(|(_, item)| (*item).clone()).collect();
+        let shown = ObjectSource { name: self.source.name.clone(), items, optional: self.source.optional };
+        (!shown.items.is_empty()).then_some(shown)
+    }
+}
+
+impl Frozen {
+    /// Takes in what the API server says of the object.
+    pub(crate) fn observed(&mut self, observed: &Observed, at: Time) {
+        let version = match observed {
+            Observed::Version(version) => Some(version),
+            Observed::Absent => None,
+            Observed::Unmeasured => {
+                self.latest = None;
+                return;
+            }
+        };
+        let held = self.part_of(version);
+        match &self.latest {
+            Some(latest) if latest.held == held => {}
+            Some(_) => {
+                // The watch may have been behind.
+                let updated = version.and_then(|version| version.updated);
+                let changed = updated.map_or(at, |updated| at.min(updated + UPDATE_DOUBT));
+                self.latest = Some(Latest { held, changed: Some(changed) });
+            }
+            None => {
+                let changed = version.and_then(|version| version.updated);
+                self.latest = Some(Latest { held, changed });
+            }
+        }
+    }
+
+    /// Takes in when the container's process started.
+    pub(crate) fn started(&mut self, started: Time) {
+        let Some(latest) = &self.latest else { return };
+        if self.taken.as_ref().is_some_and(|(before, _)| *before == started) {
+            return;
+        }
+        let since_known = latest.changed.is_none_or(|changed| changed + UPDATE_DOUBT < started);
+        let taken = if since_known { Taken::Known(latest.held.clone()) } else { Taken::Before };
+        self.taken = Some((started, taken));
+    }
+
+    /// Since when the container holds something else than the object does.
+    pub(crate) fn stale_since(&self) -> Option<Time> {
+        let latest = self.latest.as_ref()?;
+        let (started, taken) = self.taken.as_ref()?;
+        let changed = latest.changed.filter(|changed| changed > started)?;
+        let differs = match taken {
+            Taken::Known(held) => *held != latest.held,
+            Taken::Before => true,
+        };
+        differs.then_some(changed)
+    }
+
+    fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
+        let Some(version) = version else { return Held::default() };
+        match &self.part {
+            Part::Everything => version.keys.clone(),
+            Part::Key(key) => {
+                let found = version.keys.get_key_value(key).map(|(key, digest)| (key.clone(), *digest));
+                Arc::new(found.into_iter().collect())
+            }
+            Part::Path(source, path) => {
+                let files = sources::files(source, Some(version)).unwrap_or_default();
+                // A path that the kubelet expands when the container starts isn't known here.
+                if path.contains("$(") {
+                    return files;
+                }
+                let path = crate::model::names::clean(path);
+                let below = format!("{path}/");
+                let part = files
+                    .iter()
+                    .filter(|(file, _)| **file == path || file.starts_with(&below))
+                    .map(|(file, digest)| (file.clone(), *digest));
+                Arc::new(part.collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Digest;
+    use crate::model::names::PodUid;
+    use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
+
+    fn at(seconds: u64) -> Time {
+        Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    fn version(updated: Option<u64>, keys: &[(&str, u8)]) -> Observed {
+        Observed::Version(Arc::new(ObjectVersion {
+            uid: "u".into(),
+            version: "1".into(),
+            immutable: false,
+            ignored: false,
+            updated: updated.map(at),
+            keys: Arc::new(
+                keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
+            ),
+        }))
+    }
+
+    fn frozen(part: Part) -> Frozen {
+        let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
+        Frozen { container: "app".into(), way: Way::Environment, object, part, latest: None, taken: None }
+    }
+
+    #[test]
+    fn a_change_after_the_start_makes_it_stale_until_the_next_start_or_the_old_value() {
+        let mut level = frozen(Part::Key("level".into()));
+        level.observed(&version(Some(10), &[("level", 1), ("other", 1)]), at(100));
+        level.started(at(50));
+        assert_eq!(level.stale_since(), None);
+        level.observed(&version(Some(110), &[("level", 1), ("other", 2)]), at(110));
+        assert_eq!(level.stale_since(), None, "another key");
+        level.observed(&version(Some(120), &[("level", 2), ("other", 2)]), at(120));
+        assert_eq!(level.stale_since(), Some(at(120)));
+        level.observed(&version(Some(130), &[("level", 1), ("other", 2)]), at(130));
+        assert_eq!(level.stale_since(), None, "it is what it was");
+        level.observed(&version(Some(140), &[("level", 3), ("other", 2)]), at(140));
+        assert_eq!(level.stale_since(), Some(at(140)));
+        level.started(at(150));
+        assert_eq!(level.stale_since(), None, "it has started anew");
+    }
+
+    #[test]
+    fn a_watch_that_was_behind_doesnt_make_a_container_stale_that_has_the_new_value() {
+        let mut level = frozen(Part::Key("level".into()));
+        level.observed(&version(Some(1), &[("level", 1)]), at(5));
+        level.started(at(2));
+        level.started(at(12));
+        level.observed(&version(Some(10), &[("level", 2)]), at(30));
+        assert_eq!(level.stale_since(), None);
+    }
+
+    #[test]
+    fn what_changed_before_the_agent_looked_is_told_by_the_time_of_the_update() {
+        let mut all = frozen(Part::Everything);
+        all.observed(&version(Some(60), &[("a", 1)]), at(100));
+        all.started(at(50));
+        assert_eq!(all.stale_since(), Some(at(60)));
+        let mut unknown = frozen(Part::Everything);
+        unknown.observed(&version(None, &[("a", 1)]), at(100));
+        unknown.started(at(50));
+        assert_eq!(unknown.stale_since(), None);
+    }
+
+    #[test]
+    fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
+        let source = |items: &[(&str, &str)]| ObjectSource {
+            name: "a".into(),
+            items: items
+                .iter()
+                .map(|(key, path)| Item { key: (*key).into(), path: (*path).into() })
+                .collect(),
+            optional: false,
+        };
+        let items: &[_] = &[("k", "conf/app"), ("l", "other")];
+        for (path, key, stale) in [
+            ("conf", "k", true),
+            ("conf/app", "k", true),
+            ("conf", "l", false),
+            ("con", "k", false),
+            ("$(X)", "l", true),
+        ] {
+            let mut mount = frozen(Part::Path(source(items), path.into()));
+            mount.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
+            mount.started(at(5));
+            let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
+            mount.observed(&version(Some(20), &keys), at(20));
+            assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
+        }
+    }
+
+    fn pod(containers: Vec<Container>, items: usize) -> Pod {
+        let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").into() };
+        let source =
+            ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
+        Pod {
+            uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            annotations: BTreeMap::new(),
+            containers,
+            volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
+            status: BTreeMap::new(),
+            runtime_class: None,
+            terminating: false,
+            excess: None,
+        }
+    }
+
+    fn container(paths: &[&str], environment: usize) -> Container {
+        let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
+        let source =
+            |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
+        Container {
+            name: "app".into(),
+            kind: ContainerKind::Regular,
+            mounts: paths.iter().map(mount).collect(),
+            environment: (0..environment).map(source).collect(),
+        }
+    }
+
+    /// How many items are followed at each mount.
+    fn items(pod: &Pod) -> Vec<usize> {
+        let found = of(pod, pod.containers.iter());
+        let items = found.iter().filter_map(|frozen| match &frozen.part {
+            Part::Path(source, _) => Some(source.items.len()),
+            Part::Everything | Part::Key(_) => None,
+        });
+        items.collect()
+    }
+
+    #[test]
+    fn a_mount_is_about_the_items_that_it_shows() {
+        let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
+        assert_eq!(items(&pod(vec![container(&paths, 0)], 20)), [1, 20, 20, 1]);
+        assert_eq!(items(&pod(vec![container(&paths, 0)], 0)), [0; 6], "any key may be meant");
+    }
+
+    #[test]
+    fn mounts_of_many_items_and_many_variables_have_a_bound_together() {
+        let paths = vec!["d"; 1024];
+        let large = pod(vec![container(&paths, 0)], 2048);
+        assert_eq!(items(&large), [2048], "the second one finds no room");
+        let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
+        assert_eq!(of(&many, many.containers.iter()).len(), MOST);
+    }
+}

@@ -1,0 +1,114 @@
+//! A pod's annotations as they are written, which is not always as strings.
+
+use std::fmt;
+
+use reloadlet_core::model::excess::Part;
+use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::annotations::{asks, is_relevant};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::room::take;
+
+/// The annotations that count; the values of others (some are as large as the pod) are skipped.
+#[derive(Default)]
+pub(super) struct WrittenAnnotations {
+    pub(super) relevant: Annotations,
+    asks: bool,
+}
+
+impl WrittenAnnotations {
+    /// Whether one of them asks for something.
+    pub(super) fn ask(&self) -> bool {
+        self.asks
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenAnnotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnnotationsVisitor)
+    }
+}
+
+struct AnnotationsVisitor;
+
+impl<'de> Visitor<'de> for AnnotationsVisitor {
+    type Value = WrittenAnnotations;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut annotations = WrittenAnnotations::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let is_ours = is_relevant(&key);
+            annotations.asks |= is_ours && asks(&key);
+            // One too many is enough to know that they are.
+            if is_ours && annotations.relevant.len() <= Part::Annotations.most() && take(key.len()) {
+                annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(annotations)
+    }
+}
+
+struct WrittenValue(AnnotationValue);
+
+impl WrittenValue {
+    fn other(text: impl fmt::Display) -> Self {
+        Self(AnnotationValue::NotText(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = WrittenValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an annotation's value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        let text = if take(text.len()) { text.to_owned() } else { String::new() };
+        Ok(WrittenValue(AnnotationValue::Text(text)))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(WrittenValue::other("null"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(WrittenValue::other("[…]"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(WrittenValue::other("{…}"))
+    }
+}

@@ -1,0 +1,220 @@
+//! How much is kept while manifests are decoded. Whoever writes pods doesn't decide how much memory that takes: a pod has
+//! room for so much, and what is beyond that is skipped unread; all pods of a text have room for so much together.
+//!
+//! Deserializers of two formats call the parts that know what a pod is, and pass nothing through; so what is left is kept
+//! beside them, for each thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use reloadlet_core::model::excess::MOST_BYTES;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::policy::crowd::Crowd;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+
+/// The longest name that is kept, in bytes: no name that Kubernetes allows is longer than 253.
+const LONGEST_NAME: usize = 256;
+
+thread_local! {
+    /// What is left for the pod that is being decoded, in bytes; `None` once that wasn't enough.
+    static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    static TEXT: RefCell<Option<Text>> = const { RefCell::new(None) };
+}
+
+/// The room of one object, while it is decoded.
+pub(super) struct Room(Option<usize>);
+
+impl Room {
+    pub(super) fn open() -> Self {
+        Self(LEFT.replace(Some(MOST_BYTES)))
+    }
+
+    /// Whether something was skipped.
+    pub(super) fn was_exceeded(&self) -> bool {
+        LEFT.get().is_none()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        LEFT.set(self.0);
+    }
+}
+
+/// Takes some of what is left; `false` if that isn't enough, and nothing is from then on.
+pub(super) fn take(bytes: usize) -> bool {
+    LEFT.set(LEFT.get().and_then(|left| left.checked_sub(bytes)));
+    LEFT.get().is_some()
+}
+
+/// A sequence, as far as there is room.
+pub(super) struct Few<T>(Vec<T>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Few<T> {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T> IntoIterator for Few<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// What a sequence may hold.
+pub(super) trait Part {
+    /// Whether it is worth keeping.
+    fn counts(&self) -> bool {
+        true
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Part> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
+}
+
+struct FewVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Part> Visitor<'de> for FewVisitor<T> {
+    type Value = Few<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while take(0) {
+            match sequence.next_element::<T>()? {
+                Some(part) if part.counts() && take(size_of::<T>()) => kept.push(part),
+                Some(_) => {}
+                None => return Ok(Few(kept)),
+            }
+        }
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Few(kept))
+    }
+}
+
+/// A text, as far as there is room; empty where there is none.
+#[derive(Default)]
+pub(super) struct Words(pub(super) String);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Whole).map(Self)
+    }
+}
+
+/// A name, which is cut where it is longer than any.
+pub(super) struct ShortName(pub(super) String);
+
+impl<'de> Deserialize<'de> for ShortName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Cut).map(Self)
+    }
+}
+
+/// As much of a text as a name can have.
+pub(super) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST_NAME));
+    text
+}
+
+struct Whole;
+
+impl Visitor<'_> for Whole {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(if take(text.len()) { text.to_owned() } else { String::new() })
+    }
+}
+
+struct Cut;
+
+impl Visitor<'_> for Cut {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().to_owned())
+    }
+}
+
+/// The pods of a text that holds many, while it is decoded.
+#[derive(Default)]
+struct Text {
+    pods: Crowd<usize>,
+    objects: usize,
+    namespaces: HashSet<Name>,
+}
+
+/// Makes room for the pods of a text; it ends with this.
+pub(super) struct Many(PhantomData<*const ()>);
+
+impl Many {
+    pub(super) fn begin() -> Self {
+        TEXT.set(Some(Text::default()));
+        Self(PhantomData)
+    }
+
+    /// A pod that was put there, unless there was no room even for its name.
+    #[expect(clippy::unused_self, reason = "there are pods only while this is there")]
+    pub(super) fn get(&self, place: usize) -> Option<Arc<Pod>> {
+        TEXT.with_borrow(|text| text.as_ref()?.pods.get(&place).cloned())
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        TEXT.set(None);
+    }
+}
+
+/// Where a decoded pod is.
+pub(super) enum Kept {
+    /// Here, where it is the only one.
+    Here(Box<Pod>),
+    /// Among those of the text.
+    Among(usize),
+}
+
+/// Puts a pod to the others of its text.
+pub(super) fn keep(mut pod: Pod) -> Kept {
+    TEXT.with_borrow_mut(|text| match text {
+        None => Kept::Here(Box::new(pod)),
+        Some(Text { pods, objects, namespaces }) => {
+            match namespaces.get(&pod.namespace) {
+                Some(known) => pod.namespace = known.clone(),
+                None => drop(namespaces.insert(pod.namespace.clone())),
+            }
+            *objects += 1;
+            pods.insert(*objects, Arc::new(pod));
+            Kept::Among(*objects)
+        }
+    })
+}

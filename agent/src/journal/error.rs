@@ -1,0 +1,37 @@
+//! What can be wrong with the journal's file.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The schema of the file. Another one means another meaning of its tables.
+pub(super) const SCHEMA: &str = "2";
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("can't {op} {}", .path.display())]
+    Io { op: &'static str, path: PathBuf, source: io::Error },
+    #[error("can't {op} {}", .path.display())]
+    Database { op: &'static str, path: PathBuf, source: Box<redb::Error> },
+    #[error("{} has schema {found:?} and this version reads {SCHEMA:?}", .path.display())]
+    Schema { path: PathBuf, found: Option<String> },
+    #[error("{} holds a record that names no pod or generation: {record:?}", .path.display())]
+    Record { path: PathBuf, record: String },
+}
+
+impl StoreError {
+    /// Whether the file's content is at fault, so that a new file helps.
+    pub(super) fn is_content(&self) -> bool {
+        match self {
+            Self::Io { .. } => false,
+            Self::Database { source, .. } => {
+                if let redb::Error::Io(error) = source.as_ref() {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                } else {
+                    !matches!(source.as_ref(), redb::Error::PreviousIo)
+                }
+            }
+            Self::Schema { .. } | Self::Record { .. } => true,
+        }
+    }
+}
