@@ -7,7 +7,6 @@ pub mod node;
 mod overview;
 pub(crate) mod pod;
 pub(crate) mod reload;
-pub(crate) mod report;
 pub mod status;
-pub(crate) mod verify;
 pub mod volume;
+pub(crate) mod watched;

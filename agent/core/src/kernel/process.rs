@@ -115,6 +115,21 @@ impl NoProcess {
         }
     }
 
+    /// Whether the container's program doesn't run: whatever starts now reads what is there.
+    pub const fn is_not_started(self) -> bool {
+        match self {
+            Self::NotRunning | Self::Starting => true,
+            Self::NoneNamed
+            | Self::TooManyNamed
+            | Self::TooMuch
+            | Self::InitWithoutChild
+            | Self::InitWithChildren
+            | Self::Hidden
+            | Self::StaleMount
+            | Self::Lacking(_) => false,
+        }
+    }
+
     /// The reason, for people.
     pub const fn sentence(self) -> &'static str {
         match self {

@@ -9,6 +9,8 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::machine::pod::{PodMachine, Restored};
+use crate::machine::reload::Target;
+use crate::machine::watched::Watched;
 use crate::model::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectRef, Observed};
@@ -126,17 +128,18 @@ impl Machine {
     /// The signal that a process is told by, if its container hangs on it: then it is to be held.
     pub fn signal_for(&self, process: &ProcessIdentity) -> Option<Signal> {
         let mut targets = self.pods.get(&process.pod)?.targets().iter();
-        targets.find(|target| target.hangs_on(process)).map(|target| target.plan.signal)
+        targets.find(|target| target.processes().hang_on(process)).map(Target::signal)
     }
 
     /// What is to be read of a watched volume's generations.
     pub fn reading(&self, volume: &VolumeRef) -> Option<Reading> {
-        self.pods.get(&volume.pod)?.reading(&volume.volume)
+        Some(self.pods.get(&volume.pod)?.volumes().get(&volume.volume)?.reading())
     }
 
     /// The directories of a volume's generations that hold files, below the generation's own.
     pub fn directories(&self, volume: &VolumeRef) -> &[Name] {
-        self.pods.get(&volume.pod).map(|pod| pod.directories(&volume.volume)).unwrap_or_default()
+        let watched = self.pods.get(&volume.pod).and_then(|pod| pod.volumes().get(&volume.volume));
+        watched.map(Watched::directories).unwrap_or_default()
     }
 
     /// The namespace of a watched pod.
@@ -181,7 +184,7 @@ impl Machine {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));
             }
             Event::NotSurveyed(uid, lack) => self.with(&uid, now, |pod, ctx| pod.not_surveyed(lack, ctx)),
-            Event::Held(process) => self.with(&process.pod, now, |pod, ctx| pod.held(&process, ctx)),
+            Event::Held(process) => self.with(&process.pod, now, |pod, _| pod.held(&process)),
             Event::Lacked(process, lack) => {
                 self.with(&process.pod, now, |pod, ctx| pod.lacked(&process, lack, ctx));
             }
@@ -290,7 +293,7 @@ impl Machine {
     fn overflowed(&mut self, now: Time) {
         self.actions.push_back(Action::Report(Report::Rescan));
         // Those who have little don't wait for those who have much.
-        let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (pod.volumes().count(), uid)).collect();
+        let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (pod.volumes().len(), uid)).collect();
         pods.sort();
         self.rescans = pods.into_iter().map(|(_, uid)| uid.clone()).collect();
         self.rescan_some(now);
@@ -308,7 +311,7 @@ impl Machine {
 
     /// How much it is to do something about each of a pod's volumes.
     fn cost(&self, uid: &PodUid) -> usize {
-        1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().count())
+        1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().len())
     }
 
     fn pods_synced(&mut self, listed: Vec<Arc<Pod>>, now: Time) {

@@ -2,7 +2,7 @@
 
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
-use crate::machine::reload::{Resolution, Target};
+use crate::machine::reload::Target;
 use crate::machine::status::{ContainerStatus, Counts, PodStatus, StaleReason, Told, VolumeStatus};
 use crate::model::pod::VolumeKind;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -47,9 +47,9 @@ impl Machine {
                     *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
                 }
             }
-            for (plan, _) in pod.volumes() {
+            for watched in pod.volumes().values() {
                 for (kind, count) in VolumeKind::ALL.iter().zip(&mut counts.volumes) {
-                    *count += usize::from(*kind == plan.kind);
+                    *count += usize::from(*kind == watched.plan().kind);
                 }
             }
         }
@@ -58,13 +58,16 @@ impl Machine {
 }
 
 fn pod_status(pod: &PodMachine) -> PodStatus {
-    let volumes = pod.volumes().map(|(plan, state)| VolumeStatus {
-        name: plan.name.clone(),
-        kind: plan.kind,
-        generation: state.generation().cloned(),
-        settled: state.settled().map(|settled| settled.settled),
-        wanted: pod.versions_wanted(&plan.name),
-        on_disk: state.generation().map_or_else(Vec::new, |now| pod.versions_of(&plan.name, now)),
+    let volumes = pod.volumes().values().map(|watched| {
+        let (plan, state) = (watched.plan(), watched.state());
+        VolumeStatus {
+            name: plan.name.clone(),
+            kind: plan.kind,
+            generation: state.generation().cloned(),
+            settled: state.settled().map(|settled| settled.settled),
+            wanted: watched.versions_wanted(),
+            on_disk: state.generation().map_or_else(Vec::new, |now| watched.versions_of(now)),
+        }
     });
     PodStatus {
         pod: pod.pod().clone(),
@@ -77,29 +80,29 @@ fn pod_status(pod: &PodMachine) -> PodStatus {
 }
 
 fn container_status(pod: &PodMachine, target: &Target) -> ContainerStatus {
-    let (pids, missing) = match &target.resolution {
-        Resolution::Found(resolved) => {
-            (resolved.told.iter().map(|process| process.identity.pid).collect(), None)
-        }
-        Resolution::Missing(why) => (Vec::new(), Some(why.sentence())),
-        Resolution::Unknown => (Vec::new(), Some("not looked for yet")),
+    let processes = target.processes();
+    let missing = match (processes.chosen(), processes.why_missing()) {
+        (Some(_), _) => None,
+        (None, Some(why)) => Some(why.sentence()),
+        (None, None) => Some("not looked for yet"),
     };
-    let generations = target.volumes.iter().map(|(name, volume)| {
-        let held = volume.handled.as_ref().filter(|_| volume.holds_it);
+    let generations = target.progress().iter().map(|(name, progress)| {
+        let watched = pod.volumes().get(name);
+        let versions = |generation| watched.map(|watched| watched.versions_of(generation));
         Told {
             volume: name.clone(),
-            handled: volume.handled.clone(),
-            waiting: volume.pending.as_ref().map(|pending| pending.generation.clone()),
-            delivered: held.map_or_else(Vec::new, |generation| pod.versions_of(name, generation)),
+            handled: progress.handled().cloned(),
+            waiting: progress.pending().map(|pending| pending.generation.clone()),
+            delivered: progress.holds().and_then(versions).unwrap_or_default(),
         }
     });
     ContainerStatus {
-        name: target.plan.container.clone(),
-        signal: target.plan.signal,
-        pids,
+        name: target.container().clone(),
+        signal: target.signal(),
+        pids: processes.told().map(|process| process.pid).collect(),
         missing,
         generations: generations.collect(),
-        held: target.is_held(),
-        last: target.last,
+        held: target.is_suspended(),
+        last: target.last(),
     }
 }

@@ -1,45 +1,40 @@
 //! One pod that asked for something: routes what happens to its volumes and containers, and carries out the next
 //! step of each waiting reload.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::kernel::guard::GuardReading;
-use crate::kernel::lack::Lack;
-use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
-use crate::machine::event::{
-    Action, ContainerFacts, Delivery, Reading, ReloadReport, Report, Survey, VolumeRef,
-};
-use crate::machine::reload::{NeededDigest, PATIENCE, Pending, Resolution, Retry, Step, Target, Waits};
-use crate::machine::report;
-use crate::machine::verify;
-use crate::machine::volume::{How, Listing, News, Settled, Volume};
-use crate::model::digest::{Contents, Digest};
+use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
+use crate::machine::reload::waiting::Waits;
+use crate::machine::reload::{Owner, Target, Terms};
+use crate::machine::status::Stale;
+use crate::machine::volume::{News, Volume};
+use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
-use crate::model::journal::{Endings, Handled, JournalKey, JournalUpdate};
+use crate::model::journal::{Endings, Handled, JournalKey};
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
-use crate::model::outcome::{Outcome, Verdict};
 use crate::model::pod::{Container, Pod};
 use crate::model::time::Time;
-use crate::policy::plan::{Plan, VolumePlan};
+use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
 use crate::policy::sources::Source;
 use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
-use crate::propagation::volume::{Ignored, Propagation, Publication};
 
-mod lack;
-mod measure;
-mod opens;
-mod reload;
-mod resolve;
+use self::surveys::Surveys;
+use self::unsaid::Unsaid;
+
+mod leaves;
+mod measuring;
+mod routing;
+mod stages;
 mod stale;
-mod volumes;
+mod surveys;
+mod unsaid;
 
 /// What a pod begins with from the journal.
 #[derive(Debug, Default)]
@@ -52,33 +47,23 @@ pub(crate) struct Restored {
     pub(crate) as_is: bool,
 }
 
-#[derive(Clone, Debug)]
-struct WatchedVolume {
-    plan: VolumePlan,
-    state: Volume,
-    /// The digest of the files that count; within: `None` while it is being read.
-    digest: Option<(Generation, Option<Option<Digest>>)>,
-    propagation: Propagation,
-    publications: VecDeque<Publication>,
-    ignored: Ignored,
-    /// The directories of a generation that hold files, below its own.
-    directories: Arc<[Name]>,
-}
+/// How many processes of a pod are sent to at a time, and at least one container's: notifications are taken in after that.
+/// A pod can have thousands.
+const SENT_AT_A_TIME: usize = 32;
 
 /// One pod.
 #[derive(Clone, Debug)]
 pub(crate) struct PodMachine {
     pod: Arc<Pod>,
     plan: Plan,
-    plan_mark: u64,
-    waits: Waits,
+    terms: Terms,
     as_is: bool,
-    volumes: BTreeMap<Name, WatchedVolume>,
+    volumes: BTreeMap<Name, Watched>,
     targets: Vec<Target>,
-    survey: SurveyState,
+    surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
-    unsaid: Vec<measure::Unsaid>,
+    unsaid: Unsaid,
     /// What the node does about volumes that lag behind, if the pod asks for it.
     accelerate: Option<Accelerate>,
     nudges: Nudges,
@@ -89,58 +74,8 @@ pub(crate) struct PodMachine {
     unsent: bool,
 }
 
-/// How many processes of a pod are sent to at a time, and at least one container's: notifications are taken in after that.
-/// A pod can have thousands.
-const SENT_AT_A_TIME: usize = 32;
-
-/// Whether a survey is needed, and when.
-#[derive(Clone, Copy, Debug, Default)]
-struct SurveyState {
-    running: bool,
-    /// Something changed since the running survey was asked for.
-    again: bool,
-    fresh_mounts: bool,
-    retry: Option<Retry>,
-    /// The last survey was given up: no other one is begun for a while.
-    pause: Option<Pause>,
-    /// A survey is wanted after the pause.
-    put_off: bool,
-    /// Containers came or went since the running survey was asked for.
-    changed: bool,
-}
-
-impl SurveyState {
-    /// When the next one is due.
-    fn timeout(&self) -> Option<Time> {
-        let retry = self.retry.map(|retry| retry.next);
-        let paused = self.pause.map(|pause| pause.until);
-        let due = if self.put_off { paused } else { retry.map(|next| paused.map_or(next, |p| p.max(next))) };
-        due.filter(|_| !self.running)
-    }
-}
-
-/// The first pause after a survey that was given up, and the longest one: a survey of what is too much takes up to two
-/// seconds of a processor, again and again.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// How long no survey is begun after one that was given up.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    since: Time,
-    until: Time,
-    length: Duration,
-}
-
-impl Pause {
-    /// Twice as long as the one before.
-    fn after(before: Option<Self>, now: Time) -> Self {
-        let length = before.map_or(FIRST_PAUSE, |before| (before.length * 2).min(LONGEST_PAUSE));
-        Self { since: now, until: now + length, length }
-    }
-}
-
 impl PodMachine {
+    /// A pod that asks for what the plan says.
     pub(crate) fn new(
         pod: Arc<Pod>,
         plan: Plan,
@@ -148,35 +83,23 @@ impl PodMachine {
         measuring: Option<Measuring>,
         ctx: &mut Context<'_>,
     ) -> Self {
-        let waits = Waits {
-            debounce: plan.debounce,
-            min_interval: plan.min_interval,
-            splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
-        };
-        let state = Volume::watched_since(ctx.now);
         let is_measured =
             |object: &ObjectRef| measuring.is_some_and(|m| m.covers(object.kind) && object.can_exist());
-        let watched = |plan: &VolumePlan| WatchedVolume {
-            plan: plan.clone(),
-            state: state.clone(),
-            digest: None,
-            propagation: Propagation::new(&plan.sources, is_measured),
-            publications: VecDeque::new(),
-            ignored: Ignored::Nothing,
-            directories: opens::directories(&pod, &plan.name),
-        };
+        let volumes = plan
+            .volumes
+            .iter()
+            .map(|volume| (volume.name.clone(), Watched::new(&pod, volume, ctx.now, is_measured)));
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
         let frozen = frozen::of(&pod, pod.containers.iter().filter(told)).into_iter();
         let mut machine = Self {
-            plan_mark: mark_of(&pod),
-            waits,
+            terms: terms(&pod, &plan),
             as_is: restored.as_is,
-            volumes: plan.volumes.iter().map(|volume| (volume.name.clone(), watched(volume))).collect(),
+            volumes: volumes.collect(),
             targets: plan.targets.iter().cloned().map(Target::new).collect(),
-            survey: SurveyState::default(),
+            surveys: Surveys::default(),
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
-            unsaid: Vec::new(),
+            unsaid: Unsaid::default(),
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
                 .filter(|_| can_accelerate(&plan)),
@@ -194,71 +117,63 @@ impl PodMachine {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
         machine.begin_survey(ctx);
-        machine.say_held(ctx);
+        machine.say_suspension(ctx);
         machine
     }
 
     fn restore(&mut self, restored: Restored) {
         for (key, handled) in restored.handled {
-            let target = self.targets.iter_mut().find(|target| target.plan.container == key.container);
-            if let Some(volume) = target.and_then(|target| target.volumes.get_mut(&key.volume)) {
-                volume.handled = Some(handled.generation);
-                volume.holds_it = handled.outcome.is_none_or(Outcome::reached);
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == key.container)
+            {
+                target.restore(&key.volume, handled);
             }
         }
-        for (container, endings) in restored.endings {
-            let target = self.targets.iter_mut().find(|target| target.plan.container == container);
-            if let Some(target) = target.filter(|_| endings.plan == self.plan_mark) {
-                target.endings = endings.in_a_row;
-                target.ended_last = endings.in_a_row > 0;
+        for (container, endings) in restored.endings.into_iter().filter(|(_, of)| of.plan == self.terms.mark)
+        {
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
+                target.restore_endings(endings);
             }
         }
     }
 
-    pub(crate) fn pod(&self) -> &Arc<Pod> {
+    /// The pod.
+    pub(crate) const fn pod(&self) -> &Arc<Pod> {
         &self.pod
     }
 
-    pub(crate) fn plan(&self) -> &Plan {
+    /// What is to be done about it.
+    pub(crate) const fn plan(&self) -> &Plan {
         &self.plan
     }
 
+    /// The containers to tell.
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    pub(crate) fn volumes(&self) -> impl Iterator<Item = (&VolumePlan, &Volume)> {
-        self.volumes.values().map(|volume| (&volume.plan, &volume.state))
+    /// The watched volumes.
+    pub(crate) const fn volumes(&self) -> &BTreeMap<Name, Watched> {
+        &self.volumes
     }
 
-    pub(crate) fn reading(&self, volume: &Name) -> Option<Reading> {
-        let volume = self.volumes.get(volume)?;
-        let filter = match &volume.ignored {
-            Ignored::Nothing | Ignored::Everything => volume.plan.files.clone(),
-            Ignored::Paths(paths) => volume.plan.files.without(paths.iter().cloned()),
-        };
-        Some(Reading { filter, each: volume.propagation.is_measured(), decides: Self::needs_digest(volume) })
-    }
-
-    pub(crate) fn problem(&self) -> Option<&Problem> {
+    /// Its problem, if it has one.
+    pub(crate) const fn problem(&self) -> Option<&Problem> {
         self.problem.as_ref()
+    }
+
+    /// Everything of the pod that is stale: a volume, or what a container took at its start.
+    pub(crate) fn stale(&self) -> Vec<Stale> {
+        let volumes =
+            self.volumes.iter().filter_map(|(name, watched)| stale::volume(name, watched, &self.targets));
+        volumes.chain(self.frozen.iter().filter_map(stale::since_start)).collect()
     }
 
     /// Whether every volume was listed, its files that count were read where that decides, and what stood there is
     /// recorded. A container that the agent can't look at for long doesn't keep it from being ready: one namespace can
     /// use up its share of what is scarce.
     pub(crate) fn is_ready(&self) -> bool {
-        let is_read =
-            |volume: &WatchedVolume| !Self::needs_digest(volume) || !matches!(volume.digest, Some((_, None)));
-        self.volumes.values().all(|volume| volume.state.is_listed() && is_read(volume))
-            && self
-                .targets
-                .iter()
-                .all(|target| target.lack_said || !target.pending().any(|(_, pending)| pending.only_if_older))
-    }
-
-    fn volume_ref(&self, volume: &Name) -> VolumeRef {
-        VolumeRef { pod: self.pod.uid.clone(), volume: volume.clone() }
+        self.volumes.values().all(Watched::is_known)
+            && self.targets.iter().all(|target| target.is_lack_said() || target.has_baseline())
     }
 
     /// The pod's spec or status changed in a way that leaves its plan as it is.
@@ -273,106 +188,189 @@ impl PodMachine {
     /// What the pod's next machine, under another plan, begins with.
     pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
-        let unlisted = self.volumes.values().any(|volume| !volume.state.is_listed());
+        let unlisted = self.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
         let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
-            for (volume, state) in &target.volumes {
-                let Some(generation) = state.handled.clone() else { continue };
-                let key = JournalKey {
-                    pod: self.pod.uid.clone(),
-                    container: target.plan.container.clone(),
-                    volume: volume.clone(),
-                };
-                let outcome = if state.holds_it { None } else { Some(Outcome::Failed) };
-                restored.handled.push((key, Handled { generation, outcome }));
+            for (volume, handled) in target.handled() {
+                let (pod, container) = (self.pod.uid.clone(), target.container().clone());
+                restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
             }
-            if target.endings > 0 {
-                let (uid, container) = (self.pod.uid.clone(), target.plan.container.clone());
-                ctx.act(Action::Record(JournalUpdate::Endings(uid, container, None)));
-            }
+            target.drop_endings(self.owner(), ctx);
         }
         restored
     }
 
     /// The pod is gone, or isn't to be told any more: what waits ends.
     pub(crate) fn end(&mut self, ctx: &mut Context<'_>) {
-        for index in 0..self.targets.len() {
-            self.take_back(index, ctx);
-            let waiting = self.targets[index].waiting_volumes(|_, _| true);
-            self.conclude(index, &waiting, Outcome::Gone, Some("the pod is gone"), ctx);
+        let mut reports = Vec::new();
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        for target in &mut self.targets {
+            reports.extend(target.end_all(owner, ctx));
         }
+        self.say_each(reports, ctx);
         self.release_all(ctx);
     }
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
-        for target in &mut self.targets {
-            verify::close(&self.pod, target, Verdict::Alive, ctx);
-            for process in target.held_processes() {
-                ctx.act(Action::Release(process));
-            }
-            target.resolution = Resolution::Unknown;
-        }
-        self.forget_opens(ctx);
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        self.targets.iter_mut().for_each(|target| target.release(owner, ctx));
+        self.watch_opens(BTreeSet::new(), ctx);
     }
 
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
-        let volumes = self.volumes.values().filter_map(|volume| volume.state.timeout());
-        let survey = self.survey.timeout();
-        let at_once = self.unsent.then_some(now);
-        let targets = (0..self.targets.len()).flat_map(|index| {
-            let step = match self.next_step(index, now) {
-                Step::Until(due) => Some(due),
-                Step::Idle
-                | Step::Await
-                | Step::Survey
-                | Step::Guard(_)
-                | Step::End(..)
-                | Step::Baseline(_)
-                | Step::Send(..)
-                | Step::Refused => None,
-            };
-            let verify = self.targets[index].verify.as_ref();
-            [step, verify.and_then(verify::timeout)]
-        });
+        let volumes = self.volumes.values().filter_map(|watched| watched.state().timeout());
+        let targets =
+            self.targets.iter().flat_map(|target| [self.step_due(target, now), target.window_timeout()]);
         volumes
-            .chain(survey)
+            .chain(self.surveys.timeout())
             .chain(targets.flatten())
-            .chain(self.say_timeout())
+            .chain(self.unsaid.timeout())
             .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
-            .chain(at_once)
+            .chain(self.unsent.then_some(now))
             .min()
     }
 
+    /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
         self.sends_left = SENT_AT_A_TIME;
-        let names: Vec<Name> = self.volumes.keys().cloned().collect();
-        for name in names {
-            self.take_news(&name, ctx, |state| state.handle_timeout(now));
-        }
-        self.say_overdue(ctx);
-        for target in &mut self.targets {
-            verify::handle_timeout(&self.pod, target, ctx);
-        }
-        if self.survey.timeout().is_some_and(|due| now >= due) {
+        self.take_each(ctx, |state| state.handle_timeout(now));
+        self.say_due(ctx);
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        self.targets.iter_mut().for_each(|target| target.handle_window_timeout(owner, ctx));
+        if self.surveys.timeout().is_some_and(|due| now >= due) {
             self.begin_survey(ctx);
         }
     }
 
     /// Notifications were lost: everything is looked at again.
     pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
-        let names: Vec<Name> = self.volumes.keys().cloned().collect();
-        for name in names {
-            self.take_news(&name, ctx, Volume::overflowed);
-        }
+        self.take_each(ctx, Volume::overflowed);
         self.begin_survey(ctx);
     }
+
+    fn take_each(&mut self, ctx: &mut Context<'_>, what: impl Fn(&mut Volume) -> News) {
+        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        for name in names {
+            self.take_news(&name, ctx, &what);
+        }
+    }
+
+    fn volume_ref(&self, volume: &Name) -> VolumeRef {
+        VolumeRef { pod: self.pod.uid.clone(), volume: volume.clone() }
+    }
+
+    /// What the reloads of its containers need to know of it.
+    const fn owner(&self) -> Owner<'_> {
+        Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes }
+    }
+
+    /// Has the containers looked at, unless that is on its way: then once more after it.
+    fn begin_survey(&mut self, ctx: &mut Context<'_>) {
+        if !self.targets.is_empty() && self.surveys.want(ctx.now) {
+            let (pod, name) = (self.pod.uid.clone(), self.plan.process.clone());
+            ctx.act(Action::Survey(Survey { pod, name, fresh_mounts: self.surveys.take_fresh_mounts() }));
+        }
+    }
+
+    fn set_problem(&mut self, problem: Option<Problem>, ctx: &mut Context<'_>) {
+        if self.problem == problem {
+            return;
+        }
+        ctx.act(Action::Report(match &problem {
+            Some(problem) => Report::Problem(self.pod.clone(), problem.clone()),
+            None => Report::Solved(self.pod.clone()),
+        }));
+        self.problem = problem;
+    }
+
+    fn say_suspension(&mut self, ctx: &mut Context<'_>) {
+        let problem = self.targets.iter().find_map(Target::say_suspension);
+        if problem.is_some() {
+            self.set_problem(problem, ctx);
+        }
+    }
+
+    /// What was said of its containers may have come to an end.
+    fn solve(&mut self, ctx: &mut Context<'_>) {
+        let Some(problem) = &self.problem else { return };
+        let stands = match problem.kind {
+            ProblemKind::KubeletRoot => true,
+            ProblemKind::Agent => self.targets.iter().any(Target::is_lack_said),
+            ProblemKind::UnknownKey
+            | ProblemKind::Unsupported
+            | ProblemKind::BadValue
+            | ProblemKind::NotText
+            | ProblemKind::NoSignal
+            | ProblemKind::Container
+            | ProblemKind::Volume
+            | ProblemKind::Ambiguous
+            | ProblemKind::Unhandled
+            | ProblemKind::Held
+            | ProblemKind::TooLarge
+            | ProblemKind::NoRoom => self.targets.iter().any(Target::is_anything_said),
+        };
+        if !stands {
+            self.set_problem(None, ctx);
+        }
+    }
+
+    /// What is wrong with the kubelet root, or that nothing is any more.
+    pub(crate) fn set_kubelet_root(&mut self, sentence: Option<&str>, ctx: &mut Context<'_>) {
+        let was_said = self.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::KubeletRoot);
+        if let Some(sentence) = sentence {
+            self.set_problem(Some(Problem::new(ProblemKind::KubeletRoot, sentence)), ctx);
+        } else if was_said {
+            self.set_problem(None, ctx);
+        }
+    }
+
+    fn say_each(&mut self, reports: Vec<ReloadReport>, ctx: &mut Context<'_>) {
+        reports.into_iter().for_each(|report| self.say(report, ctx));
+    }
+
+    /// Begins and ends watches of opens as they are needed by now: those of the generations that a delivery tells of, from
+    /// before its send until one was seen, it is too late, the window is closed or a newer generation is there.
+    fn follow_opens(&mut self, ctx: &mut Context<'_>) {
+        let volumes = &self.volumes;
+        let is_current = |name: &Name, generation: &Generation| {
+            volumes.get(name).is_some_and(|watched| watched.is_current(generation))
+        };
+        let mut wanted = BTreeSet::new();
+        for target in &mut self.targets {
+            wanted.extend(target.opens(ctx.now, is_current).iter().cloned());
+            let sent = target.sent().map(|(name, pending)| (name, &pending.generation));
+            let sent = sent.filter(|(name, generation)| is_current(name, generation));
+            wanted.extend(sent.map(|(name, generation)| (name.clone(), generation.clone())));
+        }
+        self.watch_opens(wanted, ctx);
+    }
+
+    fn watch_opens(&mut self, wanted: BTreeSet<(Name, Generation)>, ctx: &mut Context<'_>) {
+        for (name, generation) in self.opens.difference(&wanted) {
+            ctx.act(Action::UnwatchOpens(self.volume_ref(name), generation.clone()));
+        }
+        for (name, generation) in wanted.difference(&self.opens) {
+            ctx.act(Action::WatchOpens(self.volume_ref(name), generation.clone()));
+        }
+        self.opens = wanted;
+    }
+}
+
+fn terms(pod: &Pod, plan: &Plan) -> Terms {
+    let waits = Waits {
+        debounce: plan.debounce,
+        min_interval: plan.min_interval,
+        splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
+    };
+    let mark = hash::mark(format!("{:?}", pod.annotations).bytes());
+    Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
 }
 
 /// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.
@@ -385,9 +383,4 @@ fn can_accelerate(plan: &Plan) -> bool {
         others.flatten().any(|path| volume.files.counts(path))
     });
     plan.accelerate && !rewritten
-}
-
-/// What tells one set of annotations from another.
-fn mark_of(pod: &Pod) -> u64 {
-    hash::mark(format!("{:?}", pod.annotations).bytes())
 }

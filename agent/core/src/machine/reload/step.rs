@@ -1,63 +1,97 @@
 //! What a waiting reload needs next: a pure look at what is known.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::kernel::guard::Handling;
+use crate::kernel::mounts::View;
+use crate::kernel::process::{NoProcess, ProcessIdentity};
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::START_DOUBT;
+use crate::machine::reload::suspension;
+use crate::machine::reload::waiting::Waiting;
+use crate::machine::reload::{Owner, Target, Terms};
+use crate::machine::watched::Compared;
+use crate::model::names::Name;
+use crate::model::outcome::Outcome;
+use crate::model::time::Time;
+
+/// A process younger than this waits: programs install their handlers after they start.
+const YOUNG: Duration = Duration::from_secs(3);
+
+/// A guard reading older than this is read again before a send.
+const GUARD_AGE: Duration = Duration::from_millis(250);
+
+/// What a waiting reload needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing waits.
+    Idle,
+    /// Something that is on its way.
+    Await,
+    /// A time.
+    Until(Time),
+    /// The processes.
+    Survey,
+    /// Fresh masks of these.
+    Guard(Vec<ProcessIdentity>),
+    /// These volumes' generations end like this, without a send.
+    End(Vec<Name>, Outcome, Option<&'static str>),
+    /// New to the journal and read already: the baseline of these.
+    Baseline(Vec<Name>),
+    /// Send to these; the outcome is at least as bad as this.
+    Send(Vec<ProcessIdentity>, Outcome),
+    /// Nobody handles the signal: pause, then look again.
+    Refused,
+}
 
 impl Target {
-    /// What to do next, at this time. `digest_of` gives a generation's digest where one is needed: `None` while it is
-    /// being read.
-    pub(crate) fn step(
-        &self,
-        now: Time,
-        waits: Waits,
-        send_unhandled: bool,
-        surveying: bool,
-        digest_of: impl Fn(&Name, &Generation) -> NeededDigest,
-    ) -> Step {
-        let patient = surveying || self.missing.is_none_or(|retry| now < retry.since + PATIENCE);
+    /// What to do next, at this time. `surveying` says whether a survey is still to be waited for.
+    pub(crate) fn step(&self, owner: Owner<'_>, surveying: bool, now: Time) -> Step {
+        let Some(waiting) = &self.waiting else { return Step::Idle };
         if self.sending.is_some() {
             return Step::Await;
         }
-        if !self.is_waiting() {
-            return Step::Idle;
-        }
-        if let Some(step) = self.compare(digest_of) {
+        if let Some(step) = self.compare(owner, now) {
             return step;
         }
         let baseline = self.new_and_read();
         if !baseline.is_empty() {
             return Step::Baseline(baseline);
         }
-        if self.is_held() {
-            let reason =
-                "two deliveries in a row were followed by an exit; change an annotation to try again";
-            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Held, Some(reason));
+        if self.is_suspended() {
+            let reason = Some(suspension::REASON);
+            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Held, reason);
         }
-        let due = self.due(waits);
+        let due = self.due(owner.terms.waits);
         if now < due {
             return Step::Until(due);
         }
-        match &self.resolution {
-            Resolution::Found(resolved) if !self.stale_choice => {
-                self.step_with(resolved, now, send_unhandled)
+        let patient = surveying || !waiting.has_looked_enough(now);
+        match (self.processes.chosen(), self.processes.why_missing()) {
+            (Some(chosen), _) if !self.processes.is_doubtful() => {
+                self.step_with(chosen, waiting, owner.terms, now)
             }
             // A survey that is on its way may still find it.
-            Resolution::Missing(why) if !patient && !why.is_unknown() => self.end_without_process(*why),
-            Resolution::Found(_) | Resolution::Missing(_) | Resolution::Unknown => Step::Survey,
+            (_, Some(why)) if !patient && !why.is_unknown() => self.end_without_process(why, waiting),
+            (_, _) => Step::Survey,
         }
     }
 
-    fn compare(&self, digest_of: impl Fn(&Name, &Generation) -> NeededDigest) -> Option<Step> {
+    /// What ends since it changes nothing for the container, or is still being read.
+    fn compare(&self, owner: Owner<'_>, now: Time) -> Option<Step> {
         let mut same: BTreeMap<Outcome, Vec<Name>> = BTreeMap::new();
-        for (name, volume) in &self.volumes {
-            let Some(pending) = &volume.pending else { continue };
-            match digest_of(name, &pending.generation) {
-                NeededDigest::NotNeeded => {}
-                NeededDigest::Reading => return Some(Step::Await),
-                NeededDigest::Excluded => same.entry(Outcome::Excluded).or_default().push(name.clone()),
-                NeededDigest::Known(digest, outcome) => {
-                    let is_same = digest.is_some() && digest == volume.told;
-                    if is_same && self.youngest().is_some_and(|started| started + START_DOUBT < pending.since)
-                    {
+        for (name, progress) in &self.progress {
+            let Some(pending) = progress.pending() else { continue };
+            let compared = owner.volumes.get(name).map(|watched| watched.compared(&pending.generation, now));
+            match compared.unwrap_or(Compared::NotNeeded) {
+                Compared::NotNeeded => {}
+                Compared::Reading => return Some(Step::Await),
+                Compared::Excluded => same.entry(Outcome::Excluded).or_default().push(name.clone()),
+                Compared::Known(digest, outcome) => {
+                    let is_same = digest.is_some() && digest == progress.told();
+                    let youngest = self.processes.youngest();
+                    if is_same && youngest.is_some_and(|started| started + START_DOUBT < pending.since) {
                         same.entry(outcome).or_default().push(name.clone());
                     }
                 }
@@ -66,80 +100,67 @@ impl Target {
         same.pop_first().map(|(outcome, names)| Step::End(names, outcome, None))
     }
 
-    /// When the last of the container's processes started.
-    fn youngest(&self) -> Option<Time> {
-        match &self.resolution {
-            Resolution::Found(resolved) => {
-                let told = resolved.told.iter().map(|process| process.identity.started);
-                told.chain([resolved.first.started]).max()
-            }
-            Resolution::Unknown | Resolution::Missing(_) => None,
-        }
-    }
-
     /// Volumes that are new to the journal and whose generation the container has read at its start.
     fn new_and_read(&self) -> Vec<Name> {
-        let Resolution::Found(resolved) = &self.resolution else { return Vec::new() };
-        let started = resolved.first.started;
+        let Some(chosen) = self.processes.chosen() else { return Vec::new() };
+        let started = chosen.first().started;
         self.waiting_volumes(|_, pending| pending.only_if_older && started + START_DOUBT >= pending.settled)
     }
 
-    fn end_without_process(&self, why: NoProcess) -> Step {
+    fn end_without_process(&self, why: NoProcess, waiting: &Waiting) -> Step {
         let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
         if !fresh.is_empty() {
             return Step::Baseline(fresh);
         }
-        let outcome = if self.lost { Outcome::Gone } else { Outcome::NoProcess };
+        let outcome = if waiting.has_lost() { Outcome::Gone } else { Outcome::NoProcess };
         Step::End(self.waiting_volumes(|_, _| true), outcome, Some(why.sentence()))
     }
 
-    fn step_with(&self, resolved: &Resolved, now: Time, send_unhandled: bool) -> Step {
-        let started = resolved.first.started;
+    fn step_with(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
+        let started = chosen.first().started;
         let read = self.waiting_volumes(|_, pending| started > pending.settled + START_DOUBT);
         if !read.is_empty() {
             return Step::End(read, Outcome::StartedAfter, None);
         }
         let blind = self.waiting_volumes(|name, _| {
-            resolved.views.get(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
+            chosen.view(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
         });
         if !blind.is_empty() {
             return Step::End(blind, Outcome::NoProcess, Some(NoProcess::StaleMount.sentence()));
         }
-        if resolved.told.iter().any(|process| !process.held) {
+        if !chosen.is_told_held() {
             return Step::Await;
         }
-        let grown = resolved.told.iter().map(|process| process.identity.started + YOUNG).max();
+        let grown = chosen.told().iter().map(|process| process.identity().started + YOUNG).max();
         if let Some(grown) = grown.filter(|grown| now < *grown) {
             return Step::Until(grown);
         }
-        if let Some(retry) = self.unhandled.filter(|retry| now < retry.next) {
-            return Step::Until(retry.next);
+        if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
+            return Step::Until(due);
         }
-        self.guarded_step(resolved, now, send_unhandled)
+        self.guarded_step(chosen, waiting, terms, now)
     }
 
-    fn guarded_step(&self, resolved: &Resolved, now: Time, send_unhandled: bool) -> Step {
+    fn guarded_step(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
         let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
-        let oldest_use = newest_swap.max(now - GUARD_AGE).max(self.unhandled.map_or(newest_swap, |r| r.next));
+        let oldest_use = newest_swap.max(now - GUARD_AGE).max(waiting.guard_due().unwrap_or(newest_swap));
         let mut unread = false;
         let mut to_ask = Vec::new();
         let mut handled = Vec::new();
         let mut refused = 0_usize;
-        for process in &resolved.told {
-            match process.guard {
-                Some((read, handling)) if read >= oldest_use => match handling {
-                    Handling::Handled => handled.push(process.identity.clone()),
-                    Handling::Ignored | Handling::Default | Handling::Unknown if send_unhandled => {
-                        handled.push(process.identity.clone());
-                    }
-                    Handling::Ignored | Handling::Default | Handling::Starting | Handling::Unknown => {
-                        refused += 1;
-                    }
-                },
-                Some(_) | None => {
+        for process in chosen.told() {
+            match process.guard(oldest_use) {
+                Some(Handling::Handled) => handled.push(process.identity().clone()),
+                Some(Handling::Ignored | Handling::Default | Handling::Unknown) if terms.send_unhandled => {
+                    handled.push(process.identity().clone());
+                }
+                Some(Handling::Ignored | Handling::Default | Handling::Starting | Handling::Unknown) => {
+                    refused += 1;
+                }
+                None => {
                     unread = true;
-                    if process.asked.is_none_or(|asked| asked < oldest_use) {
-                        to_ask.push(process.identity.clone());
+                    if !process.is_asked(oldest_use) {
+                        to_ask.push(process.identity().clone());
                     }
                 }
             }
@@ -147,10 +168,9 @@ impl Target {
         if unread {
             return if to_ask.is_empty() { Step::Await } else { Step::Guard(to_ask) };
         }
-        let patient = self.unhandled.is_none_or(|retry| now < retry.since + PATIENCE);
         if refused == 0 {
             Step::Send(handled, Outcome::Delivered)
-        } else if !patient && !handled.is_empty() {
+        } else if waiting.is_refused_for_long(now) && !handled.is_empty() {
             Step::Send(handled, Outcome::Unhandled)
         } else {
             Step::Refused

@@ -1,0 +1,116 @@
+//! From a survey to the processes that stand for each container.
+
+use std::collections::BTreeMap;
+
+use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity};
+use crate::machine::event::ContainerFacts;
+use crate::machine::reload::Target;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::watched::Watched;
+use crate::model::names::Name;
+use crate::model::pod::Pod;
+
+/// The containers of a survey, looked through once for all that are told: a pod can have many of them.
+pub(super) struct Leaves<'a> {
+    pod: &'a Pod,
+    /// By the name in the spec, with their places in the survey.
+    named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
+    /// Each process with the place of its container, in order.
+    processes: Vec<(u32, usize)>,
+}
+
+impl<'a> Leaves<'a> {
+    /// What was found of a pod.
+    pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts]) -> Self {
+        let mut named: BTreeMap<Name, Vec<_>> = BTreeMap::new();
+        let mut processes = Vec::new();
+        for (place, container) in containers.iter().enumerate() {
+            if let Some(name) = name_of(pod, container) {
+                named.entry(name.clone()).or_default().push((place, container));
+            }
+            processes.extend(container.processes.iter().map(|process| (process.pid, place)));
+        }
+        processes.sort_unstable();
+        Self { pod, named, processes }
+    }
+
+    fn named(&self, name: &Name) -> &[(usize, &'a ContainerFacts)] {
+        self.named.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a process is in another container than the one at this place.
+    fn is_outside(&self, place: usize, pid: u32) -> bool {
+        let first = self.processes.partition_point(|(known, _)| *known < pid);
+        let mut same = self.processes.iter().skip(first).take_while(|(known, _)| *known == pid);
+        same.any(|(_, other)| *other != place)
+    }
+
+    /// Which processes stand for a container; `process` is the name of those that are to be told.
+    pub(super) fn find(
+        &self,
+        target: &Target,
+        process: Option<&str>,
+        volumes: &BTreeMap<Name, Watched>,
+    ) -> Result<Chosen, NoProcess> {
+        let name = target.container();
+        let mut starting = None;
+        let mut newest: Option<(process::Chosen<'_>, &ContainerFacts)> = None;
+        for &(place, container) in self.named(name) {
+            if !container.complete {
+                // What wasn't looked at could be the process that is meant.
+                starting = Some(NoProcess::TooMuch);
+                continue;
+            }
+            let is_outside = |pid| self.is_outside(place, pid);
+            match process::choose(&container.processes, &is_outside, process) {
+                // During a restart both leaves can stand for a moment: the younger one is meant.
+                Ok(chosen) => {
+                    let is_newer = newest
+                        .as_ref()
+                        .is_none_or(|(other, _)| chosen.first.stat.started >= other.first.stat.started);
+                    if is_newer {
+                        newest = Some((chosen, container));
+                    }
+                }
+                Err(why) => starting = Some(why),
+            }
+        }
+        let Some((chosen, container)) = newest else { return Err(starting.unwrap_or(NoProcess::NotRunning)) };
+        if self.pod.runtime_class.is_some() {
+            let vouched = self.pod.status.get(name) == Some(&container.id);
+            if !vouched || chosen.told.iter().any(|process| process.namespace_pids.len() < 2) {
+                return Err(NoProcess::Hidden);
+            }
+        }
+        Ok(self.chosen(target, &chosen, container, volumes))
+    }
+
+    fn chosen(
+        &self,
+        target: &Target,
+        chosen: &process::Chosen<'_>,
+        container: &ContainerFacts,
+        volumes: &BTreeMap<Name, Watched>,
+    ) -> Chosen {
+        let identity = |process: &ProcessFacts| ProcessIdentity {
+            pid: process.pid,
+            started: process.stat.started,
+            pod: self.pod.uid.clone(),
+            container: container.id.clone(),
+        };
+        let views = target.progress().keys().filter_map(|name| {
+            let watched = volumes.get(name)?;
+            let mounts = container.mounts.as_ref()?;
+            Some((name.clone(), mounts.view(watched.plan().kind, name, watched.state().dir())))
+        });
+        let told = chosen.told.iter().map(|process| identity(process));
+        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect())
+    }
+}
+
+/// The name of a container of the pod. An ID never comes to mean another container, so where the status knows it,
+/// that counts; what is mounted, which a program has a hand in, only until then.
+fn name_of<'a>(pod: &'a Pod, container: &'a ContainerFacts) -> Option<&'a Name> {
+    let in_status = pod.status.iter().find(|(_, id)| **id == container.id).map(|(name, _)| name);
+    in_status.or_else(|| container.mounts.as_ref().and_then(|mounts| mounts.container.as_ref()))
+}

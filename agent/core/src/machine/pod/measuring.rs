@@ -1,0 +1,154 @@
+//! What the API server shows of a pod's objects, what was read of its volumes, and nudges where one lags behind.
+
+use std::collections::BTreeSet;
+
+use crate::machine::context::Context;
+use crate::machine::event::{Action, Reading, Report};
+use crate::machine::pod::PodMachine;
+use crate::machine::reload::Target;
+use crate::machine::watched::{IGNORED_WAITS, Measured, Watched};
+use crate::model::digest::Contents;
+use crate::model::generation::Generation;
+use crate::model::names::Name;
+use crate::model::object::{ObjectRef, Observed};
+use crate::model::time::Time;
+use crate::propagation::nudge::NudgeAnswer;
+use crate::propagation::strategy::Strategy;
+
+impl PodMachine {
+    /// The objects to watch for this pod.
+    pub(crate) fn objects(&self) -> BTreeSet<ObjectRef> {
+        let volumes = self.volumes.values().flat_map(Watched::objects);
+        volumes.chain(self.frozen.iter().map(|frozen| &frozen.object)).cloned().collect()
+    }
+
+    /// The API server said something of an object.
+    pub(crate) fn observed(
+        &mut self,
+        object: &ObjectRef,
+        observed: &Observed,
+        at: Time,
+        ctx: &mut Context<'_>,
+    ) {
+        for frozen in self.frozen.iter_mut().filter(|frozen| frozen.object == *object) {
+            frozen.observed(observed, at);
+            let target = self.targets.iter().find(|target| *target.container() == frozen.container);
+            if let Some(chosen) = target.and_then(|target| target.processes().chosen()) {
+                frozen.started(chosen.first().started);
+            }
+        }
+        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        for name in names {
+            let Some(watched) = self.volumes.get_mut(&name) else { continue };
+            if watched.objects().any(|own| own == object) {
+                let measured = watched.observed(object, observed, at);
+                self.take_measured(&name, measured, ctx);
+            }
+        }
+        self.say_due(ctx);
+    }
+
+    /// What a generation holds was read.
+    pub(crate) fn read(
+        &mut self,
+        name: &Name,
+        generation: &Generation,
+        reading: &Reading,
+        contents: Option<&Contents>,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(watched) = self.volumes.get_mut(name) else { return };
+        let counting = contents.map(|contents| contents.counting);
+        // What counts may be something else by now: then another read is on its way.
+        if watched.read(generation, reading, counting) {
+            self.targets.iter_mut().for_each(|target| target.read(name, generation, counting));
+        }
+        if let Some(measured) = watched.measure(generation, contents, ctx.now) {
+            self.take_measured(name, measured, ctx);
+            self.say_due(ctx);
+        }
+    }
+
+    fn take_measured(&mut self, name: &Name, measured: Measured, ctx: &mut Context<'_>) {
+        measured.doubted.into_iter().for_each(|object| ctx.act(Action::Observe(object)));
+        if let Some(generation) = measured.reread {
+            self.want_contents(name, &generation, ctx);
+        }
+        if let Some(publication) = measured.publication {
+            ctx.act(Action::Report(Report::Published {
+                pod: self.pod.clone(),
+                volume: name.clone(),
+                delay: publication.delay(),
+                generation: publication.generation,
+                versions: publication.versions,
+                collapsed: publication.collapsed,
+            }));
+        }
+    }
+
+    /// Has a generation read, where that decides something or is measured.
+    pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+        if self.volumes.get_mut(name).is_some_and(|watched| watched.want(generation)) {
+            ctx.act(Action::Read(self.volume_ref(name), generation.clone()));
+        }
+    }
+
+    /// When nothing more is waited for to see whether what is ignored is all that a generation brought.
+    pub(super) fn ignored_timeout(&self, now: Time) -> Option<Time> {
+        let pending = self.targets.iter().flat_map(Target::pending);
+        let waits = pending.filter(|(name, pending)| {
+            self.volumes.get(*name).is_some_and(|watched| watched.may_be_ignored(&pending.generation))
+        });
+        waits.map(|(_, pending)| pending.settled + IGNORED_WAITS).filter(|until| *until > now).min()
+    }
+
+    /// How much is kept of each measured volume's files.
+    pub(crate) fn kept_files(&self) -> Vec<(Name, usize)> {
+        let measured = self.volumes.iter().filter(|(_, watched)| watched.is_measured());
+        measured.map(|(name, watched)| (name.clone(), watched.cost())).collect()
+    }
+
+    /// There is no room for what is to be kept of a volume.
+    pub(crate) fn leave_unmeasured(&mut self, name: &Name) {
+        if let Some(watched) = self.volumes.get_mut(name) {
+            watched.leave_unmeasured();
+        }
+    }
+
+    /// How the kubelet learns of changes was read, or isn't known any more.
+    pub(crate) fn set_strategy(&mut self, strategy: Option<Strategy>) {
+        if let Some(accelerate) = &mut self.accelerate {
+            accelerate.strategy = strategy;
+        }
+    }
+
+    /// The strategy for which the pod isn't nudged though it asks for it.
+    pub(crate) fn not_nudged(&self) -> Option<Strategy> {
+        self.accelerate.filter(|accelerate| !accelerate.may_help())?.strategy
+    }
+
+    /// Has the kubelet look at the pod where a volume lags behind.
+    pub(super) fn nudge(&mut self, ctx: &mut Context<'_>) {
+        let Some(accelerate) = self.accelerate else { return };
+        if !accelerate.may_help() {
+            self.nudges.stop();
+            return;
+        }
+        let newest = self.volumes.values().filter_map(Watched::newest_lagging).max_by_key(|(_, seen)| *seen);
+        let waiting = newest.map(|(object, seen)| (seen, accelerate.share(object)));
+        let next = self.nudges.next(ctx.now, waiting);
+        if let Some(result) = next.result {
+            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
+        }
+        if next.send {
+            ctx.act(Action::Nudge(self.pod.clone()));
+        }
+    }
+
+    /// How the API server took a nudge.
+    pub(crate) fn nudged(&mut self, answer: NudgeAnswer, ctx: &mut Context<'_>) {
+        if let Some(result) = self.nudges.answered(answer, ctx.now) {
+            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
+        }
+    }
+}

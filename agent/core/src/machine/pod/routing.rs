@@ -1,0 +1,369 @@
+//! What happens to a pod's volumes and processes goes to the reloads that it concerns, and their next steps are carried
+//! out.
+
+use crate::kernel::guard::GuardReading;
+use crate::kernel::lack::Lack;
+use crate::kernel::process::{NoProcess, ProcessIdentity};
+use crate::machine::context::Context;
+use crate::machine::event::{Action, ContainerFacts, Delivery, ReloadReport, Report};
+use crate::machine::pod::PodMachine;
+use crate::machine::pod::leaves::Leaves;
+use crate::machine::pod::surveys::Surveys;
+use crate::machine::reload::step::Step;
+use crate::machine::reload::{Answered, Owner, Target};
+use crate::machine::volume::{How, Listing, News, Settled, Volume};
+use crate::model::generation::Generation;
+use crate::model::names::Name;
+use crate::model::signal::Signal;
+use crate::model::time::Time;
+use crate::policy::problem::Problem;
+use crate::propagation::frozen::Frozen;
+
+/// From what happens to a volume to the reloads that wait for it.
+impl PodMachine {
+    /// `..data` names another generation.
+    pub(crate) fn swapped(
+        &mut self,
+        volume: &Name,
+        generation: Option<Generation>,
+        at: Time,
+        ctx: &mut Context<'_>,
+    ) {
+        self.take_news(volume, ctx, |state| state.swapped(generation, at));
+    }
+
+    /// A generation was removed.
+    pub(crate) fn removed(
+        &mut self,
+        volume: &Name,
+        generation: &Generation,
+        at: Time,
+        ctx: &mut Context<'_>,
+    ) {
+        self.take_news(volume, ctx, |state| state.removed(generation, at));
+    }
+
+    /// The volume's directory is gone.
+    pub(crate) fn torn_down(&mut self, volume: &Name, at: Time, ctx: &mut Context<'_>) {
+        self.take_news(volume, ctx, |state| state.torn_down(at));
+    }
+
+    /// The volume's directory was listed.
+    pub(crate) fn listed(&mut self, volume: &Name, listing: &Listing, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let rebuilds = |pod: &Self| pod.volumes.get(volume).map(|watched| watched.state().rebuilds());
+        let before = rebuilds(self);
+        self.take_news(volume, ctx, |state| state.listed(listing, now));
+        if rebuilds(self) != before {
+            // What the container sees of it isn't known.
+            self.targets.iter_mut().for_each(|target| target.doubt(volume));
+            self.surveys.doubt_mounts();
+            self.begin_survey(ctx);
+        }
+    }
+
+    pub(super) fn take_news(
+        &mut self,
+        name: &Name,
+        ctx: &mut Context<'_>,
+        what: impl FnOnce(&mut Volume) -> News,
+    ) {
+        let Some(watched) = self.volumes.get_mut(name) else { return };
+        let happened = watched.take(what);
+        if happened.swapped {
+            ctx.act(Action::Report(Report::Swapped(watched.plan().kind)));
+        }
+        match happened.news {
+            News::Nothing => {}
+            News::List => ctx.act(Action::List(self.volume_ref(name))),
+            News::Swapped(generation) => self.prepare(name, &generation, ctx),
+            News::Settled(settled) => {
+                if happened.timed_out {
+                    ctx.act(Action::Report(Report::SettleTimedOut(self.volume_ref(name))));
+                }
+                self.settled(name, &settled, ctx);
+            }
+        }
+    }
+
+    /// Between a swap and its settle: what can be read now needn't be read after it.
+    fn prepare(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+        self.want_contents(name, generation, ctx);
+        let mut survey = false;
+        for target in &mut self.targets {
+            survey |= target.prepare(name, ctx);
+        }
+        if survey {
+            self.begin_survey(ctx);
+        }
+    }
+
+    fn settled(&mut self, name: &Name, settled: &Settled, ctx: &mut Context<'_>) {
+        if settled.how == How::Changed {
+            let took = settled.settled.since(settled.swapped);
+            ctx.act(Action::Report(Report::Settled(took)));
+        }
+        self.want_contents(name, &settled.generation, ctx);
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        for target in &mut self.targets {
+            target.settled(owner, name, settled, self.as_is, ctx);
+        }
+    }
+}
+
+/// From what happens to processes to the reloads that wait for them.
+impl PodMachine {
+    /// Containers came or went.
+    pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
+        if !self.targets.is_empty() {
+            self.surveys.containers_changed(ctx.now);
+            self.begin_survey(ctx);
+        }
+    }
+
+    /// The survey is there.
+    pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
+        let leaves = Leaves::of(&self.pod, containers);
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let again = self.surveys.is_wanted_again();
+        for target in &mut self.targets {
+            match leaves.find(target, self.plan.process.as_deref(), &self.volumes) {
+                Ok(chosen) => {
+                    let own = |frozen: &&mut Frozen| frozen.container == *target.container();
+                    let started = chosen.first().started;
+                    self.frozen.iter_mut().filter(own).for_each(|frozen| frozen.started(started));
+                    target.found(chosen, ctx);
+                }
+                Err(why) => target.missing(owner, why, !again, ctx),
+            }
+        }
+        let is_too_much =
+            |target: &Target| matches!(target.processes().why_missing(), Some(NoProcess::TooMuch));
+        self.surveys.came(self.targets.iter().any(is_too_much), ctx.now);
+        if self.surveys.take_again() {
+            self.begin_survey(ctx);
+        } else {
+            // A survey that was begun before the change that made the choice doubtful doesn't stand for it.
+            self.targets.iter_mut().for_each(Target::believe);
+        }
+        let missing = self.targets.iter().any(|target| !target.processes().are_held());
+        self.surveys.pace(missing, self.is_waiting(), ctx.now);
+    }
+
+    /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.
+    pub(crate) fn not_surveyed(&mut self, lack: Lack, ctx: &mut Context<'_>) {
+        self.surveys.failed();
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        for target in &mut self.targets {
+            if target.processes().is_doubtful() || !target.processes().are_held() {
+                target.lacks(owner, NoProcess::Lacking(lack), true, ctx);
+            }
+        }
+        self.surveys.pace_failures(ctx.now);
+    }
+
+    /// A process can't be held, or its masks can't be read: what waits for it looks for it again, but not at once.
+    pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack, ctx: &mut Context<'_>) {
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let again = self.surveys.is_wanted_again();
+        for target in &mut self.targets {
+            target.unread(owner, process, ctx);
+            if target.processes().hang_on(process) {
+                target.lacks(owner, NoProcess::Lacking(lack), !again, ctx);
+            }
+        }
+        if self.is_waiting() {
+            self.surveys.keep_looking(ctx.now);
+        }
+    }
+
+    /// The process is gone or another one: look again, but not at once.
+    pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        for target in &mut self.targets {
+            if target.not_held(process, ctx) && target.is_waiting() {
+                self.surveys.keep_looking(ctx.now);
+            }
+        }
+    }
+
+    /// The identity was checked after the pidfd was opened.
+    pub(crate) fn held(&mut self, process: &ProcessIdentity) {
+        self.targets.iter_mut().for_each(|target| target.held(process));
+        if self.targets.iter().all(|target| target.processes().are_held()) {
+            self.surveys.stop_looking();
+        }
+    }
+
+    /// A process's masks were read; `None`: it is gone.
+    pub(crate) fn guarded(
+        &mut self,
+        process: &ProcessIdentity,
+        reading: Option<&GuardReading>,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(reading) = reading else {
+            self.exited(process, ctx.now, ctx);
+            return;
+        };
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        self.targets.iter_mut().for_each(|target| target.guarded(owner, process, reading, ctx));
+    }
+
+    /// How a process took the signal.
+    pub(crate) fn delivered(&mut self, process: &ProcessIdentity, delivery: Delivery, ctx: &mut Context<'_>) {
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let (mut is_lost, mut is_any_sent) = (false, false);
+        for target in &mut self.targets {
+            match target.answered(owner, process, delivery, ctx) {
+                Answered::Nothing => {}
+                Answered::Lost => is_lost = true,
+                Answered::Ended { was_sent } => is_any_sent |= was_sent,
+            }
+        }
+        if is_any_sent {
+            self.say_all(ctx);
+        }
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let ended = self.targets.iter_mut().filter_map(|target| target.end_sending(owner, ctx));
+        let reports = ended.collect();
+        self.say_each(reports, ctx);
+        if is_lost {
+            self.exited(process, ctx.now, ctx);
+        }
+    }
+
+    /// A process has ended.
+    pub(crate) fn exited(&mut self, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let (mut lost, mut counted) = (false, false);
+        let mut reports = Vec::new();
+        for target in &mut self.targets {
+            let exit = target.exited(owner, process, at, ctx);
+            lost |= exit.is_lost;
+            counted |= exit.is_counted;
+            reports.extend(exit.report);
+        }
+        self.say_each(reports, ctx);
+        if counted {
+            self.say_suspension(ctx);
+        }
+        if lost {
+            self.surveys.look(ctx.now);
+            self.begin_survey(ctx);
+        }
+    }
+
+    /// A file of a generation was opened.
+    pub(crate) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time, ctx: &mut Context<'_>) {
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        self.targets.iter_mut().for_each(|target| target.opened(owner, volume, generation, at, ctx));
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.targets.iter().any(Target::is_waiting)
+    }
+}
+
+/// What the next steps of a pod's reloads come to.
+#[derive(Debug, Default)]
+struct Todo {
+    survey: bool,
+    problems: Vec<Problem>,
+    reports: Vec<ReloadReport>,
+    sends: Vec<(Vec<ProcessIdentity>, Signal)>,
+}
+
+/// Carrying out the next steps.
+impl PodMachine {
+    /// Carries out the next steps of every waiting reload, until each waits for something.
+    pub(crate) fn advance(&mut self, ctx: &mut Context<'_>) {
+        self.unsent = false;
+        let mut todo = Todo::default();
+        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        for target in &mut self.targets {
+            target.decide_older();
+            loop {
+                match target.step(owner, is_surveying(&self.surveys, target), ctx.now) {
+                    Step::End(volumes, outcome, reason) => {
+                        todo.reports.extend(target.conclude(owner, &volumes, outcome, reason, ctx));
+                    }
+                    Step::Baseline(volumes) => target.take_baseline(owner, &volumes, ctx),
+                    Step::Idle | Step::Await | Step::Until(_) => break,
+                    Step::Survey => {
+                        todo.problems.extend(target.say_lack(ctx.now));
+                        todo.survey |= look(&mut self.surveys, target, ctx.now);
+                        break;
+                    }
+                    Step::Guard(processes) => {
+                        target.read_guards(processes, ctx);
+                        break;
+                    }
+                    Step::Refused => {
+                        todo.problems.extend(target.refused(ctx.now));
+                        break;
+                    }
+                    Step::Send(..) if self.sends_left == 0 => {
+                        self.unsent = true;
+                        break;
+                    }
+                    Step::Send(processes, worst) => {
+                        self.sends_left = self.sends_left.saturating_sub(processes.len());
+                        target.begin_sending(owner.terms.waits, &processes, worst);
+                        todo.sends.push((processes, target.signal()));
+                        break;
+                    }
+                }
+            }
+        }
+        self.carry_out(todo, ctx);
+    }
+
+    fn carry_out(&mut self, todo: Todo, ctx: &mut Context<'_>) {
+        if todo.survey {
+            self.begin_survey(ctx);
+        }
+        self.say_each(todo.reports, ctx);
+        for problem in todo.problems {
+            self.set_problem(Some(problem), ctx);
+        }
+        self.solve(ctx);
+        self.nudge(ctx);
+        // Whoever is told opens files at once.
+        self.follow_opens(ctx);
+        for (processes, signal) in todo.sends {
+            processes.into_iter().for_each(|process| ctx.act(Action::Send(process, signal)));
+        }
+    }
+
+    /// When a container's next step is due.
+    pub(super) fn step_due(&self, target: &Target, now: Time) -> Option<Time> {
+        match target.step(self.owner(), is_surveying(&self.surveys, target), now) {
+            Step::Until(due) => Some(due),
+            Step::Idle
+            | Step::Await
+            | Step::Survey
+            | Step::Guard(_)
+            | Step::End(..)
+            | Step::Baseline(_)
+            | Step::Send(..)
+            | Step::Refused => None,
+        }
+    }
+}
+
+/// Whether a survey is still to be waited for that may find a container's processes.
+fn is_surveying(surveys: &Surveys, target: &Target) -> bool {
+    surveys.is_running() || surveys.is_put_off_since(target.looks_since())
+}
+
+/// A reload waits for its process, which is looked for at once where nothing is known, with growing pauses after that.
+/// Whether a survey is to be begun.
+fn look(surveys: &mut Surveys, target: &mut Target, now: Time) -> bool {
+    let first_look = target.look(now);
+    if first_look {
+        surveys.look(now);
+    }
+    // Where nothing was found: a survey that is on its way may have looked before the change.
+    let nothing_found = target.processes().why_missing().is_some() && !target.processes().is_doubtful();
+    if nothing_found { first_look } else { !surveys.is_running() }
+}

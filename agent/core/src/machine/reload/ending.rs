@@ -1,0 +1,169 @@
+//! Generations, from the settle to their end: each one that is taken in ends here, once, whatever becomes of it.
+
+use crate::machine::context::Context;
+use crate::machine::event::{Action, ReloadReport, Report};
+use crate::machine::reload::progress::{Ending, Pending, Progress, Taken};
+use crate::machine::reload::{Owner, Target, report};
+use crate::machine::volume::{How, Settled};
+use crate::model::digest::Digest;
+use crate::model::generation::Generation;
+use crate::model::journal::{Handled, JournalUpdate};
+use crate::model::names::Name;
+use crate::model::outcome::Outcome;
+use crate::model::time::Time;
+
+impl Target {
+    /// A generation has settled. With `as_is`, what stands there when nothing is known is nobody's change.
+    pub(crate) fn settled(
+        &mut self,
+        owner: Owner<'_>,
+        volume: &Name,
+        settled: &Settled,
+        as_is: bool,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(progress) = self.progress.get_mut(volume) else { return };
+        let is_new = progress.handled().is_none();
+        let is_baseline = match settled.how {
+            How::First => is_new,
+            How::Discovered => is_new && as_is,
+            How::Changed => false,
+        };
+        if is_baseline {
+            self.end(owner, volume, settled.generation.clone(), Ending::Baseline, ctx);
+            self.forget_if_idle();
+            return;
+        }
+        let sent = self.sending.as_ref().and_then(|sending| sending.generation(volume));
+        let taken = progress.settled(settled, sent);
+        if taken == Taken::Known {
+            return;
+        }
+        self.waiting.get_or_insert_default().settled(settled.settled);
+        if let Taken::Supersedes(older) = taken
+            && !older.only_if_older
+        {
+            self.supersede(owner, volume, older, ctx);
+        }
+    }
+
+    /// A generation was read, or couldn't be: that is what the container holds, if it holds that one.
+    pub(crate) fn read(&mut self, volume: &Name, generation: &Generation, digest: Option<Digest>) {
+        if let Some(progress) = self.progress.get_mut(volume) {
+            progress.read(generation, digest);
+        }
+    }
+
+    /// The first process is known to be older than these generations: they are changes to it.
+    pub(crate) fn decide_older(&mut self) {
+        let Some(chosen) = self.processes.chosen() else { return };
+        let started = chosen.first().started;
+        self.progress.values_mut().for_each(|progress| progress.decide_older(started));
+    }
+
+    /// What waits of these volumes was there before anything was known.
+    pub(crate) fn take_baseline(&mut self, owner: Owner<'_>, volumes: &[Name], ctx: &mut Context<'_>) {
+        for volume in volumes {
+            let pending = self.progress.get(volume).and_then(Progress::pending);
+            if let Some(generation) = pending.map(|pending| pending.generation.clone()) {
+                self.end(owner, volume, generation, Ending::Baseline, ctx);
+            }
+        }
+        self.forget_if_idle();
+    }
+
+    /// Ends what waits of these volumes. What people are told of it comes back.
+    pub(crate) fn conclude(
+        &mut self,
+        owner: Owner<'_>,
+        volumes: &[Name],
+        outcome: Outcome,
+        reason: Option<&'static str>,
+        ctx: &mut Context<'_>,
+    ) -> Option<ReloadReport> {
+        let due = self.due(owner.terms.waits);
+        let waiting = |name: &Name| Some((name.clone(), self.progress.get_mut(name)?.take_pending()?));
+        let ended: Vec<(Name, Pending)> = volumes.iter().filter_map(waiting).collect();
+        self.end_reload(owner, &ended, due, outcome, reason, ctx)
+    }
+
+    /// Ends all that waits, since the pod is gone.
+    pub(crate) fn end_all(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) -> Option<ReloadReport> {
+        self.take_back(owner, ctx);
+        let waiting = self.waiting_volumes(|_, _| true);
+        self.conclude(owner, &waiting, Outcome::Gone, Some("the pod is gone"), ctx)
+    }
+
+    /// A reload of these generations has ended.
+    pub(super) fn end_reload(
+        &mut self,
+        owner: Owner<'_>,
+        ended: &[(Name, Pending)],
+        due: Time,
+        outcome: Outcome,
+        reason: Option<&'static str>,
+        ctx: &mut Context<'_>,
+    ) -> Option<ReloadReport> {
+        for (volume, pending) in ended {
+            self.end(owner, volume, pending.generation.clone(), Ending::Reload(outcome), ctx);
+        }
+        let report = report::ended(owner.pod, self, due, ended, outcome, reason, ctx.now)?;
+        self.last = Some((outcome, ctx.now));
+        if outcome == Outcome::Delivered
+            && let Some(waiting) = &mut self.waiting
+        {
+            waiting.forget_refusal();
+        }
+        self.forget_if_idle();
+        Some(report)
+    }
+
+    /// A generation was folded into a newer one's reload.
+    pub(super) fn supersede(
+        &mut self,
+        owner: Owner<'_>,
+        volume: &Name,
+        older: Pending,
+        ctx: &mut Context<'_>,
+    ) {
+        self.end(owner, volume, older.generation.clone(), Ending::Superseded, ctx);
+        let report = report::superseded(owner.pod.clone(), self, volume, older, ctx.now);
+        ctx.act(Action::Report(Report::Reload(Box::new(report))));
+    }
+
+    /// Ends a generation for the container: every one that was taken in ends here, once.
+    fn end(
+        &mut self,
+        owner: Owner<'_>,
+        volume: &Name,
+        generation: Generation,
+        ending: Ending,
+        ctx: &mut Context<'_>,
+    ) {
+        let outcome = match ending {
+            // The journal isn't told: the newer one is still to come.
+            Ending::Superseded => return,
+            Ending::Baseline => None,
+            Ending::Reload(outcome) => Some(outcome),
+        };
+        let key = report::key(&owner.pod.uid, &self.plan.container, volume);
+        let handled = Handled { generation: generation.clone(), outcome };
+        ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
+        let digest = digest(owner, volume, &generation);
+        if let Some(progress) = self.progress.get_mut(volume) {
+            progress.end(generation, ending, digest);
+        }
+    }
+
+    /// Nothing waits any more: what was remembered of the wait goes.
+    pub(super) fn forget_if_idle(&mut self) {
+        if self.sending.is_none() && self.pending().next().is_none() {
+            self.waiting = None;
+        }
+    }
+}
+
+/// The digest of a generation's files that count, where it was read.
+fn digest(owner: Owner<'_>, volume: &Name, generation: &Generation) -> Option<Digest> {
+    owner.volumes.get(volume).and_then(|watched| watched.known_digest(generation))
+}

@@ -1,0 +1,243 @@
+//! How far a container is with one volume: what it holds of it, and which generation waits to be told.
+
+use std::time::Duration;
+
+use crate::machine::volume::{How, Settled};
+use crate::model::digest::Digest;
+use crate::model::generation::Generation;
+use crate::model::outcome::Outcome;
+use crate::model::time::Time;
+
+/// A first process that started this much later than a settle has read the generation; start times have a
+/// resolution of 10 ms, change times one of a kernel tick.
+pub(crate) const START_DOUBT: Duration = Duration::from_millis(20);
+
+/// How far a container is with a volume.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    /// The last generation that is done with.
+    handled: Option<Generation>,
+    /// Whether the container is taken to hold that generation: it was told, or it started after it.
+    holds_it: bool,
+    /// The digest of what the container was told of last; unknown after a restart or a failure.
+    told: Option<Digest>,
+    /// The generation that waits.
+    pending: Option<Pending>,
+}
+
+/// A generation that waits to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) generation: Generation,
+    pub(crate) swapped: Time,
+    /// Until when the container saw for certain what it was told of last. A process that started later can have read
+    /// a generation between that and this one.
+    pub(crate) since: Time,
+    pub(crate) settled: Time,
+    /// New to the journal: told only to a process that is clearly older.
+    pub(crate) only_if_older: bool,
+}
+
+impl Pending {
+    fn of(settled: &Settled, new_here: bool) -> Self {
+        Self {
+            generation: settled.generation.clone(),
+            swapped: settled.swapped,
+            since: settled.since,
+            settled: settled.settled,
+            only_if_older: new_here && settled.how == How::Discovered,
+        }
+    }
+}
+
+/// How a generation ends for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It was there before anything is known: nobody is told of it.
+    Baseline,
+    /// A newer one is told instead, and decides what the container holds.
+    Superseded,
+    /// Its reload ended so.
+    Reload(Outcome),
+}
+
+/// What becomes of a generation that has settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is known.
+    Known,
+    /// It waits.
+    Waits,
+    /// It waits in place of this one.
+    Supersedes(Pending),
+}
+
+impl Progress {
+    /// What the journal holds of it.
+    pub(super) fn restored(generation: Generation, outcome: Option<Outcome>) -> Self {
+        Self {
+            handled: Some(generation),
+            holds_it: outcome.is_none_or(Outcome::reached),
+            told: None,
+            pending: None,
+        }
+    }
+
+    /// The last generation that is done with.
+    pub(crate) const fn handled(&self) -> Option<&Generation> {
+        self.handled.as_ref()
+    }
+
+    /// The generation that the container is taken to hold.
+    pub(crate) fn holds(&self) -> Option<&Generation> {
+        self.handled.as_ref().filter(|_| self.holds_it)
+    }
+
+    /// The digest of what the container was told of last, where it is known.
+    pub(super) const fn told(&self) -> Option<Digest> {
+        self.told
+    }
+
+    /// The generation that waits.
+    pub(crate) const fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
+    }
+
+    /// A generation has settled; `sent` is the one that is on its way to the container.
+    pub(super) fn settled(&mut self, settled: &Settled, sent: Option<&Pending>) -> Taken {
+        if self.handled.as_ref() == Some(&settled.generation) && self.pending.is_none() {
+            return Taken::Known;
+        }
+        if self.pending.iter().chain(sent).any(|pending| pending.generation == settled.generation) {
+            return Taken::Known;
+        }
+        let mut pending = Pending::of(settled, self.handled.is_none());
+        if let Some(older) = &self.pending {
+            pending.since = pending.since.min(older.since);
+        }
+        self.pending.replace(pending).map_or(Taken::Waits, Taken::Supersedes)
+    }
+
+    /// What waits is on its way.
+    pub(super) const fn take_pending(&mut self) -> Option<Pending> {
+        self.pending.take()
+    }
+
+    /// Nothing was sent: it waits again. Gives it back where a newer one waits.
+    pub(super) fn give_back(&mut self, sent: Pending) -> Option<Pending> {
+        match &mut self.pending {
+            Some(newer) => {
+                newer.since = newer.since.min(sent.since);
+                Some(sent)
+            }
+            waiting @ None => {
+                *waiting = Some(sent);
+                None
+            }
+        }
+    }
+
+    /// A generation is done with. What is told of it has this digest, where that is known.
+    pub(super) fn end(&mut self, generation: Generation, ending: Ending, digest: Option<Digest>) {
+        let holds_it = match ending {
+            Ending::Superseded => return,
+            Ending::Baseline => {
+                self.pending = None;
+                true
+            }
+            Ending::Reload(outcome) => outcome.reached(),
+        };
+        self.handled = Some(generation);
+        self.holds_it = holds_it;
+        self.told = digest.filter(|_| holds_it);
+    }
+
+    /// A generation that the container may hold was read, or couldn't be.
+    pub(super) fn read(&mut self, generation: &Generation, digest: Option<Digest>) {
+        if self.pending.is_none() && self.holds() == Some(generation) {
+            self.told = digest;
+        }
+    }
+
+    /// The first process started then: what settled clearly later is a change to it.
+    pub(super) fn decide_older(&mut self, started: Time) {
+        if let Some(pending) = &mut self.pending {
+            pending.only_if_older &= started + START_DOUBT >= pending.settled;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    fn generation(n: u32) -> Generation {
+        Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap()
+    }
+
+    fn settled(n: u32, how: How) -> Settled {
+        let time = at(n.into());
+        Settled { generation: generation(n), swapped: time, since: time, settled: time, how }
+    }
+
+    #[test]
+    fn a_generation_waits_once_and_a_newer_one_takes_its_place() {
+        let mut progress = Progress::restored(generation(1), None);
+        assert_eq!(progress.settled(&settled(1, How::Changed), None), Taken::Known);
+        assert_eq!(progress.settled(&settled(2, How::Changed), None), Taken::Waits);
+        assert_eq!(progress.settled(&settled(2, How::Changed), None), Taken::Known);
+        let Taken::Supersedes(older) = progress.settled(&settled(3, How::Changed), None) else { panic!() };
+        assert_eq!(older.generation, generation(2));
+        let pending = progress.take_pending().unwrap();
+        assert_eq!((pending.generation.clone(), pending.since), (generation(3), at(2)));
+        assert_eq!(progress.settled(&settled(3, How::Changed), Some(&pending)), Taken::Known, "it is sent");
+    }
+
+    #[test]
+    fn what_comes_back_waits_unless_something_newer_does() {
+        let mut progress = Progress::restored(generation(1), None);
+        progress.settled(&settled(2, How::Changed), None);
+        let sent = progress.take_pending().unwrap();
+        assert_eq!(progress.give_back(sent.clone()), None);
+        assert_eq!(progress.pending(), Some(&sent));
+        let sent = progress.take_pending().unwrap();
+        progress.settled(&settled(3, How::Changed), None);
+        assert_eq!(progress.give_back(sent.clone()), Some(sent));
+        assert_eq!(progress.pending().unwrap().since, at(2), "what was seen last for certain");
+    }
+
+    #[test]
+    fn what_it_holds_follows_from_how_a_generation_ends() {
+        let digest = Some(Digest::new([1; 32]));
+        let mut progress = Progress::default();
+        progress.end(generation(1), Ending::Baseline, digest);
+        assert_eq!((progress.holds(), progress.told()), (Some(&generation(1)), digest));
+        progress.end(generation(2), Ending::Superseded, digest);
+        assert_eq!(progress.handled(), Some(&generation(1)));
+        progress.end(generation(3), Ending::Reload(Outcome::Failed), digest);
+        assert_eq!(
+            (progress.handled(), progress.holds(), progress.told()),
+            (Some(&generation(3)), None, None)
+        );
+        progress.end(generation(4), Ending::Reload(Outcome::Delivered), digest);
+        assert_eq!((progress.holds(), progress.told()), (Some(&generation(4)), digest));
+    }
+
+    #[test]
+    fn what_is_new_to_the_journal_is_for_older_processes_only() {
+        let mut progress = Progress::default();
+        progress.settled(&settled(10, How::Discovered), None);
+        assert!(progress.pending().unwrap().only_if_older);
+        progress.decide_older(at(10));
+        assert!(progress.pending().unwrap().only_if_older, "within the doubt");
+        progress.decide_older(at(9));
+        assert!(!progress.pending().unwrap().only_if_older);
+        let mut known = Progress::restored(generation(1), None);
+        known.settled(&settled(10, How::Discovered), None);
+        assert!(!known.pending().unwrap().only_if_older);
+    }
+}

@@ -1,0 +1,166 @@
+//! The processes of a container, and what its reload does for want of them.
+
+use crate::kernel::guard::GuardReading;
+use crate::kernel::process::{NoProcess, ProcessIdentity};
+use crate::machine::context::Context;
+use crate::machine::event::Action;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::suspension::Suspension;
+use crate::machine::reload::{Owner, Target, release};
+use crate::model::names::Name;
+use crate::model::outcome::Verdict;
+use crate::model::time::Time;
+use crate::policy::problem::{Problem, ProblemKind};
+
+impl Target {
+    /// These processes stand for the container.
+    pub(crate) fn found(&mut self, chosen: Chosen, ctx: &mut Context<'_>) {
+        let turnover = self.processes.found(chosen);
+        // As long as they can't be held they are looked for with growing pauses.
+        if self.processes.are_held() {
+            self.end_search();
+        }
+        turnover.release.into_iter().for_each(|process| ctx.act(Action::Release(process)));
+        turnover.hold.into_iter().for_each(|process| ctx.act(Action::Hold(process)));
+    }
+
+    /// There is no process to tell. `looked` says whether whoever looked did so after the last sign of a change.
+    pub(crate) fn missing(&mut self, owner: Owner<'_>, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+        release(self.processes.missing(why), ctx);
+        let looks = self.waiting.is_some_and(|waiting| waiting.looks_since().is_some());
+        // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
+        if looks && looked && why.is_not_started() {
+            let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
+            self.take_baseline(owner, &fresh, ctx);
+        }
+    }
+
+    /// A process is gone, or another one: whether the container hung on it.
+    pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
+        if !self.processes.hang_on(process) {
+            return false;
+        }
+        release(self.processes.missing(NoProcess::NotRunning), ctx);
+        self.look(ctx.now);
+        true
+    }
+
+    /// A process is held.
+    pub(crate) fn held(&mut self, process: &ProcessIdentity) {
+        self.processes.held(process);
+        if self.processes.are_held() {
+            self.end_search();
+            if let Some(waiting) = &mut self.waiting {
+                waiting.forget_lack();
+            }
+        }
+    }
+
+    /// The agent can't look at the container's processes, or can't hold them.
+    pub(crate) fn lacks(&mut self, owner: Owner<'_>, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+        self.missing(owner, why, looked, ctx);
+        // Whatever is found later is chosen anew.
+        self.processes.believe();
+        self.look(ctx.now);
+    }
+
+    /// The processes are looked for, if a reload waits for them. Whether they weren't before.
+    pub(crate) fn look(&mut self, now: Time) -> bool {
+        self.waiting.as_mut().is_some_and(|waiting| waiting.look(now))
+    }
+
+    fn end_search(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.found();
+        }
+    }
+
+    /// Since when the processes are looked for.
+    pub(crate) fn looks_since(&self) -> Option<Time> {
+        self.waiting.and_then(|waiting| waiting.looks_since())
+    }
+
+    /// What people are told of what the agent lacks, once a reload has waited for it for long.
+    pub(crate) fn say_lack(&mut self, now: Time) -> Option<Problem> {
+        let Some(NoProcess::Lacking(lack)) = self.processes.why_missing() else { return None };
+        let container = &self.plan.container;
+        let overdue = self.waiting.as_mut().is_some_and(|waiting| waiting.lacks(now));
+        overdue.then(|| {
+            let sentence = format!("container {container} isn't told of a change yet: {}", lack.sentence());
+            Problem::new(ProblemKind::Agent, sentence)
+        })
+    }
+
+    /// What people are told of a container that is suspended.
+    pub(crate) fn say_suspension(&self) -> Option<Problem> {
+        self.is_suspended().then(|| Suspension::problem(&self.plan.container, self.plan.signal))
+    }
+
+    /// The choice of processes must be made again before the next send, if the container is told of this volume.
+    pub(crate) fn doubt(&mut self, volume: &Name) {
+        if self.progress.contains_key(volume) {
+            self.processes.doubt();
+        }
+    }
+
+    /// The choice of processes was made again.
+    pub(crate) const fn believe(&mut self) {
+        self.processes.believe();
+    }
+
+    /// Between a swap and its settle: what can be read now needn't be read after it. Whether the processes are to be looked
+    /// for again.
+    pub(crate) fn prepare(&mut self, volume: &Name, ctx: &mut Context<'_>) -> bool {
+        if !self.progress.contains_key(volume) {
+            return false;
+        }
+        let again = self.processes.is_volatile();
+        if again {
+            self.processes.doubt();
+        }
+        self.read_guards(self.processes.readable(), ctx);
+        again
+    }
+
+    /// Has these processes' masks read.
+    pub(crate) fn read_guards(&mut self, processes: Vec<ProcessIdentity>, ctx: &mut Context<'_>) {
+        self.processes.ask(&processes, ctx.now);
+        for process in processes {
+            ctx.act(Action::ReadGuard(process, self.plan.signal));
+        }
+    }
+
+    /// A process's masks were read.
+    pub(crate) fn guarded(
+        &mut self,
+        owner: Owner<'_>,
+        process: &ProcessIdentity,
+        reading: &GuardReading,
+        ctx: &mut Context<'_>,
+    ) {
+        self.processes.guarded(process, reading, self.plan.signal, ctx.now);
+        let pending = reading.is_pending(self.plan.signal);
+        self.end_window(owner, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
+    }
+
+    /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.
+    pub(crate) fn refused(&mut self, now: Time) -> Option<Problem> {
+        let is_unreadable = self.processes.is_unreadable();
+        let (container, signal) = (&self.plan.container, self.plan.signal);
+        let say = self.waiting.as_mut().is_some_and(|waiting| waiting.refused(now));
+        say.then(|| {
+            let sentence = if is_unreadable {
+                format!(
+                    "whether container {container} handles {signal} isn't known, since it has too many threads or its \
+                     threads take too long to look at: nothing is sent until that is known"
+                )
+            } else {
+                format!(
+                    "container {container} doesn't handle {signal}: nothing is sent until it does; handle the signal, \
+                     or set reloadlet.io/unhandled to send"
+                )
+            };
+            Problem::new(ProblemKind::Unhandled, sentence)
+        })
+    }
+}

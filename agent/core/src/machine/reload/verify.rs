@@ -1,0 +1,203 @@
+//! The verify window: what becomes of a process after a delivery.
+
+use std::time::Duration;
+
+use crate::kernel::process::ProcessIdentity;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::suspension::QUICK_EXIT;
+use crate::model::generation::Generation;
+use crate::model::names::Name;
+use crate::model::outcome::Verdict;
+use crate::model::time::Time;
+
+/// How long after a delivery an open of a file counts.
+const REREAD_WITHIN: Duration = Duration::from_secs(2);
+
+/// An open window.
+#[derive(Clone, Debug)]
+pub(crate) struct Verify {
+    until: Time,
+    first: ProcessIdentity,
+    told: Vec<ProcessIdentity>,
+    exited: bool,
+    /// The last masks are being read.
+    reading: bool,
+    delivered: Time,
+    /// The generations whose opens would be seen and would count still.
+    opens: Vec<(Name, Generation)>,
+    /// From the delivery to the first open.
+    reread: Option<Duration>,
+}
+
+impl Verify {
+    /// The window of a delivery to these processes that told of these generations.
+    pub(super) fn open(chosen: &Chosen, opens: Vec<(Name, Generation)>, window: Duration, now: Time) -> Self {
+        Self {
+            until: now + window.max(QUICK_EXIT),
+            first: chosen.first().clone(),
+            told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
+            exited: false,
+            reading: false,
+            delivered: now,
+            opens,
+            reread: None,
+        }
+    }
+
+    /// When the delivery was made.
+    pub(super) const fn delivered(&self) -> Time {
+        self.delivered
+    }
+
+    /// A file of a generation was opened. How long after the delivery, if that counts: whoever was told of the generation
+    /// may have done it.
+    pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) -> Option<Duration> {
+        let is_told = self.opens.iter().any(|(name, told)| name == volume && told == generation);
+        if !is_told || at > self.delivered + REREAD_WITHIN {
+            return None;
+        }
+        let after = at.since(self.delivered);
+        self.reread = Some(after);
+        self.opens.clear();
+        Some(after)
+    }
+
+    /// The generations whose opens still count; those that aren't current any more are forgotten.
+    pub(super) fn opens(
+        &mut self,
+        now: Time,
+        is_current: impl Fn(&Name, &Generation) -> bool,
+    ) -> &[(Name, Generation)] {
+        let in_time = now < self.delivered + REREAD_WITHIN;
+        self.opens.retain(|(name, generation)| in_time && is_current(name, generation));
+        &self.opens
+    }
+
+    /// Whether the delivery was about this process.
+    pub(super) fn concerns(&self, process: &ProcessIdentity) -> bool {
+        self.first == *process || self.told.contains(process)
+    }
+
+    /// A process that the delivery was about has ended.
+    pub(super) const fn exited(&mut self) {
+        self.exited = true;
+        // Masks that were asked for don't come any more.
+        self.reading = false;
+    }
+
+    /// When something of it is due.
+    pub(super) fn timeout(&self) -> Option<Time> {
+        let end = (!self.reading).then_some(self.until);
+        let opens = (!self.opens.is_empty()).then_some(self.delivered + REREAD_WITHIN);
+        end.into_iter().chain(opens).min()
+    }
+
+    /// Time has passed. At the window's end the masks of one process are read once more.
+    pub(super) fn handle_timeout(&mut self, now: Time) -> End {
+        if self.reading || now < self.until {
+            return End::NotYet;
+        }
+        match self.told.first() {
+            Some(process) if !self.exited => {
+                self.reading = true;
+                End::Read(process.clone())
+            }
+            Some(_) | None => End::Now,
+        }
+    }
+
+    /// Whether masks of this process are the last that are waited for.
+    pub(super) fn ends_with(&self, process: &ProcessIdentity) -> bool {
+        self.reading && self.told.contains(process)
+    }
+
+    /// The verdict, and how long after the delivery files were read; `living` is the one where no process ended, and `first`
+    /// the container's first process by now.
+    pub(super) fn close(
+        self,
+        living: Verdict,
+        first: Option<&ProcessIdentity>,
+    ) -> (Verdict, Option<Duration>) {
+        let runs_again = first.is_some_and(|first| *first != self.first || !self.told.contains(first));
+        let verdict = match (self.exited, runs_again) {
+            (false, _) if living == Verdict::Alive && self.reread.is_some() => Verdict::Reread,
+            (false, _) => living,
+            (true, true) => Verdict::Restarted,
+            (true, false) => Verdict::Exited,
+        };
+        (verdict, self.reread)
+    }
+}
+
+/// What follows from the time for a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It stays open.
+    NotYet,
+    /// The masks of this process are to be read, and then it ends.
+    Read(ProcessIdentity),
+    /// It ends.
+    Now,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::names::{ContainerId, PodUid};
+
+    fn at(millis: u64) -> Time {
+        Time::since_boot(Duration::from_millis(millis))
+    }
+
+    fn process(pid: u32) -> ProcessIdentity {
+        let pod = PodUid::parse("00000001").unwrap();
+        let container = ContainerId::parse(&"a".repeat(64)).unwrap();
+        ProcessIdentity { pid, started: at(0), pod, container }
+    }
+
+    fn generation() -> Generation {
+        Generation::parse("..2026_11_21_05_56_44.1").unwrap()
+    }
+
+    fn window() -> Verify {
+        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new());
+        Verify::open(&chosen, vec![("config".into(), generation())], Duration::from_secs(5), at(0))
+    }
+
+    #[test]
+    fn the_masks_are_read_at_its_end_unless_the_process_is_gone() {
+        let mut verify = window();
+        assert_eq!(verify.handle_timeout(at(4999)), End::NotYet);
+        assert_eq!(verify.handle_timeout(at(5000)), End::Read(process(2)));
+        assert!(verify.ends_with(&process(2)) && !verify.ends_with(&process(1)));
+        let mut gone = window();
+        assert!(!gone.concerns(&process(3)) && gone.concerns(&process(1)));
+        gone.exited();
+        assert_eq!(gone.handle_timeout(at(5000)), End::Now);
+    }
+
+    #[test]
+    fn an_open_counts_once_within_two_seconds_and_of_what_was_told() {
+        let config = Name::from("config");
+        assert_eq!(window().opened(&"other".into(), &generation(), at(1)), None);
+        assert_eq!(window().opened(&config, &generation(), at(2001)), None);
+        let mut verify = window();
+        assert_eq!(verify.opened(&config, &generation(), at(2000)), Some(Duration::from_secs(2)));
+        assert_eq!(verify.opened(&config, &generation(), at(2000)), None);
+        assert_eq!(verify.close(Verdict::Alive, None), (Verdict::Reread, Some(Duration::from_secs(2))));
+    }
+
+    #[test]
+    fn the_verdict_says_whether_it_ended_and_whether_it_runs_again() {
+        assert_eq!(window().close(Verdict::Pending, None).0, Verdict::Pending);
+        let ended = || {
+            let mut verify = window();
+            verify.exited();
+            verify
+        };
+        assert_eq!(ended().close(Verdict::Alive, None).0, Verdict::Exited);
+        assert_eq!(ended().close(Verdict::Alive, Some(&process(9))).0, Verdict::Restarted);
+    }
+}

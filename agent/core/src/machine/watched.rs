@@ -1,0 +1,231 @@
+//! One watched volume: how far the kubelet is with it, what its files are, and what is measured of it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::machine::event::Reading;
+use crate::machine::volume::{News, Volume};
+use crate::model::digest::Digest;
+use crate::model::generation::Generation;
+use crate::model::names::{Name, clean};
+use crate::model::object::ObjectRef;
+use crate::model::outcome::Outcome;
+use crate::model::pod::{Pod, ProjectedSource, VolumeSource};
+use crate::model::time::Time;
+use crate::policy::plan::VolumePlan;
+use crate::propagation::volume::{Ignored, Propagation, Publication};
+
+mod measure;
+
+pub(crate) use measure::{IGNORED_WAITS, Measured};
+
+/// The most directories of a generation that are watched below its own.
+const MOST_DIRECTORIES: usize = 31;
+
+/// A watched volume.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    plan: VolumePlan,
+    state: Volume,
+    digest: FilesDigest,
+    propagation: Propagation,
+    publications: VecDeque<Publication>,
+    ignored: Ignored,
+    /// The directories of a generation that hold files, below its own.
+    directories: Arc<[Name]>,
+}
+
+/// The digest of the files that count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum FilesDigest {
+    /// Nobody asked for it.
+    Unwanted,
+    /// That of this generation is being read.
+    Reading(Generation),
+    /// This one; `None` where the generation couldn't be read.
+    Read(Generation, Option<Digest>),
+}
+
+/// A generation against what was told before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// Every swap of the volume counts.
+    NotNeeded,
+    /// It is being read.
+    Reading,
+    /// This digest; `None` where it couldn't be read. If it is the one that was told of last, this is the outcome.
+    Known(Option<Digest>, Outcome),
+    /// Whatever it is, the volume's owner keeps it from triggering.
+    Excluded,
+}
+
+/// What happened to a volume.
+#[derive(Clone, Debug)]
+pub(crate) struct Happened {
+    pub(crate) news: News,
+    /// The kubelet published a change.
+    pub(crate) swapped: bool,
+    /// The generation before was never removed.
+    pub(crate) timed_out: bool,
+}
+
+impl Watched {
+    /// A volume of a pod, watched from now on.
+    pub(crate) fn new(
+        pod: &Pod,
+        plan: &VolumePlan,
+        now: Time,
+        is_measured: impl Fn(&ObjectRef) -> bool,
+    ) -> Self {
+        Self {
+            plan: plan.clone(),
+            state: Volume::watched_since(now),
+            digest: FilesDigest::Unwanted,
+            propagation: Propagation::new(&plan.sources, is_measured),
+            publications: VecDeque::new(),
+            ignored: Ignored::Nothing,
+            directories: directories(pod, &plan.name),
+        }
+    }
+
+    /// What is to be done about it.
+    pub(crate) const fn plan(&self) -> &VolumePlan {
+        &self.plan
+    }
+
+    /// How far the kubelet is with it.
+    pub(crate) const fn state(&self) -> &Volume {
+        &self.state
+    }
+
+    /// The directories of a generation that hold files, below its own.
+    pub(crate) fn directories(&self) -> &[Name] {
+        &self.directories
+    }
+
+    /// Whether a generation is the one that is published.
+    pub(crate) fn is_current(&self, generation: &Generation) -> bool {
+        self.state.generation() == Some(generation)
+    }
+
+    /// Whether it was listed, and its files that count were read where that decides.
+    pub(crate) fn is_known(&self) -> bool {
+        let is_read = !self.needs_digest() || !matches!(self.digest, FilesDigest::Reading(_));
+        self.state.is_listed() && is_read
+    }
+
+    /// Something happened to it.
+    pub(crate) fn take(&mut self, what: impl FnOnce(&mut Volume) -> News) -> Happened {
+        let before = self.state.generation().cloned();
+        let news = what(&mut self.state);
+        let swapped = self.state.is_changed() && self.state.generation() != before.as_ref();
+        Happened { news, swapped, timed_out: self.state.take_timed_out() }
+    }
+
+    /// Whether a swap may carry nothing that counts.
+    fn needs_digest(&self) -> bool {
+        !self.plan.files.everything() || self.state.is_rebuilt() || self.ignored != Ignored::Nothing
+    }
+
+    /// What is to be read of its generations.
+    pub(crate) fn reading(&self) -> Reading {
+        let filter = match &self.ignored {
+            Ignored::Nothing | Ignored::Everything => self.plan.files.clone(),
+            Ignored::Paths(paths) => self.plan.files.without(paths.iter().cloned()),
+        };
+        Reading { filter, each: self.propagation.is_measured(), decides: self.needs_digest() }
+    }
+
+    /// Whether a generation is to be read: it decides something, or is measured, and isn't known or being read.
+    pub(crate) fn want(&mut self, generation: &Generation) -> bool {
+        let known = match &self.digest {
+            FilesDigest::Unwanted => false,
+            FilesDigest::Reading(known) | FilesDigest::Read(known, _) => known == generation,
+        };
+        let wanted = !known && (self.needs_digest() || self.propagation.is_measured());
+        if wanted {
+            self.digest = FilesDigest::Reading(generation.clone());
+        }
+        wanted
+    }
+
+    /// What counts has changed: what is on disk is to be read once more. Gives that back.
+    fn forget_digest(&mut self) -> Option<Generation> {
+        self.digest = FilesDigest::Unwanted;
+        self.state.generation().cloned()
+    }
+
+    /// A generation was read, or couldn't be. Whether what was read is still what counts; else another read is on its way.
+    pub(crate) fn read(
+        &mut self,
+        generation: &Generation,
+        reading: &Reading,
+        counting: Option<Digest>,
+    ) -> bool {
+        let counts = self.reading().filter == reading.filter;
+        let wanted = match &self.digest {
+            FilesDigest::Unwanted => false,
+            FilesDigest::Reading(wanted) | FilesDigest::Read(wanted, _) => wanted == generation,
+        };
+        if counts && wanted {
+            self.digest = FilesDigest::Read(generation.clone(), counting);
+        }
+        counts
+    }
+
+    /// The digest of a generation's files that count, where it was read.
+    pub(crate) fn known_digest(&self, generation: &Generation) -> Option<Digest> {
+        match &self.digest {
+            FilesDigest::Read(known, digest) if known == generation => *digest,
+            FilesDigest::Unwanted | FilesDigest::Reading(_) | FilesDigest::Read(..) => None,
+        }
+    }
+
+    /// A generation against what was told before it.
+    pub(crate) fn compared(&self, generation: &Generation, now: Time) -> Compared {
+        if self.may_be_ignored(generation) {
+            let settled = self.state.settled().map_or(now, |settled| settled.settled);
+            return if now < settled + IGNORED_WAITS { Compared::Reading } else { Compared::NotNeeded };
+        }
+        let same = match &self.ignored {
+            Ignored::Everything => return Compared::Excluded,
+            Ignored::Paths(_) => Outcome::Excluded,
+            Ignored::Nothing => Outcome::Unchanged,
+        };
+        match &self.digest {
+            _ if !self.needs_digest() => Compared::NotNeeded,
+            FilesDigest::Reading(known) if known == generation => Compared::Reading,
+            FilesDigest::Read(known, digest) if known == generation => Compared::Known(*digest, same),
+            FilesDigest::Unwanted | FilesDigest::Reading(_) | FilesDigest::Read(..) => {
+                Compared::Known(None, same)
+            }
+        }
+    }
+}
+
+/// The directories of a volume's files, below the generation's own. A key can't contain a slash: the spec names them all.
+fn directories(pod: &Pod, volume: &Name) -> Arc<[Name]> {
+    let Some(volume) = pod.volumes.iter().find(|found| found.name == *volume) else { return Arc::default() };
+    let mut paths: Vec<&Name> = Vec::new();
+    match &volume.source {
+        VolumeSource::ConfigMap(source) | VolumeSource::Secret(source) => {
+            paths.extend(source.items.iter().map(|item| &item.path));
+        }
+        VolumeSource::Projected(sources) => {
+            for source in sources {
+                match source {
+                    ProjectedSource::ConfigMap(source) | ProjectedSource::Secret(source) => {
+                        paths.extend(source.items.iter().map(|item| &item.path));
+                    }
+                    ProjectedSource::Rotating { paths: rotating } => paths.extend(rotating),
+                }
+            }
+        }
+        VolumeSource::DownwardApi | VolumeSource::Other => {}
+    }
+    let directory = |path: &Name| clean(path).rsplit_once('/').map(|(directory, _)| Name::from(directory));
+    // The API server refuses such a path; a pods file may hold it.
+    let is_inside = |path: &Name| !path.split('/').any(|element| element == "..");
+    let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).filter(is_inside).collect();
+    all.into_iter().take(MOST_DIRECTORIES).collect()
+}
