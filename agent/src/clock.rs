@@ -1,4 +1,4 @@
-//! The boot-time clock. Nothing else in the agent asks what time it is.
+//! The boot-time clock, by which everything is decided. The journal and the pods file ask for the wall clock too, for people.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use reloadlet_core::Event;
 use reloadlet_core::machine::status::PodStatus;
@@ -15,6 +16,9 @@ use crate::surveyor::Finding;
 
 /// How many messages wait at most; a sender waits after that, the loop never does.
 const CAPACITY: usize = 1024;
+
+/// How long what the loop had no room for waits before it is handed over again.
+pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// What other threads hand to the loop.
 #[derive(Debug)]
@@ -74,6 +78,13 @@ impl Inbox {
         let wake = Arc::new(Wake(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
         let (channel, receiver) = sync_channel(CAPACITY);
         Ok((Self { channel, wake: wake.clone() }, receiver, wake))
+    }
+
+    /// Hands an event over, and tries again after a pause while the channel is full.
+    pub(crate) async fn tell(&self, event: Event) {
+        while !self.try_send(Inbound::Event(event.clone())) {
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
     }
 
     /// Hands a message over, and waits while the channel is full. After the loop's end nobody is there to hear it.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::logs::Causes;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 
 use error::StoreError;
 use file::DirectoryLock;
 use records::{Changes, Records};
-use store::{Store, chain, unix_seconds};
+use store::{Store, unix_seconds};
 
 mod error;
 mod file;
@@ -281,7 +282,7 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         self.store = None;
         self.retry = Some((Instant::now() + RETRY.0, RETRY.0));
         tracing::warn!(
-            error = chain(error),
+            error = %Causes(error),
             "the journal can't be written and is kept in memory only: a change during a restart of the agent is missed"
         );
         self.set_in_memory(true);
@@ -303,7 +304,7 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
                 return;
             }
             Ok(None) => tracing::debug!("another agent holds the journal"),
-            Err(error) => tracing::debug!(error = chain(&error), "the journal still can't be written"),
+            Err(error) => tracing::debug!(error = %Causes(&error), "the journal still can't be written"),
         }
         let pause = self.retry.map_or(RETRY.0, |(_, pause)| (pause * 2).min(RETRY.1));
         self.retry = Some((Instant::now() + pause, pause));

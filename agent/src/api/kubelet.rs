@@ -13,7 +13,7 @@ use reloadlet_core::propagation::strategy::Strategy;
 use serde::Deserialize;
 
 use super::short;
-use crate::inbox::{Inbound, Inbox};
+use crate::inbox::Inbox;
 use crate::logs::Causes;
 
 /// How often it is read: a kubelet takes another configuration when it is started anew.
@@ -24,8 +24,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(10);
 /// How much of an answer is read.
 const ANSWER_BYTES: usize = 512 << 10;
-/// How long an answer waits that the loop had no room for.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tells the loop how the kubelet at this address learns of changes, for as long as the agent runs.
 pub(crate) async fn follow(address: SocketAddr, inbox: Inbox) {
@@ -52,7 +50,7 @@ where
             Ok(strategy) => {
                 if known.replace(strategy) != Some(strategy) {
                     say(strategy);
-                    tell(Some(strategy), inbox).await;
+                    inbox.tell(Event::Strategy(Some(strategy))).await;
                 }
                 (said, pause) = (false, FIRST_PAUSE);
                 tokio::time::sleep(EVERY).await;
@@ -60,7 +58,7 @@ where
             Err(error) => {
                 if pause == EVERY && known.take().is_some() {
                     said = false;
-                    tell(None, inbox).await;
+                    inbox.tell(Event::Strategy(None)).await;
                 }
                 say_unreadable(&error, std::mem::replace(&mut said, true));
                 tokio::time::sleep(pause).await;
@@ -88,12 +86,6 @@ fn say_unreadable(error: &Unreadable, said: bool) {
         tracing::debug!(error = %Causes(error), "{sentence}");
     } else {
         tracing::info!(error = %Causes(error), "{sentence}");
-    }
-}
-
-async fn tell(strategy: Option<Strategy>, inbox: &Inbox) {
-    while !inbox.try_send(Inbound::Event(Event::Strategy(strategy))) {
-        tokio::time::sleep(ROOM_PAUSE).await;
     }
 }
 

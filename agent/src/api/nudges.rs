@@ -26,7 +26,7 @@ use super::cluster::{Cluster, METADATA};
 use super::fence::Gate;
 use super::waiting::{Choice, Waiting};
 use crate::clock;
-use crate::inbox::{Inbound, Inbox};
+use crate::inbox::Inbox;
 
 /// The most nudges at once. Half of them are one namespace's: a change of what every pod of a full node (110 by default)
 /// uses.
@@ -46,8 +46,6 @@ const LIMIT: Duration = Duration::from_secs(3);
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// How much of an answer is read.
 const ANSWER_BYTES: usize = 512 << 10;
-/// How long an answer waits that the loop had no room for.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Hands nudges to the sender, within the budget.
 #[derive(Debug)]
@@ -255,9 +253,7 @@ impl Edge {
 
     /// Tells the loop, which waits for it before it asks again.
     async fn tell(&self, uid: &PodUid, answer: NudgeAnswer) {
-        while !self.inbox.try_send(Inbound::Event(Event::Nudged(uid.clone(), answer))) {
-            tokio::time::sleep(ROOM_PAUSE).await;
-        }
+        self.inbox.tell(Event::Nudged(uid.clone(), answer)).await;
     }
 }
 

@@ -22,7 +22,7 @@ use super::backoff::{Backoff, chances, share};
 use super::cluster::{Cluster, Connection};
 use crate::clock;
 use crate::contact::{Contact, Resource};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, ROOM_PAUSE};
 
 mod connections;
 mod decode;
@@ -40,8 +40,6 @@ const SPREAD: Duration = Duration::from_secs(3);
 const WAITING: usize = 4;
 /// How many sightings wait; the watches wait after that.
 const SIGHTINGS: usize = 64;
-/// How long something waits that the loop had no room for.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// The objects that are wanted, each with the number of the request for it.
 #[derive(Debug, Default)]

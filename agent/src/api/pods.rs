@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Deserializer};
 use super::cluster::Cluster;
 use super::watch::{self, Followed};
 use crate::contact;
-use crate::inbox::{Inbound, Inbox};
+use crate::inbox::{Inbound, Inbox, ROOM_PAUSE};
 use reloadlet_manifest::{self as manifest, Claimed, ManifestError, Object};
 
 /// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
@@ -29,8 +28,6 @@ const PAGE: u32 = 10;
 /// Pods that have ended have no process. They are left to stand by the thousand (kube-controller-manager's
 /// `--terminated-pod-gc-threshold`), and anybody can have a kubelet refuse as many as they like by naming its node.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
-/// How long a listing waits that the loop had no room for.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Follows the pods of a node for as long as the agent runs.
 pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {

@@ -1,6 +1,5 @@
 //! The journal's file: redb's tables, and what is done about a file that can't be read.
 
-use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +20,7 @@ use reloadlet_core::policy::crowd::Crowd;
 use super::error::{SCHEMA, StoreError};
 use super::file::Unsynced;
 use super::records::{Changes, Records};
+use crate::logs::Causes;
 
 /// Records are small and few; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 512 * 1024;
@@ -336,7 +336,7 @@ fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
         source,
     })?;
     tracing::warn!(
-        error = chain(error),
+        error = %Causes(error),
         aside = %aside.display(),
         "the journal can't be read and was set aside: changes made while the agent was away are not told"
     );
@@ -346,15 +346,4 @@ fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
 /// Seconds since the Unix epoch.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

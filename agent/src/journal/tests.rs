@@ -12,6 +12,7 @@ use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;
 
 use super::*;
+use crate::logs::Causes;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CHILD_DIRECTORY: &str = "RELOADLET_TEST_JOURNAL";
@@ -271,7 +272,7 @@ fn any_lost_page_is_survived_after_a_close() {
         fs::write(&file, bytes).unwrap();
         let (_, records, existed) =
             Store::open(directory.path(), Some("this boot")).unwrap_or_else(|error| {
-                panic!("page {page}: {}", chain(&error));
+                panic!("page {page}: {}", Causes(&error));
             });
         assert_eq!(records.handled.len(), if existed { 100 } else { 0 }, "page {page}");
     }

@@ -9,7 +9,7 @@ pub(crate) fn of(bytes: impl IntoIterator<Item = u8>, range: Duration) -> Durati
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// What tells some bytes from others: FNV-1a, with the last bits mixed. It must stay the same between versions, since the
+/// A hash of some bytes: FNV-1a, with the last bits mixed. It must stay the same between versions, since the
 /// journal holds it.
 pub(crate) fn mark(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let hash = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -9,6 +9,7 @@ use tower::service_fn;
 
 use super::super::fence::Standing;
 use super::*;
+use crate::inbox::Inbound;
 
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 

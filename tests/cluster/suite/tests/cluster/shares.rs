@@ -54,11 +54,10 @@ fn try_kubectl(space: &Space, args: &[&str]) {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
 }
 
-/// A pod that is bound to the node, whose kubelet refuses it: what the agent says of it doesn't depend on that.
+/// A pod on the node that never starts: its ConfigMap isn't there. What the agent says of it doesn't depend on that.
 fn bad(n: usize, node: &str) -> Value {
     let mut pod = app(&format!("bad-{n}"), &[(SIGNAL, "SIGKILL")]);
     pod["spec"]["nodeName"] = json!(node);
-    pod["spec"]["nodeSelector"] = json!({"reloadlet.test/nowhere": "true"});
     pod
 }
 
