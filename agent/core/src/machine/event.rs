@@ -1,4 +1,21 @@
 //! What comes in and what goes out.
+//!
+//! Each action is answered as this table says. Answers come in any order, and other events between them; one that comes
+//! after its pod, process or generation isn't of interest any more changes nothing.
+//!
+//! | action | answered by | how often | what may be lost |
+//! | --- | --- | --- | --- |
+//! | [`Action::Watch`] | [`Event::Swapped`], [`Event::Removed`], [`Event::TornDown`], [`Event::CgroupChanged`] | whenever it happens, until [`Action::Unwatch`] | any; [`Event::Overflowed`] or [`Event::Dropped`] says so |
+//! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
+//! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
+//! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`] | once each, unless it is released before | nothing |
+//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once | nothing |
+//! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
+//! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors | nothing |
+//! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
+//! | [`Action::Nudge`] | [`Event::Nudged`] | once | nothing |
+//! | [`Action::WatchOpens`] | [`Event::Opened`] | once at most, until [`Action::UnwatchOpens`] | the event |
+//! | the others | | never | |
 
 use std::sync::Arc;
 use std::time::Duration;

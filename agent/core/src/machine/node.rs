@@ -53,6 +53,12 @@ struct Untold {
 }
 
 /// All pods of a node.
+///
+/// There are four kinds of methods. [`Self::handle`] and [`Self::handle_timeout`] take in what happened, and that time has
+/// passed. [`Self::poll_action`] gives what is to be done, and [`Self::poll_timeout`] when [`Self::handle_timeout`] is to be
+/// called: both are asked after each of the first ones, the actions until there is none, and carried out in their order. The
+/// others only look. The times that are handed in never go back: they are of one clock, that of the boot. Who answers which
+/// action is in [`crate::machine::event`].
 #[derive(Debug, Default)]
 pub struct Machine {
     /// Which objects are watched on the API server, if there is one.
