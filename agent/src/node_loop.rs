@@ -9,18 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::kernel::procfs::SignalSet;
 use reloadlet_core::machine::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::signal::Signal;
-use reloadlet_core::policy::problem::ProblemKind;
-use reloadlet_core::propagation::nudge::NudgeAnswer;
 use reloadlet_core::{Machine, Time};
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
@@ -28,18 +24,20 @@ use crate::api::events::Notes;
 use crate::api::nudges::Nudges;
 use crate::api::objects::Objects;
 use crate::clock;
-use crate::health::{Health, Lack};
-use crate::holder::{Hold, Holder};
+use crate::health::Health;
+use crate::holder::Holder;
 use crate::inbox::{Inbound, Wake};
 use crate::journal::JournalHandle;
-use crate::kubelet_root::{Judgement, KubeletRoot};
+use crate::kubelet_root::KubeletRoot;
 use crate::lack::Lacks;
-use crate::metrics::{Metrics, RescanReason};
+use crate::metrics::Metrics;
 use crate::proc::ProcRoot;
-use crate::surveyor::{Finding, Request, Surveyor};
-use crate::tell;
+use crate::surveyor::{Finding, Surveyor};
 use crate::turns::Turns;
 use crate::watcher::{Sight, WatchError, Watcher};
+
+mod actions;
+mod pauses;
 
 const INOTIFY: u64 = 1;
 const WAKE: u64 = 2;
@@ -434,355 +432,5 @@ impl NodeLoop {
             }
         }
         Ok(())
-    }
-
-    /// One event, and everything that follows from it at once.
-    fn handle(&mut self, event: Event) {
-        // What is stale may be something else now.
-        self.gauges_changed |= matches!(
-            event,
-            Event::Surveyed(..) | Event::Exited(..) | Event::Read(..) | Event::Listed(..) | Event::Held(_)
-        );
-        if event == Event::Overflowed {
-            self.parts.metrics.overflow();
-            self.parts.metrics.rescan(RescanReason::Overflow);
-        }
-        self.parts.machine.handle(clock::now(), event);
-        self.run_actions();
-    }
-
-    fn run_actions(&mut self) {
-        while let Some(action) = self.parts.machine.poll_action() {
-            let Some(action) = self.put_off(action) else { continue };
-            if let Some(answer) = self.execute(action) {
-                self.parts.machine.handle(clock::now(), answer);
-            }
-        }
-    }
-
-    /// Carries out an action. What is known at once comes back as an event.
-    fn execute(&mut self, action: Action) -> Option<Event> {
-        match action {
-            Action::Send(process, signal) => {
-                let delivery = self.parts.holder.send(&process, signal);
-                return Some(Event::Delivered(process, delivery));
-            }
-            Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
-            Action::Hold(process) => return Some(self.hold(process)),
-            Action::Release(process) => self.parts.holder.release(&process),
-            Action::Watch(pod, volumes) => {
-                self.parts.watcher.watch_pod(&pod, &volumes);
-                if let Some(namespace) = self.parts.machine.namespace(&pod) {
-                    self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
-                    self.request(Request::Home(pod));
-                }
-            }
-            Action::Unwatch(pod) => {
-                self.parts.watcher.unwatch_pod(&pod);
-                self.unlisted.retain(|volume| volume.pod != pod);
-                self.unread.retain(|(volume, _)| volume.pod != pod);
-                let judgement = self.parts.kubelet_root.forget(&pod);
-                self.request(Request::Forget(pod));
-                return self.judged(judgement);
-            }
-            Action::List(volume) => {
-                let sights = &mut self.sights;
-                self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
-                self.take_listings();
-            }
-            Action::Survey(survey) => self.request(Request::Survey(survey)),
-            Action::Read(volume, generation) => self.read(volume, generation),
-            Action::Observe(object) => {
-                if let Some(objects) = &self.parts.objects {
-                    objects.observe(object);
-                }
-            }
-            Action::Unobserve(object) => {
-                if let Some(objects) = &self.parts.objects {
-                    objects.unobserve(&object);
-                }
-            }
-            Action::Nudge(pod) => {
-                let (uid, now) = (pod.uid.clone(), clock::now());
-                let nudges = self.parts.nudges.as_mut();
-                let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
-                return answer.map(|answer| Event::Nudged(uid, answer));
-            }
-            Action::WatchOpens(volume, generation) => {
-                let below = self.parts.machine.directories(&volume);
-                self.parts.watcher.watch_opens(&volume, &generation, below);
-            }
-            Action::UnwatchOpens(volume, generation) => {
-                self.parts.watcher.unwatch_opens(&volume, &generation);
-            }
-            Action::Record(update) => self.parts.journal.record(update),
-            Action::Report(report) => {
-                self.gauges_changed |= tell::changes_gauges(&report);
-                self.reports.push_back(report);
-            }
-        }
-        None
-    }
-
-    /// After a watch is made or checked only listings are wanted; nothing else can be seen there.
-    fn take_listings(&mut self) {
-        for sight in std::mem::take(&mut self.sights) {
-            if let Sight::List(volume) = sight {
-                self.list(volume);
-            }
-        }
-    }
-
-    /// Asks the surveyor for something.
-    fn request(&self, request: Request) {
-        self.parts.surveyor.request(&self.namespace(request.pod()), request);
-    }
-
-    fn list(&mut self, volume: VolumeRef) {
-        if let Some(path) = self.parts.watcher.path(&volume) {
-            let path = path.to_owned();
-            if !self.parts.ready.load(Ordering::Relaxed) {
-                self.listing.insert(volume.clone());
-            }
-            self.request(Request::List(volume, path));
-        }
-    }
-
-    fn read(&mut self, volume: VolumeRef, generation: Generation) {
-        let reading = self.parts.machine.reading(&volume);
-        if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
-            let path = path.join(generation.as_str());
-            self.request(Request::Read(volume, generation, path, reading));
-        }
-    }
-
-    fn hold(&mut self, process: ProcessIdentity) -> Event {
-        let Some(namespace) = self.parts.machine.namespace(&process.pod) else {
-            return Event::NotHeld(process);
-        };
-        match self.parts.holder.hold(&process, namespace) {
-            Ok(Hold::Held(token, pidfd)) => {
-                let data = epoll::EventData::new_u64(PROCESSES + token);
-                if let Err(errno) = epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN) {
-                    tracing::warn!(pid = process.pid, error = %errno, "the exit of a process can't be awaited");
-                }
-                Event::Held(process)
-            }
-            Ok(Hold::Known) => Event::Held(process),
-            Ok(Hold::Gone) => Event::NotHeld(process),
-            Ok(Hold::Scarce(lack)) => {
-                self.parts.lacks.say("hold a process", lack, None);
-                Event::Lacked(process, lack)
-            }
-            Err(error) => {
-                let lack = error.lack();
-                self.parts.lacks.say("hold a process", lack, Some(&error));
-                Event::Lacked(process, lack)
-            }
-        }
-    }
-
-    fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
-        if !signal.is_in_stat() {
-            self.request(Request::Masks(process, signal));
-            return None;
-        }
-        match self.parts.proc.leader_masks(process.pid) {
-            Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
-                self.request(Request::Masks(process, signal));
-                None
-            }
-            Ok(Some(leader)) => {
-                let others = SignalSet::from_bits(u64::MAX);
-                Some(Event::Guarded(process, Some(GuardReading::new(leader, others))))
-            }
-            Ok(None) => Some(Event::Guarded(process, None)),
-            Err(error) => {
-                let lack = error.lack();
-                self.parts.lacks.say("look at a process", lack, Some(&error));
-                Some(Event::Lacked(process, lack))
-            }
-        }
-    }
-
-    fn timeout(&mut self) -> Option<Timespec> {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !self.reports.is_empty() || self.look || self.is_busy() {
-            return Some(at_once);
-        }
-        let rearm = self.parts.watcher.rearm_at();
-        let look = self.parts.kubelet_root.next_look();
-        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
-            .into_iter()
-            .chain([self.next_instance, look])
-            .flatten()
-            .min()?;
-        let left = due.since(clock::now());
-        Timespec::try_from(left).ok().or(Some(at_once))
-    }
-
-    /// Whether there is work that was put off for notifications to be taken in.
-    fn is_busy(&self) -> bool {
-        let watcher = &self.parts.watcher;
-        self.parts.machine.is_busy()
-            || watcher.has_unplaced()
-            || watcher.is_rechecking()
-            || !self.turns.is_empty()
-    }
-
-    fn handle_timeouts(&mut self) {
-        let now = clock::now();
-        if self.parts.watcher.has_unplaced() {
-            let sights = &mut self.sights;
-            self.parts.watcher.place_some(&mut |sight| sights.push(sight));
-            self.take_listings();
-        }
-        if self.parts.watcher.is_rechecking() {
-            let sights = &mut self.sights;
-            self.parts.watcher.recheck_some(&mut |sight| sights.push(sight));
-            self.take_sights();
-        }
-        if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
-            self.parts.machine.handle_timeout(now);
-            self.run_actions();
-        }
-        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
-            self.parts.watcher.rearm(now);
-        }
-        if self.next_recheck.is_some_and(|due| due <= now) {
-            self.next_recheck = None;
-            self.parts.watcher.recheck(true);
-        }
-        if self.next_poll.is_some_and(|due| due <= now) {
-            self.next_poll = None;
-            self.poll_volumes();
-        }
-        if self.next_instance.is_some_and(|due| due <= now) {
-            self.retry_instance(now);
-        }
-        if self.parts.kubelet_root.next_look().is_some_and(|due| due <= now) {
-            for pod in self.parts.kubelet_root.look_again() {
-                self.request(Request::Home(pod));
-            }
-        }
-        let watcher = &self.parts.watcher;
-        let unready = !self.parts.ready.load(Ordering::Relaxed);
-        if self.next_poll.is_none()
-            && (watcher.polled().next().is_some()
-                || watcher.awaits_publication()
-                || unready
-                || !self.unlisted.is_empty()
-                || !self.unread.is_empty())
-        {
-            self.next_poll = Some(now + POLL);
-        }
-    }
-
-    /// Takes notifications of a new inotify instance in, and looks at everything that was only polled.
-    fn retry_instance(&mut self, now: Time) {
-        self.next_instance = Some(now + INSTANCE_RETRY);
-        if !self.parts.watcher.retry_instance() {
-            return;
-        }
-        let Some(inotify) = self.parts.watcher.as_fd() else { return };
-        let data = epoll::EventData::new_u64(INOTIFY);
-        if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
-            tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
-            self.parts.watcher.drop_instance();
-            return;
-        }
-        self.next_instance = None;
-        tracing::info!("an inotify instance can be had: volumes are watched from now on");
-        self.poll_volumes();
-        // Containers that came or went weren't seen.
-        for pod in self.parts.watcher.pods() {
-            self.handle(Event::CgroupChanged(pod));
-        }
-    }
-
-    /// Says what became of the kubelet root; what the pods are told of it.
-    fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
-        match judgement? {
-            Judgement::Wrong(sentence) => {
-                self.parts.metrics.set_kubelet_root_wrong(true);
-                self.parts.health.set(Lack::KubeletRoot, true);
-                tracing::warn!("{sentence}");
-                Some(Event::KubeletRoot(Some(sentence.into())))
-            }
-            Judgement::Right => {
-                self.parts.metrics.set_kubelet_root_wrong(false);
-                self.parts.health.set(Lack::KubeletRoot, false);
-                tracing::info!("no pod's directory is missing below the kubelet root any more");
-                Some(Event::KubeletRoot(None))
-            }
-        }
-    }
-
-    fn take_judgement(&mut self, judgement: Option<Judgement>) {
-        if let Some(event) = self.judged(judgement) {
-            self.handle(event);
-        }
-    }
-
-    fn poll_volumes(&mut self) {
-        for (volume, generation) in std::mem::take(&mut self.unread) {
-            self.read(volume, generation);
-        }
-        for volume in std::mem::take(&mut self.unlisted) {
-            self.list(volume);
-        }
-        self.parts.watcher.retry_polled();
-        self.parts.watcher.recheck(false);
-        self.gauges_changed = true;
-    }
-
-    fn write_reports(&mut self) {
-        for _ in 0..REPORTS_AT_A_TIME {
-            let Some(report) = self.reports.pop_front() else { return };
-            tell::tell(&report, &self.parts.metrics);
-            if let Some(notes) = &self.parts.notes {
-                notes.tell(&report);
-            }
-        }
-    }
-
-    /// Nothing else is to be done: gauges and readiness.
-    fn look_around(&mut self) {
-        self.looked_around = clock::now();
-        if std::mem::take(&mut self.gauges_changed) {
-            let counts = self.parts.machine.counts();
-            tell::set_gauges(&self.parts.metrics, &counts, clock::now());
-            self.parts.health.count(Lack::Looks, counts.problems_of(ProblemKind::Agent));
-        }
-        self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
-        let polled = self.parts.watcher.polled().count();
-        self.parts.metrics.set_polled_volumes(polled);
-        self.parts.health.count(Lack::Watches, polled);
-        if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
-            return;
-        }
-        if !self.parts.pods_dir.is_dir() {
-            self.parts.health.set(Lack::KubeletRoot, true);
-            if !std::mem::replace(&mut self.root_is_missing, true) {
-                tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
-            }
-            return;
-        }
-        self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
-        if std::mem::take(&mut self.root_is_missing) {
-            // What was listed without it says nothing, and its notification may still be on its way.
-            self.parts.watcher.recheck(true);
-        }
-        let root_is_right = !self.parts.kubelet_root.is_doubtful();
-        if root_is_right
-            && !self.parts.watcher.is_rechecking()
-            && self.listing.is_empty()
-            && self.parts.machine.is_ready()
-            && self.parts.journal.is_flushed()
-        {
-            self.parts.ready.store(true, Ordering::Relaxed);
-            let counts = self.parts.machine.counts();
-            tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
-        }
     }
 }

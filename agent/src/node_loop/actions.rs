@@ -1,0 +1,190 @@
+//! What the machine wants done.
+
+use std::sync::atomic::Ordering;
+
+use reloadlet_core::kernel::guard::GuardReading;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::kernel::procfs::SignalSet;
+use reloadlet_core::machine::event::{Action, Event, VolumeRef};
+use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::signal::Signal;
+use reloadlet_core::propagation::nudge::NudgeAnswer;
+use rustix::event::epoll;
+
+use super::{NodeLoop, PROCESSES};
+use crate::holder::Hold;
+use crate::metrics::RescanReason;
+use crate::surveyor::Request;
+use crate::watcher::Sight;
+use crate::{clock, tell};
+
+impl NodeLoop {
+    /// One event, and everything that follows from it at once.
+    pub(super) fn handle(&mut self, event: Event) {
+        // What is stale may be something else now.
+        self.gauges_changed |= matches!(
+            event,
+            Event::Surveyed(..) | Event::Exited(..) | Event::Read(..) | Event::Listed(..) | Event::Held(_)
+        );
+        if event == Event::Overflowed {
+            self.parts.metrics.overflow();
+            self.parts.metrics.rescan(RescanReason::Overflow);
+        }
+        self.parts.machine.handle(clock::now(), event);
+        self.run_actions();
+    }
+
+    pub(super) fn run_actions(&mut self) {
+        while let Some(action) = self.parts.machine.poll_action() {
+            let Some(action) = self.put_off(action) else { continue };
+            if let Some(answer) = self.execute(action) {
+                self.parts.machine.handle(clock::now(), answer);
+            }
+        }
+    }
+
+    /// Carries out an action. What is known at once comes back as an event.
+    pub(super) fn execute(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Send(process, signal) => {
+                let delivery = self.parts.holder.send(&process, signal);
+                return Some(Event::Delivered(process, delivery));
+            }
+            Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
+            Action::Hold(process) => return Some(self.hold(process)),
+            Action::Release(process) => self.parts.holder.release(&process),
+            Action::Watch(pod, volumes) => {
+                self.parts.watcher.watch_pod(&pod, &volumes);
+                if let Some(namespace) = self.parts.machine.namespace(&pod) {
+                    self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
+                    self.request(Request::Home(pod));
+                }
+            }
+            Action::Unwatch(pod) => {
+                self.parts.watcher.unwatch_pod(&pod);
+                self.unlisted.retain(|volume| volume.pod != pod);
+                self.unread.retain(|(volume, _)| volume.pod != pod);
+                let judgement = self.parts.kubelet_root.forget(&pod);
+                self.request(Request::Forget(pod));
+                return self.judged(judgement);
+            }
+            Action::List(volume) => {
+                let sights = &mut self.sights;
+                self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
+                self.take_listings();
+            }
+            Action::Survey(survey) => self.request(Request::Survey(survey)),
+            Action::Read(volume, generation) => self.read(volume, generation),
+            Action::Observe(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.observe(object);
+                }
+            }
+            Action::Unobserve(object) => {
+                if let Some(objects) = &self.parts.objects {
+                    objects.unobserve(&object);
+                }
+            }
+            Action::Nudge(pod) => {
+                let (uid, now) = (pod.uid.clone(), clock::now());
+                let nudges = self.parts.nudges.as_mut();
+                let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
+                return answer.map(|answer| Event::Nudged(uid, answer));
+            }
+            Action::WatchOpens(volume, generation) => {
+                let below = self.parts.machine.directories(&volume);
+                self.parts.watcher.watch_opens(&volume, &generation, below);
+            }
+            Action::UnwatchOpens(volume, generation) => {
+                self.parts.watcher.unwatch_opens(&volume, &generation);
+            }
+            Action::Record(update) => self.parts.journal.record(update),
+            Action::Report(report) => {
+                self.gauges_changed |= tell::changes_gauges(&report);
+                self.reports.push_back(report);
+            }
+        }
+        None
+    }
+
+    /// After a watch is made or checked only listings are wanted; nothing else can be seen there.
+    pub(super) fn take_listings(&mut self) {
+        for sight in std::mem::take(&mut self.sights) {
+            if let Sight::List(volume) = sight {
+                self.list(volume);
+            }
+        }
+    }
+
+    /// Asks the surveyor for something.
+    pub(super) fn request(&self, request: Request) {
+        self.parts.surveyor.request(&self.namespace(request.pod()), request);
+    }
+
+    pub(super) fn list(&mut self, volume: VolumeRef) {
+        if let Some(path) = self.parts.watcher.path(&volume) {
+            let path = path.to_owned();
+            if !self.parts.ready.load(Ordering::Relaxed) {
+                self.listing.insert(volume.clone());
+            }
+            self.request(Request::List(volume, path));
+        }
+    }
+
+    pub(super) fn read(&mut self, volume: VolumeRef, generation: Generation) {
+        let reading = self.parts.machine.reading(&volume);
+        if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
+            let path = path.join(generation.as_str());
+            self.request(Request::Read(volume, generation, path, reading));
+        }
+    }
+
+    pub(super) fn hold(&mut self, process: ProcessIdentity) -> Event {
+        let Some(namespace) = self.parts.machine.namespace(&process.pod) else {
+            return Event::NotHeld(process);
+        };
+        match self.parts.holder.hold(&process, namespace) {
+            Ok(Hold::Held(token, pidfd)) => {
+                let data = epoll::EventData::new_u64(PROCESSES + token);
+                if let Err(errno) = epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN) {
+                    tracing::warn!(pid = process.pid, error = %errno, "the exit of a process can't be awaited");
+                }
+                Event::Held(process)
+            }
+            Ok(Hold::Known) => Event::Held(process),
+            Ok(Hold::Gone) => Event::NotHeld(process),
+            Ok(Hold::Scarce(lack)) => {
+                self.parts.lacks.say("hold a process", lack, None);
+                Event::Lacked(process, lack)
+            }
+            Err(error) => {
+                let lack = error.lack();
+                self.parts.lacks.say("hold a process", lack, Some(&error));
+                Event::Lacked(process, lack)
+            }
+        }
+    }
+
+    pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
+        if !signal.is_in_stat() {
+            self.request(Request::Masks(process, signal));
+            return None;
+        }
+        match self.parts.proc.leader_masks(process.pid) {
+            Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
+                self.request(Request::Masks(process, signal));
+                None
+            }
+            Ok(Some(leader)) => {
+                let others = SignalSet::from_bits(u64::MAX);
+                Some(Event::Guarded(process, Some(GuardReading::new(leader, others))))
+            }
+            Ok(None) => Some(Event::Guarded(process, None)),
+            Err(error) => {
+                let lack = error.lack();
+                self.parts.lacks.say("look at a process", lack, Some(&error));
+                Some(Event::Lacked(process, lack))
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What is due, and what is done when nothing else is.
+
+use std::sync::atomic::Ordering;
+
+use reloadlet_core::Time;
+use reloadlet_core::machine::event::Event;
+use reloadlet_core::policy::problem::ProblemKind;
+use rustix::event::{Timespec, epoll};
+
+use super::{INOTIFY, INSTANCE_RETRY, NodeLoop, POLL, REPORTS_AT_A_TIME};
+use crate::health::Lack;
+use crate::kubelet_root::Judgement;
+use crate::surveyor::Request;
+use crate::{clock, tell};
+
+impl NodeLoop {
+    pub(super) fn timeout(&mut self) -> Option<Timespec> {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !self.reports.is_empty() || self.look || self.is_busy() {
+            return Some(at_once);
+        }
+        let rearm = self.parts.watcher.rearm_at();
+        let look = self.parts.kubelet_root.next_look();
+        let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
+            .into_iter()
+            .chain([self.next_instance, look])
+            .flatten()
+            .min()?;
+        let left = due.since(clock::now());
+        Timespec::try_from(left).ok().or(Some(at_once))
+    }
+
+    /// Whether there is work that was put off for notifications to be taken in.
+    pub(super) fn is_busy(&self) -> bool {
+        let watcher = &self.parts.watcher;
+        self.parts.machine.is_busy()
+            || watcher.has_unplaced()
+            || watcher.is_rechecking()
+            || !self.turns.is_empty()
+    }
+
+    pub(super) fn handle_timeouts(&mut self) {
+        let now = clock::now();
+        if self.parts.watcher.has_unplaced() {
+            let sights = &mut self.sights;
+            self.parts.watcher.place_some(&mut |sight| sights.push(sight));
+            self.take_listings();
+        }
+        if self.parts.watcher.is_rechecking() {
+            let sights = &mut self.sights;
+            self.parts.watcher.recheck_some(&mut |sight| sights.push(sight));
+            self.take_sights();
+        }
+        if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.parts.machine.handle_timeout(now);
+            self.run_actions();
+        }
+        if self.parts.watcher.rearm_at().is_some_and(|due| due <= now) {
+            self.parts.watcher.rearm(now);
+        }
+        if self.next_recheck.is_some_and(|due| due <= now) {
+            self.next_recheck = None;
+            self.parts.watcher.recheck(true);
+        }
+        if self.next_poll.is_some_and(|due| due <= now) {
+            self.next_poll = None;
+            self.poll_volumes();
+        }
+        if self.next_instance.is_some_and(|due| due <= now) {
+            self.retry_instance(now);
+        }
+        if self.parts.kubelet_root.next_look().is_some_and(|due| due <= now) {
+            for pod in self.parts.kubelet_root.look_again() {
+                self.request(Request::Home(pod));
+            }
+        }
+        let watcher = &self.parts.watcher;
+        let unready = !self.parts.ready.load(Ordering::Relaxed);
+        if self.next_poll.is_none()
+            && (watcher.polled().next().is_some()
+                || watcher.awaits_publication()
+                || unready
+                || !self.unlisted.is_empty()
+                || !self.unread.is_empty())
+        {
+            self.next_poll = Some(now + POLL);
+        }
+    }
+
+    /// Takes notifications of a new inotify instance in, and looks at everything that was only polled.
+    pub(super) fn retry_instance(&mut self, now: Time) {
+        self.next_instance = Some(now + INSTANCE_RETRY);
+        if !self.parts.watcher.retry_instance() {
+            return;
+        }
+        let Some(inotify) = self.parts.watcher.as_fd() else { return };
+        let data = epoll::EventData::new_u64(INOTIFY);
+        if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
+            tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
+            self.parts.watcher.drop_instance();
+            return;
+        }
+        self.next_instance = None;
+        tracing::info!("an inotify instance can be had: volumes are watched from now on");
+        self.poll_volumes();
+        // Containers that came or went weren't seen.
+        for pod in self.parts.watcher.pods() {
+            self.handle(Event::CgroupChanged(pod));
+        }
+    }
+
+    /// Says what became of the kubelet root; what the pods are told of it.
+    pub(super) fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
+        match judgement? {
+            Judgement::Wrong(sentence) => {
+                self.parts.metrics.set_kubelet_root_wrong(true);
+                self.parts.health.set(Lack::KubeletRoot, true);
+                tracing::warn!("{sentence}");
+                Some(Event::KubeletRoot(Some(sentence.into())))
+            }
+            Judgement::Right => {
+                self.parts.metrics.set_kubelet_root_wrong(false);
+                self.parts.health.set(Lack::KubeletRoot, false);
+                tracing::info!("no pod's directory is missing below the kubelet root any more");
+                Some(Event::KubeletRoot(None))
+            }
+        }
+    }
+
+    pub(super) fn take_judgement(&mut self, judgement: Option<Judgement>) {
+        if let Some(event) = self.judged(judgement) {
+            self.handle(event);
+        }
+    }
+
+    pub(super) fn poll_volumes(&mut self) {
+        for (volume, generation) in std::mem::take(&mut self.unread) {
+            self.read(volume, generation);
+        }
+        for volume in std::mem::take(&mut self.unlisted) {
+            self.list(volume);
+        }
+        self.parts.watcher.retry_polled();
+        self.parts.watcher.recheck(false);
+        self.gauges_changed = true;
+    }
+
+    pub(super) fn write_reports(&mut self) {
+        for _ in 0..REPORTS_AT_A_TIME {
+            let Some(report) = self.reports.pop_front() else { return };
+            tell::tell(&report, &self.parts.metrics);
+            if let Some(notes) = &self.parts.notes {
+                notes.tell(&report);
+            }
+        }
+    }
+
+    /// Nothing else is to be done: gauges and readiness.
+    pub(super) fn look_around(&mut self) {
+        self.looked_around = clock::now();
+        if std::mem::take(&mut self.gauges_changed) {
+            let counts = self.parts.machine.counts();
+            tell::set_gauges(&self.parts.metrics, &counts, clock::now());
+            self.parts.health.count(Lack::Looks, counts.problems_of(ProblemKind::Agent));
+        }
+        self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
+        let polled = self.parts.watcher.polled().count();
+        self.parts.metrics.set_polled_volumes(polled);
+        self.parts.health.count(Lack::Watches, polled);
+        if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
+            return;
+        }
+        if !self.parts.pods_dir.is_dir() {
+            self.parts.health.set(Lack::KubeletRoot, true);
+            if !std::mem::replace(&mut self.root_is_missing, true) {
+                tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
+            }
+            return;
+        }
+        self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
+        if std::mem::take(&mut self.root_is_missing) {
+            // What was listed without it says nothing, and its notification may still be on its way.
+            self.parts.watcher.recheck(true);
+        }
+        let root_is_right = !self.parts.kubelet_root.is_doubtful();
+        if root_is_right
+            && !self.parts.watcher.is_rechecking()
+            && self.listing.is_empty()
+            && self.parts.machine.is_ready()
+            && self.parts.journal.is_flushed()
+        {
+            self.parts.ready.store(true, Ordering::Relaxed);
+            let counts = self.parts.machine.counts();
+            tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
+        }
+    }
+}
