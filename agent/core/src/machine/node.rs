@@ -11,19 +11,19 @@ use crate::machine::event::{Action, Event, Reading, Report, VolumeRef};
 use crate::machine::pod::{PodMachine, Restored};
 use crate::machine::reload::Target;
 use crate::machine::watched::Watched;
-use crate::model::journal::{JournalKey, JournalSnapshot, JournalUpdate};
+use crate::model::journal::JournalSnapshot;
 use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectRef, Observed};
 use crate::model::pod::Pod;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
-use crate::policy::plan::Planned;
 use crate::policy::problem::Problem;
-use crate::policy::select;
 use crate::propagation::kept::Kept;
 use crate::propagation::measuring::Measuring;
 use crate::propagation::objects::Objects;
-use crate::propagation::strategy::Strategy;
+
+mod listing;
+mod objects;
 
 /// How long the agent waits to be told the pods before it serves those that the journal remembers: their annotations may
 /// have changed meanwhile.
@@ -280,22 +280,6 @@ impl Machine {
         }
     }
 
-    fn journal_read(&mut self, mut snapshot: JournalSnapshot, now: Time) {
-        let remembered = std::mem::take(&mut snapshot.pods);
-        self.journal = Some(snapshot);
-        self.remembered = (!remembered.is_empty()).then_some((now + REMEMBERED_AFTER, remembered));
-        if let Some(pods) = self.early.take() {
-            self.pods_synced(pods, now);
-        }
-    }
-
-    /// Nobody tells the pods: those of last time are served until somebody does.
-    fn serve_remembered(&mut self, now: Time) {
-        if let Some((_, pods)) = self.remembered.take_if(|(due, _)| *due <= now) {
-            pods.into_iter().for_each(|pod| self.pod_listed(pod, now));
-        }
-    }
-
     fn overflowed(&mut self, now: Time) {
         self.actions.push_back(Action::Report(Report::Rescan));
         // Those who have little don't wait for those who have much.
@@ -320,181 +304,6 @@ impl Machine {
         1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().len())
     }
 
-    fn pods_synced(&mut self, listed: Vec<Arc<Pod>>, now: Time) {
-        if self.journal.is_none() {
-            self.early = Some(listed);
-            return;
-        }
-        let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
-        let known = self.pods.keys().chain(self.invalid.keys());
-        self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
-        let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
-        // Those who have little don't wait for those who have much.
-        new.sort_by_key(|pod| pod.volumes.len());
-        self.work.extend(new.into_iter().map(Work::Listed));
-        if let Some((_, remembered)) = self.remembered.take() {
-            self.last_time = remembered;
-        }
-        self.go_on(now);
-    }
-
-    /// Does some of what is left.
-    fn go_on(&mut self, now: Time) {
-        let mut done = 0;
-        while done < AT_A_TIME {
-            match self.work.pop_front() {
-                Some(Work::Gone(uid)) => {
-                    done += self.cost(&uid);
-                    self.forget(&uid, now);
-                }
-                Some(Work::Listed(pod)) => {
-                    done += 1 + pod.volumes.len();
-                    self.pod_listed(pod, now);
-                }
-                None => break,
-            }
-        }
-        if self.work.is_empty() {
-            self.all_known();
-        }
-    }
-
-    /// A listing was taken in.
-    fn all_known(&mut self) {
-        let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
-        let last_time = std::mem::take(&mut self.last_time).into_iter();
-        let gone = last_time.filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
-        self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
-        if !self.synced {
-            self.synced = true;
-            self.drop_foreign_records();
-        }
-    }
-
-    /// Records that no pod took: of pods that went away, or ask for nothing any more.
-    fn drop_foreign_records(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
-        let handled = std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod);
-        let endings = std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod);
-        let gone: BTreeSet<PodUid> = handled.chain(endings).collect();
-        self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
-    }
-
-    /// Whether this is what is known of a pod.
-    fn knows(&self, pod: &Arc<Pod>) -> bool {
-        let invalid = self.invalid.get(&pod.uid).map(|invalid| &invalid.pod);
-        let known = self.pods.get(&pod.uid).map(|known| known.pod()).or(invalid);
-        known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
-    }
-
-    fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
-        let uid = pod.uid.clone();
-        if self.knows(&pod) {
-            return;
-        }
-        // A status changes often, and a plan can take a millisecond to make (globs are compiled).
-        if self.pods.get(&uid).is_some_and(|known| known.pod().asks_the_same(&pod)) {
-            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
-            self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
-            return;
-        }
-        match select::plan(&pod) {
-            Planned::LeftAlone => self.forget(&uid, now),
-            Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
-            Planned::Plan(plan) => {
-                let known = self.pods.get(&uid);
-                let same = known
-                    .is_some_and(|known| *known.plan() == plan && known.pod().annotations == pod.annotations);
-                if known.is_none_or(|known| *known.pod() != pod) {
-                    self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
-                }
-                if same {
-                    self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
-                    return;
-                }
-                let restored = self.take_restored(&uid, now);
-                if self.invalid.remove(&uid).is_some() {
-                    self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
-                }
-                let mut ctx = Context { now, out: &mut self.actions };
-                let machine = PodMachine::new(pod, plan, restored, self.measuring, &mut ctx);
-                let (due, objects) = (machine.timeout(now), machine.objects());
-                self.pods.insert(uid.clone(), Box::new(machine));
-                self.set_timer(&uid, due);
-                self.need_objects(&uid, objects, now);
-                if let Some(sentence) = self.kubelet_root.clone() {
-                    self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(Some(&sentence), ctx));
-                }
-            }
-        }
-    }
-
-    /// A pod needs these objects to be watched, and no others.
-    fn need_objects(&mut self, uid: &PodUid, objects: BTreeSet<ObjectRef>, now: Time) {
-        let changed = self.objects.set(uid, objects);
-        // It is told of what is newest, and not of what was said before that.
-        self.untold.iter_mut().for_each(|untold| untold.pods.retain(|pod| pod != uid));
-        self.actions.extend(changed.gone.into_iter().map(Action::Unobserve));
-        self.actions.extend(changed.new.into_iter().map(Action::Observe));
-        for (object, observed, at) in changed.known {
-            self.with(uid, now, |pod, ctx| pod.observed(&object, &observed, at, ctx));
-        }
-    }
-
-    fn observed(&mut self, object: &ObjectRef, observed: Observed, at: Time, now: Time) {
-        let (observed, pods) = self.objects.observed(object, observed, at);
-        // What waits to be told takes room until then.
-        self.objects.taken_in(object);
-        self.untold.push_back(Untold { object: object.clone(), observed, at, pods: pods.into() });
-        self.tell_some(now);
-        while self.untold.len() > MOST_UNTOLD {
-            self.tell_some(now);
-        }
-    }
-
-    /// Tells some of the pods what the API server said of objects, in that order.
-    fn tell_some(&mut self, now: Time) {
-        let mut done = 0;
-        while done < AT_A_TIME {
-            let Some(untold) = self.untold.front_mut() else { return };
-            let (object, at) = (untold.object.clone(), untold.at);
-            if let Some(uid) = untold.pods.pop_front() {
-                let observed = untold.observed.clone();
-                done += self.cost(&uid);
-                self.with(&uid, now, |pod, ctx| pod.observed(&object, &observed, at, ctx));
-                self.account(&uid);
-            } else {
-                self.untold.pop_front();
-                self.objects.taken_in(&object);
-            }
-        }
-    }
-
-    /// Counts what is kept of a pod's volumes. One for which there is no room isn't measured.
-    fn account(&mut self, uid: &PodUid) {
-        let Some(pod) = self.pods.get_mut(uid) else { return };
-        let namespace = pod.pod().namespace.clone();
-        for (name, cost) in pod.kept_files() {
-            let key = (uid.clone(), name);
-            let has_room = self.files.has_room(&namespace, &key, cost);
-            if !has_room {
-                pod.leave_unmeasured(&key.1);
-            }
-            self.files.set(&namespace, &key, if has_room { cost } else { 0 });
-        }
-    }
-
-    /// For the pods that are known, and for those to come.
-    fn set_strategy(&mut self, strategy: Option<Strategy>, now: Time) {
-        let accelerate = self.measuring.as_mut().and_then(|measuring| measuring.accelerate.as_mut());
-        let Some(accelerate) = accelerate else { return };
-        accelerate.strategy = strategy;
-        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
-        for uid in uids {
-            self.with(&uid, now, |pod, _| pod.set_strategy(strategy));
-        }
-    }
-
     /// For the pods that are known, and for those to come.
     fn set_kubelet_root(&mut self, sentence: Option<Arc<str>>, now: Time) {
         self.kubelet_root.clone_from(&sentence);
@@ -503,81 +312,4 @@ impl Machine {
             self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(sentence.as_deref(), ctx));
         }
     }
-
-    /// A pod with a problem isn't told anything (fail closed); what is known of its volumes is kept.
-    fn mark_invalid(&mut self, pod: Arc<Pod>, problems: Vec<Problem>, now: Time) {
-        let uid = pod.uid.clone();
-        let was_watched = self.pods.contains_key(&uid);
-        // What is published while nothing is told was not there at the very first start.
-        let restored = Restored { as_is: false, ..self.take_restored(&uid, now) };
-        if was_watched {
-            self.actions.push_back(Action::Unwatch(uid.clone()));
-            self.set_timer(&uid, None);
-            self.need_objects(&uid, BTreeSet::new(), now);
-        }
-        if self.invalid.get(&uid).is_none_or(|known| known.pod != pod) {
-            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
-        }
-        let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
-        let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
-        // New ones first: what waits to be said of the pod keeps its place.
-        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
-            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem.clone())));
-        }
-        for problem in known.into_iter().filter(|problem| !problems.contains(problem)) {
-            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem)));
-        }
-    }
-
-    /// What is known of a pod's volumes: from its machine, which ends with this, or from the journal.
-    fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
-        if let Some(before) = self.pods.remove(uid) {
-            self.files.forget(|(pod, _)| pod == uid);
-            return before.into_restored(&mut Context { now, out: &mut self.actions });
-        }
-        if let Some(invalid) = self.invalid.get_mut(uid) {
-            return std::mem::take(&mut invalid.restored);
-        }
-        let first_listing = !self.synced;
-        self.journal
-            .as_mut()
-            .map_or_else(Restored::default, |journal| restored_from(journal, uid, first_listing))
-    }
-
-    fn stop(&mut self, uid: &PodUid, now: Time) {
-        if let Some(mut pod) = self.pods.remove(uid) {
-            self.files.forget(|(pod, _)| pod == uid);
-            pod.end(&mut Context { now, out: &mut self.actions });
-            self.actions.push_back(Action::Unwatch(uid.clone()));
-            self.need_objects(uid, BTreeSet::new(), now);
-        }
-        self.set_timer(uid, None);
-    }
-
-    fn forget(&mut self, uid: &PodUid, now: Time) {
-        let invalid = self.invalid.remove(uid).map(|invalid| invalid.pod);
-        let Some(pod) = self.pods.get(uid).map(|machine| machine.pod().clone()).or(invalid) else { return };
-        self.stop(uid, now);
-        self.actions.push_back(Action::Report(Report::Forgotten(pod)));
-        self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
-    }
-}
-
-fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: bool) -> Restored {
-    let lowest = JournalKey { pod: uid.clone(), container: "".into(), volume: "".into() };
-    let keys: Vec<JournalKey> = journal
-        .handled
-        .range(lowest..)
-        .map(|(key, _)| key)
-        .take_while(|key| key.pod == *uid)
-        .cloned()
-        .collect();
-    let handled = keys.into_iter().filter_map(|key| journal.handled.remove_entry(&key)).collect();
-    let containers: Vec<(PodUid, Name)> =
-        journal.endings.keys().filter(|(pod, _)| pod == uid).cloned().collect();
-    let endings = containers
-        .into_iter()
-        .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
-        .collect();
-    Restored { handled, endings, as_is: first_listing && !journal.existed, ..Restored::default() }
 }

@@ -1,0 +1,220 @@
+//! Which pods there are: told, remembered, with or without problems, gone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{AT_A_TIME, Invalid, Machine, REMEMBERED_AFTER, Work};
+use crate::machine::context::Context;
+use crate::machine::event::{Action, Report};
+use crate::machine::pod::{PodMachine, Restored};
+use crate::model::journal::{JournalKey, JournalSnapshot, JournalUpdate};
+use crate::model::names::{Name, PodUid};
+use crate::model::pod::Pod;
+use crate::model::time::Time;
+use crate::policy::plan::Planned;
+use crate::policy::problem::Problem;
+use crate::policy::select;
+
+impl Machine {
+    pub(super) fn journal_read(&mut self, mut snapshot: JournalSnapshot, now: Time) {
+        let remembered = std::mem::take(&mut snapshot.pods);
+        self.journal = Some(snapshot);
+        self.remembered = (!remembered.is_empty()).then_some((now + REMEMBERED_AFTER, remembered));
+        if let Some(pods) = self.early.take() {
+            self.pods_synced(pods, now);
+        }
+    }
+
+    /// Nobody tells the pods: those of last time are served until somebody does.
+    pub(super) fn serve_remembered(&mut self, now: Time) {
+        if let Some((_, pods)) = self.remembered.take_if(|(due, _)| *due <= now) {
+            pods.into_iter().for_each(|pod| self.pod_listed(pod, now));
+        }
+    }
+
+    pub(super) fn pods_synced(&mut self, listed: Vec<Arc<Pod>>, now: Time) {
+        if self.journal.is_none() {
+            self.early = Some(listed);
+            return;
+        }
+        let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
+        let known = self.pods.keys().chain(self.invalid.keys());
+        self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
+        let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
+        // Those who have little don't wait for those who have much.
+        new.sort_by_key(|pod| pod.volumes.len());
+        self.work.extend(new.into_iter().map(Work::Listed));
+        if let Some((_, remembered)) = self.remembered.take() {
+            self.last_time = remembered;
+        }
+        self.go_on(now);
+    }
+
+    /// Does some of what is left.
+    pub(super) fn go_on(&mut self, now: Time) {
+        let mut done = 0;
+        while done < AT_A_TIME {
+            match self.work.pop_front() {
+                Some(Work::Gone(uid)) => {
+                    done += self.cost(&uid);
+                    self.forget(&uid, now);
+                }
+                Some(Work::Listed(pod)) => {
+                    done += 1 + pod.volumes.len();
+                    self.pod_listed(pod, now);
+                }
+                None => break,
+            }
+        }
+        if self.work.is_empty() {
+            self.all_known();
+        }
+    }
+
+    /// A listing was taken in.
+    pub(super) fn all_known(&mut self) {
+        let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
+        let last_time = std::mem::take(&mut self.last_time).into_iter();
+        let gone = last_time.filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
+        self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
+        if !self.synced {
+            self.synced = true;
+            self.drop_foreign_records();
+        }
+    }
+
+    /// Records that no pod took: of pods that went away, or ask for nothing any more.
+    pub(super) fn drop_foreign_records(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        let handled = std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod);
+        let endings = std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod);
+        let gone: BTreeSet<PodUid> = handled.chain(endings).collect();
+        self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
+    }
+
+    /// Whether this is what is known of a pod.
+    pub(super) fn knows(&self, pod: &Arc<Pod>) -> bool {
+        let invalid = self.invalid.get(&pod.uid).map(|invalid| &invalid.pod);
+        let known = self.pods.get(&pod.uid).map(|known| known.pod()).or(invalid);
+        known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
+    }
+
+    pub(super) fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
+        let uid = pod.uid.clone();
+        if self.knows(&pod) {
+            return;
+        }
+        // A status changes often, and a plan can take a millisecond to make (globs are compiled).
+        if self.pods.get(&uid).is_some_and(|known| known.pod().asks_the_same(&pod)) {
+            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+            self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
+            return;
+        }
+        match select::plan(&pod) {
+            Planned::LeftAlone => self.forget(&uid, now),
+            Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
+            Planned::Plan(plan) => {
+                let known = self.pods.get(&uid);
+                let same = known
+                    .is_some_and(|known| *known.plan() == plan && known.pod().annotations == pod.annotations);
+                if known.is_none_or(|known| *known.pod() != pod) {
+                    self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+                }
+                if same {
+                    self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
+                    return;
+                }
+                let restored = self.take_restored(&uid, now);
+                if self.invalid.remove(&uid).is_some() {
+                    self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
+                }
+                let mut ctx = Context { now, out: &mut self.actions };
+                let machine = PodMachine::new(pod, plan, restored, self.measuring, &mut ctx);
+                let (due, objects) = (machine.timeout(now), machine.objects());
+                self.pods.insert(uid.clone(), Box::new(machine));
+                self.set_timer(&uid, due);
+                self.need_objects(&uid, objects, now);
+                if let Some(sentence) = self.kubelet_root.clone() {
+                    self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(Some(&sentence), ctx));
+                }
+            }
+        }
+    }
+
+    /// A pod with a problem isn't told anything (fail closed); what is known of its volumes is kept.
+    pub(super) fn mark_invalid(&mut self, pod: Arc<Pod>, problems: Vec<Problem>, now: Time) {
+        let uid = pod.uid.clone();
+        let was_watched = self.pods.contains_key(&uid);
+        // What is published while nothing is told was not there at the very first start.
+        let restored = Restored { as_is: false, ..self.take_restored(&uid, now) };
+        if was_watched {
+            self.actions.push_back(Action::Unwatch(uid.clone()));
+            self.set_timer(&uid, None);
+            self.need_objects(&uid, BTreeSet::new(), now);
+        }
+        if self.invalid.get(&uid).is_none_or(|known| known.pod != pod) {
+            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+        }
+        let now_invalid = Invalid { pod: pod.clone(), problems: problems.clone(), restored };
+        let known = self.invalid.insert(uid, now_invalid).map_or_else(Vec::new, |before| before.problems);
+        // New ones first: what waits to be said of the pod keeps its place.
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Problem(pod.clone(), problem.clone())));
+        }
+        for problem in known.into_iter().filter(|problem| !problems.contains(problem)) {
+            self.actions.push_back(Action::Report(Report::Mended(pod.clone(), problem)));
+        }
+    }
+
+    /// What is known of a pod's volumes: from its machine, which ends with this, or from the journal.
+    pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
+        if let Some(before) = self.pods.remove(uid) {
+            self.files.forget(|(pod, _)| pod == uid);
+            return before.into_restored(&mut Context { now, out: &mut self.actions });
+        }
+        if let Some(invalid) = self.invalid.get_mut(uid) {
+            return std::mem::take(&mut invalid.restored);
+        }
+        let first_listing = !self.synced;
+        self.journal
+            .as_mut()
+            .map_or_else(Restored::default, |journal| restored_from(journal, uid, first_listing))
+    }
+
+    pub(super) fn stop(&mut self, uid: &PodUid, now: Time) {
+        if let Some(mut pod) = self.pods.remove(uid) {
+            self.files.forget(|(pod, _)| pod == uid);
+            pod.end(&mut Context { now, out: &mut self.actions });
+            self.actions.push_back(Action::Unwatch(uid.clone()));
+            self.need_objects(uid, BTreeSet::new(), now);
+        }
+        self.set_timer(uid, None);
+    }
+
+    pub(super) fn forget(&mut self, uid: &PodUid, now: Time) {
+        let invalid = self.invalid.remove(uid).map(|invalid| invalid.pod);
+        let Some(pod) = self.pods.get(uid).map(|machine| machine.pod().clone()).or(invalid) else { return };
+        self.stop(uid, now);
+        self.actions.push_back(Action::Report(Report::Forgotten(pod)));
+        self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
+    }
+}
+
+fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: bool) -> Restored {
+    let lowest = JournalKey { pod: uid.clone(), container: "".into(), volume: "".into() };
+    let keys: Vec<JournalKey> = journal
+        .handled
+        .range(lowest..)
+        .map(|(key, _)| key)
+        .take_while(|key| key.pod == *uid)
+        .cloned()
+        .collect();
+    let handled = keys.into_iter().filter_map(|key| journal.handled.remove_entry(&key)).collect();
+    let containers: Vec<(PodUid, Name)> =
+        journal.endings.keys().filter(|(pod, _)| pod == uid).cloned().collect();
+    let endings = containers
+        .into_iter()
+        .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
+        .collect();
+    Restored { handled, endings, as_is: first_listing && !journal.existed, ..Restored::default() }
+}
