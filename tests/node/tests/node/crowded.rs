@@ -51,7 +51,8 @@ fn delays(rig: &mut Rig, changing: usize) -> Vec<Duration> {
 fn assert_is_told_soon(name: &str, delays: &[Duration]) {
     let (median, worst) = (delays[CHANGES / 2], delays[CHANGES - 1]);
     eprintln!("{name}: median {median:?}, worst {worst:?}");
-    assert!(median < Duration::from_millis(100), "{delays:?}");
+    // Some milliseconds on a quiet machine. Before namespaces had turns, minutes.
+    assert!(median < Duration::from_secs(2), "{delays:?}");
 }
 
 #[test]
