@@ -107,7 +107,8 @@ fn thousands_of_processes_that_are_told_of_each_change_dont_keep_others_waiting(
     let mut rig = stage.start();
     rig.agent.wait_ready(LIMIT).unwrap();
     let delays = delays(&mut rig, 1);
-    assert!(rig.outcomes("loud", "delivered") >= 8.0, "{}", rig.tail());
+    // While changes come faster than so many processes can be looked at, each takes the place of the one before.
+    rig.wait_outcomes("loud", "delivered", 8);
     assert_is_told_soon("processes", &delays);
     rig.end();
 }
