@@ -26,7 +26,12 @@ const SPREAD: Duration = Duration::from_secs(1);
 /// How long a watch must have lasted for its end to be an ordinary one. API servers end them after minutes.
 const LIVED: Duration = Duration::from_secs(10);
 /// How many objects, and how many pages, a list has at most. No node has as many pods.
-const MOST_LISTED: usize = 10_000;
+pub(super) const MOST_LISTED: usize = 10_000;
+/// How long a list takes at most, from its first page to its last. A thousand pages take some ten seconds.
+const LONGEST_LIST: Duration = Duration::from_secs(120);
+/// How many tries in a row may fail to get a further page, before the list is begun anew: its token may mean nothing to the
+/// server that answers by now.
+const TRIES_OF_A_PAGE: usize = 5;
 
 /// What is followed.
 pub(crate) struct Followed {
@@ -72,11 +77,20 @@ struct Listing<K> {
     version: Option<String>,
     listed: usize,
     pages: usize,
+    /// How often in a row the next page couldn't be had.
+    failed: usize,
+    begun: Instant,
 }
 
 impl<K> Listing<K> {
     fn new() -> Self {
-        Self { objects: Vec::new().into_iter(), token: None, version: None, listed: 0, pages: 0 }
+        let objects = Vec::new().into_iter();
+        Self { objects, token: None, version: None, listed: 0, pages: 0, failed: 0, begun: Instant::now() }
+    }
+
+    /// Whether a further page is better asked for by another list.
+    fn is_hopeless(&self, trouble: &Trouble) -> bool {
+        self.token.is_some() && (trouble.is_refusal_of_the_request() || self.failed >= TRIES_OF_A_PAGE)
     }
 }
 
@@ -179,26 +193,32 @@ where
                 self.state = State::Listing(listing);
                 return Ok(());
             }
-            // The pages that were to come are gone, or the list can't be trusted.
-            Err(trouble) if trouble.is_gone() => return Err(trouble),
             Err(trouble) => {
-                self.state = State::Listing(listing);
+                listing.failed += 1;
+                // The pages that were to come are gone, or the token isn't known any more.
+                if !trouble.is_gone() && !listing.is_hopeless(&trouble) {
+                    self.state = State::Listing(listing);
+                }
                 return Err(trouble);
             }
         };
         let token = page.metadata.continue_.filter(|token| !token.is_empty());
         listing.version = page.metadata.resource_version.filter(|version| !version.is_empty());
         listing.pages += 1;
+        listing.failed = 0;
         listing.listed += page.objects.len();
         if token.is_none() && listing.version.is_none() {
             return Err(Trouble::Garbage("it is no list with a version".to_owned()));
         }
         let stuck = token.is_some() && token == listing.token;
-        if stuck || listing.listed.max(listing.pages) > MOST_LISTED {
+        let long = listing.begun.elapsed() > LONGEST_LIST;
+        if stuck || long || listing.listed.max(listing.pages) > MOST_LISTED {
             return Err(Trouble::Endless);
         }
-        self.heard();
+        self.requests.succeeded();
+        // What was heard of the resource is a list as a whole: pages alone can go on for ever.
         if token.is_none() {
+            self.heard();
             self.saying.answered(self.followed.resource);
         }
         listing.token = token;

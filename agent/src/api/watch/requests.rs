@@ -1,5 +1,7 @@
 //! The two requests, and their answers: never more of them in memory than the largest object needs.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -8,10 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::client::Body;
 use kube::core::{Request as Requests, Status, params::ListParams, params::WatchParams};
 use kube::{Client, Resource as Kind};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::super::{backoff, short};
+use super::MOST_LISTED;
 use super::trouble::{LARGEST, Trouble};
 
 /// How much of a refusal is read. It may be a proxy's page.
@@ -32,7 +35,35 @@ struct Written<K> {
     #[serde(default)]
     metadata: ListMeta,
     #[serde(default = "Option::default")]
-    items: Option<Vec<K>>,
+    items: Option<Items<K>>,
+}
+
+/// The items of a page: the smallest take more memory than on the wire, so that their number has a bound.
+struct Items<K>(Vec<K>);
+
+impl<'de, K: Deserialize<'de>> Deserialize<'de> for Items<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded<K>(PhantomData<K>);
+        impl<'de, K: Deserialize<'de>> Visitor<'de> for Bounded<K> {
+            type Value = Items<K>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MOST_LISTED} items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    if all.len() >= MOST_LISTED {
+                        return Err(A::Error::invalid_length(all.len() + 1, &self));
+                    }
+                    all.push(item);
+                }
+                Ok(Items(all))
+            }
+        }
+        deserializer.deserialize_seq(Bounded(PhantomData))
+    }
 }
 
 /// Asks for a page.
@@ -45,7 +76,7 @@ where
         let answer = send(client, request).await?;
         let text = read(answer.into_body(), LARGEST).await?;
         let page: Written<K> = serde_json::from_slice(&text).map_err(|error| Trouble::garbage(&error))?;
-        Ok(Page { metadata: page.metadata, objects: page.items.unwrap_or_default() })
+        Ok(Page { metadata: page.metadata, objects: page.items.map(|items| items.0).unwrap_or_default() })
     };
     tokio::time::timeout(LIMIT, page).await.unwrap_or(Err(Trouble::Silent(LIMIT)))
 }

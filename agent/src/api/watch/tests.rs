@@ -390,6 +390,52 @@ async fn a_page_that_is_gone_begins_the_list_anew_and_another_failure_goes_on_wi
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_whose_token_isnt_known_any_more_begins_anew() {
+    for status in [400, 500] {
+        let server = Server::start(move |asked| {
+            let last = asked.last().unwrap();
+            if last.uri.contains("continue=lost") {
+                Answer::Says(status, "continue key is not valid".to_owned())
+            } else if last.is_watch() {
+                Answer::Tells(vec![], End::Hangs)
+            } else {
+                list(&["a"], if asked.len() == 1 { "lost" } else { "" })
+            }
+        })
+        .await;
+        let told = server.follow(90).await;
+        assert_eq!(told, ["init", "listed a", "init", "listed a", "done"], "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_without_an_end_are_no_contact_and_given_up_in_time() {
+    let (log, _logging) = Log::start();
+    let server = Server::start(|asked| {
+        let token = asked.len();
+        let page =
+            format!(r#"{{"metadata": {{"resourceVersion": "5", "continue": "{token}"}}, "items": []}}"#);
+        Answer::Tells(vec![(1, page)], End::Ends)
+    })
+    .await;
+    server.follow(300).await;
+    assert_eq!(server.state(), WatchState::Down);
+    let lines = log.lines();
+    assert!(lines.iter().any(|line| line.contains("its list doesn't end")), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_has_a_bounded_number_of_items() {
+    let items = vec!["{}"; MOST_LISTED + 1].join(",");
+    let page = format!(r#"{{"metadata": {{"resourceVersion": "5"}}, "items": [{items}]}}"#);
+    let (log, _logging) = Log::start();
+    let server = Server::start(move |_| Answer::Says(200, page.clone())).await;
+    assert!(!server.follow(5).await.contains(&"done".to_owned()));
+    let lines = log.lines();
+    assert!(lines.iter().any(|line| line.contains("at most 10000 items")), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_doesnt_know_the_version_is_listed() {
     let server = Server::start(|asked| match asked.len() {
         1 | 3 => list(&[], ""),

@@ -68,6 +68,21 @@ impl Trouble {
         }
     }
 
+    /// The server understands what it is asked and refuses it: the same question has the same answer.
+    pub(super) fn is_refusal_of_the_request(&self) -> bool {
+        let about_others = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
+        match self.cause() {
+            Self::Refused { status, .. } => status.is_client_error() && !about_others.contains(status),
+            Self::Garbage(_) => true,
+            Self::Unreached(_)
+            | Self::Silent(_)
+            | Self::TooLarge
+            | Self::Endless
+            | Self::Ended
+            | Self::Watch { .. } => false,
+        }
+    }
+
     /// The list begins anew, though all requests for it may have been answered.
     pub(super) fn needs_another_list(&self) -> bool {
         self.is_gone() || matches!(self, Self::Endless)

@@ -108,7 +108,11 @@ fn thousands_of_processes_that_are_told_of_each_change_dont_keep_others_waiting(
     rig.agent.wait_ready(LIMIT).unwrap();
     let delays = delays(&mut rig, 1);
     // While changes come faster than so many processes can be looked at, each takes the place of the one before.
-    rig.wait_outcomes("loud", "delivered", 8);
+    let told = [("pod_namespace", "loud"), ("outcome", "delivered")];
+    let told = rig.agent.wait_metrics(LIMIT, "a signal for each container", |metrics| {
+        metrics.value("reloadlet_reloads_total", &told) >= 8.0
+    });
+    told.unwrap_or_else(|error| panic!("{error}\n{}", rig.tail()));
     assert_is_told_soon("processes", &delays);
     rig.end();
 }
