@@ -152,6 +152,7 @@ impl Tree {
     fn walk(&mut self) -> Option<CgroupError> {
         let owner = owner(&self.root);
         self.pods.clear();
+        self.parents.retain(|parent| parent.is_dir());
         let mut failed = None;
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {

@@ -23,6 +23,8 @@ mod tests;
 
 /// How often the lock is asked for while another agent holds it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is looked whether the file is still there, while nothing is recorded.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long [`JournalHandle::close`] waits.
@@ -193,12 +195,15 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
     fn run(mut self) {
         self.open();
         loop {
-            match self.shared.next(self.retry.map(|(at, _)| at)) {
+            let look = Instant::now() + LOOK_EVERY;
+            match self.shared.next(Some(self.retry.map_or(look, |(at, _)| at))) {
                 Work::Keep { changes, up_to } => self.keep(&changes, up_to),
+                Work::Retry if self.store.is_some() => self.look(),
                 Work::Retry => self.recover(),
                 Work::End => break,
             }
         }
+        self.look();
         if self.retry.is_some() {
             self.recover();
         }
@@ -243,6 +248,8 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
 
     /// `None` while another agent holds the lock.
     fn try_open(&mut self) -> Result<Option<(Store, Records, bool)>, StoreError> {
+        // A lock on a directory that was removed keeps nobody out of the one in its place.
+        self.lock = self.lock.take().filter(|lock| lock.is_of(&self.config.state_dir));
         if self.lock.is_none() {
             self.lock = DirectoryLock::try_take(&self.config.state_dir)?;
         }
@@ -258,6 +265,14 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
             }
         };
         Store::open(&self.config.state_dir, boot_id.as_deref()).map(Some)
+    }
+
+    /// Whether the file is still there. If it isn't, it is made anew, of what is in memory.
+    fn look(&mut self) {
+        if let Some(Err(error)) = self.store.as_ref().map(Store::is_in_place) {
+            self.degrade(&error);
+            self.recover();
+        }
     }
 
     fn keep(&mut self, changes: &Changes, up_to: u64) {

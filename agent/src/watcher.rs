@@ -116,7 +116,7 @@ pub(crate) struct Watcher {
     placed: Option<VolumeRef>,
     recheck: Option<Recheck>,
     cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
-    parents: BTreeSet<PathBuf>,
+    parents: BTreeMap<PathBuf, i32>,
     warned_limit: bool,
     warned_refused: bool,
     opens: BTreeMap<(VolumeRef, Generation), Opens>,
@@ -135,7 +135,7 @@ impl Watcher {
             placed: None,
             recheck: None,
             cgroups: BTreeMap::new(),
-            parents: BTreeSet::new(),
+            parents: BTreeMap::new(),
             warned_limit: false,
             warned_refused: false,
             opens: BTreeMap::new(),
@@ -299,12 +299,15 @@ impl Watcher {
     /// still found when they are needed.
     pub(crate) fn watch_cgroup(&mut self, pod: &PodUid, directory: &Path, parents: &[PathBuf]) {
         let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        let gone: Vec<i32> =
+            self.parents.extract_if(.., |known, _| !parents.contains(known)).map(|(_, wd)| wd).collect();
+        gone.into_iter().for_each(|wd| self.drop_watch(wd));
         for parent in parents {
-            if !self.parents.contains(parent)
+            if !self.parents.contains_key(parent)
                 && let Ok(wd) = self.add_watch(parent, flags)
             {
                 self.watches.insert(wd, Watch::Pods);
-                self.parents.insert(parent.clone());
+                self.parents.insert(parent.clone(), wd);
             }
         }
         if self.cgroups.get(pod).is_some_and(|(known, _)| known == directory) {

@@ -1,8 +1,8 @@
 //! The state directory and its file, as far as redb doesn't see to them.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,23 @@ use redb::StorageBackend;
 
 use super::error::StoreError;
 
+/// Which file or directory it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+}
+
 /// Held for as long as this agent is the one that writes the directory.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _directory: File,
+    directory: File,
 }
 
 impl DirectoryLock {
@@ -26,10 +39,17 @@ impl DirectoryLock {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create"))?;
         let file = File::open(directory).map_err(failed("open"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _directory: file })),
+            Ok(()) => Ok(Some(Self { directory: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
         }
+    }
+
+    /// Whether the locked directory is the one at this path.
+    pub(super) fn is_of(&self, directory: &Path) -> bool {
+        let locked = self.directory.metadata().map(|found| FileId::of(&found));
+        let there = std::fs::symlink_metadata(directory).map(|found| FileId::of(&found));
+        locked.ok().zip(there.ok()).is_some_and(|(locked, there)| locked == there)
     }
 }
 

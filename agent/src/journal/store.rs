@@ -18,7 +18,7 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 
 use super::error::{SCHEMA, StoreError};
-use super::file::Unsynced;
+use super::file::{FileId, Unsynced};
 use super::records::{Changes, Records};
 use crate::logs::Causes;
 
@@ -38,6 +38,8 @@ const PODS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pods");
 pub(super) struct Store {
     database: Option<Database>,
     path: PathBuf,
+    /// Which file it is.
+    file: FileId,
     /// Set: the file is neither read nor written any more.
     pub(super) sealed: Arc<AtomicBool>,
     /// Whether anything was ever recorded: an empty journal is that of an installation.
@@ -128,12 +130,23 @@ impl Store {
     }
 
     fn over(file: File, path: PathBuf) -> Result<Self, StoreError> {
+        let file_id = file.metadata().map(|found| FileId::of(&found));
+        let file_id =
+            file_id.map_err(|source| StoreError::Io { op: "look at", path: path.clone(), source })?;
         let sealed = Arc::new(AtomicBool::new(false));
         let backend = Unsynced { file, sealed: Arc::clone(&sealed) };
         match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend) {
-            Ok(database) => Ok(Self { database: Some(database), path, sealed, begun: false }),
+            Ok(database) => Ok(Self { database: Some(database), path, file: file_id, sealed, begun: false }),
             Err(error) => Err(StoreError::Database { op: "open", path, source: Box::new(error.into()) }),
         }
+    }
+
+    /// Whether the file is still the one at its path: what is written to another one, nobody finds.
+    pub(super) fn is_in_place(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { op: "find", path: self.path.clone(), source };
+        let found = FileId::of(&fs::symlink_metadata(&self.path).map_err(failed)?);
+        let is_other = || failed(io::Error::other("another file has taken its place"));
+        (found == self.file).then_some(()).ok_or_else(is_other)
     }
 
     fn records(&self) -> Result<Records, StoreError> {

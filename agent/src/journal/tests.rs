@@ -325,6 +325,33 @@ fn once_the_directory_can_be_written_the_file_holds_all_that_was_kept_in_memory(
 }
 
 #[test]
+fn a_file_or_a_directory_that_is_taken_away_is_made_anew_with_all_that_was_kept() {
+    let whole = tempfile::tempdir().unwrap();
+    let directory = whole.path().join("state");
+    type Way = fn(&Path);
+    let ways: [Way; 3] = [
+        |directory| fs::remove_file(directory.join("journal.redb")).unwrap(),
+        |directory| fs::remove_dir_all(directory).unwrap(),
+        |directory| {
+            fs::rename(directory, directory.with_extension("old")).unwrap();
+            fs::create_dir(directory).unwrap();
+        },
+    ];
+    for (n, away) in ways.into_iter().enumerate() {
+        let journal = Journal::start(&directory);
+        journal.opened();
+        journal.handle.record(JournalUpdate::Handled(key(n), handled(n, Some(Outcome::Delivered))));
+        journal.wait_until_flushed();
+        away(&directory);
+        drop(journal);
+        let journal = Journal::start(&directory);
+        let snapshot = journal.opened();
+        assert!(snapshot.existed, "{n}");
+        assert_eq!(snapshot.handled.get(&key(n)), Some(&handled(n, Some(Outcome::Delivered))), "{n}");
+    }
+}
+
+#[test]
 fn a_write_that_fails_keeps_records_in_memory_until_one_succeeds() {
     let directory = tempfile::tempdir().unwrap();
     let (sender, events) = channel();

@@ -74,7 +74,7 @@ impl Watcher {
             Some(Watch::Pods) => {
                 if note.flags.contains(ReadFlags::IGNORED) {
                     self.watches.remove(&note.wd);
-                    self.parents.clear();
+                    self.parents.retain(|_, wd| *wd != note.wd);
                 } else if let Some(pod) = note.name.as_deref().and_then(pod_part) {
                     see(Sight::Event(Event::CgroupChanged(pod)));
                 }
