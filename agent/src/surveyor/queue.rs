@@ -11,6 +11,11 @@ use reloadlet_core::model::names::{Name, PodUid};
 
 use super::Request;
 
+/// How much more than the one that was served last somebody may have used who comes back: what was used long ago doesn't
+/// count for ever.
+const MOST_BEHIND: Duration = Duration::from_millis(20);
+/// Of how many namespaces, and pods, it is remembered how much they used.
+const MOST_REMEMBERED: usize = 1024;
 /// When a namespace or a pod has used as much, everybody's use counts half from then on: what was long ago counts for little.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// Less than that is forgotten then.
@@ -124,6 +129,8 @@ pub(super) struct QueueState {
     goes_on: bool,
     /// How much time was spent on each lately.
     used: HashMap<Name, Duration>,
+    /// As much as the namespace that was served last had used: who comes back is no further behind.
+    level: Duration,
     used_of_pods: HashMap<PodUid, Duration>,
     closed: bool,
 }
@@ -139,6 +146,7 @@ impl QueueState {
         if let Request::Survey(survey) = &mut request {
             match before.as_ref().map(|before| &before.request) {
                 Some(Request::Survey(before)) => survey.fresh_mounts |= before.fresh_mounts,
+                Some(Request::Looking(before)) => survey.fresh_mounts |= before.survey().fresh_mounts,
                 Some(Request::Surveying(before)) => survey.fresh_mounts |= before.survey().fresh_mounts,
                 Some(_) | None => {}
             }
@@ -156,6 +164,13 @@ impl QueueState {
             self.begun.insert(key.clone(), namespace.clone());
         } else {
             self.begun.remove(&key);
+        }
+        if !self.urgent.contains_key(&namespace) && !self.later.contains_key(&namespace) {
+            // Or a namespace that is new, or was quiet for long, would be served alone until it has used as much as others.
+            let used = self.used.entry(namespace.clone()).or_default();
+            *used = (*used).max(self.level);
+            // And one that used much long ago isn't kept waiting for it.
+            *used = (*used).min(self.level + MOST_BEHIND);
         }
         let line = if can_wait { &mut self.later } else { &mut self.urgent };
         self.namespaces.insert(request.pod().clone(), namespace.clone());
@@ -191,6 +206,7 @@ impl QueueState {
         let (namespace, key) = self.next_of(&self.urgent).or_else(|| self.next_of(&self.later))?;
         let waiting = self.waiting.remove(&key)?;
         self.goes_on = !self.goes_on;
+        self.level = self.used.get(&namespace).copied().unwrap_or_default();
         self.leave(&namespace, &waiting);
         self.begun.remove(&key);
         if let Key::Forget(pod) = &key {
@@ -223,7 +239,9 @@ impl QueueState {
 
     /// A pod's request has taken so long. What is left of it comes after the pod's others, unless it is asked for anew.
     pub(super) fn done(&mut self, namespace: &Name, pod: &PodUid, took: Duration, rest: Option<Request>) {
-        spend(&mut self.used, namespace, took);
+        if spend(&mut self.used, namespace, took) {
+            self.level /= 2;
+        }
         spend(&mut self.used_of_pods, pod, took);
         let Some(rest) = rest.filter(|rest| !self.closed && !self.waiting.contains_key(&rest.key())) else {
             return;
@@ -265,14 +283,16 @@ impl QueueState {
     }
 }
 
-/// Somebody has used so much.
-fn spend<K: Clone + Eq + std::hash::Hash>(used: &mut HashMap<K, Duration>, who: &K, took: Duration) {
+/// Somebody has used so much. Whether all that was used counts half from now on.
+fn spend<K: Clone + Eq + std::hash::Hash>(used: &mut HashMap<K, Duration>, who: &K, took: Duration) -> bool {
     let own = used.entry(who.clone()).or_default();
     *own += took;
-    if *own >= REMEMBERED {
+    let halve = *own >= REMEMBERED || used.len() > MOST_REMEMBERED;
+    if halve {
         used.values_mut().for_each(|used| *used /= 2);
         used.retain(|_, used| *used >= NOTHING);
     }
+    halve
 }
 
 #[cfg(test)]
@@ -299,6 +319,28 @@ mod tests {
             Duration::ZERO,
         );
         Request::Surveying(Box::new(begun))
+    }
+
+    #[test]
+    fn who_is_new_has_a_turn_and_not_all_turns_until_it_has_used_as_much_as_others() {
+        let mut queue = QueueState::default();
+        let (old, new) = (Name::from("old"), Name::from("new"));
+        let slice = Duration::from_millis(5);
+        for _ in 0..100 {
+            queue.add(&old, list(1, "conf"));
+            queue.take().unwrap();
+            queue.done(&old, &pod(1), slice, None);
+        }
+        let mut served = Vec::new();
+        queue.add(&new, list(2, "conf"));
+        queue.add(&old, list(1, "conf"));
+        for _ in 0..20 {
+            let (namespace, request) = queue.take().unwrap();
+            queue.done(&namespace, &request.pod().clone(), slice, Some(request));
+            served.push(namespace);
+        }
+        let of_old = served.iter().filter(|namespace| **namespace == old).count();
+        assert!((8..=12).contains(&of_old), "{served:?}");
     }
 
     #[test]
