@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
 use crate::machine::reload::waiting::Waits;
-use crate::machine::reload::{Owner, Target, Terms};
+use crate::machine::reload::{Site, Target, Terms};
 use crate::machine::status::Stale;
 use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
@@ -54,11 +54,10 @@ const SENT_AT_A_TIME: usize = 32;
 /// One pod.
 #[derive(Clone, Debug)]
 pub(crate) struct PodMachine {
-    pod: Arc<Pod>,
     plan: Plan,
-    terms: Terms,
+    /// The pod, its terms and its volumes.
+    site: Site,
     as_is: bool,
-    volumes: BTreeMap<Name, Watched>,
     targets: Vec<Target>,
     surveys: Surveys,
     problem: Option<Problem>,
@@ -92,9 +91,8 @@ impl PodMachine {
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
         let frozen = frozen::of(&pod, pod.containers.iter().filter(told)).into_iter();
         let mut machine = Self {
-            terms: terms(&pod, &plan),
+            site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
             as_is: restored.as_is,
-            volumes: volumes.collect(),
             targets: plan.targets.iter().cloned().map(Target::new).collect(),
             surveys: Surveys::default(),
             problem: None,
@@ -107,13 +105,12 @@ impl PodMachine {
             opens: BTreeSet::new(),
             sends_left: SENT_AT_A_TIME,
             unsent: false,
-            pod,
             plan,
         };
         machine.restore(restored);
         let volumes = machine.plan.volumes.iter().map(|volume| (volume.name.clone(), volume.kind)).collect();
-        ctx.act(Action::Watch(machine.pod.uid.clone(), volumes));
-        for volume in machine.volumes.keys() {
+        ctx.act(Action::Watch(machine.site.pod.uid.clone(), volumes));
+        for volume in machine.site.volumes.keys() {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
         machine.begin_survey(ctx);
@@ -128,7 +125,8 @@ impl PodMachine {
                 target.restore(&key.volume, handled);
             }
         }
-        for (container, endings) in restored.endings.into_iter().filter(|(_, of)| of.plan == self.terms.mark)
+        for (container, endings) in
+            restored.endings.into_iter().filter(|(_, of)| of.plan == self.site.terms.mark)
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_endings(endings);
@@ -138,7 +136,7 @@ impl PodMachine {
 
     /// The pod.
     pub(crate) const fn pod(&self) -> &Arc<Pod> {
-        &self.pod
+        &self.site.pod
     }
 
     /// What is to be done about it.
@@ -153,7 +151,7 @@ impl PodMachine {
 
     /// The watched volumes.
     pub(crate) const fn volumes(&self) -> &BTreeMap<Name, Watched> {
-        &self.volumes
+        &self.site.volumes
     }
 
     /// Its problem, if it has one.
@@ -163,8 +161,11 @@ impl PodMachine {
 
     /// Everything of the pod that is stale: a volume, or what a container took at its start.
     pub(crate) fn stale(&self) -> Vec<Stale> {
-        let volumes =
-            self.volumes.iter().filter_map(|(name, watched)| stale::volume(name, watched, &self.targets));
+        let volumes = self
+            .site
+            .volumes
+            .iter()
+            .filter_map(|(name, watched)| stale::volume(name, watched, &self.targets));
         volumes.chain(self.frozen.iter().filter_map(stale::since_start)).collect()
     }
 
@@ -172,14 +173,14 @@ impl PodMachine {
     /// recorded. A container that the agent can't look at for long doesn't keep it from being ready: one namespace can
     /// use up its share of what is scarce.
     pub(crate) fn is_ready(&self) -> bool {
-        self.volumes.values().all(Watched::is_known)
+        self.site.volumes.values().all(Watched::is_known)
             && self.targets.iter().all(|target| target.is_lack_said() || target.has_baseline())
     }
 
     /// The pod's spec or status changed in a way that leaves its plan as it is.
     pub(crate) fn update(&mut self, pod: Arc<Pod>, ctx: &mut Context<'_>) {
-        let status_changed = pod.status != self.pod.status;
-        self.pod = pod;
+        let status_changed = pod.status != self.site.pod.status;
+        self.site.pod = pod;
         if status_changed {
             self.begin_survey(ctx);
         }
@@ -188,17 +189,17 @@ impl PodMachine {
     /// What the pod's next machine, under another plan, begins with.
     pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
-        let unlisted = self.volumes.values().any(|watched| !watched.state().is_listed());
+        let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
         let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
             for (volume, handled) in target.handled() {
-                let (pod, container) = (self.pod.uid.clone(), target.container().clone());
+                let (pod, container) = (self.site.pod.uid.clone(), target.container().clone());
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
             }
-            target.drop_endings(self.owner(), ctx);
+            target.drop_endings(&self.site, ctx);
         }
         restored
     }
@@ -206,9 +207,8 @@ impl PodMachine {
     /// The pod is gone, or isn't to be told any more: what waits ends.
     pub(crate) fn end(&mut self, ctx: &mut Context<'_>) {
         let mut reports = Vec::new();
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         for target in &mut self.targets {
-            reports.extend(target.end_all(owner, ctx));
+            reports.extend(target.end_all(&self.site, ctx));
         }
         self.say_each(reports, ctx);
         self.release_all(ctx);
@@ -216,14 +216,13 @@ impl PodMachine {
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
-        self.targets.iter_mut().for_each(|target| target.release(owner, ctx));
+        self.targets.iter_mut().for_each(|target| target.release(&self.site, ctx));
         self.watch_opens(BTreeSet::new(), ctx);
     }
 
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
-        let volumes = self.volumes.values().filter_map(|watched| watched.state().timeout());
+        let volumes = self.site.volumes.values().filter_map(|watched| watched.state().timeout());
         let targets =
             self.targets.iter().flat_map(|target| [self.step_due(target, now), target.window_timeout()]);
         volumes
@@ -242,8 +241,7 @@ impl PodMachine {
         self.sends_left = SENT_AT_A_TIME;
         self.take_each(ctx, |state| state.handle_timeout(now));
         self.say_due(ctx);
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
-        self.targets.iter_mut().for_each(|target| target.handle_window_timeout(owner, ctx));
+        self.targets.iter_mut().for_each(|target| target.handle_window_timeout(&self.site, ctx));
         if self.surveys.timeout().is_some_and(|due| now >= due) {
             self.begin_survey(ctx);
         }
@@ -256,25 +254,20 @@ impl PodMachine {
     }
 
     fn take_each(&mut self, ctx: &mut Context<'_>, what: impl Fn(&mut Volume) -> News) {
-        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        let names: Vec<Name> = self.site.volumes.keys().cloned().collect();
         for name in names {
             self.take_news(&name, ctx, &what);
         }
     }
 
     fn volume_ref(&self, volume: &Name) -> VolumeRef {
-        VolumeRef { pod: self.pod.uid.clone(), volume: volume.clone() }
-    }
-
-    /// What the reloads of its containers need to know of it.
-    const fn owner(&self) -> Owner<'_> {
-        Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes }
+        VolumeRef { pod: self.site.pod.uid.clone(), volume: volume.clone() }
     }
 
     /// Has the containers looked at, unless that is on its way: then once more after it.
     fn begin_survey(&mut self, ctx: &mut Context<'_>) {
         if !self.targets.is_empty() && self.surveys.want(ctx.now) {
-            let (pod, name) = (self.pod.uid.clone(), self.plan.process.clone());
+            let (pod, name) = (self.site.pod.uid.clone(), self.plan.process.clone());
             ctx.act(Action::Survey(Survey { pod, name, fresh_mounts: self.surveys.take_fresh_mounts() }));
         }
     }
@@ -284,8 +277,8 @@ impl PodMachine {
             return;
         }
         ctx.act(Action::Report(match &problem {
-            Some(problem) => Report::Problem(self.pod.clone(), problem.clone()),
-            None => Report::Solved(self.pod.clone()),
+            Some(problem) => Report::Problem(self.site.pod.clone(), problem.clone()),
+            None => Report::Solved(self.site.pod.clone()),
         }));
         self.problem = problem;
     }
@@ -338,7 +331,7 @@ impl PodMachine {
     /// Begins and ends watches of opens as they are needed by now: those of the generations that a delivery tells of, from
     /// before its send until one was seen, it is too late, the window is closed or a newer generation is there.
     fn follow_opens(&mut self, ctx: &mut Context<'_>) {
-        let volumes = &self.volumes;
+        let volumes = &self.site.volumes;
         let is_current = |name: &Name, generation: &Generation| {
             volumes.get(name).is_some_and(|watched| watched.is_current(generation))
         };

@@ -39,11 +39,11 @@ mod verify;
 pub(crate) mod waiting;
 
 /// What a container's reloads need to know of its pod.
-#[derive(Clone, Copy)]
-pub(crate) struct Owner<'a> {
-    pub(crate) pod: &'a Arc<Pod>,
-    pub(crate) terms: &'a Terms,
-    pub(crate) volumes: &'a BTreeMap<Name, Watched>,
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) terms: Terms,
+    pub(crate) volumes: BTreeMap<Name, Watched>,
 }
 
 /// What the pod asked for that concerns each of its reloads.

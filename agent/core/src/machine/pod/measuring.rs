@@ -18,7 +18,7 @@ use crate::propagation::strategy::Strategy;
 impl PodMachine {
     /// The objects to watch for this pod.
     pub(crate) fn objects(&self) -> BTreeSet<ObjectRef> {
-        let volumes = self.volumes.values().flat_map(Watched::objects);
+        let volumes = self.site.volumes.values().flat_map(Watched::objects);
         volumes.chain(self.frozen.iter().map(|frozen| &frozen.object)).cloned().collect()
     }
 
@@ -37,9 +37,9 @@ impl PodMachine {
                 frozen.started(chosen.first().started);
             }
         }
-        let names: Vec<Name> = self.volumes.keys().cloned().collect();
+        let names: Vec<Name> = self.site.volumes.keys().cloned().collect();
         for name in names {
-            let Some(watched) = self.volumes.get_mut(&name) else { continue };
+            let Some(watched) = self.site.volumes.get_mut(&name) else { continue };
             if watched.objects().any(|own| own == object) {
                 let measured = watched.observed(object, observed, at);
                 self.take_measured(&name, measured, ctx);
@@ -57,7 +57,7 @@ impl PodMachine {
         contents: Option<&Contents>,
         ctx: &mut Context<'_>,
     ) {
-        let Some(watched) = self.volumes.get_mut(name) else { return };
+        let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let counting = contents.map(|contents| contents.counting);
         // What counts may be something else by now: then another read is on its way.
         if watched.read(generation, reading, counting) {
@@ -76,7 +76,7 @@ impl PodMachine {
         }
         if let Some(publication) = measured.publication {
             ctx.act(Action::Report(Report::Published {
-                pod: self.pod.clone(),
+                pod: self.site.pod.clone(),
                 volume: name.clone(),
                 delay: publication.delay(),
                 generation: publication.generation,
@@ -88,7 +88,7 @@ impl PodMachine {
 
     /// Has a generation read, where that decides something or is measured.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        if self.volumes.get_mut(name).is_some_and(|watched| watched.want(generation)) {
+        if self.site.volumes.get_mut(name).is_some_and(|watched| watched.want(generation)) {
             ctx.act(Action::Read(self.volume_ref(name), generation.clone()));
         }
     }
@@ -97,20 +97,20 @@ impl PodMachine {
     pub(super) fn ignored_timeout(&self, now: Time) -> Option<Time> {
         let pending = self.targets.iter().flat_map(Target::pending);
         let waits = pending.filter(|(name, pending)| {
-            self.volumes.get(*name).is_some_and(|watched| watched.may_be_ignored(&pending.generation))
+            self.site.volumes.get(*name).is_some_and(|watched| watched.may_be_ignored(&pending.generation))
         });
         waits.map(|(_, pending)| pending.settled + IGNORED_WAITS).filter(|until| *until > now).min()
     }
 
     /// How much is kept of each measured volume's files.
     pub(crate) fn kept_files(&self) -> Vec<(Name, usize)> {
-        let measured = self.volumes.iter().filter(|(_, watched)| watched.is_measured());
+        let measured = self.site.volumes.iter().filter(|(_, watched)| watched.is_measured());
         measured.map(|(name, watched)| (name.clone(), watched.cost())).collect()
     }
 
     /// There is no room for what is to be kept of a volume.
     pub(crate) fn leave_unmeasured(&mut self, name: &Name) {
-        if let Some(watched) = self.volumes.get_mut(name) {
+        if let Some(watched) = self.site.volumes.get_mut(name) {
             watched.leave_unmeasured();
         }
     }
@@ -134,21 +134,22 @@ impl PodMachine {
             self.nudges.stop();
             return;
         }
-        let newest = self.volumes.values().filter_map(Watched::newest_lagging).max_by_key(|(_, seen)| *seen);
+        let newest =
+            self.site.volumes.values().filter_map(Watched::newest_lagging).max_by_key(|(_, seen)| *seen);
         let waiting = newest.map(|(object, seen)| (seen, accelerate.share(object)));
         let next = self.nudges.next(ctx.now, waiting);
         if let Some(result) = next.result {
-            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
+            ctx.act(Action::Report(Report::Nudged(self.site.pod.clone(), result)));
         }
         if next.send {
-            ctx.act(Action::Nudge(self.pod.clone()));
+            ctx.act(Action::Nudge(self.site.pod.clone()));
         }
     }
 
     /// How the API server took a nudge.
     pub(crate) fn nudged(&mut self, answer: NudgeAnswer, ctx: &mut Context<'_>) {
         if let Some(result) = self.nudges.answered(answer, ctx.now) {
-            ctx.act(Action::Report(Report::Nudged(self.pod.clone(), result)));
+            ctx.act(Action::Report(Report::Nudged(self.site.pod.clone(), result)));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::machine::pod::PodMachine;
 use crate::machine::pod::leaves::Leaves;
 use crate::machine::pod::surveys::Surveys;
 use crate::machine::reload::step::Step;
-use crate::machine::reload::{Answered, Owner, Target};
+use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
 use crate::model::generation::Generation;
 use crate::model::names::Name;
@@ -51,7 +51,7 @@ impl PodMachine {
     /// The volume's directory was listed.
     pub(crate) fn listed(&mut self, volume: &Name, listing: &Listing, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let rebuilds = |pod: &Self| pod.volumes.get(volume).map(|watched| watched.state().rebuilds());
+        let rebuilds = |pod: &Self| pod.site.volumes.get(volume).map(|watched| watched.state().rebuilds());
         let before = rebuilds(self);
         self.take_news(volume, ctx, |state| state.listed(listing, now));
         if rebuilds(self) != before {
@@ -68,7 +68,7 @@ impl PodMachine {
         ctx: &mut Context<'_>,
         what: impl FnOnce(&mut Volume) -> News,
     ) {
-        let Some(watched) = self.volumes.get_mut(name) else { return };
+        let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let happened = watched.take(what);
         if happened.swapped {
             ctx.act(Action::Report(Report::Swapped(watched.plan().kind)));
@@ -104,9 +104,8 @@ impl PodMachine {
             ctx.act(Action::Report(Report::Settled(took)));
         }
         self.want_contents(name, &settled.generation, ctx);
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         for target in &mut self.targets {
-            target.settled(owner, name, settled, self.as_is, ctx);
+            target.settled(&self.site, name, settled, self.as_is, ctx);
         }
     }
 }
@@ -123,18 +122,17 @@ impl PodMachine {
 
     /// The survey is there.
     pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
-        let leaves = Leaves::of(&self.pod, containers);
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
+        let leaves = Leaves::of(&self.site.pod, containers);
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
-            match leaves.find(target, self.plan.process.as_deref(), &self.volumes) {
+            match leaves.find(target, self.plan.process.as_deref(), &self.site.volumes) {
                 Ok(chosen) => {
                     let own = |frozen: &&mut Frozen| frozen.container == *target.container();
                     let started = chosen.first().started;
                     self.frozen.iter_mut().filter(own).for_each(|frozen| frozen.started(started));
                     target.found(chosen, ctx);
                 }
-                Err(why) => target.missing(owner, why, !again, ctx),
+                Err(why) => target.missing(&self.site, why, !again, ctx),
             }
         }
         let is_too_much =
@@ -153,10 +151,9 @@ impl PodMachine {
     /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.
     pub(crate) fn not_surveyed(&mut self, lack: Lack, ctx: &mut Context<'_>) {
         self.surveys.failed();
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         for target in &mut self.targets {
             if target.processes().is_doubtful() || !target.processes().are_held() {
-                target.lacks(owner, NoProcess::Lacking(lack), true, ctx);
+                target.lacks(&self.site, NoProcess::Lacking(lack), true, ctx);
             }
         }
         self.surveys.pace_failures(ctx.now);
@@ -164,12 +161,11 @@ impl PodMachine {
 
     /// A process can't be held, or its masks can't be read: what waits for it looks for it again, but not at once.
     pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack, ctx: &mut Context<'_>) {
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
-            target.unread(owner, process, ctx);
+            target.unread(&self.site, process, ctx);
             if target.processes().hang_on(process) {
-                target.lacks(owner, NoProcess::Lacking(lack), !again, ctx);
+                target.lacks(&self.site, NoProcess::Lacking(lack), !again, ctx);
             }
         }
         if self.is_waiting() {
@@ -205,16 +201,14 @@ impl PodMachine {
             self.exited(process, ctx.now, ctx);
             return;
         };
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
-        self.targets.iter_mut().for_each(|target| target.guarded(owner, process, reading, ctx));
+        self.targets.iter_mut().for_each(|target| target.guarded(&self.site, process, reading, ctx));
     }
 
     /// How a process took the signal.
     pub(crate) fn delivered(&mut self, process: &ProcessIdentity, delivery: Delivery, ctx: &mut Context<'_>) {
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         let (mut is_lost, mut is_any_sent) = (false, false);
         for target in &mut self.targets {
-            match target.answered(owner, process, delivery, ctx) {
+            match target.answered(&self.site, process, delivery, ctx) {
                 Answered::Nothing => {}
                 Answered::Lost => is_lost = true,
                 Answered::Ended { was_sent } => is_any_sent |= was_sent,
@@ -223,8 +217,7 @@ impl PodMachine {
         if is_any_sent {
             self.say_all(ctx);
         }
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
-        let ended = self.targets.iter_mut().filter_map(|target| target.end_sending(owner, ctx));
+        let ended = self.targets.iter_mut().filter_map(|target| target.end_sending(&self.site, ctx));
         let reports = ended.collect();
         self.say_each(reports, ctx);
         if is_lost {
@@ -234,11 +227,10 @@ impl PodMachine {
 
     /// A process has ended.
     pub(crate) fn exited(&mut self, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         let (mut lost, mut counted) = (false, false);
         let mut reports = Vec::new();
         for target in &mut self.targets {
-            let exit = target.exited(owner, process, at, ctx);
+            let exit = target.exited(&self.site, process, at, ctx);
             lost |= exit.is_lost;
             counted |= exit.is_counted;
             reports.extend(exit.report);
@@ -255,8 +247,7 @@ impl PodMachine {
 
     /// A file of a generation was opened.
     pub(crate) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time, ctx: &mut Context<'_>) {
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
-        self.targets.iter_mut().for_each(|target| target.opened(owner, volume, generation, at, ctx));
+        self.targets.iter_mut().for_each(|target| target.opened(&self.site, volume, generation, at, ctx));
     }
 
     fn is_waiting(&self) -> bool {
@@ -279,15 +270,14 @@ impl PodMachine {
     pub(crate) fn advance(&mut self, ctx: &mut Context<'_>) {
         self.unsent = false;
         let mut todo = Todo::default();
-        let owner = Owner { pod: &self.pod, terms: &self.terms, volumes: &self.volumes };
         for target in &mut self.targets {
             target.decide_older();
             loop {
-                match target.step(owner, is_surveying(&self.surveys, target), ctx.now) {
+                match target.step(&self.site, is_surveying(&self.surveys, target), ctx.now) {
                     Step::End(volumes, outcome, reason) => {
-                        todo.reports.extend(target.conclude(owner, &volumes, outcome, reason, ctx));
+                        todo.reports.extend(target.conclude(&self.site, &volumes, outcome, reason, ctx));
                     }
-                    Step::Baseline(volumes) => target.take_baseline(owner, &volumes, ctx),
+                    Step::Baseline(volumes) => target.take_baseline(&self.site, &volumes, ctx),
                     Step::Idle | Step::Await | Step::Until(_) => break,
                     Step::Survey => {
                         todo.problems.extend(target.say_lack(ctx.now));
@@ -308,7 +298,7 @@ impl PodMachine {
                     }
                     Step::Send(processes, worst) => {
                         self.sends_left = self.sends_left.saturating_sub(processes.len());
-                        target.begin_sending(owner.terms.waits, &processes, worst);
+                        target.begin_sending(self.site.terms.waits, &processes, worst);
                         todo.sends.push((processes, target.signal()));
                         break;
                     }
@@ -319,6 +309,11 @@ impl PodMachine {
     }
 
     fn carry_out(&mut self, todo: Todo, ctx: &mut Context<'_>) {
+        // Whoever is told opens files at once. Nothing else comes before the signals.
+        self.follow_opens(ctx);
+        for (processes, signal) in todo.sends {
+            processes.into_iter().for_each(|process| ctx.act(Action::Send(process, signal)));
+        }
         if todo.survey {
             self.begin_survey(ctx);
         }
@@ -328,16 +323,11 @@ impl PodMachine {
         }
         self.solve(ctx);
         self.nudge(ctx);
-        // Whoever is told opens files at once.
-        self.follow_opens(ctx);
-        for (processes, signal) in todo.sends {
-            processes.into_iter().for_each(|process| ctx.act(Action::Send(process, signal)));
-        }
     }
 
     /// When a container's next step is due.
     pub(super) fn step_due(&self, target: &Target, now: Time) -> Option<Time> {
-        match target.step(self.owner(), is_surveying(&self.surveys, target), now) {
+        match target.step(&self.site, is_surveying(&self.surveys, target), now) {
             Step::Until(due) => Some(due),
             Step::Idle
             | Step::Await

@@ -13,7 +13,7 @@ use crate::model::outcome::Outcome;
 impl PodMachine {
     /// Reports a reload; a delivery once it is known what its generations brought, or never will be.
     pub(super) fn say(&mut self, report: ReloadReport, ctx: &mut Context<'_>) {
-        if report.outcome == Outcome::Delivered && !is_decided(&self.volumes, &report) {
+        if report.outcome == Outcome::Delivered && !is_decided(&self.site.volumes, &report) {
             self.unsaid.add(report, ctx.now);
         } else {
             self.say_now(report, ctx);
@@ -21,13 +21,13 @@ impl PodMachine {
     }
 
     fn say_now(&self, mut report: ReloadReport, ctx: &mut Context<'_>) {
-        report.stages = stages(&self.volumes, &report);
+        report.stages = stages(&self.site.volumes, &report);
         ctx.act(Action::Report(Report::Reload(Box::new(report))));
     }
 
     /// Reports what is decided or has waited long enough.
     pub(super) fn say_due(&mut self, ctx: &mut Context<'_>) {
-        let volumes = &self.volumes;
+        let volumes = &self.site.volumes;
         let due = self.unsaid.take(ctx.now, |report| is_decided(volumes, report));
         due.into_iter().for_each(|report| self.say_now(report, ctx));
     }

@@ -3,7 +3,7 @@
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report};
 use crate::machine::reload::progress::{Ending, Pending, Progress, Taken};
-use crate::machine::reload::{Owner, Target, report};
+use crate::machine::reload::{Site, Target, report};
 use crate::machine::volume::{How, Settled};
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
@@ -16,7 +16,7 @@ impl Target {
     /// A generation has settled. With `as_is`, what stands there when nothing is known is nobody's change.
     pub(crate) fn settled(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         volume: &Name,
         settled: &Settled,
         as_is: bool,
@@ -30,7 +30,7 @@ impl Target {
             How::Changed => false,
         };
         if is_baseline {
-            self.end(owner, volume, settled.generation.clone(), Ending::Baseline, ctx);
+            self.end(site, volume, settled.generation.clone(), Ending::Baseline, ctx);
             self.forget_if_idle();
             return;
         }
@@ -43,7 +43,7 @@ impl Target {
         if let Taken::Supersedes(older) = taken
             && !older.only_if_older
         {
-            self.supersede(owner, volume, older, ctx);
+            self.supersede(site, volume, older, ctx);
         }
     }
 
@@ -62,11 +62,11 @@ impl Target {
     }
 
     /// What waits of these volumes was there before anything was known.
-    pub(crate) fn take_baseline(&mut self, owner: Owner<'_>, volumes: &[Name], ctx: &mut Context<'_>) {
+    pub(crate) fn take_baseline(&mut self, site: &Site, volumes: &[Name], ctx: &mut Context<'_>) {
         for volume in volumes {
             let pending = self.progress.get(volume).and_then(Progress::pending);
             if let Some(generation) = pending.map(|pending| pending.generation.clone()) {
-                self.end(owner, volume, generation, Ending::Baseline, ctx);
+                self.end(site, volume, generation, Ending::Baseline, ctx);
             }
         }
         self.forget_if_idle();
@@ -75,29 +75,29 @@ impl Target {
     /// Ends what waits of these volumes. What people are told of it comes back.
     pub(crate) fn conclude(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         volumes: &[Name],
         outcome: Outcome,
         reason: Option<&'static str>,
         ctx: &mut Context<'_>,
     ) -> Option<ReloadReport> {
-        let due = self.due(owner.terms.waits);
+        let due = self.due(site.terms.waits);
         let waiting = |name: &Name| Some((name.clone(), self.progress.get_mut(name)?.take_pending()?));
         let ended: Vec<(Name, Pending)> = volumes.iter().filter_map(waiting).collect();
-        self.end_reload(owner, &ended, due, outcome, reason, ctx)
+        self.end_reload(site, &ended, due, outcome, reason, ctx)
     }
 
     /// Ends all that waits, since the pod is gone.
-    pub(crate) fn end_all(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) -> Option<ReloadReport> {
-        self.take_back(owner, ctx);
+    pub(crate) fn end_all(&mut self, site: &Site, ctx: &mut Context<'_>) -> Option<ReloadReport> {
+        self.take_back(site, ctx);
         let waiting = self.waiting_volumes(|_, _| true);
-        self.conclude(owner, &waiting, Outcome::Gone, Some("the pod is gone"), ctx)
+        self.conclude(site, &waiting, Outcome::Gone, Some("the pod is gone"), ctx)
     }
 
     /// A reload of these generations has ended.
     pub(super) fn end_reload(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         ended: &[(Name, Pending)],
         due: Time,
         outcome: Outcome,
@@ -105,9 +105,9 @@ impl Target {
         ctx: &mut Context<'_>,
     ) -> Option<ReloadReport> {
         for (volume, pending) in ended {
-            self.end(owner, volume, pending.generation.clone(), Ending::Reload(outcome), ctx);
+            self.end(site, volume, pending.generation.clone(), Ending::Reload(outcome), ctx);
         }
-        let report = report::ended(owner.pod, self, due, ended, outcome, reason, ctx.now)?;
+        let report = report::ended(&site.pod, self, due, ended, outcome, reason, ctx.now)?;
         self.last = Some((outcome, ctx.now));
         if outcome == Outcome::Delivered
             && let Some(waiting) = &mut self.waiting
@@ -119,22 +119,16 @@ impl Target {
     }
 
     /// A generation was folded into a newer one's reload.
-    pub(super) fn supersede(
-        &mut self,
-        owner: Owner<'_>,
-        volume: &Name,
-        older: Pending,
-        ctx: &mut Context<'_>,
-    ) {
-        self.end(owner, volume, older.generation.clone(), Ending::Superseded, ctx);
-        let report = report::superseded(owner.pod.clone(), self, volume, older, ctx.now);
+    pub(super) fn supersede(&mut self, site: &Site, volume: &Name, older: Pending, ctx: &mut Context<'_>) {
+        self.end(site, volume, older.generation.clone(), Ending::Superseded, ctx);
+        let report = report::superseded(site.pod.clone(), self, volume, older, ctx.now);
         ctx.act(Action::Report(Report::Reload(Box::new(report))));
     }
 
     /// Ends a generation for the container: every one that was taken in ends here, once.
     fn end(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         volume: &Name,
         generation: Generation,
         ending: Ending,
@@ -146,10 +140,10 @@ impl Target {
             Ending::Baseline => None,
             Ending::Reload(outcome) => Some(outcome),
         };
-        let key = report::key(&owner.pod.uid, &self.plan.container, volume);
+        let key = report::key(&site.pod.uid, &self.plan.container, volume);
         let handled = Handled { generation: generation.clone(), outcome };
         ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
-        let digest = digest(owner, volume, &generation);
+        let digest = digest(site, volume, &generation);
         if let Some(progress) = self.progress.get_mut(volume) {
             progress.end(generation, ending, digest);
         }
@@ -164,6 +158,6 @@ impl Target {
 }
 
 /// The digest of a generation's files that count, where it was read.
-fn digest(owner: Owner<'_>, volume: &Name, generation: &Generation) -> Option<Digest> {
-    owner.volumes.get(volume).and_then(|watched| watched.known_digest(generation))
+fn digest(site: &Site, volume: &Name, generation: &Generation) -> Option<Digest> {
+    site.volumes.get(volume).and_then(|watched| watched.known_digest(generation))
 }

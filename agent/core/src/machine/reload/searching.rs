@@ -6,7 +6,7 @@ use crate::machine::context::Context;
 use crate::machine::event::Action;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::suspension::Suspension;
-use crate::machine::reload::{Owner, Target, release};
+use crate::machine::reload::{Site, Target, release};
 use crate::model::names::Name;
 use crate::model::outcome::Verdict;
 use crate::model::time::Time;
@@ -25,13 +25,13 @@ impl Target {
     }
 
     /// There is no process to tell. `looked` says whether whoever looked did so after the last sign of a change.
-    pub(crate) fn missing(&mut self, owner: Owner<'_>, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+    pub(crate) fn missing(&mut self, site: &Site, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
         release(self.processes.missing(why), ctx);
         let looks = self.waiting.is_some_and(|waiting| waiting.looks_since().is_some());
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
         if looks && looked && why.is_not_started() {
             let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
-            self.take_baseline(owner, &fresh, ctx);
+            self.take_baseline(site, &fresh, ctx);
         }
     }
 
@@ -57,8 +57,8 @@ impl Target {
     }
 
     /// The agent can't look at the container's processes, or can't hold them.
-    pub(crate) fn lacks(&mut self, owner: Owner<'_>, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
-        self.missing(owner, why, looked, ctx);
+    pub(crate) fn lacks(&mut self, site: &Site, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+        self.missing(site, why, looked, ctx);
         // Whatever is found later is chosen anew.
         self.processes.believe();
         self.look(ctx.now);
@@ -133,14 +133,14 @@ impl Target {
     /// A process's masks were read.
     pub(crate) fn guarded(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         process: &ProcessIdentity,
         reading: &GuardReading,
         ctx: &mut Context<'_>,
     ) {
         self.processes.guarded(process, reading, self.plan.signal, ctx.now);
         let pending = reading.is_pending(self.plan.signal);
-        self.end_window(owner, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
+        self.end_window(site, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
     }
 
     /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.

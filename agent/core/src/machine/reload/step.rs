@@ -10,7 +10,7 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::suspension;
 use crate::machine::reload::waiting::Waiting;
-use crate::machine::reload::{Owner, Target, Terms};
+use crate::machine::reload::{Site, Target, Terms};
 use crate::machine::watched::Compared;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
@@ -47,12 +47,12 @@ pub(crate) enum Step {
 
 impl Target {
     /// What to do next, at this time. `surveying` says whether a survey is still to be waited for.
-    pub(crate) fn step(&self, owner: Owner<'_>, surveying: bool, now: Time) -> Step {
+    pub(crate) fn step(&self, site: &Site, surveying: bool, now: Time) -> Step {
         let Some(waiting) = &self.waiting else { return Step::Idle };
         if self.sending.is_some() {
             return Step::Await;
         }
-        if let Some(step) = self.compare(owner, now) {
+        if let Some(step) = self.compare(site, now) {
             return step;
         }
         let baseline = self.new_and_read();
@@ -63,14 +63,14 @@ impl Target {
             let reason = Some(suspension::REASON);
             return Step::End(self.waiting_volumes(|_, _| true), Outcome::Held, reason);
         }
-        let due = self.due(owner.terms.waits);
+        let due = self.due(site.terms.waits);
         if now < due {
             return Step::Until(due);
         }
         let patient = surveying || !waiting.has_looked_enough(now);
         match (self.processes.chosen(), self.processes.why_missing()) {
             (Some(chosen), _) if !self.processes.is_doubtful() => {
-                self.step_with(chosen, waiting, owner.terms, now)
+                self.step_with(chosen, waiting, &site.terms, now)
             }
             // A survey that is on its way may still find it.
             (_, Some(why)) if !patient && !why.is_unknown() => self.end_without_process(why, waiting),
@@ -79,11 +79,11 @@ impl Target {
     }
 
     /// What ends since it changes nothing for the container, or is still being read.
-    fn compare(&self, owner: Owner<'_>, now: Time) -> Option<Step> {
+    fn compare(&self, site: &Site, now: Time) -> Option<Step> {
         let mut same: BTreeMap<Outcome, Vec<Name>> = BTreeMap::new();
         for (name, progress) in &self.progress {
             let Some(pending) = progress.pending() else { continue };
-            let compared = owner.volumes.get(name).map(|watched| watched.compared(&pending.generation, now));
+            let compared = site.volumes.get(name).map(|watched| watched.compared(&pending.generation, now));
             match compared.unwrap_or(Compared::NotNeeded) {
                 Compared::NotNeeded => {}
                 Compared::Reading => return Some(Step::Await),

@@ -7,7 +7,7 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::sending::{Sending, Sent};
 use crate::machine::reload::verify::{End, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
-use crate::machine::reload::{Answered, Exit, Owner, Target, release};
+use crate::machine::reload::{Answered, Exit, Site, Target, release};
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, JournalUpdate};
 use crate::model::names::Name;
@@ -34,7 +34,7 @@ impl Target {
     /// How a process took the signal.
     pub(crate) fn answered(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         process: &ProcessIdentity,
         delivery: Delivery,
         ctx: &mut Context<'_>,
@@ -45,7 +45,7 @@ impl Target {
             Sent::NotYet => Answered::Nothing,
             Sent::ToNobody => {
                 // It may run again already: what it is to be told is decided anew.
-                self.take_back(owner, ctx);
+                self.take_back(site, ctx);
                 Answered::Lost
             }
             Sent::So(_, was_sent) => Answered::Ended { was_sent },
@@ -54,28 +54,28 @@ impl Target {
 
     /// Ends a send that has ended; where anybody was sent anything, the verify window opens. What people are told comes
     /// back.
-    pub(crate) fn end_sending(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) -> Option<ReloadReport> {
+    pub(crate) fn end_sending(&mut self, site: &Site, ctx: &mut Context<'_>) -> Option<ReloadReport> {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
         let sending = self.sending.take()?;
         if was_sent {
-            self.close(owner, Verdict::Alive, ctx);
+            self.close(site, Verdict::Alive, ctx);
         }
-        let report = self.end_reload(owner, sending.generations(), sending.due(), outcome, None, ctx);
+        let report = self.end_reload(site, sending.generations(), sending.due(), outcome, None, ctx);
         if was_sent {
-            self.judge(owner, ctx);
+            self.judge(site, ctx);
             self.suspension.delivered();
             self.last_delivery = Some(ctx.now);
             if let Some(chosen) = self.processes.chosen() {
                 let told = sending.generations().iter();
                 let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
-                self.verify = Some(Verify::open(chosen, told.collect(), owner.terms.verify, ctx.now));
+                self.verify = Some(Verify::open(chosen, told.collect(), site.terms.verify, ctx.now));
             }
         }
         report
     }
 
     /// Nothing was sent: what was on its way waits again.
-    pub(super) fn take_back(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) {
+    pub(super) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let Some(sending) = self.sending.take() else { return };
         self.waiting.get_or_insert_default().give_back(sending.changes());
         for (name, pending) in sending.into_generations() {
@@ -84,7 +84,7 @@ impl Target {
                 None => Some(pending),
             };
             if let Some(older) = superseded {
-                self.supersede(owner, &name, older, ctx);
+                self.supersede(site, &name, older, ctx);
             }
         }
     }
@@ -92,12 +92,12 @@ impl Target {
     /// A process has ended.
     pub(crate) fn exited(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         process: &ProcessIdentity,
         at: Time,
         ctx: &mut Context<'_>,
     ) -> Exit {
-        let is_counted = self.count_exit(owner, process, at, ctx);
+        let is_counted = self.count_exit(site, process, at, ctx);
         if !self.processes.hang_on(process) {
             return Exit { is_lost: false, is_counted, report: None };
         }
@@ -112,14 +112,14 @@ impl Target {
         if self.waiting.is_some_and(|waiting| waiting.is_refused()) {
             let waiting = self.waiting_volumes(|_, _| true);
             let reason = Some("the process ended without having handled the signal");
-            report = self.conclude(owner, &waiting, Outcome::Unhandled, reason, ctx);
+            report = self.conclude(site, &waiting, Outcome::Unhandled, reason, ctx);
         }
         Exit { is_lost: true, is_counted, report }
     }
 
     fn count_exit(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         process: &ProcessIdentity,
         at: Time,
         ctx: &mut Context<'_>,
@@ -129,32 +129,32 @@ impl Target {
         };
         verify.exited();
         let Some(in_a_row) = self.suspension.exited(verify.delivered(), at) else { return false };
-        self.record_endings(owner, Some(Endings { in_a_row, plan: owner.terms.mark }), ctx);
+        self.record_endings(site, Some(Endings { in_a_row, plan: site.terms.mark }), ctx);
         true
     }
 
-    pub(super) fn record_endings(&self, owner: Owner<'_>, endings: Option<Endings>, ctx: &mut Context<'_>) {
-        let update = JournalUpdate::Endings(owner.pod.uid.clone(), self.plan.container.clone(), endings);
+    pub(super) fn record_endings(&self, site: &Site, endings: Option<Endings>, ctx: &mut Context<'_>) {
+        let update = JournalUpdate::Endings(site.pod.uid.clone(), self.plan.container.clone(), endings);
         ctx.act(Action::Record(update));
     }
 
     /// The journal holds nothing of quick endings any more.
-    pub(crate) fn drop_endings(&self, owner: Owner<'_>, ctx: &mut Context<'_>) {
+    pub(crate) fn drop_endings(&self, site: &Site, ctx: &mut Context<'_>) {
         if self.has_endings() {
-            self.record_endings(owner, None, ctx);
+            self.record_endings(site, None, ctx);
         }
     }
 
     /// Endings count in a row: a delivery after which the process lived starts the count anew.
-    pub(super) fn judge(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) {
+    pub(super) fn judge(&mut self, site: &Site, ctx: &mut Context<'_>) {
         if self.suspension.judged() {
-            self.record_endings(owner, None, ctx);
+            self.record_endings(site, None, ctx);
         }
     }
 
     /// Releases every process.
-    pub(crate) fn release(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) {
-        self.close(owner, Verdict::Alive, ctx);
+    pub(crate) fn release(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        self.close(site, Verdict::Alive, ctx);
         release(self.processes.forget(), ctx);
     }
 }
@@ -164,7 +164,7 @@ impl Target {
     /// A file of a generation was opened.
     pub(crate) fn opened(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         volume: &Name,
         generation: &Generation,
         at: Time,
@@ -173,7 +173,7 @@ impl Target {
         let after = self.verify.as_mut().and_then(|verify| verify.opened(volume, generation, at));
         if let Some(after) = after {
             let container = self.plan.container.clone();
-            ctx.act(Action::Report(Report::Reread { pod: owner.pod.clone(), container, after }));
+            ctx.act(Action::Report(Report::Reread { pod: site.pod.clone(), container, after }));
         }
     }
 
@@ -183,37 +183,37 @@ impl Target {
     }
 
     /// Time has passed for the window.
-    pub(crate) fn handle_window_timeout(&mut self, owner: Owner<'_>, ctx: &mut Context<'_>) {
+    pub(crate) fn handle_window_timeout(&mut self, site: &Site, ctx: &mut Context<'_>) {
         match self.verify.as_mut().map_or(End::NotYet, |verify| verify.handle_timeout(ctx.now)) {
             End::NotYet => {}
             End::Read(process) => ctx.act(Action::ReadGuard(process, self.plan.signal)),
-            End::Now => self.close(owner, Verdict::Alive, ctx),
+            End::Now => self.close(site, Verdict::Alive, ctx),
         }
     }
 
     /// The masks of a process can't be read: it lives, as far as is known.
-    pub(crate) fn unread(&mut self, owner: Owner<'_>, process: &ProcessIdentity, ctx: &mut Context<'_>) {
-        self.end_window(owner, process, Verdict::Alive, ctx);
+    pub(crate) fn unread(&mut self, site: &Site, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        self.end_window(site, process, Verdict::Alive, ctx);
     }
 
     pub(super) fn end_window(
         &mut self,
-        owner: Owner<'_>,
+        site: &Site,
         process: &ProcessIdentity,
         living: Verdict,
         ctx: &mut Context<'_>,
     ) {
         if self.verify.as_ref().is_some_and(|verify| verify.ends_with(process)) {
-            self.close(owner, living, ctx);
+            self.close(site, living, ctx);
         }
     }
 
     /// Ends the window; `living` is the verdict where no process ended.
-    pub(super) fn close(&mut self, owner: Owner<'_>, living: Verdict, ctx: &mut Context<'_>) {
+    pub(super) fn close(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
-        self.judge(owner, ctx);
+        self.judge(site, ctx);
         let (verdict, reread) = verify.close(living, self.processes.chosen().map(Chosen::first));
         let container = self.plan.container.clone();
-        ctx.act(Action::Report(Report::Verdict { pod: owner.pod.clone(), container, verdict, reread }));
+        ctx.act(Action::Report(Report::Verdict { pod: site.pod.clone(), container, verdict, reread }));
     }
 }
