@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something that the agent may lack. To have another one said, add it here and to [`Lack::ALL`], with its word and its
+/// Something that the agent may lack. To have another one said, add it here and to [`Ailment::ALL`], with its word and its
 /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lack {
+pub(crate) enum Ailment {
     /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
     KubeletRoot,
     /// Changes of some pods wait for something that is said with each of them: of how many pods.
@@ -24,7 +24,7 @@ pub(crate) enum Lack {
     Watches,
 }
 
-impl Lack {
+impl Ailment {
     /// Everything, the worst first.
     pub(crate) const ALL: [Self; 7] = [
         Self::KubeletRoot,
@@ -88,27 +88,27 @@ impl Lack {
 
 /// What is lacking now. Clones share it; writing never waits.
 #[derive(Clone, Debug)]
-pub(crate) struct Health(Arc<[AtomicU64; Lack::ALL.len()]>);
+pub(crate) struct Health(Arc<[AtomicU64; Ailment::ALL.len()]>);
 
 impl Health {
     /// Nothing is known to be lacking.
     pub(crate) fn new() -> Self {
-        Self(Arc::new([const { AtomicU64::new(0) }; Lack::ALL.len()]))
+        Self(Arc::new([const { AtomicU64::new(0) }; Ailment::ALL.len()]))
     }
 
     /// Whether it is lacking from now on.
-    pub(crate) fn set(&self, lack: Lack, lacking: bool) {
+    pub(crate) fn set(&self, lack: Ailment, lacking: bool) {
         self.count(lack, usize::from(lacking));
     }
 
     /// How many of it are lacking from now on.
-    pub(crate) fn count(&self, lack: Lack, count: usize) {
+    pub(crate) fn count(&self, lack: Ailment, count: usize) {
         self.0[lack.index()].store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// What is lacking now, the worst first, each with its sentence.
-    pub(crate) fn lacks(&self) -> impl Iterator<Item = (Lack, String)> {
-        Lack::ALL.into_iter().filter_map(|lack| {
+    pub(crate) fn lacks(&self) -> impl Iterator<Item = (Ailment, String)> {
+        Ailment::ALL.into_iter().filter_map(|lack| {
             let count = self.0[lack.index()].load(Ordering::Relaxed);
             (count > 0).then(|| (lack, lack.sentence(count)))
         })
@@ -123,26 +123,26 @@ mod tests {
     fn only_what_is_lacking_is_said_the_worst_first() {
         let health = Health::new();
         assert_eq!(health.lacks().count(), 0);
-        health.count(Lack::Watches, 3);
-        health.clone().set(Lack::Journal, true);
-        let said: Vec<(Lack, String)> = health.lacks().collect();
-        assert_eq!(said[0].0, Lack::Journal);
+        health.count(Ailment::Watches, 3);
+        health.clone().set(Ailment::Journal, true);
+        let said: Vec<(Ailment, String)> = health.lacks().collect();
+        assert_eq!(said[0].0, Ailment::Journal);
         assert_eq!(
             said[1],
-            (Lack::Watches, "3 volumes can't be watched, and are read once a second.".to_owned())
+            (Ailment::Watches, "3 volumes can't be watched, and are read once a second.".to_owned())
         );
-        health.set(Lack::Journal, false);
-        health.count(Lack::Watches, 0);
+        health.set(Ailment::Journal, false);
+        health.count(Ailment::Watches, 0);
         assert_eq!(health.lacks().count(), 0);
     }
 
     #[test]
     fn each_lack_has_its_own_place_word_and_sentence() {
-        for (index, lack) in Lack::ALL.into_iter().enumerate() {
+        for (index, lack) in Ailment::ALL.into_iter().enumerate() {
             assert_eq!(lack.index(), index);
             let same =
-                |other: &&Lack| other.as_str() == lack.as_str() || other.sentence(2) == lack.sentence(2);
-            assert_eq!(Lack::ALL.iter().filter(same).count(), 1, "{lack:?}");
+                |other: &&Ailment| other.as_str() == lack.as_str() || other.sentence(2) == lack.sentence(2);
+            assert_eq!(Ailment::ALL.iter().filter(same).count(), 1, "{lack:?}");
             assert!(lack.sentence(1).ends_with('.'));
         }
     }

@@ -57,7 +57,7 @@ const MESSAGES_AT_A_TIME: usize = 1024;
 /// So long what waits is served before the loop looks for notifications again.
 const TURN: Duration = Duration::from_millis(2);
 /// How many notifications wait, as many as fit into the kernel's queue. A namespace may have as many as are left: alone half of
-/// all. Further ones are dropped, and their pods are looked at again: the kernel's queue, which is everybody's, is emptied
+/// all. Further ones are dropped, and their pods are looked at again: the kernel's queue, which is everybody's, is read on
 /// whoever fills it.
 const MOST_WAITING: usize = 16 << 10;
 /// How often at most the loop looks around while there is always something to do.

@@ -25,7 +25,7 @@ use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::contact::Contact;
 use crate::digest;
-use crate::health::{Health, Lack};
+use crate::health::{Ailment, Health};
 use crate::holder::{self, Holder};
 use crate::home::Homes;
 use crate::http::{Answer, Endpoints, Readiness, Server};
@@ -67,7 +67,7 @@ pub(crate) fn agent(
     let (health, contact) = (Health::new(), Contact::new());
     let confined = is_confined(confined);
     metrics.set_confined(confined);
-    health.set(Lack::Confinement, !confined);
+    health.set(Ailment::Confinement, !confined);
     let (inbox, receiver, wake) = Inbox::new().context("can't make an eventfd")?;
     let ready = Arc::new(AtomicBool::new(false));
 
@@ -109,7 +109,7 @@ pub(crate) fn agent(
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
         .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
         .ok();
-    health.set(Lack::MountTable, mount_table.is_none());
+    health.set(Ailment::MountTable, mount_table.is_none());
     let pods_file = match &config.pods {
         PodSource::File(file) => Some(follow_file(file, &inbox)?),
         PodSource::Node(node) => {
@@ -213,7 +213,7 @@ fn start_journal(
         JournalEvent::Flushed => inbox.send(Inbound::JournalFlushed),
         JournalEvent::InMemory(in_memory) => {
             metrics.set_journal_in_memory(in_memory);
-            health.set(Lack::Journal, in_memory);
+            health.set(Ailment::Journal, in_memory);
         }
     };
     Ok(JournalHandle::start(journal, on_event)?)

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::cluster::{Cluster, METADATA};
-use crate::health::{Health, Lack};
+use crate::health::{Ailment, Health};
 use crate::logs::Causes;
 use crate::metrics::Metrics;
 
@@ -154,7 +154,7 @@ impl Known {
         if !matches!(proof, Proof::Unasked(_)) {
             let open = standing == Standing::Missing && matches!(proof, Proof::Taken(_));
             metrics.set_fence_open(open);
-            health.set(Lack::Fence, open);
+            health.set(Ailment::Fence, open);
         }
         self.say(proof, standing);
         if matches!(proof, Proof::Refused) {

@@ -109,7 +109,7 @@ impl Item {
     }
 
     /// All of it as one text.
-    fn written(&self, held_back: u32) -> String {
+    fn written(&self) -> String {
         let mut written = String::new();
         for Text { text, .. } in &self.texts {
             let between = match written.as_bytes().last() {
@@ -124,7 +124,7 @@ impl Item {
             written.truncate(written.floor_char_boundary(EVENT_BYTES - COUNT_BYTES - "…".len()));
             written.push('…');
         }
-        match held_back.saturating_add(self.more) {
+        match self.more {
             0 => written,
             more => written + &format!(" (and {more} more since the last one)"),
         }
@@ -201,22 +201,26 @@ impl Unsaid {
                 }
             }
         })?;
-        let sending = item.take_fitting();
+        let mut sending = item.take_fitting();
+        sending.more = sending.more.saturating_add(held_back);
         if !item.texts.is_empty() {
             self.waiting.push(&namespace, key.clone(), item);
         }
-        let text = sending.written(held_back);
+        let text = sending.written();
         let (pod, urgent, reason) = (sending.pod.clone(), sending.urgent, key.1);
         self.sending = Some((key, sending));
         Some(Saying { pod, urgent, reason, text })
     }
 
-    /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it.
+    /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it, and is counted
+    /// if nobody must.
     pub(crate) fn ended(&mut self, again: bool) {
-        let Some((key, mut item)) = self.sending.take().filter(|(_, item)| again && item.urgent) else {
-            return;
-        };
+        let Some((key, mut item)) = self.sending.take().filter(|_| again) else { return };
         let namespace = item.pod.namespace.clone();
+        if !item.urgent {
+            self.budget.hold_back(&namespace, &key, item.more.saturating_add(1));
+            return;
+        }
         match self.waiting.get_mut(&namespace, &key) {
             Some(newer) => {
                 newer.more = newer.more.saturating_add(item.more);

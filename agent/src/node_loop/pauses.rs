@@ -8,7 +8,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use rustix::event::{Timespec, epoll};
 
 use super::{INOTIFY, INSTANCE_RETRY, NodeLoop, POLL, REPORTS_AT_A_TIME};
-use crate::health::Lack;
+use crate::health::Ailment;
 use crate::kubelet_root::Judgement;
 use crate::surveyor::Request;
 use crate::{clock, tell};
@@ -114,13 +114,13 @@ impl NodeLoop {
         match judgement? {
             Judgement::Wrong(sentence) => {
                 self.parts.metrics.set_kubelet_root_wrong(true);
-                self.parts.health.set(Lack::KubeletRoot, true);
+                self.parts.health.set(Ailment::KubeletRoot, true);
                 tracing::warn!("{sentence}");
                 Some(Event::KubeletRoot(Some(sentence.into())))
             }
             Judgement::Right => {
                 self.parts.metrics.set_kubelet_root_wrong(false);
-                self.parts.health.set(Lack::KubeletRoot, false);
+                self.parts.health.set(Ailment::KubeletRoot, false);
                 tracing::info!("no pod's directory is missing below the kubelet root any more");
                 Some(Event::KubeletRoot(None))
             }
@@ -161,23 +161,23 @@ impl NodeLoop {
         if std::mem::take(&mut self.gauges_changed) {
             let counts = self.parts.machine.counts();
             tell::set_gauges(&self.parts.metrics, &counts, clock::now());
-            self.parts.health.count(Lack::Looks, counts.problems_of(ProblemKind::Agent));
+            self.parts.health.count(Ailment::Looks, counts.problems_of(ProblemKind::Agent));
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
         let polled = self.parts.watcher.polled().count();
         self.parts.metrics.set_polled_volumes(polled);
-        self.parts.health.count(Lack::Watches, polled);
+        self.parts.health.count(Ailment::Watches, polled);
         if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
             return;
         }
         if !self.parts.pods_dir.is_dir() {
-            self.parts.health.set(Lack::KubeletRoot, true);
+            self.parts.health.set(Ailment::KubeletRoot, true);
             if !std::mem::replace(&mut self.root_is_missing, true) {
                 tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
             }
             return;
         }
-        self.parts.health.set(Lack::KubeletRoot, self.parts.kubelet_root.is_wrong());
+        self.parts.health.set(Ailment::KubeletRoot, self.parts.kubelet_root.is_wrong());
         if std::mem::take(&mut self.root_is_missing) {
             // What was listed without it says nothing, and its notification may still be on its way.
             self.parts.watcher.recheck(true);

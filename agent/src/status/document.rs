@@ -280,7 +280,7 @@ fn versions(versions: &[(ObjectRef, Option<Name>)]) -> Vec<Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::Lack as Missing;
+    use crate::health::Ailment;
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn what_the_agent_lacks_is_in_the_document_the_api_server_first() {
         let (health, contact) = (Health::new(), Contact::new());
-        health.set(Missing::Journal, true);
+        health.set(Ailment::Journal, true);
         contact.wanted(Resource::Pods, at(10));
         contact.wanted(Resource::ConfigMaps, at(10));
         contact.up(Resource::ConfigMaps, at(20));

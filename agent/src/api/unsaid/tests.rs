@@ -159,6 +159,31 @@ fn that_a_reload_went_well_doesnt_wait_and_is_counted() {
 }
 
 #[test]
+fn what_couldnt_be_sent_keeps_what_it_counted() {
+    for (urgent, reason) in [(false, "ConfigReloaded"), (true, "ReloadFailed")] {
+        let mut unsaid = Unsaid::new(at(0));
+        let one = pod("shop", 1);
+        let say = |unsaid: &mut Unsaid| {
+            let text = Text { container: Some("app".into()), text: "told".to_owned() };
+            unsaid.say(Note { pod: About::from(&one), urgent, reason, text })
+        };
+        say(&mut unsaid);
+        assert_eq!(sent(&mut unsaid, at(0)).len(), 1);
+        // Two are held back, or fold into one that waits.
+        say(&mut unsaid);
+        assert_eq!(sent(&mut unsaid, at(1)), []);
+        say(&mut unsaid);
+        assert_eq!(sent(&mut unsaid, at(2)), []);
+        say(&mut unsaid);
+        assert!(unsaid.next(at(31)).is_some());
+        unsaid.ended(true);
+        say(&mut unsaid);
+        let counted = "told (and 3 more since the last one)".to_owned();
+        assert_eq!(sent(&mut unsaid, at(62)), [("pod-1".to_owned(), counted)], "{reason}");
+    }
+}
+
+#[test]
 fn a_problem_that_couldnt_be_sent_waits_again_unless_it_is_solved_meanwhile() {
     let mut unsaid = Unsaid::new(at(0));
     let bad = pod("shop", 1);
