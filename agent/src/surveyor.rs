@@ -223,12 +223,15 @@ impl<R: FnMut(Finding)> Worker<R> {
                 return self.begin_read(volume, generation, path, reading, begun);
             }
             Request::Files(reading) => return self.read(reading, begun),
-            Request::Masks(process, signal) => match Masks::begin(&self.proc, process.clone(), signal) {
-                Ok(Begun::Threads(masks)) => return self.read_masks(masks, begun),
-                Ok(Begun::Read(reading)) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
-                Err(error) => self.lacked(process, &error),
-            },
-            Request::Reading(masks) => return self.read_masks(masks, begun),
+            Request::Masks(process, signal) => {
+                let masks = Masks::begin(&self.proc, process.clone(), signal);
+                return self.begin_masks(process, masks, begun);
+            }
+            Request::Reading(masks) => {
+                let process = masks.process().clone();
+                let masks = masks.refresh(&self.proc);
+                return self.begin_masks(process, masks, begun);
+            }
             Request::Home(pod) => {
                 let home = self.homes.look(&pod, &self.proc, &mut self.cgroups);
                 (self.report)(Finding::Home(pod, home));
@@ -300,6 +303,20 @@ impl<R: FnMut(Finding)> Worker<R> {
                 Finding::Unread(volume, generation)
             }
         });
+        None
+    }
+
+    fn begin_masks(
+        &mut self,
+        process: ProcessIdentity,
+        masks: Result<Begun, ProcError>,
+        begun: Time,
+    ) -> Option<Request> {
+        match masks {
+            Ok(Begun::Threads(masks)) => return self.read_masks(masks, begun),
+            Ok(Begun::Read(reading)) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
+            Err(error) => self.lacked(process, &error),
+        }
         None
     }
 

@@ -8,7 +8,7 @@ use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::{SignalSet, Status};
 use reloadlet_core::model::signal::Signal;
 
-use super::{MOST_TIME, SLICE};
+use super::{MOST_TIME, Request, SLICE};
 use crate::proc::{ProcError, ProcRoot};
 
 /// The most threads that are looked at. What more of them do isn't known.
@@ -25,6 +25,8 @@ pub(crate) struct Masks {
     blocked: SignalSet,
     looked_at: usize,
     spent: Duration,
+    /// They are asked for anew: what was read is too old.
+    doubtful: bool,
 }
 
 /// What came of reading the leader's masks.
@@ -50,13 +52,41 @@ impl Masks {
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
         let spent = Duration::ZERO;
-        let masks = Self { process, signal, leader, threads, blocked, looked_at: 0, spent };
+        let masks = Self { process, signal, leader, threads, blocked, looked_at: 0, spent, doubtful: false };
         Ok(Begun::Threads(Box::new(masks)))
     }
 
     /// Whose masks they are.
     pub(super) const fn process(&self) -> &ProcessIdentity {
         &self.process
+    }
+
+    /// With regard to which signal.
+    pub(super) const fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// They are asked for anew.
+    pub(super) const fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// Begins once more where they were asked for anew; what was spent on them counts on.
+    pub(super) fn refresh(self: Box<Self>, proc: &ProcRoot) -> Result<Begun, ProcError> {
+        if !self.doubtful {
+            return Ok(Begun::Threads(self));
+        }
+        let spent = self.spent;
+        let begun = Self::begin(proc, self.process, self.signal)?;
+        Ok(match begun {
+            Begun::Threads(masks) => Begun::Threads(Box::new(Self { spent, ..*masks })),
+            read @ Begun::Read(_) => read,
+        })
+    }
+
+    /// The same from the beginning.
+    pub(super) fn anew(self) -> Request {
+        Request::Masks(self.process, self.signal)
     }
 
     /// Looks at threads until one decides, all were looked at, or the slice is over; then there is nothing to say yet.
@@ -130,6 +160,25 @@ mod tests {
 
     fn handling(reading: Option<GuardReading>) -> Option<Handling> {
         reading.map(|reading| reading.handling(Signal::HUP))
+    }
+
+    #[test]
+    fn masks_that_are_asked_for_again_and_again_are_read_anew_and_end_all_the_same() {
+        let (_dir, proc, process) = fake(40);
+        let mut masks = begin(&proc, process);
+        let slices = MOST_TIME.as_millis() / SLICE.as_millis();
+        let mut reading = None;
+        for _ in 0..slices {
+            reading = masks.go_on(&proc, &|| SLICE).unwrap();
+            if reading.is_some() {
+                break;
+            }
+            masks.doubt();
+            let Begun::Threads(fresh) = masks.refresh(&proc).unwrap() else { panic!("the threads decide") };
+            assert_eq!(fresh.looked_at, 0);
+            masks = fresh;
+        }
+        assert_eq!(handling(reading), Some(Handling::Unknown));
     }
 
     #[test]

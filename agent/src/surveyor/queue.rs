@@ -83,7 +83,7 @@ impl Request {
 
     /// Whether it takes room as long as it isn't done.
     const fn is_begun(&self) -> bool {
-        matches!(self, Self::Looking(_) | Self::Surveying(_) | Self::Files(_))
+        matches!(self, Self::Looking(_) | Self::Surveying(_) | Self::Files(_) | Self::Reading(_))
     }
 
     /// The same request from its beginning.
@@ -92,11 +92,11 @@ impl Request {
             Self::Looking(looking) => Self::Survey(looking.survey().clone()),
             Self::Surveying(surveying) => Self::Survey(surveying.survey().clone()),
             Self::Files(reading) => reading.anew(),
+            Self::Reading(masks) => masks.anew(),
             other @ (Self::Survey(_)
             | Self::List(..)
             | Self::Read(..)
             | Self::Masks(..)
-            | Self::Reading(_)
             | Self::Home(_)
             | Self::Forget(_)) => other,
         }
@@ -141,8 +141,18 @@ impl QueueState {
     pub(super) fn add(&mut self, namespace: &Name, mut request: Request) -> bool {
         let key = request.key();
         let namespace = self.namespaces.get(request.pod()).unwrap_or(namespace).clone();
-        let before = self.waiting.remove(&key);
+        let mut before = self.waiting.remove(&key);
         let is_new = before.is_none();
+        // Masks that are half read are read from the beginning, but what that took counts: it must end, however often they
+        // are asked for.
+        if let (Request::Masks(_, signal), Some(Waiting { request: Request::Reading(masks), .. })) =
+            (&request, &mut before)
+            && masks.signal() == *signal
+        {
+            masks.doubt();
+            self.waiting.extend(before.map(|before| (key, before)));
+            return false;
+        }
         if let Request::Survey(survey) = &mut request {
             match before.as_ref().map(|before| &before.request) {
                 Some(Request::Survey(before)) => survey.fresh_mounts |= before.fresh_mounts,
