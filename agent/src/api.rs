@@ -16,6 +16,8 @@ pub(crate) mod kubelet;
 pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod unsaid;
 pub(crate) mod waiting;
 pub(crate) mod watch;

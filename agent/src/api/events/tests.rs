@@ -1,12 +1,12 @@
 use hyper::{Request, Response};
 use kube::client::Body;
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::names::PodUid;
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
 use serde_json::Value;
 use tower::service_fn;
 
 use super::*;
+use crate::api::testing;
 
 fn refused(causes: &str) -> kube::Error {
     let text = format!(
@@ -49,18 +49,7 @@ fn server(busy: usize) -> (Client, Requests) {
 }
 
 fn pod(namespace: &str, n: u32) -> Arc<Pod> {
-    Arc::new(Pod {
-        uid: PodUid::parse(&format!("{n:08x}")).unwrap(),
-        namespace: namespace.into(),
-        name: format!("pod-{n}").into(),
-        annotations: reloadlet_core::model::pod::Annotations::default(),
-        containers: Vec::new(),
-        volumes: Vec::new(),
-        status: BTreeMap::default(),
-        runtime_class: None,
-        terminating: false,
-        excess: None,
-    })
+    Arc::new(testing::pod(namespace, &format!("pod-{n}"), &format!("{n:08x}")))
 }
 
 fn problem(pod: &Arc<Pod>, sentence: &str) -> Report {

@@ -9,6 +9,7 @@ use tower::service_fn;
 
 use super::super::fence::Standing;
 use super::*;
+use crate::api::testing;
 use crate::inbox::Inbound;
 
 const UID: &str = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
@@ -18,18 +19,7 @@ fn pod() -> Arc<Pod> {
 }
 
 fn pod_of(namespace: &str, uid: &str) -> Arc<Pod> {
-    Arc::new(Pod {
-        uid: PodUid::parse(uid).unwrap(),
-        namespace: namespace.into(),
-        name: "web".into(),
-        annotations: reloadlet_core::model::pod::Annotations::default(),
-        containers: Vec::new(),
-        volumes: Vec::new(),
-        status: BTreeMap::default(),
-        runtime_class: None,
-        terminating: false,
-        excess: None,
-    })
+    Arc::new(testing::pod(namespace, "web", uid))
 }
 
 /// A gate that is always open.

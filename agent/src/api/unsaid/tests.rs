@@ -1,24 +1,14 @@
 use std::time::Duration;
 
 use super::*;
+use crate::api::testing;
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
 }
 
 fn pod(namespace: &str, n: u32) -> Pod {
-    Pod {
-        uid: PodUid::parse(&format!("{n:08x}")).unwrap(),
-        namespace: namespace.into(),
-        name: format!("pod-{n}").into(),
-        annotations: reloadlet_core::model::pod::Annotations::default(),
-        containers: Vec::new(),
-        volumes: Vec::new(),
-        status: std::collections::BTreeMap::default(),
-        runtime_class: None,
-        terminating: false,
-        excess: None,
-    }
+    testing::pod(namespace, &format!("pod-{n}"), &format!("{n:08x}"))
 }
 
 fn problem(pod: &Pod, text: &str) -> Note {

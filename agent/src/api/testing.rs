@@ -1,0 +1,22 @@
+//! What several tests of what is told need.
+
+use std::collections::BTreeMap;
+
+use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::pod::{Annotations, Pod};
+
+/// A pod that has nothing but names.
+pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
+    Pod {
+        uid: PodUid::parse(uid).unwrap(),
+        namespace: namespace.into(),
+        name: name.into(),
+        annotations: Annotations::default(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
+        status: BTreeMap::default(),
+        runtime_class: None,
+        terminating: false,
+        excess: None,
+    }
+}
