@@ -19,12 +19,11 @@ use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::model::digest::Contents;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{ContainerId, Name, PodUid};
-use reloadlet_core::model::signal::Signal;
 
 use crate::cgroups::Cgroups;
 use crate::clock;
 use crate::cmdline::CmdlineReader;
-use crate::home::{Home, Homes};
+use crate::home::Homes;
 use crate::lack::Lacks;
 use crate::listing::{self, Files};
 use crate::own_reads::OwnReads;
@@ -32,83 +31,19 @@ use crate::proc::{ProcError, ProcRoot};
 
 mod masks;
 mod queue;
+mod request;
 mod survey;
 
 use masks::{Begun, Masks};
 use queue::QueueState;
+use request::ReadingFiles;
+pub(crate) use request::{Finding, Request};
 use survey::{Looking, Surveying};
 
 /// After so long a request goes back into the queue, and another pod's has its turn.
 const SLICE: Duration = Duration::from_millis(5);
 /// So long one pod's processes, or one process's threads, are looked at before that is given up.
 const MOST_TIME: Duration = Duration::from_secs(2);
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Look at a pod's containers.
-    Survey(Survey),
-    /// List a volume.
-    List(VolumeRef, PathBuf),
-    /// Read a generation's files in this directory.
-    Read(VolumeRef, Generation, PathBuf, Reading),
-    /// Read the masks of a process and, where they decide about this signal, of its threads.
-    Masks(ProcessIdentity, Signal),
-    /// A survey whose containers are still being looked for.
-    Looking(Box<Looking>),
-    /// A survey that was begun.
-    Surveying(Box<Surveying>),
-    /// Threads' masks of which some were read.
-    Reading(Box<Masks>),
-    /// A generation of which some files were read.
-    Files(Box<ReadingFiles>),
-    /// See whether the kubelet's directory of a pod is there.
-    Home(PodUid),
-    /// A pod isn't asked for any more.
-    Forget(PodUid),
-}
-
-/// A read of a generation that was begun.
-#[derive(Debug)]
-pub(crate) struct ReadingFiles {
-    volume: VolumeRef,
-    generation: Generation,
-    files: Files,
-}
-
-impl ReadingFiles {
-    /// The same read from its beginning.
-    fn anew(self) -> Request {
-        let (path, reading) = self.files.request();
-        Request::Read(self.volume, self.generation, path, reading)
-    }
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) enum Finding {
-    /// For the machine.
-    Event(Event),
-    /// Where a pod's cgroup is, and where pods' cgroups appear.
-    Cgroup(PodUid, PathBuf, Vec<PathBuf>),
-    /// A volume that couldn't be listed.
-    Unlisted(VolumeRef),
-    /// A generation that couldn't be read for want of descriptors.
-    Unread(VolumeRef, Generation),
-    /// Whether the kubelet's directory of a pod is there.
-    Home(PodUid, Home),
-}
-
-impl Finding {
-    /// The pod that it concerns.
-    pub(crate) const fn pod(&self) -> Option<&PodUid> {
-        match self {
-            Self::Event(event) => event.pod(),
-            Self::Cgroup(pod, ..) | Self::Home(pod, _) => Some(pod),
-            Self::Unlisted(volume) | Self::Unread(volume, _) => Some(&volume.pod),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Queue {

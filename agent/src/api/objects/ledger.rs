@@ -12,30 +12,21 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, Observed};
 
 use super::fetches::{Fetches, Running, is_older};
-use super::step::{Answer, Failure, Fetch, Fetched, Found, Freshness, Protocol, Shown, Step, Watch};
+use super::step::{Answer, Failure, Fetch, Fetched, Found, Freshness, Shown, Step, Watch};
 use crate::api::backoff::Backoff;
 
-/// How many watches share a connection: API servers take about 100 streams, and more would wait without a word. Where it
-/// turns out that they take fewer, fewer do.
-pub(super) const PER_CONNECTION: usize = 64;
-/// How many watches and connections there are at most.
-pub(super) const MOST_WATCHES: usize = 1024;
-pub(super) const MOST_CONNECTIONS: usize = 32;
-/// How few streams it is taken to have at least, and for how long: maybe it was late after all.
-const FEWEST: usize = 8;
-const FEWER_LASTS: Duration = Duration::from_secs(60 * 60);
-/// How long a right that was held must have been refused until it counts as lost: an API server that has just started
-/// refuses everything for a moment, since it doesn't know the roles yet. Meanwhile it is asked this often.
-const REFUSAL: Duration = Duration::from_secs(30);
-const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
-/// How often a missing right is looked for after that.
-const RIGHT_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// How long after an answer a watch's trouble leads to another question.
-const DOUBT_PAUSE: Duration = Duration::from_secs(60);
+mod known;
+mod right;
+mod room;
+mod slot;
+
+use known::Known;
+use right::{Right, Turn};
+use room::Room;
+use slot::Slot;
+
 /// How long after a watch couldn't be started another one is.
 const START_PAUSE: Duration = Duration::from_secs(5);
-/// How long a watch must have lasted for its end to be an ordinary one. API servers end them after minutes.
-const LIVED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -57,45 +48,6 @@ struct Entry {
     too_large: bool,
 }
 
-/// A place on a connection.
-#[derive(Debug)]
-struct Slot {
-    watch: Watch,
-    stage: Stage,
-    /// The connection on which it wasn't answered before.
-    silent_on: Option<usize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It is fetched first.
-    Fetching,
-    /// The watch was asked for.
-    Asked,
-    /// The watch runs, since then.
-    Running(Time),
-}
-
-/// What was told of an object, without what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
-    Version { uid: Name, version: Name },
-    Absent,
-    Unmeasured,
-}
-
-impl From<&Observed> for Known {
-    fn from(observed: &Observed) -> Self {
-        match observed {
-            Observed::Version(version) => {
-                Self::Version { uid: version.uid.clone(), version: version.version.clone() }
-            }
-            Observed::Absent => Self::Absent,
-            Observed::Unmeasured => Self::Unmeasured,
-        }
-    }
-}
-
 /// How a kind's watches do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -107,40 +59,13 @@ pub(super) enum Health {
     Up,
 }
 
-/// What is known of the right to watch a kind of object.
-#[derive(Debug)]
-struct Right {
-    /// Whether anybody wants to use it.
-    used: bool,
-    held: bool,
-    missing: bool,
-    asking: bool,
-    ask_at: Option<Time>,
-    answered: Time,
-    /// Held, and refused since then.
-    refused: Option<Time>,
-}
-
-impl Right {
-    fn new(used: bool, first: Time) -> Self {
-        let (ask_at, answered) = (Some(first), Time::default());
-        Self { used, held: false, missing: false, asking: false, ask_at, answered, refused: None }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Ledger {
     config_maps: Right,
     secrets: Right,
     objects: BTreeMap<ObjectRef, Entry>,
     fetches: Fetches,
-    /// How many watches each connection has.
-    connections: Vec<usize>,
-    /// How many it can have.
-    per_connection: usize,
-    /// Since when that is fewer than usual.
-    fewer_since: Option<Time>,
-    protocol: Option<Protocol>,
+    room: Room,
     next_id: u64,
     /// Nothing is started before.
     start_at: Option<Time>,
@@ -155,10 +80,7 @@ impl Ledger {
             secrets: Right::new(watch_secrets, first),
             objects: BTreeMap::new(),
             fetches: Fetches::default(),
-            connections: Vec::new(),
-            per_connection: PER_CONNECTION,
-            fewer_since: None,
-            protocol: None,
+            room: Room::default(),
             next_id: 0,
             start_at: None,
             steps: VecDeque::new(),
@@ -177,26 +99,25 @@ impl Ledger {
     /// How many objects are watched, on how many connections, and how many aren't for want of room.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         let watched = self.objects.values().filter(|entry| entry.slot.is_some()).count();
-        let connections = self.connections.iter().filter(|watches| **watches > 0).count();
         let left_out = self.objects.iter().filter(|(object, entry)| {
             let right = self.right(object.kind);
             // What can't be started yet isn't without room.
-            right.held && right.used && entry.slot.is_none() && self.start_at.is_none()
+            right.is_usable() && entry.slot.is_none() && self.start_at.is_none()
         });
-        (watched, connections, left_out.count())
+        (watched, self.room.connections(), left_out.count())
     }
 
     /// How the watches of a kind do.
     pub(super) fn health(&self, kind: ObjectKind) -> Health {
         let right = self.right(kind);
         let mut of_kind = self.objects.iter().filter(|(object, _)| object.kind == kind).peekable();
-        if !right.used || of_kind.peek().is_none() {
+        if !right.is_used() || of_kind.peek().is_none() {
             return Health::Unused;
         }
         // Those for which there is no room are said otherwise.
         let is_well =
             |entry: &Entry| entry.slot.is_none() || entry.ran && !entry.watch_fails && !entry.fetch_fails;
-        if right.held && of_kind.all(|(_, entry)| is_well(entry)) { Health::Up } else { Health::Down }
+        if right.is_held() && of_kind.all(|(_, entry)| is_well(entry)) { Health::Up } else { Health::Down }
     }
 
     /// The objects that are wanted now, each with the number of the request for it.
@@ -231,12 +152,9 @@ impl Ledger {
 
     /// When something is to be done without anything happening; `fetching` if something could be fetched.
     pub(super) fn poll_timeout(&self, fetching: bool) -> Option<Time> {
-        let due = |kind| {
-            self.right(kind).ask_at.filter(|_| self.first_of(kind).is_some() && !self.right(kind).asking)
-        };
+        let due = |kind| self.right(kind).ask_at().filter(|_| self.first_of(kind).is_some());
         [ObjectKind::ConfigMap, ObjectKind::Secret]
             .into_iter()
-            .filter(|kind| self.right(*kind).used)
             .filter_map(due)
             .chain(self.start_at)
             .chain(self.fetches.poll_timeout().filter(|_| fetching))
@@ -246,21 +164,14 @@ impl Ledger {
     /// Asks what is to be asked, and starts what can be.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         for kind in [ObjectKind::ConfigMap, ObjectKind::Secret] {
-            let first = self.first_of(kind).cloned();
-            let right = self.right_mut(kind);
-            if right.used
-                && !right.asking
-                && right.ask_at.is_some_and(|at| at <= now)
-                && let Some(first) = first
+            if let Some(first) = self.first_of(kind).cloned()
+                && self.right_mut(kind).ask(now)
             {
-                right.asking = true;
                 self.steps.push_back(Step::Ask(first));
             }
         }
         self.start_at.take_if(|at| *at <= now);
-        if self.fewer_since.take_if(|since| now.since(*since) >= FEWER_LASTS).is_some() {
-            self.per_connection = PER_CONNECTION;
-        }
+        self.room.handle_timeout(now);
         let waiting: Vec<_> = self
             .objects
             .iter()
@@ -269,11 +180,11 @@ impl Ledger {
             .collect();
         for object in waiting {
             let right = self.right(object.kind);
-            if !right.used || right.missing {
+            if !right.is_used() || right.is_missing() {
                 self.know(&object, Observed::Unmeasured, now);
-            } else if right.held && self.start_at.is_none() {
-                match self.room(None) {
-                    Some(connection) => self.start(object, connection, now),
+            } else if right.is_held() && self.start_at.is_none() {
+                match self.room.find(None) {
+                    Some(connection) => self.start(object, connection, None, now),
                     None => self.know(&object, Observed::Unmeasured, now),
                 }
             }
@@ -282,37 +193,26 @@ impl Ledger {
 
     /// Takes in an answer.
     pub(super) fn answered(&mut self, kind: ObjectKind, answer: Answer, now: Time) {
-        let right = self.right_mut(kind);
-        right.asking = false;
-        right.answered = now;
-        match answer {
-            Answer::Yes(protocol) => {
-                right.held = true;
-                right.missing = false;
-                right.ask_at = None;
-                right.refused = None;
-                if self.protocol.replace(protocol).is_some_and(|before| before != protocol) {
+        match self.right_mut(kind).answered(answer, now) {
+            Turn::Held(protocol) => {
+                if self.room.speak(protocol) {
                     self.stop_all();
                 }
             }
-            Answer::Forbidden if right.held && now.since(*right.refused.get_or_insert(now)) < REFUSAL => {
-                right.ask_at = Some(now + REFUSAL_PAUSE);
-            }
-            Answer::Forbidden => self.lose(kind, now),
-            Answer::Fails(pause) => right.ask_at = Some(now + pause),
+            Turn::Lost => self.stop_kind(kind),
+            Turn::None => {}
         }
         self.handle_timeout(now);
     }
 
     /// Whether the right to watch such objects is known to be missing.
     pub(super) fn is_missing(&self, kind: ObjectKind) -> bool {
-        self.right(kind).missing
+        self.right(kind).is_missing()
     }
 
     /// Everything begins anew: the API server is reached by another way now.
     pub(super) fn restart(&mut self, now: Time) {
-        self.per_connection = PER_CONNECTION;
-        self.fewer_since = None;
+        self.room.restart();
         self.stop_all();
         self.handle_timeout(now);
     }
@@ -320,17 +220,15 @@ impl Ledger {
     /// A watch was answered; one that was stopped says nothing.
     pub(super) fn began(&mut self, watch: &Watch, now: Time) {
         let Some(entry) = self.objects.get_mut(&watch.object) else { return };
-        let Some(slot) = entry.slot.as_mut().filter(|slot| slot.watch == *watch) else { return };
-        slot.stage = Stage::Running(now);
+        let Some(slot) = entry.slot.as_mut().filter(|slot| slot.watch() == watch) else { return };
+        let silent_on = slot.began(now);
         entry.ran = true;
         entry.watch_fails = false;
-        if let Some(silent) = slot.silent_on.take() {
+        if let Some(silent) = silent_on {
             // It wasn't the API server that was late: there it has no room for more.
-            let takes = self.running_on(silent).max(FEWEST);
-            if takes < self.per_connection {
-                self.per_connection = takes;
-                self.fewer_since = Some(now);
-                self.steps.push_back(Step::SayFewer(takes));
+            let takes = self.running_on(silent);
+            if self.room.takes(takes, now) {
+                self.steps.push_back(Step::SayFewer(self.room.per_connection()));
             }
         }
     }
@@ -372,7 +270,7 @@ impl Ledger {
             Found::TooLarge | Found::Garbage => Observed::Unmeasured,
         };
         let is_newest = freshness == Freshness::Newest;
-        if !is_newest && entry.known.as_ref().is_some_and(|known| is_doubtful(known, &observed)) {
+        if !is_newest && entry.known.as_ref().is_some_and(|known| known.doubts(&observed)) {
             self.fetches.want(&object, Freshness::Newest, Some(since), now);
             return;
         }
@@ -381,9 +279,8 @@ impl Ledger {
             self.steps.push_back(Step::SayTooLarge(object.clone()));
         }
         entry.too_large = too_large;
-        if let Some(slot) = entry.slot.as_mut().filter(|slot| slot.stage == Stage::Fetching) {
-            slot.stage = Stage::Asked;
-            self.steps.push_back(Step::Start(slot.watch.clone(), fetched.version));
+        if let Some(watch) = entry.slot.as_mut().and_then(Slot::fetched) {
+            self.steps.push_back(Step::Start(watch.clone(), fetched.version));
         }
         if entry.anew.take_if(|asked| is_newest && begun >= *asked).is_some()
             && entry.known.as_ref() == Some(&Known::from(&observed))
@@ -425,13 +322,11 @@ impl Ledger {
             return;
         }
         let connection = watch.connection;
-        let elsewhere = self.room(Some(connection));
+        let elsewhere = self.room.find(Some(connection));
         let others_run = self.running_on(connection) > 0;
         let Some(entry) = self.objects.get_mut(&watch.object) else { return };
         let Some(slot) = &mut entry.slot else { return };
-        let lived = matches!(slot.stage, Stage::Running(since) if now.since(since) >= LIVED);
-        let was_silent_elsewhere = slot.silent_on.take().is_some();
-        slot.stage = Stage::Fetching;
+        let (lived, silent_on) = slot.ended(now);
         if lived {
             entry.failures.succeeded();
         }
@@ -439,13 +334,17 @@ impl Ledger {
         let retry_after = if let Failure::Other(retry_after) = failure { retry_after } else { None };
         let at = match failure {
             Failure::Ended if lived => now,
-            Failure::Unanswered if others_run && !was_silent_elsewhere && elsewhere.is_some() => now,
+            Failure::Unanswered if others_run && silent_on.is_none() && elsewhere.is_some() => now,
             Failure::Ended | Failure::Forbidden | Failure::Unanswered | Failure::Other(_) => {
                 now + entry.failures.failed(retry_after, chances)
             }
         };
-        if failure == Failure::Unanswered && elsewhere.is_some() {
-            self.move_to(&watch.object, elsewhere, at);
+        if failure == Failure::Unanswered
+            && let Some(elsewhere) = elsewhere
+        {
+            // It isn't answered on the connection that it has.
+            self.stop(&watch.object);
+            self.start(watch.object.clone(), elsewhere, Some(connection), at);
         } else {
             self.fetches.want(&watch.object, Freshness::Any, None, at);
         }
@@ -454,28 +353,13 @@ impl Ledger {
 
     /// Something of a kind has failed. Perhaps the right is missing, or nothing works any more, or by another protocol.
     fn doubt(&mut self, kind: ObjectKind, failure: Failure, now: Time) {
-        let right = self.right_mut(kind);
-        match failure {
-            Failure::Forbidden => {
-                if right.refused.replace(right.refused.unwrap_or(now)).is_none() {
-                    right.ask_at = Some(now + REFUSAL_PAUSE);
-                }
-            }
-            Failure::Unanswered | Failure::Other(_) => {
-                let at = (right.answered + DOUBT_PAUSE).max(now);
-                right.ask_at.get_or_insert(at);
-                self.handle_timeout(now);
-            }
-            Failure::Ended => {}
+        if self.right_mut(kind).doubt(failure, now) {
+            self.handle_timeout(now);
         }
     }
 
-    fn lose(&mut self, kind: ObjectKind, now: Time) {
-        let right = self.right_mut(kind);
-        right.held = false;
-        right.refused = None;
-        let known = std::mem::replace(&mut right.missing, true);
-        right.ask_at = Some(now + if known { RIGHT_PAUSE } else { REFUSAL });
+    /// What runs for the objects of a kind ends.
+    fn stop_kind(&mut self, kind: ObjectKind) {
         let all: Vec<_> = self.objects.keys().filter(|object| object.kind == kind).cloned().collect();
         for object in all {
             self.stop(&object);
@@ -494,76 +378,37 @@ impl Ledger {
 
     fn runs(&self, watch: &Watch) -> bool {
         let slot = self.objects.get(&watch.object).and_then(|entry| entry.slot.as_ref());
-        slot.is_some_and(|slot| slot.watch == *watch)
+        slot.is_some_and(|slot| slot.watch() == watch)
     }
 
     /// How many watches run on a connection.
     fn running_on(&self, connection: usize) -> usize {
         let slots = self.objects.values().filter_map(|entry| entry.slot.as_ref());
-        let runs = |slot: &&Slot| matches!(slot.stage, Stage::Running(_));
-        slots.filter(|slot| slot.watch.connection == connection).filter(runs).count()
+        slots.filter(|slot| slot.watch().connection == connection && slot.is_running()).count()
     }
 
-    /// The first connection, other than this one, that can take one more watch.
-    fn room(&self, other_than: Option<usize>) -> Option<usize> {
-        let most = match self.protocol? {
-            Protocol::Http1 => 1,
-            Protocol::Http2 => MOST_CONNECTIONS,
-        };
-        if self.connections.iter().sum::<usize>() >= MOST_WATCHES && other_than.is_none() {
-            return None;
-        }
-        let has_room = |number: &usize| {
-            self.connections.get(*number).is_none_or(|watches| *watches < self.per_connection)
-        };
-        (0..most).filter(|number| Some(*number) != other_than).find(has_room)
-    }
-
-    fn start(&mut self, object: ObjectRef, connection: usize, at: Time) {
-        if self.connections.len() <= connection {
-            self.connections.resize(connection + 1, 0);
-        }
-        if let Some((watches, entry)) =
-            self.connections.get_mut(connection).zip(self.objects.get_mut(&object))
-        {
-            *watches += 1;
-            self.next_id += 1;
-            self.fetches.want(&object, Freshness::Any, None, at);
-            let watch = Watch { object, id: self.next_id, connection };
-            entry.slot = Some(Slot { watch, stage: Stage::Fetching, silent_on: None });
-        }
+    /// Watches an object on a connection; `silent_on` is the one on which it wasn't answered.
+    fn start(&mut self, object: ObjectRef, connection: usize, silent_on: Option<usize>, at: Time) {
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        self.room.take(connection);
+        self.next_id += 1;
+        self.fetches.want(&object, Freshness::Any, None, at);
+        let watch = Watch { object, id: self.next_id, connection };
+        entry.slot = Some(Slot::new(watch, silent_on));
     }
 
     fn stop(&mut self, object: &ObjectRef) {
         let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.take()) else { return };
-        self.steps.push_back(Step::Stop(slot.watch.object));
-        if let Some(watches) = self.connections.get_mut(slot.watch.connection) {
-            *watches -= 1;
-            if *watches == 0 {
-                self.steps.push_back(Step::Close(slot.watch.connection));
-            }
+        let Watch { object, connection, .. } = slot.watch();
+        self.steps.push_back(Step::Stop(object.clone()));
+        if self.room.leave(*connection) {
+            self.steps.push_back(Step::Close(*connection));
         }
     }
 
     fn stop_all(&mut self) {
-        let all: Vec<_> = self.objects.keys().cloned().collect();
-        for object in all {
-            self.stop(&object);
-            self.fetches.forget(&object);
-        }
-    }
-
-    /// Watches an object on another connection, since it isn't answered on the one that it has.
-    fn move_to(&mut self, object: &ObjectRef, connection: Option<usize>, at: Time) {
-        let slot = self.objects.get(object).and_then(|entry| entry.slot.as_ref());
-        let Some((silent_on, connection)) = slot.map(|slot| slot.watch.connection).zip(connection) else {
-            return;
-        };
-        self.stop(object);
-        self.start(object.clone(), connection, at);
-        if let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.as_mut()) {
-            slot.silent_on = Some(silent_on);
-        }
+        self.stop_kind(ObjectKind::ConfigMap);
+        self.stop_kind(ObjectKind::Secret);
     }
 
     fn first_of(&self, kind: ObjectKind) -> Option<&ObjectRef> {
@@ -582,17 +427,6 @@ impl Ledger {
             ObjectKind::ConfigMap => &mut self.config_maps,
             ObjectKind::Secret => &mut self.secrets,
         }
-    }
-}
-
-/// Whether an answer from an API server's memory can't simply be believed: it may lag behind what is known.
-fn is_doubtful(known: &Known, observed: &Observed) -> bool {
-    match (known, observed) {
-        (Known::Version { uid, version }, Observed::Version(observed)) => {
-            *uid == observed.uid && is_older(&observed.version, version)
-        }
-        (Known::Version { .. }, Observed::Absent) => true,
-        (_, _) => false,
     }
 }
 
