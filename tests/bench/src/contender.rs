@@ -6,10 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use standin::{AgentOptions, AgentProcess, Node, sibling_binary};
+use standin::{AgentOptions, AgentProcess, Interrupt, Node, sibling_binary};
 
 use crate::fleet::{self, Target};
-use crate::interrupt::Interrupt;
 use crate::usage;
 
 /// A contender at work.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use standin::{ContainerSpec, Node, Pod, PodSpec, VolumeSpec, boottime_ns, payload, read_stamps};
+use standin::{ContainerSpec, Interrupt, Node, Pod, PodSpec, VolumeSpec, boottime_ns, payload, read_stamps};
 
-use crate::interrupt::Interrupt;
 use crate::samples::Change;
 
 /// The container that is signalled.

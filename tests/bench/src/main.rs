@@ -6,7 +6,6 @@ mod busy;
 mod contender;
 mod fleet;
 mod floor;
-mod interrupt;
 mod limits;
 mod plan;
 mod rounds;
@@ -22,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use rustix::mount::MountPropagationFlags;
-use standin::{Hierarchy, require_root};
+use standin::{Hierarchy, Interrupt, require_root};
 
 use crate::plan::Plan;
 
@@ -76,7 +75,7 @@ fn leave_mount_namespace() -> Result<()> {
 
 /// Whether every limit was kept.
 fn bench(plan: &Plan) -> Result<bool> {
-    let stop = interrupt::Interrupt::on_signals()?;
+    let stop = Interrupt::on_signals().context("can't catch signals")?;
     leave_mount_namespace()?;
     table::machine()?;
     let results = run::all(plan, &stop)?;

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::contender::Running;
 use crate::fleet::{Target, counts};
-use crate::interrupt::Interrupt;
 use crate::samples::{Change, Samples};
+use standin::Interrupt;
 
 /// How long a signal may take before it counts as lost.
 const LOST: Duration = Duration::from_secs(5);

@@ -4,12 +4,11 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use standin::{Node, NodeOptions};
+use standin::{Interrupt, Node, NodeOptions};
 
 use crate::busy::Busy;
 use crate::contender::{self, Running};
 use crate::fleet::{self, Kind, Target};
-use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::rounds::{Work, at_once, one_by_one};
 use crate::shell;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use standin::{ContainerSpec, LogRecord, Node, Payload, Pod, PodSpec, VolumeSpec, boottime_ns};
+use standin::{ContainerSpec, Interrupt, LogRecord, Node, Payload, Pod, PodSpec, VolumeSpec, boottime_ns};
 
-use crate::interrupt::Interrupt;
 use crate::nginx::Nginx;
 
 /// How long a process may take to show that it has seen a change.
@@ -73,12 +72,12 @@ impl Actor {
     /// Waits until its process is up, and old enough for reloadlet to signal it.
     pub(crate) fn wait_ready(&self, stop: &Interrupt) -> Result<()> {
         match &self.nginx {
-            Some(nginx) => stop.wait_for(SEEN, "an answer of nginx", || Ok(nginx.serves()))?.clear(),
+            Some(nginx) => wait_for(stop, SEEN, "an answer of nginx", || Ok(nginx.serves()))?.clear(),
             None => self.pod.wait_ready("app")?,
         }
         let pid = self.pod.container("app")?.pid;
         let started = started_at(pid)?;
-        stop.wait_for(YOUNG * 2, "the age of a process", || {
+        wait_for(stop, YOUNG * 2, "the age of a process", || {
             Ok((boottime_ns().saturating_sub(started) > as_ns(YOUNG)).then_some(()))
         })
     }
@@ -107,10 +106,10 @@ impl Actor {
         let what = format!("a sign of change {} from pod {}", self.published.len(), self.pod.name());
         if let Some(nginx) = &self.nginx {
             let wanted = self.published.last();
-            stop.wait_for(SEEN, &what, || Ok(nginx.serves().filter(|text| Some(text) == wanted)))?;
+            wait_for(stop, SEEN, &what, || Ok(nginx.serves().filter(|text| Some(text) == wanted)))?;
             return Ok(Seen::Served(change.began.elapsed()));
         }
-        let signals = stop.wait_for(SEEN, &what, || {
+        let signals = wait_for(stop, SEEN, &what, || {
             let signals = self.pod.signals("app")?;
             Ok((signals.len() >= self.published.len()).then_some(signals))
         })?;
@@ -166,4 +165,14 @@ fn started_at(pid: i32) -> Result<u64> {
     let ticks = text.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(19)?.parse::<u64>().ok());
     let ticks = ticks.with_context(|| format!("{path} is not as expected"))?;
     Ok(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// Asks until there is an answer; an error says that `what` didn't come in time.
+pub(crate) fn wait_for<T>(
+    stop: &Interrupt,
+    limit: Duration,
+    what: &str,
+    ask: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    stop.wait_for(limit, ask)?.with_context(|| format!("{what} didn't come within {} s", limit.as_secs()))
 }

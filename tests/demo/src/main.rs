@@ -3,7 +3,6 @@
 
 mod actor;
 mod agent_log;
-mod interrupt;
 mod nginx;
 mod report;
 mod rights;
@@ -12,9 +11,9 @@ mod show;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
-
-use crate::interrupt::Interrupt;
+use standin::Interrupt;
 
 /// Changes ConfigMaps, Secrets and projected volumes on a stand-in node and shows how reloadlet delivers each change.
 #[derive(Debug, Parser)]
@@ -45,7 +44,9 @@ fn main() -> ExitCode {
         eprintln!("{sentence}");
         return ExitCode::from(2);
     }
-    let result = Interrupt::on_signals().and_then(|stop| show::run(flags.changes, flags.interval, &stop));
+    let result = Interrupt::on_signals()
+        .context("can't catch signals")
+        .and_then(|stop| show::run(flags.changes, flags.interval, &stop));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use standin::{AgentOptions, AgentProcess, Node, NodeOptions, sibling_binary};
+use standin::{AgentOptions, AgentProcess, Interrupt, Node, NodeOptions, sibling_binary};
 
-use crate::actor::{self, Actor, Seen};
+use crate::actor::{self, Actor, Seen, wait_for};
 use crate::agent_log::AgentLog;
-use crate::interrupt::Interrupt;
 use crate::report;
 
 /// How long a delivery may take to be in the agent's log.
@@ -81,7 +80,7 @@ impl Show {
         let pod = actor.pod.name().to_owned();
         let what = format!("a log line of reloadlet for change {number} in pod {pod}");
         let (log, agent) = (&mut self.log, &mut self.agent);
-        let reload = stop.wait_for(LOGGED, &what, || {
+        let reload = wait_for(stop, LOGGED, &what, || {
             if let Some(status) = agent.try_wait()? {
                 bail!("reloadlet ended before change {number} was delivered ({status})");
             }
