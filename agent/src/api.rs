@@ -11,6 +11,7 @@ pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod cluster;
 pub(crate) mod events;
+pub(crate) mod fair;
 pub(crate) mod fence;
 pub(crate) mod kubelet;
 pub(crate) mod nudges;
@@ -19,7 +20,6 @@ pub(crate) mod pods;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod unsaid;
-pub(crate) mod waiting;
 pub(crate) mod watch;
 
 /// How long a connection may be silent before it is replaced: it may have died without a word, and a request on it would

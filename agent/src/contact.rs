@@ -80,7 +80,7 @@ const CODES: [u16; 14] = [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500,
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "error"];
 
 #[derive(Debug)]
-struct Watch {
+struct WatchCell {
     state: AtomicU8,
     /// In nanoseconds since the boot.
     last: AtomicU64,
@@ -88,7 +88,7 @@ struct Watch {
 
 #[derive(Debug)]
 struct Shared {
-    watches: [Watch; Resource::ALL.len()],
+    watches: [WatchCell; Resource::ALL.len()],
     codes: [AtomicU64; CODES.len()],
     classes: [AtomicU64; CLASSES.len()],
 }
@@ -100,7 +100,8 @@ pub(crate) struct Contact(Arc<Shared>);
 impl Contact {
     /// Nothing is watched, and nothing was asked.
     pub(crate) fn new() -> Self {
-        let watch = |_| Watch { state: AtomicU8::new(WatchState::Unused.to_bits()), last: AtomicU64::new(0) };
+        let watch =
+            |_| WatchCell { state: AtomicU8::new(WatchState::Unused.to_bits()), last: AtomicU64::new(0) };
         Self(Arc::new(Shared {
             watches: Resource::ALL.map(watch),
             codes: [const { AtomicU64::new(0) }; CODES.len()],

@@ -81,7 +81,7 @@ impl Inbox {
     }
 
     /// Hands an event over, and tries again after a pause while the channel is full.
-    pub(crate) async fn tell(&self, event: Event) {
+    pub(crate) async fn put(&self, event: Event) {
         while !self.try_send(Inbound::Event(event.clone())) {
             tokio::time::sleep(ROOM_PAUSE).await;
         }

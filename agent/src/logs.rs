@@ -54,7 +54,7 @@ pub(crate) struct Missing {
 
 impl Missing {
     /// Says each minute which lines are missing, if any are.
-    pub(crate) async fn tell(self) {
+    pub(crate) async fn warn(self) {
         loop {
             tokio::time::sleep(SAY_EACH).await;
             self.say();

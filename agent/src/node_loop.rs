@@ -21,8 +21,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::api::events::Notes;
-use crate::api::nudges::Nudges;
-use crate::api::objects::Objects;
+use crate::api::nudges::NudgeQueue;
+use crate::api::objects::WantedObjects;
 use crate::clock;
 use crate::health::Health;
 use crate::holder::Holder;
@@ -100,9 +100,9 @@ pub(crate) struct Parts {
     /// Where pods' owners are told, with an API server.
     pub(crate) notes: Option<Notes>,
     /// Who has the kubelet publish at once, where that is wanted.
-    pub(crate) nudges: Option<Nudges>,
+    pub(crate) nudges: Option<NudgeQueue>,
     /// Who watches ConfigMaps and Secrets, with an API server.
-    pub(crate) objects: Option<Objects>,
+    pub(crate) objects: Option<WantedObjects>,
     /// The kubelet's directory of pods.
     pub(crate) pods_dir: PathBuf,
     /// Whether the kubelet root is the kubelet's.

@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::api;
 use crate::api::cluster::Cluster;
 use crate::api::events::Notes;
-use crate::api::objects::Objects;
+use crate::api::objects::WantedObjects;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::contact::Contact;
@@ -61,7 +61,7 @@ pub(crate) fn agent(
         .enable_all()
         .build()
         .context("can't start the runtime of the API and HTTP")?;
-    runtime.spawn(missing.tell());
+    runtime.spawn(missing.warn());
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
     let (health, contact) = (Health::new(), Contact::new());
@@ -245,7 +245,7 @@ fn follow_node(
     node: String,
     watch_secrets: bool,
     inbox: Inbox,
-) -> (Notes, Objects) {
+) -> (Notes, WantedObjects) {
     let _context = runtime.enter();
     let (notes, sender) = api::events::channel(cluster.clone(), &node);
     runtime.spawn(sender.run());

@@ -74,7 +74,7 @@ pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
 
 impl Notes {
     /// Says what a report means to the pod's owner, if anything, and no more what it makes untrue.
-    pub(crate) fn tell(&self, report: &Report) {
+    pub(crate) fn report(&self, report: &Report) {
         let mut unsaid = self.0.unsaid();
         unsay(report, &mut unsaid);
         if let Some(note) = note(report) {

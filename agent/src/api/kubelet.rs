@@ -50,7 +50,7 @@ where
             Ok(strategy) => {
                 if known.replace(strategy) != Some(strategy) {
                     say(strategy);
-                    inbox.tell(Event::Strategy(Some(strategy))).await;
+                    inbox.put(Event::Strategy(Some(strategy))).await;
                 }
                 (said, pause) = (false, FIRST_PAUSE);
                 tokio::time::sleep(EVERY).await;
@@ -58,7 +58,7 @@ where
             Err(error) => {
                 if pause == EVERY && known.take().is_some() {
                     said = false;
-                    inbox.tell(Event::Strategy(None)).await;
+                    inbox.put(Event::Strategy(None)).await;
                 }
                 say_unreadable(&error, std::mem::replace(&mut said, true));
                 tokio::time::sleep(pause).await;

@@ -1,4 +1,4 @@
-//! Nudges: an annotation that changes on a pod makes the kubelet sync it at once, and publish what it knows by then. They
+//! NudgeQueue: an annotation that changes on a pod makes the kubelet sync it at once, and publish what it knows by then. They
 //! go through the pod's status, since who may patch that can't change its spec; the fence in `deploy/overlays/acceleration`
 //! leaves this annotation of that.
 
@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use super::backoff::{self, LONGEST};
 use super::cluster::{Cluster, METADATA};
+use super::fair::{Choice, FairQueue};
 use super::fence::Gate;
-use super::waiting::{Choice, Waiting};
 use crate::clock;
 use crate::inbox::Inbox;
 
@@ -49,7 +49,7 @@ const ANSWER_BYTES: usize = 512 << 10;
 
 /// Hands nudges to the sender, within the budget.
 #[derive(Debug)]
-pub(crate) struct Nudges {
+pub(crate) struct NudgeQueue {
     shared: Arc<Shared>,
     allowance: Allowance,
     quiet: Arc<Quiet>,
@@ -72,7 +72,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
-    waiting: Waiting<PodUid, Arc<Pod>>,
+    waiting: FairQueue<PodUid, Arc<Pod>>,
     /// Pods whose nudge was given up for another's, and who don't know yet.
     unsent: BTreeSet<PodUid>,
     /// How many are on their way, by namespace.
@@ -95,11 +95,12 @@ struct Edge {
 }
 
 /// The two ends.
-pub(crate) fn channel(cluster: Cluster, inbox: Inbox, gate: Gate) -> (Nudges, NudgeSender) {
-    let queue = Queue { waiting: Waiting::new(WAITING), unsent: BTreeSet::new(), in_flight: BTreeMap::new() };
+pub(crate) fn channel(cluster: Cluster, inbox: Inbox, gate: Gate) -> (NudgeQueue, NudgeSender) {
+    let queue =
+        Queue { waiting: FairQueue::new(WAITING), unsent: BTreeSet::new(), in_flight: BTreeMap::new() };
     let shared = Arc::new(Shared { queue: Mutex::new(queue), more: Notify::new() });
     let quiet = Arc::new(Quiet::default());
-    let nudges = Nudges {
+    let nudges = NudgeQueue {
         shared: shared.clone(),
         allowance: Allowance::new(BURST, REFILL, clock::now()),
         quiet: quiet.clone(),
@@ -109,7 +110,7 @@ pub(crate) fn channel(cluster: Cluster, inbox: Inbox, gate: Gate) -> (Nudges, Nu
     (nudges, NudgeSender { shared, edge: Arc::new(edge) })
 }
 
-impl Nudges {
+impl NudgeQueue {
     /// Has a nudge sent, and doesn't wait. What is known of it at once comes back.
     pub(crate) fn send(&mut self, pod: Arc<Pod>, now: Time) -> Option<NudgeAnswer> {
         if let Some(answer) = self.gate.answer() {
@@ -183,10 +184,10 @@ impl NudgeSender {
                         let answer = edge.nudge(&pod).await;
                         shared.queue().answered(&pod.namespace);
                         shared.more.notify_one();
-                        edge.tell(&pod.uid, answer).await;
+                        edge.answer(&pod.uid, answer).await;
                     });
                 }
-                Some(Next::Unsent(uid)) => self.edge.tell(&uid, NudgeAnswer::OverBudget).await,
+                Some(Next::Unsent(uid)) => self.edge.answer(&uid, NudgeAnswer::OverBudget).await,
                 None => self.shared.more.notified().await,
             }
         }
@@ -252,8 +253,8 @@ impl Edge {
     }
 
     /// Tells the loop, which waits for it before it asks again.
-    async fn tell(&self, uid: &PodUid, answer: NudgeAnswer) {
-        self.inbox.tell(Event::Nudged(uid.clone(), answer)).await;
+    async fn answer(&self, uid: &PodUid, answer: NudgeAnswer) {
+        self.inbox.put(Event::Nudged(uid.clone(), answer)).await;
     }
 }
 

@@ -13,25 +13,25 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::connections::{AskError, Connections, ask};
+use self::errand::{Answer, Errand, Failure, Fetch, Fetched, ObjectWatch, Protocol};
 use self::follow::{Sighting, follow};
-use self::ledger::{Health, Ledger};
+use self::ledger::Ledger;
 use self::outgoing::Outgoing;
 use self::requests::{Trouble, fetch};
-use self::step::{Answer, Failure, Fetch, Fetched, Protocol, Step, Watch};
 use super::backoff::{Backoff, chances, share};
 use super::cluster::{Cluster, Connection};
 use crate::clock;
-use crate::contact::{Contact, Resource};
+use crate::contact::{Contact, Resource, WatchState};
 use crate::inbox::{Inbox, ROOM_PAUSE};
 
 mod connections;
 mod decode;
+mod errand;
 mod fetches;
 mod follow;
 mod ledger;
 mod outgoing;
 mod requests;
-mod step;
 
 /// Within which agents that start together begin to ask, so that many aren't a storm. Nothing waits for it but what is
 /// measured.
@@ -62,9 +62,9 @@ impl Shared {
 
 /// Says which objects are wanted, without waiting.
 #[derive(Clone, Debug)]
-pub(crate) struct Objects(Arc<Shared>);
+pub(crate) struct WantedObjects(Arc<Shared>);
 
-impl Objects {
+impl WantedObjects {
     /// From now on what the API server says of this object becomes an event.
     pub(crate) fn observe(&self, object: ObjectRef) {
         let mut wanted = self.0.wanted();
@@ -114,7 +114,7 @@ struct Said {
 }
 
 /// The two ends. Without `watch_secrets`, Secrets aren't measured.
-pub(crate) fn channel(cluster: Cluster, watch_secrets: bool, inbox: Inbox) -> (Objects, ObjectWatches) {
+pub(crate) fn channel(cluster: Cluster, watch_secrets: bool, inbox: Inbox) -> (WantedObjects, ObjectWatches) {
     let shared = Arc::new(Shared::default());
     let watches = ObjectWatches {
         shared: shared.clone(),
@@ -133,7 +133,7 @@ pub(crate) fn channel(cluster: Cluster, watch_secrets: bool, inbox: Inbox) -> (O
         backoff: Backoff::new(),
         said: Said::default(),
     };
-    (Objects(shared), watches)
+    (WantedObjects(shared), watches)
 }
 
 impl ObjectWatches {
@@ -162,24 +162,24 @@ impl ObjectWatches {
         }
     }
 
-    fn carry_out(&mut self, sender: &mpsc::Sender<(Watch, Sighting)>) {
-        while let Some(step) = self.ledger.poll_step() {
-            match step {
-                Step::Ask(object) => {
+    fn carry_out(&mut self, sender: &mpsc::Sender<(ObjectWatch, Sighting)>) {
+        while let Some(errand) = self.ledger.poll_errand() {
+            match errand {
+                Errand::Ask(object) => {
                     let (to, contact) = (self.connection.clone(), self.cluster.contact().clone());
                     self.asking.spawn(async move { (object.kind, ask(&to, &object, &contact).await) });
                 }
-                Step::Start(watch, version) => self.start(watch, version, sender.clone()),
-                Step::Stop(object) => {
+                Errand::Start(watch, version) => self.start(watch, version, sender.clone()),
+                Errand::Stop(object) => {
                     if let Some(running) = self.running.remove(&object) {
                         running.abort();
                     }
                 }
-                Step::Close(connection) => self.connections.close(connection),
-                Step::Tell(object, observed, at) => self.outgoing.put(object, observed, at),
-                Step::Forget(object) => self.outgoing.forget(&object),
-                Step::SayTooLarge(object) => Self::say_too_large(&object),
-                Step::SayFewer(watches) => tracing::warn!(
+                Errand::Close(connection) => self.connections.close(connection),
+                Errand::Observed(object, observed, at) => self.outgoing.put(object, observed, at),
+                Errand::Forget(object) => self.outgoing.forget(&object),
+                Errand::SayTooLarge(object) => Self::say_too_large(&object),
+                Errand::SayFewer(watches) => tracing::warn!(
                     "the API server takes {watches} requests at a time on a connection: ConfigMaps and Secrets are watched on more connections"
                 ),
             }
@@ -187,7 +187,7 @@ impl ObjectWatches {
         self.say_counts();
     }
 
-    fn start(&mut self, watch: Watch, version: Name, sender: mpsc::Sender<(Watch, Sighting)>) {
+    fn start(&mut self, watch: ObjectWatch, version: Name, sender: mpsc::Sender<(ObjectWatch, Sighting)>) {
         let client = match self.connections.get(watch.connection, self.protocol, &self.connection) {
             Ok(client) => client,
             Err(error) => {
@@ -245,7 +245,7 @@ impl ObjectWatches {
         }
     }
 
-    fn take(&mut self, watch: &Watch, sighting: Sighting) {
+    fn take(&mut self, watch: &ObjectWatch, sighting: Sighting) {
         let heard = |at| self.cluster.contact().heard(resource(watch.object.kind), at);
         match sighting {
             Sighting::Began(at) => {
@@ -332,12 +332,12 @@ impl ObjectWatches {
         for kind in [ObjectKind::ConfigMap, ObjectKind::Secret] {
             let (resource, now) = (resource(kind), clock::now());
             match self.ledger.health(kind) {
-                Health::Unused => contact.unused(resource),
-                Health::Down => {
+                WatchState::Unused => contact.unused(resource),
+                WatchState::Down => {
                     contact.wanted(resource, now);
                     contact.down(resource);
                 }
-                Health::Up => contact.up(resource, contact.watch(resource).last),
+                WatchState::Up => contact.up(resource, contact.watch(resource).last),
             }
         }
     }

@@ -6,7 +6,7 @@ use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
 
 use super::budget::{Budget, Key};
-use super::waiting::{Choice, Waiting};
+use super::fair::{Choice, FairQueue};
 
 /// How many pods and reasons wait. Of more, the namespace that has most gives up its oldest.
 const WAITING: usize = 256;
@@ -134,7 +134,7 @@ impl Item {
 /// What waits, what is being sent, and the budget.
 #[derive(Debug)]
 pub(crate) struct Unsaid {
-    waiting: Waiting<Key, Item>,
+    waiting: FairQueue<Key, Item>,
     sending: Option<(Key, Item)>,
     budget: Budget,
 }
@@ -142,7 +142,7 @@ pub(crate) struct Unsaid {
 impl Unsaid {
     /// Nothing, and a full budget.
     pub(crate) const fn new(now: Time) -> Self {
-        Self { waiting: Waiting::new(WAITING), sending: None, budget: Budget::new(now) }
+        Self { waiting: FairQueue::new(WAITING), sending: None, budget: Budget::new(now) }
     }
 
     /// Has something told. Whether something else is given up for it.

@@ -150,7 +150,7 @@ impl NodeLoop {
             let Some(report) = self.reports.pop_front() else { return };
             tell::tell(&report, &self.parts.metrics);
             if let Some(notes) = &self.parts.notes {
-                notes.tell(&report);
+                notes.report(&report);
             }
         }
     }

@@ -22,10 +22,10 @@ const NOTHING: Duration = Duration::from_millis(1);
 const MOST_BEGUN: usize = 8;
 
 /// The requests that wait, by namespace and pod, each with a number that grows with each request.
-type Line = HashMap<Name, HashMap<PodUid, BTreeMap<u64, Key>>>;
+type ByPod = HashMap<Name, HashMap<PodUid, BTreeMap<u64, Key>>>;
 
 #[derive(Debug)]
-struct Waiting {
+struct Queued {
     request: Request,
     number: u64,
     can_wait: bool,
@@ -34,10 +34,10 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     /// What reloads wait for.
-    urgent: Line,
+    urgent: ByPod,
     /// What comes when nothing else waits.
-    later: Line,
-    waiting: HashMap<Key, Waiting>,
+    later: ByPod,
+    waiting: HashMap<Key, Queued>,
     next: u64,
     /// The namespaces of the pods for which something waits.
     namespaces: HashMap<PodUid, Name>,
@@ -63,7 +63,7 @@ impl QueueState {
         let is_new = before.is_none();
         // Masks that are half read are read from the beginning, but what that took counts: it must end, however often they
         // are asked for.
-        if let (Request::Masks(_, signal), Some(Waiting { request: Request::Reading(masks), .. })) =
+        if let (Request::Masks(_, signal), Some(Queued { request: Request::Reading(masks), .. })) =
             (&request, &mut before)
             && masks.signal() == *signal
         {
@@ -104,12 +104,12 @@ impl QueueState {
         self.namespaces.insert(request.pod().clone(), namespace.clone());
         let pods = line.entry(namespace).or_default();
         pods.entry(request.pod().clone()).or_default().insert(number, key.clone());
-        self.waiting.insert(key, Waiting { request, number, can_wait });
+        self.waiting.insert(key, Queued { request, number, can_wait });
         is_new
     }
 
     /// Takes a request out of its line.
-    fn leave(&mut self, namespace: &Name, waiting: &Waiting) {
+    fn leave(&mut self, namespace: &Name, waiting: &Queued) {
         let pod = waiting.request.pod();
         let (urgent, later) = (&mut self.urgent, &mut self.later);
         let (own, other) = if waiting.can_wait { (later, urgent) } else { (urgent, later) };
@@ -143,7 +143,7 @@ impl QueueState {
         Some((namespace, waiting.request))
     }
 
-    fn next_of(&self, line: &Line) -> Option<(Name, Key)> {
+    fn next_of(&self, line: &ByPod) -> Option<(Name, Key)> {
         let first = |keys: &BTreeMap<u64, Key>| keys.first_key_value().map(|(number, _)| *number);
         let turn = |(name, pods): &(&Name, &HashMap<PodUid, BTreeMap<u64, Key>>)| {
             let used = self.used.get(*name).copied().unwrap_or_default();
@@ -196,7 +196,7 @@ impl QueueState {
         self.begun.remove(&key);
         if let Some(waiting) = self.waiting.remove(&key) {
             let request = waiting.request.anew();
-            self.waiting.insert(key, Waiting { request, ..waiting });
+            self.waiting.insert(key, Queued { request, ..waiting });
         }
         true
     }

@@ -89,14 +89,14 @@ async fn sent(requests: &Requests, count: usize) -> Vec<(String, String)> {
 async fn a_namespace_whose_problems_use_up_its_share_keeps_nobody_elses_from_being_said() {
     let (client, requests) = server(0);
     let (notes, sender) = channel(Cluster::with_client(client), "node");
-    (0..2000).for_each(|n| notes.tell(&problem(&pod("loud", n), "it is bad")));
-    notes.tell(&problem(&pod("quiet", 9000), "it is bad as well"));
+    (0..2000).for_each(|n| notes.report(&problem(&pod("loud", n), "it is bad")));
+    notes.report(&problem(&pod("quiet", 9000), "it is bad as well"));
     let sending = tokio::spawn(sender.run());
     let said = sent(&requests, 26).await;
     assert!(said[..2].iter().any(|(pod, _)| pod == "pod-9000"), "{said:?}");
 
     // The loud one's budget is used up, and hundreds wait.
-    notes.tell(&problem(&pod("quiet", 9001), "it is bad, too"));
+    notes.report(&problem(&pod("quiet", 9001), "it is bad, too"));
     let said = sent(&requests, 27).await;
     assert_eq!(said[26], ("pod-9001".to_owned(), "it is bad, too".to_owned()));
     sending.abort();
@@ -107,17 +107,17 @@ async fn what_isnt_true_any_more_isnt_said() {
     let (client, requests) = server(0);
     let (notes, sender) = channel(Cluster::with_client(client), "node");
     let pods: Vec<Arc<Pod>> = (0..5).map(|n| pod("shop", n)).collect();
-    notes.tell(&problem(&pods[0], "solved"));
-    notes.tell(&Report::Solved(pods[0].clone()));
-    notes.tell(&problem(&pods[1], "of a pod that is gone"));
-    notes.tell(&Report::Forgotten(pods[1].clone()));
-    notes.tell(&problem(&pods[2], "mended"));
-    notes.tell(&problem(&pods[2], "there still"));
-    notes.tell(&Report::Mended(pods[2].clone(), Problem::new(ProblemKind::BadValue, "mended")));
-    notes.tell(&reload(&pods[3], "app", Outcome::Failed));
-    notes.tell(&reload(&pods[3], "sidecar", Outcome::Failed));
-    notes.tell(&reload(&pods[3], "app", Outcome::Delivered));
-    notes.tell(&problem(&pods[4], "the last"));
+    notes.report(&problem(&pods[0], "solved"));
+    notes.report(&Report::Solved(pods[0].clone()));
+    notes.report(&problem(&pods[1], "of a pod that is gone"));
+    notes.report(&Report::Forgotten(pods[1].clone()));
+    notes.report(&problem(&pods[2], "mended"));
+    notes.report(&problem(&pods[2], "there still"));
+    notes.report(&Report::Mended(pods[2].clone(), Problem::new(ProblemKind::BadValue, "mended")));
+    notes.report(&reload(&pods[3], "app", Outcome::Failed));
+    notes.report(&reload(&pods[3], "sidecar", Outcome::Failed));
+    notes.report(&reload(&pods[3], "app", Outcome::Delivered));
+    notes.report(&problem(&pods[4], "the last"));
     let sending = tokio::spawn(sender.run());
     let said = sent(&requests, 4).await;
     let of =
@@ -151,10 +151,10 @@ async fn a_problem_that_a_busy_api_server_doesnt_take_isnt_lost() {
     let (client, requests) = server(TRIES as usize);
     let (notes, sender) = channel(Cluster::with_client(client), "node");
     let bad = pod("shop", 1);
-    notes.tell(&problem(&bad, "it is bad"));
+    notes.report(&problem(&bad, "it is bad"));
     let sending = tokio::spawn(sender.run());
     assert_eq!(sent(&requests, TRIES as usize).await.len(), 3);
-    notes.tell(&problem(&pod("other", 2), "another"));
+    notes.report(&problem(&pod("other", 2), "another"));
     assert_eq!(sent(&requests, 4).await[3].1, "another");
     assert!(notes.0.unsaid().is_waiting());
     sending.abort();

@@ -202,7 +202,7 @@ async fn the_client_doesnt_try_again_by_itself() {
 }
 
 /// How many of 500 further pods of a namespace may be nudged now.
-fn sent(nudges: &mut Nudges, namespace: &str, now: Time) -> usize {
+fn sent(nudges: &mut NudgeQueue, namespace: &str, now: Time) -> usize {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let uid = || format!("{:012x}", NEXT.fetch_add(1, Ordering::Relaxed));
     (0..500).filter(|_| nudges.send(pod_of(namespace, &uid()), now).is_none()).count()

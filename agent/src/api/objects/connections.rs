@@ -12,8 +12,8 @@ use kube::{Client, Config};
 use reloadlet_core::model::object::ObjectRef;
 use tower::{BoxError, ServiceBuilder};
 
+use super::errand::{Failure, Protocol};
 use super::requests::{Trouble, try_both};
-use super::step::{Failure, Protocol};
 use crate::api::SILENCE;
 use crate::api::cluster::{Connection, client as plain_client, counted};
 use crate::contact::Contact;

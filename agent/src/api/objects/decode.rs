@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use self::values::{Unfit, Values};
-use super::step::{Fetched, Found};
+use super::errand::{Fetched, Found};
 use crate::api::short;
 use crate::clock;
 

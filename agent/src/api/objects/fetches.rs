@@ -8,7 +8,7 @@ use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 
-use super::step::{Fetch, Freshness};
+use super::errand::{Fetch, Freshness};
 use crate::api::backoff::Backoff;
 
 /// How many are on their way at a time, and how many of one namespace. What is small takes milliseconds.

@@ -5,8 +5,8 @@ use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use tokio::sync::mpsc;
 
+use super::errand::{ObjectWatch, Shown};
 use super::requests::{Said, Trouble, watch};
-use super::step::{Shown, Watch};
 use crate::clock;
 
 /// What a watch has to say.
@@ -25,9 +25,9 @@ pub(super) enum Sighting {
 /// Follows an object from a version on, until the watch ends or nobody listens.
 pub(super) async fn follow(
     client: Client,
-    what: Watch,
+    what: ObjectWatch,
     version: Name,
-    sightings: mpsc::Sender<(Watch, Sighting)>,
+    sightings: mpsc::Sender<(ObjectWatch, Sighting)>,
 ) {
     let ended = async {
         let mut changes = watch(client, &what.object, &version).await?;

@@ -11,9 +11,10 @@ use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, Observed};
 
+use super::errand::{Answer, Errand, Failure, Fetch, Fetched, Found, Freshness, ObjectWatch, Shown};
 use super::fetches::{Fetches, Running, is_older};
-use super::step::{Answer, Failure, Fetch, Fetched, Found, Freshness, Shown, Step, Watch};
 use crate::api::backoff::Backoff;
+use crate::contact::WatchState;
 
 mod known;
 mod right;
@@ -48,17 +49,6 @@ struct Entry {
     too_large: bool,
 }
 
-/// How a kind's watches do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    /// Nobody wants any.
-    Unused,
-    /// One of them doesn't run.
-    Down,
-    /// They all run.
-    Up,
-}
-
 #[derive(Debug)]
 pub(super) struct Ledger {
     config_maps: Right,
@@ -69,7 +59,7 @@ pub(super) struct Ledger {
     next_id: u64,
     /// Nothing is started before.
     start_at: Option<Time>,
-    steps: VecDeque<Step>,
+    errands: VecDeque<Errand>,
 }
 
 impl Ledger {
@@ -83,12 +73,12 @@ impl Ledger {
             room: Room::default(),
             next_id: 0,
             start_at: None,
-            steps: VecDeque::new(),
+            errands: VecDeque::new(),
         }
     }
 
-    pub(super) fn poll_step(&mut self) -> Option<Step> {
-        self.steps.pop_front()
+    pub(super) fn poll_errand(&mut self) -> Option<Errand> {
+        self.errands.pop_front()
     }
 
     /// The next object to fetch, if there is room for what it holds.
@@ -108,16 +98,20 @@ impl Ledger {
     }
 
     /// How the watches of a kind do.
-    pub(super) fn health(&self, kind: ObjectKind) -> Health {
+    pub(super) fn health(&self, kind: ObjectKind) -> WatchState {
         let right = self.right(kind);
         let mut of_kind = self.objects.iter().filter(|(object, _)| object.kind == kind).peekable();
         if !right.is_used() || of_kind.peek().is_none() {
-            return Health::Unused;
+            return WatchState::Unused;
         }
         // Those for which there is no room are said otherwise.
         let is_well =
             |entry: &Entry| entry.slot.is_none() || entry.ran && !entry.watch_fails && !entry.fetch_fails;
-        if right.is_held() && of_kind.all(|(_, entry)| is_well(entry)) { Health::Up } else { Health::Down }
+        if right.is_held() && of_kind.all(|(_, entry)| is_well(entry)) {
+            WatchState::Up
+        } else {
+            WatchState::Down
+        }
     }
 
     /// The objects that are wanted now, each with the number of the request for it.
@@ -128,7 +122,7 @@ impl Ledger {
             self.stop(&object);
             self.objects.remove(&object);
             self.fetches.forget(&object);
-            self.steps.push_back(Step::Forget(object));
+            self.errands.push_back(Errand::Forget(object));
         }
         for (object, request) in wanted {
             let entry = self.objects.entry(object.clone()).or_default();
@@ -136,7 +130,7 @@ impl Ledger {
             match &entry.known {
                 Some(known) if before != *request => match known {
                     Known::Unmeasured => {
-                        self.steps.push_back(Step::Tell(object.clone(), Observed::Unmeasured, now));
+                        self.errands.push_back(Errand::Observed(object.clone(), Observed::Unmeasured, now));
                     }
                     // Who asks anew has forgotten, or doubts it.
                     Known::Version { .. } | Known::Absent => {
@@ -167,7 +161,7 @@ impl Ledger {
             if let Some(first) = self.first_of(kind).cloned()
                 && self.right_mut(kind).ask(now)
             {
-                self.steps.push_back(Step::Ask(first));
+                self.errands.push_back(Errand::Ask(first));
             }
         }
         self.start_at.take_if(|at| *at <= now);
@@ -218,7 +212,7 @@ impl Ledger {
     }
 
     /// A watch was answered; one that was stopped says nothing.
-    pub(super) fn began(&mut self, watch: &Watch, now: Time) {
+    pub(super) fn began(&mut self, watch: &ObjectWatch, now: Time) {
         let Some(entry) = self.objects.get_mut(&watch.object) else { return };
         let Some(slot) = entry.slot.as_mut().filter(|slot| slot.watch() == watch) else { return };
         let silent_on = slot.began(now);
@@ -228,13 +222,13 @@ impl Ledger {
             // It wasn't the API server that was late: there it has no room for more.
             let takes = self.running_on(silent);
             if self.room.takes(takes, now) {
-                self.steps.push_back(Step::SayFewer(self.room.per_connection()));
+                self.errands.push_back(Errand::SayFewer(self.room.per_connection()));
             }
         }
     }
 
     /// A watch shows that there is something to fetch.
-    pub(super) fn showed(&mut self, watch: &Watch, shown: Shown, at: Time) {
+    pub(super) fn showed(&mut self, watch: &ObjectWatch, shown: Shown, at: Time) {
         if !self.runs(watch) {
             return;
         }
@@ -276,17 +270,17 @@ impl Ledger {
         }
         let too_large = fetched.found == Found::TooLarge;
         if too_large && !entry.too_large {
-            self.steps.push_back(Step::SayTooLarge(object.clone()));
+            self.errands.push_back(Errand::SayTooLarge(object.clone()));
         }
         entry.too_large = too_large;
         if let Some(watch) = entry.slot.as_mut().and_then(Slot::fetched) {
-            self.steps.push_back(Step::Start(watch.clone(), fetched.version));
+            self.errands.push_back(Errand::Start(watch.clone(), fetched.version));
         }
         if entry.anew.take_if(|asked| is_newest && begun >= *asked).is_some()
             && entry.known.as_ref() == Some(&Known::from(&observed))
         {
             // It is so still, or again.
-            self.steps.push_back(Step::Tell(object.clone(), observed.clone(), begun));
+            self.errands.push_back(Errand::Observed(object.clone(), observed.clone(), begun));
         }
         if let (Observed::Version(found), Some(shown), None) = (&observed, &entry.shown, entry.anew)
             && !is_older(&found.version, shown)
@@ -309,7 +303,7 @@ impl Ledger {
     }
 
     /// A watch couldn't be started: it is started anew after a pause.
-    pub(super) fn not_started(&mut self, watch: &Watch, now: Time) {
+    pub(super) fn not_started(&mut self, watch: &ObjectWatch, now: Time) {
         if self.runs(watch) {
             self.stop(&watch.object);
             self.start_at.get_or_insert(now + START_PAUSE);
@@ -317,7 +311,7 @@ impl Ledger {
     }
 
     /// A watch has ended: the object is fetched, and watched from there.
-    pub(super) fn ended(&mut self, watch: &Watch, failure: Failure, now: Time, chances: u64) {
+    pub(super) fn ended(&mut self, watch: &ObjectWatch, failure: Failure, now: Time, chances: u64) {
         if !self.runs(watch) {
             return;
         }
@@ -372,11 +366,11 @@ impl Ledger {
             && entry.known.as_ref() != Some(&Known::from(&observed))
         {
             entry.known = Some(Known::from(&observed));
-            self.steps.push_back(Step::Tell(object.clone(), observed, at));
+            self.errands.push_back(Errand::Observed(object.clone(), observed, at));
         }
     }
 
-    fn runs(&self, watch: &Watch) -> bool {
+    fn runs(&self, watch: &ObjectWatch) -> bool {
         let slot = self.objects.get(&watch.object).and_then(|entry| entry.slot.as_ref());
         slot.is_some_and(|slot| slot.watch() == watch)
     }
@@ -393,16 +387,16 @@ impl Ledger {
         self.room.take(connection);
         self.next_id += 1;
         self.fetches.want(&object, Freshness::Any, None, at);
-        let watch = Watch { object, id: self.next_id, connection };
+        let watch = ObjectWatch { object, id: self.next_id, connection };
         entry.slot = Some(Slot::new(watch, silent_on));
     }
 
     fn stop(&mut self, object: &ObjectRef) {
         let Some(slot) = self.objects.get_mut(object).and_then(|entry| entry.slot.take()) else { return };
-        let Watch { object, connection, .. } = slot.watch();
-        self.steps.push_back(Step::Stop(object.clone()));
+        let ObjectWatch { object, connection, .. } = slot.watch();
+        self.errands.push_back(Errand::Stop(object.clone()));
         if self.room.leave(*connection) {
-            self.steps.push_back(Step::Close(*connection));
+            self.errands.push_back(Errand::Close(*connection));
         }
     }
 

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::decode;
-use super::step::{Failure, Fetched, Freshness, Shown};
+use super::errand::{Failure, Fetched, Freshness, Shown};
 use crate::api::{backoff, short};
 
 /// Of each object only its version and some cells.

@@ -34,7 +34,7 @@ fn due(watches: &ObjectWatches) -> Time {
 /// What is to be fetched is.
 fn fetched(watches: &mut ObjectWatches) {
     let fetch = watches.ledger.poll_fetch(clock::now()).unwrap();
-    let fetched = Fetched { version: "5".into(), found: step::Found::Absent };
+    let fetched = Fetched { version: "5".into(), found: errand::Found::Absent };
     watches.ledger.fetched(fetch.id, fetched, clock::now());
 }
 
@@ -67,11 +67,11 @@ async fn how_the_watches_do_is_recorded_and_what_nobody_wants_is_not() {
     let contact = watches.cluster.contact().clone();
     let state = |resource| contact.watch(resource).state;
     watches.record();
-    assert_eq!(state(Resource::ConfigMaps), crate::contact::WatchState::Down);
-    assert_eq!(state(Resource::Secrets), crate::contact::WatchState::Unused);
+    assert_eq!(state(Resource::ConfigMaps), WatchState::Down);
+    assert_eq!(state(Resource::Secrets), WatchState::Unused);
     watches.ledger.want(&BTreeMap::new(), clock::now());
     watches.record();
-    assert_eq!(state(Resource::ConfigMaps), crate::contact::WatchState::Unused);
+    assert_eq!(state(Resource::ConfigMaps), WatchState::Unused);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 /// A parsed glob. `*` and `?` don't cross `/`, `**` as a whole element does.
 #[derive(Clone, Debug)]
 pub(super) struct Glob {
-    pub(super) steps: Vec<Step>,
+    pub(super) atoms: Vec<Atom>,
     pub(super) ranges: Vec<(char, char)>,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum GlobError {
 
 /// What a match has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Atom {
     /// This character.
     One(char),
     /// A character that isn't `/`.
@@ -37,14 +37,14 @@ pub(super) enum Step {
     Star,
     /// Any characters, or none.
     Rest,
-    /// The two steps that follow, or neither.
+    /// The two atoms that follow, or neither.
     Maybe,
 }
 
 /// What the parser puts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
-    Step(Step),
+    Atom(Atom),
     /// `**/` at the begin.
     Leading,
     /// `/**` at the end.
@@ -54,37 +54,37 @@ enum Token {
 }
 
 impl Glob {
-    /// Parses a glob. It has no more steps than bytes.
+    /// Parses a glob. It has no more atoms than bytes.
     pub(super) fn new(pattern: &str) -> Result<Self, GlobError> {
         let mut parser = Parser::new(pattern);
         parser.parse()?;
-        let mut steps = Vec::with_capacity(parser.tokens.len());
+        let mut atoms = Vec::with_capacity(parser.tokens.len());
         for token in &parser.tokens {
-            let slash = Step::One('/');
+            let slash = Atom::One('/');
             match token {
                 // Two in a row are no more than one.
-                Token::Step(Step::Star) if steps.last() == Some(&Step::Star) => {}
-                Token::Step(step) => steps.push(*step),
+                Token::Atom(Atom::Star) if atoms.last() == Some(&Atom::Star) => {}
+                Token::Atom(step) => atoms.push(*step),
                 // `**` alone is everything.
-                Token::Leading if parser.tokens.len() == 1 => steps.push(Step::Rest),
-                Token::Leading => steps.extend([Step::Maybe, Step::Rest, slash]),
-                Token::Trailing => steps.extend([slash, Step::Rest]),
-                Token::Between => steps.extend([slash, Step::Maybe, Step::Rest, slash]),
+                Token::Leading if parser.tokens.len() == 1 => atoms.push(Atom::Rest),
+                Token::Leading => atoms.extend([Atom::Maybe, Atom::Rest, slash]),
+                Token::Trailing => atoms.extend([slash, Atom::Rest]),
+                Token::Between => atoms.extend([slash, Atom::Maybe, Atom::Rest, slash]),
             }
         }
-        Ok(Self { steps, ranges: parser.ranges })
+        Ok(Self { atoms, ranges: parser.ranges })
     }
 
     /// Whether a step takes this character and leads on.
-    pub(super) fn takes(&self, step: Step, character: char) -> bool {
+    pub(super) fn takes(&self, step: Atom, character: char) -> bool {
         match step {
-            Step::One(wanted) => wanted == character,
-            Step::Any => character != '/',
-            Step::Class { negated, from, to } => {
+            Atom::One(wanted) => wanted == character,
+            Atom::Any => character != '/',
+            Atom::Class { negated, from, to } => {
                 let ranges = self.ranges.get(usize::from(from)..usize::from(to)).unwrap_or_default();
                 ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)) != negated
             }
-            Step::Star | Step::Rest | Step::Maybe => false,
+            Atom::Star | Atom::Rest | Atom::Maybe => false,
         }
     }
 }
@@ -117,14 +117,14 @@ impl<'a> Parser<'a> {
         self.current
     }
 
-    fn push(&mut self, step: Step) {
-        self.tokens.push(Token::Step(step));
+    fn push(&mut self, step: Atom) {
+        self.tokens.push(Token::Atom(step));
     }
 
     fn parse(&mut self) -> Result<(), GlobError> {
         while let Some(character) = self.next() {
             match character {
-                '?' => self.push(Step::Any),
+                '?' => self.push(Atom::Any),
                 '*' => self.star(),
                 '[' => self.class()?,
                 '{' => self.braces.push(self.tokens.len()),
@@ -132,9 +132,9 @@ impl<'a> Parser<'a> {
                 ',' if !self.braces.is_empty() => return Err(GlobError::Alternatives),
                 '\\' => {
                     let escaped = self.next().ok_or(GlobError::Dangling)?;
-                    self.push(Step::One(escaped));
+                    self.push(Atom::One(escaped));
                 }
-                other => self.push(Step::One(other)),
+                other => self.push(Atom::One(other)),
             }
         }
         if self.braces.is_empty() { Ok(()) } else { Err(GlobError::OpenBrace) }
@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
     fn star(&mut self) {
         let before = self.before;
         if self.characters.next_if_eq(&'*').is_none() {
-            return self.push(Step::Star);
+            return self.push(Atom::Star);
         }
         self.before = Some('*');
         let is_first = self.tokens.len() <= self.braces.last().copied().unwrap_or(0);
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
         };
         if !whole {
             // Two of them are no more than one.
-            return self.push(Step::Star);
+            return self.push(Atom::Star);
         }
         if after == Some('/') {
             self.next();
@@ -167,8 +167,8 @@ impl<'a> Parser<'a> {
         }
         let joined = match self.tokens.pop() {
             Some(same @ (Token::Leading | Token::Trailing)) => same,
-            Some(Token::Step(_) | Token::Between) | None if ends => Token::Trailing,
-            Some(Token::Step(_) | Token::Between) | None => Token::Between,
+            Some(Token::Atom(_) | Token::Between) | None if ends => Token::Trailing,
+            Some(Token::Atom(_) | Token::Between) | None => Token::Between,
         };
         self.tokens.push(joined);
     }
@@ -203,7 +203,7 @@ impl<'a> Parser<'a> {
         }
         // A glob has no more ranges than bytes.
         let place = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        self.push(Step::Class { negated, from: place(from), to: place(self.ranges.len()) });
+        self.push(Atom::Class { negated, from: place(from), to: place(self.ranges.len()) });
         Ok(())
     }
 }
@@ -232,7 +232,7 @@ mod tests {
         for pattern in ["*?", "[a]", "**/", "/**/", "a/**", "**", "***", "**/**/**"] {
             let pattern = pattern.repeat(20);
             let glob = Glob::new(&pattern).unwrap();
-            assert!(glob.steps.len() <= pattern.len() && glob.ranges.len() <= pattern.len(), "{pattern}");
+            assert!(glob.atoms.len() <= pattern.len() && glob.ranges.len() <= pattern.len(), "{pattern}");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Globs that are matched together, without an automaton: a path is read once, and for each of its characters it is noted
-//! which steps of the globs can come next, in one bit each. A match takes as many steps of 64 bits as path and globs are long,
+//! which atoms of the globs can come next, in one bit each. A match takes as many atoms of 64 bits as path and globs are long,
 //! multiplied, whatever they look like; the memory is known beforehand.
 
-use super::glob::{Glob, Step};
+use super::glob::{Atom, Glob};
 use super::{MOST_GLOB_BYTES, MOST_GLOBS};
 
 /// How many words hold a bit for each step of the globs and for the end of each.
 const MOST_WORDS: usize = (MOST_GLOB_BYTES + MOST_GLOBS) / 64;
-/// Characters for which it is noted beforehand which steps take them: those that names of keys are made of.
+/// Characters for which it is noted beforehand which atoms take them: those that names of keys are made of.
 const NOTED: usize = 128;
 
 /// A bit for each step.
@@ -17,25 +17,25 @@ type Bits = [u64; MOST_WORDS];
 #[derive(Clone, Debug)]
 pub(super) struct GlobSet {
     words: usize,
-    /// By character: the steps that take it and lead on.
+    /// By character: the atoms that take it and lead on.
     takes: Box<[u64]>,
     /// Where a match begins.
     begin: Box<[u64]>,
     end: Box<[u64]>,
-    /// The steps that take any character, or any but `/`, and stay.
+    /// The atoms that take any character, or any but `/`, and stay.
     rest: Box<[u64]>,
     star: Box<[u64]>,
-    /// The steps that may be left out together with the two that follow.
+    /// The atoms that may be left out together with the two that follow.
     maybe: Box<[u64]>,
     /// What takes other characters, by its place.
-    others: Box<[(usize, usize, Step)]>,
+    others: Box<[(usize, usize, Atom)]>,
     globs: Box<[Glob]>,
 }
 
 impl GlobSet {
     pub(super) fn new(globs: Vec<Glob>) -> Self {
-        let steps: usize = globs.iter().map(|glob| glob.steps.len() + 1).sum();
-        let words = steps.div_ceil(64).min(MOST_WORDS);
+        let atoms: usize = globs.iter().map(|glob| glob.atoms.len() + 1).sum();
+        let words = atoms.div_ceil(64).min(MOST_WORDS);
         let none = || vec![0; words].into_boxed_slice();
         let mut set = Self {
             words,
@@ -52,13 +52,13 @@ impl GlobSet {
         let mut others = Vec::new();
         for (number, glob) in globs.iter().enumerate() {
             add(&mut set.begin, place);
-            for step in &glob.steps {
+            for step in &glob.atoms {
                 match step {
-                    Step::Star => add(&mut set.star, place),
-                    Step::Rest => add(&mut set.rest, place),
-                    Step::Maybe => add(&mut set.maybe, place),
-                    Step::One(character) if character.is_ascii() => {}
-                    Step::One(_) | Step::Any | Step::Class { .. } => others.push((place, number, *step)),
+                    Atom::Star => add(&mut set.star, place),
+                    Atom::Rest => add(&mut set.rest, place),
+                    Atom::Maybe => add(&mut set.maybe, place),
+                    Atom::One(character) if character.is_ascii() => {}
+                    Atom::One(_) | Atom::Any | Atom::Class { .. } => others.push((place, number, *step)),
                 }
                 for (character, takes) in ('\0'..).zip(set.takes.chunks_mut(words.max(1))) {
                     if glob.takes(*step, character) {
@@ -110,7 +110,7 @@ impl GlobSet {
         now.iter().zip(&self.end).any(|(word, end)| word & end != 0)
     }
 
-    /// Adds the steps that come next without a character, until nothing is added: never more than a few follow each other.
+    /// Adds the atoms that come next without a character, until nothing is added: never more than a few follow each other.
     fn skip(&self, now: &mut Bits) {
         loop {
             let (mut one, mut three, mut new) = (0, 0, 0);
@@ -129,7 +129,7 @@ impl GlobSet {
         }
     }
 
-    /// The steps that take a character that isn't noted.
+    /// The atoms that take a character that isn't noted.
     fn taking(&self, character: char) -> Bits {
         let mut takes: Bits = [0; MOST_WORDS];
         for (place, number, step) in &self.others {
@@ -251,7 +251,7 @@ mod tests {
         let one = "[a]?".repeat(8);
         let set = set(&[&*one; MOST_GLOBS]);
         let of_glob = |glob: &Glob| {
-            glob.steps.capacity() * size_of::<Step>() + glob.ranges.capacity() * size_of::<(char, char)>()
+            glob.atoms.capacity() * size_of::<Atom>() + glob.ranges.capacity() * size_of::<(char, char)>()
         };
         let bytes =
             8 * set.takes.len() + size_of_val(&*set.others) + set.globs.iter().map(of_glob).sum::<usize>();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 
-use crate::api::objects::step::{Answer, Failure, Protocol};
+use crate::api::objects::errand::{Answer, Failure, Protocol};
 
 /// How long a right that was held must have been refused until it counts as lost: an API server that has just started
 /// refuses everything for a moment, since it doesn't know the roles yet. Meanwhile it is asked this often.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 
-use crate::api::objects::step::Protocol;
+use crate::api::objects::errand::Protocol;
 
 /// How many watches share a connection: API servers take about 100 streams, and more would wait without a word. Where it
 /// turns out that they take fewer, fewer do.

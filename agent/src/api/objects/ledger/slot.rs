@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 
-use crate::api::objects::step::Watch;
+use crate::api::objects::errand::ObjectWatch;
 
 /// How long a watch must have lasted for its end to be an ordinary one. API servers end them after minutes.
 const LIVED: Duration = Duration::from_secs(10);
@@ -12,7 +12,7 @@ const LIVED: Duration = Duration::from_secs(10);
 /// A place on a connection.
 #[derive(Debug)]
 pub(super) struct Slot {
-    watch: Watch,
+    watch: ObjectWatch,
     stage: Stage,
     /// The connection on which it wasn't answered before.
     silent_on: Option<usize>,
@@ -30,12 +30,12 @@ enum Stage {
 
 impl Slot {
     /// The object is fetched first. `silent_on` is the connection on which the watch wasn't answered before.
-    pub(super) const fn new(watch: Watch, silent_on: Option<usize>) -> Self {
+    pub(super) const fn new(watch: ObjectWatch, silent_on: Option<usize>) -> Self {
         Self { watch, stage: Stage::Fetching, silent_on }
     }
 
     /// The watch that is for it.
-    pub(super) const fn watch(&self) -> &Watch {
+    pub(super) const fn watch(&self) -> &ObjectWatch {
         &self.watch
     }
 
@@ -45,7 +45,7 @@ impl Slot {
     }
 
     /// The object was fetched. The watch, if it is to be asked for now.
-    pub(super) fn fetched(&mut self) -> Option<&Watch> {
+    pub(super) fn fetched(&mut self) -> Option<&ObjectWatch> {
         if self.stage != Stage::Fetching {
             return None;
         }

@@ -4,7 +4,7 @@ use reloadlet_core::model::object::ObjectVersion;
 
 use super::room::{MOST_WATCHES, PER_CONNECTION};
 use super::*;
-use crate::api::objects::step::Protocol;
+use crate::api::objects::errand::Protocol;
 
 mod rights;
 
@@ -38,8 +38,8 @@ fn many(count: u64) -> BTreeMap<ObjectRef, u64> {
     (0..count).map(|number| (config_map(&format!("{number:04}")), number + 1)).collect()
 }
 
-fn steps(ledger: &mut Ledger) -> Vec<Step> {
-    std::iter::from_fn(|| ledger.poll_step()).collect()
+fn errands(ledger: &mut Ledger) -> Vec<Errand> {
+    std::iter::from_fn(|| ledger.poll_errand()).collect()
 }
 
 const NO_CHANCE: u64 = 0;
@@ -54,18 +54,18 @@ fn found(observed: &Observed, list: &str) -> Fetched {
 }
 
 /// Everything that is due is fetched, until nothing is, and the API server has none of it.
-fn started(ledger: &mut Ledger, now: Time) -> Vec<Watch> {
+fn started(ledger: &mut Ledger, now: Time) -> Vec<ObjectWatch> {
     while let Some(fetch) = ledger.poll_fetch(now) {
         ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
     }
-    let start = |step| if let Step::Start(watch, _) = step { Some(watch) } else { None };
-    let watches: Vec<Watch> = steps(ledger).into_iter().filter_map(start).collect();
+    let start = |errand| if let Errand::Start(watch, _) = errand { Some(watch) } else { None };
+    let watches: Vec<ObjectWatch> = errands(ledger).into_iter().filter_map(start).collect();
     watches.iter().for_each(|watch| ledger.began(watch, now));
     watches
 }
 
 /// A ledger with so many ConfigMaps watched.
-fn watching(count: u64) -> (Ledger, Vec<Watch>) {
+fn watching(count: u64) -> (Ledger, Vec<ObjectWatch>) {
     let mut ledger = Ledger::new(false, at(0));
     ledger.want(&many(count), at(0));
     ledger.answered(ObjectKind::ConfigMap, YES, at(0));
@@ -74,11 +74,11 @@ fn watching(count: u64) -> (Ledger, Vec<Watch>) {
 }
 
 /// The API server's store has this at the next fetch, which must be of this freshness.
-fn fetches(ledger: &mut Ledger, freshness: Freshness, observed: &Observed, second: u64) -> Vec<Step> {
+fn fetches(ledger: &mut Ledger, freshness: Freshness, observed: &Observed, second: u64) -> Vec<Errand> {
     let fetch = ledger.poll_fetch(at(second)).expect("something is fetched");
     assert_eq!(fetch.freshness, freshness, "{observed:?}");
     ledger.fetched(fetch.id, found(observed, "100"), at(second));
-    steps(ledger)
+    errands(ledger)
 }
 
 fn shown(version: &str) -> Shown {
@@ -89,8 +89,8 @@ fn not_older(version: &str) -> Freshness {
     Freshness::NotOlderThan(version.into())
 }
 
-fn told(object: &ObjectRef, observed: Observed, second: u64) -> Step {
-    Step::Tell(object.clone(), observed, at(second))
+fn told(object: &ObjectRef, observed: Observed, second: u64) -> Errand {
+    Errand::Observed(object.clone(), observed, at(second))
 }
 
 #[test]
@@ -103,14 +103,14 @@ fn what_is_wanted_is_watched_and_nothing_else() {
     );
     let wanted = BTreeMap::from([(one.clone(), 2), (config_map("new"), 3)]);
     ledger.want(&wanted, at(1));
-    assert_eq!(steps(&mut ledger), [Step::Stop(zero.clone()), Step::Forget(zero.clone())]);
-    let new = Watch { object: config_map("new"), id: 3, connection: 0 };
+    assert_eq!(errands(&mut ledger), [Errand::Stop(zero.clone()), Errand::Forget(zero.clone())]);
+    let new = ObjectWatch { object: config_map("new"), id: 3, connection: 0 };
     assert_eq!(started(&mut ledger, at(1)), [new]);
     ledger.showed(&watches[0], Shown::Deleted, at(2));
     assert_eq!(ledger.poll_fetch(at(2)), None, "its last words come too late");
     ledger.want(&BTreeMap::new(), at(3));
-    let left = steps(&mut ledger);
-    assert!(left.contains(&Step::Stop(one)) && left.contains(&Step::Close(0)), "{left:?}");
+    let left = errands(&mut ledger);
+    assert!(left.contains(&Errand::Stop(one)) && left.contains(&Errand::Close(0)), "{left:?}");
     assert_eq!(ledger.poll_timeout(true), None);
 }
 
@@ -119,17 +119,17 @@ fn an_object_is_watched_from_the_version_at_which_it_was_fetched() {
     let mut ledger = Ledger::new(false, at(0));
     ledger.want(&many(1), at(0));
     ledger.answered(ObjectKind::ConfigMap, YES, at(0));
-    assert_eq!(ledger.health(ObjectKind::ConfigMap), Health::Down);
+    assert_eq!(ledger.health(ObjectKind::ConfigMap), WatchState::Down);
     let fetch = ledger.poll_fetch(at(1)).unwrap();
-    let asked = vec![Step::Ask(config_map("0000"))];
-    assert_eq!((fetch.freshness, steps(&mut ledger)), (Freshness::Any, asked));
+    let asked = vec![Errand::Ask(config_map("0000"))];
+    assert_eq!((fetch.freshness, errands(&mut ledger)), (Freshness::Any, asked));
     ledger.fetched(fetch.id, found(&version("u", "7"), "55"), at(2));
-    let watch = Watch { object: config_map("0000"), id: 1, connection: 0 };
+    let watch = ObjectWatch { object: config_map("0000"), id: 1, connection: 0 };
     let told = told(&watch.object, version("u", "7"), 1);
-    assert_eq!(steps(&mut ledger), [Step::Start(watch.clone(), "55".into()), told]);
+    assert_eq!(errands(&mut ledger), [Errand::Start(watch.clone(), "55".into()), told]);
     ledger.began(&watch, at(2));
-    assert_eq!(ledger.health(ObjectKind::ConfigMap), Health::Up);
-    assert_eq!(ledger.health(ObjectKind::Secret), Health::Unused);
+    assert_eq!(ledger.health(ObjectKind::ConfigMap), WatchState::Up);
+    assert_eq!(ledger.health(ObjectKind::Secret), WatchState::Unused);
 }
 
 #[test]
@@ -137,17 +137,17 @@ fn a_watch_that_ends_begins_anew_with_a_fetch_after_a_pause_that_grows_where_it_
     let (mut ledger, watches) = watching(1);
     let (watch, kind) = (&watches[0], ObjectKind::ConfigMap);
     ledger.ended(watch, Failure::Ended, at(400), NO_CHANCE);
-    assert_eq!(ledger.health(kind), Health::Up, "that was an ordinary end");
+    assert_eq!(ledger.health(kind), WatchState::Up, "that was an ordinary end");
     assert_eq!(ledger.poll_timeout(true), Some(at(400)));
     let mut pauses = Vec::new();
     let mut now = at(400);
     for _ in 0..8 {
         let fetch = ledger.poll_fetch(now).unwrap();
         ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
-        assert!(steps(&mut ledger).contains(&Step::Start(watch.clone(), "100".into())));
+        assert!(errands(&mut ledger).contains(&Errand::Start(watch.clone(), "100".into())));
         ledger.began(watch, now);
         ledger.ended(watch, Failure::Other(None), now, NO_CHANCE);
-        assert_eq!(ledger.health(kind), Health::Down);
+        assert_eq!(ledger.health(kind), WatchState::Down);
         let due = ledger.fetches.poll_timeout().unwrap();
         pauses.push(due.since(now).as_millis());
         now = due;
@@ -175,7 +175,7 @@ fn a_connection_takes_64_watches_and_there_are_1024() {
     wanted.remove(&config_map("0005"));
     ledger.want(&wanted, at(1));
     let next = started(&mut ledger, at(1));
-    assert_eq!(next, [Watch { object: config_map("1024"), id: 1025, connection: 0 }]);
+    assert_eq!(next, [ObjectWatch { object: config_map("1024"), id: 1025, connection: 0 }]);
     assert_eq!(ledger.counts(), (1024, 16, 5));
 }
 
@@ -196,9 +196,9 @@ fn watches_that_a_connection_has_no_streams_for_are_moved_to_others() {
             while let Some(fetch) = ledger.poll_fetch(now) {
                 ledger.fetched(fetch.id, found(&Observed::Absent, "100"), now);
             }
-            for step in steps(&mut ledger) {
-                match step {
-                    Step::Start(watch, _) => {
+            for errand in errands(&mut ledger) {
+                match errand {
+                    Errand::Start(watch, _) => {
                         let running = running.entry(watch.connection).or_default();
                         if *running < 20 {
                             *running += 1;
@@ -207,21 +207,24 @@ fn watches_that_a_connection_has_no_streams_for_are_moved_to_others() {
                             silent.push(watch);
                         }
                     }
-                    Step::SayFewer(takes) => said.push(takes),
-                    Step::Ask(_)
-                    | Step::Stop(_)
-                    | Step::Close(_)
-                    | Step::Tell(..)
-                    | Step::Forget(_)
-                    | Step::SayTooLarge(_) => {}
+                    Errand::SayFewer(takes) => said.push(takes),
+                    Errand::Ask(_)
+                    | Errand::Stop(_)
+                    | Errand::Close(_)
+                    | Errand::Observed(..)
+                    | Errand::Forget(_)
+                    | Errand::SayTooLarge(_) => {}
                 }
             }
         }
         silent.iter().for_each(|watch| ledger.ended(watch, Failure::Unanswered, at(second + 5), NO_CHANCE));
     }
-    steps(&mut ledger);
+    errands(&mut ledger);
     assert_eq!(running.values().sum::<usize>(), 60, "{running:?}");
-    assert_eq!((said, ledger.counts().0, ledger.health(ObjectKind::ConfigMap)), (vec![20], 60, Health::Up));
+    assert_eq!(
+        (said, ledger.counts().0, ledger.health(ObjectKind::ConfigMap)),
+        (vec![20], 60, WatchState::Up)
+    );
     ledger.handle_timeout(at(4000));
     assert_eq!(ledger.room.per_connection(), PER_CONNECTION, "that isn't for ever");
 }
@@ -236,8 +239,8 @@ fn an_api_server_that_answers_nobody_is_not_taken_for_one_with_few_streams() {
         while let Some(fetch) = ledger.poll_fetch(at(second)) {
             ledger.fetched(fetch.id, found(&Observed::Absent, "100"), at(second));
         }
-        for step in steps(&mut ledger) {
-            if let Step::Start(watch, _) = step {
+        for errand in errands(&mut ledger) {
+            if let Errand::Start(watch, _) = errand {
                 ledger.ended(&watch, Failure::Unanswered, at(second), NO_CHANCE);
             }
         }
@@ -251,17 +254,17 @@ fn objects_without_room_are_unmeasured_until_there_is_some() {
     let mut ledger = Ledger::new(false, at(0));
     ledger.want(&many(66), at(0));
     ledger.answered(ObjectKind::ConfigMap, Answer::Yes(Protocol::Http1), at(1));
-    let all = steps(&mut ledger);
+    let all = errands(&mut ledger);
     let last = [config_map("0064"), config_map("0065")];
     assert_eq!(all[1..], [told(&last[0], Observed::Unmeasured, 1), told(&last[1], Observed::Unmeasured, 1)]);
     assert_eq!(ledger.counts(), (64, 1, 2), "without HTTP/2 each watch is a connection");
     ledger.handle_timeout(at(2));
-    assert_eq!(steps(&mut ledger), [], "that was said");
+    assert_eq!(errands(&mut ledger), [], "that was said");
     started(&mut ledger, at(2));
     ledger.want(&many(66).into_iter().skip(1).collect(), at(3));
-    steps(&mut ledger);
+    errands(&mut ledger);
     let next = fetches(&mut ledger, Freshness::Any, &version("u", "5"), 4);
-    let Step::Start(watch, _) = &next[0] else { panic!("{next:?}") };
+    let Errand::Start(watch, _) = &next[0] else { panic!("{next:?}") };
     assert_eq!((&watch.object, &next[1]), (&last[0], &told(&last[0], version("u", "5"), 4)));
 }
 
@@ -288,12 +291,12 @@ fn another_protocol_starts_every_watch_anew() {
     started(&mut ledger, at(10));
     assert_eq!(ledger.poll_timeout(true), Some(at(60)), "a question a minute is enough");
     ledger.handle_timeout(at(60));
-    assert_eq!(steps(&mut ledger), [Step::Ask(config_map("0000"))], "the watches go on meanwhile");
+    assert_eq!(errands(&mut ledger), [Errand::Ask(config_map("0000"))], "the watches go on meanwhile");
     ledger.answered(ObjectKind::ConfigMap, Answer::Yes(Protocol::Http1), at(61));
-    let all = steps(&mut ledger);
-    let count = |of: fn(&Step) -> bool| all.iter().filter(|step| of(step)).count();
-    assert_eq!(count(|step| matches!(step, Step::Stop(_))), 70);
-    assert_eq!(count(|step| matches!(step, Step::Close(_))), 2);
+    let all = errands(&mut ledger);
+    let count = |of: fn(&Errand) -> bool| all.iter().filter(|errand| of(errand)).count();
+    assert_eq!(count(|errand| matches!(errand, Errand::Stop(_))), 70);
+    assert_eq!(count(|errand| matches!(errand, Errand::Close(_))), 2);
     assert_eq!(started(&mut ledger, at(61)).len(), 64);
 }
 
@@ -348,7 +351,7 @@ fn what_a_restored_store_has_is_believed_and_what_a_server_that_lags_behind_has_
     let lags = fetches(&mut ledger, Freshness::Any, &version("u", "700"), 400);
     assert_eq!(lags, [], "it is asked first what the store has");
     let same = fetches(&mut ledger, Freshness::Newest, &version("u", "950"), 401);
-    assert_eq!(same, [Step::Start(watch.clone(), "100".into())], "it has what is known");
+    assert_eq!(same, [Errand::Start(watch.clone(), "100".into())], "it has what is known");
     ledger.began(watch, at(401));
 
     ledger.ended(watch, Failure::Ended, at(800), NO_CHANCE);
@@ -376,7 +379,7 @@ fn of_many_changes_the_newest_is_told_with_the_time_of_the_first() {
         ledger.showed(watch, shown(&number.to_string()), at(21));
     }
     ledger.fetched(fetch.id, found(&version("u", "150"), "150"), at(21));
-    assert_eq!(steps(&mut ledger), [told(object, version("u", "150"), 20)]);
+    assert_eq!(errands(&mut ledger), [told(object, version("u", "150"), 20)]);
     let last = fetches(&mut ledger, not_older("199"), &version("u", "199"), 22);
     assert_eq!(last, [told(object, version("u", "199"), 21)]);
     assert_eq!(ledger.poll_timeout(true), None);
@@ -389,11 +392,11 @@ fn who_asks_anew_hears_what_the_store_has_even_if_that_is_known() {
     ledger.showed(&watches[0], shown("1"), at(20));
     let running = ledger.poll_fetch(at(20)).unwrap();
     ledger.want(&many(1), at(21));
-    assert_eq!((steps(&mut ledger), ledger.poll_timeout(true)), (vec![], None), "nobody asked anew");
+    assert_eq!((errands(&mut ledger), ledger.poll_timeout(true)), (vec![], None), "nobody asked anew");
     ledger.want(&BTreeMap::from([(object.clone(), 7)]), at(21));
-    assert_eq!(steps(&mut ledger), []);
+    assert_eq!(errands(&mut ledger), []);
     ledger.fetched(running.id, found(&version("u", "1"), "1"), at(22));
-    assert_eq!(steps(&mut ledger), [told(object, version("u", "1"), 20)], "that began before the question");
+    assert_eq!(errands(&mut ledger), [told(object, version("u", "1"), 20)], "that began before the question");
     let answer = fetches(&mut ledger, Freshness::Newest, &version("u", "1"), 23);
     assert_eq!(answer, [told(object, version("u", "1"), 23)]);
     assert_eq!(ledger.poll_timeout(true), None);
@@ -405,7 +408,7 @@ fn an_object_that_is_too_large_is_unmeasured_and_watched_until_it_is_smaller() {
     let (watch, object) = (&watches[0], &watches[0].object);
     ledger.showed(watch, shown("101"), at(20));
     let large = fetches(&mut ledger, not_older("101"), &Observed::Unmeasured, 20);
-    assert_eq!(large, [Step::SayTooLarge(object.clone()), told(object, Observed::Unmeasured, 20)]);
+    assert_eq!(large, [Errand::SayTooLarge(object.clone()), told(object, Observed::Unmeasured, 20)]);
     ledger.showed(watch, shown("102"), at(40));
     assert_eq!(fetches(&mut ledger, not_older("102"), &Observed::Unmeasured, 40), [], "that was said");
     ledger.showed(watch, shown("103"), at(60));

@@ -12,7 +12,7 @@ use kube::client::ClientBuilder;
 use tower::service_fn;
 
 use super::*;
-use crate::api::objects::step::Found;
+use crate::api::objects::errand::Found;
 
 fn object() -> ObjectRef {
     ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "web".into() }

@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// The agent's side, with these ConfigMaps wanted.
-    async fn follow(&self, names: &[String]) -> (Objects, Receiver<Inbound>, Contact) {
+    async fn follow(&self, names: &[String]) -> (WantedObjects, Receiver<Inbound>, Contact) {
         let (inbox, receiver, wake) = Inbox::new().unwrap();
         std::mem::forget(wake);
         let contact = Contact::new();
@@ -238,7 +238,7 @@ async fn sixty_of_sixty_objects_are_watched_where_a_connection_has_twenty_stream
     while changed.len() < 60 {
         changed.insert(told(&receiver).await.0);
     }
-    let up = crate::contact::WatchState::Up;
+    let up = WatchState::Up;
     let waited = tokio::time::timeout(PATIENCE, async {
         while contact.watch(Resource::ConfigMaps).state != up {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -18,7 +18,7 @@ pub(crate) enum Choice {
 
 /// What waits, by namespace and in order. Each key of a namespace waits once.
 #[derive(Debug)]
-pub(crate) struct Waiting<K, T> {
+pub(crate) struct FairQueue<K, T> {
     most: usize,
     /// None of them is empty.
     lines: BTreeMap<Name, VecDeque<(K, T)>>,
@@ -26,7 +26,7 @@ pub(crate) struct Waiting<K, T> {
     last: Option<Name>,
 }
 
-impl<K: Eq, T> Waiting<K, T> {
+impl<K: Eq, T> FairQueue<K, T> {
     /// A queue for so many.
     pub(crate) const fn new(most: usize) -> Self {
         Self { most, lines: BTreeMap::new(), last: None }
@@ -125,15 +125,15 @@ impl<K: Eq, T> Waiting<K, T> {
 mod tests {
     use super::*;
 
-    fn with(most: usize, items: &[(&str, u32)]) -> Waiting<u32, u32> {
-        let mut waiting = Waiting::new(most);
+    fn with(most: usize, items: &[(&str, u32)]) -> FairQueue<u32, u32> {
+        let mut waiting = FairQueue::new(most);
         for (namespace, n) in items {
             waiting.push(&Name::from(*namespace), *n, *n);
         }
         waiting
     }
 
-    fn all(waiting: &mut Waiting<u32, u32>) -> Vec<(String, u32)> {
+    fn all(waiting: &mut FairQueue<u32, u32>) -> Vec<(String, u32)> {
         std::iter::from_fn(|| waiting.take(|_, _, _| Choice::Take))
             .map(|(namespace, _, item)| (namespace.to_string(), item))
             .collect()

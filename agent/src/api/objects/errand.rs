@@ -29,7 +29,7 @@ pub(super) enum Answer {
 
 /// A watch that should run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Watch {
+pub(super) struct ObjectWatch {
     pub(super) object: ObjectRef,
     /// Tells it from an earlier one of the same object.
     pub(super) id: u64,
@@ -97,17 +97,18 @@ pub(super) enum Failure {
     Other(Option<Duration>),
 }
 
-/// Something to be done.
+/// Something that is to be done for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Errand {
     /// Find out whether objects like this one can be watched.
     Ask(ObjectRef),
     /// Watch what comes after this version.
-    Start(Watch, Name),
+    Start(ObjectWatch, Name),
     Stop(ObjectRef),
     /// No watch is left on this connection.
     Close(usize),
-    Tell(ObjectRef, Observed, Time),
+    /// What is known of it is an event.
+    Observed(ObjectRef, Observed, Time),
     /// Nobody wants to hear of it any more.
     Forget(ObjectRef),
     /// It is more than can be kept.
