@@ -47,12 +47,13 @@ bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that 
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench publish
 
 .PHONY: lint
-lint: ## Check format, clippy, dependencies, what the product is made of, circles of modules, the tests of docs/security.md, alerts and dashboard
+lint: ## Check format, clippy, dependencies, what the product is made of, circles of modules, the length of files, the tests of docs/security.md, alerts and dashboard
 	@scripts/install-deps lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	scripts/check-product
 	scripts/check-wings
+	scripts/check-length
 	scripts/check-security
 	shellcheck $$(grep -rlI --exclude-dir=target '^#!.*\(ba\)\?sh$$' .ci scripts tests)
 	scripts/check-monitoring
