@@ -32,6 +32,7 @@ mod report;
 pub(crate) mod retry;
 mod searching;
 mod sending;
+mod signalling;
 pub(crate) mod step;
 mod suspension;
 mod telling;

@@ -1,6 +1,5 @@
 //! The processes of a container, and what its reload does for want of them.
 
-use crate::kernel::guard::GuardReading;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::Action;
@@ -8,7 +7,6 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::{Site, Target, release};
 use crate::model::names::Name;
-use crate::model::outcome::Verdict;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
@@ -120,47 +118,5 @@ impl Target {
         }
         self.read_guards(self.processes.readable(), ctx);
         again
-    }
-
-    /// Has these processes' masks read.
-    pub(crate) fn read_guards(&mut self, processes: Vec<ProcessIdentity>, ctx: &mut Context<'_>) {
-        self.processes.ask(&processes, ctx.now);
-        for process in processes {
-            ctx.act(Action::ReadGuard(process, self.plan.signal));
-        }
-    }
-
-    /// A process's masks were read.
-    pub(crate) fn guarded(
-        &mut self,
-        site: &Site,
-        process: &ProcessIdentity,
-        reading: &GuardReading,
-        ctx: &mut Context<'_>,
-    ) {
-        self.processes.guarded(process, reading, self.plan.signal, ctx.now);
-        let pending = reading.is_pending(self.plan.signal);
-        self.end_window(site, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
-    }
-
-    /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.
-    pub(crate) fn refused(&mut self, now: Time) -> Option<Problem> {
-        let is_unreadable = self.processes.is_unreadable();
-        let (container, signal) = (&self.plan.container, self.plan.signal);
-        let say = self.waiting.as_mut().is_some_and(|waiting| waiting.refused(now));
-        say.then(|| {
-            let sentence = if is_unreadable {
-                format!(
-                    "whether container {container} handles {signal} isn't known, since it has too many threads or its \
-                     threads take too long to look at: nothing is sent until that is known"
-                )
-            } else {
-                format!(
-                    "container {container} doesn't handle {signal}: nothing is sent until it does; handle the signal, \
-                     or set reloadlet.io/unhandled to send"
-                )
-            };
-            Problem::new(ProblemKind::Unhandled, sentence)
-        })
     }
 }

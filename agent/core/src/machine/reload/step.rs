@@ -1,9 +1,8 @@
-//! What a waiting reload needs next: a pure look at what is known.
+//! When a waiting reload goes on, and what it needs for that: a pure look at what is known. What its means need before it can
+//! go out is for [`super::signalling`].
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use crate::kernel::guard::Handling;
 use crate::kernel::mounts::View;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::reload::processes::Chosen;
@@ -15,12 +14,6 @@ use crate::machine::watched::Compared;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
-
-/// A process younger than this waits: programs install their handlers after they start.
-const YOUNG: Duration = Duration::from_secs(3);
-
-/// A guard reading older than this is read again before a send.
-const GUARD_AGE: Duration = Duration::from_millis(250);
 
 /// What a waiting reload needs next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,52 +121,6 @@ impl Target {
         if !blind.is_empty() {
             return Step::End(blind, Outcome::NoProcess, Some(NoProcess::StaleMount.sentence()));
         }
-        if !chosen.is_told_held() {
-            return Step::Await;
-        }
-        let grown = chosen.told().iter().map(|process| process.identity().started + YOUNG).max();
-        if let Some(grown) = grown.filter(|grown| now < *grown) {
-            return Step::Until(grown);
-        }
-        if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
-            return Step::Until(due);
-        }
-        self.guarded_step(chosen, waiting, terms, now)
-    }
-
-    fn guarded_step(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
-        let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
-        let oldest_use = newest_swap.max(now - GUARD_AGE).max(waiting.guard_due().unwrap_or(newest_swap));
-        let mut unread = false;
-        let mut to_ask = Vec::new();
-        let mut handled = Vec::new();
-        let mut refused = 0_usize;
-        for process in chosen.told() {
-            match process.guard(oldest_use) {
-                Some(Handling::Handled) => handled.push(process.identity().clone()),
-                Some(Handling::Ignored | Handling::Default | Handling::Unknown) if terms.send_unhandled => {
-                    handled.push(process.identity().clone());
-                }
-                Some(Handling::Ignored | Handling::Default | Handling::Starting | Handling::Unknown) => {
-                    refused += 1;
-                }
-                None => {
-                    unread = true;
-                    if !process.is_asked(oldest_use) {
-                        to_ask.push(process.identity().clone());
-                    }
-                }
-            }
-        }
-        if unread {
-            return if to_ask.is_empty() { Step::Await } else { Step::Guard(to_ask) };
-        }
-        if refused == 0 {
-            Step::Send(handled, Outcome::Delivered)
-        } else if waiting.is_refused_for_long(now) && !handled.is_empty() {
-            Step::Send(handled, Outcome::Unhandled)
-        } else {
-            Step::Refused
-        }
+        self.signalling(chosen, waiting, terms, now)
     }
 }
