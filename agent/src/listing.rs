@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{major, minor};
 use reloadlet_core::Time;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{Device, DirId};
@@ -18,8 +21,6 @@ use reloadlet_core::model::digest::{Contents, Digest};
 use reloadlet_core::model::generation::{DATA_LINK, Generation};
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::MOST_KEYS;
-use rustix::fs::{Mode, OFlags, major, minor};
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -44,7 +45,7 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<DirId>> {
     let Some(found) = there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_dir) else {
         return Ok(None);
     };
-    let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
+    let device = Device { major: major(found.dev()) as u32, minor: minor(found.dev()) as u32 };
     Ok(Some(DirId { device, inode: found.ino() }))
 }
 
@@ -99,7 +100,7 @@ fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
         // Something else stands there, which isn't the kubelet's.
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(None),
         Err(error) => return Err(error),
     };
     let Some(found) = there(fs::symlink_metadata(&link))? else { return Ok(None) };
@@ -258,11 +259,11 @@ fn digest_of(file: fs::File, length: u64) -> Option<Digest> {
 
 /// A regular file; anything else is neither followed nor waited for.
 fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
@@ -417,13 +418,11 @@ mod tests {
 
     #[test]
     fn what_the_kubelet_doesnt_write_is_neither_followed_nor_waited_for() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let everything = FileFilter::default();
         let outside = volume(&[("a", "1")]);
 
         let dir = volume(&[("a", "1")]);
-        mknodat(CWD, dir.path().join(ONE).join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-            .unwrap();
+        nix::unistd::mkfifo(&dir.path().join(ONE).join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(digest(&dir.path().join(ONE), &everything), None, "a pipe");
         assert!(digest(&dir.path().join(ONE), &only("a")).is_some(), "nobody asked for the pipe");
         let each = Reading { filter: only("a"), each: true, decides: true };
