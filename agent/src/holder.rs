@@ -259,7 +259,7 @@ mod tests {
         fn put(&self, ticks: u64, uid: &str) {
             let own = self.dir.path().join(self.child.id().to_string());
             std::fs::create_dir_all(&own).unwrap();
-            let stat = format!("1 (sleep) S 1{} {ticks} 1", " 0".repeat(17));
+            let stat = format!("1 (sleep) S 1{} {ticks} 1{}", " 0".repeat(17), " 0".repeat(29));
             std::fs::write(own.join("stat"), stat).unwrap();
             let cgroup = format!("0::/kubepods/pod{uid}/{}\n", "a".repeat(64));
             std::fs::write(own.join("cgroup"), cgroup).unwrap();
@@ -300,6 +300,15 @@ mod tests {
         let fake = Fake::new();
         fake.put(123, "00000000-4b5a-6978-8796-a5b4c3d2e1f0");
         assert!(matches!(fake.holder().hold(&fake.process, &shop()).unwrap(), Hold::Gone));
+    }
+
+    #[test]
+    fn a_process_whose_stat_cant_be_understood_is_not_said_to_be_gone() {
+        let fake = Fake::new();
+        std::fs::write(fake.dir.path().join(fake.child.id().to_string()).join("stat"), "1 (sleep) S")
+            .unwrap();
+        let error = fake.holder().hold(&fake.process, &shop()).unwrap_err();
+        assert_eq!(error.lack(), Lack::Unreadable, "{error}");
     }
 
     #[test]

@@ -76,7 +76,8 @@ fn ask_from(source: Ipv4Addr, address: SocketAddr, request: &str) -> String {
 }
 
 fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
-    let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    let socket =
+        nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
     let socket = socket.unwrap();
     let of = |address| SockaddrStorage::from(address);
     nix::sys::socket::bind(socket.as_raw_fd(), &of(SocketAddr::from((source, 0)))).unwrap();

@@ -39,7 +39,11 @@ impl Watcher {
     }
 
     /// Watches a volume's directory; `None` if another one came to stand there meanwhile.
-    fn add_volume_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<(WatchDescriptor, DirId)>, Errno> {
+    fn add_volume_watch(
+        &mut self,
+        name: &VolumeRef,
+        path: &Path,
+    ) -> Result<Option<(WatchDescriptor, DirId)>, Errno> {
         let mask = WatchMask::CREATE
             | WatchMask::MOVED_TO
             | WatchMask::DELETE
@@ -58,7 +62,11 @@ impl Watcher {
     }
 
     /// Watches the nearest directory above that exists; `None` if the next one on the way appeared meanwhile.
-    fn add_ancestor_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<WatchDescriptor>, Errno> {
+    fn add_ancestor_watch(
+        &mut self,
+        name: &VolumeRef,
+        path: &Path,
+    ) -> Result<Option<WatchDescriptor>, Errno> {
         let mask = WatchMask::CREATE
             | WatchMask::MOVED_TO
             | WatchMask::DELETE_SELF
@@ -68,7 +76,8 @@ impl Watcher {
         for ancestor in path.ancestors().skip(1) {
             match self.add_watch(ancestor, mask) {
                 Ok(wd) => {
-                    let watch = self.watches.entry(wd.clone()).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
+                    let watch =
+                        self.watches.entry(wd.clone()).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
                     if let Watch::Ancestor(awaiting) = watch {
                         awaiting.insert(name.clone());
                     }
