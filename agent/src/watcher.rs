@@ -82,6 +82,9 @@ const PLACED_AT_A_TIME: usize = 32;
 /// How many volumes' directories are compared at a time: each takes some 2 µs.
 const RECHECKED_AT_A_TIME: usize = 256;
 
+/// Room for so many sights is kept; that of a flood is given back.
+const SIGHTS_KEPT: usize = 64;
+
 /// A look at the directories of the volumes that is on its way.
 #[derive(Debug)]
 struct Recheck {
@@ -151,7 +154,11 @@ impl Watcher {
 
     /// What was seen next. Every verb adds to it, and it is to be asked for until there is none.
     pub(crate) fn poll_sight(&mut self) -> Option<Sight> {
-        self.sights.pop_front()
+        let sight = self.sights.pop_front();
+        if sight.is_none() {
+            self.sights.shrink_to(SIGHTS_KEPT);
+        }
+        sight
     }
 
     /// Readable when something happened; `None` while there is no inotify instance.

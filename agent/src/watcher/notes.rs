@@ -135,7 +135,7 @@ impl Watcher {
     }
 }
 
-/// The name of what a notification is about; none that the kubelet gives is anything but text.
+/// The name of what a notification is about, where it is text. The kubelet gives no other.
 fn file_name<'a>(note: &Note<'a>) -> Option<&'a str> {
     note.name.and_then(OsStr::to_str)
 }
