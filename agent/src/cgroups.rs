@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use reloadlet_core::kernel::cgroup::{container_part, pod_part};
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::model::names::{ContainerId, PodUid};
-use rustix::io::Errno;
 
 use crate::lack;
 
@@ -54,7 +54,7 @@ impl CgroupError {
     }
 
     fn is(&self, errno: Errno) -> bool {
-        self.source.raw_os_error() == Some(errno.raw_os_error())
+        self.source.raw_os_error() == Some(errno as i32)
     }
 }
 
@@ -203,7 +203,7 @@ fn all_directories(path: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>,
 
 /// Whether an error means that a cgroup was removed (ENODEV comes from files that were opened before).
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
 
 #[cfg(test)]
@@ -306,7 +306,7 @@ mod tests {
         put(root.path(), &format!("user.slice/user@1000.service/pod{UID}/{}", id('a')), "9\n");
         let delegated = root.path().join("user.slice/user@1000.service");
         if let Err(error) = std::os::unix::fs::chown(&delegated, Some(1000), None) {
-            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            assert!(!nix::unistd::geteuid().is_root(), "{error}");
             return;
         }
         let mut cgroups = Cgroups::new(root.path());

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use nix::poll::PollTimeout;
 use reloadlet_core::Time;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Now, on the boot-time clock.
 pub(crate) fn now() -> Time {
     Time::since_boot(duration(clock_gettime(ClockId::Boottime)))
+}
+
+/// A wait as poll(2) and epoll_wait(2) take it, in whole milliseconds: it never ends early, unless it is longer than the 24
+/// days that they can wait.
+pub(crate) fn wait_of(time: Duration) -> PollTimeout {
+    PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
 /// The moment on the boot-time clock of a time stamp on the wall clock, such as a file's change time.
@@ -45,6 +52,14 @@ mod tests {
         let apart = before.since(found).max(found.since(before));
         assert!(apart < Duration::from_secs(5), "{apart:?} apart");
         assert!(from_wall(wall.tv_sec - 100, 0) < before);
+    }
+
+    #[test]
+    fn no_wait_ends_before_its_time() {
+        for (nanos, millis) in [(0, 0), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2)] {
+            assert_eq!(wait_of(Duration::from_nanos(nanos)).as_millis(), Some(millis), "{nanos} ns");
+        }
+        assert_eq!(wait_of(Duration::MAX), PollTimeout::MAX);
     }
 
     #[test]

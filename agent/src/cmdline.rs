@@ -94,14 +94,7 @@ mod tests {
             std::fs::create_dir(dir.path().join(pid)).unwrap();
         }
         let fifo = dir.path().join("1/cmdline");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::fs::write(dir.path().join("2/cmdline"), "app\0").unwrap();
         let mut reader = CmdlineReader::new(ProcRoot::new(dir.path().into()));
         assert_eq!(reader.read(&pod, 1).unwrap(), None, "nobody writes to the pipe");

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::machine::event::Delivery;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -204,8 +204,8 @@ impl Holder {
             Ok(true) => Delivery::Gone,
             Ok(false) if self.dry_run => Delivery::Spared,
             Ok(false) => Delivery::Sent,
-            Err(errno) => {
-                tracing::error!(pid = process.pid, error = %errno, "can't poll a pidfd");
+            Err(error) => {
+                tracing::error!(pid = process.pid, %error, "can't poll a pidfd");
                 Delivery::Failed
             }
         }
@@ -219,10 +219,8 @@ impl Holder {
 }
 
 /// Whether the process of a pidfd has exited; a zombie has.
-fn has_exited(pidfd: &OwnedFd) -> Result<bool, Errno> {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(poll(&mut fds, Some(&at_once))? > 0)
+fn has_exited(pidfd: &OwnedFd) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
 }
 
 #[cfg(test)]
@@ -261,7 +259,7 @@ mod tests {
         fn put(&self, ticks: u64, uid: &str) {
             let own = self.dir.path().join(self.child.id().to_string());
             std::fs::create_dir_all(&own).unwrap();
-            let stat = format!("1 (sleep) S 1{} {ticks} 1", " 0".repeat(17));
+            let stat = format!("1 (sleep) S 1{} {ticks} 1{}", " 0".repeat(17), " 0".repeat(29));
             std::fs::write(own.join("stat"), stat).unwrap();
             let cgroup = format!("0::/kubepods/pod{uid}/{}\n", "a".repeat(64));
             std::fs::write(own.join("cgroup"), cgroup).unwrap();
@@ -305,14 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn a_process_whose_stat_cant_be_understood_is_not_said_to_be_gone() {
+        let fake = Fake::new();
+        std::fs::write(fake.dir.path().join(fake.child.id().to_string()).join("stat"), "1 (sleep) S")
+            .unwrap();
+        let error = fake.holder().hold(&fake.process, &shop()).unwrap_err();
+        assert_eq!(error.lack(), Lack::Unreadable, "{error}");
+    }
+
+    #[test]
     fn a_send_to_a_zombie_doesnt_count() {
         let fake = Fake::new();
         let mut holder = fake.holder();
         assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
-        rustix::process::kill_process(Pid::from_child(&fake.child), rustix::process::Signal::KILL).unwrap();
+        let pid = nix::unistd::Pid::from_raw(fake.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         // Without reaping: wait until it is a zombie.
         let pidfd = &holder.held[&fake.process].pidfd;
-        poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None).unwrap();
+        poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
     }
 

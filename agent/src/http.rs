@@ -4,11 +4,12 @@
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as Socket};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -102,7 +103,7 @@ fn bind(address: SocketAddr) -> Result<Socket, BindError> {
     let failed = |source: Errno| BindError { address, source: source.into() };
     match open(address) {
         // No IPv6 on this machine: all of its addresses are IPv4 ones.
-        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+        Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)
             if address.ip().is_unspecified() && address.is_ipv6() =>
         {
             let fallback = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
@@ -115,19 +116,20 @@ fn bind(address: SocketAddr) -> Result<Socket, BindError> {
 }
 
 fn open(address: SocketAddr) -> Result<Socket, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(family, SockType::Stream, flags, None)?;
     if address.is_ipv6() {
         // Both families, whatever net.ipv6.bindv6only says.
-        sockopt::set_ipv6_v6only(&socket, false)?;
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
     // A restarted agent takes the port while connections of the one before it linger.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     // Connections inherit both.
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
-    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
+    setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    // nix takes no more than libc's SOMAXCONN, which is 128 with musl.
+    rustix::net::listen(&socket, BACKLOG).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     Ok(Socket::from(socket))
 }

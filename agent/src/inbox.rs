@@ -1,15 +1,15 @@
 //! How other threads reach the loop: a bounded channel and an eventfd that wakes it.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use reloadlet_core::Event;
 use reloadlet_core::machine::status::PodStatus;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use crate::surveyor::Finding;
@@ -39,7 +39,7 @@ pub(crate) enum Inbound {
 
 /// Wakes the loop.
 #[derive(Debug)]
-pub(crate) struct Wake(OwnedFd);
+pub(crate) struct Wake(EventFd);
 
 impl Wake {
     /// Readable while there may be something in the channel.
@@ -49,18 +49,18 @@ impl Wake {
 
     /// To be called before the channel is emptied, so that nothing sent after that is missed.
     pub(crate) fn clear(&self) {
-        match rustix::io::read(&self.0, &mut [0_u8; 8]) {
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(errno) => tracing::warn!(error = %errno, "the loop's wake-up can't be read"),
+        match self.0.read() {
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(errno) => tracing::warn!(error = %io::Error::from(errno), "the loop's wake-up can't be read"),
         }
     }
 
     /// Makes it readable.
     pub(crate) fn ring(&self) {
-        match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
-            // AGAIN: it rings already.
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(errno) => tracing::warn!(error = %errno, "the loop can't be woken"),
+        match self.0.write(1) {
+            // EAGAIN: it rings already.
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(errno) => tracing::warn!(error = %io::Error::from(errno), "the loop can't be woken"),
         }
     }
 }
@@ -75,7 +75,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// The two ends, and what wakes the loop.
     pub(crate) fn new() -> io::Result<(Self, Receiver<Inbound>, Arc<Wake>)> {
-        let wake = Arc::new(Wake(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
+        let wake = Arc::new(Wake(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?));
         let (channel, receiver) = sync_channel(CAPACITY);
         Ok((Self { channel, wake: wake.clone() }, receiver, wake))
     }

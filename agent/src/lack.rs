@@ -6,10 +6,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reloadlet_core::Time;
 use reloadlet_core::kernel::lack::Lack;
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock;
 use crate::logs::Causes;
@@ -19,23 +19,19 @@ const QUIET: Duration = Duration::from_secs(600);
 
 /// What an error of the agent's own reads and opens means.
 pub(crate) fn of(error: &io::Error) -> Lack {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE) => Lack::Descriptors,
-        Some(Errno::ACCESS | Errno::PERM) => Lack::Refused,
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => Lack::Descriptors,
+        Some(Errno::EACCES | Errno::EPERM) => Lack::Refused,
         Some(_) | None => Lack::Unreadable,
     }
 }
 
 /// How many descriptors this process may have open. A limit that was raised meanwhile is taken.
 pub(crate) fn descriptor_limit() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            return limit.maximum.unwrap_or(u64::MAX);
-        }
-    }
-    limit.current.unwrap_or(u64::MAX)
+    let nofile = Resource::RLIMIT_NOFILE;
+    // Where it isn't known the opens tell; no limit is the highest number.
+    let Ok((current, maximum)) = getrlimit(nofile) else { return u64::MAX };
+    if current != maximum && setrlimit(nofile, maximum, maximum).is_ok() { maximum } else { current }
 }
 
 /// What was said, and when; shared by the threads that can lack something.
@@ -97,13 +93,13 @@ mod tests {
     #[test]
     fn what_the_agent_lacks_is_told_by_the_error() {
         for (errno, lack) in [
-            (Errno::MFILE, Lack::Descriptors),
-            (Errno::NFILE, Lack::Descriptors),
-            (Errno::ACCESS, Lack::Refused),
-            (Errno::PERM, Lack::Refused),
-            (Errno::IO, Lack::Unreadable),
+            (Errno::EMFILE, Lack::Descriptors),
+            (Errno::ENFILE, Lack::Descriptors),
+            (Errno::EACCES, Lack::Refused),
+            (Errno::EPERM, Lack::Refused),
+            (Errno::EIO, Lack::Unreadable),
         ] {
-            assert_eq!(of(&errno.into()), lack, "{errno}");
+            assert_eq!(of(&io::Error::from(errno)), lack, "{errno}");
         }
         assert_eq!(of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
     }

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::stat::{major, minor};
 use reloadlet_core::Time;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{Device, DirId};
@@ -31,7 +33,7 @@ pub(crate) fn look(path: &Path) -> io::Result<Option<DirId>> {
     let Some(found) = there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_dir) else {
         return Ok(None);
     };
-    let device = Device { major: major(found.dev()), minor: minor(found.dev()) };
+    let device = Device { major: major(found.dev()) as u32, minor: minor(found.dev()) as u32 };
     Ok(Some(DirId { device, inode: found.ino() }))
 }
 
@@ -86,7 +88,7 @@ fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
         // Something else stands there, which isn't the kubelet's.
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(None),
         Err(error) => return Err(error),
     };
     let Some(found) = there(fs::symlink_metadata(&link))? else { return Ok(None) };

@@ -3,22 +3,21 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::machine::event::{Action, Event, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::signal::Signal;
 use reloadlet_core::{Machine, Time};
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
 
 use crate::api::events::Notes;
 use crate::api::nudges::NudgeQueue;
@@ -45,6 +44,8 @@ const MOUNTS: u64 = 3;
 /// Held processes are numbered from here.
 const PROCESSES: u64 = 16;
 
+/// How many of the things that the loop waits for are taken in at a time; the kernel keeps the rest.
+const EVENTS_AT_A_TIME: usize = 64;
 /// How often polled volumes are listed, and unpublished ones looked at again.
 const POLL: Duration = Duration::from_secs(1);
 /// How often an inotify instance is tried for while there is none.
@@ -127,7 +128,7 @@ enum Waiting {
 /// The loop.
 pub(crate) struct NodeLoop {
     parts: Parts,
-    epoll: OwnedFd,
+    epoll: Epoll,
     /// What waits, by namespace.
     turns: Turns<Waiting>,
     /// The processes that wait to be held, those whose masks wait to be read, and the pods whose notifications were dropped.
@@ -137,8 +138,6 @@ pub(crate) struct NodeLoop {
     /// Until when this turn serves what waits.
     turn_ends: Time,
     looked_around: Time,
-    /// What happened and wasn't taken in yet, in order.
-    sights: Vec<Sight>,
     reports: VecDeque<Report>,
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
@@ -163,18 +162,17 @@ fn failed(op: &'static str) -> impl Fn(Errno) -> LoopError {
 impl NodeLoop {
     /// Puts everything that the loop waits for into one epoll set.
     pub(crate) fn new(parts: Parts, mount_table: Option<&std::fs::File>) -> Result<Self, LoopError> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("make an epoll instance"))?;
-        let add = |fd: rustix::fd::BorrowedFd<'_>, token, flags| {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), flags)
-                .map_err(failed("wait for notifications"))
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("make an epoll instance"))?;
+        let add = |fd: BorrowedFd<'_>, token, flags| {
+            epoll.add(fd, EpollEvent::new(flags, token)).map_err(failed("wait for notifications"))
         };
         if let Some(inotify) = parts.watcher.as_fd() {
-            add(inotify, INOTIFY, epoll::EventFlags::IN)?;
+            add(inotify, INOTIFY, EpollFlags::EPOLLIN)?;
         }
         let next_instance = parts.watcher.as_fd().is_none().then(|| clock::now() + INSTANCE_RETRY);
-        add(parts.wake.as_fd(), WAKE, epoll::EventFlags::IN)?;
+        add(parts.wake.as_fd(), WAKE, EpollFlags::EPOLLIN)?;
         if let Some(mounts) = mount_table {
-            add(mounts.as_fd(), MOUNTS, epoll::EventFlags::PRI)?;
+            add(mounts.as_fd(), MOUNTS, EpollFlags::EPOLLPRI)?;
         }
         Ok(Self {
             parts,
@@ -185,7 +183,6 @@ impl NodeLoop {
             dropped: HashSet::new(),
             turn_ends: Time::default(),
             looked_around: Time::default(),
-            sights: Vec::new(),
             reports: VecDeque::new(),
             next_poll: None,
             next_recheck: None,
@@ -202,20 +199,21 @@ impl NodeLoop {
 
     /// Turns until it is told to stop.
     pub(crate) fn run(mut self) -> Result<(), LoopError> {
-        let mut events = Vec::with_capacity(64);
+        let mut room = [EpollEvent::empty(); EVENTS_AT_A_TIME];
         while !self.stopping {
-            events.clear();
             let timeout = self.timeout();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
+            let count = match self.epoll.wait(&mut room, timeout) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
                 Err(errno) => return Err(failed("wait for notifications")(errno)),
-            }
+            };
+            let events = room.get(..count).unwrap_or_default();
             let idle = events.is_empty() && !self.is_busy();
             // Those of many processes that have ended can come before it.
             self.take_notifications()?;
             self.turn_ends = clock::now() + TURN;
-            for event in events.drain(..) {
-                self.take(event.data.u64())?;
+            for event in events {
+                self.take(event.data())?;
             }
             // An exit counts before the end of the time in which it was waited for.
             self.serve()?;
@@ -259,8 +257,7 @@ impl NodeLoop {
     }
 
     fn take_notifications(&mut self) -> Result<(), LoopError> {
-        let sights = &mut self.sights;
-        self.parts.watcher.read(clock::now, &mut |sight| sights.push(sight))?;
+        self.parts.watcher.read(clock::now)?;
         self.take_sights();
         Ok(())
     }
@@ -351,8 +348,9 @@ impl NodeLoop {
         None
     }
 
+    /// Takes in what the watcher saw.
     fn take_sights(&mut self) {
-        for sight in std::mem::take(&mut self.sights) {
+        while let Some(sight) = self.parts.watcher.poll_sight() {
             match sight {
                 Sight::Event(event) => self.notified(event),
                 Sight::List(volume) => self.list(volume),
@@ -395,19 +393,14 @@ impl NodeLoop {
         match finding {
             Finding::Event(Event::Listed(volume, listing)) => {
                 self.listing.remove(&volume);
-                let sights = &mut self.sights;
-                let published = listing.current.is_some();
-                let see = &mut |sight| sights.push(sight);
-                if self.parts.watcher.confirm(&volume, listing.dir, published, see) {
+                if self.parts.watcher.confirm(&volume, listing.dir, listing.current.is_some()) {
                     self.handle(Event::Listed(volume, listing));
                 }
                 self.take_sights();
             }
             Finding::Event(event) => {
                 if let Event::Read(volume, generation, ..) = &event {
-                    let sights = &mut self.sights;
-                    let see = &mut |sight| sights.push(sight);
-                    self.parts.watcher.end_own_read(volume, generation, clock::now, see)?;
+                    self.parts.watcher.end_own_read(volume, generation, clock::now)?;
                     self.take_sights();
                 }
                 self.handle(event);
@@ -420,9 +413,7 @@ impl NodeLoop {
                 self.unlisted.insert(volume);
             }
             Finding::Unread(volume, generation) => {
-                let sights = &mut self.sights;
-                let see = &mut |sight| sights.push(sight);
-                self.parts.watcher.end_own_read(&volume, &generation, clock::now, see)?;
+                self.parts.watcher.end_own_read(&volume, &generation, clock::now)?;
                 self.take_sights();
                 self.unread.insert((volume, generation));
             }

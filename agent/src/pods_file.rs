@@ -1,24 +1,24 @@
 //! The pods file: read at the start and after each change.
 
-use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::generation::DATA_LINK;
 use reloadlet_core::model::pod::Pod;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fd::OwnedFd;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::io::Errno;
 
+use crate::clock;
 use crate::digest::Hasher;
 use reloadlet_manifest::{self as manifest, ManifestError};
 
@@ -71,7 +71,7 @@ enum ContentError {
 /// The thread that follows the file. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct PodsFile {
-    stop: Arc<OwnedFd>,
+    stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -91,9 +91,8 @@ impl PodsFile {
     ) -> Result<Self, PodsFileError> {
         let failed =
             |op| move |errno: Errno| PodsFileError { op, path: path.to_owned(), source: errno.into() };
-        let stop =
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed("make an eventfd"))?;
-        let stop = Arc::new(stop);
+        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let stop = Arc::new(stop.map_err(failed("make an eventfd"))?);
         let follower = Follower {
             path: path.to_owned(),
             check_interval,
@@ -122,8 +121,8 @@ impl PodsFile {
 impl Drop for PodsFile {
     fn drop(&mut self) {
         // An eventfd takes eight bytes unless its count is at the limit, and then it is readable all the same.
-        if let Err(errno) = rustix::io::write(&self.stop, &1_u64.to_ne_bytes()) {
-            tracing::debug!(%errno, "can't add to an eventfd");
+        if let Err(errno) = self.stop.write(1) {
+            tracing::debug!(errno = %io::Error::from(errno), "can't add to an eventfd");
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -175,11 +174,11 @@ struct Broken {
 struct Follower<F> {
     path: PathBuf,
     check_interval: Duration,
-    stop: Arc<OwnedFd>,
+    stop: Arc<EventFd>,
     /// `None` while the kernel gives none: then the file is looked at each second.
-    inotify: Option<OwnedFd>,
+    inotify: Option<Inotify>,
     /// The watch on the file's directory, which sees the file replaced, and a ConfigMap's `..data` too.
-    watch: Option<i32>,
+    watch: Option<WatchDescriptor>,
     /// The state that was read last; `None` inside when there was no file.
     seen: Option<Option<Stamp>>,
     /// Whether the file changed so lately that it may be half written.
@@ -200,19 +199,18 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
                 Some(broken) => (broken.at + PATIENCE).saturating_duration_since(Instant::now()),
                 None => self.check_interval,
             };
-            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-            let fds = [Some(&*self.stop), self.inotify.as_ref()];
+            let fds = [Some(self.stop.as_fd()), self.inotify.as_ref().map(AsFd::as_fd)];
             let mut fds: Vec<_> =
-                fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
+                fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            match poll(&mut fds, clock::wait_of(wait)) {
+                Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => {
                     // Only a lack of kernel memory is left; the next round comes after the pause that poll didn't make.
-                    tracing::debug!(%errno, "can't poll");
+                    tracing::debug!(errno = %io::Error::from(errno), "can't poll");
                     thread::park_timeout(self.check_interval);
                 }
             }
-            let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+            let mut ready = fds.iter().map(|fd| fd.any() != Some(false));
             let (stop, notified) = (ready.next(), ready.next());
             if stop == Some(true) {
                 return;
@@ -231,43 +229,45 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             Some(_) | None => Path::new("."),
         };
         // Not each write: a file that is written in place is read when the writer closes it.
-        let wanted = WatchFlags::CLOSE_WRITE
-            | WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::ONLYDIR;
+        let wanted = WatchMask::CLOSE_WRITE
+            | WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVED_FROM
+            | WatchMask::MOVED_TO
+            | WatchMask::ONLYDIR;
         if self.inotify.is_none() {
-            self.inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+            self.inotify = Inotify::init().ok();
         }
-        let Some(inotify) = &self.inotify else { return };
-        let watch = match inotify::add_watch(inotify, directory, wanted) {
+        let Some(mut watches) = self.inotify.as_ref().map(Inotify::watches) else { return };
+        let watch = match watches.add(directory, wanted) {
             Ok(watch) => Some(watch),
-            Err(errno) => {
-                tracing::trace!(directory = %directory.display(), %errno, "can't watch; checking once a second");
+            Err(error) => {
+                tracing::trace!(directory = %directory.display(), %error, "can't watch; checking once a second");
                 None
             }
         };
         if let Some(old) = std::mem::replace(&mut self.watch, watch)
-            && self.watch != Some(old)
-            && let Err(errno) = inotify::remove_watch(inotify, old)
+            && self.watch.as_ref() != Some(&old)
+            && let Err(error) = watches.remove(old)
         {
-            tracing::trace!(%errno, "the watch went with its directory");
+            tracing::trace!(%error, "the watch went with its directory");
         }
     }
 
     /// Whether the notifications say that the file is new and whole: closed by its writer, put in place or gone. That
     /// it was created says neither, and what happens to its neighbours says nothing.
-    fn says_whole(&self) -> bool {
-        let whole = ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE;
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let Some(inotify) = &self.inotify else { return false };
-        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+    fn says_whole(&mut self) -> bool {
+        let whole = EventMask::CLOSE_WRITE | EventMask::MOVED_TO | EventMask::MOVED_FROM | EventMask::DELETE;
+        let mut buffer = [0; 4096];
+        let Some(inotify) = &mut self.inotify else { return false };
         let mut says = false;
-        while let Ok(event) = reader.next() {
-            let name = event.file_name().map_or(&b""[..], CStr::to_bytes);
-            let of_file = self.path.file_name().is_some_and(|file| file.as_bytes() == name);
-            says |= event.events().intersects(whole) && (of_file || name == DATA_LINK.as_bytes());
+        while let Ok(events) = inotify.read_events(&mut buffer) {
+            for event in events {
+                let is_meant = event.name.is_some_and(|name| {
+                    self.path.file_name().is_some_and(|file| file == name) || name == DATA_LINK
+                });
+                says |= is_meant && event.mask.intersects(whole);
+            }
         }
         says
     }
@@ -346,7 +346,7 @@ struct Content {
 impl Content {
     fn of(path: &Path) -> Result<Self, ContentError> {
         // Opening a pipe waits for its writer otherwise.
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let nonblocking = OFlag::O_NONBLOCK.bits();
         let mut file: File =
             OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;

@@ -3,19 +3,21 @@
 use std::ffi::OsString;
 use std::fs::{File, ReadDir};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use reloadlet_core::kernel::cgroup::is_in_container;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{ContainerMounts, Device, below_pod, root_shown};
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::{SignalSet, Stat, Status, pidfd_namespace_pids};
 use reloadlet_core::model::names::PodUid;
-use rustix::fd::AsRawFd;
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::lack;
+
+pub(crate) mod stat;
 
 /// The most bytes of `stat`, of a pidfd's `fdinfo` and of `cgroup`: a dozen hierarchies of v1 with paths of 4 KiB.
 const SMALL: u64 = 64 << 10;
@@ -84,9 +86,19 @@ impl ProcRoot {
         }
     }
 
-    /// `stat`; also `None` when it can't be understood.
+    /// `stat`. `None` means that the process is gone, and nothing else.
     pub(crate) fn stat(&self, pid: u32) -> Result<Option<Stat>, ProcError> {
-        Ok(self.read_text(pid, "stat")?.as_deref().and_then(Stat::parse))
+        self.stat_in(pid, "stat", stat::facts)
+    }
+
+    fn stat_in<T>(
+        &self,
+        pid: u32,
+        file: &str,
+        parse: fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, ProcError> {
+        let Some(text) = self.read(pid, file, SMALL)? else { return Ok(None) };
+        parse(&text).map(Some).ok_or_else(|| self.malformed(pid, file))
     }
 
     /// `status` of the process, which is its leader thread's. `None` means that the process is gone, and nothing else.
@@ -110,8 +122,7 @@ impl ProcRoot {
 
     /// The leader thread's masks of the first 31 signals, which takes 20 µs whatever the process does.
     pub(crate) fn leader_masks(&self, pid: u32) -> Result<Option<Status>, ProcError> {
-        let Some(text) = self.read_text(pid, "stat")? else { return Ok(None) };
-        Status::from_stat(&text).map(Some).ok_or_else(|| self.malformed(pid, "stat"))
+        self.stat_in(pid, "stat", stat::masks)
     }
 
     fn malformed(&self, pid: u32, file: &str) -> ProcError {
@@ -169,8 +180,7 @@ impl ProcRoot {
         in_stat: bool,
     ) -> Result<Option<SignalSet>, ProcError> {
         let status = if in_stat {
-            let text = self.read_text(pid, &format!("task/{thread}/stat"))?;
-            text.as_deref().and_then(Status::from_stat)
+            self.stat_in(pid, &format!("task/{thread}/stat"), stat::masks)?
         } else {
             self.status_in(pid, &format!("task/{thread}/status"))?
         };
@@ -189,7 +199,7 @@ impl ProcRoot {
             }
             Ok(None) => Ok(None),
             // A process that is ending has no mounts any more (kernel `fs/proc_namespace.c`, `mounts_open_common`).
-            Err(error) if error.source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
+            Err(error) if error.source.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -255,7 +265,7 @@ fn each_line(mut from: impl BufRead, mut take: impl FnMut(&str)) -> io::Result<u
 
 /// Whether an error means that the process ended (ESRCH comes from reads of files that were opened before).
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
 #[cfg(test)]
@@ -383,10 +393,20 @@ mod tests {
 
     #[test]
     fn a_status_that_cant_be_understood_doesnt_mean_that_the_process_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("7")).unwrap();
-        std::fs::write(dir.path().join("7/status"), "Name:\tapp\n").unwrap();
-        assert!(ProcRoot::new(dir.path().into()).status(7).is_err());
+        let (_dir, proc) = fake("status", "Name:\tapp\n");
+        assert!(proc.status(7).is_err());
+    }
+
+    #[test]
+    fn a_stat_that_cant_be_understood_doesnt_mean_that_the_process_is_gone() {
+        let (dir, proc) = fake("stat", "7 (app) S 1\n");
+        let error = proc.stat(7).unwrap_err();
+        assert!(error.to_string().ends_with("/7/stat"), "{error}");
+        assert_eq!(error.lack(), Lack::Unreadable);
+        assert!(proc.leader_masks(7).is_err());
+        std::fs::create_dir_all(dir.path().join("7/task/8")).unwrap();
+        std::fs::write(dir.path().join("7/task/8/stat"), "8 (app) S 1\n").unwrap();
+        assert!(proc.blocked_in_thread(7, "8", true).is_err());
     }
 
     #[test]

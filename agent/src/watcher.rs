@@ -5,20 +5,20 @@
 //! directory after it was made hides the watched one; that is found by comparing directories before the first
 //! publication. A volume that can't be watched is polled, and so are all while no inotify instance can be had.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use inotify::{Inotify, WatchDescriptor, WatchMask};
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use reloadlet_core::kernel::mounts::DirId;
 use reloadlet_core::machine::event::{Event, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::VolumeKind;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::io::Errno;
 
 use crate::listing::{dir_id, look};
 use crate::own_reads::OwnReads;
@@ -62,14 +62,14 @@ enum Watch {
 }
 
 /// How a volume is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Follow {
     Watched {
-        wd: i32,
+        wd: WatchDescriptor,
         dir: DirId,
     },
     Awaited {
-        ancestor: i32,
+        ancestor: WatchDescriptor,
     },
     Polled,
     /// Not yet.
@@ -81,6 +81,9 @@ const PLACED_AT_A_TIME: usize = 32;
 
 /// How many volumes' directories are compared at a time: each takes some 2 µs.
 const RECHECKED_AT_A_TIME: usize = 256;
+
+/// Room for so many sights is kept; that of a flood is given back.
+const SIGHTS_KEPT: usize = 64;
 
 /// A look at the directories of the volumes that is on its way.
 #[derive(Debug)]
@@ -107,16 +110,20 @@ struct Volume {
 #[derive(Debug)]
 pub(crate) struct Watcher {
     /// `None` while the kernel gives none.
-    inotify: Option<OwnedFd>,
+    inotify: Option<Inotify>,
+    /// Where notifications are read into, [`notes::BUFFER`] bytes.
+    buffer: Box<[u8]>,
+    /// What was seen and wasn't given yet, in order.
+    sights: VecDeque<Sight>,
     pods_dir: PathBuf,
-    watches: HashMap<i32, Watch>,
+    watches: HashMap<WatchDescriptor, Watch>,
     volumes: BTreeMap<VolumeRef, Volume>,
     /// Those that are to be placed, and the one that was placed last: pods take turns.
     unplaced: BTreeSet<VolumeRef>,
     placed: Option<VolumeRef>,
     recheck: Option<Recheck>,
-    cgroups: BTreeMap<PodUid, (PathBuf, i32)>,
-    parents: BTreeMap<PathBuf, i32>,
+    cgroups: BTreeMap<PodUid, (PathBuf, WatchDescriptor)>,
+    parents: BTreeMap<PathBuf, WatchDescriptor>,
     warned_limit: bool,
     warned_refused: bool,
     opens: BTreeMap<(VolumeRef, Generation), Opens>,
@@ -127,7 +134,9 @@ impl Watcher {
     /// Watches nothing yet.
     pub(crate) fn new(kubelet_root: &Path, own_reads: OwnReads) -> Self {
         Self {
-            inotify: instance().inspect_err(|errno| warn_of_no_instance(*errno)).ok(),
+            inotify: Inotify::init().inspect_err(warn_of_no_instance).ok(),
+            buffer: vec![0; notes::BUFFER].into(),
+            sights: VecDeque::new(),
             pods_dir: kubelet_root.join("pods"),
             watches: HashMap::new(),
             volumes: BTreeMap::new(),
@@ -143,6 +152,15 @@ impl Watcher {
         }
     }
 
+    /// What was seen next. Every verb adds to it, and it is to be asked for until there is none.
+    pub(crate) fn poll_sight(&mut self) -> Option<Sight> {
+        let sight = self.sights.pop_front();
+        if sight.is_none() {
+            self.sights.shrink_to(SIGHTS_KEPT);
+        }
+        sight
+    }
+
     /// Readable when something happened; `None` while there is no inotify instance.
     pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
@@ -151,7 +169,7 @@ impl Watcher {
     /// Tries to get an inotify instance where there is none; whether there is a new one. Nothing is watched by it yet.
     pub(crate) fn retry_instance(&mut self) -> bool {
         if self.inotify.is_none() {
-            self.inotify = instance().ok();
+            self.inotify = Inotify::init().ok();
             return self.inotify.is_some();
         }
         false
@@ -168,8 +186,9 @@ impl Watcher {
     }
 
     /// Adds a watch. Without an instance that is refused as the instance was.
-    fn add_watch(&self, path: &Path, flags: WatchFlags) -> Result<i32, Errno> {
-        inotify::add_watch(self.inotify.as_ref().ok_or(Errno::MFILE)?, path, flags)
+    fn add_watch(&self, path: &Path, mask: WatchMask) -> Result<WatchDescriptor, Errno> {
+        let inotify = self.inotify.as_ref().ok_or(Errno::EMFILE)?;
+        inotify.watches().add(path, mask).map_err(errno)
     }
 
     /// How many watches there are.
@@ -225,10 +244,10 @@ impl Watcher {
     }
 
     /// Begins to follow some of them.
-    pub(crate) fn place_some(&mut self, see: &mut impl FnMut(Sight)) {
+    pub(crate) fn place_some(&mut self) {
         for _ in 0..PLACED_AT_A_TIME {
             let Some(name) = self.next_unplaced() else { return };
-            self.place(&name, see);
+            self.place(&name);
             self.placed = Some(name);
         }
     }
@@ -285,28 +304,29 @@ impl Watcher {
         }
     }
 
-    fn drop_watch(&mut self, wd: i32) {
+    fn drop_watch(&mut self, wd: WatchDescriptor) {
         if self.watches.remove(&wd).is_some()
             && let Some(inotify) = &self.inotify
-            && let Err(errno) = inotify::remove_watch(inotify, wd)
-            && errno != Errno::INVAL
+            && let Err(error) = inotify.watches().remove(wd)
+            // EINVAL: it went with its directory.
+            && error.kind() != io::ErrorKind::InvalidInput
         {
-            tracing::warn!(error = %errno, "can't remove an inotify watch");
+            tracing::warn!(%error, "can't remove an inotify watch");
         }
     }
 
     /// Watches a pod's cgroup and the directories in which pods' cgroups appear. Without such a watch containers are
     /// still found when they are needed.
     pub(crate) fn watch_cgroup(&mut self, pod: &PodUid, directory: &Path, parents: &[PathBuf]) {
-        let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-        let gone: Vec<i32> =
+        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ONLYDIR;
+        let gone: Vec<WatchDescriptor> =
             self.parents.extract_if(.., |known, _| !parents.contains(known)).map(|(_, wd)| wd).collect();
         gone.into_iter().for_each(|wd| self.drop_watch(wd));
         for parent in parents {
             if !self.parents.contains_key(parent)
-                && let Ok(wd) = self.add_watch(parent, flags)
+                && let Ok(wd) = self.add_watch(parent, mask)
             {
-                self.watches.insert(wd, Watch::Pods);
+                self.watches.insert(wd.clone(), Watch::Pods);
                 self.parents.insert(parent.clone(), wd);
             }
         }
@@ -316,32 +336,26 @@ impl Watcher {
         if let Some((_, wd)) = self.cgroups.remove(pod) {
             self.drop_watch(wd);
         }
-        if let Ok(wd) = self.add_watch(directory, flags) {
-            self.watches.insert(wd, Watch::Pod(pod.clone()));
+        if let Ok(wd) = self.add_watch(directory, mask) {
+            self.watches.insert(wd.clone(), Watch::Pod(pod.clone()));
             self.cgroups.insert(pod.clone(), (directory.to_owned(), wd));
         }
     }
 
     /// A listing saw this directory and perhaps a publication. Whether the listing speaks of the directory that is
     /// followed; if not, the volume is followed anew and will be listed again.
-    pub(crate) fn confirm(
-        &mut self,
-        name: &VolumeRef,
-        dir: Option<DirId>,
-        published: bool,
-        see: &mut impl FnMut(Sight),
-    ) -> bool {
+    pub(crate) fn confirm(&mut self, name: &VolumeRef, dir: Option<DirId>, published: bool) -> bool {
         let Some(volume) = self.volumes.get_mut(name) else { return false };
         volume.published |= published;
-        let agrees = match (volume.follow, dir) {
-            (Follow::Watched { dir: watched, .. }, Some(listed)) => watched == listed,
+        let agrees = match (&volume.follow, dir) {
+            (Follow::Watched { dir: watched, .. }, Some(listed)) => *watched == listed,
             (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {
                 false
             }
             (Follow::Awaited { .. }, None) | (Follow::Polled, _) => true,
         };
         if !agrees {
-            self.place(name, see);
+            self.place(name);
         }
         agrees
     }
@@ -362,15 +376,15 @@ impl Watcher {
     }
 
     /// Looks at some of them.
-    pub(crate) fn recheck_some(&mut self, see: &mut impl FnMut(Sight)) {
+    pub(crate) fn recheck_some(&mut self) {
         let Some(mut recheck) = self.recheck.take() else { return };
         let all = recheck.all;
         let from = recheck.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.volumes.range::<VolumeRef, _>((from, Bound::Unbounded));
         let wanted = rest.filter(|(_, volume)| all || !volume.published);
         let looked_at: Vec<_> = wanted.take(RECHECKED_AT_A_TIME).collect();
-        let has_moved = |volume: &Volume| match volume.follow {
-            Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(dir),
+        let has_moved = |volume: &Volume| match &volume.follow {
+            Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(*dir),
             Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
             Follow::Polled | Follow::Unplaced => false,
         };
@@ -383,7 +397,7 @@ impl Watcher {
             None => recheck.again.map(|all| Recheck { all, after: None, again: None }),
         };
         for name in moved {
-            self.place(&name, see);
+            self.place(&name);
         }
     }
 
@@ -394,36 +408,37 @@ impl Watcher {
     }
 
     /// Checks that a volume's watch is on its directory, as after lost notifications, and asks for a listing.
-    pub(crate) fn check(&mut self, name: &VolumeRef, see: &mut impl FnMut(Sight)) {
+    pub(crate) fn check(&mut self, name: &VolumeRef) {
         let Some(volume) = self.volumes.get(name) else { return };
         if volume.follow == Follow::Unplaced {
             // It is listed when it is placed.
             return;
         }
         if matches!(volume.follow, Follow::Watched { dir, .. } if dir_id(&volume.path) == Some(dir)) {
-            see(Sight::List(name.clone()));
+            self.sights.push_back(Sight::List(name.clone()));
         } else {
-            self.place(name, see);
+            self.place(name);
         }
     }
 }
 
-fn instance() -> Result<OwnedFd, Errno> {
-    inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+/// What an error of the kernel's says.
+fn errno(error: io::Error) -> Errno {
+    Errno::try_from(error).unwrap_or(Errno::EIO)
 }
 
 /// Says what is used up: EMFILE stands for the user's inotify instances and for the process's descriptors
 /// (inotify_init(2)), and only the second keeps others from being opened.
-fn warn_of_no_instance(errno: Errno) {
-    let instances = errno == Errno::MFILE && eventfd(0, EventfdFlags::CLOEXEC).is_ok();
-    if instances {
+fn warn_of_no_instance(error: &io::Error) {
+    let is_full = error.raw_os_error() == Some(Errno::EMFILE as i32);
+    if is_full && EventFd::from_flags(EfdFlags::EFD_CLOEXEC).is_ok() {
         tracing::warn!(
             "the limit of inotify instances is reached (fs.inotify.max_user_instances): volumes are polled each second \
              until one can be had"
         );
     } else {
         tracing::warn!(
-            error = %errno,
+            %error,
             "no inotify instance can be had: volumes are polled each second until one can"
         );
     }

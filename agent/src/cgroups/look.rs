@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use reloadlet_core::model::names::{ContainerId, PodUid};
-use rustix::io::Errno;
 
 use super::{CgroupError, Cgroups, PodCgroup, all_directories, is_gone};
 use reloadlet_core::kernel::cgroup::container_part;
@@ -172,7 +172,7 @@ impl Walk {
         if let Some(id) = &container {
             let pids = self.found.containers.entry(id.clone()).or_default();
             match read_pids(&visit.directory, "cgroup.procs", &mut self.processes, pids) {
-                Err(error) if error.is(Errno::OPNOTSUPP) => {
+                Err(error) if error.is(Errno::EOPNOTSUPP) => {
                     whole = read_pids(&visit.directory, "cgroup.threads", &mut self.processes, pids)?;
                     self.found.threaded.insert(id.clone());
                 }

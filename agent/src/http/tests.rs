@@ -77,10 +77,11 @@ fn ask_from(source: Ipv4Addr, address: SocketAddr, request: &str) -> String {
 
 fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
     let socket =
-        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .unwrap();
-    rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
-    rustix::net::connect(&socket, &address).unwrap();
+        nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    let socket = socket.unwrap();
+    let of = |address| SockaddrStorage::from(address);
+    nix::sys::socket::bind(socket.as_raw_fd(), &of(SocketAddr::from((source, 0)))).unwrap();
+    nix::sys::socket::connect(socket.as_raw_fd(), &of(address)).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream

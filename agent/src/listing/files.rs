@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::fcntl::OFlag;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::DirId;
 use reloadlet_core::machine::event::Reading;
 use reloadlet_core::model::digest::{Contents, Digest};
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::MOST_KEYS;
-use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::{ListError, dir_id, look};
@@ -178,11 +179,11 @@ fn digest_of(file: fs::File, length: u64) -> Option<Digest> {
 
 /// A regular file; anything else is neither followed nor waited for.
 fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     Ok(file.metadata()?.is_file().then_some(file))
 }
 

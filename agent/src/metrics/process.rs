@@ -1,13 +1,19 @@
 //! The `process_*` metrics of the agent itself, with the names and units that every Prometheus client uses.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use procfs::{FromReadSI, KernelStats};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
-use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Resource, getrlimit};
+
+use crate::proc::stat;
+
+/// The most bytes that are read of a file: `/proc/stat` has a line for each processor and a number for each interrupt.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// Reads the agent's own numbers at each scrape. What can't be read keeps its last value.
 #[derive(Clone)]
@@ -52,33 +58,43 @@ impl ProcessCollector {
     }
 
     fn refresh(&self) {
-        let text = fs::read_to_string(self.proc_root.join("self/stat")).unwrap_or_default();
-        if let Some(stat) = Stat::parse(&text) {
-            let ticks = clock_ticks_per_second() as f64;
-            self.cpu.inc_by((stat.cpu_ticks as f64 / ticks - self.cpu.get()).max(0.0));
-            self.resident.set(stat.resident_pages as f64 * page_size() as f64);
-            self.size.set(stat.size_bytes as f64);
-            self.threads.set(stat.threads as f64);
+        let text = self.read("self/stat").unwrap_or_default();
+        if let Some(stat) = stat::parse(&text) {
+            let ticks = procfs::ticks_per_second() as f64;
+            let spent = (stat.utime as f64 + stat.stime as f64) / ticks;
+            self.cpu.inc_by((spent - self.cpu.get()).max(0.0));
+            self.resident.set(stat.rss as f64 * procfs::page_size() as f64);
+            self.size.set(stat.vsize as f64);
+            self.threads.set(stat.num_threads as f64);
             // Once: the boot's time moves when the wall clock is set, and a changed start would look like a restart.
             if self.start_time.get() == 0.0
                 && let Some(boot) = self.boot_time()
             {
-                self.start_time.set(boot + stat.start_ticks as f64 / ticks);
+                self.start_time.set(boot + stat.starttime as f64 / ticks);
             }
         }
         if let Ok(entries) = fs::read_dir(self.proc_root.join("self/fd")) {
-            // One of them is the directory that is being read.
+            // One of them is the directory that is being read; procfs counts what it opens itself.
             self.open_fds.set(entries.count().saturating_sub(1) as f64);
         }
         // Without a limit there is no number to give.
-        if let Some(limit) = getrlimit(Resource::Nofile).current {
+        if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && limit != RLIM_INFINITY
+        {
             self.max_fds.set(limit as f64);
         }
     }
 
     fn boot_time(&self) -> Option<f64> {
-        let text = fs::read_to_string(self.proc_root.join("stat")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+        let text = self.read("stat").ok()?;
+        let kernel = KernelStats::from_read(text.as_slice(), procfs::current_system_info()).ok()?;
+        Some(kernel.btime as f64)
+    }
+
+    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        fs::File::open(self.proc_root.join(file))?.take(MOST_BYTES).read_to_end(&mut text)?;
+        Ok(text)
     }
 }
 
@@ -93,31 +109,6 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// What counts of `/proc/<pid>/stat`, proc(5).
-struct Stat {
-    cpu_ticks: u64,
-    threads: u64,
-    start_ticks: u64,
-    size_bytes: u64,
-    resident_pages: u64,
-}
-
-impl Stat {
-    fn parse(text: &str) -> Option<Self> {
-        // The name in parentheses can hold anything; the first field after it is the third.
-        let (_, fields) = text.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        Some(Self {
-            cpu_ticks: field(14)? + field(15)?,
-            threads: field(20)?,
-            start_ticks: field(22)?,
-            size_bytes: field(23)?,
-            resident_pages: field(24)?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,9 +116,9 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_spaces_moves_no_field() {
         let numbers: Vec<String> = (4..=52).map(|number| number.to_string()).collect();
-        let stat = Stat::parse(&format!("7 (a) R 1 (b) S {}\n", numbers.join(" "))).unwrap();
-        assert_eq!((stat.cpu_ticks, stat.threads, stat.start_ticks), (14 + 15, 20, 22));
-        assert_eq!((stat.size_bytes, stat.resident_pages), (23, 24));
+        let stat = stat::parse(format!("7 (a) R 1 (b) S {}\n", numbers.join(" ")).as_bytes()).unwrap();
+        assert_eq!((stat.utime + stat.stime, stat.num_threads, stat.starttime), (14 + 15, 20, 22));
+        assert_eq!((stat.vsize, stat.rss), (23, 24));
     }
 
     #[test]
@@ -138,7 +129,8 @@ mod tests {
         fs::write(directory.path().join("self/stat"), format!("7 (a) S {}\n", numbers.join(" "))).unwrap();
         let collector = ProcessCollector::new(directory.path().to_owned()).unwrap();
         let start = |btime: u32| {
-            fs::write(directory.path().join("stat"), format!("cpu 1\nbtime {btime}\n")).unwrap();
+            let text = format!("cpu  1 2 3 4\ncpu0 1 2 3 4\nctxt 5\nbtime {btime}\nprocesses 6\n");
+            fs::write(directory.path().join("stat"), text).unwrap();
             collector.refresh();
             collector.start_time.get()
         };
@@ -151,7 +143,7 @@ mod tests {
     fn what_cant_be_read_is_left_out_of_the_count_and_harms_nothing() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("self")).unwrap();
-        for text in ["", "7 (a) S 1 2", "7 (a) S x y z"] {
+        for text in ["", "7 (a) S 1 2", "7 (a) S x y z", "7 (a)", "(a) S 1"] {
             fs::write(directory.path().join("self/stat"), text).unwrap();
             let collector = ProcessCollector::new(directory.path().to_owned()).unwrap();
             assert_eq!(collector.collect().len(), 7);

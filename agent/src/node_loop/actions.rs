@@ -1,7 +1,9 @@
 //! What the machine wants done.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
+use nix::sys::epoll::{EpollEvent, EpollFlags};
 use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::SignalSet;
@@ -9,13 +11,11 @@ use reloadlet_core::machine::event::{Action, Event, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::signal::Signal;
 use reloadlet_core::propagation::nudge::NudgeAnswer;
-use rustix::event::epoll;
 
 use super::{NodeLoop, PROCESSES};
 use crate::holder::Hold;
 use crate::metrics::RescanReason;
 use crate::surveyor::Request;
-use crate::watcher::Sight;
 use crate::{clock, tell};
 
 impl NodeLoop {
@@ -69,9 +69,8 @@ impl NodeLoop {
                 return self.judged(judgement);
             }
             Action::List(volume) => {
-                let sights = &mut self.sights;
-                self.parts.watcher.check(&volume, &mut |sight| sights.push(sight));
-                self.take_listings();
+                self.parts.watcher.check(&volume);
+                self.take_sights();
             }
             Action::Survey(survey) => self.request(Request::Survey(survey)),
             Action::Read(volume, generation) => self.read(volume, generation),
@@ -107,15 +106,6 @@ impl NodeLoop {
         None
     }
 
-    /// After a watch is made or checked only listings are wanted; nothing else can be seen there.
-    pub(super) fn take_listings(&mut self) {
-        for sight in std::mem::take(&mut self.sights) {
-            if let Sight::List(volume) = sight {
-                self.list(volume);
-            }
-        }
-    }
-
     /// Asks the surveyor for something.
     pub(super) fn request(&self, request: Request) {
         self.parts.surveyor.request(&self.namespace(request.pod()), request);
@@ -145,9 +135,10 @@ impl NodeLoop {
         };
         match self.parts.holder.hold(&process, namespace) {
             Ok(Hold::Held(token, pidfd)) => {
-                let data = epoll::EventData::new_u64(PROCESSES + token);
-                if let Err(errno) = epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN) {
-                    tracing::warn!(pid = process.pid, error = %errno, "the exit of a process can't be awaited");
+                let exit = EpollEvent::new(EpollFlags::EPOLLIN, PROCESSES + token);
+                if let Err(errno) = self.epoll.add(pidfd, exit) {
+                    let error = io::Error::from(errno);
+                    tracing::warn!(pid = process.pid, %error, "the exit of a process can't be awaited");
                 }
                 Event::Held(process)
             }

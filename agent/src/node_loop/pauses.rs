@@ -1,11 +1,13 @@
 //! What is due, and what is done when nothing else is.
 
+use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use reloadlet_core::Time;
 use reloadlet_core::machine::event::Event;
 use reloadlet_core::policy::problem::ProblemKind;
-use rustix::event::{Timespec, epoll};
 
 use super::{INOTIFY, INSTANCE_RETRY, NodeLoop, POLL, REPORTS_AT_A_TIME};
 use crate::health::Ailment;
@@ -14,10 +16,15 @@ use crate::surveyor::Request;
 use crate::{clock, tell};
 
 impl NodeLoop {
-    pub(super) fn timeout(&mut self) -> Option<Timespec> {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    pub(super) fn timeout(&mut self) -> EpollTimeout {
+        let left = self.time_left();
+        left.map_or(EpollTimeout::NONE, clock::wait_of)
+    }
+
+    /// How long nothing is to be done; `None` until something happens.
+    fn time_left(&mut self) -> Option<Duration> {
         if !self.reports.is_empty() || self.look || self.is_busy() {
-            return Some(at_once);
+            return Some(Duration::ZERO);
         }
         let rearm = self.parts.watcher.rearm_at();
         let look = self.parts.kubelet_root.next_look();
@@ -26,8 +33,7 @@ impl NodeLoop {
             .chain([self.next_instance, look])
             .flatten()
             .min()?;
-        let left = due.since(clock::now());
-        Timespec::try_from(left).ok().or(Some(at_once))
+        Some(due.since(clock::now()))
     }
 
     /// Whether there is work that was put off for notifications to be taken in.
@@ -42,13 +48,11 @@ impl NodeLoop {
     pub(super) fn handle_timeouts(&mut self) {
         let now = clock::now();
         if self.parts.watcher.has_unplaced() {
-            let sights = &mut self.sights;
-            self.parts.watcher.place_some(&mut |sight| sights.push(sight));
-            self.take_listings();
+            self.parts.watcher.place_some();
+            self.take_sights();
         }
         if self.parts.watcher.is_rechecking() {
-            let sights = &mut self.sights;
-            self.parts.watcher.recheck_some(&mut |sight| sights.push(sight));
+            self.parts.watcher.recheck_some();
             self.take_sights();
         }
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {
@@ -94,9 +98,9 @@ impl NodeLoop {
             return;
         }
         let Some(inotify) = self.parts.watcher.as_fd() else { return };
-        let data = epoll::EventData::new_u64(INOTIFY);
-        if let Err(errno) = epoll::add(&self.epoll, inotify, data, epoll::EventFlags::IN) {
-            tracing::warn!(error = %errno, "notifications can't be waited for: volumes are polled on");
+        if let Err(errno) = self.epoll.add(inotify, EpollEvent::new(EpollFlags::EPOLLIN, INOTIFY)) {
+            let error = io::Error::from(errno);
+            tracing::warn!(%error, "notifications can't be waited for: volumes are polled on");
             self.parts.watcher.drop_instance();
             return;
         }

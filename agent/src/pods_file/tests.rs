@@ -218,14 +218,7 @@ fn a_file_that_is_being_written_is_read_when_it_is_whole() {
 #[test]
 fn what_is_no_text_file_is_named_and_does_not_block() {
     let followed = Followed::start(|directory| {
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            directory.join("pods.yaml"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )
-        .unwrap();
+        nix::unistd::mkfifo(&directory.join("pods.yaml"), nix::sys::stat::Mode::S_IRUSR).unwrap();
     });
     assert_eq!(followed.broken(), "it is no regular file");
     fs::remove_file(&followed.path).unwrap();

@@ -137,7 +137,7 @@ mod tests {
         for thread in 0..threads {
             let task = own.join("task").join(thread.to_string());
             std::fs::create_dir_all(&task).unwrap();
-            let stat = format!("7 (app) S 1{} 1 0 0 0", " 0".repeat(27));
+            let stat = format!("7 (app) S 1{} 1 0 0 0{}", " 0".repeat(27), " 0".repeat(17));
             std::fs::write(task.join("stat"), stat).unwrap();
         }
         std::fs::write(own.join("status"), status).unwrap();

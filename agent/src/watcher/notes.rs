@@ -1,89 +1,78 @@
 //! Reads notifications and says what they mean.
 
-use std::mem::MaybeUninit;
+use std::ffi::OsStr;
 
+use inotify::EventMask;
 use reloadlet_core::Time;
 use reloadlet_core::kernel::cgroup::pod_part;
 use reloadlet_core::model::generation::DATA_LINK;
-use rustix::fs::inotify::ReadFlags;
 
 use super::*;
 
 /// Room for some thousand events a read.
-const BUFFER: usize = 64 * 1024;
+pub(super) const BUFFER: usize = 64 * 1024;
+
+/// One notification.
+pub(super) type Note<'a> = inotify::Event<&'a OsStr>;
 
 impl Watcher {
     /// Reads what happened, as far as one buffer holds it. Whether there may be more.
-    pub(crate) fn read(
-        &mut self,
-        now: impl Fn() -> Time,
-        see: &mut impl FnMut(Sight),
-    ) -> Result<bool, WatchError> {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); BUFFER];
-        let Some(fd) = self.as_fd() else { return Ok(false) };
-        let mut notes = Vec::new();
-        {
-            let mut reader = inotify::Reader::new(fd, &mut buffer);
-            loop {
-                let note = match reader.next() {
-                    Ok(note) => Note {
-                        wd: note.wd(),
-                        flags: note.events(),
-                        name: note.file_name().and_then(|name| name.to_str().ok()).map(str::to_owned),
-                        at: now(),
-                    },
-                    Err(Errno::AGAIN) => break,
-                    Err(Errno::INTR) => continue,
-                    Err(errno) => {
-                        return Err(WatchError { op: "read inotify events", source: errno.into() });
-                    }
-                };
-                notes.push(note);
-                if reader.is_buffer_empty() {
-                    break;
+    pub(crate) fn read(&mut self, now: impl Fn() -> Time) -> Result<bool, WatchError> {
+        let Some(inotify) = &mut self.inotify else { return Ok(false) };
+        // It is put back: notifications are taken in out of it, and none of them is copied.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let read = loop {
+            match inotify.read_events(&mut buffer) {
+                Ok(notes) => {
+                    let at = now();
+                    notes.for_each(|note| self.take(&note, at));
+                    break Ok(true);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => break Err(WatchError { op: "read inotify events", source }),
             }
-        }
-        let full = !notes.is_empty();
-        for note in notes {
-            self.take(note, see);
-        }
-        Ok(full)
+        };
+        self.buffer = buffer;
+        read
     }
 
-    fn take(&mut self, note: Note, see: &mut impl FnMut(Sight)) {
-        if note.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+    fn see(&mut self, event: Event) {
+        self.sights.push_back(Sight::Event(event));
+    }
+
+    fn take(&mut self, note: &Note<'_>, at: Time) {
+        if note.mask.contains(EventMask::Q_OVERFLOW) {
             self.volumes.values_mut().for_each(|volume| volume.made = None);
-            see(Sight::Event(Event::Overflowed));
+            self.see(Event::Overflowed);
             return;
         }
         match self.watches.get(&note.wd) {
             Some(Watch::Volume(name)) => {
                 let name = name.clone();
-                self.take_volume(&name, note, see);
+                self.take_volume(&name, note, at);
             }
-            Some(Watch::Ancestor(_)) => self.take_ancestor(&note),
+            Some(Watch::Ancestor(_)) => self.take_ancestor(note),
             Some(Watch::Pod(pod)) => {
                 let pod = pod.clone();
-                if note.flags.contains(ReadFlags::IGNORED) {
+                if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
                     self.cgroups.remove(&pod);
                 }
-                see(Sight::Event(Event::CgroupChanged(pod)));
+                self.see(Event::CgroupChanged(pod));
             }
             Some(Watch::Pods) => {
-                if note.flags.contains(ReadFlags::IGNORED) {
+                if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
                     self.parents.retain(|_, wd| *wd != note.wd);
-                } else if let Some(pod) = note.name.as_deref().and_then(pod_part) {
-                    see(Sight::Event(Event::CgroupChanged(pod)));
+                } else if let Some(pod) = file_name(note).and_then(pod_part) {
+                    self.see(Event::CgroupChanged(pod));
                 }
             }
             Some(Watch::Opens(volume, generation)) => {
                 let key = (volume.clone(), generation.clone());
-                let is_child = note.name.is_some();
-                if let Some(event) = self.take_open(&key, note.wd, note.flags, is_child, note.at) {
-                    see(Sight::Event(event));
+                if let Some(event) = self.take_open(&key, note, at) {
+                    self.see(event);
                 }
             }
             // Of a watch that was just removed.
@@ -91,48 +80,48 @@ impl Watcher {
         }
     }
 
-    fn take_volume(&mut self, name: &VolumeRef, note: Note, see: &mut impl FnMut(Sight)) {
-        let gone = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::DELETE_SELF;
-        if note.flags.intersects(gone) {
-            if note.flags.contains(ReadFlags::IGNORED) {
+    fn take_volume(&mut self, name: &VolumeRef, note: &Note<'_>, at: Time) {
+        let gone = EventMask::IGNORED | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::DELETE_SELF;
+        if note.mask.intersects(gone) {
+            if note.mask.contains(EventMask::IGNORED) {
                 self.watches.remove(&note.wd);
             } else {
-                self.drop_watch(note.wd);
+                self.drop_watch(note.wd.clone());
             }
-            see(Sight::Event(Event::TornDown(name.clone(), note.at)));
-            self.place(name, see);
+            self.see(Event::TornDown(name.clone(), at));
+            self.place(name);
             return;
         }
         let Some(volume) = self.volumes.get_mut(name) else { return };
-        let Some(file) = note.name.as_deref() else { return };
+        let Some(file) = file_name(note) else { return };
         if file == DATA_LINK {
-            if note.flags.contains(ReadFlags::MOVED_TO) {
+            if note.mask.contains(EventMask::MOVED_TO) {
                 volume.published = true;
                 let made = volume.made.take();
-                see(Sight::Event(Event::Swapped(name.clone(), made, note.at)));
-            } else if note.flags.contains(ReadFlags::DELETE) {
+                self.see(Event::Swapped(name.clone(), made, at));
+            } else if note.mask.contains(EventMask::DELETE) {
                 // Never part of a swap: the kubelet tears the volume down. A container that still mounts the directory
                 // keeps it from being reported as deleted.
                 volume.published = false;
-                see(Sight::Event(Event::TornDown(name.clone(), note.at)));
+                self.see(Event::TornDown(name.clone(), at));
             }
             return;
         }
         let Some(generation) = Generation::parse(file) else { return };
-        if note.flags.contains(ReadFlags::CREATE) {
+        if note.mask.contains(EventMask::CREATE) {
             volume.made = Some(generation);
-        } else if note.flags.contains(ReadFlags::DELETE) {
-            see(Sight::Event(Event::Removed(name.clone(), generation, note.at)));
+        } else if note.mask.contains(EventMask::DELETE) {
+            self.see(Event::Removed(name.clone(), generation, at));
         }
     }
 
-    fn take_ancestor(&mut self, note: &Note) {
-        let lost = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::DELETE_SELF;
-        let lost = note.flags.intersects(lost);
+    fn take_ancestor(&mut self, note: &Note<'_>) {
+        let lost = EventMask::IGNORED | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::DELETE_SELF;
+        let lost = note.mask.intersects(lost);
         let Some(Watch::Ancestor(awaiting)) = self.watches.get(&note.wd) else { return };
         let concerned: Vec<VolumeRef> =
-            awaiting.iter().filter(|name| lost || self.passes(name, note.name.as_deref())).cloned().collect();
-        if lost && note.flags.contains(ReadFlags::IGNORED) {
+            awaiting.iter().filter(|name| lost || self.passes(name, note.name)).cloned().collect();
+        if lost && note.mask.contains(EventMask::IGNORED) {
             self.watches.remove(&note.wd);
         }
         // A pod's directory may be the way to many.
@@ -140,16 +129,13 @@ impl Watcher {
     }
 
     /// Whether the way to a volume passes through a directory of this name.
-    fn passes(&self, name: &VolumeRef, entry: Option<&str>) -> bool {
+    fn passes(&self, name: &VolumeRef, entry: Option<&OsStr>) -> bool {
         let Some((volume, entry)) = self.volumes.get(name).zip(entry) else { return false };
         volume.path.components().any(|part| part.as_os_str() == entry)
     }
 }
 
-/// One notification.
-struct Note {
-    wd: i32,
-    flags: ReadFlags,
-    name: Option<String>,
-    at: Time,
+/// The name of what a notification is about, where it is text. The kubelet gives no other.
+fn file_name<'a>(note: &Note<'a>) -> Option<&'a str> {
+    note.name.and_then(OsStr::to_str)
 }

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use inotify::EventMask;
 use reloadlet_core::Time;
-use rustix::fs::inotify::ReadFlags;
 
+use super::notes::Note;
 use super::*;
 
 /// How long after its directory was opened a generation's files may be the kubelet's to open.
@@ -24,7 +25,7 @@ const READS_OF_A_FULL_QUEUE: usize = 16;
 pub(super) struct Opens {
     /// The generation's directory, then those below it, with their watch descriptors. The first is always watched where
     /// another one is: else a sync of the kubelet wouldn't be known as one.
-    directories: Vec<(PathBuf, Option<i32>)>,
+    directories: Vec<(PathBuf, Option<WatchDescriptor>)>,
     /// After an open that doesn't count: nothing counts until then.
     paused_until: Option<Time>,
     rearms_left: u8,
@@ -61,11 +62,10 @@ impl Watcher {
         volume: &VolumeRef,
         generation: &Generation,
         now: impl Fn() -> Time,
-        see: &mut impl FnMut(Sight),
     ) -> Result<(), WatchError> {
         if self.opens.contains_key(&(volume.clone(), generation.clone())) {
             for _ in 0..READS_OF_A_FULL_QUEUE {
-                if !self.read(&now, see)? {
+                if !self.read(&now)? {
                     break;
                 }
             }
@@ -104,26 +104,27 @@ impl Watcher {
 
     /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost.
     fn arm(&mut self, key: &(VolumeRef, Generation)) {
-        let Some(inotify) = &self.inotify else { return };
+        let Some(mut watches) = self.inotify.as_ref().map(Inotify::watches) else { return };
         let Some(opens) = self.opens.get_mut(key) else { return };
-        let flags = WatchFlags::OPEN
-            | WatchFlags::ONESHOT
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW
-            | WatchFlags::MASK_CREATE;
+        let mask = WatchMask::OPEN
+            | WatchMask::ONESHOT
+            | WatchMask::ONLYDIR
+            | WatchMask::DONT_FOLLOW
+            | WatchMask::MASK_CREATE;
         for (index, (path, armed)) in opens.directories.iter_mut().enumerate() {
             if armed.is_some() {
                 continue;
             }
-            match inotify::add_watch(inotify, &*path, flags) {
+            match watches.add(&*path, mask).map_err(errno) {
                 Ok(wd) => {
-                    *armed = Some(wd);
+                    *armed = Some(wd.clone());
                     self.watches.insert(wd, Watch::Opens(key.0.clone(), key.1.clone()));
                 }
                 // An optional key isn't there, or its last file went with a change of the spec.
-                Err(Errno::NOENT | Errno::NOTDIR) if index > 0 => {}
+                Err(Errno::ENOENT | Errno::ENOTDIR) if index > 0 => {}
                 Err(errno) => {
-                    tracing::debug!(path = %path.display(), error = %errno, "it won't be seen who opens these files");
+                    let error = io::Error::from(errno);
+                    tracing::debug!(path = %path.display(), %error, "it won't be seen who opens these files");
                     return;
                 }
             }
@@ -134,19 +135,17 @@ impl Watcher {
     pub(super) fn take_open(
         &mut self,
         key: &(VolumeRef, Generation),
-        wd: i32,
-        flags: ReadFlags,
-        is_child: bool,
+        note: &Note<'_>,
         at: Time,
     ) -> Option<Event> {
-        self.watches.remove(&wd);
+        self.watches.remove(&note.wd);
         let opens = self.opens.get_mut(key)?;
-        let index = opens.directories.iter().position(|(_, armed)| *armed == Some(wd))?;
+        let index = opens.directories.iter().position(|(_, armed)| armed.as_ref() == Some(&note.wd))?;
         opens.directories[index].1 = None;
-        if !flags.contains(ReadFlags::OPEN) || opens.paused_until.is_some() {
+        if !note.mask.contains(EventMask::OPEN) || opens.paused_until.is_some() {
             return None;
         }
-        let is_listing = index == 0 && !is_child && flags.contains(ReadFlags::ISDIR);
+        let is_listing = index == 0 && note.name.is_none() && note.mask.contains(EventMask::ISDIR);
         if is_listing || self.own_reads.is_read(&key.0, &key.1) {
             opens.paused_until = Some(at + BURST);
             return None;

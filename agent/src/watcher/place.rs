@@ -4,14 +4,14 @@ use super::*;
 
 impl Watcher {
     /// Watches a volume's directory or its nearest ancestor, and asks for a listing.
-    pub(super) fn place(&mut self, name: &VolumeRef, see: &mut impl FnMut(Sight)) {
+    pub(super) fn place(&mut self, name: &VolumeRef) {
         let Some(volume) = self.volumes.get_mut(name) else { return };
         volume.made = None;
         self.unplaced.remove(name);
-        let (path, before) = (volume.path.clone(), volume.follow);
+        let (path, before) = (volume.path.clone(), volume.follow.clone());
         let follow = self.follow(name, &path);
         if before != follow {
-            let shared = matches!((before, follow), (Follow::Watched { wd: a, .. }, Follow::Watched { wd: b, .. }) if a == b);
+            let shared = matches!((&before, &follow), (Follow::Watched { wd: a, .. }, Follow::Watched { wd: b, .. }) if a == b);
             if !shared {
                 self.unfollow(name, before);
             }
@@ -19,7 +19,7 @@ impl Watcher {
         if let Some(volume) = self.volumes.get_mut(name) {
             volume.follow = follow;
         }
-        see(Sight::List(name.clone()));
+        self.sights.push_back(Sight::List(name.clone()));
     }
 
     fn follow(&mut self, name: &VolumeRef, path: &Path) -> Follow {
@@ -27,7 +27,7 @@ impl Watcher {
             match self.add_volume_watch(name, path) {
                 Ok(Some((wd, dir))) => return Follow::Watched { wd, dir },
                 Ok(None) => continue,
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(errno) => return self.poll_instead(name, errno),
             }
             match self.add_ancestor_watch(name, path) {
@@ -39,38 +39,45 @@ impl Watcher {
     }
 
     /// Watches a volume's directory; `None` if another one came to stand there meanwhile.
-    fn add_volume_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<(i32, DirId)>, Errno> {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let looked = look(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let before = looked.ok_or(Errno::NOENT)?;
-        let wd = self.add_watch(path, flags)?;
+    fn add_volume_watch(
+        &mut self,
+        name: &VolumeRef,
+        path: &Path,
+    ) -> Result<Option<(WatchDescriptor, DirId)>, Errno> {
+        let mask = WatchMask::CREATE
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR
+            | WatchMask::DONT_FOLLOW;
+        let before = look(path).map_err(errno)?.ok_or(Errno::ENOENT)?;
+        let wd = self.add_watch(path, mask)?;
+        self.watches.insert(wd.clone(), Watch::Volume(name.clone()));
         if dir_id(path) != Some(before) {
-            self.watches.insert(wd, Watch::Volume(name.clone()));
             self.drop_watch(wd);
             return Ok(None);
         }
-        self.watches.insert(wd, Watch::Volume(name.clone()));
         Ok(Some((wd, before)))
     }
 
     /// Watches the nearest directory above that exists; `None` if the next one on the way appeared meanwhile.
-    fn add_ancestor_watch(&mut self, name: &VolumeRef, path: &Path) -> Result<Option<i32>, Errno> {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
+    fn add_ancestor_watch(
+        &mut self,
+        name: &VolumeRef,
+        path: &Path,
+    ) -> Result<Option<WatchDescriptor>, Errno> {
+        let mask = WatchMask::CREATE
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR;
         let mut missing = path;
         for ancestor in path.ancestors().skip(1) {
-            match self.add_watch(ancestor, flags) {
+            match self.add_watch(ancestor, mask) {
                 Ok(wd) => {
-                    let watch = self.watches.entry(wd).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
+                    let watch =
+                        self.watches.entry(wd.clone()).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
                     if let Watch::Ancestor(awaiting) = watch {
                         awaiting.insert(name.clone());
                     }
@@ -82,11 +89,11 @@ impl Watcher {
                     }
                     return Ok(Some(wd));
                 }
-                Err(Errno::NOENT | Errno::NOTDIR) => missing = ancestor,
+                Err(Errno::ENOENT | Errno::ENOTDIR) => missing = ancestor,
                 Err(errno) => return Err(errno),
             }
         }
-        Err(Errno::NOENT)
+        Err(Errno::ENOENT)
     }
 
     fn poll_instead(&mut self, name: &VolumeRef, errno: Errno) -> Follow {
@@ -94,16 +101,16 @@ impl Watcher {
         let path = volume.path.display();
         if self.inotify.is_none() {
             // That was said when there was none.
-        } else if matches!(errno, Errno::ACCESS | Errno::PERM) {
+        } else if matches!(errno, Errno::EACCES | Errno::EPERM) {
             if !std::mem::replace(&mut self.warned_refused, true) {
                 tracing::warn!(
                     %path,
-                    error = %errno,
+                    error = %io::Error::from(errno),
                     "the agent isn't allowed to watch a volume (SELinux, AppArmor or file permissions): such volumes are \
                      polled each second"
                 );
             }
-        } else if errno == Errno::NOSPC {
+        } else if errno == Errno::ENOSPC {
             if !std::mem::replace(&mut self.warned_limit, true) {
                 tracing::warn!(
                     %path,
@@ -112,7 +119,7 @@ impl Watcher {
                 );
             }
         } else if !std::mem::replace(&mut volume.warned, true) {
-            tracing::warn!(%path, error = %errno, "a volume can't be watched: it is polled each second");
+            tracing::warn!(%path, error = %io::Error::from(errno), "a volume can't be watched: it is polled each second");
         }
         Follow::Polled
     }
@@ -136,7 +143,7 @@ mod tests {
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
         let mut watcher = Watcher::new(root.path(), OwnReads::default());
         watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)]);
-        watcher.place_some(&mut |_| {});
+        watcher.place_some();
         let volume = VolumeRef { pod, volume: "config".into() };
         assert!(matches!(watcher.volumes[&volume].follow, Follow::Awaited { .. }));
     }

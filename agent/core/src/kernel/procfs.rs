@@ -1,11 +1,6 @@
 //! The files below `/proc/<pid>` that need no capability, as far as they are read here.
 
-use std::time::Duration;
-
 use crate::model::time::Time;
-
-/// Ticks a second in which the kernel gives times to user space (`USER_HZ`, 100 on every architecture served here).
-const TICKS_PER_SECOND: u64 = 100;
 
 /// What `stat` says of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,23 +11,11 @@ pub struct Stat {
     pub state: char,
     /// The parent, as the host numbers it.
     pub parent: u32,
-    /// When it started, on the boot-time clock, in steps of 10 ms.
+    /// When it started, on the boot-time clock, in the kernel's ticks of 10 ms.
     pub started: Time,
 }
 
 impl Stat {
-    /// Reads the text of `stat`; the name may hold spaces and parentheses (proc(5)).
-    pub fn parse(text: &str) -> Option<Self> {
-        let (head, tail) = text.rsplit_once(')')?;
-        let comm = head.split_once('(')?.1.to_owned();
-        let mut fields = tail.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let parent = fields.next()?.parse().ok()?;
-        let ticks: u64 = fields.nth(17)?.parse().ok()?;
-        let started = Duration::from_millis(ticks.checked_mul(1000 / TICKS_PER_SECOND)?);
-        Some(Self { comm, state, parent, started: Time::since_boot(started) })
-    }
-
     /// Whether the process has ended and only waits to be reaped.
     pub const fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
@@ -61,20 +44,6 @@ pub struct Status {
 }
 
 impl Status {
-    /// What `stat` says of the same: of the first 31 signals, without what waits and without the namespaces' PIDs. It is
-    /// short whatever the process does, while `status` lists up to 65,536 groups before its masks.
-    pub fn from_stat(text: &str) -> Option<Self> {
-        let (head, tail) = text.rsplit_once(')')?;
-        let comm = head.split_once('(')?.1.to_owned();
-        // After the name come the state and the fields from 4 on, by the numbers of proc_pid_stat(5).
-        let mut fields = tail.split_ascii_whitespace();
-        let threads = fields.nth(20 - 3)?.parse().ok()?;
-        let blocked = SignalSet(fields.nth(32 - 21)?.parse().ok()?);
-        let ignored = SignalSet(fields.next()?.parse().ok()?);
-        let caught = SignalSet(fields.next()?.parse().ok()?);
-        Some(Self { comm, threads, blocked, ignored, caught, ..Self::default() })
-    }
-
     /// Reads the text of `status`; lines that aren't known are passed over.
     pub fn parse(text: &str) -> Option<Self> {
         let mut status = Self::default();
@@ -164,21 +133,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_spaces_and_parentheses_doesnt_shift_the_fields() {
-        let text = "8505 (sh) (x) y) S 8423 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 1";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.state, stat.parent), ("sh) (x) y", 'S', 8423));
-        assert_eq!(stat.started, Time::since_boot(Duration::from_millis(123_450)));
-        assert!(!stat.is_dead());
-    }
-
-    #[test]
-    fn a_truncated_stat_is_none() {
-        assert_eq!(Stat::parse("8505 (sh) S 8423 1"), None);
-        assert_eq!(Stat::parse(""), None);
-    }
-
-    #[test]
     fn the_recorded_status_gives_the_masks() {
         let text = "Name:\tsh\nPPid:\t8423\nNSpid:\t8505\t1\nThreads:\t1\nSigPnd:\t0000000000000000\n\
                     ShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000004\n\
@@ -188,17 +142,6 @@ mod tests {
         assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
         assert!(status.ignored.contains(3) && !status.ignored.contains(1));
         assert!(!status.caught.contains(0) && !status.caught.contains(65));
-    }
-
-    #[test]
-    fn stat_gives_the_masks_of_the_first_31_signals() {
-        let text = "8505 (a) b) S 8423 8505 8423 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 1 \
-                    18446744073709551615 1 2 3 4 5 0 1 4 65538 0 0 0 17 1 0 0 0 0 0";
-        let status = Status::from_stat(text).unwrap();
-        assert_eq!((status.comm.as_str(), status.threads), ("a) b", 3));
-        assert!(status.blocked.contains(1) && status.ignored.contains(3));
-        assert!(status.caught.contains(2) && status.caught.contains(17) && !status.caught.contains(1));
-        assert_eq!(Status::from_stat("8505 (sh) S 8423 1"), None);
     }
 
     #[test]

@@ -36,7 +36,8 @@ fn stage() -> Stage {
     let own_reads = OwnReads::default();
     let mut watcher = Watcher::new(root.path(), own_reads.clone());
     watcher.watch_pod(&volume.pod, &[("conf".into(), kind)]);
-    watcher.place_some(&mut |_| {});
+    watcher.place_some();
+    assert!(matches!(watcher.poll_sight(), Some(Sight::List(_))) && watcher.poll_sight().is_none());
     let watches_before = watcher.watch_count();
     let mut stage = Stage {
         _root: root,
@@ -72,20 +73,20 @@ impl Stage {
 
     /// How many opens counted, now that the queue was read.
     fn seen(&mut self) -> usize {
-        let (mut sights, now) = (Vec::new(), self.now.get());
-        while self.watcher.read(|| now, &mut |sight| sights.push(sight)).unwrap() {}
-        self.count(&sights)
+        let now = self.now.get();
+        while self.watcher.read(|| now).unwrap() {}
+        self.count()
     }
 
     /// The same when the loop takes in that an own read has ended.
     fn end_own_read(&mut self) -> usize {
-        let (mut sights, now) = (Vec::new(), self.now.get());
-        let see = &mut |sight| sights.push(sight);
-        self.watcher.end_own_read(&self.volume, &self.generation, || now, see).unwrap();
-        self.count(&sights)
+        let now = self.now.get();
+        self.watcher.end_own_read(&self.volume, &self.generation, || now).unwrap();
+        self.count()
     }
 
-    fn count(&self, sights: &[Sight]) -> usize {
+    fn count(&mut self) -> usize {
+        let sights: Vec<_> = std::iter::from_fn(|| self.watcher.poll_sight()).collect();
         let wanted = Event::Opened(self.volume.clone(), self.generation.clone(), self.now.get());
         assert!(
             sights.iter().all(|sight| matches!(sight, Sight::Event(event) if *event == wanted)),
@@ -156,7 +157,8 @@ fn own_reads_do_not_count_however_long_they_take_and_however_late_they_are_seen(
         assert_eq!(stage.seen(), 0);
         stage.pass(BURST);
     }
-    stage.watcher.end_own_read(&stage.volume, &stage.generation, Time::default, &mut |_| ()).unwrap();
+    stage.watcher.end_own_read(&stage.volume, &stage.generation, Time::default).unwrap();
+    while stage.watcher.poll_sight().is_some() {}
     stage.open("tls/key");
     assert_eq!(stage.end_own_read(), 0, "there was another one");
     stage.pass(BURST);
@@ -235,8 +237,10 @@ fn a_generation_that_is_removed_is_not_watched_any_more() {
     fs::remove_dir(stage.directory.join("tls")).unwrap();
     fs::remove_dir(&stage.directory).unwrap();
     let removed = Event::Removed(stage.volume.clone(), stage.generation.clone(), stage.now.get());
-    let mut see = |sight| assert!(matches!(sight, Sight::Event(event) if event == removed));
-    while stage.watcher.read(|| stage.now.get(), &mut see).unwrap() {}
+    while stage.watcher.read(|| stage.now.get()).unwrap() {}
+    while let Some(sight) = stage.watcher.poll_sight() {
+        assert!(matches!(sight, Sight::Event(event) if event == removed));
+    }
     assert_eq!((stage.watcher.watch_count(), stage.watcher.rearm_at()), (stage.watches_before, None));
     stage.watch();
     assert_eq!(stage.watcher.watch_count(), stage.watches_before);
