@@ -7,30 +7,19 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use hyper::StatusCode;
 use reloadlet_core::Time;
 
-/// What is watched on the API server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resource {
-    /// The pods of this node.
-    Pods,
-    /// The ConfigMaps that they use.
-    ConfigMaps,
-    /// The Secrets that they use, where that is wanted.
-    Secrets,
+closed_set! {
+    /// What is watched on the API server.
+    pub(crate) enum Resource {
+        /// The pods of this node.
+        Pods => "pods",
+        /// The ConfigMaps that they use.
+        ConfigMaps => "configmaps",
+        /// The Secrets that they use, where that is wanted.
+        Secrets => "secrets",
+    }
 }
 
 impl Resource {
-    /// Every resource.
-    pub(crate) const ALL: [Self; 3] = [Self::Pods, Self::ConfigMaps, Self::Secrets];
-
-    /// The word for it in metrics and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pods => "pods",
-            Self::ConfigMaps => "configmaps",
-            Self::Secrets => "secrets",
-        }
-    }
-
     const fn index(self) -> usize {
         self as usize
     }

@@ -26,22 +26,11 @@ mod propagation;
 #[cfg(test)]
 mod tests;
 
-/// Why the file system was read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RescanReason {
-    /// The kernel dropped notifications.
-    Overflow,
-}
-
-impl RescanReason {
-    /// Every reason.
-    pub(crate) const ALL: [Self; 1] = [Self::Overflow];
-
-    /// The word for it in metrics and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Overflow => "overflow",
-        }
+closed_set! {
+    /// Why the file system was read again.
+    pub(crate) enum RescanReason {
+        /// The kernel dropped notifications.
+        Overflow => "overflow",
     }
 }
 
