@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reloadlet_core::model::closed::{Closed as _, closed_set};
+
 closed_set! {
-    /// Something that the agent may lack. To have another one said, add it here and to [`Ailment::ALL`], with its word and its
-    /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it is so.
+    /// Something that the agent may lack, the worst first. To have another one said, add it here with its word, give it a
+    /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it
+    /// is so.
     pub(crate) enum Ailment {
         /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
         KubeletRoot => "kubelet_root",
@@ -56,10 +59,6 @@ impl Ailment {
             }
             Self::Watches => format!("{count} volumes can't be watched, and are read once a second."),
         }
-    }
-
-    const fn index(self) -> usize {
-        self as usize
     }
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redb::{
-    Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::excess::Excess;
 use reloadlet_core::model::generation::Generation;
@@ -373,7 +371,8 @@ fn put_endings(
     value: Endings,
     at: u64,
 ) -> Result<(), redb::Error> {
-    table.insert((pod.as_str(), container), (value.in_a_row, value.mark.version(), value.mark.value(), at))?;
+    table
+        .insert((pod.as_str(), container), (value.in_a_row, value.mark.version(), value.mark.value(), at))?;
     Ok(())
 }
 
