@@ -167,4 +167,22 @@ mod tests {
         assert_eq!(watches[1]["lastContactSecondsAgo"], 302.0);
         assert_eq!(document["agent"]["requests"]["error"], 1);
     }
+
+    /// A pod with one of everything, as it is written.
+    const POD: &str = r#"{"namespace":"shop","name":"web","uid":"u","problems":[{"kind":"held","sentence":"So it is."}],"volumes":[{"name":"config","kind":"downward_api","generation":"..2","settledSecondsAgo":1.5,"wanted":[{"kind":"configmap","name":"web","version":"12"}],"onDisk":[{"kind":"secret","name":"tls","version":null}]}],"containers":[{"name":"app","signal":"SIGRTMIN+3","pids":[7,8],"missing":"the container has no running process","held":true,"lastOutcome":"started_after","lastSecondsAgo":0.0625,"volumes":[{"name":"config","handled":"..1","waiting":"..2","delivered":[]}]}],"stale":[{"reason":"subpath","seconds":600.0,"volume":null,"container":"app","object":{"kind":"configmap","name":"levels"}}],"notNudged":"why not"}"#;
+
+    #[test]
+    fn a_document_is_written_as_it_was_read() {
+        let agent = r#"{"version":"1","lacks":[{"what":"watch_pods","sentence":"No word."}],"watches":[{"resource":"configmaps","up":false,"lastContactSecondsAgo":312.25}],"requests":{"200":3,"5xx":0,"error":1}}"#;
+        let text = format!(
+            r#"{{"apiVersion":"status.reloadlet.io/v1","node":"node-1","time":"2026-11-21T05:56:44.000Z","agent":{agent},"pods":[{POD}]}}"#
+        );
+        let document: Document = serde_json::from_str(&text).unwrap();
+        assert!(document.is_known());
+        assert_eq!(serde_json::to_string(&document).unwrap(), text);
+        // As agents wrote it that didn't say who they were.
+        let earlier = text.replace(r#""node":"node-1","time":"2026-11-21T05:56:44.000Z","#, "");
+        let document: Document = serde_json::from_str(&earlier).unwrap();
+        assert_eq!((document.is_known(), document.node, document.time), (true, None, None));
+    }
 }
