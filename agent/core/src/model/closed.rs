@@ -219,6 +219,7 @@ mod tests {
         let other = read("plenty").unwrap();
         assert_eq!(other, Word::Other("plenty".to_owned()));
         assert!(other != Amount::All && other.to_string() == "plenty");
-        assert!(Word::from(Amount::All) == Amount::All && Word::from(Amount::All) != Amount::None);
+        let known = Word::from(Amount::All);
+        assert!(known == Amount::All && known != Amount::None && known.to_string() == "all");
     }
 }
