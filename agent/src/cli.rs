@@ -28,6 +28,8 @@ pub(crate) enum Command {
 pub(crate) struct AgentConfig {
     /// Where the node's pods are told.
     pub(crate) pods: PodSource,
+    /// The node's name, where it is known: with a pods file it needn't be.
+    pub(crate) node: Option<String>,
     /// The kubelet's directory.
     pub(crate) kubelet_root: PathBuf,
     /// Where cgroups are mounted.
@@ -174,7 +176,8 @@ impl AgentFlags {
     fn validate(self) -> Result<AgentConfig, clap::Error> {
         // The downward API's usual name, for manifests that set it for more than one program.
         let node_variable = || std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-        let pods = match (self.pods_file, self.node_name.or_else(node_variable)) {
+        let node = self.node_name.or_else(node_variable);
+        let pods = match (self.pods_file, node.clone()) {
             (Some(file), _) => PodSource::File(file),
             (None, Some(node)) => PodSource::Node(node),
             (None, None) => {
@@ -208,6 +211,7 @@ impl AgentFlags {
         }
         Ok(AgentConfig {
             pods,
+            node,
             kubelet_root: self.kubelet_root,
             cgroup_root: self.cgroup_root,
             proc_root: self.proc_root,
@@ -282,6 +286,7 @@ mod tests {
             listen: "[::]:9847".parse().unwrap(),
             admin_listen: "127.0.0.1:9848".parse().unwrap(),
             pods: PodSource::File("pods.yaml".into()),
+            node: None,
             dry_run: false,
             accelerate: None,
             without_fence: false,
@@ -317,6 +322,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin_listen: "[::1]:1".parse().unwrap(),
             pods: PodSource::File("f".into()),
+            node: Some("n1".to_owned()),
             dry_run: true,
             accelerate: None,
             without_fence: false,

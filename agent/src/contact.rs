@@ -6,33 +6,17 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use hyper::StatusCode;
 use reloadlet_core::Time;
+use reloadlet_core::model::closed::{Closed as _, closed_set};
 
-/// What is watched on the API server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resource {
-    /// The pods of this node.
-    Pods,
-    /// The ConfigMaps that they use.
-    ConfigMaps,
-    /// The Secrets that they use, where that is wanted.
-    Secrets,
-}
-
-impl Resource {
-    /// Every resource.
-    pub(crate) const ALL: [Self; 3] = [Self::Pods, Self::ConfigMaps, Self::Secrets];
-
-    /// The word for it in metrics and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pods => "pods",
-            Self::ConfigMaps => "configmaps",
-            Self::Secrets => "secrets",
-        }
-    }
-
-    const fn index(self) -> usize {
-        self as usize
+closed_set! {
+    /// What is watched on the API server.
+    pub(crate) enum Resource {
+        /// The pods of this node.
+        Pods => "pods",
+        /// The ConfigMaps that they use.
+        ConfigMaps => "configmaps",
+        /// The Secrets that they use, where that is wanted.
+        Secrets => "secrets",
     }
 }
 
@@ -74,10 +58,65 @@ pub(crate) struct WatchContact {
     pub(crate) last: Time,
 }
 
-/// The codes that have a series of their own. Each tells an operator something else; the others are counted by class.
-const CODES: [u16; 14] = [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504];
-/// The words for the rest: by the first digit, and for requests without an answer.
-const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "error"];
+closed_set! {
+    /// How the API server answered a request. The codes that tell an operator something else each have a word of their own,
+    /// the others one for their first digit.
+    pub(crate) enum Code {
+        /// It did what was asked.
+        Ok => "200",
+        /// It made what was asked.
+        Created => "201",
+        /// It doesn't understand the request.
+        BadRequest => "400",
+        /// It doesn't know the account.
+        Unauthorized => "401",
+        /// The account may not.
+        Forbidden => "403",
+        /// There is no such thing.
+        NotFound => "404",
+        /// Something else came before.
+        Conflict => "409",
+        /// The version that a watch was to begin at is too old.
+        Gone => "410",
+        /// It refuses what was sent.
+        Unprocessable => "422",
+        /// It has too much to do for this account.
+        TooManyRequests => "429",
+        /// It failed.
+        Internal => "500",
+        /// Something between failed.
+        BadGateway => "502",
+        /// It isn't there for now.
+        Unavailable => "503",
+        /// It, or what it asked, took too long.
+        GatewayTimeout => "504",
+        /// Any other that begins with 1.
+        Informational => "1xx",
+        /// Any other that begins with 2.
+        Successful => "2xx",
+        /// Any that begins with 3.
+        Redirected => "3xx",
+        /// Any other that begins with 4.
+        ClientError => "4xx",
+        /// Any other that begins with 5 or more.
+        ServerError => "5xx",
+        /// There was no answer.
+        Error => "error",
+    }
+}
+
+impl Code {
+    fn of(status: Option<StatusCode>) -> Self {
+        let Some(status) = status else { return Self::Error };
+        Self::parse(status.as_str()).unwrap_or(match status.as_u16() / 100 {
+            0 | 1 => Self::Informational,
+            2 => Self::Successful,
+            3 => Self::Redirected,
+            4 => Self::ClientError,
+            _ => Self::ServerError,
+        })
+    }
+}
 
 #[derive(Debug)]
 struct WatchCell {
@@ -89,8 +128,7 @@ struct WatchCell {
 #[derive(Debug)]
 struct Shared {
     watches: [WatchCell; Resource::ALL.len()],
-    codes: [AtomicU64; CODES.len()],
-    classes: [AtomicU64; CLASSES.len()],
+    answers: [AtomicU64; Code::ALL.len()],
 }
 
 /// The record. Clones share it.
@@ -104,8 +142,7 @@ impl Contact {
             |_| WatchCell { state: AtomicU8::new(WatchState::Unused.to_bits()), last: AtomicU64::new(0) };
         Self(Arc::new(Shared {
             watches: Resource::ALL.map(watch),
-            codes: [const { AtomicU64::new(0) }; CODES.len()],
-            classes: [const { AtomicU64::new(0) }; CLASSES.len()],
+            answers: [const { AtomicU64::new(0) }; Code::ALL.len()],
         }))
     }
 
@@ -151,21 +188,12 @@ impl Contact {
 
     /// A request was answered with this status; `None` for no answer.
     pub(crate) fn answered(&self, status: Option<StatusCode>) {
-        let code = status.map(|status| status.as_u16());
-        let known = code.and_then(|code| CODES.iter().position(|known| *known == code));
-        let counter = match (known, code) {
-            (Some(known), _) => &self.0.codes[known],
-            (None, Some(code)) => &self.0.classes[usize::from(code / 100).clamp(1, 5) - 1],
-            (None, None) => &self.0.classes[5],
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.0.answers[Code::of(status).index()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests were answered, by the word for the code. The words are always the same.
-    pub(crate) fn requests(&self) -> impl Iterator<Item = (String, u64)> {
-        let codes = CODES.iter().map(ToString::to_string).zip(&self.0.codes);
-        let classes = CLASSES.iter().map(ToString::to_string).zip(&self.0.classes);
-        codes.chain(classes).map(|(word, count)| (word, count.load(Ordering::Relaxed)))
+    /// How many requests were answered how.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (Code, u64)> {
+        Code::ALL.into_iter().zip(&self.0.answers).map(|(code, count)| (code, count.load(Ordering::Relaxed)))
     }
 
     fn set(&self, resource: Resource, state: WatchState) {
@@ -214,8 +242,9 @@ mod tests {
             contact.answered(StatusCode::from_u16(code).ok());
         }
         contact.answered(None);
-        let counts: BTreeMap<String, u64> = contact.requests().collect();
-        assert_eq!(counts.len(), CODES.len() + CLASSES.len());
+        let counts: BTreeMap<&str, u64> =
+            contact.requests().map(|(code, count)| (code.as_str(), count)).collect();
+        assert_eq!(counts.len(), Code::ALL.len());
         assert_eq!(counts.values().sum::<u64>(), 901);
         assert_eq!((counts["429"], counts["2xx"], counts["error"]), (1, 98, 1));
     }

@@ -4,51 +4,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something that the agent may lack. To have another one said, add it here and to [`Ailment::ALL`], with its word and its
-/// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it is so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ailment {
-    /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
-    KubeletRoot,
-    /// Changes of some pods wait for something that is said with each of them: of how many pods.
-    Looks,
-    /// The journal can't be written.
-    Journal,
-    /// Writing outside the state directory wasn't given up.
-    Confinement,
-    /// The admission policy doesn't refuse what it must.
-    Fence,
-    /// Changes of mounts can't be seen.
-    MountTable,
-    /// Some volumes can't be watched: how many.
-    Watches,
+use reloadlet_core::model::closed::{Closed as _, closed_set};
+
+closed_set! {
+    /// Something that the agent may lack, the worst first. To have another one said, add it here with its word, give it a
+    /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it
+    /// is so.
+    pub(crate) enum Ailment {
+        /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
+        KubeletRoot => "kubelet_root",
+        /// Changes of some pods wait for something that is said with each of them: of how many pods.
+        Looks => "looks",
+        /// The journal can't be written.
+        Journal => "journal",
+        /// Writing outside the state directory wasn't given up.
+        Confinement => "confinement",
+        /// The admission policy doesn't refuse what it must.
+        Fence => "fence",
+        /// Changes of mounts can't be seen.
+        MountTable => "mount_table",
+        /// Some volumes can't be watched: how many.
+        Watches => "watches",
+    }
 }
 
 impl Ailment {
-    /// Everything, the worst first.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::KubeletRoot,
-        Self::Looks,
-        Self::Journal,
-        Self::Confinement,
-        Self::Fence,
-        Self::MountTable,
-        Self::Watches,
-    ];
-
-    /// The word for it in the status document.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::KubeletRoot => "kubelet_root",
-            Self::Looks => "looks",
-            Self::Journal => "journal",
-            Self::Confinement => "confinement",
-            Self::Fence => "fence",
-            Self::MountTable => "mount_table",
-            Self::Watches => "watches",
-        }
-    }
-
     /// What it means, in one sentence.
     fn sentence(self, count: u64) -> String {
         match self {
@@ -79,10 +59,6 @@ impl Ailment {
             }
             Self::Watches => format!("{count} volumes can't be watched, and are read once a second."),
         }
-    }
-
-    const fn index(self) -> usize {
-        self as usize
     }
 }
 

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use reloadlet_core::Time;
 use reloadlet_core::machine::status::Counts;
+use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
@@ -19,29 +20,31 @@ use reloadlet_core::propagation::nudge::NudgeResult;
 
 use crate::contact::Contact;
 
+use self::family::Family;
+
 mod contact;
+mod family;
 mod namespaces;
 mod process;
 mod propagation;
 #[cfg(test)]
 mod tests;
 
-/// Why the file system was read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RescanReason {
-    /// The kernel dropped notifications.
-    Overflow,
+closed_set! {
+    /// Why the file system was read again.
+    pub(crate) enum RescanReason {
+        /// The kernel dropped notifications.
+        Overflow => "overflow",
+    }
 }
 
-impl RescanReason {
-    /// Every reason.
-    pub(crate) const ALL: [Self; 1] = [Self::Overflow];
-
-    /// The word for it in metrics and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Overflow => "overflow",
-        }
+closed_set! {
+    /// What is done about a pod that asked for reloads.
+    enum PodState {
+        /// It is watched.
+        Watched => "watched",
+        /// It is left alone, since what it asks for is invalid.
+        Invalid => "invalid",
     }
 }
 
@@ -54,20 +57,20 @@ const STAGE_BUCKETS: [f64; 17] = [
 /// Every metric of the agent.
 pub(crate) struct Metrics {
     registry: Registry,
-    pods: IntGaugeVec,
-    volumes: IntGaugeVec,
+    pods: Family<PodState, IntGaugeVec>,
+    volumes: Family<VolumeKind, IntGaugeVec>,
     inotify_watches: IntGauge,
     polled_volumes: IntGauge,
-    swaps: IntCounterVec,
+    swaps: Family<VolumeKind, IntCounterVec>,
     by_namespace: namespaces::ByNamespace,
     settle: Histogram,
     deliver: Histogram,
     propagation: propagation::Propagation,
     reread: Histogram,
     overflows: IntCounter,
-    rescans: IntCounterVec,
+    rescans: Family<RescanReason, IntCounterVec>,
     settle_timeouts: IntCounter,
-    problems: IntGaugeVec,
+    problems: Family<ProblemKind, IntGaugeVec>,
     journal_in_memory: IntGauge,
     confined: IntGauge,
     fence_open: IntGauge,
@@ -86,20 +89,14 @@ impl Metrics {
         register(&registry, build_info)?;
         register(&registry, process::ProcessCollector::new("/proc".into())?)?;
         let metrics = Self {
-            pods: gauges(
-                &registry,
+            pods: Family::gauges(
                 "reloadlet_pods",
                 "Pods that asked for reloads: watched, or left alone since what they ask for is invalid.",
                 "state",
-                &["watched", "invalid"],
-            )?,
-            volumes: gauges(
-                &registry,
-                "reloadlet_volumes",
-                "Volumes whose changes are followed.",
-                "kind",
-                &VolumeKind::ALL.map(VolumeKind::as_str),
-            )?,
+            )?
+            .complete(&registry)?,
+            volumes: Family::gauges("reloadlet_volumes", "Volumes whose changes are followed.", "kind")?
+                .complete(&registry)?,
             inotify_watches: gauge(
                 &registry,
                 "reloadlet_inotify_watches",
@@ -110,13 +107,12 @@ impl Metrics {
                 "reloadlet_polled_volumes",
                 "Volumes that are read once a second since they can't be watched.",
             )?,
-            swaps: counters(
-                &registry,
+            swaps: Family::counters(
                 "reloadlet_swaps_total",
                 "New generations that the kubelet published in followed volumes.",
                 "kind",
-                &VolumeKind::ALL.map(VolumeKind::as_str),
-            )?,
+            )?
+            .complete(&registry)?,
             by_namespace: namespaces::ByNamespace::new(&registry)?,
             settle: histogram(
                 &registry,
@@ -141,13 +137,12 @@ impl Metrics {
                     "Times that the kernel dropped notifications since the inotify queue was full.",
                 )?,
             )?,
-            rescans: counters(
-                &registry,
+            rescans: Family::counters(
                 "reloadlet_rescans_total",
                 "Times that the followed volumes were read again since a notification may be lost.",
                 "reason",
-                &RescanReason::ALL.map(RescanReason::as_str),
-            )?,
+            )?
+            .complete(&registry)?,
             settle_timeouts: register(
                 &registry,
                 IntCounter::new(
@@ -155,13 +150,12 @@ impl Metrics {
                     "Generations taken as settled after 2 seconds since the one before was never removed.",
                 )?,
             )?,
-            problems: gauges(
-                &registry,
+            problems: Family::gauges(
                 "reloadlet_problems",
                 "Problems with what pods ask for that stand now.",
                 "kind",
-                &ProblemKind::ALL.map(ProblemKind::as_str),
-            )?,
+            )?
+            .complete(&registry)?,
             journal_in_memory: gauge(
                 &registry,
                 "reloadlet_journal_in_memory",
@@ -204,7 +198,7 @@ impl Metrics {
 
     /// A new generation was published.
     pub(crate) fn swap(&self, kind: VolumeKind) {
-        self.swaps.with_label_values(&[kind.as_str()]).inc();
+        self.swaps.of(kind).inc();
     }
 
     /// A generation settled this long after its swap.
@@ -254,18 +248,18 @@ impl Metrics {
 
     /// The followed volumes are read again.
     pub(crate) fn rescan(&self, reason: RescanReason) {
-        self.rescans.with_label_values(&[reason.as_str()]).inc();
+        self.rescans.of(reason).inc();
     }
 
     /// How many pods asked for reloads, and of how many what they ask for is invalid.
     pub(crate) fn set_pods(&self, watched: usize, invalid: usize) {
-        set(&self.pods.with_label_values(&["watched"]), watched);
-        set(&self.pods.with_label_values(&["invalid"]), invalid);
+        set(&self.pods.of(PodState::Watched), watched);
+        set(&self.pods.of(PodState::Invalid), invalid);
     }
 
     /// How many volumes of a kind are followed.
     pub(crate) fn set_volumes(&self, kind: VolumeKind, count: usize) {
-        set(&self.volumes.with_label_values(&[kind.as_str()]), count);
+        set(&self.volumes.of(kind), count);
     }
 
     /// How many inotify watches there are.
@@ -280,7 +274,7 @@ impl Metrics {
 
     /// How many problems of a kind stand.
     pub(crate) fn set_problems(&self, kind: ProblemKind, count: usize) {
-        set(&self.problems.with_label_values(&[kind.as_str()]), count);
+        set(&self.problems.of(kind), count);
     }
 
     /// Whether the journal is kept in memory only.
@@ -327,34 +321,6 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
 fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     let options = HistogramOpts::new(name, help).buckets(STAGE_BUCKETS.to_vec());
     register(registry, Histogram::with_opts(options)?)
-}
-
-fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: &[&str],
-) -> Result<IntGaugeVec, prometheus::Error> {
-    let family = register(registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)?;
-    for value in values {
-        family.get_metric_with_label_values(&[value])?;
-    }
-    Ok(family)
-}
-
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let family = register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)?;
-    for value in values {
-        family.get_metric_with_label_values(&[value])?;
-    }
-    Ok(family)
 }
 
 fn set(gauge: &IntGauge, count: usize) {

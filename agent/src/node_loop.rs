@@ -374,7 +374,7 @@ impl NodeLoop {
                 }
                 // Who asked may be gone.
                 Ok(Inbound::Ping(answer)) => drop(answer.send(())),
-                Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status())),
+                Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status(clock::now()))),
                 Ok(Inbound::JournalFlushed) => {}
                 Ok(Inbound::Stop) => self.stopping = true,
                 Err(TryRecvError::Empty) => return Ok(()),

@@ -160,7 +160,7 @@ pub(crate) fn agent(
         %admin_listen,
         "started"
     );
-    let endpoints = endpoints(&inbox, metrics, ready, health, contact);
+    let endpoints = endpoints(&inbox, metrics, ready, config.node.clone(), health, contact);
     let served = runtime.block_on(serve(server, endpoints, loop_ended));
     // Connections to the API server needn't end in an orderly way.
     runtime.shutdown_background();
@@ -259,6 +259,7 @@ fn endpoints(
     inbox: &Inbox,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
+    node: Option<String>,
     health: Health,
     contact: Contact,
 ) -> Endpoints {
@@ -295,14 +296,15 @@ fn endpoints(
         status: Box::new(move || {
             let (answer, answered) = oneshot::channel();
             let asked = status.try_send(Inbound::Status(answer));
-            let (health, contact) = (health.clone(), contact.clone());
+            let (node, health, contact) = (node.clone(), health.clone(), contact.clone());
             Box::pin(async move {
                 let busy = || "the loop has too much to do to answer".to_owned();
                 if !asked {
                     return Err(busy());
                 }
                 let pods = answered.await.map_err(|_ended| busy())?;
-                status::document(&pods, &health, &contact, clock::now()).map_err(|error| error.to_string())
+                status::document(node.as_deref(), pods, &health, &contact, clock::now())
+                    .map_err(|error| error.to_string())
             })
         }),
     }

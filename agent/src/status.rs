@@ -10,12 +10,13 @@ pub(crate) mod command;
 mod document;
 mod table;
 
-/// The document as JSON.
+/// The document as JSON: of the node with this name, if it has one.
 pub(crate) fn document(
-    pods: &[PodStatus],
+    node: Option<&str>,
+    pods: Vec<PodStatus>,
     health: &Health,
     contact: &Contact,
     now: Time,
 ) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&document::Document::new(pods, health, contact, now))
+    serde_json::to_string(&document::Document::new(node, pods, health, contact, now))
 }

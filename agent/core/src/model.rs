@@ -1,10 +1,12 @@
 //! The words that every other wing uses: names, pods, objects, generations, signals, outcomes, digests and times.
 
+pub mod closed;
 pub mod digest;
 pub mod excess;
 pub mod generation;
 pub(crate) mod hash;
 pub mod journal;
+pub mod mark;
 pub mod names;
 pub mod object;
 pub mod outcome;

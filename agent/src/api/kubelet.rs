@@ -9,6 +9,7 @@ use hyper::{Request, StatusCode};
 use kube::client::Body;
 use kube::{Client, Config};
 use reloadlet_core::Event;
+use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::propagation::strategy::Strategy;
 use serde::Deserialize;
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::excess::Excess;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{Endings, Handled, JournalKey};
+use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::Pod;
@@ -28,8 +30,11 @@ const CACHE_BYTES: usize = 512 * 1024;
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 /// Pod UID, container, volume → generation, outcome (empty for a baseline), Unix seconds.
 const HANDLED: TableDefinition<'_, (&str, &str, &str), (&str, &str, u64)> = TableDefinition::new("handled");
-/// Pod UID, container → how many in a row, under which plan, Unix seconds.
-const ENDINGS: TableDefinition<'_, (&str, &str), (u8, u64, u64)> = TableDefinition::new("endings");
+/// Pod UID, container → how many in a row, the version of the mark and the mark of the annotations, Unix seconds.
+const ENDINGS: TableDefinition<'_, (&str, &str), (u8, u8, u64, u64)> = TableDefinition::new("marked_endings");
+/// The same of agents whose marks had no version: it is read, and nothing is added to it. Such an agent doesn't take a file
+/// without it.
+const EARLIER_ENDINGS: TableDefinition<'_, (&str, &str), (u8, u64, u64)> = TableDefinition::new("endings");
 
 /// Pod UID → the pod as JSON.
 const PODS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pods");
@@ -80,6 +85,7 @@ impl Store {
             meta.insert("boot_id", boot_id.unwrap_or_default())?;
             transaction.open_table(HANDLED)?;
             transaction.open_table(ENDINGS)?;
+            transaction.open_table(EARLIER_ENDINGS)?;
             transaction.open_table(PODS)?;
             Ok(())
         })?;
@@ -166,16 +172,16 @@ impl Store {
                     (None, _) | (_, None) => bad = Some(format!("{pod} {container} {volume} {generation}")),
                 }
             }
-            for row in transaction.open_table(ENDINGS)?.iter()? {
-                let (key, value) = row?;
-                let ((pod, container), (in_a_row, plan, at)) = (key.value(), value.value());
-                match PodUid::parse(pod) {
-                    Some(pod) => {
-                        records.endings.insert((pod, container.into()), (Endings { in_a_row, plan }, at));
+            endings_of(transaction, |pod, container, endings, at| match PodUid::parse(pod) {
+                Some(pod) => {
+                    let of = records.endings.entry((pod, container.into())).or_insert((endings, at));
+                    // Agents of two versions may have written one each.
+                    if at > of.1 {
+                        *of = (endings, at);
                     }
-                    None => bad = Some(format!("{pod} {container}")),
                 }
-            }
+                None => bad = Some(format!("{pod} {container}")),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -209,6 +215,7 @@ impl Store {
             begin(transaction, begun)?;
             let mut handled = transaction.open_table(HANDLED)?;
             let mut endings = transaction.open_table(ENDINGS)?;
+            let mut earlier = transaction.open_table(EARLIER_ENDINGS)?;
             let mut pods = transaction.open_table(PODS)?;
             for pod in &changes.forgotten {
                 let pod = pod.as_str();
@@ -216,6 +223,7 @@ impl Store {
                 let end = format!("{pod}\0");
                 handled.retain_in((pod, "", "")..(end.as_str(), "", ""), |_, _| false)?;
                 endings.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
+                earlier.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
                 pods.remove(pod)?;
             }
             for (key, value) in &changes.handled {
@@ -223,6 +231,7 @@ impl Store {
             }
             changes.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             for ((pod, container), value) in &changes.endings {
+                earlier.remove((pod.as_str(), &**container))?;
                 match value {
                     Some(value) => put_endings(&mut endings, pod, container, *value, at)?,
                     None => {
@@ -297,6 +306,30 @@ impl Drop for Store {
     }
 }
 
+/// Tells of all endings, whichever agent wrote them: each with its pod, its container and its Unix seconds.
+fn endings_of(
+    transaction: &redb::ReadTransaction,
+    mut tell: impl FnMut(&str, &str, Endings, u64),
+) -> Result<(), redb::Error> {
+    for row in transaction.open_table(EARLIER_ENDINGS)?.iter()? {
+        let (key, value) = row?;
+        let ((pod, container), (in_a_row, mark, at)) = (key.value(), value.value());
+        tell(pod, container, Endings { in_a_row, mark: Mark::without_version(mark) }, at);
+    }
+    let table = match transaction.open_table(ENDINGS) {
+        Ok(table) => table,
+        // Nothing was written since an earlier agent began the file.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for row in table.iter()? {
+        let (key, value) = row?;
+        let ((pod, container), (in_a_row, version, mark, at)) = (key.value(), value.value());
+        tell(pod, container, Endings { in_a_row, mark: Mark::recorded(version, mark) }, at);
+    }
+    Ok(())
+}
+
 fn begin(transaction: &WriteTransaction, begun: bool) -> Result<(), redb::Error> {
     if !begun {
         transaction.open_table(META)?.insert("begun", "")?;
@@ -307,6 +340,7 @@ fn begin(transaction: &WriteTransaction, begun: bool) -> Result<(), redb::Error>
 fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(HANDLED)?.retain(|_, _| false)?;
     transaction.open_table(ENDINGS)?.retain(|_, _| false)?;
+    transaction.open_table(EARLIER_ENDINGS)?.retain(|_, _| false)?;
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     Ok(())
 }
@@ -331,13 +365,14 @@ fn put_handled(
 }
 
 fn put_endings(
-    table: &mut Table<'_, (&'static str, &'static str), (u8, u64, u64)>,
+    table: &mut Table<'_, (&'static str, &'static str), (u8, u8, u64, u64)>,
     pod: &PodUid,
     container: &str,
     value: Endings,
     at: u64,
 ) -> Result<(), redb::Error> {
-    table.insert((pod.as_str(), container), (value.in_a_row, value.plan, at))?;
+    table
+        .insert((pod.as_str(), container), (value.in_a_row, value.mark.version(), value.mark.value(), at))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;
 
@@ -16,6 +17,7 @@ use crate::logs::Causes;
 
 /// What becomes of a journal that is damaged, or that can't be written.
 mod damage;
+mod earlier;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CHILD_DIRECTORY: &str = "RELOADLET_TEST_JOURNAL";
@@ -95,7 +97,7 @@ fn what_was_recorded_is_there_after_a_restart() {
     let journal = Journal::start(&state_dir);
     assert_eq!(journal.opened(), JournalSnapshot::default());
     assert_eq!(fs::metadata(&state_dir).unwrap().permissions().mode() & 0o777, 0o700);
-    let endings = Endings { in_a_row: 2, plan: u64::MAX };
+    let endings = Endings { in_a_row: 2, mark: Mark::recorded(2, u64::MAX) };
     journal.handle.record(JournalUpdate::Handled(key(1), handled(1, None)));
     journal.handle.record(JournalUpdate::Handled(key(1), handled(2, Some(Outcome::Delivered))));
     journal.handle.record(JournalUpdate::Handled(key(2), handled(3, Some(Outcome::Superseded))));
@@ -143,7 +145,7 @@ fn forgetting_a_pod_removes_its_records_and_no_others_whatever_came_before_or_af
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::start(directory.path());
     journal.opened();
-    let endings = Some(Endings { in_a_row: 1, plan: 1 });
+    let endings = Some(Endings { in_a_row: 1, mark: Mark::recorded(2, 1) });
     for pod in 1..=3 {
         journal.handle.record(JournalUpdate::Handled(key(pod), handled(1, None)));
         journal.handle.record(JournalUpdate::Endings(uid(pod), "app".into(), endings));

@@ -2,11 +2,13 @@
 //! so many have series of their own, and what happens in the others is counted together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use reloadlet_core::Time;
+use reloadlet_core::model::closed::{Closed, closed_set};
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 
@@ -16,19 +18,59 @@ use super::register;
 /// 25 KB while they are scraped.
 const MOST: usize = 128;
 /// Where the others are counted: no namespace can have that name.
-const OTHERS: &str = "_other";
+const OTHERS: Place<'_> = Place("_other");
 /// How long the series of a namespace outlive its last pod here, so that the last values are still scraped.
 const KEPT: Duration = Duration::from_secs(3600);
 /// For so long they do even where others could use the place: pods are replaced within that, and Prometheus comes twice.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(120);
 
-/// The action of a reload: the only one so far.
-const SIGNAL: &str = "signal";
+closed_set! {
+    /// What a reload does.
+    enum Action {
+        /// It sends a signal: the only one so far.
+        Signal => "signal",
+    }
+}
+
+/// A value of the label for namespaces: one that has a place, or what stands for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place<'a>(&'a str);
+
+/// Counters for each namespace that has a place and each value of a closed set.
+struct Counters<C> {
+    counters: IntCounterVec,
+    /// The label between the two, where there is one.
+    action: Option<Action>,
+    values: PhantomData<fn(C)>,
+}
+
+impl<C: Closed> Counters<C> {
+    fn at(&self, place: Place<'_>, value: C) -> IntCounter {
+        self.counters.with_label_values(&self.labels(place, value))
+    }
+
+    /// Begins series at 0: Prometheus sees no increase in a series that begins with its first event.
+    fn begin(&self, place: Place<'_>) {
+        C::all().iter().for_each(|value| drop(self.at(place, *value)));
+    }
+
+    fn end(&self, place: Place<'_>) {
+        for value in C::all() {
+            // An error says that there was no such series.
+            drop(self.counters.remove_label_values(&self.labels(place, *value)));
+        }
+    }
+
+    fn labels<'a>(&self, place: Place<'a>, value: C) -> Vec<&'a str> {
+        let action = self.action.map(Action::as_str);
+        [place.0].into_iter().chain(action).chain([value.word()]).collect()
+    }
+}
 
 /// These metrics.
 pub(super) struct ByNamespace {
-    reloads: IntCounterVec,
-    verdicts: IntCounterVec,
+    reloads: Counters<Outcome>,
+    verdicts: Counters<Verdict>,
     places: Mutex<Places>,
 }
 
@@ -37,31 +79,31 @@ impl ByNamespace {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
+        let reloads = counters(
+            "reloadlet_reloads_total",
+            "Reloads of containers, by how they ended.",
+            &["pod_namespace", "action", "outcome"],
+        )?;
+        let verdicts = counters(
+            "reloadlet_verdicts_total",
+            "What was seen of containers by the end of the verify window after a delivery.",
+            &["pod_namespace", "verdict"],
+        )?;
         Ok(Self {
-            reloads: counters(
-                "reloadlet_reloads_total",
-                "Reloads of containers, by how they ended.",
-                &["pod_namespace", "action", "outcome"],
-            )?,
-            verdicts: counters(
-                "reloadlet_verdicts_total",
-                "What was seen of containers by the end of the verify window after a delivery.",
-                &["pod_namespace", "verdict"],
-            )?,
+            reloads: Counters { counters: reloads, action: Some(Action::Signal), values: PhantomData },
+            verdicts: Counters { counters: verdicts, action: None, values: PhantomData },
             places: Mutex::default(),
         })
     }
 
     /// A reload of one container ended.
     pub(super) fn reload(&self, namespace: &str, outcome: Outcome) {
-        self.count(namespace, |label| {
-            self.reloads.with_label_values(&[label, SIGNAL, outcome.as_str()]).inc();
-        });
+        self.count(namespace, |place| self.reloads.at(place, outcome).inc());
     }
 
     /// A delivery was judged.
     pub(super) fn verdict(&self, namespace: &str, verdict: Verdict) {
-        self.count(namespace, |label| self.verdicts.with_label_values(&[label, verdict.as_str()]).inc());
+        self.count(namespace, |place| self.verdicts.at(place, verdict).inc());
     }
 
     /// Takes in which namespaces have pods now.
@@ -69,10 +111,10 @@ impl ByNamespace {
         self.with(|places| {
             let Turnover { begun, over, others } = places.update(live, now);
             for namespace in over {
-                self.end(&namespace);
+                self.end(Place(&namespace));
             }
             for namespace in begun {
-                self.begin(&namespace);
+                self.begin(Place(&namespace));
             }
             if others {
                 self.begin(OTHERS);
@@ -81,13 +123,13 @@ impl ByNamespace {
     }
 
     /// Counts where a namespace is counted.
-    fn count(&self, namespace: &str, count: impl FnOnce(&str)) {
+    fn count(&self, namespace: &str, count: impl FnOnce(Place<'_>)) {
         self.with(|places| {
-            let (label, is_new) = places.find(namespace);
+            let (place, is_new) = places.find(namespace);
             if is_new {
-                self.begin(label);
+                self.begin(place);
             }
-            count(label);
+            count(place);
         });
     }
 
@@ -95,24 +137,14 @@ impl ByNamespace {
         act(&mut self.places.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins series at 0: Prometheus sees no increase in a series that begins with its first event.
-    fn begin(&self, label: &str) {
-        for outcome in Outcome::ALL {
-            self.reloads.with_label_values(&[label, SIGNAL, outcome.as_str()]);
-        }
-        for verdict in Verdict::ALL {
-            self.verdicts.with_label_values(&[label, verdict.as_str()]);
-        }
+    fn begin(&self, place: Place<'_>) {
+        self.reloads.begin(place);
+        self.verdicts.begin(place);
     }
 
-    fn end(&self, label: &str) {
-        // An error says that there was no such series.
-        for outcome in Outcome::ALL {
-            drop(self.reloads.remove_label_values(&[label, SIGNAL, outcome.as_str()]));
-        }
-        for verdict in Verdict::ALL {
-            drop(self.verdicts.remove_label_values(&[label, verdict.as_str()]));
-        }
+    fn end(&self, place: Place<'_>) {
+        self.reloads.end(place);
+        self.verdicts.end(place);
     }
 }
 
@@ -130,16 +162,16 @@ struct Turnover {
 }
 
 impl Places {
-    /// The label of a namespace, and whether its series are to begin.
-    fn find<'a>(&mut self, namespace: &'a str) -> (&'a str, bool) {
+    /// The place of a namespace, and whether its series are to begin.
+    fn find<'a>(&mut self, namespace: &'a str) -> (Place<'a>, bool) {
         if self.0.contains_key(namespace) {
-            return (namespace, false);
+            return (Place(namespace), false);
         }
         if self.0.len() >= MOST {
             return (OTHERS, true);
         }
         self.0.insert(namespace.into(), None);
-        (namespace, true)
+        (Place(namespace), true)
     }
 
     /// Takes in which namespaces have pods now. A new one has the place of whichever has had no pods for longest, and no one
@@ -224,22 +256,19 @@ mod tests {
         assert_eq!(places.find("new"), (OTHERS, true));
         let given = Turnover { begun: vec!["new".into()], over: vec!["first".into()], others: false };
         assert_eq!(places.update(&live, at(500)), given);
-        assert_eq!(places.find("new"), ("new", false));
+        assert_eq!(places.find("new"), (Place("new"), false));
         live.extend(names("newer", 300));
         let turnover = places.update(&live, at(5000));
         assert_eq!((turnover.over.as_slice(), turnover.begun.len()), ([Name::from("second")].as_slice(), 1));
         assert!(turnover.others);
-        assert_eq!(places.find("live-0000"), ("live-0000", false));
+        assert_eq!(places.find("live-0000"), (Place("live-0000"), false));
     }
 
     #[test]
     fn a_namespace_without_a_place_is_counted_with_others_and_then_by_itself_from_0_on() {
         let registry = Registry::new();
         let counted = ByNamespace::new(&registry).unwrap();
-        let value = |label: &str, outcome: Outcome| {
-            let values = [label, SIGNAL, outcome.as_str()];
-            counted.reloads.get_metric_with_label_values(&values).unwrap().get()
-        };
+        let value = |place: Place<'_>, outcome: Outcome| counted.reloads.at(place, outcome).get();
         let mut live = names("live", MOST);
         live.insert("zoo".into());
         counted.update(&live, at(0));
@@ -249,9 +278,9 @@ mod tests {
         counted.update(&live, at(10));
         counted.update(&live, at(130));
         counted.reload("zoo", Outcome::Delivered);
-        assert_eq!(value("zoo", Outcome::Delivered), 1);
+        assert_eq!(value(Place("zoo"), Outcome::Delivered), 1);
         assert_eq!(value(OTHERS, Outcome::Delivered), 1, "it never goes back");
-        assert_eq!(value("live-0001", Outcome::Delivered), 1);
+        assert_eq!(value(Place("live-0001"), Outcome::Delivered), 1);
     }
 
     #[test]
@@ -279,7 +308,7 @@ mod tests {
             before = series().1;
         }
         assert_eq!(before + ended, 2.0 * 3190.0);
-        assert!(counted.reloads.with_label_values(&[OTHERS, SIGNAL, "delivered"]).get() > 100);
-        assert_eq!(counted.verdicts.with_label_values(&["shop", "reread"]).get(), 3190);
+        assert!(counted.reloads.at(OTHERS, Outcome::Delivered).get() > 100);
+        assert_eq!(counted.verdicts.at(Place("shop"), Verdict::Reread).get(), 3190);
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
 use reloadlet_core::Time;
 use reloadlet_core::machine::status::{Counts, StaleReason};
 use reloadlet_core::propagation::nudge::NudgeResult;
 
-use super::{counters, gauges, register, set};
+use super::family::Family;
+use super::{register, set};
 
 /// Seconds from 50 ms to 5 minutes: the kubelet takes up to 90 s by itself.
 const BUCKETS: [f64; 15] =
@@ -18,9 +19,9 @@ const BUCKETS: [f64; 15] =
 pub(super) struct Propagation {
     publish: Histogram,
     propagation: Histogram,
-    nudges: IntCounterVec,
-    stale: IntGaugeVec,
-    oldest: GaugeVec,
+    nudges: Family<NudgeResult, IntCounterVec>,
+    stale: Family<StaleReason, IntGaugeVec>,
+    oldest: Family<StaleReason, GaugeVec>,
     /// Since when the oldest of each reason is stale, in nanoseconds since the boot; 0 for nothing.
     oldest_since: [AtomicU64; StaleReason::ALL.len()],
 }
@@ -42,30 +43,24 @@ impl Propagation {
                 "reloadlet_propagation_seconds",
                 "Seconds from when the API server showed the oldest version of a reload until it was delivered.",
             )?,
-            nudges: counters(
-                registry,
+            nudges: Family::counters(
                 "reloadlet_nudges_total",
                 "Requests to have the kubelet look at a pod at once, by what became of them.",
                 "result",
-                &NudgeResult::ALL.map(NudgeResult::as_str),
-            )?,
-            stale: gauges(
-                registry,
+            )?
+            .complete(registry)?,
+            stale: Family::gauges(
                 "reloadlet_stale_volumes",
                 "What running containers hold that isn't as the API server shows it, by where it is stuck.",
                 "reason",
-                &StaleReason::ALL.map(StaleReason::as_str),
-            )?,
-            oldest: register(
-                registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "reloadlet_oldest_stale_seconds",
-                        "Seconds since the oldest of what is stale for this reason became so; 0 if nothing is.",
-                    ),
-                    &["reason"],
-                )?,
-            )?,
+            )?
+            .complete(registry)?,
+            oldest: Family::gauges(
+                "reloadlet_oldest_stale_seconds",
+                "Seconds since the oldest of what is stale for this reason became so; 0 if nothing is.",
+                "reason",
+            )?
+            .complete(registry)?,
             oldest_since: Default::default(),
         })
     }
@@ -79,12 +74,12 @@ impl Propagation {
     }
 
     pub(super) fn nudge(&self, result: NudgeResult) {
-        self.nudges.with_label_values(&[result.as_str()]).inc();
+        self.nudges.of(result).inc();
     }
 
     pub(super) fn set_stale(&self, counts: &Counts) {
         for (reason, count) in StaleReason::ALL.into_iter().zip(counts.stale) {
-            set(&self.stale.with_label_values(&[reason.as_str()]), count);
+            set(&self.stale.of(reason), count);
         }
         for (kept, oldest) in self.oldest_since.iter().zip(counts.oldest_stale) {
             let since = oldest.map_or(0, |since| {
@@ -99,7 +94,7 @@ impl Propagation {
         for (reason, since) in StaleReason::ALL.into_iter().zip(&self.oldest_since) {
             let since = since.load(Ordering::Relaxed);
             let age = if since == 0 { Duration::ZERO } else { now.since(Time::from_nanos(since)) };
-            self.oldest.with_label_values(&[reason.as_str()]).set(age.as_secs_f64());
+            self.oldest.of(reason).set(age.as_secs_f64());
         }
     }
 }

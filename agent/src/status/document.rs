@@ -4,24 +4,30 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::machine::status::{self, ContainerStatus, PodStatus, VolumeStatus};
-use reloadlet_core::model::names::Name;
-use reloadlet_core::model::object::ObjectRef;
+use reloadlet_core::machine::status::{Age, PodStatus};
+use reloadlet_core::model::closed::Word;
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{Contact, Resource, WatchState};
+use crate::clock;
+use crate::contact::{Code, Contact, Resource, WatchState};
 use crate::health::Health;
 
 /// What kind of document it is. Something is only added as long as this stays.
 const API_VERSION: &str = "status.reloadlet.io/v1";
 
-/// The whole document.
+/// The whole document: what is known, and who knew it when.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document {
     api_version: String,
+    /// The node's name, where the agent was told it.
+    #[serde(default)]
+    pub(super) node: Option<String>,
+    /// When that was, as RFC 3339 has it; early agents don't say it.
+    #[serde(default)]
+    pub(super) time: Option<String>,
     pub(super) agent: Agent,
-    pub(super) pods: Vec<Pod>,
+    pub(super) pods: Vec<PodStatus>,
 }
 
 /// The agent itself.
@@ -33,7 +39,7 @@ pub(super) struct Agent {
     /// What it watches on the API server.
     pub(super) watches: Vec<Watch>,
     /// Its requests to the API server, by the code of the answer.
-    pub(super) requests: BTreeMap<String, u64>,
+    pub(super) requests: BTreeMap<Word<Code>, u64>,
 }
 
 /// Something that the agent lacks.
@@ -47,104 +53,26 @@ pub(super) struct Lack {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Watch {
-    pub(super) resource: String,
+    pub(super) resource: Word<Resource>,
     pub(super) up: bool,
-    pub(super) last_contact_seconds_ago: f64,
-}
-
-/// One pod.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Pod {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
-    pub(super) problems: Vec<Problem>,
-    pub(super) volumes: Vec<Volume>,
-    pub(super) containers: Vec<Container>,
-    pub(super) stale: Vec<Stale>,
-    /// Why the kubelet isn't nudged for the pod though it asks for that.
-    pub(super) not_nudged: Option<String>,
-}
-
-/// A problem with what a pod asks for.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Problem {
-    pub(super) kind: String,
-    pub(super) sentence: String,
-}
-
-/// One volume.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Volume {
-    pub(super) name: String,
-    pub(super) kind: String,
-    pub(super) generation: Option<String>,
-    pub(super) settled_seconds_ago: Option<f64>,
-    /// The newest versions on the API server, where they are measured.
-    pub(super) wanted: Vec<Version>,
-    pub(super) on_disk: Vec<Version>,
-}
-
-/// A version of an object; without one, the object doesn't exist.
-#[derive(Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Version {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) version: Option<String>,
-}
-
-/// One container that is told.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Container {
-    pub(super) name: String,
-    pub(super) signal: String,
-    pub(super) pids: Vec<u32>,
-    pub(super) missing: Option<String>,
-    pub(super) held: bool,
-    pub(super) last_outcome: Option<String>,
-    pub(super) last_seconds_ago: Option<f64>,
-    pub(super) volumes: Vec<Told>,
-}
-
-/// What a container was told of a volume.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Told {
-    pub(super) name: String,
-    /// The generation that is done with.
-    pub(super) handled: Option<String>,
-    /// The generation that waits.
-    pub(super) waiting: Option<String>,
-    /// The versions that it holds, where they are known.
-    pub(super) delivered: Vec<Version>,
-}
-
-/// Something that isn't as the API server shows it.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Stale {
-    pub(super) reason: String,
-    pub(super) seconds: f64,
-    pub(super) volume: Option<String>,
-    pub(super) container: Option<String>,
-    pub(super) object: Option<Object>,
-}
-
-/// An object by name.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Object {
-    pub(super) kind: String,
-    pub(super) name: String,
+    pub(super) last_contact_seconds_ago: Age,
 }
 
 impl Document {
     /// What is known, at this time.
-    pub(crate) fn new(pods: &[PodStatus], health: &Health, contact: &Contact, now: Time) -> Self {
+    pub(crate) fn new(
+        node: Option<&str>,
+        pods: Vec<PodStatus>,
+        health: &Health,
+        contact: &Contact,
+        now: Time,
+    ) -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
+            node: node.map(str::to_owned),
+            time: Some(clock::rfc3339(now)),
             agent: Agent::new(health, contact, now),
-            pods: pods.iter().map(|pod| Pod::new(pod, now)).collect(),
+            pods,
         }
     }
 
@@ -171,12 +99,12 @@ impl Agent {
             lacks: down.chain(lacks).collect(),
             watches: wanted()
                 .map(|(resource, watch)| Watch {
-                    resource: resource.as_str().to_owned(),
+                    resource: resource.into(),
                     up: watch.state == WatchState::Up,
-                    last_contact_seconds_ago: now.since(watch.last).as_secs_f64(),
+                    last_contact_seconds_ago: Age(now.since(watch.last)),
                 })
                 .collect(),
-            requests: contact.requests().collect(),
+            requests: contact.requests().map(|(code, count)| (code.into(), count)).collect(),
         }
     }
 }
@@ -197,86 +125,6 @@ fn not_told(resource: Resource, since: Duration) -> String {
     }
 }
 
-impl Pod {
-    fn new(status: &PodStatus, now: Time) -> Self {
-        let problem = |problem: &reloadlet_core::policy::problem::Problem| Problem {
-            kind: problem.kind.as_str().to_owned(),
-            sentence: problem.sentence.clone(),
-        };
-        Self {
-            namespace: status.pod.namespace.to_string(),
-            name: status.pod.name.to_string(),
-            uid: status.pod.uid.to_string(),
-            problems: status.problems.iter().map(problem).collect(),
-            volumes: status.volumes.iter().map(|volume| Volume::new(volume, now)).collect(),
-            containers: status.containers.iter().map(|container| Container::new(container, now)).collect(),
-            stale: status.stale.iter().map(|stale| Stale::new(stale, now)).collect(),
-            not_nudged: status.not_nudged.map(|strategy| {
-                format!("the kubelet's configMapAndSecretChangeDetectionStrategy is {}", strategy.as_str())
-            }),
-        }
-    }
-}
-
-impl Volume {
-    fn new(volume: &VolumeStatus, now: Time) -> Self {
-        Self {
-            name: volume.name.to_string(),
-            kind: volume.kind.as_str().to_owned(),
-            generation: volume.generation.as_ref().map(ToString::to_string),
-            settled_seconds_ago: volume.settled.map(|settled| now.since(settled).as_secs_f64()),
-            wanted: versions(&volume.wanted),
-            on_disk: versions(&volume.on_disk),
-        }
-    }
-}
-
-impl Container {
-    fn new(container: &ContainerStatus, now: Time) -> Self {
-        let told = container.generations.iter().map(|told| Told {
-            name: told.volume.to_string(),
-            handled: told.handled.as_ref().map(ToString::to_string),
-            waiting: told.waiting.as_ref().map(ToString::to_string),
-            delivered: versions(&told.delivered),
-        });
-        Self {
-            name: container.name.to_string(),
-            signal: container.signal.to_string(),
-            pids: container.pids.clone(),
-            missing: container.missing.map(str::to_owned),
-            held: container.held,
-            last_outcome: container.last.map(|(outcome, _)| outcome.as_str().to_owned()),
-            last_seconds_ago: container.last.map(|(_, at)| now.since(at).as_secs_f64()),
-            volumes: told.collect(),
-        }
-    }
-}
-
-impl Stale {
-    fn new(stale: &status::Stale, now: Time) -> Self {
-        let object = |object: &ObjectRef| Object {
-            kind: object.kind.as_str().to_owned(),
-            name: object.name.to_string(),
-        };
-        Self {
-            reason: stale.reason.as_str().to_owned(),
-            seconds: now.since(stale.since).as_secs_f64(),
-            volume: stale.volume.as_deref().map(str::to_owned),
-            container: stale.container.as_deref().map(str::to_owned),
-            object: stale.object.as_ref().map(object),
-        }
-    }
-}
-
-fn versions(versions: &[(ObjectRef, Option<Name>)]) -> Vec<Version> {
-    let each = versions.iter().map(|(object, version)| Version {
-        kind: object.kind.as_str().to_owned(),
-        name: object.name.to_string(),
-        version: version.as_deref().map(str::to_owned),
-    });
-    each.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,8 +142,15 @@ mod tests {
         contact.wanted(Resource::ConfigMaps, at(10));
         contact.up(Resource::ConfigMaps, at(20));
         contact.answered(None);
-        let document = serde_json::to_value(Document::new(&[], &health, &contact, at(322))).unwrap();
-        assert_eq!(document["apiVersion"], "status.reloadlet.io/v1");
+        let document =
+            serde_json::to_value(Document::new(Some("node-1"), Vec::new(), &health, &contact, at(322)))
+                .unwrap();
+        assert_eq!(
+            (&document["apiVersion"], &document["node"]),
+            (&"status.reloadlet.io/v1".into(), &"node-1".into())
+        );
+        assert_eq!(document["agent"]["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(document["time"], clock::rfc3339(at(322)));
         let lacks: Vec<(&str, &str)> = document["agent"]["lacks"]
             .as_array()
             .unwrap()
@@ -311,5 +166,23 @@ mod tests {
         assert_eq!((&watches[0]["up"], &watches[1]["up"]), (&false.into(), &true.into()));
         assert_eq!(watches[1]["lastContactSecondsAgo"], 302.0);
         assert_eq!(document["agent"]["requests"]["error"], 1);
+    }
+
+    /// A pod with one of everything, as it is written.
+    const POD: &str = r#"{"namespace":"shop","name":"web","uid":"u","problems":[{"kind":"held","sentence":"So it is."}],"volumes":[{"name":"config","kind":"downward_api","generation":"..2","settledSecondsAgo":1.5,"wanted":[{"kind":"configmap","name":"web","version":"12"}],"onDisk":[{"kind":"secret","name":"tls","version":null}]}],"containers":[{"name":"app","signal":"SIGRTMIN+3","pids":[7,8],"missing":"the container has no running process","held":true,"lastOutcome":"started_after","lastSecondsAgo":0.0625,"volumes":[{"name":"config","handled":"..1","waiting":"..2","delivered":[]}]}],"stale":[{"reason":"subpath","seconds":600.0,"volume":null,"container":"app","object":{"kind":"configmap","name":"levels"}}],"notNudged":"why not"}"#;
+
+    #[test]
+    fn a_document_is_written_as_it_was_read() {
+        let agent = r#"{"version":"1","lacks":[{"what":"watch_pods","sentence":"No word."}],"watches":[{"resource":"configmaps","up":false,"lastContactSecondsAgo":312.25}],"requests":{"200":3,"5xx":0,"error":1}}"#;
+        let text = format!(
+            r#"{{"apiVersion":"status.reloadlet.io/v1","node":"node-1","time":"2026-11-21T05:56:44.000Z","agent":{agent},"pods":[{POD}]}}"#
+        );
+        let document: Document = serde_json::from_str(&text).unwrap();
+        assert!(document.is_known());
+        assert_eq!(serde_json::to_string(&document).unwrap(), text);
+        // As agents wrote it that didn't say who they were.
+        let earlier = text.replace(r#""node":"node-1","time":"2026-11-21T05:56:44.000Z","#, "");
+        let document: Document = serde_json::from_str(&earlier).unwrap();
+        assert_eq!((document.is_known(), document.node, document.time), (true, None, None));
     }
 }

@@ -2,8 +2,15 @@
 //! is stale.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::document::{Agent, Container, Document, Pod, Stale, Version, Volume};
+use reloadlet_core::machine::status::{
+    ContainerStatus, PodStatus, StaleReason, StaleStatus, VersionStatus, VolumeStatus,
+};
+use reloadlet_core::model::closed::Word;
+
+use super::document::{Agent, Document};
+use crate::contact::Resource;
 
 const HEAD: [&str; 7] = ["NAMESPACE", "POD", "VOLUME", "WANTED", "ON DISK", "DELIVERED", "STATE"];
 
@@ -36,12 +43,7 @@ pub(super) fn table(document: &Document) -> String {
 /// What the agent lacks, one line each; without anything, one line that says so.
 fn agent(agent: &Agent) -> String {
     if agent.lacks.is_empty() {
-        let watches = agent.watches.iter().map(|watch| match watch.resource.as_str() {
-            "configmaps" => "ConfigMaps".to_owned(),
-            "secrets" => "Secrets".to_owned(),
-            other => other.to_owned(),
-        });
-        let watches: Vec<String> = watches.collect();
+        let watches: Vec<&str> = agent.watches.iter().map(|watch| watched(&watch.resource)).collect();
         return match watches.as_slice() {
             [] => "AGENT  lacks nothing\n".to_owned(),
             watches => format!("AGENT  lacks nothing, and watches {}\n", watches.join(", ")),
@@ -50,10 +52,28 @@ fn agent(agent: &Agent) -> String {
     agent.lacks.iter().map(|lack| format!("AGENT  {}\n", lack.sentence)).collect()
 }
 
-fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
+/// A resource as people write it.
+fn watched(resource: &Word<Resource>) -> &str {
+    match resource {
+        Word::Known(Resource::Pods) => "pods",
+        Word::Known(Resource::ConfigMaps) => "ConfigMaps",
+        Word::Known(Resource::Secrets) => "Secrets",
+        Word::Other(word) => word,
+    }
+}
+
+fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
     let row = |volume: &str, versions: [String; 3], state: String| {
         let [wanted, on_disk, delivered] = versions;
-        [pod.namespace.clone(), pod.name.clone(), volume.to_owned(), wanted, on_disk, delivered, state]
+        [
+            pod.namespace.to_string(),
+            pod.name.to_string(),
+            volume.to_owned(),
+            wanted,
+            on_disk,
+            delivered,
+            state,
+        ]
     };
     let nothing = || [none(), none(), none()];
     let mut rows = Vec::new();
@@ -76,20 +96,20 @@ fn rows_of(pod: &Pod) -> Vec<[String; HEAD.len()]> {
         rows.push(row(&volume.name, [wanted, on_disk, delivered], state));
     }
     for stale in pod.stale.iter().filter(|stale| stale.volume.is_none()) {
-        let object = stale.object.as_ref().map_or_else(none, |object| object.name.clone());
+        let object = stale.object.as_ref().map_or_else(none, |object| object.name.to_string());
         rows.push(row("-", [object, none(), none()], stale_text(stale, pod)));
     }
     rows
 }
 
 /// What a container holds of a volume: `app:web@12`.
-fn delivered(container: &Container, volume: &Volume) -> Option<String> {
+fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<String> {
     let told = container.volumes.iter().find(|told| told.name == volume.name)?;
     Some(format!("{}:{}", container.name, written(&told.delivered, told.handled.as_deref())))
 }
 
 /// The versions, or what else tells one content from another.
-fn written(versions: &[Version], otherwise: Option<&str>) -> String {
+fn written(versions: &[VersionStatus], otherwise: Option<&str>) -> String {
     if versions.is_empty() {
         return otherwise.map_or_else(none, str::to_owned);
     }
@@ -100,34 +120,46 @@ fn written(versions: &[Version], otherwise: Option<&str>) -> String {
     each.collect::<Vec<_>>().join(",")
 }
 
-fn stale_text(stale: &Stale, pod: &Pod) -> String {
-    let container = stale.container.as_deref().unwrap_or_default();
-    let why = match stale.reason.as_str() {
-        "waiting" => match &pod.not_nudged {
+fn stale_text(stale: &StaleStatus, pod: &PodStatus) -> String {
+    let since = format!("{} for {}", stale.reason, seconds(stale.seconds.0));
+    match &stale.reason {
+        Word::Known(reason) => format!("{since}: {}", why(*reason, stale.container.as_deref(), pod)),
+        // An agent of another version knows what it means.
+        Word::Other(_) => since,
+    }
+}
+
+fn why(reason: StaleReason, container: Option<&str>, pod: &PodStatus) -> String {
+    let container = container.unwrap_or_default();
+    match reason {
+        StaleReason::Waiting => match &pod.not_nudged {
             Some(why) => format!("the kubelet hasn't published it yet, and isn't nudged: {why}"),
             None => "the kubelet hasn't published it yet".to_owned(),
         },
-        "undelivered" => {
-            let told = pod.containers.iter().find(|known| known.name == container);
-            let why = told.and_then(|told| told.missing.clone().or_else(|| told.last_outcome.clone()));
-            match why {
-                Some(why) => format!("container {container} wasn't told ({why})"),
-                None => format!("container {container} wasn't told"),
-            }
-        }
-        "held" => {
+        StaleReason::Undelivered => match undelivered(container, pod) {
+            Some(why) => format!("container {container} wasn't told ({why})"),
+            None => format!("container {container} wasn't told"),
+        },
+        StaleReason::Held => {
             format!("the last two signals ended container {container}: change an annotation to try again")
         }
-        "subpath" => format!("container {container} mounts it by subPath: restart it"),
-        "env" => format!("container {container} has it in its environment: restart it"),
-        "immutable" => "the object was immutable and made anew: the kubelet doesn't look at it".to_owned(),
-        "orphaned" => format!("container {container} sees the volume of before: restart it"),
-        _ => String::new(),
-    };
-    format!("{} for {}: {why}", stale.reason, seconds(stale.seconds))
+        StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
+        StaleReason::Environment => format!("container {container} has it in its environment: restart it"),
+        StaleReason::Immutable => {
+            "the object was immutable and made anew: the kubelet doesn't look at it".to_owned()
+        }
+        StaleReason::Orphaned => format!("container {container} sees the volume of before: restart it"),
+    }
 }
 
-fn seconds(seconds: f64) -> String {
+/// What is known of why a container wasn't told.
+fn undelivered<'a>(container: &str, pod: &'a PodStatus) -> Option<&'a str> {
+    let told = pod.containers.iter().find(|known| *known.name == *container)?;
+    told.missing.as_deref().or_else(|| told.last_outcome.as_ref().map(Word::as_str))
+}
+
+fn seconds(age: Duration) -> String {
+    let seconds = age.as_secs_f64();
     if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
@@ -189,6 +221,51 @@ shop       slow  config  web@12  ..1      -           waiting for 5 s: the kubel
 shop       bad   -       -       -        -           problem: reloadlet.io/signal is \"x\"
 ";
         assert_eq!(table(&document), expected);
+    }
+
+    #[test]
+    fn a_word_that_only_a_later_agent_knows_is_shown_as_it_is() {
+        let text = r#"{"apiVersion": "status.reloadlet.io/v1", "node": "node-1", "region": {"new": true},
+            "time": "2026-11-21T05:56:44.000Z",
+            "agent": {"version": "2", "lacks": [], "requests": {"200": 7, "6xx": 1}, "watches": [
+                {"resource": "trustbundles", "up": true, "lastContactSecondsAgo": 1.0}
+            ]}, "pods": [{
+            "namespace": "shop", "name": "web", "uid": "u", "notNudged": null,
+            "problems": [{"kind": "bad_weather", "sentence": "It rains.", "severity": "low"}],
+            "volumes": [{"name": "certs", "kind": "csi", "generation": "..1", "settledSecondsAgo": 1.0,
+                "wanted": [{"kind": "trustbundle", "name": "ca", "version": "12"}], "onDisk": []}],
+            "containers": [{
+                "name": "app", "signal": "SIGNEW", "pids": [7], "missing": null, "held": false,
+                "lastOutcome": "postponed", "lastSecondsAgo": 2.5, "volumes": [
+                    {"name": "certs", "handled": "..1", "waiting": null, "delivered": []}
+                ]
+            }],
+            "stale": [
+                {"reason": "quarantined", "seconds": 12.3, "volume": "certs", "container": "app", "object": null},
+                {"reason": "undelivered", "seconds": 5.0, "volume": null, "container": "app",
+                 "object": {"kind": "trustbundle", "name": "ca"}}
+            ]
+        }]}"#;
+        let document: Document = serde_json::from_str(text).unwrap();
+        let expected = "\
+AGENT  lacks nothing, and watches trustbundles
+
+NAMESPACE  POD  VOLUME  WANTED  ON DISK  DELIVERED  STATE
+shop       web  -       -       -        -          problem: It rains.
+shop       web  certs   ca@12   ..1      app:..1    quarantined for 12 s
+shop       web  -       ca      -        -          undelivered for 5 s: container app wasn't told (postponed)
+";
+        assert_eq!(table(&document), expected);
+        let again: serde_json::Value = serde_json::to_value(&document).unwrap();
+        for (at, word) in [
+            ("/pods/0/problems/0/kind", "bad_weather"),
+            ("/pods/0/volumes/0/kind", "csi"),
+            ("/pods/0/containers/0/lastOutcome", "postponed"),
+            ("/pods/0/stale/0/reason", "quarantined"),
+        ] {
+            assert_eq!(again.pointer(at), Some(&word.into()), "{at}");
+        }
+        assert_eq!(again["agent"]["requests"]["6xx"], 1);
     }
 
     #[test]

@@ -3,32 +3,32 @@
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
-use crate::machine::status::{ContainerStatus, Counts, PodStatus, StaleReason, Told, VolumeStatus};
-use crate::model::pod::VolumeKind;
-use crate::policy::problem::{Problem, ProblemKind};
+use crate::machine::status::{
+    Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, VersionStatus, VolumeStatus,
+};
+use crate::model::closed::Closed as _;
+use crate::model::generation::Generation;
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::model::pod::Pod;
+use crate::model::time::Time;
+use crate::policy::problem::Problem;
+use crate::propagation::strategy::Strategy;
 
 impl Machine {
-    /// Every pod that asked for something.
-    pub fn status(&self) -> Vec<PodStatus> {
+    /// Every pod that asked for something, as it is now.
+    pub fn status(&self, now: Time) -> Vec<PodStatus> {
         let invalid = self.invalid().map(|invalid| PodStatus {
-            pod: invalid.pod.clone(),
-            problems: invalid.problems.clone(),
-            volumes: Vec::new(),
-            containers: Vec::new(),
-            stale: Vec::new(),
-            not_nudged: None,
+            problems: invalid.problems.iter().map(ProblemStatus::from).collect(),
+            ..nothing_of(&invalid.pod)
         });
-        self.watched().map(pod_status).chain(invalid).collect()
+        self.watched().map(|pod| pod_status(pod, now)).chain(invalid).collect()
     }
 
     /// The numbers for gauges.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        let mut count_problem = |problem: &Problem| {
-            for (kind, count) in ProblemKind::ALL.iter().zip(&mut counts.problems) {
-                *count += usize::from(*kind == problem.kind);
-            }
-        };
+        let mut count_problem = |problem: &Problem| counts.problems[problem.kind.index()] += 1;
         for invalid in self.invalid() {
             counts.invalid += 1;
             counts.namespaces.insert(invalid.pod.namespace.clone());
@@ -39,70 +39,92 @@ impl Machine {
             counts.namespaces.insert(pod.pod().namespace.clone());
             pod.problem().into_iter().for_each(&mut count_problem);
             for stale in pod.stale() {
-                let counters = counts.stale.iter_mut().zip(&mut counts.oldest_stale);
-                for (_, (count, oldest)) in
-                    StaleReason::ALL.iter().zip(counters).filter(|(reason, _)| **reason == stale.reason)
-                {
-                    *count += 1;
-                    *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
-                }
+                let place = stale.reason.index();
+                counts.stale[place] += 1;
+                let oldest = &mut counts.oldest_stale[place];
+                *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
             }
             for watched in pod.volumes().values() {
-                for (kind, count) in VolumeKind::ALL.iter().zip(&mut counts.volumes) {
-                    *count += usize::from(*kind == watched.plan().kind);
-                }
+                counts.volumes[watched.plan().kind.index()] += 1;
             }
         }
         counts
     }
 }
 
-fn pod_status(pod: &PodMachine) -> PodStatus {
+/// A pod of which nothing is known but who it is.
+fn nothing_of(pod: &Pod) -> PodStatus {
+    PodStatus {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        problems: Vec::new(),
+        volumes: Vec::new(),
+        containers: Vec::new(),
+        stale: Vec::new(),
+        not_nudged: None,
+    }
+}
+
+fn pod_status(pod: &PodMachine, now: Time) -> PodStatus {
     let volumes = pod.volumes().values().map(|watched| {
         let (plan, state) = (watched.plan(), watched.state());
         VolumeStatus {
             name: plan.name.clone(),
-            kind: plan.kind,
-            generation: state.generation().cloned(),
-            settled: state.settled().map(|settled| settled.settled),
-            wanted: watched.versions_wanted(),
-            on_disk: state.generation().map_or_else(Vec::new, |now| watched.versions_of(now)),
+            kind: plan.kind.into(),
+            generation: state.generation().map(name_of),
+            settled_seconds_ago: state.settled().map(|settled| Age(now.since(settled.settled))),
+            wanted: versions(watched.versions_wanted()),
+            on_disk: state.generation().map_or_else(Vec::new, |now| versions(watched.versions_of(now))),
         }
     });
     PodStatus {
-        pod: pod.pod().clone(),
-        problems: pod.problem().into_iter().cloned().collect(),
+        problems: pod.problem().into_iter().map(ProblemStatus::from).collect(),
         volumes: volumes.collect(),
-        containers: pod.targets().iter().map(|target| container_status(pod, target)).collect(),
-        stale: pod.stale(),
-        not_nudged: pod.not_nudged(),
+        containers: pod.targets().iter().map(|target| container_status(pod, target, now)).collect(),
+        stale: pod.stale().into_iter().map(|stale| stale.status(now)).collect(),
+        not_nudged: pod.not_nudged().map(not_nudged),
+        ..nothing_of(pod.pod())
     }
 }
 
-fn container_status(pod: &PodMachine, target: &Target) -> ContainerStatus {
+fn not_nudged(strategy: Strategy) -> String {
+    format!("the kubelet's configMapAndSecretChangeDetectionStrategy is {strategy}")
+}
+
+fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerStatus {
     let processes = target.processes();
     let missing = match (processes.chosen(), processes.why_missing()) {
         (Some(_), _) => None,
         (None, Some(why)) => Some(why.sentence()),
         (None, None) => Some("not looked for yet"),
     };
-    let generations = target.progress().iter().map(|(name, progress)| {
+    let told = target.progress().iter().map(|(name, progress)| {
         let watched = pod.volumes().get(name);
-        let versions = |generation| watched.map(|watched| watched.versions_of(generation));
-        Told {
-            volume: name.clone(),
-            handled: progress.handled().cloned(),
-            waiting: progress.pending().map(|pending| pending.generation.clone()),
-            delivered: progress.holds().and_then(versions).unwrap_or_default(),
+        let versions_held = |generation| watched.map(|watched| versions(watched.versions_of(generation)));
+        ToldStatus {
+            name: name.clone(),
+            handled: progress.handled().map(name_of),
+            waiting: progress.pending().map(|pending| name_of(&pending.generation)),
+            delivered: progress.holds().and_then(versions_held).unwrap_or_default(),
         }
     });
     ContainerStatus {
         name: target.container().clone(),
-        signal: target.signal(),
+        signal: target.signal().to_string(),
         pids: processes.told().map(|process| process.pid).collect(),
-        missing,
-        generations: generations.collect(),
+        missing: missing.map(Into::into),
         held: target.is_suspended(),
-        last: target.last(),
+        last_outcome: target.last().map(|(outcome, _)| outcome.into()),
+        last_seconds_ago: target.last().map(|(_, at)| Age(now.since(at))),
+        volumes: told.collect(),
     }
+}
+
+fn name_of(generation: &Generation) -> Name {
+    generation.as_str().into()
+}
+
+fn versions(of: Vec<(ObjectRef, Option<Name>)>) -> Vec<VersionStatus> {
+    of.into_iter().map(VersionStatus::from).collect()
 }

@@ -14,6 +14,7 @@ use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
 use crate::model::journal::{Endings, Handled, JournalKey};
+use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::{Container, Pod};
@@ -126,7 +127,7 @@ impl PodMachine {
             }
         }
         for (container, endings) in
-            restored.endings.into_iter().filter(|(_, of)| of.plan == self.site.terms.mark)
+            restored.endings.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.annotations))
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_endings(endings);
@@ -362,7 +363,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         min_interval: plan.min_interval,
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
-    let mark = hash::mark(format!("{:?}", pod.annotations).bytes());
+    let mark = Mark::of(&pod.annotations);
     Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
 }
 

@@ -18,6 +18,7 @@ use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, Handled};
+use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
@@ -56,7 +57,7 @@ pub(crate) struct Terms {
     /// Whether a process that doesn't handle the signal is sent it all the same.
     pub(crate) send_unhandled: bool,
     /// What stands for the annotations in the journal.
-    pub(crate) mark: u64,
+    pub(crate) mark: Mark,
 }
 
 /// A container to tell.

@@ -1,142 +1,215 @@
-//! What is known, for people and gauges: a copy, made when asked for.
+//! What is known, for people and gauges: a copy, made when asked for. The agent serves it as JSON, and the command reads
+//! it, which may know fewer words than the agent.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::generation::Generation;
-use crate::model::names::Name;
-use crate::model::object::ObjectRef;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::model::closed::{Closed as _, Word, closed_set};
+use crate::model::names::{Name, PodUid};
+use crate::model::object::{ObjectKind, ObjectRef};
 use crate::model::outcome::Outcome;
-use crate::model::pod::{Pod, VolumeKind};
-use crate::model::signal::Signal;
+use crate::model::pod::VolumeKind;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
-use crate::propagation::strategy::Strategy;
 
 /// One pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PodStatus {
-    /// The pod.
-    pub pod: Arc<Pod>,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its UID.
+    pub uid: PodUid,
     /// Its problems; a pod whose annotations have any isn't told anything.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ProblemStatus>,
     /// Its volumes.
     pub volumes: Vec<VolumeStatus>,
     /// The containers to tell.
     pub containers: Vec<ContainerStatus>,
     /// What isn't as the API server shows it.
-    pub stale: Vec<Stale>,
-    /// The kubelet's strategy, where the pod isn't nudged for it though it asks for that.
-    pub not_nudged: Option<Strategy>,
+    pub stale: Vec<StaleStatus>,
+    /// Why the kubelet isn't nudged for the pod though it asks for that.
+    pub not_nudged: Option<String>,
+}
+
+/// A problem with what a pod asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemStatus {
+    /// Its kind.
+    pub kind: Word<ProblemKind>,
+    /// What is wrong.
+    pub sentence: String,
 }
 
 /// One volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
     /// The pod's name for it.
     pub name: Name,
     /// Its plugin.
-    pub kind: VolumeKind,
+    pub kind: Word<VolumeKind>,
     /// What `..data` names.
-    pub generation: Option<Generation>,
-    /// When that settled; `None` before.
-    pub settled: Option<Time>,
+    pub generation: Option<Name>,
+    /// How long ago that settled; `None` before.
+    pub settled_seconds_ago: Option<Age>,
     /// The newest versions of its objects on the API server, as far as they are known.
-    pub wanted: Vec<(ObjectRef, Option<Name>)>,
+    pub wanted: Vec<VersionStatus>,
     /// The versions on disk, as far as they are known.
-    pub on_disk: Vec<(ObjectRef, Option<Name>)>,
+    pub on_disk: Vec<VersionStatus>,
+}
+
+/// A version of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    /// The object's kind.
+    pub kind: Word<ObjectKind>,
+    /// Its name.
+    pub name: Name,
+    /// Its `resourceVersion`; `None` where there is no such object.
+    pub version: Option<Name>,
+}
+
+/// One container to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its signal.
+    pub signal: String,
+    /// The processes that would be told.
+    pub pids: Vec<u32>,
+    /// Why there are none.
+    pub missing: Option<Cow<'static, str>>,
+    /// Whether further reloads are held.
+    pub held: bool,
+    /// How the last reload ended.
+    pub last_outcome: Option<Word<Outcome>>,
+    /// How long ago it did.
+    pub last_seconds_ago: Option<Age>,
+    /// By volume.
+    pub volumes: Vec<ToldStatus>,
+}
+
+/// What a container was told of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldStatus {
+    /// The volume.
+    pub name: Name,
+    /// The generation that is done with.
+    pub handled: Option<Name>,
+    /// The generation that waits.
+    pub waiting: Option<Name>,
+    /// The versions of the volume's objects that the container holds, as far as they are known.
+    pub delivered: Vec<VersionStatus>,
 }
 
 /// Something in a running container that isn't what the API server shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleStatus {
+    /// Why.
+    pub reason: Word<StaleReason>,
+    /// For how long.
+    pub seconds: Age,
     /// The volume; `None` for what isn't one.
     pub volume: Option<Name>,
     /// The container, where it is one container's affair.
     pub container: Option<Name>,
     /// The object, where it isn't a volume.
-    pub object: Option<ObjectRef>,
-    /// Why.
-    pub reason: StaleReason,
-    /// Since when.
-    pub since: Time,
+    pub object: Option<ObjectStatus>,
 }
 
-/// Why something is stale.
+/// An object of the pod's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectStatus {
+    /// Its kind.
+    pub kind: Word<ObjectKind>,
+    /// Its name.
+    pub name: Name,
+}
+
+/// How long ago something was, written in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StaleReason {
-    /// The kubelet hasn't published the newest version yet.
-    Waiting,
-    /// It is on disk, and the process wasn't told.
-    Undelivered,
-    /// It is on disk, and the process isn't told since the last two signals ended it.
-    Held,
-    /// The container mounts it by subPath.
-    SubPath,
-    /// The container has it in its environment.
-    Environment,
-    /// The object was immutable and made anew: the kubelet doesn't look at it.
-    Immutable,
-    /// The volume was made anew and the container sees the one before.
-    Orphaned,
+pub struct Age(pub Duration);
+
+impl Serialize for Age {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_secs_f64())
+    }
 }
 
-impl StaleReason {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Waiting,
-        Self::Undelivered,
-        Self::Held,
-        Self::SubPath,
-        Self::Environment,
-        Self::Immutable,
-        Self::Orphaned,
-    ];
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map(Self).map_err(de::Error::custom)
+    }
+}
 
-    /// The word for it in metrics and in the status.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Undelivered => "undelivered",
-            Self::Held => "held",
-            Self::SubPath => "subpath",
-            Self::Environment => "env",
-            Self::Immutable => "immutable",
-            Self::Orphaned => "orphaned",
+impl From<&Problem> for ProblemStatus {
+    fn from(problem: &Problem) -> Self {
+        Self { kind: problem.kind.into(), sentence: problem.sentence.clone() }
+    }
+}
+
+impl From<(ObjectRef, Option<Name>)> for VersionStatus {
+    fn from((object, version): (ObjectRef, Option<Name>)) -> Self {
+        Self { kind: object.kind.into(), name: object.name, version }
+    }
+}
+
+impl From<ObjectRef> for ObjectStatus {
+    fn from(object: ObjectRef) -> Self {
+        Self { kind: object.kind.into(), name: object.name }
+    }
+}
+
+/// Something in a running container that isn't what the API server shows, with the time by which it is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) volume: Option<Name>,
+    pub(crate) container: Option<Name>,
+    pub(crate) object: Option<ObjectRef>,
+    pub(crate) reason: StaleReason,
+    pub(crate) since: Time,
+}
+
+impl Stale {
+    /// What people see of it at a time.
+    pub(crate) fn status(self, now: Time) -> StaleStatus {
+        StaleStatus {
+            reason: self.reason.into(),
+            seconds: Age(now.since(self.since)),
+            volume: self.volume,
+            container: self.container,
+            object: self.object.map(ObjectStatus::from),
         }
     }
 }
 
-/// One container to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerStatus {
-    /// Its name.
-    pub name: Name,
-    /// Its signal.
-    pub signal: Signal,
-    /// The processes that would be told.
-    pub pids: Vec<u32>,
-    /// Why there are none.
-    pub missing: Option<&'static str>,
-    /// By volume.
-    pub generations: Vec<Told>,
-    /// Whether further reloads are held.
-    pub held: bool,
-    /// How the last reload ended.
-    pub last: Option<(Outcome, Time)>,
-}
-
-/// What a container was told of a volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// The volume.
-    pub volume: Name,
-    /// The generation that is done with.
-    pub handled: Option<Generation>,
-    /// The generation that waits.
-    pub waiting: Option<Generation>,
-    /// The versions of the volume's objects that the container holds, as far as they are known.
-    pub delivered: Vec<(ObjectRef, Option<Name>)>,
+closed_set! {
+    /// Why something is stale.
+    pub enum StaleReason {
+        /// The kubelet hasn't published the newest version yet.
+        Waiting => "waiting",
+        /// It is on disk, and the process wasn't told.
+        Undelivered => "undelivered",
+        /// It is on disk, and the process isn't told since the last two signals ended it.
+        Held => "held",
+        /// The container mounts it by subPath.
+        SubPath => "subpath",
+        /// The container has it in its environment.
+        Environment => "env",
+        /// The object was immutable and made anew: the kubelet doesn't look at it.
+        Immutable => "immutable",
+        /// The volume was made anew and the container sees the one before.
+        Orphaned => "orphaned",
+    }
 }
 
 /// Numbers for gauges.
@@ -161,7 +234,6 @@ pub struct Counts {
 impl Counts {
     /// How many problems of a kind stand.
     pub fn problems_of(&self, kind: ProblemKind) -> usize {
-        let counted = ProblemKind::ALL.into_iter().zip(self.problems);
-        counted.filter(|(counted, _)| *counted == kind).map(|(_, count)| count).sum()
+        self.problems[kind.index()]
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::generation::Generation;
+use crate::model::mark::Mark;
 use crate::model::names::{Name, PodUid};
 use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
@@ -33,8 +34,8 @@ pub struct Handled {
 pub struct Endings {
     /// How many deliveries in a row were followed by an exit within a second.
     pub in_a_row: u8,
-    /// Which plan they were made under; another plan starts anew.
-    pub plan: u64,
+    /// Which annotations they were made under; under other ones the count starts anew.
+    pub mark: Mark,
 }
 
 /// One change of the journal. Changes of one key replace each other.

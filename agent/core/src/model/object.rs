@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::closed::closed_set;
 use crate::model::digest::Digest;
 use crate::model::names::Name;
 use crate::model::time::Time;
@@ -13,22 +14,14 @@ use crate::model::time::Time;
 /// The most keys of an object that is measured: each takes some 100 bytes, more than once.
 pub const MOST_KEYS: usize = 4096;
 
-/// What kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ObjectKind {
-    /// A ConfigMap.
-    ConfigMap,
-    /// A Secret.
-    Secret,
-}
-
-impl ObjectKind {
-    /// The word for it in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "configmap",
-            Self::Secret => "secret",
-        }
+closed_set! {
+    /// What kind of object. The journal knows the values by their names, everybody else by their words.
+    #[derive(Hash, Serialize, Deserialize)]
+    pub enum ObjectKind {
+        /// A ConfigMap.
+        ConfigMap => "configmap",
+        /// A Secret.
+        Secret => "secret",
     }
 }
 

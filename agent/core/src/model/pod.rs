@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::closed::closed_set;
 use crate::model::excess::Excess;
 use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::object::ObjectKind;
@@ -169,23 +170,21 @@ pub enum ProjectedSource {
     },
 }
 
-/// The kubelet's volume plugins that publish with its AtomicWriter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum VolumeKind {
-    /// `kubernetes.io/configmap`, a directory on disk.
-    ConfigMap,
-    /// `kubernetes.io/secret`, a tmpfs.
-    Secret,
-    /// `kubernetes.io/projected`, a tmpfs.
-    Projected,
-    /// `kubernetes.io/downward-api`, a tmpfs.
-    DownwardApi,
+closed_set! {
+    /// The kubelet's volume plugins that publish with its AtomicWriter.
+    pub enum VolumeKind {
+        /// `kubernetes.io/configmap`, a directory on disk.
+        ConfigMap => "configmap",
+        /// `kubernetes.io/secret`, a tmpfs.
+        Secret => "secret",
+        /// `kubernetes.io/projected`, a tmpfs.
+        Projected => "projected",
+        /// `kubernetes.io/downward-api`, a tmpfs.
+        DownwardApi => "downward_api",
+    }
 }
 
 impl VolumeKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::ConfigMap, Self::Secret, Self::Projected, Self::DownwardApi];
-
     /// The plugin's directory below `<kubelet root>/pods/<uid>/volumes` (kubelet `getPodVolumeDir`).
     pub const fn directory(self) -> &'static str {
         match self {
@@ -193,16 +192,6 @@ impl VolumeKind {
             Self::Secret => "kubernetes.io~secret",
             Self::Projected => "kubernetes.io~projected",
             Self::DownwardApi => "kubernetes.io~downward-api",
-        }
-    }
-
-    /// The word for it in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "configmap",
-            Self::Secret => "secret",
-            Self::Projected => "projected",
-            Self::DownwardApi => "downward_api",
         }
     }
 }

@@ -2,76 +2,39 @@
 
 use std::fmt;
 
-/// The kind of a problem: the label of `reloadlet_problems`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProblemKind {
-    /// A key below `reloadlet.io/` that doesn't exist.
-    UnknownKey,
-    /// A key whose feature this version doesn't have.
-    Unsupported,
-    /// A value that isn't allowed.
-    BadValue,
-    /// A value that isn't a string.
-    NotText,
-    /// Options without a signal.
-    NoSignal,
-    /// A container that the pod doesn't have, or that can't be told.
-    Container,
-    /// A volume that the pod doesn't have, or that can't trigger.
-    Volume,
-    /// Several containers could be meant and nobody chose one.
-    Ambiguous,
-    /// A process that doesn't handle the signal, for longer than ten seconds.
-    Unhandled,
-    /// Reloads that are held since the process ended after the last ones.
-    Held,
-    /// A pod that is larger than one that is followed may be.
-    TooLarge,
-    /// A pod that is left out since the pods of the node take too much together.
-    NoRoom,
-    /// The agent itself lacks something, and a change has waited for that for longer than ten seconds.
-    Agent,
-    /// The agent looks for volumes where the kubelet doesn't put them.
-    KubeletRoot,
-}
+use crate::model::closed::closed_set;
 
-impl ProblemKind {
-    /// Every kind.
-    pub const ALL: [Self; 14] = [
-        Self::UnknownKey,
-        Self::Unsupported,
-        Self::BadValue,
-        Self::NotText,
-        Self::NoSignal,
-        Self::Container,
-        Self::Volume,
-        Self::Ambiguous,
-        Self::Unhandled,
-        Self::Held,
-        Self::TooLarge,
-        Self::NoRoom,
-        Self::Agent,
-        Self::KubeletRoot,
-    ];
-
-    /// The word for it in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownKey => "unknown_key",
-            Self::Unsupported => "unsupported",
-            Self::BadValue => "bad_value",
-            Self::NotText => "not_text",
-            Self::NoSignal => "no_signal",
-            Self::Container => "container",
-            Self::Volume => "volume",
-            Self::Ambiguous => "ambiguous",
-            Self::Unhandled => "unhandled",
-            Self::Held => "held",
-            Self::TooLarge => "too_large",
-            Self::NoRoom => "no_room",
-            Self::Agent => "agent",
-            Self::KubeletRoot => "kubelet_root",
-        }
+closed_set! {
+    /// The kind of a problem: the label of `reloadlet_problems`.
+    pub enum ProblemKind {
+        /// A key below `reloadlet.io/` that doesn't exist.
+        UnknownKey => "unknown_key",
+        /// A key whose feature this version doesn't have.
+        Unsupported => "unsupported",
+        /// A value that isn't allowed.
+        BadValue => "bad_value",
+        /// A value that isn't a string.
+        NotText => "not_text",
+        /// Options without a signal.
+        NoSignal => "no_signal",
+        /// A container that the pod doesn't have, or that can't be told.
+        Container => "container",
+        /// A volume that the pod doesn't have, or that can't trigger.
+        Volume => "volume",
+        /// Several containers could be meant and nobody chose one.
+        Ambiguous => "ambiguous",
+        /// A process that doesn't handle the signal, for longer than ten seconds.
+        Unhandled => "unhandled",
+        /// Reloads that are held since the process ended after the last ones.
+        Held => "held",
+        /// A pod that is larger than one that is followed may be.
+        TooLarge => "too_large",
+        /// A pod that is left out since the pods of the node take too much together.
+        NoRoom => "no_room",
+        /// The agent itself lacks something, and a change has waited for that for longer than ten seconds.
+        Agent => "agent",
+        /// The agent looks for volumes where the kubelet doesn't put them.
+        KubeletRoot => "kubelet_root",
     }
 }
 

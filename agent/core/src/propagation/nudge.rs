@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::model::closed::closed_set;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::propagation::strategy::Strategy;
@@ -78,35 +79,19 @@ pub enum NudgeAnswer {
     Gone,
 }
 
-/// What became of a nudge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NudgeResult {
-    /// The newest version was on disk after it.
-    Published,
-    /// The disk still lagged behind after its time.
-    Unanswered,
-    /// The API server asked for fewer.
-    Throttled,
-    /// The agent may not, or this kubelet can't be helped so.
-    Refused,
-    /// Something else went wrong.
-    Failed,
-}
-
-impl NudgeResult {
-    /// Every result.
-    pub const ALL: [Self; 5] =
-        [Self::Published, Self::Unanswered, Self::Throttled, Self::Refused, Self::Failed];
-
-    /// The word for it in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Unanswered => "unanswered",
-            Self::Throttled => "throttled",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
+closed_set! {
+    /// What became of a nudge.
+    pub enum NudgeResult {
+        /// The newest version was on disk after it.
+        Published => "published",
+        /// The disk still lagged behind after its time.
+        Unanswered => "unanswered",
+        /// The API server asked for fewer.
+        Throttled => "throttled",
+        /// The agent may not, or this kubelet can't be helped so.
+        Refused => "refused",
+        /// Something else went wrong.
+        Failed => "failed",
     }
 }
 

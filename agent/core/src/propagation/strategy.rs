@@ -1,34 +1,21 @@
 //! How the kubelet learns of changes, and what a nudge can do about it.
 
-/// The kubelet's `configMapAndSecretChangeDetectionStrategy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// Watches of the API server fill a cache.
-    Watch,
-    /// Entries of a cache live for a while, which a change of the pod doesn't end (since Kubernetes 1.29,
-    /// `cache_based_manager.go: RegisterPod`).
-    Cache,
-    /// The API server is asked whenever the kubelet looks at a pod.
-    Get,
+use crate::model::closed::closed_set;
+
+closed_set! {
+    /// The kubelet's `configMapAndSecretChangeDetectionStrategy`, by the names in its configuration.
+    pub enum Strategy {
+        /// Watches of the API server fill a cache.
+        Watch => "Watch",
+        /// Entries of a cache live for a while, which a change of the pod doesn't end (since Kubernetes 1.29,
+        /// `cache_based_manager.go: RegisterPod`).
+        Cache => "Cache",
+        /// The API server is asked whenever the kubelet looks at a pod.
+        Get => "Get",
+    }
 }
 
 impl Strategy {
-    const ALL: [Self; 3] = [Self::Watch, Self::Cache, Self::Get];
-
-    /// The strategy of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name)
-    }
-
-    /// Its name in the kubelet's configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Watch => "Watch",
-            Self::Cache => "Cache",
-            Self::Get => "Get",
-        }
-    }
-
     /// Whether a kubelet that is made to look finds what is new.
     pub const fn finds_the_new(self) -> bool {
         match self {
@@ -41,6 +28,7 @@ impl Strategy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::closed::Closed as _;
 
     #[test]
     fn only_a_cache_that_lives_on_makes_nudges_vain() {

@@ -1,5 +1,6 @@
 //! Caught is not reloaded: deliveries that end the process make further ones held.
 
+use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::policy::problem::ProblemKind;
 
@@ -62,6 +63,27 @@ fn it_is_remembered_over_a_restart_of_the_agent() {
     world.pass(60_000);
     assert_eq!(world.sends(), []);
     assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Held)]);
+}
+
+#[test]
+fn it_is_remembered_over_an_upgrade_from_an_agent_that_made_other_marks() {
+    // What agents that printed the annotations made of `reloadlet.io/signal: SIGHUP`.
+    let mark = Mark::without_version(0x8b35_c95a_4599_f134);
+    for (annotation, expected) in [(None, Outcome::Held), (Some("11s"), Outcome::Delivered)] {
+        let (mut world, _) = held();
+        world.stop_agent();
+        world.journal.endings.values_mut().for_each(|endings| endings.mark = mark);
+        let annotations: Vec<(&str, &str)> =
+            annotation.iter().map(|verify| ("reloadlet.io/verify", *verify)).collect();
+        world.pods = vec![app(1, &annotations)];
+        world.start_agent();
+        world.pass(60_000);
+        world.actions.clear();
+        world.publish(&config(), 4);
+        world.pass(60_000);
+        assert_eq!(world.outcomes(), [("config", generation(4), expected)]);
+        assert_eq!(world.sends().len(), usize::from(expected == Outcome::Delivered));
+    }
 }
 
 #[test]

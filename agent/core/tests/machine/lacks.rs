@@ -31,8 +31,8 @@ fn a_change_waits_as_long_as_its_container_cant_be_looked_at_and_says_why() {
     world.pass(120_000);
     assert_eq!((world.outcomes(), world.problems()), (vec![], vec![AGENT]));
     assert!(world.surveys() < 60, "{} surveys in two minutes", world.surveys());
-    let missing = world.machine.status()[0].containers[0].missing;
-    assert_eq!(missing, Some(Lack::Refused.sentence()));
+    let status = world.machine.status(world.now);
+    assert_eq!(status[0].containers[0].missing.as_deref(), Some(Lack::Refused.sentence()));
     world.blind = None;
     world.pass(6_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);

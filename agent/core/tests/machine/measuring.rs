@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reloadlet_core::machine::event::{Report, Stages};
 use reloadlet_core::machine::status::StaleReason;
+use reloadlet_core::model::closed::{Closed as _, Word};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::model::outcome::Outcome;
@@ -78,9 +79,10 @@ fn publish_delays(world: &World) -> Vec<u128> {
 }
 
 fn stale(world: &World) -> Vec<(StaleReason, u128)> {
-    let pods = world.machine.status();
+    let pods = world.machine.status(world.now);
     let stale = pods.iter().flat_map(|pod| &pod.stale);
-    stale.map(|stale| (stale.reason, world.now.since(stale.since).as_millis())).collect()
+    let known = |word: &Word<StaleReason>| StaleReason::parse(word.as_str()).unwrap();
+    stale.map(|stale| (known(&stale.reason), stale.seconds.0.as_millis())).collect()
 }
 
 fn asked(world: &World) -> (Vec<ObjectRef>, Vec<ObjectRef>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::machine::event::Report;
+use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::object::Observed;
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::{Accelerate, NudgeAnswer, NudgeResult};
@@ -128,8 +129,15 @@ fn nudgeable() -> World {
     world
 }
 
+/// The strategy for which each pod isn't nudged, by the end of the sentence.
 fn not_nudged(world: &World) -> Vec<Option<Strategy>> {
-    world.machine.status().iter().map(|pod| pod.not_nudged).collect()
+    let strategy = |why: String| {
+        let (what, name) = why.rsplit_once(' ').unwrap();
+        assert_eq!(what, "the kubelet's configMapAndSecretChangeDetectionStrategy is");
+        Strategy::parse(name).unwrap()
+    };
+    let pods = world.machine.status(world.now);
+    pods.into_iter().map(|pod| pod.not_nudged.map(strategy)).collect()
 }
 
 #[test]
@@ -186,7 +194,7 @@ fn the_strategies_that_find_what_is_new_change_nothing() {
 }
 
 fn is_stale(world: &World) -> bool {
-    world.machine.status().iter().any(|pod| !pod.stale.is_empty())
+    world.machine.status(world.now).iter().any(|pod| !pod.stale.is_empty())
 }
 
 /// How often it was asked what the API server has of the pod's ConfigMap.

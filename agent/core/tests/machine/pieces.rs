@@ -125,11 +125,11 @@ fn an_overflow_lists_the_volumes_of_large_pods_piece_by_piece_and_after_those_of
 /// The newest version that is known for the volumes of each pod.
 fn wanted(machine: &Machine) -> Vec<Vec<String>> {
     let of = |volume: &reloadlet_core::machine::status::VolumeStatus| {
-        let versions = volume.wanted.iter().filter_map(|(_, version)| version.as_ref());
+        let versions = volume.wanted.iter().filter_map(|wanted| wanted.version.as_ref());
         versions.map(|version| version.to_string()).collect::<String>()
     };
-    let mut pods = machine.status();
-    pods.sort_by_key(|status| status.pod.uid.clone());
+    let mut pods = machine.status(NOW);
+    pods.sort_by_key(|status| status.uid.clone());
     let each = |status: &reloadlet_core::machine::status::PodStatus| {
         let mut versions: Vec<String> = status.volumes.iter().map(of).collect();
         versions.dedup();

@@ -1,7 +1,9 @@
 //! Pods come, change and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use reloadlet_core::machine::status::Age;
 use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::journal::JournalSnapshot;
 use reloadlet_core::model::names::PodUid;
@@ -115,25 +117,29 @@ fn an_invalid_pod_that_goes_is_forgotten() {
     world.pods.clear();
     world.sync();
     assert!(world.journal.handled.is_empty());
-    assert_eq!(world.machine.status(), []);
+    assert_eq!(world.machine.status(world.now), []);
 }
 
 #[test]
 fn a_pod_is_shown_with_its_volumes_and_processes() {
     let mut world = World::app(&[("reloadlet.io/debounce", "1m")]);
     world.publish(&config(), 2);
-    let status = world.machine.status();
+    let status = world.machine.status(world.now + Duration::from_secs(3));
     let [pod] = &status[..] else { panic!("{status:?}") };
     let (volume, container) = (&pod.volumes[0], &pod.containers[0]);
-    assert_eq!((&volume.generation, volume.settled), (&Some(generation(2)), Some(world.now)));
-    assert_eq!((&container.pids[..], container.missing), (&[1001][..], None));
-    let told = &container.generations[0];
     assert_eq!(
-        (&*told.volume, &told.handled, &told.waiting),
-        ("config", &Some(generation(1)), &Some(generation(2)))
+        (volume.generation.as_deref(), volume.settled_seconds_ago),
+        (Some(generation(2).as_str()), Some(Age(Duration::from_secs(3))))
+    );
+    assert_eq!((&container.pids[..], container.missing.as_deref()), (&[1001][..], None));
+    let told = &container.volumes[0];
+    assert_eq!(
+        (&*told.name, told.handled.as_deref(), told.waiting.as_deref()),
+        ("config", Some(generation(1).as_str()), Some(generation(2).as_str()))
     );
     world.exit(1001);
-    assert_eq!(world.machine.status()[0].containers[0].missing, Some("the container has no running process"));
+    let status = world.machine.status(world.now);
+    assert_eq!(status[0].containers[0].missing.as_deref(), Some("the container has no running process"));
 }
 
 #[test]

@@ -282,6 +282,6 @@ fn a_change_of_a_container_that_is_too_much_ends_with_the_reason() {
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
     let reason = world.reloads()[0].reason.unwrap();
     assert!(reason.contains("more than 4096 processes or 2048 cgroups"), "{reason}");
-    assert_eq!(world.machine.status()[0].containers[0].missing, Some(reason));
+    assert_eq!(world.machine.status(world.now)[0].containers[0].missing.as_deref(), Some(reason));
     assert_eq!(world.machine.poll_timeout(), None, "nothing waits for it");
 }

@@ -200,7 +200,7 @@ fn a_pod_of_last_time_that_is_not_told_any_more_is_forgotten() {
     let mut world = untold();
     world.handle(Event::PodsSynced(Vec::new()));
     assert_eq!((world.journal.pods.len(), world.journal.handled.len()), (0, 0));
-    assert!(world.machine.status().is_empty());
+    assert!(world.machine.status(world.now).is_empty());
 }
 
 #[test]

@@ -240,6 +240,9 @@ fn health_metrics_and_status_say_what_is() {
     assert!(metrics.sum("process_resident_memory_bytes") > 1e6);
 
     let status = rig.agent.status().unwrap();
+    assert_eq!(status["apiVersion"], "status.reloadlet.io/v1");
+    let time = status["time"].as_str().unwrap();
+    assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
     let pods = status["pods"].as_array().unwrap();
     assert_eq!((pods.len(), &pods[0]["name"], &pods[0]["uid"]), (1, &"web".into(), &pod.uid().into()));
     let container = &pods[0]["containers"][0];

@@ -129,7 +129,7 @@ impl Target {
         };
         verify.exited();
         let Some(in_a_row) = self.suspension.exited(verify.delivered(), at) else { return false };
-        self.record_endings(site, Some(Endings { in_a_row, plan: site.terms.mark }), ctx);
+        self.record_endings(site, Some(Endings { in_a_row, mark: site.terms.mark }), ctx);
         true
     }
 
