@@ -13,8 +13,6 @@ use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{Device, DirId};
 use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::{DATA_LINK, Generation};
-use rustix::fs::{major, minor};
-use rustix::io::Errno;
 
 use crate::clock;
 use crate::lack;
