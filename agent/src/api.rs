@@ -17,6 +17,7 @@ pub(crate) mod kubelet;
 pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
+pub(crate) mod side;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod unsaid;

@@ -1,27 +1,19 @@
 //! The loop that delivers: notifications, exits, the machine and the sends, on one thread. Nothing here waits for a
 //! disk, a network or a slow read.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::{Action, Event, Report, VolumeRef};
-use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::names::{Name, PodUid};
-use reloadlet_core::model::signal::Signal;
+use reloadlet_core::machine::event::{Event, Report, VolumeRef};
 use reloadlet_core::{Machine, Time};
 
-use crate::api::events::Notes;
-use crate::api::nudges::NudgeQueue;
-use crate::api::objects::WantedObjects;
+use crate::api::side::ApiSide;
 use crate::clock;
 use crate::health::Health;
 use crate::holder::Holder;
@@ -32,11 +24,18 @@ use crate::lack::Lacks;
 use crate::metrics::Metrics;
 use crate::proc::ProcRoot;
 use crate::surveyor::{Finding, Surveyor};
-use crate::turns::Turns;
 use crate::watcher::{Sight, WatchError, Watcher};
 
 mod actions;
+mod health;
 mod pauses;
+mod reads;
+mod waiting;
+
+use health::Shown;
+pub(crate) use health::Startup;
+use reads::Reads;
+use waiting::Line;
 
 const INOTIFY: u64 = 1;
 const WAKE: u64 = 2;
@@ -57,12 +56,6 @@ const MOUNTS_QUIET: Duration = Duration::from_secs(1);
 const MESSAGES_AT_A_TIME: usize = 1024;
 /// So long what waits is served before the loop looks for notifications again.
 const TURN: Duration = Duration::from_millis(2);
-/// How many notifications wait, as many as fit into the kernel's queue. A namespace may have as many as are left: alone half of
-/// all. Further ones are dropped, and their pods are looked at again: the kernel's queue, which is everybody's, is read on
-/// whoever fills it.
-const MOST_WAITING: usize = 16 << 10;
-/// How often at most the loop looks around while there is always something to do.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How many reports wait for a quiet moment; what is beyond that is written in between. None is ever dropped.
 const REPORTS_WAITING: usize = 2048;
 /// How many reports are written at a time before the loop looks for work again.
@@ -97,32 +90,13 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
-    pub(crate) ready: Arc<AtomicBool>,
-    /// Where pods' owners are told, with an API server.
-    pub(crate) notes: Option<Notes>,
-    /// Who has the kubelet publish at once, where that is wanted.
-    pub(crate) nudges: Option<NudgeQueue>,
-    /// Who watches ConfigMaps and Secrets, with an API server.
-    pub(crate) objects: Option<WantedObjects>,
-    /// The kubelet's directory of pods.
-    pub(crate) pods_dir: PathBuf,
+    pub(crate) startup: Startup,
+    /// There with an API server.
+    pub(crate) api: Option<ApiSide>,
     /// Whether the kubelet root is the kubelet's.
     pub(crate) kubelet_root: KubeletRoot,
     /// What the agent itself lacks, for the log.
     pub(crate) lacks: Lacks,
-}
-
-/// Something that waits for its namespace's turn.
-#[derive(Debug)]
-enum Waiting {
-    /// A notification, or what another thread tells of pods or objects.
-    Event(Event),
-    /// What the surveyor found.
-    Finding(Finding),
-    /// A process that is to be held.
-    Hold(ProcessIdentity),
-    /// A process whose masks are to be read.
-    ReadGuard(ProcessIdentity, Signal),
 }
 
 /// The loop.
@@ -130,29 +104,19 @@ pub(crate) struct NodeLoop {
     parts: Parts,
     epoll: Epoll,
     /// What waits, by namespace.
-    turns: Turns<Waiting>,
-    /// The processes that wait to be held, those whose masks wait to be read, and the pods whose notifications were dropped.
-    holds: HashSet<ProcessIdentity>,
-    guards: HashSet<(ProcessIdentity, Signal)>,
-    dropped: HashSet<PodUid>,
+    line: Line,
     /// Until when this turn serves what waits.
     turn_ends: Time,
-    looked_around: Time,
     reports: VecDeque<Report>,
     next_poll: Option<Time>,
     next_recheck: Option<Time>,
     next_instance: Option<Time>,
-    /// Volumes and generations that couldn't be read, for the next poll.
+    /// Volumes that couldn't be listed, for the next poll.
     unlisted: BTreeSet<VolumeRef>,
-    unread: BTreeSet<(VolumeRef, Generation)>,
-    gauges_changed: bool,
-    /// Gauges and readiness are to be looked at when nothing else is to be done.
-    look: bool,
+    reads: Reads,
+    /// Gauges, as they were when nothing else was to be done.
+    shown: Shown,
     stopping: bool,
-    /// The kubelet's directory of pods wasn't there when it was last looked for.
-    root_is_missing: bool,
-    /// Before the agent is ready: the volumes whose listing is on its way.
-    listing: BTreeSet<VolumeRef>,
 }
 
 fn failed(op: &'static str) -> impl Fn(Errno) -> LoopError {
@@ -177,23 +141,16 @@ impl NodeLoop {
         Ok(Self {
             parts,
             epoll,
-            turns: Turns::default(),
-            holds: HashSet::new(),
-            guards: HashSet::new(),
-            dropped: HashSet::new(),
+            line: Line::default(),
             turn_ends: Time::default(),
-            looked_around: Time::default(),
             reports: VecDeque::new(),
             next_poll: None,
             next_recheck: None,
             next_instance,
             unlisted: BTreeSet::new(),
-            unread: BTreeSet::new(),
-            gauges_changed: true,
-            look: true,
+            reads: Reads::default(),
+            shown: Shown::default(),
             stopping: false,
-            root_is_missing: false,
-            listing: BTreeSet::new(),
         })
     }
 
@@ -218,13 +175,14 @@ impl NodeLoop {
             // An exit counts before the end of the time in which it was waited for.
             self.serve()?;
             self.handle_timeouts();
-            self.look |= !idle && (self.gauges_changed || !self.parts.ready.load(Ordering::Relaxed));
+            if !idle {
+                self.shown.doubt();
+            }
             while self.reports.len() > REPORTS_WAITING {
                 self.write_reports();
             }
-            if idle || clock::now() >= self.looked_around + LOOK_AROUND {
+            if idle || self.shown.is_overdue(clock::now()) {
                 self.write_reports();
-                self.look = false;
                 self.look_around();
             }
         }
@@ -262,92 +220,6 @@ impl NodeLoop {
         Ok(())
     }
 
-    /// The namespace of a pod that is watched; those of others are told apart from none.
-    fn namespace(&self, pod: &PodUid) -> Name {
-        self.parts.machine.namespace(pod).cloned().unwrap_or_else(|| "".into())
-    }
-
-    /// An event that concerns one namespace waits for its turn; all others are taken in at once.
-    fn wait_for_turn(&mut self, event: Event) {
-        let namespace = match (event.pod(), &event) {
-            (Some(pod), _) => self.namespace(pod),
-            (None, Event::Observed(object, ..)) => object.namespace.clone(),
-            (None, _) => return self.handle(event),
-        };
-        self.turns.add(&namespace, Waiting::Event(event));
-    }
-
-    /// A notification waits for its namespace's turn. Where too many do, its pod is looked at again instead.
-    fn notified(&mut self, event: Event) {
-        let Some(pod) = event.pod() else { return self.handle(event) };
-        if self.dropped.contains(pod) {
-            return;
-        }
-        let namespace = self.namespace(pod);
-        let event = if self.turns.new_of(&namespace) < MOST_WAITING.saturating_sub(self.turns.len()) {
-            event
-        } else {
-            self.dropped.insert(pod.clone());
-            Event::Dropped(pod.clone())
-        };
-        self.turns.add(&namespace, Waiting::Event(event));
-    }
-
-    /// Serves what waits, the namespaces in turn.
-    fn serve(&mut self) -> Result<(), LoopError> {
-        self.turn_ends = clock::now() + TURN;
-        while let Some(waiting) = self.turns.take() {
-            match waiting {
-                Waiting::Event(event) => {
-                    if let Event::Dropped(pod) = &event {
-                        self.dropped.remove(pod);
-                    }
-                    self.handle(event);
-                }
-                Waiting::Finding(finding) => self.take_finding(finding)?,
-                Waiting::Hold(process) => {
-                    self.holds.remove(&process);
-                    if self.parts.machine.signal_for(&process).is_some() {
-                        let answer = self.hold(process);
-                        self.handle(answer);
-                    }
-                }
-                Waiting::ReadGuard(process, signal) => {
-                    self.guards.remove(&(process.clone(), signal));
-                    // Under another plan the masks are asked for anew.
-                    let wanted = self.parts.machine.signal_for(&process);
-                    if wanted.is_none_or(|wanted| wanted == signal)
-                        && let Some(answer) = self.read_guard(process, signal)
-                    {
-                        self.handle(answer);
-                    }
-                }
-            }
-            if clock::now() >= self.turn_ends {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// An action that takes time waits where its namespace has had its turn, or where there are others that do.
-    fn put_off(&mut self, action: Action) -> Option<Action> {
-        let (Action::Hold(process) | Action::ReadGuard(process, _)) = &action else { return Some(action) };
-        let (process, namespace) = (process.clone(), self.namespace(&process.pod));
-        if !self.turns.has_begun(&namespace) && clock::now() < self.turn_ends {
-            return Some(action);
-        }
-        let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
-            (self.guards.insert((process.clone(), signal)), Waiting::ReadGuard(process, signal))
-        } else {
-            (self.holds.insert(process.clone()), Waiting::Hold(process))
-        };
-        if is_new {
-            self.turns.add_rest(&namespace, waiting);
-        }
-        None
-    }
-
     /// Takes in what the watcher saw.
     fn take_sights(&mut self) {
         while let Some(sight) = self.parts.watcher.poll_sight() {
@@ -363,15 +235,8 @@ impl NodeLoop {
         self.parts.wake.clear();
         for _ in 0..MESSAGES_AT_A_TIME {
             match self.parts.inbox.try_recv() {
-                Ok(Inbound::Event(event)) => {
-                    self.gauges_changed |=
-                        matches!(event, Event::PodsSynced(_) | Event::JournalRead(_) | Event::Observed(..));
-                    self.wait_for_turn(event);
-                }
-                Ok(Inbound::Finding(finding)) => {
-                    let namespace = finding.pod().map_or_else(|| "".into(), |pod| self.namespace(pod));
-                    self.turns.add(&namespace, Waiting::Finding(finding));
-                }
+                Ok(Inbound::Event(event)) => self.wait_for_turn(event),
+                Ok(Inbound::Finding(finding)) => self.line.add_finding(finding),
                 // Who asked may be gone.
                 Ok(Inbound::Ping(answer)) => drop(answer.send(())),
                 Ok(Inbound::Status(answer)) => drop(answer.send(self.parts.machine.status(clock::now()))),
@@ -392,14 +257,15 @@ impl NodeLoop {
     fn take_finding(&mut self, finding: Finding) -> Result<(), LoopError> {
         match finding {
             Finding::Event(Event::Listed(volume, listing)) => {
-                self.listing.remove(&volume);
+                self.parts.startup.end_listing(&volume);
                 if self.parts.watcher.confirm(&volume, listing.dir, listing.current.is_some()) {
                     self.handle(Event::Listed(volume, listing));
                 }
                 self.take_sights();
             }
             Finding::Event(event) => {
-                if let Event::Read(volume, generation, ..) = &event {
+                if let Event::Read(volume, generation, reading, _) = &event {
+                    self.reads.answered(volume, generation, reading);
                     self.parts.watcher.end_own_read(volume, generation, clock::now)?;
                     self.take_sights();
                 }
@@ -409,13 +275,13 @@ impl NodeLoop {
                 self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
             }
             Finding::Unlisted(volume) => {
-                self.listing.remove(&volume);
+                self.parts.startup.end_listing(&volume);
                 self.unlisted.insert(volume);
             }
             Finding::Unread(volume, generation) => {
                 self.parts.watcher.end_own_read(&volume, &generation, clock::now)?;
                 self.take_sights();
-                self.unread.insert((volume, generation));
+                self.reads.failed(volume, generation);
             }
             Finding::Home(pod, home) => {
                 let judgement = self.parts.kubelet_root.take(&pod, home, clock::now());

@@ -21,6 +21,7 @@ use crate::api;
 use crate::api::cluster::Cluster;
 use crate::api::events::Notes;
 use crate::api::objects::WantedObjects;
+use crate::api::side::ApiSide;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::contact::Contact;
@@ -36,7 +37,7 @@ use crate::lack::{Lacks, descriptor_limit};
 use crate::landlock::{Confined, LandlockError};
 use crate::logs::{Causes, Missing};
 use crate::metrics::Metrics;
-use crate::node_loop::{NodeLoop, Parts};
+use crate::node_loop::{NodeLoop, Parts, Startup};
 use crate::own_reads::OwnReads;
 use crate::pods_file::{PodsFile, PodsFileEvent};
 use crate::proc::ProcRoot;
@@ -98,11 +99,8 @@ pub(crate) fn agent(
         health: health.clone(),
         inbox: receiver,
         wake,
-        ready: ready.clone(),
-        notes: None,
-        nudges: None,
-        objects: None,
-        pods_dir: config.kubelet_root.join("pods"),
+        startup: Startup::new(ready.clone(), config.kubelet_root.join("pods")),
+        api: None,
         kubelet_root: KubeletRoot::new(config.kubelet_root.clone()),
         lacks,
     };
@@ -117,8 +115,7 @@ pub(crate) fn agent(
             metrics.follow_contact(contact.clone()).context("can't set up the metrics")?;
             let (notes, objects) =
                 follow_node(&runtime, cluster.clone(), node.clone(), config.watch_secrets, inbox.clone());
-            parts.notes = Some(notes);
-            parts.objects = Some(objects);
+            let mut nudges = None;
             if config.accelerate.is_some() {
                 let (gate, prover) = api::fence::channel(
                     cluster.clone(),
@@ -127,10 +124,11 @@ pub(crate) fn agent(
                     !config.without_fence,
                 );
                 runtime.spawn(prover.run());
-                let (nudges, sender) = api::nudges::channel(cluster, inbox.clone(), gate);
+                let (queue, sender) = api::nudges::channel(cluster, inbox.clone(), gate);
                 runtime.spawn(sender.run());
-                parts.nudges = Some(nudges);
+                nudges = Some(queue);
             }
+            parts.api = Some(ApiSide::new(notes, objects, nudges));
             if let Some(address) = config.kubelet {
                 runtime.spawn(api::kubelet::follow(address, inbox.clone()));
             }

@@ -19,6 +19,7 @@ use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::model::digest::Contents;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{ContainerId, Name, PodUid};
+use reloadlet_core::model::signal::Signal;
 
 use crate::cgroups::Cgroups;
 use crate::clock;
@@ -160,12 +161,12 @@ impl<R: FnMut(Finding)> Worker<R> {
             Request::Files(reading) => return self.read(reading, begun),
             Request::Masks(process, signal) => {
                 let masks = Masks::begin(&self.proc, process.clone(), signal);
-                return self.begin_masks(process, masks, begun);
+                return self.begin_masks(process, signal, masks, begun);
             }
             Request::Reading(masks) => {
-                let process = masks.process().clone();
+                let (process, signal) = (masks.process().clone(), masks.signal());
                 let masks = masks.refresh(&self.proc);
-                return self.begin_masks(process, masks, begun);
+                return self.begin_masks(process, signal, masks, begun);
             }
             Request::Home(pod) => {
                 let home = self.homes.look(&pod, &self.proc, &mut self.cgroups);
@@ -244,21 +245,26 @@ impl<R: FnMut(Finding)> Worker<R> {
     fn begin_masks(
         &mut self,
         process: ProcessIdentity,
+        signal: Signal,
         masks: Result<Begun, ProcError>,
         begun: Time,
     ) -> Option<Request> {
         match masks {
             Ok(Begun::Threads(masks)) => return self.read_masks(masks, begun),
-            Ok(Begun::Read(reading)) => (self.report)(Finding::Event(Event::Guarded(process, reading))),
+            Ok(Begun::Read(reading)) => {
+                (self.report)(Finding::Event(Event::Guarded(process, signal, reading)));
+            }
             Err(error) => self.lacked(process, &error),
         }
         None
     }
 
     fn read_masks(&mut self, mut masks: Box<Masks>, begun: Time) -> Option<Request> {
-        let process = masks.process().clone();
+        let (process, signal) = (masks.process().clone(), masks.signal());
         match masks.go_on(&self.proc, &|| clock::now().since(begun)) {
-            Ok(Some(reading)) => (self.report)(Finding::Event(Event::Guarded(process, Some(reading)))),
+            Ok(Some(reading)) => {
+                (self.report)(Finding::Event(Event::Guarded(process, signal, Some(reading))));
+            }
             Ok(None) => return Some(Request::Reading(masks)),
             Err(error) => self.lacked(process, &error),
         }

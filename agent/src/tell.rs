@@ -156,25 +156,6 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Whether the gauges are to be set anew after a report.
-pub(crate) const fn changes_gauges(report: &Report) -> bool {
-    match report {
-        Report::Problem(..)
-        | Report::Mended(..)
-        | Report::Solved(_)
-        | Report::Forgotten(_)
-        | Report::Published { .. }
-        | Report::Swapped(_)
-        | Report::Settled(_)
-        | Report::Reload(_) => true,
-        Report::SettleTimedOut(_)
-        | Report::Rescan
-        | Report::Nudged(..)
-        | Report::Reread { .. }
-        | Report::Verdict { .. } => false,
-    }
-}
-
 /// Sets the gauges.
 pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
     metrics.set_pods(counts.watched, counts.invalid);

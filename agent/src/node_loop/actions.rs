@@ -1,31 +1,25 @@
 //! What the machine wants done.
 
 use std::io;
-use std::sync::atomic::Ordering;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::SignalSet;
-use reloadlet_core::machine::event::{Action, Event, VolumeRef};
+use reloadlet_core::machine::event::{Action, Event, Reading, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::signal::Signal;
 use reloadlet_core::propagation::nudge::NudgeAnswer;
 
 use super::{NodeLoop, PROCESSES};
+use crate::clock;
 use crate::holder::Hold;
 use crate::metrics::RescanReason;
 use crate::surveyor::Request;
-use crate::{clock, tell};
 
 impl NodeLoop {
     /// One event, and everything that follows from it at once.
     pub(super) fn handle(&mut self, event: Event) {
-        // What is stale may be something else now.
-        self.gauges_changed |= matches!(
-            event,
-            Event::Surveyed(..) | Event::Exited(..) | Event::Read(..) | Event::Listed(..) | Event::Held(_)
-        );
         if event == Event::Overflowed {
             self.parts.metrics.overflow();
             self.parts.metrics.rescan(RescanReason::Overflow);
@@ -53,17 +47,17 @@ impl NodeLoop {
             Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
             Action::Hold(process) => return Some(self.hold(process)),
             Action::Release(process) => self.parts.holder.release(&process),
-            Action::Watch(pod, volumes) => {
+            Action::Watch(pod, namespace, volumes) => {
                 self.parts.watcher.watch_pod(&pod, &volumes);
-                if let Some(namespace) = self.parts.machine.namespace(&pod) {
-                    self.parts.kubelet_root.watch(pod.clone(), namespace.clone());
-                    self.request(Request::Home(pod));
-                }
+                self.line.watch(pod.clone(), namespace.clone());
+                self.parts.kubelet_root.watch(pod.clone(), namespace);
+                self.request(Request::Home(pod));
             }
             Action::Unwatch(pod) => {
                 self.parts.watcher.unwatch_pod(&pod);
+                self.line.unwatch(&pod);
                 self.unlisted.retain(|volume| volume.pod != pod);
-                self.unread.retain(|(volume, _)| volume.pod != pod);
+                self.reads.forget(&pod);
                 let judgement = self.parts.kubelet_root.forget(&pod);
                 self.request(Request::Forget(pod));
                 return self.judged(judgement);
@@ -73,64 +67,58 @@ impl NodeLoop {
                 self.take_sights();
             }
             Action::Survey(survey) => self.request(Request::Survey(survey)),
-            Action::Read(volume, generation) => self.read(volume, generation),
+            Action::Read(volume, generation, reading) => self.read(volume, generation, reading),
             Action::Observe(object) => {
-                if let Some(objects) = &self.parts.objects {
-                    objects.observe(object);
+                if let Some(api) = &self.parts.api {
+                    api.observe(object);
                 }
             }
             Action::Unobserve(object) => {
-                if let Some(objects) = &self.parts.objects {
-                    objects.unobserve(&object);
+                if let Some(api) = &self.parts.api {
+                    api.unobserve(&object);
                 }
             }
             Action::Nudge(pod) => {
                 let (uid, now) = (pod.uid.clone(), clock::now());
-                let nudges = self.parts.nudges.as_mut();
-                let answer = nudges.map_or(Some(NudgeAnswer::Refused), |nudges| nudges.send(pod, now));
+                let api = self.parts.api.as_mut();
+                let answer = api.map_or(Some(NudgeAnswer::Refused), |api| api.nudge(pod, now));
                 return answer.map(|answer| Event::Nudged(uid, answer));
             }
-            Action::WatchOpens(volume, generation) => {
-                let below = self.parts.machine.directories(&volume);
-                self.parts.watcher.watch_opens(&volume, &generation, below);
+            Action::WatchOpens(volume, generation, below) => {
+                self.parts.watcher.watch_opens(&volume, &generation, &below);
             }
             Action::UnwatchOpens(volume, generation) => {
                 self.parts.watcher.unwatch_opens(&volume, &generation);
             }
             Action::Record(update) => self.parts.journal.record(update),
-            Action::Report(report) => {
-                self.gauges_changed |= tell::changes_gauges(&report);
-                self.reports.push_back(report);
-            }
+            Action::Report(report) => self.reports.push_back(report),
         }
         None
     }
 
     /// Asks the surveyor for something.
     pub(super) fn request(&self, request: Request) {
-        self.parts.surveyor.request(&self.namespace(request.pod()), request);
+        self.parts.surveyor.request(&self.line.namespace(request.pod()), request);
     }
 
     pub(super) fn list(&mut self, volume: VolumeRef) {
         if let Some(path) = self.parts.watcher.path(&volume) {
             let path = path.to_owned();
-            if !self.parts.ready.load(Ordering::Relaxed) {
-                self.listing.insert(volume.clone());
-            }
+            self.parts.startup.begin_listing(&volume);
             self.request(Request::List(volume, path));
         }
     }
 
-    pub(super) fn read(&mut self, volume: VolumeRef, generation: Generation) {
-        let reading = self.parts.machine.reading(&volume);
-        if let Some((reading, path)) = reading.zip(self.parts.watcher.path(&volume)) {
+    pub(super) fn read(&mut self, volume: VolumeRef, generation: Generation, reading: Reading) {
+        if let Some(path) = self.parts.watcher.path(&volume) {
             let path = path.join(generation.as_str());
+            self.reads.ask(&volume, &generation, &reading);
             self.request(Request::Read(volume, generation, path, reading));
         }
     }
 
     pub(super) fn hold(&mut self, process: ProcessIdentity) -> Event {
-        let Some(namespace) = self.parts.machine.namespace(&process.pod) else {
+        let Some(namespace) = self.line.watched(&process.pod) else {
             return Event::NotHeld(process);
         };
         match self.parts.holder.hold(&process, namespace) {
@@ -168,9 +156,9 @@ impl NodeLoop {
             }
             Ok(Some(leader)) => {
                 let others = SignalSet::from_bits(u64::MAX);
-                Some(Event::Guarded(process, Some(GuardReading::new(leader, others))))
+                Some(Event::Guarded(process, signal, Some(GuardReading::new(leader, others))))
             }
-            Ok(None) => Some(Event::Guarded(process, None)),
+            Ok(None) => Some(Event::Guarded(process, signal, None)),
             Err(error) => {
                 let lack = error.lack();
                 self.parts.lacks.say("look at a process", lack, Some(&error));

@@ -1,17 +1,13 @@
 //! What is due, and what is done when nothing else is.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use reloadlet_core::Time;
 use reloadlet_core::machine::event::Event;
-use reloadlet_core::policy::problem::ProblemKind;
 
 use super::{INOTIFY, INSTANCE_RETRY, NodeLoop, POLL, REPORTS_AT_A_TIME};
-use crate::health::Ailment;
-use crate::kubelet_root::Judgement;
 use crate::surveyor::Request;
 use crate::{clock, tell};
 
@@ -23,7 +19,7 @@ impl NodeLoop {
 
     /// How long nothing is to be done; `None` until something happens.
     fn time_left(&mut self) -> Option<Duration> {
-        if !self.reports.is_empty() || self.look || self.is_busy() {
+        if !self.reports.is_empty() || self.shown.is_old() || self.is_busy() {
             return Some(Duration::ZERO);
         }
         let rearm = self.parts.watcher.rearm_at();
@@ -42,7 +38,7 @@ impl NodeLoop {
         self.parts.machine.is_busy()
             || watcher.has_unplaced()
             || watcher.is_rechecking()
-            || !self.turns.is_empty()
+            || !self.line.is_empty()
     }
 
     pub(super) fn handle_timeouts(&mut self) {
@@ -79,13 +75,13 @@ impl NodeLoop {
             }
         }
         let watcher = &self.parts.watcher;
-        let unready = !self.parts.ready.load(Ordering::Relaxed);
+        let unready = !self.parts.startup.is_ready();
         if self.next_poll.is_none()
             && (watcher.polled().next().is_some()
                 || watcher.awaits_publication()
                 || unready
                 || !self.unlisted.is_empty()
-                || !self.unread.is_empty())
+                || self.reads.has_failed())
         {
             self.next_poll = Some(now + POLL);
         }
@@ -113,89 +109,24 @@ impl NodeLoop {
         }
     }
 
-    /// Says what became of the kubelet root; what the pods are told of it.
-    pub(super) fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
-        match judgement? {
-            Judgement::Wrong(sentence) => {
-                self.parts.metrics.set_kubelet_root_wrong(true);
-                self.parts.health.set(Ailment::KubeletRoot, true);
-                tracing::warn!("{sentence}");
-                Some(Event::KubeletRoot(Some(sentence.into())))
-            }
-            Judgement::Right => {
-                self.parts.metrics.set_kubelet_root_wrong(false);
-                self.parts.health.set(Ailment::KubeletRoot, false);
-                tracing::info!("no pod's directory is missing below the kubelet root any more");
-                Some(Event::KubeletRoot(None))
-            }
-        }
-    }
-
-    pub(super) fn take_judgement(&mut self, judgement: Option<Judgement>) {
-        if let Some(event) = self.judged(judgement) {
-            self.handle(event);
-        }
-    }
-
     pub(super) fn poll_volumes(&mut self) {
-        for (volume, generation) in std::mem::take(&mut self.unread) {
-            self.read(volume, generation);
+        for (volume, generation, reading) in self.reads.take_failed() {
+            self.read(volume, generation, reading);
         }
         for volume in std::mem::take(&mut self.unlisted) {
             self.list(volume);
         }
         self.parts.watcher.retry_polled();
         self.parts.watcher.recheck(false);
-        self.gauges_changed = true;
     }
 
     pub(super) fn write_reports(&mut self) {
         for _ in 0..REPORTS_AT_A_TIME {
             let Some(report) = self.reports.pop_front() else { return };
             tell::tell(&report, &self.parts.metrics);
-            if let Some(notes) = &self.parts.notes {
-                notes.report(&report);
+            if let Some(api) = &self.parts.api {
+                api.report(&report);
             }
-        }
-    }
-
-    /// Nothing else is to be done: gauges and readiness.
-    pub(super) fn look_around(&mut self) {
-        self.looked_around = clock::now();
-        if std::mem::take(&mut self.gauges_changed) {
-            let counts = self.parts.machine.counts();
-            tell::set_gauges(&self.parts.metrics, &counts, clock::now());
-            self.parts.health.count(Ailment::Looks, counts.problems_of(ProblemKind::Agent));
-        }
-        self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
-        let polled = self.parts.watcher.polled().count();
-        self.parts.metrics.set_polled_volumes(polled);
-        self.parts.health.count(Ailment::Watches, polled);
-        if self.parts.ready.load(Ordering::Relaxed) || !self.reports.is_empty() {
-            return;
-        }
-        if !self.parts.pods_dir.is_dir() {
-            self.parts.health.set(Ailment::KubeletRoot, true);
-            if !std::mem::replace(&mut self.root_is_missing, true) {
-                tracing::warn!(path = %self.parts.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
-            }
-            return;
-        }
-        self.parts.health.set(Ailment::KubeletRoot, self.parts.kubelet_root.is_wrong());
-        if std::mem::take(&mut self.root_is_missing) {
-            // What was listed without it says nothing, and its notification may still be on its way.
-            self.parts.watcher.recheck(true);
-        }
-        let root_is_right = !self.parts.kubelet_root.is_doubtful();
-        if root_is_right
-            && !self.parts.watcher.is_rechecking()
-            && self.listing.is_empty()
-            && self.parts.machine.is_ready()
-            && self.parts.journal.is_flushed()
-        {
-            self.parts.ready.store(true, Ordering::Relaxed);
-            let counts = self.parts.machine.counts();
-            tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
         }
     }
 }

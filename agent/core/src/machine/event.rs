@@ -1,7 +1,8 @@
 //! What comes in and what goes out.
 //!
-//! Each action is answered as this table says. Answers come in any order, and other events between them; one that comes
-//! after its pod, process or generation isn't of interest any more changes nothing.
+//! An action carries all that is needed to carry it out: whoever does asks nothing back. Each is answered as this table says.
+//! Answers come in any order, and other events between them. An answer says what it answers: one that comes after its pod,
+//! process or generation isn't of interest any more, or what was asked of it is something else by now, changes nothing.
 //!
 //! | action | answered by | how often | what may be lost |
 //! | --- | --- | --- | --- |
@@ -9,9 +10,9 @@
 //! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
 //! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`] | once each, unless it is released before | nothing |
-//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once | nothing |
+//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; what is asked for of the same process before that may take its place | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
-//! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors | nothing |
+//! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; what is asked for of the same generation before that may take its place | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
 //! | [`Action::Nudge`] | [`Event::Nudged`] | once | nothing |
 //! | [`Action::WatchOpens`] | [`Event::Opened`] | once at most, until [`Action::UnwatchOpens`] | the event |
@@ -93,8 +94,8 @@ pub enum Event {
     Lacked(ProcessIdentity, Lack),
     /// A held process ended.
     Exited(ProcessIdentity, Time),
-    /// A held process's signal masks; `None` when it is gone.
-    Guarded(ProcessIdentity, Option<GuardReading>),
+    /// A held process's signal masks, read with regard to this signal; `None` when it is gone.
+    Guarded(ProcessIdentity, Signal, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
     /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
@@ -136,7 +137,7 @@ impl Event {
             | Self::NotHeld(process)
             | Self::Lacked(process, _)
             | Self::Exited(process, _)
-            | Self::Guarded(process, _)
+            | Self::Guarded(process, ..)
             | Self::Delivered(process, _) => Some(&process.pod),
         }
     }
@@ -186,8 +187,8 @@ impl Delivery {
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Watch a pod's volumes and cgroup, from now on.
-    Watch(PodUid, Vec<(Name, VolumeKind)>),
+    /// Watch a pod's volumes and cgroup, from now on. Whatever is done for it is done in the turns of this namespace.
+    Watch(PodUid, Name, Vec<(Name, VolumeKind)>),
     /// Stop watching a pod.
     Unwatch(PodUid),
     /// List a volume's directory, off the loop.
@@ -202,8 +203,8 @@ pub enum Action {
     ReadGuard(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
-    /// Read a generation's files, off the loop.
-    Read(VolumeRef, Generation),
+    /// Read these of a generation's files, off the loop.
+    Read(VolumeRef, Generation, Reading),
     /// Watch an object on the API server. One that is watched is asked about anew: what its newest version is becomes an event
     /// even if that was told before.
     Observe(ObjectRef),
@@ -211,8 +212,8 @@ pub enum Action {
     Unobserve(ObjectRef),
     /// Have the kubelet look at a pod now.
     Nudge(Arc<Pod>),
-    /// See whether a file of a generation is opened.
-    WatchOpens(VolumeRef, Generation),
+    /// See whether a file of a generation is opened, in its own directory or in these below it.
+    WatchOpens(VolumeRef, Generation, Arc<[Name]>),
     /// That isn't of interest any more.
     UnwatchOpens(VolumeRef, Generation),
     /// Write to the journal.

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
-use crate::machine::event::{Action, Event, Reading, Report, VolumeRef};
+use crate::machine::event::{Action, Event, Report, VolumeRef};
 use crate::machine::pod::{PodMachine, Restored};
-use crate::machine::reload::Target;
-use crate::machine::watched::Watched;
+use crate::machine::status::Counts;
 use crate::model::journal::JournalSnapshot;
 use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectRef, Observed};
 use crate::model::pod::Pod;
-use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
 use crate::propagation::kept::Kept;
@@ -56,9 +53,10 @@ struct Untold {
 ///
 /// There are four kinds of methods. [`Self::handle`] and [`Self::handle_timeout`] take in what happened, and that time has
 /// passed. [`Self::poll_action`] gives what is to be done, and [`Self::poll_timeout`] when [`Self::handle_timeout`] is to be
-/// called: both are asked after each of the first ones, the actions until there is none, and carried out in their order. The
-/// others only look. The times that are handed in never go back: they are of one clock, that of the boot. Who answers which
-/// action is in [`crate::machine::event`].
+/// called: both are asked after each of the first ones, the actions until there is none, and carried out in their order.
+/// [`Self::take_counts`] gives the numbers for gauges when they have changed, whenever it is asked. The others only look, and
+/// nothing needs them to carry out an action. The times that are handed in never go back: they are of one clock, that of the
+/// boot. Who answers which action is in [`crate::machine::event`].
 #[derive(Debug, Default)]
 pub struct Machine {
     /// Which objects are watched on the API server, if there is one.
@@ -87,6 +85,9 @@ pub struct Machine {
     /// What is wrong with the kubelet root, while something is.
     kubelet_root: Option<Arc<str>>,
     actions: VecDeque<Action>,
+    /// Whether anything was taken in since the numbers for gauges were asked for, and the numbers that were given last.
+    has_taken_in: bool,
+    given: Option<Counts>,
 }
 
 /// A pod that isn't told anything, since its annotations have problems.
@@ -131,30 +132,9 @@ impl Machine {
         !self.work.is_empty() || !self.rescans.is_empty() || !self.untold.is_empty()
     }
 
-    /// The signal that a process is told by, if its container hangs on it: then it is to be held.
-    pub fn signal_for(&self, process: &ProcessIdentity) -> Option<Signal> {
-        let mut targets = self.pods.get(&process.pod)?.targets().iter();
-        targets.find(|target| target.processes().hang_on(process)).map(Target::signal)
-    }
-
-    /// What is to be read of a watched volume's generations.
-    pub fn reading(&self, volume: &VolumeRef) -> Option<Reading> {
-        Some(self.pods.get(&volume.pod)?.volumes().get(&volume.volume)?.reading())
-    }
-
-    /// The directories of a volume's generations that hold files, below the generation's own.
-    pub fn directories(&self, volume: &VolumeRef) -> &[Name] {
-        let watched = self.pods.get(&volume.pod).and_then(|pod| pod.volumes().get(&volume.volume));
-        watched.map(Watched::directories).unwrap_or_default()
-    }
-
-    /// The namespace of a watched pod.
-    pub fn namespace(&self, pod: &PodUid) -> Option<&Name> {
-        self.pods.get(pod).map(|pod| &pod.pod().namespace)
-    }
-
     /// Takes in something that happened.
     pub fn handle(&mut self, now: Time, event: Event) {
+        self.has_taken_in = true;
         match event {
             Event::JournalRead(snapshot) => self.journal_read(snapshot, now),
             Event::PodsSynced(pods) => self.pods_synced(pods, now),
@@ -200,8 +180,8 @@ impl Machine {
             Event::Exited(process, at) => {
                 self.with(&process.pod, now, |pod, ctx| pod.exited(&process, at, ctx));
             }
-            Event::Guarded(process, reading) => {
-                self.with(&process.pod, now, |pod, ctx| pod.guarded(&process, reading.as_ref(), ctx));
+            Event::Guarded(process, signal, reading) => {
+                self.with(&process.pod, now, |pod, ctx| pod.guarded(&process, signal, reading.as_ref(), ctx));
             }
             Event::Delivered(process, delivery) => {
                 self.with(&process.pod, now, |pod, ctx| pod.delivered(&process, delivery, ctx));
@@ -211,6 +191,7 @@ impl Machine {
 
     /// Takes in that time has passed: some of what is due. With more of it the next timeout is due at once.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.has_taken_in = true;
         self.serve_remembered(now);
         let due = self.timers.iter().take_while(|(due, _)| *due <= now);
         let due: Vec<PodUid> = due.take(AT_A_TIME).map(|(_, uid)| uid.clone()).collect();
@@ -226,6 +207,15 @@ impl Machine {
         if !self.work.is_empty() {
             self.go_on(now);
         }
+    }
+
+    /// The numbers for gauges, if they are others than those that this gave last.
+    pub fn take_counts(&mut self) -> Option<Counts> {
+        if !std::mem::take(&mut self.has_taken_in) && self.given.is_some() {
+            return None;
+        }
+        let counts = self.counts();
+        (self.given.as_ref() != Some(&counts)).then(|| self.given.insert(counts).clone())
     }
 
     /// The agent ends: what was held back is said.

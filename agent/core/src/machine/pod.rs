@@ -110,7 +110,8 @@ impl PodMachine {
         };
         machine.restore(restored);
         let volumes = machine.plan.volumes.iter().map(|volume| (volume.name.clone(), volume.kind)).collect();
-        ctx.act(Action::Watch(machine.site.pod.uid.clone(), volumes));
+        let pod = &machine.site.pod;
+        ctx.act(Action::Watch(pod.uid.clone(), pod.namespace.clone(), volumes));
         for volume in machine.site.volumes.keys() {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
@@ -351,7 +352,9 @@ impl PodMachine {
             ctx.act(Action::UnwatchOpens(self.volume_ref(name), generation.clone()));
         }
         for (name, generation) in wanted.difference(&self.opens) {
-            ctx.act(Action::WatchOpens(self.volume_ref(name), generation.clone()));
+            let directories = self.site.volumes.get(name).map(|watched| watched.directories().clone());
+            let directories = directories.unwrap_or_default();
+            ctx.act(Action::WatchOpens(self.volume_ref(name), generation.clone(), directories));
         }
         self.opens = wanted;
     }

@@ -10,7 +10,7 @@ use crate::model::generation::Generation;
 use crate::model::names::{Name, clean};
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
-use crate::model::pod::{Pod, ProjectedSource, VolumeSource};
+use crate::model::pod::{Pod, ProjectedSource, Volume as SpecVolume, VolumeSource};
 use crate::model::time::Time;
 use crate::policy::plan::VolumePlan;
 use crate::propagation::volume::{Ignored, Propagation, Publication};
@@ -84,7 +84,7 @@ impl Watched {
             propagation: Propagation::new(&plan.sources, is_measured),
             publications: VecDeque::new(),
             ignored: Ignored::Nothing,
-            directories: directories(pod, &plan.name),
+            directories: directories(&pod.volumes, &plan.name),
         }
     }
 
@@ -99,7 +99,7 @@ impl Watched {
     }
 
     /// The directories of a generation that hold files, below its own.
-    pub(crate) fn directories(&self) -> &[Name] {
+    pub(crate) const fn directories(&self) -> &Arc<[Name]> {
         &self.directories
     }
 
@@ -128,7 +128,7 @@ impl Watched {
     }
 
     /// What is to be read of its generations.
-    pub(crate) fn reading(&self) -> Reading {
+    fn reading(&self) -> Reading {
         let filter = match &self.ignored {
             Ignored::Nothing | Ignored::Everything => self.plan.files.clone(),
             Ignored::Paths(paths) => self.plan.files.without(paths.iter().cloned()),
@@ -136,17 +136,17 @@ impl Watched {
         Reading { filter, each: self.propagation.is_measured(), decides: self.needs_digest() }
     }
 
-    /// Whether a generation is to be read: it decides something, or is measured, and isn't known or being read.
-    pub(crate) fn want(&mut self, generation: &Generation) -> bool {
+    /// What is to be read of a generation: it decides something, or is measured, and isn't known or being read.
+    pub(crate) fn want(&mut self, generation: &Generation) -> Option<Reading> {
         let known = match &self.digest {
             FilesDigest::Unwanted => false,
             FilesDigest::Reading(known) | FilesDigest::Read(known, _) => known == generation,
         };
         let wanted = !known && (self.needs_digest() || self.propagation.is_measured());
-        if wanted {
+        wanted.then(|| {
             self.digest = FilesDigest::Reading(generation.clone());
-        }
-        wanted
+            self.reading()
+        })
     }
 
     /// What counts has changed: what is on disk is to be read once more. Gives that back.
@@ -204,8 +204,8 @@ impl Watched {
 }
 
 /// The directories of a volume's files, below the generation's own. A key can't contain a slash: the spec names them all.
-fn directories(pod: &Pod, volume: &Name) -> Arc<[Name]> {
-    let Some(volume) = pod.volumes.iter().find(|found| found.name == *volume) else { return Arc::default() };
+fn directories(volumes: &[SpecVolume], volume: &Name) -> Arc<[Name]> {
+    let Some(volume) = volumes.iter().find(|found| found.name == *volume) else { return Arc::default() };
     let mut paths: Vec<&Name> = Vec::new();
     match &volume.source {
         VolumeSource::ConfigMap(source) | VolumeSource::Secret(source) => {
@@ -228,4 +228,33 @@ fn directories(pod: &Pod, volume: &Name) -> Arc<[Name]> {
     let is_inside = |path: &Name| !path.split('/').any(|element| element == "..");
     let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).filter(is_inside).collect();
     all.into_iter().take(MOST_DIRECTORIES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::pod::{Item, ObjectSource};
+
+    #[test]
+    fn directories_below_a_generation_are_known_from_the_spec() {
+        let object = |paths: &[&str]| ObjectSource {
+            items: paths.iter().map(|path| Item { key: "key".into(), path: (*path).into() }).collect(),
+            ..ObjectSource::default()
+        };
+        let below = |name: &str, source| {
+            let volumes = vec![SpecVolume { name: "config".into(), source }];
+            directories(&volumes, &name.into()).iter().map(|name| String::from(&**name)).collect::<Vec<_>>()
+        };
+        assert!(below("config", VolumeSource::ConfigMap(object(&["a", "./b"]))).is_empty());
+        let sources = vec![
+            ProjectedSource::ConfigMap(object(&["x/y//a", "./x/b", "x/c", "../../z/d"])),
+            ProjectedSource::Secret(object(&["tls/key"])),
+            ProjectedSource::Rotating { paths: vec!["tokens/one".into()] },
+        ];
+        assert_eq!(below("config", VolumeSource::Projected(sources)), ["tls", "tokens", "x", "x/y"]);
+        let many: Vec<String> = (0..100).map(|n| format!("{n}/key")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(below("config", VolumeSource::Secret(object(&many))).len(), 31);
+        assert!(below("more", VolumeSource::Secret(object(&many))).is_empty());
+    }
 }

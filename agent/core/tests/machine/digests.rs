@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use reloadlet_core::Event;
 use reloadlet_core::machine::event::{Reading, VolumeRef};
 use reloadlet_core::model::digest::{Contents, Digest};
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::policy::files::FileFilter;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
 use crate::world::{World, app, config};
@@ -49,7 +49,7 @@ fn a_change_of_files_that_do_not_count_is_unchanged_and_is_not_told() {
 fn what_was_read_under_another_filter_decides_nothing() {
     let mut world = with_keys();
     contents(&mut world, &[(2, 2)]);
-    world.hold_back(&reloadlet_core::Action::Read(config(), generation(1)));
+    world.hold_back(&a_read());
     world.publish(&config(), 2);
     let reading = Reading { filter: FileFilter::default(), each: false, decides: true };
     let same = Contents { counting: Digest::new([1; 32]), files: Arc::default() };
@@ -63,7 +63,7 @@ fn what_was_read_under_another_filter_decides_nothing() {
 fn without_keys_nothing_is_read() {
     let mut world = World::app(&[]);
     world.publish(&config(), 2);
-    let reads = |action: &reloadlet_core::Action| matches!(action, reloadlet_core::Action::Read(..));
+    let reads = |action: &Action| matches!(action, Action::Read(..));
     assert!(!world.actions.iter().any(|(_, action)| reads(action)));
 }
 
@@ -135,8 +135,14 @@ fn a_generation_that_was_not_told_leaves_the_content_unknown() {
     );
 }
 
+/// A read, whatever is to be read.
+pub(crate) fn a_read() -> Action {
+    let reading = Reading { filter: FileFilter::default(), each: false, decides: true };
+    Action::Read(config(), generation(1), reading)
+}
+
 /// The kubelet makes the volume anew: another directory, another generation.
-fn rebuild(world: &mut World, volume: &VolumeRef, n: u32, same_inode: bool) {
+pub(crate) fn rebuild(world: &mut World, volume: &VolumeRef, n: u32, same_inode: bool) {
     let inode = world.node.volume(volume).dir.take();
     let dir = if same_inode { inode.unwrap() } else { world.node.new_dir() };
     world.node.volume(volume).current = None;

@@ -2,7 +2,9 @@
 
 use reloadlet_core::machine::event::VolumeRef;
 use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::signal::Signal;
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{HUP, generation, ms, uid};
 use crate::world::{World, app, config};
@@ -38,10 +40,7 @@ fn the_guard_is_tried_again_with_growing_pauses_of_at_most_five_seconds() {
     let (mut world, _) = unhandled(&[]);
     world.pass(60_000);
     let read = |world: &World| {
-        let guards = world
-            .actions
-            .iter()
-            .filter(|(_, action)| matches!(action, reloadlet_core::Action::ReadGuard(..)));
+        let guards = world.actions.iter().filter(|(_, action)| matches!(action, Action::ReadGuard(..)));
         guards.count()
     };
     let in_the_first_minute = read(&world);
@@ -177,7 +176,20 @@ fn many_processes_of_a_container_are_read_once_each() {
     world.actions.clear();
     world.publish(&config(), 2);
     assert_eq!(world.sends().len(), 50);
-    let reads =
-        world.actions.iter().filter(|(_, a)| matches!(a, reloadlet_core::Action::ReadGuard(..))).count();
+    let reads = world.actions.iter().filter(|(_, a)| matches!(a, Action::ReadGuard(..))).count();
     assert!(reads <= 150, "{reads} readings for 50 processes");
+}
+
+#[test]
+fn masks_that_were_read_for_another_signal_say_nothing() {
+    let mut world = World::app(&[]);
+    world.hold_back(&Action::ReadGuard(world.node.identity(1001).unwrap(), Signal::HUP));
+    world.publish(&config(), 2);
+    let process = world.node.identity(1001).unwrap();
+    let reading = world.node.guard(&process);
+    let other = Signal::parse("USR1").unwrap();
+    world.handle(Event::Guarded(process.clone(), other, reading.clone()));
+    assert_eq!(world.sends(), []);
+    world.handle(Event::Guarded(process, Signal::HUP, reading));
+    assert_eq!(world.sends(), [(world.now, 1001)]);
 }

@@ -8,6 +8,7 @@
 
 mod digests;
 mod endings;
+mod gauges;
 mod guard;
 mod lacks;
 mod measuring;

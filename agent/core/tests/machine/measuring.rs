@@ -14,6 +14,7 @@ use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Action, Event};
 
+use crate::digests::a_read;
 use crate::node::{at, generation, ms, pod, uid};
 use crate::world::{AGENT_STARTED, World, app, app_with_two_volumes, config, more};
 
@@ -49,7 +50,7 @@ pub(crate) fn contents(world: &mut World, volume: &str, generations: &[(u32, u8)
 }
 
 /// One pod whose ConfigMap has the content 1 in version 1, which is generation 1; generation n has the content n.
-fn measured(pods: Vec<Pod>) -> World {
+pub(crate) fn measured(pods: Vec<Pod>) -> World {
     let mut world = World::node(pods);
     world.measuring = Some(Measuring { secrets: false, accelerate: None });
     contents(&mut world, "config", &[(1, 1), (2, 2), (3, 3)]);
@@ -116,7 +117,7 @@ fn a_delivery_says_how_long_each_stage_took() {
 #[test]
 fn nothing_that_is_measured_holds_up_a_signal() {
     let mut world = measured(vec![app(1, &[])]);
-    world.hold_back(&Action::Read(config(), generation(1)));
+    world.hold_back(&a_read());
     show(&mut world, "config", version(2, 2));
     world.publish(&config(), 2);
     assert_eq!(world.sends(), [(world.now, 1001)]);
@@ -129,7 +130,7 @@ fn nothing_that_is_measured_holds_up_a_signal() {
 #[test]
 fn a_report_waits_a_second_for_what_a_generation_brought_and_no_longer() {
     let mut world = measured(vec![app(1, &[])]);
-    world.hold_back(&Action::Read(config(), generation(1)));
+    world.hold_back(&a_read());
     show(&mut world, "config", version(2, 2));
     world.publish(&config(), 2);
     world.pass(999);
@@ -399,7 +400,7 @@ fn a_right_that_is_taken_away_leaves_reloads_as_they_are() {
 #[test]
 fn reports_that_wait_are_not_lost_when_the_pod_goes() {
     let mut world = measured(vec![app(1, &[])]);
-    world.hold_back(&Action::Read(config(), generation(1)));
+    world.hold_back(&a_read());
     show(&mut world, "config", version(2, 2));
     world.publish(&config(), 2);
     world.pods.clear();

@@ -75,8 +75,8 @@ impl Rig {
             Some(Event::Surveyed(survey.pod.clone(), self.node.survey(&survey.pod)))
         } else if let Action::Hold(process) = action {
             Some(Event::Held(process.clone()))
-        } else if let Action::ReadGuard(process, _) = action {
-            Some(Event::Guarded(process.clone(), self.node.guard(process)))
+        } else if let Action::ReadGuard(process, signal) = action {
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard(process)))
         } else if let Action::Send(process, _) = action {
             Some(Event::Delivered(process.clone(), Delivery::Sent))
         } else {

@@ -181,7 +181,7 @@ fn turned(machine: &mut Machine) -> Vec<i32> {
     let number = |pod: &PodUid| i32::from_str_radix(&pod.as_str()[..8], 16).unwrap();
     let mut turned = Vec::new();
     while let Some(action) = machine.poll_action() {
-        if let Action::Watch(pod, _) = &action {
+        if let Action::Watch(pod, ..) = &action {
             turned.push(number(pod));
         } else if let Action::Unwatch(pod) = &action {
             turned.push(-number(pod));

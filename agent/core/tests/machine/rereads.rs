@@ -2,9 +2,8 @@
 
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Event};
-use reloadlet_core::model::names::Name;
 use reloadlet_core::model::outcome::Verdict;
-use reloadlet_core::model::pod::{Item, ObjectSource, ProjectedSource, VolumeSource};
+use reloadlet_core::model::pod::{Item, ObjectSource, VolumeSource};
 
 use crate::node::{HUP, generation, ms, pod, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};
@@ -165,29 +164,12 @@ fn the_end_of_a_pod_or_its_plan_ends_the_watch() {
 }
 
 #[test]
-fn directories_below_a_generation_are_known_from_the_spec() {
-    let object = |paths: &[&str]| ObjectSource {
-        items: paths.iter().map(|path| Item { key: "key".into(), path: (*path).into() }).collect(),
-        ..ObjectSource::default()
-    };
-    let directories = |source| {
-        let mut pod = app(1, &[]);
-        pod.volumes[0].source = source;
-        let world = World::running(vec![pod]);
-        let found = world.machine.directories(&config()).iter().map(|name| String::from(&**name));
-        found.collect::<Vec<_>>()
-    };
-    assert!(directories(VolumeSource::ConfigMap(object(&["a", "./b"]))).is_empty());
-    let sources = vec![
-        ProjectedSource::ConfigMap(object(&["x/y//a", "./x/b", "x/c", "../../z/d"])),
-        ProjectedSource::Secret(object(&["tls/key"])),
-        ProjectedSource::Rotating { paths: vec!["tokens/one".into()] },
-    ];
-    assert_eq!(directories(VolumeSource::Projected(sources)), ["tls", "tokens", "x", "x/y"]);
-    let many: Vec<String> = (0..100).map(|n| format!("{n}/key")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert_eq!(directories(VolumeSource::Secret(object(&many))).len(), 31);
-
-    let unknown: &[Name] = &[];
-    assert_eq!(World::app(&[]).machine.directories(&more()), unknown);
+fn the_directories_below_a_generation_are_watched_as_well() {
+    let mut pod = app(1, &[]);
+    let items = vec![Item { key: "key".into(), path: "tls/key".into() }];
+    pod.volumes[0].source = VolumeSource::ConfigMap(ObjectSource { items, ..ObjectSource::default() });
+    let mut world = World::running(vec![pod]);
+    world.publish(&config(), 2);
+    let watch = Action::WatchOpens(config(), generation(2), ["tls".into()].into());
+    assert!(world.actions.iter().any(|(_, action)| *action == watch), "{:?}", world.actions);
 }

@@ -1,5 +1,7 @@
 //! From a swap to one delivery.
 
+use std::sync::Arc;
+
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Report};
 use reloadlet_core::model::outcome::Outcome;
@@ -71,7 +73,7 @@ fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_a_watch_and_t
     world.settle(&config());
     let [settled, watch, send, record, reload] = &actions(&world)[..] else { panic!("{:?}", world.actions) };
     assert_eq!(*settled, Action::Report(Report::Settled(ms(1))));
-    assert_eq!(*watch, Action::WatchOpens(config(), generation(2)));
+    assert_eq!(*watch, Action::WatchOpens(config(), generation(2), Arc::default()));
     assert_eq!(*send, Action::Send(process, hup));
     assert!(matches!(record, Action::Record(_)), "{record:?}");
     assert!(matches!(reload, Action::Report(Report::Reload(_))), "{reload:?}");

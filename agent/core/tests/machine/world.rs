@@ -18,6 +18,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
 
+use crate::gauges::Gauges;
 use crate::node::{Node, at, generation, ms, pod, uid};
 
 /// When the volumes were published, the processes started, and the agent started.
@@ -48,6 +49,7 @@ pub(crate) struct World {
     pub(crate) handless: Option<Lack>,
     /// Whether there is an API server that shows objects.
     pub(crate) measuring: Option<Measuring>,
+    pub(crate) gauges: Gauges,
     held_back: Vec<Discriminant<Action>>,
     unanswered: Vec<Action>,
 }
@@ -90,6 +92,7 @@ impl World {
             blind: None,
             handless: None,
             measuring: None,
+            gauges: Gauges::default(),
             held_back: Vec::new(),
             unanswered: Vec::new(),
         }
@@ -121,6 +124,7 @@ impl World {
         self.held.clear();
         self.opens.clear();
         self.unanswered.clear();
+        self.gauges = Gauges::default();
     }
 
     /// The pods are listed.
@@ -138,6 +142,7 @@ impl World {
                 assert!(actions < MOST_ACTIONS, "a loop: {action:?}");
                 events.extend(self.take_action(action));
             }
+            self.gauges.follow(&mut self.machine);
         }
     }
 
@@ -181,21 +186,20 @@ impl World {
                 self.held.remove(&process);
                 None
             }
-            Action::ReadGuard(process, _) => {
+            Action::ReadGuard(process, signal) => {
                 let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
-                Some(Event::Guarded(process, reading))
+                Some(Event::Guarded(process, signal, reading))
             }
             Action::Send(process, _) => {
                 assert!(self.held.contains(&process), "{process:?} is not held");
                 let lives = self.node.process(&process).is_some();
                 Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
             }
-            Action::Read(volume, generation) => {
+            Action::Read(volume, generation, reading) => {
                 let contents = self.node.contents(&volume, &generation);
-                let reading = self.machine.reading(&volume)?;
                 Some(Event::Read(volume, generation, reading, contents))
             }
-            Action::WatchOpens(volume, generation) => {
+            Action::WatchOpens(volume, generation, _) => {
                 assert!(self.opens.insert((volume.clone(), generation.clone())), "{generation} is watched");
                 None
             }
@@ -243,6 +247,7 @@ impl World {
             assert!(timers < MOST_ACTIONS, "timers go off without end");
             self.now = self.now.max(due);
             self.machine.handle_timeout(self.now);
+            self.gauges.follow(&mut self.machine);
             let next = self.machine.poll_timeout();
             assert!(next.is_none_or(|next| next > self.now), "{next:?} is due still at {:?}", self.now);
             let mut events = VecDeque::new();

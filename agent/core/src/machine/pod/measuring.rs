@@ -88,8 +88,8 @@ impl PodMachine {
 
     /// Has a generation read, where that decides something or is measured.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        if self.site.volumes.get_mut(name).is_some_and(|watched| watched.want(generation)) {
-            ctx.act(Action::Read(self.volume_ref(name), generation.clone()));
+        if let Some(reading) = self.site.volumes.get_mut(name).and_then(|watched| watched.want(generation)) {
+            ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
         }
     }
 

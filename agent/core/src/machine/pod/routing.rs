@@ -190,10 +190,11 @@ impl PodMachine {
         }
     }
 
-    /// A process's masks were read; `None`: it is gone.
+    /// A process's masks were read with regard to a signal; `None`: it is gone.
     pub(crate) fn guarded(
         &mut self,
         process: &ProcessIdentity,
+        signal: Signal,
         reading: Option<&GuardReading>,
         ctx: &mut Context<'_>,
     ) {
@@ -201,7 +202,10 @@ impl PodMachine {
             self.exited(process, ctx.now, ctx);
             return;
         };
-        self.targets.iter_mut().for_each(|target| target.guarded(&self.site, process, reading, ctx));
+        // Of another signal, which they were asked for under another plan, they may say something wrong.
+        for target in self.targets.iter_mut().filter(|target| target.signal() == signal) {
+            target.guarded(&self.site, process, reading, ctx);
+        }
     }
 
     /// How a process took the signal.

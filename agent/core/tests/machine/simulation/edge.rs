@@ -30,13 +30,10 @@ impl Simulation {
                 let pause = self.slow_at_times();
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
-            Todo::Read(life, volume, generation) => {
-                // Who asked may be gone.
-                if let Some(reading) = self.machine.as_ref().and_then(|machine| machine.reading(&volume)) {
-                    let contents = self.node.contents(&volume, &generation);
-                    let pause = self.micros(10_000);
-                    self.push(pause, Todo::Event(life, Event::Read(volume, generation, reading, contents)));
-                }
+            Todo::Read(life, volume, generation, reading) => {
+                let contents = self.node.contents(&volume, &generation);
+                let pause = self.micros(10_000);
+                self.push(pause, Todo::Event(life, Event::Read(volume, generation, reading, contents)));
             }
             Todo::Open(life, volume, generation) => {
                 if life == self.life && self.opens.contains(&(volume.clone(), generation.clone())) {
@@ -223,7 +220,7 @@ impl Simulation {
     fn take_action(&mut self, action: Action) {
         let life = self.life;
         match action {
-            Action::Watch(uid, _) => {
+            Action::Watch(uid, ..) => {
                 self.watched.insert(uid);
             }
             Action::Unwatch(uid) => {
@@ -247,17 +244,17 @@ impl Simulation {
                 self.wanted.remove(&process);
                 self.held.remove(&process);
             }
-            Action::ReadGuard(process, _) => {
+            Action::ReadGuard(process, signal) => {
                 let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
-                self.answer(Event::Guarded(process, reading));
+                self.answer(Event::Guarded(process, signal, reading));
             }
             Action::Send(process, _) => self.send(process),
-            Action::Read(volume, generation) => {
+            Action::Read(volume, generation, reading) => {
                 let pause = self.micros(10_000);
-                self.push(pause, Todo::Read(life, volume, generation));
+                self.push(pause, Todo::Read(life, volume, generation, reading));
             }
             Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
-            Action::WatchOpens(volume, generation) => {
+            Action::WatchOpens(volume, generation, _) => {
                 let pause = self.micros(4_000_000);
                 self.push(pause, Todo::Open(life, volume.clone(), generation.clone()));
                 assert!(self.opens.insert((volume, generation)), "watched twice");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::machine::event::{Reading, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
@@ -66,7 +66,7 @@ enum Todo {
     /// A survey is made.
     MakeSurvey(u32, PodUid),
     /// A digest is made.
-    Read(u32, VolumeRef, Generation),
+    Read(u32, VolumeRef, Generation, Reading),
     /// A file of a generation is opened.
     Open(u32, VolumeRef, Generation),
     /// A pidfd is opened.

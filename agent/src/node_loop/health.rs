@@ -1,0 +1,166 @@
+//! What is shown of the node when nothing else is to be done: gauges, what the agent lacks, and whether it is ready.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use reloadlet_core::machine::event::{Event, VolumeRef};
+use reloadlet_core::machine::status::Counts;
+use reloadlet_core::policy::problem::ProblemKind;
+
+use super::NodeLoop;
+use crate::health::Ailment;
+use crate::kubelet_root::Judgement;
+use crate::{clock, tell};
+
+/// How often at most the loop looks around while there is always something to do.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// How often gauges are set though nothing has changed: the series of a namespace that has no pods any more end in time.
+const GAUGES_EACH: Duration = Duration::from_secs(60);
+
+/// Whether the agent is ready: not yet, and once it is, for ever.
+#[derive(Debug)]
+pub(crate) struct Startup {
+    ready: Arc<AtomicBool>,
+    /// The kubelet's directory of pods, and whether it wasn't there when it was last looked for.
+    pods_dir: PathBuf,
+    is_root_missing: bool,
+    /// The volumes whose listing is on its way.
+    listing: BTreeSet<VolumeRef>,
+}
+
+impl Startup {
+    /// Not ready; `ready` is set once the agent is. Without the kubelet's directory of pods it never is.
+    pub(crate) const fn new(ready: Arc<AtomicBool>, pods_dir: PathBuf) -> Self {
+        Self { ready, pods_dir, is_root_missing: false, listing: BTreeSet::new() }
+    }
+
+    /// Whether the agent is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// A volume's listing is on its way.
+    pub(super) fn begin_listing(&mut self, volume: &VolumeRef) {
+        if !self.is_ready() {
+            self.listing.insert(volume.clone());
+        }
+    }
+
+    /// A volume was listed, or can't be.
+    pub(super) fn end_listing(&mut self, volume: &VolumeRef) {
+        self.listing.remove(volume);
+    }
+}
+
+/// What is shown, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    counts: Counts,
+    /// When gauges were set.
+    set: Time,
+    looked_around: Time,
+    /// Something has happened since.
+    is_old: bool,
+}
+
+impl Shown {
+    /// Something has happened.
+    pub(super) const fn doubt(&mut self) {
+        self.is_old = true;
+    }
+
+    /// Whether to look around as soon as nothing else is to be done.
+    pub(super) const fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Whether to look around although there is always something to do.
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        now >= self.looked_around + LOOK_AROUND
+    }
+}
+
+impl NodeLoop {
+    /// Nothing else is to be done: gauges and readiness.
+    pub(super) fn look_around(&mut self) {
+        let now = clock::now();
+        self.shown.looked_around = now;
+        self.shown.is_old = false;
+        self.set_gauges(now);
+        if self.parts.startup.is_ready() || !self.reports.is_empty() || !self.is_root_there() {
+            return;
+        }
+        let is_root_right = !self.parts.kubelet_root.is_doubtful();
+        if is_root_right
+            && !self.parts.watcher.is_rechecking()
+            && self.parts.startup.listing.is_empty()
+            && self.parts.machine.is_ready()
+            && self.parts.journal.is_flushed()
+        {
+            self.parts.startup.ready.store(true, Ordering::Relaxed);
+            let counts = &self.shown.counts;
+            tracing::info!(pods = counts.watched, invalid = counts.invalid, "ready");
+        }
+    }
+
+    fn set_gauges(&mut self, now: Time) {
+        let counts = self.parts.machine.take_counts();
+        if counts.is_some() || now >= self.shown.set + GAUGES_EACH {
+            self.shown.counts = counts.unwrap_or_else(|| std::mem::take(&mut self.shown.counts));
+            self.shown.set = now;
+            tell::set_gauges(&self.parts.metrics, &self.shown.counts, now);
+            self.parts.health.count(Ailment::Looks, self.shown.counts.problems_of(ProblemKind::Agent));
+        }
+        self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());
+        let polled = self.parts.watcher.polled().count();
+        self.parts.metrics.set_polled_volumes(polled);
+        self.parts.health.count(Ailment::Watches, polled);
+    }
+
+    /// Before the agent is ready: whether the kubelet's directory of pods is there. Else it is waited for.
+    fn is_root_there(&mut self) -> bool {
+        let startup = &mut self.parts.startup;
+        if !startup.pods_dir.is_dir() {
+            self.parts.health.set(Ailment::KubeletRoot, true);
+            if !std::mem::replace(&mut startup.is_root_missing, true) {
+                tracing::warn!(path = %startup.pods_dir.display(), "the kubelet's directory of pods isn't there: waiting for it");
+            }
+            return false;
+        }
+        self.parts.health.set(Ailment::KubeletRoot, self.parts.kubelet_root.is_wrong());
+        if std::mem::take(&mut startup.is_root_missing) {
+            // What was listed without it says nothing, and its notification may still be on its way.
+            self.parts.watcher.recheck(true);
+        }
+        true
+    }
+
+    /// Says what became of the kubelet root; what the pods are told of it.
+    pub(super) fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
+        match judgement? {
+            Judgement::Wrong(sentence) => {
+                self.parts.metrics.set_kubelet_root_wrong(true);
+                self.parts.health.set(Ailment::KubeletRoot, true);
+                tracing::warn!("{sentence}");
+                Some(Event::KubeletRoot(Some(sentence.into())))
+            }
+            Judgement::Right => {
+                self.parts.metrics.set_kubelet_root_wrong(false);
+                self.parts.health.set(Ailment::KubeletRoot, false);
+                tracing::info!("no pod's directory is missing below the kubelet root any more");
+                Some(Event::KubeletRoot(None))
+            }
+        }
+    }
+
+    /// Takes in what became of the kubelet root.
+    pub(super) fn take_judgement(&mut self, judgement: Option<Judgement>) {
+        if let Some(event) = self.judged(judgement) {
+            self.handle(event);
+        }
+    }
+}
