@@ -30,7 +30,12 @@ pub(super) struct Room(Option<usize>);
 
 impl Room {
     pub(super) fn open() -> Self {
-        Self(LEFT.replace(Some(MOST_BYTES)))
+        Self::of(MOST_BYTES)
+    }
+
+    /// Room for something else, in bytes.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(LEFT.replace(Some(bytes)))
     }
 
     /// Whether something was skipped.
@@ -132,6 +137,11 @@ impl<'de> Deserialize<'de> for ShortName {
 }
 
 /// As much of a text as a name can have.
+pub(super) fn short(text: &str) -> String {
+    text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().to_owned()
+}
+
+/// The same of a text of one's own.
 pub(super) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(LONGEST_NAME));
     text
@@ -161,7 +171,7 @@ impl Visitor<'_> for Cut {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<String, E> {
-        Ok(text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().to_owned())
+        Ok(short(text))
     }
 }
 

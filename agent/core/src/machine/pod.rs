@@ -87,9 +87,10 @@ impl PodMachine {
         let volumes = plan
             .volumes
             .iter()
-            .map(|volume| (volume.name.clone(), Watched::new(&pod, volume, ctx.now, is_measured)));
+            .map(|volume| (volume.name.clone(), Watched::new(&pod.spec, volume, ctx.now, is_measured)));
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
-        let frozen = frozen::of(&pod, pod.containers.iter().filter(told)).into_iter();
+        let frozen =
+            frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told)).into_iter();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
             as_is: restored.as_is,
@@ -362,7 +363,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         min_interval: plan.min_interval,
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
-    let mark = hash::mark(format!("{:?}", pod.annotations).bytes());
+    let mark = hash::mark(format!("{:?}", pod.spec.annotations).bytes());
     Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::digest::Digest;
-use crate::model::names::Name;
+use crate::model::names::{Name, is_subdomain};
 use crate::model::time::Time;
 
 /// The most keys of an object that is measured: each takes some 100 bytes, more than once.
@@ -46,9 +46,7 @@ pub struct ObjectRef {
 impl ObjectRef {
     /// Whether there can be an object of this name: the API server accepts other ones in a pod's spec.
     pub(crate) fn can_exist(&self) -> bool {
-        let fits =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-        !self.name.is_empty() && self.name.len() <= 253 && self.name.bytes().all(fits)
+        is_subdomain(&self.name)
     }
 }
 

@@ -172,7 +172,7 @@ fn directories_below_a_generation_are_known_from_the_spec() {
     };
     let directories = |source| {
         let mut pod = app(1, &[]);
-        pod.volumes[0].source = source;
+        pod.spec.volumes[0].source = source;
         let world = World::running(vec![pod]);
         let found = world.machine.directories(&config()).iter().map(|name| String::from(&**name));
         found.collect::<Vec<_>>()
