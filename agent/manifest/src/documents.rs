@@ -3,7 +3,6 @@
 use serde::de::{DeserializeSeed, IgnoredAny};
 
 use crate::error::ManifestError;
-use crate::pods::yaml_options;
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +17,27 @@ impl Format {
     /// What a text looks like: JSON begins with a brace, and everything else is taken for YAML.
     pub fn of(text: &[u8]) -> Self {
         if without_mark(text).trim_ascii_start().starts_with(b"{") { Self::Json } else { Self::Yaml }
+    }
+}
+
+/// How YAML is read, and what of it has bounds.
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            // What an anchor names is kept, in 100 bytes for each part.
+            max_anchors: 1000,
+            max_recorded_anchor_events: 20_000,
+            max_recorded_anchor_bytes: 1 << 20,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
+        // Others are strings: what YAML 1.1 took `on` for is no help here.
+        strict_booleans: true,
+        with_snippet: false,
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::SIZE_LIMIT;
-use crate::wire::MOST_OBJECTS;
+use crate::room::{MOST_OBJECTS, SIZE_LIMIT};
 
 /// Why a text, or an object in it, can't be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

@@ -5,8 +5,10 @@ pub use claims::{Claimed, sort_out};
 pub use documents::Format;
 pub use error::{Kind, ManifestError, Place};
 pub use pods::decode;
+pub use read::{Unreadable, read};
+pub use room::SIZE_LIMIT;
 pub use wire::Object;
-pub use workloads::{Found, OtherObject, Unreadable, Workload, WorkloadKind, read};
+pub use workload::{Found, OtherObject, Workload, WorkloadKind};
 
 mod annotations;
 mod claims;
@@ -14,12 +16,9 @@ mod documents;
 mod error;
 mod heads;
 mod pods;
+mod read;
 mod room;
 #[cfg(test)]
 mod tests;
 mod wire;
-mod workloads;
-
-/// The most text that is taken, in bytes: a node's pods as `kubectl get -o yaml` writes them come to a few MiB, and forty
-/// tenants can make pods of 1.5 MB. The pods of a node are read piece by piece, so this bounds time, not memory.
-pub const SIZE_LIMIT: usize = 64 << 20;
+mod workload;

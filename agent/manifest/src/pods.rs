@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use reloadlet_core::model::pod::Pod;
 
+use crate::documents::yaml_options;
 use crate::error::{Kind, ManifestError, Place};
-use crate::room::Many;
-use crate::wire::{Items, MOST_OBJECTS, Object};
+use crate::room::{MOST_OBJECTS, Many};
+use crate::wire::{Items, Object};
 
 /// The pods that a text names, in its order. It is read piece by piece, and only what counts of it is kept.
 pub fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
@@ -78,27 +79,6 @@ fn parse_json(text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
 
 fn parse_yaml(mut text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
     bounded(serde_saphyr::read_with_options(&mut text, yaml_options()))
-}
-
-/// How YAML is read, and what of it has bounds.
-pub(crate) fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_documents: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
-            // What an anchor names is kept, in 100 bytes for each part.
-            max_anchors: 1000,
-            max_recorded_anchor_events: 20_000,
-            max_recorded_anchor_bytes: 1 << 20,
-        },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
-        // Others are strings: what YAML 1.1 took `on` for is no help here.
-        strict_booleans: true,
-        with_snippet: false,
-    }
 }
 
 /// The objects of a text, or why there are none.

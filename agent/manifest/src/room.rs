@@ -16,6 +16,13 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+/// The most text that is taken, in bytes: a node's pods as `kubectl get -o yaml` writes them come to a few MiB, and forty
+/// tenants can make pods of 1.5 MB. The pods of a node are read piece by piece, so this bounds time, not memory.
+pub const SIZE_LIMIT: usize = 64 << 20;
+
+/// The most objects of a text: no node has as many pods.
+pub(super) const MOST_OBJECTS: usize = 10_000;
+
 /// The longest name that is kept, in bytes: no name that Kubernetes allows is longer than 253.
 const LONGEST_NAME: usize = 256;
 

@@ -17,9 +17,6 @@ mod status;
 mod volumes;
 mod workload;
 
-/// The most objects of a text: no node has as many pods.
-pub(crate) const MOST_OBJECTS: usize = 10_000;
-
 /// Why an object is no pod that can be followed.
 pub(crate) enum Fault {
     NoContainers,

@@ -98,3 +98,22 @@ pub enum Observed {
 
 /// Versions of objects; `None` where there is no such object any more.
 pub type Versions = Vec<(ObjectRef, Option<Arc<ObjectVersion>>)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_the_api_server_takes_are_those_of_objects() {
+        let can_exist = |name: &str| {
+            let object = ObjectRef { kind: ObjectKind::Secret, namespace: "shop".into(), name: name.into() };
+            object.can_exist()
+        };
+        for name in ["settings", "kube-root-ca.crt", "0"] {
+            assert!(can_exist(name), "{name}");
+        }
+        for name in ["", "A", "shop/settings", "-a", "a.", "a..b", &"a".repeat(254)] {
+            assert!(!can_exist(name), "{name}");
+        }
+    }
+}

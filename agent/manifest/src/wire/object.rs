@@ -7,12 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reloadlet_core::model::pod::{Pod, PodSpec};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::Fault;
 use super::metadata::{Metadata, Names};
 use super::spec::{Outline, WrittenSpec};
 use super::status::Status;
-use super::{Fault, MOST_OBJECTS};
 use crate::error::{ManifestError, Place};
-use crate::room::{self, Kept, Many, Room, ShortName};
+use crate::room::{self, Kept, MOST_OBJECTS, Many, Room, ShortName};
 
 /// Any object: what is read of it is what a pod or a list has.
 pub struct Object {

@@ -8,7 +8,7 @@ use super::or_default;
 use super::spec::WrittenSpec;
 use crate::error::{ManifestError, Place};
 use crate::room::Room;
-use crate::workloads::{Workload, WorkloadKind};
+use crate::workload::{Workload, WorkloadKind};
 
 /// A workload as it is written.
 pub(crate) struct WrittenWorkload {

@@ -1,60 +1,18 @@
-//! The workloads of a text that somebody wrote, of every kind that has pods, and the names of everything else in it.
+//! A text of manifests that somebody wrote: the workloads in it, and the names of everything else.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::pod::{AnnotationValue, Annotations, PodSpec};
 use reloadlet_core::policy::crowd;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::SIZE_LIMIT;
 use crate::documents::{self, Document, Format};
 use crate::error::{ManifestError, Place};
 use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
-use crate::room::Room;
-use crate::wire::{MOST_OBJECTS, WrittenWorkload};
-
-pub use kind::WorkloadKind;
-
-mod kind;
-
-/// Something in a text of manifests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// A workload.
-    Workload(Workload),
-    /// An object that has no pods.
-    Other(OtherObject),
-}
-
-/// A workload: a pod, or what makes pods out of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workload {
-    /// What it is.
-    pub kind: WorkloadKind,
-    /// Its namespace, unless that is left to whoever applies the manifest.
-    pub namespace: Option<Name>,
-    /// Its name, or how that begins where the API server ends it (`generateName`).
-    pub name: Name,
-    /// Those of its own annotations that would count in a pod. They count nowhere: its pods have those of their template. A
-    /// pod's are in its spec.
-    pub annotations: Annotations,
-    /// What its pods are like, also where they ask for nothing.
-    pub spec: PodSpec,
-}
-
-/// An object of which only the name is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherObject {
-    /// The API group of its kind; empty for the core's own, as a ConfigMap's is.
-    pub group: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its namespace, if one is given.
-    pub namespace: Option<Name>,
-    /// Its name, if it has one.
-    pub name: Option<Name>,
-}
+use crate::room::{MOST_OBJECTS, Room, SIZE_LIMIT};
+use crate::wire::WrittenWorkload;
+use crate::workload::{Found, OtherObject, WorkloadKind};
 
 /// Why a document can't be read, or something in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +34,8 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// What a text holds, in its order. What can't be read is one error for each document or object, and the rest is read all
-/// the same; only what follows a broken JSON object can't be told from it.
+/// the same. Two things are lost with what is broken: what follows a JSON object that has no end, and what follows an item
+/// with a field of another type in its list.
 pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
     let mut reading = Reading { found: Vec::new(), kept: 0, document: 1, line: 1, items: None };
     if text.len() > SIZE_LIMIT {
@@ -111,7 +70,7 @@ impl Reading {
     /// Reads a document twice: first of what kinds its objects are, then what counts of them.
     fn take(&mut self, document: &Document<'_>) -> Result<(), ManifestError> {
         let room = Room::of(heads::MOST_BYTES);
-        let head = document.read(std::marker::PhantomData::<Head>)?;
+        let head = document.read(PhantomData::<Head>)?;
         if room.was_exceeded() {
             return Err(ManifestError::TooMany);
         }
@@ -144,16 +103,6 @@ impl Reading {
             Ok(Found::Workload(workload))
         });
         self.add(found);
-    }
-}
-
-impl Workload {
-    /// About how much memory it takes, in bytes.
-    fn cost(&self) -> usize {
-        let own = self.annotations.iter().map(|(key, value)| match value {
-            AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
-        });
-        self.spec.cost() + own.sum::<usize>()
     }
 }
 

@@ -65,7 +65,7 @@ impl WorkloadKind {
     }
 
     /// The kind that is written so in this group; `None` for the group where it isn't said.
-    pub(super) fn of(group: Option<&str>, kind: &str) -> Option<Self> {
+    pub(crate) fn of(group: Option<&str>, kind: &str) -> Option<Self> {
         let has_it = |known: &Self| group.is_none_or(|group| known.groups().contains(&group));
         Self::ALL.into_iter().find(|known| known.as_str() == kind).filter(has_it)
     }
