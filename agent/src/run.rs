@@ -223,7 +223,7 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
     let on_event = move |event| match event {
         PodsFileEvent::Pods(pods) => {
             // What the loop has to compare is compared here.
-            let asking = pods.into_iter().filter(|pod| pod.asks()).map(|pod| {
+            let asking = pods.into_iter().filter(|pod| pod.spec.asks()).map(|pod| {
                 let same = known.get(&pod.uid).filter(|same: &&Arc<Pod>| **same == pod);
                 same.cloned().unwrap_or(pod)
             });

@@ -16,6 +16,13 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+/// The most text that is taken, in bytes: a node's pods as `kubectl get -o yaml` writes them come to a few MiB, and forty
+/// tenants can make pods of 1.5 MB. The pods of a node are read piece by piece, so this bounds time, not memory.
+pub const SIZE_LIMIT: usize = 64 << 20;
+
+/// The most objects of a text: no node has as many pods.
+pub(super) const MOST_OBJECTS: usize = 10_000;
+
 /// The longest name that is kept, in bytes: no name that Kubernetes allows is longer than 253.
 const LONGEST_NAME: usize = 256;
 
@@ -30,7 +37,12 @@ pub(super) struct Room(Option<usize>);
 
 impl Room {
     pub(super) fn open() -> Self {
-        Self(LEFT.replace(Some(MOST_BYTES)))
+        Self::of(MOST_BYTES)
+    }
+
+    /// Room for something else, in bytes.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(LEFT.replace(Some(bytes)))
     }
 
     /// Whether something was skipped.
@@ -132,6 +144,11 @@ impl<'de> Deserialize<'de> for ShortName {
 }
 
 /// As much of a text as a name can have.
+pub(super) fn short(text: &str) -> String {
+    text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().to_owned()
+}
+
+/// The same of a text of one's own.
 pub(super) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(LONGEST_NAME));
     text
@@ -161,7 +178,7 @@ impl Visitor<'_> for Cut {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<String, E> {
-        Ok(text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().to_owned())
+        Ok(short(text))
     }
 }
 

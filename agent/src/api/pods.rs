@@ -79,7 +79,7 @@ impl Pods {
         match event {
             watcher::Event::Init => self.listing = Crowd::default(),
             watcher::Event::InitApply(pod) => {
-                if let Some(pod) = pod.readable().filter(|pod| pod.asks()) {
+                if let Some(pod) = pod.readable().filter(|pod| pod.spec.asks()) {
                     // Most are what they were, and are kept once.
                     let key = key(&pod);
                     let same = self.known.get(&key).filter(|known| **known == pod);
@@ -93,7 +93,7 @@ impl Pods {
             }
             watcher::Event::Apply(pod) => {
                 let Some(pod) = pod.readable() else { return };
-                self.changed |= if pod.asks() {
+                self.changed |= if pod.spec.asks() {
                     self.known.insert(key(&pod), pod)
                 } else {
                     self.known.remove(&key(&pod)).is_some()

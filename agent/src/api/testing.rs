@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reloadlet_core::model::names::PodUid;
-use reloadlet_core::model::pod::{Annotations, Pod};
+use reloadlet_core::model::pod::{Pod, PodSpec};
 
 /// A pod that has nothing but names.
 pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
@@ -11,12 +11,8 @@ pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         uid: PodUid::parse(uid).unwrap(),
         namespace: namespace.into(),
         name: name.into(),
-        annotations: Annotations::default(),
-        containers: Vec::new(),
-        volumes: Vec::new(),
+        spec: PodSpec::default(),
         status: BTreeMap::default(),
-        runtime_class: None,
         terminating: false,
-        excess: None,
     }
 }

@@ -188,7 +188,7 @@ impl Store {
                 let (uid, json) = row?;
                 match serde_json::from_slice::<Pod>(json.value()) {
                     Ok(pod) => {
-                        let excess = Excess::of(&pod.containers, &pod.volumes);
+                        let excess = Excess::of(&pod.spec.containers, &pod.spec.volumes);
                         let pod = match excess {
                             Some(excess) => pod.left_out(excess),
                             None => pod,
@@ -395,3 +395,6 @@ fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,7 @@ impl ContainerMounts {
         }
         match (kind, dir) {
             (VolumeKind::ConfigMap, _) | (_, None) => View::Live,
-            (VolumeKind::Secret | VolumeKind::Projected | VolumeKind::DownwardApi, Some(dir)) => {
+            (VolumeKind::Secret | VolumeKind::Projected, Some(dir)) => {
                 let unseen = if self.cut { View::Live } else { View::Dead };
                 self.tmpfs.get(&dir.device).copied().unwrap_or(unseen)
             }

@@ -88,9 +88,10 @@ impl PodMachine {
         let volumes = plan
             .volumes
             .iter()
-            .map(|volume| (volume.name.clone(), Watched::new(&pod, volume, ctx.now, is_measured)));
+            .map(|volume| (volume.name.clone(), Watched::new(&pod.spec, volume, ctx.now, is_measured)));
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
-        let frozen = frozen::of(&pod, pod.containers.iter().filter(told)).into_iter();
+        let frozen =
+            frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told)).into_iter();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
             as_is: restored.as_is,
@@ -128,7 +129,7 @@ impl PodMachine {
             }
         }
         for (container, endings) in
-            restored.endings.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.annotations))
+            restored.endings.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.spec.annotations))
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_endings(endings);
@@ -366,7 +367,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         min_interval: plan.min_interval,
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
-    let mark = Mark::of(&pod.annotations);
+    let mark = Mark::of(&pod.spec.annotations);
     Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
 }
 

@@ -7,10 +7,10 @@ use crate::machine::event::Reading;
 use crate::machine::volume::{News, Volume};
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
-use crate::model::names::{Name, clean};
+use crate::model::names::{FilePath, Name};
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
-use crate::model::pod::{Pod, ProjectedSource, Volume as SpecVolume, VolumeSource};
+use crate::model::pod::{PodSpec, ProjectedSource, Volume as SpecVolume, VolumeSource};
 use crate::model::time::Time;
 use crate::policy::plan::VolumePlan;
 use crate::propagation::volume::{Ignored, Propagation, Publication};
@@ -72,7 +72,7 @@ pub(crate) struct Happened {
 impl Watched {
     /// A volume of a pod, watched from now on.
     pub(crate) fn new(
-        pod: &Pod,
+        spec: &PodSpec,
         plan: &VolumePlan,
         now: Time,
         is_measured: impl Fn(&ObjectRef) -> bool,
@@ -84,7 +84,7 @@ impl Watched {
             propagation: Propagation::new(&plan.sources, is_measured),
             publications: VecDeque::new(),
             ignored: Ignored::Nothing,
-            directories: directories(&pod.volumes, &plan.name),
+            directories: directories(&spec.volumes, &plan.name),
         }
     }
 
@@ -206,7 +206,7 @@ impl Watched {
 /// The directories of a volume's files, below the generation's own. A key can't contain a slash: the spec names them all.
 fn directories(volumes: &[SpecVolume], volume: &Name) -> Arc<[Name]> {
     let Some(volume) = volumes.iter().find(|found| found.name == *volume) else { return Arc::default() };
-    let mut paths: Vec<&Name> = Vec::new();
+    let mut paths: Vec<&FilePath> = Vec::new();
     match &volume.source {
         VolumeSource::ConfigMap(source) | VolumeSource::Secret(source) => {
             paths.extend(source.items.iter().map(|item| &item.path));
@@ -223,7 +223,8 @@ fn directories(volumes: &[SpecVolume], volume: &Name) -> Arc<[Name]> {
         }
         VolumeSource::DownwardApi | VolumeSource::Other => {}
     }
-    let directory = |path: &Name| clean(path).rsplit_once('/').map(|(directory, _)| Name::from(directory));
+    let directory =
+        |path: &FilePath| path.as_str().rsplit_once('/').map(|(directory, _)| Name::from(directory));
     // The API server refuses such a path; a pods file may hold it.
     let is_inside = |path: &Name| !path.split('/').any(|element| element == "..");
     let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).filter(is_inside).collect();

@@ -76,15 +76,108 @@ impl fmt::Debug for ContainerId {
     }
 }
 
-/// The path as the kubelet writes it: the API accepts `./a//b`, and its AtomicWriter cleans that (`validatePayload`).
-pub(crate) fn clean(path: &Name) -> Name {
-    let elements: Vec<&str> = path.split('/').filter(|element| !matches!(*element, "" | ".")).collect();
-    elements.join("/").into()
+/// Whether a text is an RFC 1123 subdomain, as the names of pods, workloads, ConfigMaps and Secrets are.
+pub fn is_subdomain(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let part_fits = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+            && bytes.first().is_some_and(|byte| alphanumeric(*byte))
+            && bytes.last().is_some_and(|byte| alphanumeric(*byte))
+    };
+    text.len() <= 253 && text.split('.').all(part_fits)
+}
+
+/// Whether a text is an RFC 1123 label, as the names of namespaces, containers and volumes are.
+pub fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_subdomain(text) && !text.contains('.')
+}
+
+/// The path of a file or a directory in a volume, as the kubelet writes it: the API accepts `./a//b`, and the kubelet's
+/// AtomicWriter cleans that (`validatePayload`). No other text becomes one, not even out of an older journal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Name")]
+pub struct FilePath(Name);
+
+impl FilePath {
+    /// The path as a name that can be shared.
+    pub const fn as_name(&self) -> &Name {
+        &self.0
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Name> for FilePath {
+    /// Cleans a path; one that is clean stays shared.
+    fn from(path: Name) -> Self {
+        let says_something = |element: &str| !matches!(element, "" | ".");
+        if path.split('/').all(says_something) {
+            return Self(path);
+        }
+        let elements: Vec<&str> = path.split('/').filter(|element| says_something(element)).collect();
+        Self(elements.join("/").into())
+    }
+}
+
+impl From<&str> for FilePath {
+    fn from(path: &str) -> Self {
+        Self::from(Name::from(path))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_what_the_kubelet_makes_of_it_and_stays_shared_where_that_is_the_same() {
+        for (written, clean) in [
+            ("a", "a"),
+            ("./a//b", "a/b"),
+            ("a/b/", "a/b"),
+            ("/a/./b", "a/b"),
+            (".", ""),
+            ("", ""),
+            ("..a/.b/...", "..a/.b/..."),
+            ("../a", "../a"),
+            ("$(POD)/./x", "$(POD)/x"),
+        ] {
+            assert_eq!(FilePath::from(written).as_str(), clean, "{written}");
+            assert_eq!(FilePath::from(clean).as_str(), clean, "{written}");
+        }
+        let name = Name::from("etc/app.conf");
+        assert!(Name::ptr_eq(FilePath::from(name.clone()).as_name(), &name));
+    }
+
+    #[test]
+    fn names_are_what_the_api_server_takes() {
+        let longest = |length| "a".repeat(length);
+        for (text, subdomain, label) in [
+            ("a", true, true),
+            ("kube-root-ca.crt", true, false),
+            ("0-9", true, true),
+            (&longest(63), true, true),
+            (&longest(64), true, false),
+            (&longest(253), true, false),
+            (&longest(254), false, false),
+            ("", false, false),
+            ("-a", false, false),
+            ("a-", false, false),
+            ("a..b", false, false),
+            (".a", false, false),
+            ("a.-b", false, false),
+            ("A", false, false),
+            ("a/b", false, false),
+            ("a_b", false, false),
+            ("ä", false, false),
+        ] {
+            assert_eq!((is_subdomain(text), is_label(text)), (subdomain, label), "{text}");
+        }
+    }
 
     #[test]
     fn a_uid_can_be_written_in_one_way_only() {

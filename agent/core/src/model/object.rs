@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::closed::closed_set;
 use crate::model::digest::Digest;
-use crate::model::names::Name;
+use crate::model::names::{Name, is_subdomain};
 use crate::model::time::Time;
 
 /// The most keys of an object that is measured: each takes some 100 bytes, more than once.
@@ -39,9 +39,7 @@ pub struct ObjectRef {
 impl ObjectRef {
     /// Whether there can be an object of this name: the API server accepts other ones in a pod's spec.
     pub(crate) fn can_exist(&self) -> bool {
-        let fits =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-        !self.name.is_empty() && self.name.len() <= 253 && self.name.bytes().all(fits)
+        is_subdomain(&self.name)
     }
 }
 
@@ -93,3 +91,22 @@ pub enum Observed {
 
 /// Versions of objects; `None` where there is no such object any more.
 pub type Versions = Vec<(ObjectRef, Option<Arc<ObjectVersion>>)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_the_api_server_takes_are_those_of_objects() {
+        let can_exist = |name: &str| {
+            let object = ObjectRef { kind: ObjectKind::Secret, namespace: "shop".into(), name: name.into() };
+            object.can_exist()
+        };
+        for name in ["settings", "kube-root-ca.crt", "0"] {
+            assert!(can_exist(name), "{name}");
+        }
+        for name in ["", "A", "shop/settings", "-a", "a.", "a..b", &"a".repeat(254)] {
+            assert!(!can_exist(name), "{name}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::closed::closed_set;
 use crate::model::excess::Excess;
-use crate::model::names::{ContainerId, Name, PodUid};
+use crate::model::names::{ContainerId, FilePath, Name, PodUid};
 use crate::model::object::ObjectKind;
 
 /// The value of an annotation. A pods file can hold what the API server would refuse.
@@ -30,7 +30,7 @@ impl AnnotationValue {
 /// The annotations of a pod that reloadlet reads: see [`crate::policy::annotations::is_relevant`].
 pub type Annotations = BTreeMap<String, AnnotationValue>;
 
-/// A pod, reduced to what decides about reloads.
+/// A running pod, reduced to what decides about reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// The UID that names its directory and its cgroup.
@@ -39,18 +39,26 @@ pub struct Pod {
     pub namespace: Name,
     /// Its name.
     pub name: Name,
+    /// What it asks for and has. The journal holds these fields beside the others, as it always did.
+    #[serde(flatten)]
+    pub spec: PodSpec,
+    /// Container IDs by container name, as far as a status is known; it may be seconds old.
+    pub status: BTreeMap<Name, ContainerId>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// What decides about the reloads of a pod, whether it runs or is a workload's template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSpec {
     /// Those of its annotations that count here.
     pub annotations: Annotations,
     /// Containers and init containers (also native sidecars), in the order of the spec.
     pub containers: Vec<Container>,
     /// Its volumes.
     pub volumes: Vec<Volume>,
-    /// Container IDs by container name, as far as a status is known; it may be seconds old.
-    pub status: BTreeMap<Name, ContainerId>,
     /// Whether a runtime class is set (gVisor, Kata, others).
     pub runtime_class: Option<Name>,
-    /// Whether it is being deleted.
-    pub terminating: bool,
     /// Why nothing else is kept of it, though it asks for something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excess: Option<Excess>,
@@ -59,10 +67,15 @@ pub struct Pod {
 impl Pod {
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        self.terminating == other.terminating && self.spec.asks_the_same(&other.spec)
+    }
+}
+
+impl PodSpec {
+    fn asks_the_same(&self, other: &Self) -> bool {
         self.annotations == other.annotations
             && self.containers == other.containers
             && self.volumes == other.volumes
-            && self.terminating == other.terminating
             && self.excess == other.excess
     }
 }
@@ -107,8 +120,8 @@ pub struct EnvironmentSource {
 pub struct VolumeMount {
     /// The pod's volume.
     pub volume: Name,
-    /// `subPath`, or `subPathExpr` as it is written: it freezes the content at the container's start.
-    pub sub_path: Option<Name>,
+    /// `subPath`, or `subPathExpr` with its variables: it freezes the content at the container's start.
+    pub sub_path: Option<FilePath>,
 }
 
 /// A volume of a pod's spec.
@@ -129,7 +142,7 @@ pub enum VolumeSource {
     Secret(ObjectSource),
     /// Several sources.
     Projected(Vec<ProjectedSource>),
-    /// The pod's own fields.
+    /// The pod's own fields: the kubelet rewrites them when the pod's own annotations change, so it is never watched.
     DownwardApi,
     /// Anything that the kubelet doesn't publish with its AtomicWriter: not covered.
     Other,
@@ -152,8 +165,8 @@ pub struct ObjectSource {
 pub struct Item {
     /// The key.
     pub key: Name,
-    /// The path, as it is written in the spec.
-    pub path: Name,
+    /// The path.
+    pub path: FilePath,
 }
 
 /// One source of a projected volume.
@@ -166,12 +179,13 @@ pub enum ProjectedSource {
     /// Pod fields, a service account token, a trust bundle or a pod certificate, with the paths that they write.
     Rotating {
         /// The paths.
-        paths: Vec<Name>,
+        paths: Vec<FilePath>,
     },
 }
 
 closed_set! {
-    /// The kubelet's volume plugins that publish with its AtomicWriter.
+    /// The kubelet's volume plugins that publish with its AtomicWriter what is not the pod's own: the kinds of volumes that
+    /// can be watched.
     pub enum VolumeKind {
         /// `kubernetes.io/configmap`, a directory on disk.
         ConfigMap => "configmap",
@@ -179,8 +193,6 @@ closed_set! {
         Secret => "secret",
         /// `kubernetes.io/projected`, a tmpfs.
         Projected => "projected",
-        /// `kubernetes.io/downward-api`, a tmpfs.
-        DownwardApi => "downward_api",
     }
 }
 
@@ -191,7 +203,6 @@ impl VolumeKind {
             Self::ConfigMap => "kubernetes.io~configmap",
             Self::Secret => "kubernetes.io~secret",
             Self::Projected => "kubernetes.io~projected",
-            Self::DownwardApi => "kubernetes.io~downward-api",
         }
     }
 }
@@ -203,8 +214,7 @@ impl Volume {
             VolumeSource::ConfigMap(_) => Some(VolumeKind::ConfigMap),
             VolumeSource::Secret(_) => Some(VolumeKind::Secret),
             VolumeSource::Projected(_) => Some(VolumeKind::Projected),
-            VolumeSource::DownwardApi => Some(VolumeKind::DownwardApi),
-            VolumeSource::Other => None,
+            VolumeSource::DownwardApi | VolumeSource::Other => None,
         }
     }
 }

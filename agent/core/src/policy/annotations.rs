@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::model::names::Name;
-use crate::model::pod::{AnnotationValue, Annotations, Pod};
+use crate::model::pod::{AnnotationValue, Annotations, PodSpec};
 use crate::model::signal::{self, SignalChoice};
 use crate::policy::duration;
 use crate::policy::files::Globs;
@@ -59,7 +59,7 @@ pub fn asks(key: &str) -> bool {
     is_relevant(key) && key != DEFAULT_CONTAINER
 }
 
-impl Pod {
+impl PodSpec {
     /// Whether it asks for anything: nothing needs to be known of the others.
     pub fn asks(&self) -> bool {
         self.excess.is_some() || self.annotations.keys().any(|key| asks(key))

@@ -9,7 +9,7 @@ use crate::model::excess::Excess;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
 
-/// How much memory there is for the pods of a node, in bytes as [`Pod::cost`] counts them: a third of what the agent may
+/// How much memory there is for the pods of a node, in bytes as [`PodSpec::cost`](crate::model::pod::PodSpec::cost) counts them: a third of what the agent may
 /// take. 250 pods with ten volumes each take half of it.
 pub const MOST_BYTES: usize = 24 << 20;
 
@@ -50,7 +50,7 @@ impl<K: Ord + Clone> Crowd<K> {
             self.put(key, before.unwrap_or(pod));
             return false;
         }
-        let left_out = before.as_ref().and_then(|before| before.excess) == Some(Excess::Node);
+        let left_out = before.as_ref().and_then(|before| before.spec.excess) == Some(Excess::Node);
         let was = before.clone();
         self.put(key.clone(), pod);
         self.shed(&key);
@@ -72,7 +72,7 @@ impl<K: Ord + Clone> Crowd<K> {
     }
 
     fn put(&mut self, key: K, pod: Arc<Pod>) {
-        let cost = pod.cost();
+        let cost = pod.spec.cost();
         self.total += cost;
         *self.namespaces.entry(pod.namespace.clone()).or_default() += cost;
         self.pods.insert(key, (pod, cost));
@@ -89,8 +89,8 @@ impl<K: Ord + Clone> Crowd<K> {
             };
             let key = key.clone();
             if let Some(pod) = self.remove(&key)
-                && pod.excess.is_none()
-                && pod.asks()
+                && pod.spec.excess.is_none()
+                && pod.spec.asks()
             {
                 self.put(key, Arc::new(pod.left_out(Excess::Node)));
             }
@@ -102,7 +102,9 @@ impl<K: Ord + Clone> Crowd<K> {
 mod tests {
     use super::*;
     use crate::model::names::PodUid;
-    use crate::model::pod::{AnnotationValue, Container, ContainerKind, ObjectSource, Volume, VolumeSource};
+    use crate::model::pod::{
+        AnnotationValue, Container, ContainerKind, ObjectSource, PodSpec, Volume, VolumeSource,
+    };
 
     fn pod(namespace: &str, volumes: usize) -> Arc<Pod> {
         let volume = |n: usize| Volume {
@@ -119,23 +121,25 @@ mod tests {
             uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
             namespace: namespace.into(),
             name: "web".into(),
-            annotations: [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))].into(),
-            containers: vec![app],
-            volumes: (0..volumes).map(volume).collect(),
+            spec: PodSpec {
+                annotations: [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))]
+                    .into(),
+                containers: vec![app],
+                volumes: (0..volumes).map(volume).collect(),
+                ..PodSpec::default()
+            },
             status: BTreeMap::new(),
-            runtime_class: None,
             terminating: false,
-            excess: None,
         })
     }
 
     fn followed(crowd: &Crowd<usize>, namespace: &str) -> usize {
-        crowd.pods().filter(|pod| &*pod.namespace == namespace && pod.excess.is_none()).count()
+        crowd.pods().filter(|pod| &*pod.namespace == namespace && pod.spec.excess.is_none()).count()
     }
 
     #[test]
     fn the_largest_namespace_gives_up_its_largest_pods_and_nobody_else_any() {
-        let mut crowd = Crowd::of(4 * pod("large", 100).cost());
+        let mut crowd = Crowd::of(4 * pod("large", 100).spec.cost());
         for n in 0..3 {
             assert!(crowd.insert(n, pod("small", 10)));
         }
@@ -146,18 +150,18 @@ mod tests {
         assert_eq!((followed(&crowd, "small"), followed(&crowd, "late")), (3, 1));
         assert!((1..4).contains(&followed(&crowd, "large")));
         assert!(crowd.total <= crowd.most);
-        let left_out: Vec<_> = crowd.pods().filter_map(|pod| pod.excess).collect();
+        let left_out: Vec<_> = crowd.pods().filter_map(|pod| pod.spec.excess).collect();
         assert!(!left_out.is_empty() && left_out.iter().all(|excess| *excess == Excess::Node));
     }
 
     #[test]
     fn pods_that_are_gone_make_room_for_others() {
-        let mut crowd = Crowd::of(3 * pod("a", 50).cost() + 2048);
+        let mut crowd = Crowd::of(3 * pod("a", 50).spec.cost() + 2048);
         for n in 0..4 {
             crowd.insert(n, pod("a", 50));
         }
         assert_eq!(followed(&crowd, "a"), 3);
-        let out = (0..4).find(|n| crowd.get(n).is_some_and(|pod| pod.excess.is_some())).unwrap();
+        let out = (0..4).find(|n| crowd.get(n).is_some_and(|pod| pod.spec.excess.is_some())).unwrap();
         assert!(!crowd.insert(out, pod("a", 50)), "it is left out again, which is nothing new");
         assert_eq!(out, 3, "the newest");
         for n in (0..4).filter(|n| *n != out) {

@@ -1,7 +1,7 @@
 //! How large a pod may be: whoever writes pods doesn't decide how much memory the agent takes, and how long others wait.
 
 use crate::model::excess::{Excess, Part};
-use crate::model::pod::{Container, Pod, ProjectedSource, Volume, VolumeSource};
+use crate::model::pod::{Container, Pod, PodSpec, ProjectedSource, Volume, VolumeSource};
 use crate::policy::annotations::KEYS;
 use crate::policy::problem::{Problem, ProblemKind};
 
@@ -52,17 +52,20 @@ impl Pod {
             uid: self.uid.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            annotations: Default::default(),
-            containers: Vec::new(),
-            volumes: Vec::new(),
+            spec: PodSpec::left_out(excess),
             status: Default::default(),
-            runtime_class: None,
             terminating: self.terminating,
-            excess: Some(excess),
         }
     }
+}
 
-    /// About how much memory the pod takes, with all that is kept for it while it is followed, in bytes: what was measured,
+impl PodSpec {
+    /// What is kept of the spec of a pod that isn't followed.
+    pub fn left_out(excess: Excess) -> Self {
+        Self { excess: Some(excess), ..Self::default() }
+    }
+
+    /// About how much memory a pod with this spec takes, with all that is kept for it while it is followed, in bytes: what was measured,
     /// rounded up.
     pub fn cost(&self) -> usize {
         const POD: usize = 1024;
@@ -85,7 +88,7 @@ impl Pod {
                 .environment
                 .iter()
                 .map(|source| source.name.len() + source.key.as_ref().map_or(0, |key| key.len()));
-            let text = paths.map(|path| path.len()).chain(names).sum::<usize>();
+            let text = paths.map(|path| path.as_str().len()).chain(names).sum::<usize>();
             CONTAINER + container.mounts.len() * MOUNT + container.environment.len() * REFERENCE + text
         });
         let volumes = self.volumes.iter().map(|volume| VOLUME + items(volume) * ITEM + text_of(volume));
@@ -97,7 +100,7 @@ impl Pod {
 /// How long the names and paths of a volume are; some of them are kept more than once.
 fn text_of(volume: &Volume) -> usize {
     let of_object = |source: &crate::model::pod::ObjectSource| {
-        let items = source.items.iter().map(|item| item.key.len() + 2 * item.path.len());
+        let items = source.items.iter().map(|item| item.key.len() + 2 * item.path.as_str().len());
         source.name.len() + items.sum::<usize>()
     };
     match &volume.source {
@@ -105,7 +108,7 @@ fn text_of(volume: &Volume) -> usize {
         VolumeSource::Projected(sources) => {
             let each = sources.iter().map(|source| match source {
                 ProjectedSource::ConfigMap(source) | ProjectedSource::Secret(source) => of_object(source),
-                ProjectedSource::Rotating { paths } => paths.iter().map(|path| 2 * path.len()).sum(),
+                ProjectedSource::Rotating { paths } => paths.iter().map(|path| 2 * path.as_str().len()).sum(),
             });
             each.sum()
         }

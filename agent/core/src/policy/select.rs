@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::names::{Name, clean};
-use crate::model::pod::{Container, ContainerKind, Pod, ProjectedSource, Volume, VolumeSource};
+use crate::model::names::{FilePath, Name};
+use crate::model::pod::{Container, ContainerKind, Pod, PodSpec, ProjectedSource, Volume, VolumeSource};
 use crate::model::signal::SignalChoice;
 use crate::policy::annotations::{
     self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, PodPolicy, SIGNAL, VOLUMES,
@@ -25,18 +25,20 @@ const MOST_PROBLEMS: usize = 20;
 /// What several triggering volumes wait for by default, since one change often touches more than one of them.
 const DEBOUNCE_OF_SEVERAL: Duration = Duration::from_millis(100);
 
-/// What is to be done about a pod.
-pub fn plan(pod: &Pod) -> Planned {
-    if pod.terminating {
-        return Planned::LeftAlone;
-    }
-    if let Some(excess) = pod.excess {
+/// What is to be done about a running pod: nothing where it ends.
+pub fn plan_of(pod: &Pod) -> Planned {
+    if pod.terminating { Planned::LeftAlone } else { plan(&pod.spec, &pod.namespace) }
+}
+
+/// What is to be done about a pod with this spec in this namespace.
+pub fn plan(spec: &PodSpec, namespace: &Name) -> Planned {
+    if let Some(excess) = spec.excess {
         return Planned::Invalid(vec![excess.problem()]);
     }
-    let (policy, mut problems) = annotations::policy(&pod.annotations);
+    let (policy, mut problems) = annotations::policy(&spec.annotations);
     let Some(policy) = policy else { return Planned::LeftAlone };
-    let volumes = triggering(pod, &policy, &mut problems);
-    let told = told(pod, &policy, &volumes, &mut problems);
+    let volumes = triggering(spec, namespace, &policy, &mut problems);
+    let told = told(spec, &policy, &volumes, &mut problems);
     let watched: BTreeSet<&Name> = told.iter().flat_map(|told| &told.volumes).collect();
     if problems.is_empty() {
         let idle = policy.volumes.iter().flatten().filter(|name| !watched.contains(name));
@@ -64,17 +66,26 @@ pub fn plan(pod: &Pod) -> Planned {
 }
 
 /// The volumes that can trigger, in the order of the spec.
-fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec<VolumePlan> {
+fn triggering(
+    spec: &PodSpec,
+    namespace: &Name,
+    policy: &PodPolicy,
+    problems: &mut Vec<Problem>,
+) -> Vec<VolumePlan> {
     let plan = |volume: &Volume, excluded: BTreeSet<Name>| {
         let files = FileFilter::new(policy.keys.clone(), excluded);
-        let sources = sources::of_volume(&volume.source, &pod.namespace);
+        let sources = sources::of_volume(&volume.source, namespace);
         volume.kind().map(|kind| VolumePlan { name: volume.name.clone(), kind, files, sources })
     };
     let Some(named) = &policy.volumes else {
-        return pod.volumes.iter().filter_map(|volume| plan(volume, not_counting(&volume.source)?)).collect();
+        return spec
+            .volumes
+            .iter()
+            .filter_map(|volume| plan(volume, not_counting(&volume.source)?))
+            .collect();
     };
     problems.extend(named.iter().filter_map(|name| {
-        let volume = pod.volumes.iter().find(|volume| volume.name == *name);
+        let volume = spec.volumes.iter().find(|volume| volume.name == *name);
         let why = match volume.map(|volume| &volume.source) {
             Some(VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_)) => {
                 return None;
@@ -85,10 +96,10 @@ fn triggering(pod: &Pod, policy: &PodPolicy, problems: &mut Vec<Problem>) -> Vec
             Some(VolumeSource::Other) => "which is no configMap, secret or projected volume",
             None => "which the pod doesn't have",
         };
-        let covered = pod.volumes.iter().filter(|volume| is_covered(volume)).map(|volume| &*volume.name);
+        let covered = spec.volumes.iter().filter(|volume| is_covered(volume)).map(|volume| &*volume.name);
         Some(volume_problem(name, &format!("{why}; it can name {}", listed(covered))))
     }));
-    let chosen = pod.volumes.iter().filter(|volume| is_covered(volume) && named.contains(&volume.name));
+    let chosen = spec.volumes.iter().filter(|volume| is_covered(volume) && named.contains(&volume.name));
     chosen.filter_map(|volume| plan(volume, BTreeSet::new())).collect()
 }
 
@@ -113,19 +124,20 @@ fn not_counting(source: &VolumeSource) -> Option<BTreeSet<Name>> {
 /// The same for a projected volume. Its sources are written in their order, so that a path which two of them have is
 /// the later one's (kubelet `projected.go`, `collectData`).
 fn not_counting_of(sources: &[ProjectedSource]) -> Option<BTreeSet<Name>> {
+    let name = |path: &FilePath| path.as_name().clone();
     let mut excluded = BTreeSet::new();
     let mut any_counts = false;
     for source in sources {
         match source {
-            ProjectedSource::Rotating { paths } => excluded.extend(paths.iter().map(clean)),
+            ProjectedSource::Rotating { paths } => excluded.extend(paths.iter().map(name)),
             ProjectedSource::ConfigMap(source) => {
                 match (cluster_key(&source.name), source.items.is_empty()) {
-                    (Some(_), false) => excluded.extend(source.items.iter().map(|item| clean(&item.path))),
+                    (Some(_), false) => excluded.extend(source.items.iter().map(|item| name(&item.path))),
                     (Some(key), true) => excluded.extend([Name::from(key)]),
                     (None, _) => {
                         any_counts = true;
                         for item in &source.items {
-                            excluded.remove(&clean(&item.path));
+                            excluded.remove(item.path.as_name());
                         }
                     }
                 }
@@ -161,7 +173,7 @@ impl Told {
 
 /// The containers that are told or measured, in the order of the spec.
 fn told<'a>(
-    pod: &'a Pod,
+    spec: &'a PodSpec,
     policy: &PodPolicy,
     volumes: &[VolumePlan],
     problems: &mut Vec<Problem>,
@@ -178,7 +190,7 @@ fn told<'a>(
         Err(problem) => problems.push(problem),
     };
     let checked = |key: &str, name: &Name| {
-        let container = named(pod, key, name)?;
+        let container = named(spec, key, name)?;
         if sure && directories(container, volumes).is_empty() {
             return Err(mounts_none(key, container, volumes));
         }
@@ -186,7 +198,7 @@ fn told<'a>(
     };
     match (policy.signal, &policy.container) {
         (Some(choice), Some(name)) => choose(checked(CONTAINER, name), choice),
-        (Some(choice), None) if sure => choose(unnamed(pod, policy, volumes, choice), choice),
+        (Some(choice), None) if sure => choose(unnamed(spec, policy, volumes, choice), choice),
         // A container without `reloadlet.io/signal` is a problem already unless it has a signal of its own.
         (Some(_) | None, _) => {}
     }
@@ -194,7 +206,7 @@ fn told<'a>(
     for (name, choice) in &policy.per_container {
         choose(checked(&format!("{CONTAINER_SIGNAL_PREFIX}{}", unquoted(name)), name), *choice);
     }
-    let told = pod.containers.iter().filter_map(|container| {
+    let told = spec.containers.iter().filter_map(|container| {
         let choice = *choices.get(&container.name)?;
         Some(Told { container: container.name.clone(), choice, volumes: directories(container, volumes) })
     });
@@ -202,14 +214,14 @@ fn told<'a>(
 }
 
 /// The container with this name, if it is one that can be told.
-fn named<'a>(pod: &'a Pod, key: &str, name: &Name) -> Result<&'a Container, Problem> {
-    let why = match pod.containers.iter().find(|container| container.name == *name) {
+fn named<'a>(spec: &'a PodSpec, key: &str, name: &Name) -> Result<&'a Container, Problem> {
+    let why = match spec.containers.iter().find(|container| container.name == *name) {
         Some(container) if can_be_told(container) => return Ok(container),
         Some(_) => "an init container, which ends",
         None => "which the pod doesn't have",
     };
     let others =
-        pod.containers.iter().filter(|container| can_be_told(container)).map(|container| &*container.name);
+        spec.containers.iter().filter(|container| can_be_told(container)).map(|container| &*container.name);
     let sentence = format!("{key} names {}, {why}; it can name {}", quoted(name), listed(others));
     Err(Problem::new(ProblemKind::Container, sentence))
 }
@@ -239,18 +251,18 @@ fn mounts_any<'a>(container: &Container, volumes: &'a [VolumePlan]) -> Vec<&'a s
 /// mesh's sidecar mounts ConfigMaps too. A container with a signal of its own is still one of them: if it were not, the
 /// signal would go to the only one left, which nobody chose. Where nothing is sent at all, all of them are measured.
 fn unnamed<'a>(
-    pod: &'a Pod,
+    spec: &'a PodSpec,
     policy: &PodPolicy,
     volumes: &[VolumePlan],
     choice: SignalChoice,
 ) -> Result<Vec<&'a Container>, Problem> {
     let mounting = |kind| {
-        let of_kind = pod.containers.iter().filter(move |container| container.kind == kind);
+        let of_kind = spec.containers.iter().filter(move |container| container.kind == kind);
         of_kind.filter(|container| !directories(container, volumes).is_empty()).collect::<Vec<_>>()
     };
     let candidates = mounting(ContainerKind::Regular);
     if candidates.is_empty() {
-        return Err(no_container(pod, volumes, &mounting(ContainerKind::Sidecar)));
+        return Err(no_container(spec, volumes, &mounting(ContainerKind::Sidecar)));
     }
     if candidates.len() == 1 || choice == SignalChoice::Measure {
         return Ok(candidates);
@@ -286,11 +298,11 @@ fn mounts_none(key: &str, container: &Container, volumes: &[VolumePlan]) -> Prob
     Problem::new(ProblemKind::Container, format!("{key} names {}, which {why}", quoted(&container.name)))
 }
 
-fn no_container(pod: &Pod, volumes: &[VolumePlan], sidecars: &[&Container]) -> Problem {
+fn no_container(spec: &PodSpec, volumes: &[VolumePlan], sidecars: &[&Container]) -> Problem {
     let mut sentence =
         format!("{SIGNAL} finds no container: no regular one mounts {} as a directory", names(volumes));
     let regular = |container: &&Container| container.kind == ContainerKind::Regular;
-    if pod.containers.iter().filter(regular).any(|container| !mounts_any(container, volumes).is_empty()) {
+    if spec.containers.iter().filter(regular).any(|container| !mounts_any(container, volumes).is_empty()) {
         sentence += ", only by subPath, which never changes in place";
     }
     if !sidecars.is_empty() {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::model::digest::Files;
 use crate::model::names::Name;
-use crate::model::names::clean;
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion};
 use crate::model::pod::{ObjectSource, ProjectedSource, VolumeSource};
 
@@ -30,7 +29,9 @@ pub fn of_volume(volume: &VolumeSource, namespace: &Name) -> Vec<Source> {
             let each = sources.iter().map(|source| match source {
                 ProjectedSource::ConfigMap(source) => object(ObjectKind::ConfigMap, source),
                 ProjectedSource::Secret(source) => object(ObjectKind::Secret, source),
-                ProjectedSource::Rotating { paths } => Source::Other(paths.iter().map(clean).collect()),
+                ProjectedSource::Rotating { paths } => {
+                    Source::Other(paths.iter().map(|path| path.as_name().clone()).collect())
+                }
             });
             each.collect()
         }
@@ -40,7 +41,7 @@ pub fn of_volume(volume: &VolumeSource, namespace: &Name) -> Vec<Source> {
 
 /// The paths that an object can become; `None` if its keys decide.
 pub fn paths(source: &ObjectSource) -> Option<Vec<Name>> {
-    (!source.items.is_empty()).then(|| source.items.iter().map(|item| clean(&item.path)).collect())
+    (!source.items.is_empty()).then(|| source.items.iter().map(|item| item.path.as_name().clone()).collect())
 }
 
 /// The files that a version of an object becomes; `None` for the version: there is no such object. `None` where the
@@ -54,7 +55,7 @@ pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<A
     let mut files = Files::new();
     for item in &source.items {
         match version.keys.get(&item.key) {
-            Some(digest) => drop(files.insert(clean(&item.path), *digest)),
+            Some(digest) => drop(files.insert(item.path.as_name().clone(), *digest)),
             None if source.optional => {}
             None => return None,
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::digest::Files;
-use crate::model::names::Name;
+use crate::model::names::{FilePath, Name};
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
-use crate::model::pod::{Container, Item, ObjectSource, Pod, ProjectedSource, VolumeSource};
+use crate::model::pod::{Container, Item, ObjectSource, PodSpec, ProjectedSource, VolumeSource};
 use crate::model::time::Time;
 use crate::policy::sources::{self};
 
@@ -42,7 +42,7 @@ enum Part {
     Everything,
     Key(Name),
     /// The file at this path, or those below it.
-    Path(ObjectSource, Name),
+    Path(ObjectSource, FilePath),
 }
 
 /// Shared with the object where it is all of it.
@@ -67,11 +67,15 @@ enum Taken {
 /// mount shows. What is beyond is left unmeasured.
 const MOST: usize = 4096;
 
-/// What the containers of a pod take at their start.
-pub(crate) fn of<'a>(pod: &'a Pod, containers: impl Iterator<Item = &'a Container>) -> Vec<Frozen> {
+/// What the containers of a pod in this namespace take at their start.
+pub(crate) fn of<'a>(
+    spec: &'a PodSpec,
+    namespace: &Name,
+    containers: impl Iterator<Item = &'a Container>,
+) -> Vec<Frozen> {
     let mut room = Room { left: MOST, volumes: BTreeMap::new(), frozen: Vec::new() };
     for container in containers {
-        if room.add(pod, container).is_none() {
+        if room.add(spec, namespace, container).is_none() {
             break;
         }
     }
@@ -94,11 +98,11 @@ struct Mounted<'a> {
 
 impl<'a> Room<'a> {
     /// Adds what a container takes; `None` where there is no more room.
-    fn add(&mut self, pod: &'a Pod, container: &'a Container) -> Option<()> {
+    fn add(&mut self, spec: &'a PodSpec, namespace: &Name, container: &'a Container) -> Option<()> {
         let frozen = |way, kind, name: &Name, part| Frozen {
             container: container.name.clone(),
             way,
-            object: ObjectRef { kind, namespace: pod.namespace.clone(), name: name.clone() },
+            object: ObjectRef { kind, namespace: namespace.clone(), name: name.clone() },
             part,
             latest: None,
             taken: None,
@@ -110,7 +114,7 @@ impl<'a> Room<'a> {
         }
         for mount in &container.mounts {
             let Some(path) = &mount.sub_path else { continue };
-            let Some(volume) = pod.volumes.iter().find(|volume| volume.name == mount.volume) else {
+            let Some(volume) = spec.volumes.iter().find(|volume| volume.name == mount.volume) else {
                 continue;
             };
             for mounted in self.volumes.entry(&volume.name).or_insert_with(|| mounted(&volume.source)) {
@@ -128,7 +132,7 @@ impl<'a> Room<'a> {
 
 fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
     let mounted = |kind, source: &'a ObjectSource| {
-        let items = source.items.iter().map(|item| (crate::model::names::clean(&item.path), item));
+        let items = source.items.iter().map(|item| (item.path.as_name().clone(), item));
         Mounted { kind, source, items: items.collect() }
     };
     match volume {
@@ -148,15 +152,15 @@ fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
 
 impl Mounted<'_> {
     /// The source with those of its items that a mount of this path shows, if it shows any.
-    fn at(&self, path: &Name) -> Option<ObjectSource> {
+    fn at(&self, path: &FilePath) -> Option<ObjectSource> {
         // Without items the keys decide; a path that the kubelet expands when the container starts isn't known here.
-        if self.items.is_empty() || path.contains("$(") {
+        if self.items.is_empty() || path.as_str().contains("$(") {
             return Some(self.source.clone());
         }
-        let path = crate::model::names::clean(path);
+        let path = path.as_name();
         let below = format!("{path}/");
         let within = self.items.range(Name::from(&*below)..).take_while(|(item, _)| item.starts_with(&below));
-        let itself = self.items.get_key_value(&path);
+        let itself = self.items.get_key_value(path);
         let items: Vec<Item> = itself.into_iter().chain(within).map(|(_, item)| (*item).clone()).collect();
         let shown = ObjectSource { name: self.source.name.clone(), items, optional: self.source.optional };
         (!shown.items.is_empty()).then_some(shown)
@@ -224,14 +228,14 @@ impl Frozen {
             Part::Path(source, path) => {
                 let files = sources::files(source, Some(version)).unwrap_or_default();
                 // A path that the kubelet expands when the container starts isn't known here.
-                if path.contains("$(") {
+                if path.as_str().contains("$(") {
                     return files;
                 }
-                let path = crate::model::names::clean(path);
+                let path = path.as_name();
                 let below = format!("{path}/");
                 let part = files
                     .iter()
-                    .filter(|(file, _)| **file == path || file.starts_with(&below))
+                    .filter(|(file, _)| *file == path || file.starts_with(&below))
                     .map(|(file, digest)| (file.clone(), *digest));
                 Arc::new(part.collect())
             }
@@ -243,7 +247,6 @@ impl Frozen {
 mod tests {
     use super::*;
     use crate::model::digest::Digest;
-    use crate::model::names::PodUid;
     use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
 
     fn at(seconds: u64) -> Time {
@@ -335,21 +338,14 @@ mod tests {
         }
     }
 
-    fn pod(containers: Vec<Container>, items: usize) -> Pod {
-        let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").into() };
+    fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
+        let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").as_str().into() };
         let source =
             ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
-        Pod {
-            uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
-            namespace: "shop".into(),
-            name: "web".into(),
-            annotations: BTreeMap::new(),
+        PodSpec {
             containers,
             volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
-            status: BTreeMap::new(),
-            runtime_class: None,
-            terminating: false,
-            excess: None,
+            ..PodSpec::default()
         }
     }
 
@@ -366,8 +362,8 @@ mod tests {
     }
 
     /// How many items are followed at each mount.
-    fn items(pod: &Pod) -> Vec<usize> {
-        let found = of(pod, pod.containers.iter());
+    fn items(pod: &PodSpec) -> Vec<usize> {
+        let found = of(pod, &"shop".into(), pod.containers.iter());
         let items = found.iter().filter_map(|frozen| match &frozen.part {
             Part::Path(source, _) => Some(source.items.len()),
             Part::Everything | Part::Key(_) => None,
@@ -388,6 +384,6 @@ mod tests {
         let large = pod(vec![container(&paths, 0)], 2048);
         assert_eq!(items(&large), [2048], "the second one finds no room");
         let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
-        assert_eq!(of(&many, many.containers.iter()).len(), MOST);
+        assert_eq!(of(&many, &"shop".into(), many.containers.iter()).len(), MOST);
     }
 }

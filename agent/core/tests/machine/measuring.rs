@@ -230,7 +230,7 @@ fn what_is_held_says_so() {
 #[test]
 fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
     let mut with_environment = app(1, &[]);
-    with_environment.containers[0].environment = vec![EnvironmentSource {
+    with_environment.spec.containers[0].environment = vec![EnvironmentSource {
         kind: ObjectKind::ConfigMap,
         name: "levels".into(),
         key: Some("key".into()),
@@ -252,7 +252,7 @@ fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
 #[test]
 fn each_reason_has_the_age_of_its_own_oldest() {
     let mut with_environment = app(1, &[]);
-    with_environment.containers[0].environment = vec![EnvironmentSource {
+    with_environment.spec.containers[0].environment = vec![EnvironmentSource {
         kind: ObjectKind::ConfigMap,
         name: "levels".into(),
         key: Some("key".into()),
@@ -346,7 +346,7 @@ fn a_pod_whose_files_the_kubelet_rewrites_for_a_nudge_is_not_nudged() {
     let nudged = |annotations: &[(&str, &str)]| {
         let mut pod = app(1, annotations);
         let object = ObjectSource { name: "config".into(), ..ObjectSource::default() };
-        pod.volumes[0].source = VolumeSource::Projected(vec![
+        pod.spec.volumes[0].source = VolumeSource::Projected(vec![
             ProjectedSource::ConfigMap(object),
             ProjectedSource::Rotating { paths: vec!["annotations".into()] },
         ]);

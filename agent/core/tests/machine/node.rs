@@ -15,7 +15,7 @@ use reloadlet_core::model::digest::{Contents, Digest};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{ContainerId, Name, PodUid};
 use reloadlet_core::model::pod::{
-    AnnotationValue, Container, ContainerKind, ObjectSource, Pod, Volume, VolumeKind, VolumeMount,
+    AnnotationValue, Container, ContainerKind, ObjectSource, Pod, PodSpec, Volume, VolumeKind, VolumeMount,
     VolumeSource,
 };
 
@@ -62,16 +62,17 @@ pub(crate) fn pod(
         uid: uid(n),
         namespace: "shop".into(),
         name: format!("web-{n}").into(),
-        annotations: annotations
-            .iter()
-            .map(|(key, text)| (String::from(*key), AnnotationValue::Text(String::from(*text))))
-            .collect(),
-        containers: containers.iter().map(container).collect(),
-        volumes: volumes.iter().map(volume).collect(),
+        spec: PodSpec {
+            annotations: annotations
+                .iter()
+                .map(|(key, text)| (String::from(*key), AnnotationValue::Text(String::from(*text))))
+                .collect(),
+            containers: containers.iter().map(container).collect(),
+            volumes: volumes.iter().map(volume).collect(),
+            ..PodSpec::default()
+        },
         status: BTreeMap::new(),
-        runtime_class: None,
         terminating: false,
-        excess: None,
     }
 }
 
@@ -128,7 +129,7 @@ impl Node {
     /// The pod's directories, with each volume published as generation 1 at that time.
     pub(crate) fn add_pod(&mut self, pod: &Pod, published: Time) {
         let state = self.pods.entry(pod.uid.clone()).or_default();
-        for volume in &pod.volumes {
+        for volume in &pod.spec.volumes {
             self.last_dir += 1;
             let current = Some((generation(1), published));
             let made = VolumeState { dir: Some(self.last_dir), current, ..VolumeState::default() };

@@ -38,7 +38,7 @@ impl Rig {
         let mut node = Node::default();
         for pod in &pods {
             node.add_pod(pod, PUBLISHED);
-            for container in &pod.containers {
+            for container in &pod.spec.containers {
                 node.start(&pod.uid, &container.name, STARTED);
             }
         }
@@ -141,7 +141,7 @@ fn wanted(machine: &Machine) -> Vec<Vec<String>> {
 #[test]
 fn news_of_an_object_reaches_large_pods_piece_by_piece_in_order_and_new_ones_at_once() {
     let mut pods = vec![large(1), large(2), large(3)];
-    for volume in pods.iter_mut().flat_map(|pod| &mut pod.volumes) {
+    for volume in pods.iter_mut().flat_map(|pod| &mut pod.spec.volumes) {
         if let VolumeSource::ConfigMap(source) = &mut volume.source {
             source.name = "config".into();
         }
@@ -159,6 +159,7 @@ fn news_of_an_object_reaches_large_pods_piece_by_piece_in_order_and_new_ones_at_
     assert_eq!(wanted(&rig.machine), all(["1", "1", ""]), "what came first");
     // A machine that is made meanwhile knows what is newest, and isn't told of what was said before.
     pods[2]
+        .spec
         .annotations
         .insert("reloadlet.io/splay".into(), reloadlet_core::model::pod::AnnotationValue::Text("1s".into()));
     rig.handle(Event::PodsSynced(pods.into_iter().map(Arc::new).collect()));

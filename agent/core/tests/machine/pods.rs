@@ -91,7 +91,7 @@ fn a_pod_that_goes_while_its_reload_waits_ends_it_as_gone_and_is_forgotten() {
 fn a_pod_whose_annotation_is_removed_is_left_alone() {
     let mut world = World::app(&[]);
     let mut without = app(1, &[]);
-    without.annotations.clear();
+    without.spec.annotations.clear();
     world.pods = vec![without];
     world.sync();
     assert!(world.held.is_empty() && world.journal.handled.is_empty());

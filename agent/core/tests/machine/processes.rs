@@ -120,8 +120,8 @@ fn a_container_that_comes_back_late_is_found_by_its_cgroup() {
 #[test]
 fn a_container_that_passes_for_another_by_its_mounts_gets_no_signal() {
     let mut pod = app(1, &[]);
-    pod.containers.push(Container { name: "other".into(), ..pod.containers[0].clone() });
-    pod.annotations.insert("reloadlet.io/container".into(), AnnotationValue::Text("app".into()));
+    pod.spec.containers.push(Container { name: "other".into(), ..pod.spec.containers[0].clone() });
+    pod.spec.annotations.insert("reloadlet.io/container".into(), AnnotationValue::Text("app".into()));
     let mut world = World::node(vec![pod]);
     let containers = &mut world.node.pod(&uid(1)).containers;
     let status = containers.iter().map(|container| (container.name.clone(), container.id.clone())).collect();

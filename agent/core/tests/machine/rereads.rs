@@ -167,7 +167,7 @@ fn the_end_of_a_pod_or_its_plan_ends_the_watch() {
 fn the_directories_below_a_generation_are_watched_as_well() {
     let mut pod = app(1, &[]);
     let items = vec![Item { key: "key".into(), path: "tls/key".into() }];
-    pod.volumes[0].source = VolumeSource::ConfigMap(ObjectSource { items, ..ObjectSource::default() });
+    pod.spec.volumes[0].source = VolumeSource::ConfigMap(ObjectSource { items, ..ObjectSource::default() });
     let mut world = World::running(vec![pod]);
     world.publish(&config(), 2);
     let watch = Action::WatchOpens(config(), generation(2), ["tls".into()].into());

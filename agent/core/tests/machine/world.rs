@@ -74,7 +74,7 @@ impl World {
         let mut node = Node::default();
         for pod in &pods {
             node.add_pod(pod, PUBLISHED);
-            for container in &pod.containers {
+            for container in &pod.spec.containers {
                 node.start(&pod.uid, &container.name, STARTED);
             }
         }

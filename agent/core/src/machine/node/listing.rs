@@ -42,7 +42,7 @@ impl Machine {
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
         let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
         // Those who have little don't wait for those who have much.
-        new.sort_by_key(|pod| pod.volumes.len());
+        new.sort_by_key(|pod| pod.spec.volumes.len());
         self.work.extend(new.into_iter().map(Work::Listed));
         if let Some((_, remembered)) = self.remembered.take() {
             self.last_time = remembered;
@@ -60,7 +60,7 @@ impl Machine {
                     self.forget(&uid, now);
                 }
                 Some(Work::Listed(pod)) => {
-                    done += 1 + pod.volumes.len();
+                    done += 1 + pod.spec.volumes.len();
                     self.pod_listed(pod, now);
                 }
                 None => break,
@@ -110,13 +110,14 @@ impl Machine {
             self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
             return;
         }
-        match select::plan(&pod) {
+        match select::plan_of(&pod) {
             Planned::LeftAlone => self.forget(&uid, now),
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {
                 let known = self.pods.get(&uid);
-                let same = known
-                    .is_some_and(|known| *known.plan() == plan && known.pod().annotations == pod.annotations);
+                let same = known.is_some_and(|known| {
+                    *known.plan() == plan && known.pod().spec.annotations == pod.spec.annotations
+                });
                 if known.is_none_or(|known| *known.pod() != pod) {
                     self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
                 }

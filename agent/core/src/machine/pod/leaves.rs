@@ -76,7 +76,7 @@ impl<'a> Leaves<'a> {
             }
         }
         let Some((chosen, container)) = newest else { return Err(starting.unwrap_or(NoProcess::NotRunning)) };
-        if self.pod.runtime_class.is_some() {
+        if self.pod.spec.runtime_class.is_some() {
             let vouched = self.pod.status.get(name) == Some(&container.id);
             if !vouched || chosen.told.iter().any(|process| process.namespace_pids.len() < 2) {
                 return Err(NoProcess::Hidden);

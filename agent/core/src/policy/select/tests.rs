@@ -47,7 +47,7 @@ fn projected_config_map(name: &str, paths: &[&str]) -> ProjectedSource {
 }
 
 fn rotating(paths: &[&str]) -> ProjectedSource {
-    ProjectedSource::Rotating { paths: paths.iter().copied().map(Name::from).collect() }
+    ProjectedSource::Rotating { paths: paths.iter().copied().map(FilePath::from).collect() }
 }
 
 fn kube_api_access() -> Volume {
@@ -59,34 +59,33 @@ fn kube_api_access() -> Volume {
     volume("kube-api-access-x", VolumeSource::Projected(sources))
 }
 
-fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Volume>) -> Pod {
+fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Volume>) -> PodSpec {
     let text = |(key, text): &(&str, &str)| (String::from(*key), AnnotationValue::Text(String::from(*text)));
-    Pod {
-        uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
-        namespace: "shop".into(),
-        name: "web-0".into(),
+    PodSpec {
         annotations: annotations.iter().map(text).collect(),
         containers,
         volumes,
-        status: BTreeMap::new(),
         runtime_class: None,
-        terminating: false,
         excess: None,
     }
 }
 
+fn plan(spec: &PodSpec) -> Planned {
+    super::plan(spec, &"shop".into())
+}
+
 /// A pod with one container `app` that mounts the one ConfigMap volume `config`.
-fn simple(annotations: &[(&str, &str)]) -> Pod {
+fn simple(annotations: &[(&str, &str)]) -> PodSpec {
     pod(annotations, vec![regular("app", &["config"])], vec![config_map("config")])
 }
 
-fn planned(pod: &Pod) -> Plan {
+fn planned(pod: &PodSpec) -> Plan {
     let outcome = plan(pod);
     let Planned::Plan(plan) = outcome else { panic!("{outcome:?}") };
     plan
 }
 
-fn problem(pod: &Pod) -> (ProblemKind, String) {
+fn problem(pod: &PodSpec) -> (ProblemKind, String) {
     let outcome = plan(pod);
     let Planned::Invalid(problems) = &outcome else { panic!("{outcome:?}") };
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
@@ -94,18 +93,18 @@ fn problem(pod: &Pod) -> (ProblemKind, String) {
 }
 
 /// `app SIGHUP config,tls` for each target.
-fn targets(pod: &Pod) -> Vec<String> {
+fn targets(pod: &PodSpec) -> Vec<String> {
     let line =
         |target: TargetPlan| format!("{} {} {}", target.container, target.signal, target.volumes.join(","));
     planned(pod).targets.into_iter().map(line).collect()
 }
 
-fn watched(pod: &Pod) -> Vec<String> {
+fn watched(pod: &PodSpec) -> Vec<String> {
     planned(pod).volumes.iter().map(|volume| String::from(&*volume.name)).collect()
 }
 
 /// Which of these paths count in the pod's one watched volume.
-fn counting<'a>(pod: &Pod, paths: &[&'a str]) -> Vec<&'a str> {
+fn counting<'a>(pod: &PodSpec, paths: &[&'a str]) -> Vec<&'a str> {
     let plan = planned(pod);
     assert_eq!(plan.volumes.len(), 1, "{plan:?}");
     paths.iter().copied().filter(|path| plan.volumes[0].files.counts(path)).collect()
@@ -125,8 +124,17 @@ fn a_pod_that_asks_for_nothing_is_left_alone() {
 #[test]
 fn a_pod_that_ends_is_left_alone_whatever_it_asks_for() {
     for annotations in [&[(SIGNAL, "hup")], &[(SIGNAL, "nonsense")]] {
-        let ending = Pod { terminating: true, ..simple(annotations) };
-        assert_eq!(plan(&ending), Planned::LeftAlone);
+        let mut pod = Pod {
+            uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
+            namespace: "shop".into(),
+            name: "web-0".into(),
+            spec: simple(annotations),
+            status: BTreeMap::new(),
+            terminating: false,
+        };
+        assert_ne!(plan_of(&pod), Planned::LeftAlone);
+        pod.terminating = true;
+        assert_eq!(plan_of(&pod), Planned::LeftAlone);
     }
 }
 
@@ -198,7 +206,7 @@ fn a_pod_has_a_bounded_number_of_problems() {
     assert_eq!(problems[MOST_PROBLEMS].sentence, "there are 80 more problems");
 }
 
-fn any_pod() -> impl Strategy<Value = Pod> {
+fn any_pod() -> impl Strategy<Value = PodSpec> {
     let name = || prop::sample::select(vec!["a", "b", "c"]);
     let mount = (name(), any::<bool>()).prop_map(|(volume, sub_path)| VolumeMount {
         volume: volume.into(),

@@ -114,17 +114,17 @@ impl Simulation {
 
     pub(super) fn write_annotations(&mut self, uid: &PodUid, kind: usize) {
         let with_signal = [&[("reloadlet.io/signal", "SIGHUP")], ANNOTATIONS[kind]].concat();
-        let annotations = pod(1, &with_signal, &[], &[]).annotations;
+        let annotations = pod(1, &with_signal, &[], &[]).spec.annotations;
         if annotations.contains_key("reloadlet.io/unhandled") {
             self.unhandled.insert(uid.clone());
         }
-        self.pods.get_mut(uid).unwrap().annotations = annotations;
+        self.pods.get_mut(uid).unwrap().spec.annotations = annotations;
     }
 
     fn change_annotations(&mut self, uid: &PodUid) {
         if self.rng.percent(50) {
-            let broken = pod(1, &[("reloadlet.io/signal", "SIGKILL")], &[], &[]).annotations;
-            self.pods.get_mut(uid).unwrap().annotations = broken;
+            let broken = pod(1, &[("reloadlet.io/signal", "SIGKILL")], &[], &[]).spec.annotations;
+            self.pods.get_mut(uid).unwrap().spec.annotations = broken;
             self.broken.insert(uid.clone());
         } else {
             // The names of processes stay as they are: what a container runs is fixed at its start.
@@ -154,7 +154,7 @@ impl Simulation {
     }
 
     fn has_keys(&self, uid: &PodUid) -> bool {
-        self.pods.get(uid).is_some_and(|pod| pod.annotations.contains_key("reloadlet.io/keys"))
+        self.pods.get(uid).is_some_and(|pod| pod.spec.annotations.contains_key("reloadlet.io/keys"))
     }
 
     /// A pod that the agent may not have seen yet is left in peace: what it finds at first it takes as read by
@@ -244,7 +244,7 @@ impl Simulation {
     fn exec(&mut self, pid: u32) {
         let Some(identity) = self.node.identity(pid) else { return };
         let uid = identity.pod;
-        let by_name = self.pods[&uid].annotations.contains_key("reloadlet.io/process");
+        let by_name = self.pods[&uid].spec.annotations.contains_key("reloadlet.io/process");
         let supervised = self.rng.percent(20);
         let process = self.node.process_mut(pid);
         process.caught = 0;

@@ -92,13 +92,14 @@ impl Simulation {
         for (uid, pod) in self.pods.clone() {
             let container = &self.node.pod(&uid).containers[0];
             let told = container.processes.last().unwrap().clone();
-            let handles = told.caught & HUP != 0 || pod.annotations.contains_key("reloadlet.io/unhandled");
+            let handles =
+                told.caught & HUP != 0 || pod.spec.annotations.contains_key("reloadlet.io/unhandled");
             all_handle &= handles;
             let seen = self.seen(&uid);
             if told.caught & HUP != 0 && !held.contains(&uid) {
                 assert_eq!(self.loaded[&told.pid], seen, "{uid}: {told:?} has not read the newest files");
             }
-            for volume in pod.volumes.iter().filter(|_| handles) {
+            for volume in pod.spec.volumes.iter().filter(|_| handles) {
                 let volume = VolumeRef { pod: uid.clone(), volume: volume.name.clone() };
                 let key =
                     JournalKey { pod: uid.clone(), container: "app".into(), volume: volume.volume.clone() };

@@ -15,7 +15,7 @@ fn the_only_container_that_mounts_a_triggering_volume_is_told() {
     assert_eq!(targets(&pod(&[(SIGNAL, "hup")], containers, volumes)), ["app SIGHUP config"]);
 }
 
-fn two(annotations: &[(&str, &str)]) -> Pod {
+fn two(annotations: &[(&str, &str)]) -> PodSpec {
     let containers = vec![regular("app", &["config"]), regular("mesh", &["mesh"])];
     pod(annotations, containers, vec![config_map("config"), config_map("mesh")])
 }

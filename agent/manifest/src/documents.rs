@@ -1,0 +1,241 @@
+//! The documents of a text, one by one, so that a broken one takes nothing from the others.
+
+use serde::de::{DeserializeSeed, IgnoredAny};
+
+use crate::error::ManifestError;
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Objects, one after the other.
+    Json,
+    /// Documents with `---` between them.
+    Yaml,
+}
+
+impl Format {
+    /// What a text looks like: JSON begins with a brace, and everything else is taken for YAML.
+    pub fn of(text: &[u8]) -> Self {
+        if without_mark(text).trim_ascii_start().starts_with(b"{") { Self::Json } else { Self::Yaml }
+    }
+}
+
+/// How YAML is read, and what of it has bounds.
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            // What an anchor names is kept, in 100 bytes for each part.
+            max_anchors: 1000,
+            max_recorded_anchor_events: 20_000,
+            max_recorded_anchor_bytes: 1 << 20,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
+        // Others are strings: what YAML 1.1 took `on` for is no help here.
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+/// One document of a text.
+pub(crate) struct Document<'a> {
+    format: Format,
+    text: Result<&'a str, ManifestError>,
+    /// How many lines stand before it.
+    before: usize,
+    /// The line of the text, from 1, on which its content begins.
+    pub(crate) line: usize,
+}
+
+impl<'a> Document<'a> {
+    fn new(format: Format, text: &'a [u8], before: usize, line: usize) -> Self {
+        let text = str::from_utf8(text).map_err(|_invalid| ManifestError::NotText);
+        Self { format, text, before, line }
+    }
+
+    /// What the document comes to. The lines in what is wrong with it are those of the whole text.
+    pub(crate) fn read<S: DeserializeSeed<'a>>(&self, seed: S) -> Result<S::Value, ManifestError> {
+        let text = self.text.clone()?;
+        match self.format {
+            Format::Json => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                seed.deserialize(&mut json).map_err(|error| malformed_json(&error, self.before))
+            }
+            Format::Yaml => {
+                let options = yaml_options();
+                serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+                    seed.deserialize(yaml)
+                })
+                .map_err(|error| malformed_yaml(&error, self.before))
+            }
+        }
+    }
+}
+
+/// The documents of a text that hold anything.
+pub(crate) fn of(text: &[u8], format: Format) -> Box<dyn Iterator<Item = Document<'_>> + '_> {
+    let text = without_mark(text);
+    match format {
+        Format::Json => Box::new(Objects { text, done: 0, before: 0 }),
+        Format::Yaml => Box::new(Pieces { rest: text, before: 0 }),
+    }
+}
+
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn malformed_json(error: &serde_json::Error, before: usize) -> ManifestError {
+    let (text, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    match text.strip_suffix(&place) {
+        Some(what) => ManifestError::malformed(&format_args!(
+            "{what} at line {} column {}",
+            before + error.line(),
+            error.column()
+        )),
+        None => ManifestError::malformed(&text),
+    }
+}
+
+fn malformed_yaml(error: &serde_saphyr::Error, before: usize) -> ManifestError {
+    let options = serde_saphyr::render_options! { line_offset: before as u64 };
+    ManifestError::malformed(&error.render_with_options(options))
+}
+
+/// JSON objects. Where one ends is known only if it is whole, so a broken one takes in all that follows.
+struct Objects<'a> {
+    text: &'a [u8],
+    done: usize,
+    /// How many lines stand before what isn't done.
+    before: usize,
+}
+
+impl<'a> Iterator for Objects<'a> {
+    type Item = Document<'a>;
+
+    fn next(&mut self) -> Option<Document<'a>> {
+        let rest = self.text.get(self.done..)?;
+        let begin = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let (blank, rest) = rest.split_at(begin);
+        let before = self.before + lines(blank);
+        let mut stream = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+        let end = match stream.next() {
+            Some(Ok(_)) => stream.byte_offset(),
+            Some(Err(_)) | None => rest.len(),
+        };
+        let object = rest.get(..end).unwrap_or(rest);
+        self.done += begin + end;
+        self.before = before + lines(object);
+        Some(Document::new(Format::Json, object, before, before + 1))
+    }
+}
+
+/// YAML documents. A line that begins with `---` or `...` ends one wherever it stands, be it within a text (YAML 1.2.2,
+/// 9.1.2), so that nothing in a broken document hides where the next one begins.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    /// How many lines stand before the rest.
+    before: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Document<'a>;
+
+    fn next(&mut self) -> Option<Document<'a>> {
+        let (text, before) = (self.rest, self.before);
+        let (mut begin, mut begin_line) = (0, before);
+        let (mut at, mut line) = (0, before);
+        // The line on which content was seen, and whether the document was begun by `---`.
+        let (mut content, mut begun) = (None, false);
+        for written in text.split_inclusive(|byte| *byte == b'\n') {
+            let (here, number) = (at, line);
+            at += written.len();
+            line += 1;
+            match Line::of(written) {
+                Line::Begin { .. } if content.is_some() => {
+                    return self.cut(begin..here, number, begin_line, content);
+                }
+                Line::Begin { holds } => {
+                    // What stands before it belongs to it if that is no document of its own: directives.
+                    if begun {
+                        (begin, begin_line) = (here, number);
+                    }
+                    begun = true;
+                    content = holds.then_some(number);
+                }
+                Line::End if content.is_some() => return self.cut(begin..here, number, begin_line, content),
+                Line::End => {
+                    (begin, begin_line) = (at, line);
+                    begun = false;
+                }
+                Line::Directive if !begun => {}
+                Line::Content | Line::Directive => content = content.or(Some(number)),
+                Line::Nothing => {}
+            }
+        }
+        self.cut(begin..at, line, begin_line, content)
+    }
+}
+
+impl<'a> Pieces<'a> {
+    /// Takes a document off the rest, if it holds anything.
+    fn cut(
+        &mut self,
+        range: std::ops::Range<usize>,
+        end_line: usize,
+        begin_line: usize,
+        content: Option<usize>,
+    ) -> Option<Document<'a>> {
+        let text = self.rest;
+        self.rest = text.get(range.end..).unwrap_or_default();
+        self.before = end_line;
+        Some(Document::new(Format::Yaml, text.get(range)?, begin_line, content? + 1))
+    }
+}
+
+/// What a line of YAML says of documents.
+enum Line {
+    /// `---`, and whether something follows on the line.
+    Begin {
+        holds: bool,
+    },
+    /// `...`.
+    End,
+    /// `%`, which is content within a document.
+    Directive,
+    Content,
+    /// A comment or blanks.
+    Nothing,
+}
+
+impl Line {
+    fn of(line: &[u8]) -> Self {
+        let says_something = |text: &[u8]| {
+            let text = text.trim_ascii_start();
+            !text.is_empty() && !text.starts_with(b"#")
+        };
+        let marked = |mark: &[u8]| {
+            let rest = line.strip_prefix(mark)?;
+            rest.first().is_none_or(u8::is_ascii_whitespace).then_some(rest)
+        };
+        if let Some(rest) = marked(b"---") {
+            return Self::Begin { holds: says_something(rest) };
+        }
+        if marked(b"...").is_some() {
+            return Self::End;
+        }
+        match line.first() {
+            Some(b'%') => Self::Directive,
+            Some(_) if says_something(line) => Self::Content,
+            Some(_) | None => Self::Nothing,
+        }
+    }
+}

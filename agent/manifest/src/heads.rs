@@ -1,0 +1,239 @@
+//! What objects say that they are, read before anything else of them: a kind may stand after what it decides about, and
+//! nothing is known of the fields of other kinds.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::room::{short, take};
+
+/// How much memory is taken for what all objects of a document say that they are, in bytes: 10,000 take half of it.
+pub(crate) const MOST_BYTES: usize = 8 << 20;
+
+/// What something in a text says that it is.
+pub(crate) enum Head {
+    /// It is empty.
+    Nothing,
+    NotAnObject,
+    Object(ObjectHead),
+}
+
+/// What an object says that it is.
+#[derive(Default)]
+pub(crate) struct ObjectHead {
+    pub(crate) api_version: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) items: ItemHeads,
+}
+
+/// The items of a list.
+#[derive(Default)]
+pub(crate) enum ItemHeads {
+    /// There are none, or something else than a list.
+    #[default]
+    None,
+    Null,
+    Some(Vec<Head>),
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+/// A text where there is one, cut like a name; nothing where there is something else.
+pub(crate) struct Text(pub(crate) Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+/// Something that is read whatever its type is.
+trait Lenient<'de>: Sized {
+    /// What anything else comes to.
+    fn other() -> Self;
+
+    fn null() -> Self {
+        Self::other()
+    }
+
+    fn text(_: &str) -> Self {
+        Self::other()
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::other())
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::other())
+    }
+}
+
+struct AnyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<T, E> {
+        Ok(T::other())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::text(text))
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::null())
+    }
+
+    fn visit_none<E>(self) -> Result<T, E> {
+        Ok(T::null())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        T::list(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
+        T::object(object)
+    }
+}
+
+impl Text {
+    /// The text, if there is room for it.
+    fn kept(self) -> Option<String> {
+        self.0.filter(|text| take(text.len()))
+    }
+}
+
+impl Lenient<'_> for Text {
+    fn other() -> Self {
+        Self(None)
+    }
+
+    fn text(text: &str) -> Self {
+        Self(Some(short(text)))
+    }
+}
+
+impl<'de> Lenient<'de> for Head {
+    fn other() -> Self {
+        Self::NotAnObject
+    }
+
+    fn null() -> Self {
+        Self::Nothing
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut head = ObjectHead::default();
+        while let Some(Text(key)) = object.next_key()? {
+            match key.as_deref() {
+                Some("apiVersion") => head.api_version = object.next_value::<Text>()?.kept(),
+                Some("kind") => head.kind = object.next_value::<Text>()?.kept(),
+                Some("metadata") => {
+                    let named = object.next_value::<Named>()?;
+                    (head.name, head.namespace) = (named.name, named.namespace);
+                }
+                Some("items") => head.items = object.next_value()?,
+                Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Self::Object(head))
+    }
+}
+
+#[derive(Default)]
+struct Named {
+    name: Option<String>,
+    namespace: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+impl<'de> Lenient<'de> for Named {
+    fn other() -> Self {
+        Self::default()
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut named = Self::default();
+        while let Some(Text(key)) = object.next_key()? {
+            match key.as_deref() {
+                Some("name") => named.name = object.next_value::<Text>()?.kept(),
+                Some("namespace") => named.namespace = object.next_value::<Text>()?.kept(),
+                Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(named)
+    }
+}
+
+impl<'de> Deserialize<'de> for ItemHeads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+impl<'de> Lenient<'de> for ItemHeads {
+    fn other() -> Self {
+        Self::None
+    }
+
+    fn null() -> Self {
+        Self::Null
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut heads = Vec::new();
+        while take(size_of::<Head>()) {
+            match list.next_element()? {
+                Some(head) => heads.push(head),
+                None => return Ok(Self::Some(heads)),
+            }
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::Some(heads))
+    }
+}

@@ -1,0 +1,253 @@
+//! A text of manifests that somebody wrote: the workloads in it, and the names of everything else.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::policy::crowd;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::documents::{self, Document, Format};
+use crate::error::{ManifestError, Place};
+use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
+use crate::room::{MOST_OBJECTS, Room, SIZE_LIMIT};
+use crate::wire::WrittenWorkload;
+use crate::workload::{Found, OtherObject, WorkloadKind};
+
+/// Why a document can't be read, or something in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Which document, from 1, of those that hold anything.
+    pub document: usize,
+    /// The line of the text, from 1, on which the document begins.
+    pub line: usize,
+    /// What is wrong.
+    pub error: ManifestError,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "document {}, from line {} on: {}", self.document, self.line, self.error)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// What a text holds, in its order. What can't be read is one error for each document or object, and the rest is read all
+/// the same. Two things are lost with what is broken: what follows a JSON object that has no end, and what follows an item
+/// with a field of another type in its list.
+pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
+    let mut reading = Reading { found: Vec::new(), kept: 0, document: 1, line: 1, items: None };
+    if text.len() > SIZE_LIMIT {
+        reading.add(Err(ManifestError::TooLarge { bytes: text.len() as u64 }));
+        return reading.found;
+    }
+    for (index, document) in documents::of(text, format).enumerate() {
+        (reading.document, reading.line, reading.items) = (index + 1, document.line, None);
+        if let Err(error) = reading.take(&document) {
+            reading.add(Err(error));
+        }
+        if reading.found.len() > MOST_OBJECTS {
+            break;
+        }
+    }
+    reading.found
+}
+
+/// What was read so far.
+struct Reading {
+    /// One more than [`MOST_OBJECTS`] at most, which says that there are too many.
+    found: Vec<Result<Found, Unreadable>>,
+    /// How much memory the workloads take, in bytes.
+    kept: usize,
+    document: usize,
+    line: usize,
+    /// How many items the document's lists had so far, lists in lists not counted themselves; `None` outside of lists.
+    items: Option<usize>,
+}
+
+impl Reading {
+    /// Reads a document twice: first of what kinds its objects are, then what counts of them.
+    fn take(&mut self, document: &Document<'_>) -> Result<(), ManifestError> {
+        let room = Room::of(heads::MOST_BYTES);
+        let head = document.read(PhantomData::<Head>)?;
+        if room.was_exceeded() {
+            return Err(ManifestError::TooMany);
+        }
+        drop(room);
+        document.read(Walk { head: &head, listed: None, reading: self })
+    }
+
+    fn add(&mut self, found: Result<Found, ManifestError>) {
+        let (document, line) = (self.document, self.line);
+        let error = |error| Unreadable { document, line, error };
+        if self.found.len() < MOST_OBJECTS {
+            self.found.push(found.map_err(error));
+        } else if self.found.len() == MOST_OBJECTS {
+            self.found.push(Err(error(ManifestError::TooMany)));
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place { item: self.items, ..Place::default() }
+    }
+
+    fn add_workload(&mut self, written: WrittenWorkload) {
+        let at = self.place();
+        let found = written.into_workload(&at).and_then(|workload| {
+            let kept = self.kept + workload.cost();
+            if kept > crowd::MOST_BYTES {
+                return Err(ManifestError::NoRoom { at });
+            }
+            self.kept = kept;
+            Ok(Found::Workload(workload))
+        });
+        self.add(found);
+    }
+}
+
+/// The kind that a typed list gives to its items, which don't say it themselves.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    group: Option<&'a str>,
+    kind: &'a str,
+}
+
+/// What is to be done about something.
+enum Step<'a> {
+    Skip,
+    Refuse(fn(Place) -> ManifestError),
+    Name(OtherObject),
+    Read(WorkloadKind),
+    /// Nothing where the list has none.
+    List(&'a [Head], Option<Listed<'a>>),
+}
+
+impl ObjectHead {
+    fn step<'a>(&'a self, listed: Option<Listed<'a>>) -> Step<'a> {
+        let group =
+            self.api_version.as_deref().map(|version| version.split_once('/').map_or("", |(group, _)| group));
+        let own = self.kind.as_deref().map(|kind| Listed { group, kind });
+        let Some(Listed { group, kind }) = own.or(listed) else {
+            return Step::Refuse(|at| ManifestError::NoKind { at });
+        };
+        if let Some(kind) = WorkloadKind::of(group, kind) {
+            return Step::Read(kind);
+        }
+        if let Some(of) = kind.strip_suffix("List") {
+            let listed = (!of.is_empty()).then_some(Listed { group, kind: of });
+            match &self.items {
+                ItemHeads::Some(items) => return Step::List(items, listed),
+                // Go writes an empty list as null.
+                ItemHeads::Null => return Step::List(&[], listed),
+                ItemHeads::None if of.is_empty() || WorkloadKind::of(group, of).is_some() => {
+                    return Step::Refuse(|at| ManifestError::NoItems { at });
+                }
+                ItemHeads::None => {}
+            }
+        }
+        let [name, namespace] = [&self.name, &self.namespace].map(|text| text.as_deref().map(Name::from));
+        Step::Name(OtherObject {
+            group: group.unwrap_or_default().to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.filter(|namespace| !namespace.is_empty()),
+            name,
+        })
+    }
+}
+
+/// Reads something whose head is known.
+struct Walk<'a> {
+    head: &'a Head,
+    listed: Option<Listed<'a>>,
+    reading: &'a mut Reading,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self { head, listed, reading } = self;
+        let step = match head {
+            Head::Nothing if reading.items.is_none() => Step::Skip,
+            Head::Nothing | Head::NotAnObject => Step::Refuse(|at| ManifestError::NotAnObject { at }),
+            Head::Object(head) => head.step(listed),
+        };
+        if let (Some(items), false) = (&mut reading.items, matches!(step, Step::List(..))) {
+            *items += 1;
+        }
+        match step {
+            Step::Skip => {}
+            Step::Refuse(error) => reading.add(Err(error(reading.place()))),
+            Step::Name(other) => reading.add(Ok(Found::Other(other))),
+            Step::Read(kind) => {
+                reading.add_workload(WrittenWorkload::read(kind, deserializer)?);
+                return Ok(());
+            }
+            Step::List(heads, listed) => {
+                reading.items.get_or_insert(0);
+                return deserializer.deserialize_map(ListVisitor { heads: Some(heads), listed, reading });
+            }
+        }
+        IgnoredAny::deserialize(deserializer).map(drop)
+    }
+}
+
+struct ListVisitor<'a> {
+    /// Taken by the first `items`.
+    heads: Option<&'a [Head]>,
+    listed: Option<Listed<'a>>,
+    reading: &'a mut Reading,
+}
+
+impl<'de> Visitor<'de> for ListVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(Text(key)) = list.next_key()? {
+            match self.heads.take_if(|_| key.as_deref() == Some("items")) {
+                Some([]) | None => drop(list.next_value::<IgnoredAny>()?),
+                Some(heads) => {
+                    list.next_value_seed(Items { heads, listed: self.listed, reading: self.reading })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The items of a list, whose heads are known.
+struct Items<'a> {
+    heads: &'a [Head],
+    listed: Option<Listed<'a>>,
+    reading: &'a mut Reading,
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { heads, listed, reading } = self;
+        for head in heads {
+            items.next_element_seed(Walk { head, listed, reading: &mut *reading })?;
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}

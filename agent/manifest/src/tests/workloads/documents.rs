@@ -1,0 +1,100 @@
+use super::*;
+
+const GOOD: &str = "kind: ConfigMap\nmetadata: {name: app}\n";
+
+#[test]
+fn a_broken_document_is_named_with_its_line_and_the_others_are_read() {
+    let deployment = each_kind().remove(2).1.replace('\n', "");
+    for (broken, line, place) in [
+        ("kind: Deployment\nmetadata: {name: [a\n", 6, "line 7"),
+        ("kind: Deployment\nmetadata:\n\tname: a\n", 6, "line 8"),
+        ("apiVersion: apps/v1\nkind: Deployment\nspec:\n  template: 7\n", 6, "line 9"),
+        ("kind: \"Deployment\n", 6, ""),
+        ("a: *unknown\n", 6, "line 6"),
+        ("# nothing\n\nkind: Pod\nspec: {containers: {}}\n", 8, "line 9"),
+    ] {
+        let text = format!("# first\n{GOOD}---\n# second\n{broken}---\n{deployment}\n");
+        let found = said(&text);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!((&*found[0], &*found[2]), ("-  ConfigMap /app", "Deployment shop/web"), "{found:?}");
+        let begin = format!("! document 2, from line {line} on: it is half written or malformed: ");
+        assert!(found[1].starts_with(&begin) && found[1].contains(place), "{broken} {found:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_broken_json_object_cant_be_told_from_it() {
+    let text = format!(
+        "{}\n\n{{\"kind\": \"Pod\",\n \"metadata\": [}}\n{}",
+        each_kind().remove(7).1,
+        each_kind().remove(0).1
+    );
+    let found = said(&text);
+    assert_eq!((found.len(), &*found[0]), (2, "Job shop/web"), "{found:?}");
+    let begin = "! document 2, from line 6 on: it is half written or malformed: ";
+    assert!(found[1].starts_with(begin) && found[1].ends_with("at line 7 column 15"), "{found:?}");
+    // What is whole but of another type takes nothing from what follows.
+    let text = format!("{{\"kind\": \"Pod\",\n \"metadata\": 7}} {}", each_kind().remove(0).1);
+    let found = said(&text);
+    assert_eq!((found.len(), &*found[1]), (2, "Pod shop/web"), "{found:?}");
+    assert!(
+        found[0].starts_with("! document 1, from line 1 on: ") && found[0].contains("line 2"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn documents_end_where_yaml_says_so_and_empty_ones_arent_counted() {
+    let text = "\u{feff}%YAML 1.2\n---\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: |\n    ---\n     ---\n---\n---\n# only this\n--- # and this\n\
+        ...\n%YAML 1.2\n---\r\nkind: ConfigMap\r\nmetadata: {name: b}\r\n...\r\nkind: ConfigMap\nmetadata: {name: c}\n\
+        ---\tkind: x\n--- {kind: ConfigMap, metadata: {name: d}}\n---x: y\nkind: 7\n--- ~\n---\nkind: ConfigMap\nmetadata: {name: e}";
+    let found = said(text);
+    assert_eq!(found.len(), 6, "{found:?}");
+    let good = ["-  ConfigMap /a", "-  ConfigMap /b", "-  ConfigMap /c"];
+    assert_eq!(found[..3], good, "{found:?}");
+    assert_eq!(found[5], "-  ConfigMap /e", "{found:?}");
+}
+
+#[test]
+fn a_text_without_anything_holds_nothing() {
+    for empty in ["", "\n \n", "# nothing\n", "---\n---\n", "\u{feff}", "...\n"] {
+        assert_eq!(read(empty), [], "{empty:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_break_their_own_document_only() {
+    let text = [GOOD.as_bytes(), b"---\nkind: \xff\n---\n", GOOD.as_bytes()].concat();
+    let found = super::super::super::read(&text, Format::Yaml);
+    let errors: Vec<_> = found.iter().map(|found| found.as_ref().err().map(ToString::to_string)).collect();
+    assert_eq!(errors, [None, Some("document 2, from line 4 on: it is not UTF-8".to_owned()), None]);
+}
+
+#[test]
+fn size_nesting_and_aliases_have_an_end_and_take_nothing_from_other_documents() {
+    let mut laughs = String::from("kind: Deployment\nspec: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..12 {
+        let before = format!("*a{}", n - 1);
+        laughs.push_str(&format!("a{n}: &a{n} [{}]\n", vec![before; 9].join(", ")));
+    }
+    let deep = format!("kind: Pod\nspec: {}", "[".repeat(100_000));
+    let items = format!("kind: List\nitems: {}{}", "[".repeat(60), "]".repeat(60));
+    let nested = "{kind: List, items: [".repeat(60) + &"]}".repeat(60);
+    let anchors = format!("kind: Pod\nx: &x [{}]\n", repeated("y", 30_000));
+    for text in [laughs, deep, items, nested, anchors] {
+        let found = said(&format!("{GOOD}---\n{text}\n---\n{GOOD}"));
+        assert_eq!(
+            (found.len(), &*found[0], &*found[2]),
+            (3, "-  ConfigMap /app", "-  ConfigMap /app"),
+            "{found:?}"
+        );
+        assert!(found[1].starts_with("! document 2, from line 4 on: "), "{found:?}");
+        assert!(found[1].len() < 1000 && !found[1].contains("budget"), "{found:?}");
+    }
+    let deep = r#"{"kind": "List", "items": ["#.repeat(10_000);
+    assert_eq!(said(&deep).len(), 1);
+    let large = vec![b' '; SIZE_LIMIT + 1];
+    let found = super::super::super::read(&large, Format::Yaml);
+    let error = &found[0].as_ref().unwrap_err().error;
+    assert_eq!((found.len(), error), (1, &ManifestError::TooLarge { bytes: SIZE_LIMIT as u64 + 1 }));
+}

@@ -1,0 +1,87 @@
+//! The spec of a pod, whether the pod runs or is a template.
+
+use reloadlet_core::model::excess::{self, Excess};
+use reloadlet_core::model::pod::{Annotations, PodSpec};
+
+use super::containers::WrittenContainer;
+use super::volumes::WrittenVolume;
+use super::{Fault, Names, or_default};
+use crate::room::{Few, Part, Words};
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct WrittenSpec {
+    #[serde(deserialize_with = "or_default")]
+    containers: Few<WrittenContainer>,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Few<WrittenContainer>,
+    #[serde(deserialize_with = "or_default")]
+    volumes: Few<WrittenVolume>,
+    runtime_class_name: Option<Words>,
+    /// Whether there are containers that weren't read.
+    #[serde(skip)]
+    has_others: bool,
+}
+
+/// What is read of the spec of a pod that asks for nothing.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Outline {
+    #[serde(deserialize_with = "or_default")]
+    containers: Few<Something>,
+}
+
+/// Something that isn't empty.
+#[derive(serde::Deserialize)]
+struct Something {}
+
+impl Part for Something {}
+
+impl From<Outline> for WrittenSpec {
+    fn from(outline: Outline) -> Self {
+        Self { has_others: outline.containers.len() > 0, ..Self::default() }
+    }
+}
+
+impl WrittenSpec {
+    /// Whether there are containers, which any pod has.
+    pub(super) fn has_containers(&self) -> bool {
+        self.has_others || self.containers.len() > 0
+    }
+
+    /// The spec, with these annotations; nothing but why where it is too large, or something was skipped.
+    pub(super) fn into_spec(
+        self,
+        annotations: Annotations,
+        skipped: bool,
+        names: &mut Names,
+    ) -> Result<PodSpec, Fault> {
+        let many = [
+            (excess::Part::Annotations, annotations.len()),
+            (excess::Part::Containers, self.containers.len() + self.init_containers.len()),
+            (excess::Part::Volumes, self.volumes.len()),
+        ];
+        if let Some((part, _)) = many.into_iter().find(|(part, found)| *found > part.most()) {
+            return Ok(PodSpec::left_out(Excess::Many(part)));
+        }
+        if skipped {
+            return Ok(PodSpec::left_out(Excess::Bytes));
+        }
+        let mut containers = Vec::with_capacity(self.containers.len() + self.init_containers.len());
+        for container in self.containers {
+            containers.push(container.into_regular(names)?);
+        }
+        for container in self.init_containers {
+            containers.push(container.into_init(names)?);
+        }
+        let mut volumes = Vec::with_capacity(self.volumes.len());
+        for volume in self.volumes {
+            volumes.push(volume.into_volume(names)?);
+        }
+        if let Some(excess) = Excess::of(&containers, &volumes) {
+            return Ok(PodSpec::left_out(excess));
+        }
+        let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
+        Ok(PodSpec { annotations, containers, volumes, runtime_class, excess: None })
+    }
+}

@@ -1,0 +1,56 @@
+//! Workloads of every kind that has pods, and objects of which no more than the name counts.
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::pod::{AnnotationValue, Annotations, PodSpec};
+
+pub use kind::WorkloadKind;
+
+mod kind;
+
+/// Something in a text of manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A workload.
+    Workload(Workload),
+    /// An object that has no pods.
+    Other(OtherObject),
+}
+
+/// A workload: a pod, or what makes pods out of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its namespace, unless that is left to whoever applies the manifest.
+    pub namespace: Option<Name>,
+    /// Its name, or how that begins where the API server ends it (`generateName`).
+    pub name: Name,
+    /// Those of its own annotations that would count in a pod. They count nowhere: its pods have those of their template. A
+    /// pod's are in its spec.
+    pub annotations: Annotations,
+    /// What its pods are like, also where they ask for nothing.
+    pub spec: PodSpec,
+}
+
+/// An object of which only the name is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherObject {
+    /// The API group of its kind; empty for the core's own, as a ConfigMap's is.
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, if one is given.
+    pub namespace: Option<Name>,
+    /// Its name, if it has one.
+    pub name: Option<Name>,
+}
+
+impl Workload {
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let own = self.annotations.iter().map(|(key, value)| match value {
+            AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
+        });
+        self.spec.cost() + own.sum::<usize>()
+    }
+}
