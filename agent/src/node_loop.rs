@@ -91,7 +91,7 @@ pub(crate) struct Parts {
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) startup: Startup,
-    /// There with an API server.
+    /// What is at the API server, where there is one.
     pub(crate) api: Option<ApiSide>,
     /// Whether the kubelet root is the kubelet's.
     pub(crate) kubelet_root: KubeletRoot,
@@ -113,8 +113,9 @@ pub(crate) struct NodeLoop {
     next_instance: Option<Time>,
     /// Volumes that couldn't be listed, for the next poll.
     unlisted: BTreeSet<VolumeRef>,
+    /// Reads that weren't answered yet.
     reads: Reads,
-    /// Gauges, as they were when nothing else was to be done.
+    /// Gauges as they were when nothing else was to be done.
     shown: Shown,
     stopping: bool,
 }

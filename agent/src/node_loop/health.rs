@@ -56,26 +56,26 @@ impl Startup {
     }
 }
 
-/// What is shown, and since when.
+/// The numbers that are shown, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     counts: Counts,
     /// When gauges were set.
     set: Time,
     looked_around: Time,
-    /// Something has happened since.
-    is_old: bool,
+    /// Nothing has happened since.
+    is_fresh: bool,
 }
 
 impl Shown {
     /// Something has happened.
     pub(super) const fn doubt(&mut self) {
-        self.is_old = true;
+        self.is_fresh = false;
     }
 
     /// Whether to look around as soon as nothing else is to be done.
     pub(super) const fn is_old(&self) -> bool {
-        self.is_old
+        !self.is_fresh
     }
 
     /// Whether to look around although there is always something to do.
@@ -89,7 +89,7 @@ impl NodeLoop {
     pub(super) fn look_around(&mut self) {
         let now = clock::now();
         self.shown.looked_around = now;
-        self.shown.is_old = false;
+        self.shown.is_fresh = true;
         self.set_gauges(now);
         if self.parts.startup.is_ready() || !self.reports.is_empty() || !self.is_root_there() {
             return;

@@ -10,7 +10,7 @@ use reloadlet_core::model::names::PodUid;
 /// A generation of a volume.
 type Key = (VolumeRef, Generation);
 
-/// These reads.
+/// The reads on their way.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     asked: BTreeMap<Key, Reading>,

@@ -1,5 +1,5 @@
-//! What waits for its namespace's turn: notifications, findings, and what the machine wants done that takes time. Whatever of
-//! it isn't wanted any more when its turn comes was told so before: nobody is asked.
+//! What waits for its namespace's turn: notifications, findings, and what the machine wants done that takes time. What isn't
+//! wanted any more when its turn comes is known from the actions that came meanwhile.
 
 use std::collections::{HashMap, HashSet};
 

@@ -118,6 +118,17 @@ fn the_end_of_a_process_and_a_survey_change_the_numbers() {
     assert_eq!(stale(&world, StaleReason::Undelivered), 0);
 }
 
+#[test]
+fn a_process_that_is_gone_before_it_is_held_changes_the_numbers() {
+    let mut world = World::app(&[]);
+    world.delivery = Delivery::Denied;
+    world.publish(&config(), 2);
+    assert_eq!(stale(&world, StaleReason::Undelivered), 1);
+    let process = world.node.kill(1001).unwrap();
+    assert!(changes(&mut world, |world| world.handle(Event::NotHeld(process))));
+    assert_eq!(stale(&world, StaleReason::Undelivered), 0);
+}
+
 fn survey() -> Action {
     Action::Survey(Survey { pod: uid(1), name: None, fresh_mounts: false })
 }
