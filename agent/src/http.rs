@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -129,7 +129,7 @@ fn open(address: SocketAddr) -> Result<Socket, Errno> {
     setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)?;
     setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
     nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    // nix takes no more than libc's SOMAXCONN, which is 128 with musl.
-    rustix::net::listen(&socket, BACKLOG).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    // nix takes no more than libc's SOMAXCONN: 4096, and 128 with musl.
+    nix::sys::socket::listen(&socket, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
     Ok(Socket::from(socket))
 }
