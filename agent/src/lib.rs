@@ -26,10 +26,10 @@ mod own_reads;
 mod pods_file;
 mod proc;
 mod raw_signal;
+mod reports;
 mod run;
 mod status;
 mod surveyor;
-mod tell;
 mod turns;
 mod watcher;
 

@@ -35,7 +35,7 @@ mod waiting;
 use health::Shown;
 pub(crate) use health::Startup;
 use reads::Reads;
-use waiting::Line;
+use waiting::TurnQueue;
 
 const INOTIFY: u64 = 1;
 const WAKE: u64 = 2;
@@ -104,7 +104,7 @@ pub(crate) struct NodeLoop {
     parts: Parts,
     epoll: Epoll,
     /// What waits, by namespace.
-    line: Line,
+    line: TurnQueue,
     /// Until when this turn serves what waits.
     turn_ends: Time,
     reports: VecDeque<Report>,
@@ -142,7 +142,7 @@ impl NodeLoop {
         Ok(Self {
             parts,
             epoll,
-            line: Line::default(),
+            line: TurnQueue::default(),
             turn_ends: Time::default(),
             reports: VecDeque::new(),
             next_poll: None,

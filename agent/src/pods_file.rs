@@ -101,7 +101,7 @@ impl PodsFile {
             watch: None,
             seen: None,
             unsettled: false,
-            told: None,
+            reported: None,
             broken: None,
             on_event,
         };
@@ -157,16 +157,16 @@ fn is_young(metadata: &fs::Metadata) -> bool {
     metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < PATIENCE))
 }
 
-/// What was last told: the content by its digest, or why there was none.
+/// What was last reported: the content by its digest, or why there was none.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Content(Option<Digest>),
     Nothing(ContentError),
 }
 
-/// Content that can't be used, not yet told.
+/// Content that can't be used, not yet reported.
 struct Broken {
-    told: Told,
+    reported: Reported,
     sentence: String,
     at: Instant,
 }
@@ -183,7 +183,7 @@ struct Follower<F> {
     seen: Option<Option<Stamp>>,
     /// Whether the file changed so lately that it may be half written.
     unsettled: bool,
-    told: Option<Told>,
+    reported: Option<Reported>,
     broken: Option<Broken>,
     on_event: F,
 }
@@ -286,17 +286,17 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
         if !self.unsettled
             && let Some(broken) = self.broken.take_if(|broken| broken.at.elapsed() >= PATIENCE)
         {
-            self.told = Some(broken.told);
+            self.reported = Some(broken.reported);
             (self.on_event)(PodsFileEvent::Broken(broken.sentence));
         }
     }
 
     fn read(&mut self) {
         self.broken = None;
-        let (told, decoded) = match Content::of(&self.path) {
+        let (reported, decoded) = match Content::of(&self.path) {
             Ok(mut content) => {
-                let told = Told::Content(content.digest);
-                if self.told.as_ref() == Some(&told) {
+                let reported = Reported::Content(content.digest);
+                if self.reported.as_ref() == Some(&reported) {
                     return;
                 }
                 let decoded = content.decode();
@@ -306,16 +306,16 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
                     self.unsettled = true;
                     return;
                 }
-                (told, decoded)
+                (reported, decoded)
             }
-            Err(error) => (Told::Nothing(error.clone()), Err(error)),
+            Err(error) => (Reported::Nothing(error.clone()), Err(error)),
         };
-        if self.told.as_ref() == Some(&told) {
+        if self.reported.as_ref() == Some(&reported) {
             return;
         }
         match decoded {
             Ok(pods) => {
-                self.told = Some(told);
+                self.reported = Some(reported);
                 let (pods, claimed) = manifest::sort_out(pods);
                 for claimed in claimed {
                     (self.on_event)(PodsFileEvent::LeftAlone(format!(
@@ -327,7 +327,7 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             }
             Err(error) => {
                 let sentence = format!("the pods file {} can't be used: {error}", self.path.display());
-                self.broken = Some(Broken { told, sentence, at: Instant::now() });
+                self.broken = Some(Broken { reported, sentence, at: Instant::now() });
             }
         }
     }

@@ -10,12 +10,12 @@ use reloadlet_core::model::names::Name;
 pub(crate) struct Turns<T> {
     /// The namespaces for which something waits, the next one first.
     order: VecDeque<Name>,
-    waiting: HashMap<Name, Line<T>>,
+    waiting: HashMap<Name, OfNamespace<T>>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct Line<T> {
+struct OfNamespace<T> {
     begun: VecDeque<T>,
     new: VecDeque<T>,
 }
@@ -37,14 +37,14 @@ impl<T> Turns<T> {
         self.of(namespace).begun.push_back(what);
     }
 
-    fn of(&mut self, namespace: &Name) -> &mut Line<T> {
+    fn of(&mut self, namespace: &Name) -> &mut OfNamespace<T> {
         self.count += 1;
         if !self.waiting.contains_key(namespace) {
             self.order.push_back(namespace.clone());
         }
         self.waiting
             .entry(namespace.clone())
-            .or_insert_with(|| Line { begun: VecDeque::new(), new: VecDeque::new() })
+            .or_insert_with(|| OfNamespace { begun: VecDeque::new(), new: VecDeque::new() })
     }
 
     /// The next thing, of the namespace whose turn it is.

@@ -49,7 +49,7 @@ pub(crate) struct WatchError {
 
 /// What a watch descriptor stands for.
 #[derive(Debug)]
-enum Watch {
+enum Subject {
     Volume(VolumeRef),
     /// A directory in which something awaited may appear.
     Ancestor(BTreeSet<VolumeRef>),
@@ -116,7 +116,7 @@ pub(crate) struct Watcher {
     /// What was seen and wasn't given yet, in order.
     sights: VecDeque<Sight>,
     pods_dir: PathBuf,
-    watches: HashMap<WatchDescriptor, Watch>,
+    watches: HashMap<WatchDescriptor, Subject>,
     volumes: BTreeMap<VolumeRef, Volume>,
     /// Those that are to be placed, and the one that was placed last: pods take turns.
     unplaced: BTreeSet<VolumeRef>,
@@ -293,7 +293,7 @@ impl Watcher {
         match follow {
             Follow::Watched { wd, .. } => self.drop_watch(wd),
             Follow::Awaited { ancestor } => {
-                if let Some(Watch::Ancestor(awaiting)) = self.watches.get_mut(&ancestor) {
+                if let Some(Subject::Ancestor(awaiting)) = self.watches.get_mut(&ancestor) {
                     awaiting.remove(name);
                     if awaiting.is_empty() {
                         self.drop_watch(ancestor);
@@ -326,7 +326,7 @@ impl Watcher {
             if !self.parents.contains_key(parent)
                 && let Ok(wd) = self.add_watch(parent, mask)
             {
-                self.watches.insert(wd.clone(), Watch::Pods);
+                self.watches.insert(wd.clone(), Subject::Pods);
                 self.parents.insert(parent.clone(), wd);
             }
         }
@@ -337,7 +337,7 @@ impl Watcher {
             self.drop_watch(wd);
         }
         if let Ok(wd) = self.add_watch(directory, mask) {
-            self.watches.insert(wd.clone(), Watch::Pod(pod.clone()));
+            self.watches.insert(wd.clone(), Subject::Pod(pod.clone()));
             self.cgroups.insert(pod.clone(), (directory.to_owned(), wd));
         }
     }

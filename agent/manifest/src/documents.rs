@@ -80,7 +80,7 @@ impl<'a> Document<'a> {
 pub(crate) fn of(text: &[u8], format: Format) -> Box<dyn Iterator<Item = Document<'_>> + '_> {
     let text = without_mark(text);
     match format {
-        Format::Json => Box::new(Objects { text, done: 0, before: 0 }),
+        Format::Json => Box::new(JsonObjects { text, done: 0, before: 0 }),
         Format::Yaml => Box::new(Pieces { rest: text, before: 0 }),
     }
 }
@@ -111,14 +111,14 @@ fn malformed_yaml(error: &serde_saphyr::Error, before: usize) -> ManifestError {
 }
 
 /// JSON objects. Where one ends is known only if it is whole, so a broken one takes in all that follows.
-struct Objects<'a> {
+struct JsonObjects<'a> {
     text: &'a [u8],
     done: usize,
     /// How many lines stand before what isn't done.
     before: usize,
 }
 
-impl<'a> Iterator for Objects<'a> {
+impl<'a> Iterator for JsonObjects<'a> {
     type Item = Document<'a>;
 
     fn next(&mut self) -> Option<Document<'a>> {

@@ -114,7 +114,7 @@ struct Listed<'a> {
 }
 
 /// What is to be done about something.
-enum Step<'a> {
+enum Next<'a> {
     Skip,
     Refuse(fn(Place) -> ManifestError),
     Name(OtherObject),
@@ -124,30 +124,30 @@ enum Step<'a> {
 }
 
 impl ObjectHead {
-    fn step<'a>(&'a self, listed: Option<Listed<'a>>) -> Step<'a> {
+    fn next_of<'a>(&'a self, listed: Option<Listed<'a>>) -> Next<'a> {
         let group =
             self.api_version.as_deref().map(|version| version.split_once('/').map_or("", |(group, _)| group));
         let own = self.kind.as_deref().map(|kind| Listed { group, kind });
         let Some(Listed { group, kind }) = own.or(listed) else {
-            return Step::Refuse(|at| ManifestError::NoKind { at });
+            return Next::Refuse(|at| ManifestError::NoKind { at });
         };
         if let Some(kind) = WorkloadKind::of(group, kind) {
-            return Step::Read(kind);
+            return Next::Read(kind);
         }
         if let Some(of) = kind.strip_suffix("List") {
             let listed = (!of.is_empty()).then_some(Listed { group, kind: of });
             match &self.items {
-                ItemHeads::Some(items) => return Step::List(items, listed),
+                ItemHeads::Some(items) => return Next::List(items, listed),
                 // Go writes an empty list as null.
-                ItemHeads::Null => return Step::List(&[], listed),
+                ItemHeads::Null => return Next::List(&[], listed),
                 ItemHeads::None if of.is_empty() || WorkloadKind::of(group, of).is_some() => {
-                    return Step::Refuse(|at| ManifestError::NoItems { at });
+                    return Next::Refuse(|at| ManifestError::NoItems { at });
                 }
                 ItemHeads::None => {}
             }
         }
         let [name, namespace] = [&self.name, &self.namespace].map(|text| text.as_deref().map(Name::from));
-        Step::Name(OtherObject {
+        Next::Name(OtherObject {
             group: group.unwrap_or_default().to_owned(),
             kind: kind.to_owned(),
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
@@ -169,22 +169,22 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Self { head, listed, reading } = self;
         let step = match head {
-            Head::Nothing if reading.items.is_none() => Step::Skip,
-            Head::Nothing | Head::NotAnObject => Step::Refuse(|at| ManifestError::NotAnObject { at }),
-            Head::Object(head) => head.step(listed),
+            Head::Nothing if reading.items.is_none() => Next::Skip,
+            Head::Nothing | Head::NotAnObject => Next::Refuse(|at| ManifestError::NotAnObject { at }),
+            Head::Object(head) => head.next_of(listed),
         };
-        if let (Some(items), false) = (&mut reading.items, matches!(step, Step::List(..))) {
+        if let (Some(items), false) = (&mut reading.items, matches!(step, Next::List(..))) {
             *items += 1;
         }
         match step {
-            Step::Skip => {}
-            Step::Refuse(error) => reading.add(Err(error(reading.place()))),
-            Step::Name(other) => reading.add(Ok(Found::Other(other))),
-            Step::Read(kind) => {
+            Next::Skip => {}
+            Next::Refuse(error) => reading.add(Err(error(reading.place()))),
+            Next::Name(other) => reading.add(Ok(Found::Other(other))),
+            Next::Read(kind) => {
                 reading.add_workload(WrittenWorkload::read(kind, deserializer)?);
                 return Ok(());
             }
-            Step::List(heads, listed) => {
+            Next::List(heads, listed) => {
                 reading.items.get_or_insert(0);
                 return deserializer.deserialize_map(ListVisitor { heads: Some(heads), listed, reading });
             }

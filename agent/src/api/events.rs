@@ -314,7 +314,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             "ReloadFailed",
             format!("{signal} for container {container} failed: the agent's log says why."),
         ),
-        Outcome::Held => (
+        Outcome::Suspended => (
             true,
             "ReloadHeld",
             format!(

@@ -44,7 +44,7 @@ pub(super) async fn accept(
     loop {
         connections.reap();
         let (stream, address) = tokio::select! {
-            () = told_to_stop(&mut stop) => break,
+            () = wait_for_stop(&mut stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -121,7 +121,7 @@ async fn failed(error: &io::Error) {
     }
 }
 
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+async fn wait_for_stop(stop: &mut watch::Receiver<bool>) {
     // An error says that the sender is gone, and with it whoever could say stop.
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::debug!("nobody is left to stop the server");
@@ -153,7 +153,7 @@ async fn serve_connection(
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = told_to_stop(&mut stop) => {
+        () = wait_for_stop(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

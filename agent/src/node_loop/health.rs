@@ -14,7 +14,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use super::NodeLoop;
 use crate::health::Ailment;
 use crate::kubelet_root::Judgement;
-use crate::{clock, tell};
+use crate::{clock, reports};
 
 /// How often at most the loop looks around while there is always something to do.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ impl NodeLoop {
         if counts.is_some() || now >= self.shown.set + GAUGES_EACH {
             self.shown.counts = counts.unwrap_or_else(|| std::mem::take(&mut self.shown.counts));
             self.shown.set = now;
-            tell::set_gauges(&self.parts.metrics, &self.shown.counts, now);
+            reports::set_gauges(&self.parts.metrics, &self.shown.counts, now);
             self.parts.health.count(Ailment::Looks, self.shown.counts.problems_of(ProblemKind::Agent));
         }
         self.parts.metrics.set_inotify_watches(self.parts.watcher.watch_count());

@@ -9,7 +9,7 @@ use reloadlet_core::machine::event::Event;
 
 use super::{INOTIFY, INSTANCE_RETRY, NodeLoop, POLL, REPORTS_AT_A_TIME};
 use crate::surveyor::Request;
-use crate::{clock, tell};
+use crate::{clock, reports};
 
 impl NodeLoop {
     pub(super) fn timeout(&mut self) -> EpollTimeout {
@@ -123,7 +123,7 @@ impl NodeLoop {
     pub(super) fn write_reports(&mut self) {
         for _ in 0..REPORTS_AT_A_TIME {
             let Some(report) = self.reports.pop_front() else { return };
-            tell::tell(&report, &self.parts.metrics);
+            reports::write(&report, &self.parts.metrics);
             if let Some(api) = &self.parts.api {
                 api.report(&report);
             }

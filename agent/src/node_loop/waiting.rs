@@ -20,7 +20,7 @@ const MOST_WAITING: usize = 16 << 10;
 
 /// Something that waits for its namespace's turn.
 #[derive(Debug)]
-pub(super) enum Waiting {
+pub(super) enum Deferred {
     /// A notification, or what another thread tells of pods or objects.
     Event(Event),
     /// What the surveyor found.
@@ -33,8 +33,8 @@ pub(super) enum Waiting {
 
 /// All that waits, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    turns: Turns<Waiting>,
+pub(super) struct TurnQueue {
+    turns: Turns<Deferred>,
     /// The namespaces of the pods that are watched.
     namespaces: HashMap<PodUid, Name>,
     /// The processes that wait to be held, and whether each still is to be.
@@ -45,7 +45,7 @@ pub(super) struct Line {
     dropped: HashSet<PodUid>,
 }
 
-impl Line {
+impl TurnQueue {
     /// A pod is watched: what concerns it waits with what concerns its namespace.
     pub(super) fn watch(&mut self, pod: PodUid, namespace: Name) {
         self.namespaces.insert(pod, namespace);
@@ -73,7 +73,7 @@ impl Line {
             (None, Event::Observed(object, ..)) => object.namespace.clone(),
             (None, _) => return Some(event),
         };
-        self.turns.add(&namespace, Waiting::Event(event));
+        self.turns.add(&namespace, Deferred::Event(event));
         None
     }
 
@@ -90,14 +90,14 @@ impl Line {
             self.dropped.insert(pod.clone());
             Event::Dropped(pod.clone())
         };
-        self.turns.add(&namespace, Waiting::Event(event));
+        self.turns.add(&namespace, Deferred::Event(event));
         None
     }
 
     /// What was found waits.
     pub(super) fn add_finding(&mut self, finding: Finding) {
         let namespace = finding.pod().map_or_else(|| "".into(), |pod| self.namespace(pod));
-        self.turns.add(&namespace, Waiting::Finding(finding));
+        self.turns.add(&namespace, Deferred::Finding(finding));
     }
 
     /// An action that takes time waits where there is no time left, or others of its namespace do. All others come back.
@@ -114,9 +114,9 @@ impl Line {
         }
         let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
             let before = self.guards.insert(process.clone(), signal);
-            (before != Some(signal), Waiting::ReadGuard(process, signal))
+            (before != Some(signal), Deferred::ReadGuard(process, signal))
         } else {
-            (self.holds.insert(process.clone(), true).is_none(), Waiting::Hold(process))
+            (self.holds.insert(process.clone(), true).is_none(), Deferred::Hold(process))
         };
         if is_new {
             self.turns.add_rest(&namespace, waiting);
@@ -125,18 +125,18 @@ impl Line {
     }
 
     /// The next thing, of the namespace whose turn it is, and whether it is still wanted.
-    fn take(&mut self) -> Option<(Waiting, bool)> {
+    fn take(&mut self) -> Option<(Deferred, bool)> {
         let waiting = self.turns.take()?;
         let is_wanted = match &waiting {
-            Waiting::Event(event) => {
+            Deferred::Event(event) => {
                 if let Event::Dropped(pod) = event {
                     self.dropped.remove(pod);
                 }
                 true
             }
-            Waiting::Finding(_) => true,
-            Waiting::Hold(process) => self.holds.remove(process).unwrap_or_default(),
-            Waiting::ReadGuard(process, signal) => {
+            Deferred::Finding(_) => true,
+            Deferred::Hold(process) => self.holds.remove(process).unwrap_or_default(),
+            Deferred::ReadGuard(process, signal) => {
                 // With regard to another signal they are asked for anew.
                 let is_wanted = self.guards.get(process) == Some(signal);
                 if is_wanted {
@@ -189,12 +189,12 @@ impl NodeLoop {
         Ok(())
     }
 
-    fn serve_one(&mut self, waiting: Waiting) -> Result<(), LoopError> {
+    fn serve_one(&mut self, waiting: Deferred) -> Result<(), LoopError> {
         let answer = match waiting {
-            Waiting::Event(event) => Some(event),
-            Waiting::Finding(finding) => return self.take_finding(finding),
-            Waiting::Hold(process) => Some(self.hold(process)),
-            Waiting::ReadGuard(process, signal) => self.read_guard(process, signal),
+            Deferred::Event(event) => Some(event),
+            Deferred::Finding(finding) => return self.take_finding(finding),
+            Deferred::Hold(process) => Some(self.hold(process)),
+            Deferred::ReadGuard(process, signal) => self.read_guard(process, signal),
         };
         if let Some(answer) = answer {
             self.handle(answer);
@@ -223,14 +223,14 @@ mod tests {
     }
 
     /// A line in which pod 1 is watched.
-    fn line() -> Line {
-        let mut line = Line::default();
+    fn line() -> TurnQueue {
+        let mut line = TurnQueue::default();
         line.watch(pod(1), "shop".into());
         line
     }
 
     /// These wait, since there is no time left.
-    fn put_off(line: &mut Line, actions: impl IntoIterator<Item = Action>) {
+    fn put_off(line: &mut TurnQueue, actions: impl IntoIterator<Item = Action>) {
         for action in actions {
             let is_release = matches!(action, Action::Release(_));
             assert_eq!(line.put_off(action, || false).is_some(), is_release);
@@ -238,12 +238,12 @@ mod tests {
     }
 
     /// What is done of all that waits.
-    fn done(line: &mut Line) -> Vec<(u32, Option<Signal>)> {
+    fn done(line: &mut TurnQueue) -> Vec<(u32, Option<Signal>)> {
         let all = std::iter::from_fn(|| line.take()).filter(|(_, is_wanted)| *is_wanted);
         all.map(|(waiting, _)| match waiting {
-            Waiting::Hold(process) => (process.pid, None),
-            Waiting::ReadGuard(process, signal) => (process.pid, Some(signal)),
-            Waiting::Event(_) | Waiting::Finding(_) => panic!("{waiting:?}"),
+            Deferred::Hold(process) => (process.pid, None),
+            Deferred::ReadGuard(process, signal) => (process.pid, Some(signal)),
+            Deferred::Event(_) | Deferred::Finding(_) => panic!("{waiting:?}"),
         })
         .collect()
     }
@@ -290,20 +290,20 @@ mod tests {
         let mut line = line();
         line.watch(pod(2), "quiet".into());
         let changed =
-            |line: &mut Line, n| assert_eq!(line.add_notification(Event::CgroupChanged(pod(n))), None);
+            |line: &mut TurnQueue, n| assert_eq!(line.add_notification(Event::CgroupChanged(pod(n))), None);
         (0..=MOST_WAITING).for_each(|_| changed(&mut line, 1));
         changed(&mut line, 2);
         let events: Vec<Event> = std::iter::from_fn(|| line.take())
             .map(|(waiting, _)| match waiting {
-                Waiting::Event(event) => event,
-                Waiting::Finding(_) | Waiting::Hold(_) | Waiting::ReadGuard(..) => panic!("{waiting:?}"),
+                Deferred::Event(event) => event,
+                Deferred::Finding(_) | Deferred::Hold(_) | Deferred::ReadGuard(..) => panic!("{waiting:?}"),
             })
             .collect();
         assert_eq!(events[1], Event::CgroupChanged(pod(2)), "another namespace has its turn");
         assert_eq!(events.iter().filter(|event| **event == Event::Dropped(pod(1))).count(), 1);
         assert_eq!(events.len(), MOST_WAITING / 2 + 2);
         changed(&mut line, 1);
-        assert!(matches!(line.take(), Some((Waiting::Event(Event::CgroupChanged(_)), true))));
+        assert!(matches!(line.take(), Some((Deferred::Event(Event::CgroupChanged(_)), true))));
     }
 
     #[test]

@@ -234,9 +234,9 @@ fn what_is_no_text_file_is_named_and_does_not_block() {
 fn it_stops_at_once_and_is_silent_then() {
     let mut followed = Followed::start(put("pods.yaml", pods(&["a"])));
     assert_eq!(followed.pods(), ["a"]);
-    let told = Instant::now();
+    let reported = Instant::now();
     followed.file.take().unwrap().stop();
-    assert!(told.elapsed() < Duration::from_millis(100), "{:?}", told.elapsed());
+    assert!(reported.elapsed() < Duration::from_millis(100), "{:?}", reported.elapsed());
     followed.replace(&pods(&["b"]));
     assert_eq!(followed.events.recv_timeout(LIMIT).unwrap_err(), RecvTimeoutError::Disconnected);
 }
@@ -245,9 +245,9 @@ fn it_stops_at_once_and_is_silent_then() {
 fn it_stops_at_once_whatever_its_thread_is_at() {
     let directory = tempfile::tempdir().unwrap();
     put("pods.yaml", pods(&["a"]))(directory.path());
-    let ((told, tells), (release, released)) = (channel(), channel::<()>());
+    let ((reported, tells), (release, released)) = (channel(), channel::<()>());
     let file = PodsFile::follow(&directory.path().join("pods.yaml"), move |_| {
-        told.send(()).unwrap_or_default();
+        reported.send(()).unwrap_or_default();
         released.recv().unwrap_or_default();
     });
     tells.recv_timeout(LIMIT).unwrap();

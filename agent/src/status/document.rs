@@ -35,16 +35,16 @@ pub(crate) struct Document {
 pub(super) struct Agent {
     pub(super) version: String,
     /// What it lacks now, the worst first.
-    pub(super) lacks: Vec<Lack>,
+    pub(super) lacks: Vec<LackStatus>,
     /// What it watches on the API server.
-    pub(super) watches: Vec<Watch>,
+    pub(super) watches: Vec<WatchStatus>,
     /// Its requests to the API server, by the code of the answer.
     pub(super) requests: BTreeMap<Word<Code>, u64>,
 }
 
 /// Something that the agent lacks.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Lack {
+pub(super) struct LackStatus {
     pub(super) what: String,
     pub(super) sentence: String,
 }
@@ -52,7 +52,7 @@ pub(super) struct Lack {
 /// A resource that is watched on the API server.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Watch {
+pub(super) struct WatchStatus {
     pub(super) resource: Word<Resource>,
     pub(super) up: bool,
     pub(super) last_contact_seconds_ago: Age,
@@ -88,17 +88,19 @@ impl Agent {
             let watches = Resource::ALL.into_iter().map(|resource| (resource, contact.watch(resource)));
             watches.filter(|(_, watch)| watch.state != WatchState::Unused)
         };
-        let down =
-            wanted().filter(|(_, watch)| watch.state == WatchState::Down).map(|(resource, watch)| Lack {
+        let down = wanted().filter(|(_, watch)| watch.state == WatchState::Down).map(|(resource, watch)| {
+            LackStatus {
                 what: format!("watch_{}", resource.as_str()),
                 sentence: not_told(resource, now.since(watch.last)),
-            });
-        let lacks = health.lacks().map(|(lack, sentence)| Lack { what: lack.as_str().to_owned(), sentence });
+            }
+        });
+        let lacks =
+            health.lacks().map(|(lack, sentence)| LackStatus { what: lack.as_str().to_owned(), sentence });
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lacks: down.chain(lacks).collect(),
             watches: wanted()
-                .map(|(resource, watch)| Watch {
+                .map(|(resource, watch)| WatchStatus {
                     resource: resource.into(),
                     up: watch.state == WatchState::Up,
                     last_contact_seconds_ago: Age(now.since(watch.last)),

@@ -140,7 +140,7 @@ fn why(reason: StaleReason, container: Option<&str>, pod: &PodStatus) -> String 
             Some(why) => format!("container {container} wasn't told ({why})"),
             None => format!("container {container} wasn't told"),
         },
-        StaleReason::Held => {
+        StaleReason::Suspended => {
             format!("the last two signals ended container {container}: change an annotation to try again")
         }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),

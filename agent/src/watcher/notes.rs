@@ -48,12 +48,12 @@ impl Watcher {
             return;
         }
         match self.watches.get(&note.wd) {
-            Some(Watch::Volume(name)) => {
+            Some(Subject::Volume(name)) => {
                 let name = name.clone();
                 self.take_volume(&name, note, at);
             }
-            Some(Watch::Ancestor(_)) => self.take_ancestor(note),
-            Some(Watch::Pod(pod)) => {
+            Some(Subject::Ancestor(_)) => self.take_ancestor(note),
+            Some(Subject::Pod(pod)) => {
                 let pod = pod.clone();
                 if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
@@ -61,7 +61,7 @@ impl Watcher {
                 }
                 self.see(Event::CgroupChanged(pod));
             }
-            Some(Watch::Pods) => {
+            Some(Subject::Pods) => {
                 if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
                     self.parents.retain(|_, wd| *wd != note.wd);
@@ -69,7 +69,7 @@ impl Watcher {
                     self.see(Event::CgroupChanged(pod));
                 }
             }
-            Some(Watch::Opens(volume, generation)) => {
+            Some(Subject::Opens(volume, generation)) => {
                 let key = (volume.clone(), generation.clone());
                 if let Some(event) = self.take_open(&key, note, at) {
                     self.see(event);
@@ -118,7 +118,7 @@ impl Watcher {
     fn take_ancestor(&mut self, note: &Note<'_>) {
         let lost = EventMask::IGNORED | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::DELETE_SELF;
         let lost = note.mask.intersects(lost);
-        let Some(Watch::Ancestor(awaiting)) = self.watches.get(&note.wd) else { return };
+        let Some(Subject::Ancestor(awaiting)) = self.watches.get(&note.wd) else { return };
         let concerned: Vec<VolumeRef> =
             awaiting.iter().filter(|name| lost || self.passes(name, note.name)).cloned().collect();
         if lost && note.mask.contains(EventMask::IGNORED) {

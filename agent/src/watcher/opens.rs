@@ -118,7 +118,7 @@ impl Watcher {
             match watches.add(&*path, mask).map_err(errno) {
                 Ok(wd) => {
                     *armed = Some(wd.clone());
-                    self.watches.insert(wd, Watch::Opens(key.0.clone(), key.1.clone()));
+                    self.watches.insert(wd, Subject::Opens(key.0.clone(), key.1.clone()));
                 }
                 // An optional key isn't there, or its last file went with a change of the spec.
                 Err(Errno::ENOENT | Errno::ENOTDIR) if index > 0 => {}

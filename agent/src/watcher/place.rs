@@ -53,7 +53,7 @@ impl Watcher {
             | WatchMask::DONT_FOLLOW;
         let before = look(path).map_err(errno)?.ok_or(Errno::ENOENT)?;
         let wd = self.add_watch(path, mask)?;
-        self.watches.insert(wd.clone(), Watch::Volume(name.clone()));
+        self.watches.insert(wd.clone(), Subject::Volume(name.clone()));
         if dir_id(path) != Some(before) {
             self.drop_watch(wd);
             return Ok(None);
@@ -77,8 +77,8 @@ impl Watcher {
             match self.add_watch(ancestor, mask) {
                 Ok(wd) => {
                     let watch =
-                        self.watches.entry(wd.clone()).or_insert_with(|| Watch::Ancestor(BTreeSet::new()));
-                    if let Watch::Ancestor(awaiting) = watch {
+                        self.watches.entry(wd.clone()).or_insert_with(|| Subject::Ancestor(BTreeSet::new()));
+                    if let Subject::Ancestor(awaiting) = watch {
                         awaiting.insert(name.clone());
                     }
                     // A link in the volume's own place is no volume, and is not followed.

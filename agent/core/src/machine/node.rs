@@ -31,7 +31,7 @@ const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
 const AT_A_TIME: usize = 64;
 
 /// How many of the things that the API server said of objects wait for pods to be told; with more, they are told at once.
-const MOST_UNTOLD: usize = 256;
+const MOST_NEWS: usize = 256;
 
 /// What is left to do about a listing of pods.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ enum Work {
 
 /// What the API server said of an object, and the pods that weren't told yet.
 #[derive(Debug)]
-struct Untold {
+struct News {
     object: ObjectRef,
     observed: Observed,
     at: Time,
@@ -74,7 +74,7 @@ pub struct Machine {
     work: VecDeque<Work>,
     /// The pods that are still to be looked at again since notifications were lost.
     rescans: VecDeque<PodUid>,
-    untold: VecDeque<Untold>,
+    news: VecDeque<News>,
     /// The pods of last time, until it is known which of them are still there.
     last_time: Vec<Arc<Pod>>,
     /// Machines are boxed so that moving one in the map is cheap.
@@ -129,7 +129,7 @@ impl Machine {
 
     /// Whether something isn't taken in as a whole yet: a listing of pods, lost notifications or news of an object.
     pub fn is_busy(&self) -> bool {
-        !self.work.is_empty() || !self.rescans.is_empty() || !self.untold.is_empty()
+        !self.work.is_empty() || !self.rescans.is_empty() || !self.news.is_empty()
     }
 
     /// Takes in something that happened.
@@ -203,7 +203,7 @@ impl Machine {
             }
         }
         self.rescan_some(now);
-        self.tell_some(now);
+        self.spread_some(now);
         if !self.work.is_empty() {
             self.go_on(now);
         }

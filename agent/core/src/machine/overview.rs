@@ -114,7 +114,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
         signal: target.signal().to_string(),
         pids: processes.told().map(|process| process.pid).collect(),
         missing: missing.map(Into::into),
-        held: target.is_suspended(),
+        is_suspended: target.is_suspended(),
         last_outcome: target.last().map(|(outcome, _)| outcome.into()),
         last_seconds_ago: target.last().map(|(_, at)| Age(now.since(at))),
         volumes: told.collect(),

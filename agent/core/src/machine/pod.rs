@@ -308,7 +308,7 @@ impl PodMachine {
             | ProblemKind::Volume
             | ProblemKind::Ambiguous
             | ProblemKind::Unhandled
-            | ProblemKind::Held
+            | ProblemKind::Suspended
             | ProblemKind::TooLarge
             | ProblemKind::NoRoom => self.targets.iter().any(Target::is_anything_said),
         };

@@ -87,8 +87,9 @@ pub struct ContainerStatus {
     pub pids: Vec<u32>,
     /// Why there are none.
     pub missing: Option<Cow<'static, str>>,
-    /// Whether further reloads are held.
-    pub held: bool,
+    /// Whether nothing is sent to it, since it doesn't live through that.
+    #[serde(rename = "held")]
+    pub is_suspended: bool,
     /// How the last reload ended.
     pub last_outcome: Option<Word<Outcome>>,
     /// How long ago it did.
@@ -200,7 +201,7 @@ closed_set! {
         /// It is on disk, and the process wasn't told.
         Undelivered => "undelivered",
         /// It is on disk, and the process isn't told since the last two signals ended it.
-        Held => "held",
+        Suspended => "held",
         /// The container mounts it by subPath.
         SubPath => "subpath",
         /// The container has it in its environment.

@@ -29,7 +29,7 @@ closed_set! {
         /// The send failed otherwise.
         Failed => "failed",
         /// Two deliveries in a row ended the process: nothing is sent until the pod's annotations change.
-        Held => "held",
+        Suspended => "held",
     }
 }
 
@@ -44,7 +44,7 @@ impl Outcome {
             | Self::Gone
             | Self::Denied
             | Self::Failed
-            | Self::Held => false,
+            | Self::Suspended => false,
         }
     }
 }

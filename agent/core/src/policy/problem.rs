@@ -26,7 +26,7 @@ closed_set! {
         /// A process that doesn't handle the signal, for longer than ten seconds.
         Unhandled => "unhandled",
         /// Reloads that are held since the process ended after the last ones.
-        Held => "held",
+        Suspended => "held",
         /// A pod that is larger than one that is followed may be.
         TooLarge => "too_large",
         /// A pod that is left out since the pods of the node take too much together.

@@ -31,12 +31,12 @@ fn held() -> (World, u32) {
 #[test]
 fn two_quick_exits_in_a_row_make_further_deliveries_held() {
     let (mut world, _) = held();
-    assert_eq!(world.problems(), [Some(ProblemKind::Held)]);
+    assert_eq!(world.problems(), [Some(ProblemKind::Suspended)]);
     world.actions.clear();
     world.publish(&config(), 4);
     world.pass(60_000);
     assert_eq!(world.sends(), []);
-    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Held)]);
+    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Suspended)]);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_change_of_the_annotations_clears_it() {
     world.pods = vec![app(1, &[("reloadlet.io/verify", "11s")])];
     world.sync();
     world.pass(60_000);
-    assert_eq!(world.problems(), [Some(ProblemKind::Held), None]);
+    assert_eq!(world.problems(), [Some(ProblemKind::Suspended), None]);
     world.actions.clear();
     world.publish(&config(), 4);
     assert_eq!(world.sends(), [(world.now, pid)]);
@@ -62,14 +62,14 @@ fn it_is_remembered_over_a_restart_of_the_agent() {
     world.publish(&config(), 4);
     world.pass(60_000);
     assert_eq!(world.sends(), []);
-    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Held)]);
+    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Suspended)]);
 }
 
 #[test]
 fn it_is_remembered_over_an_upgrade_from_an_agent_that_made_other_marks() {
     // What agents that printed the annotations made of `reloadlet.io/signal: SIGHUP`.
     let mark = Mark::without_version(0x8b35_c95a_4599_f134);
-    for (annotation, expected) in [(None, Outcome::Held), (Some("11s"), Outcome::Delivered)] {
+    for (annotation, expected) in [(None, Outcome::Suspended), (Some("11s"), Outcome::Delivered)] {
         let (mut world, _) = held();
         world.stop_agent();
         world.journal.endings.values_mut().for_each(|endings| endings.mark = mark);

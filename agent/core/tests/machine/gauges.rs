@@ -146,7 +146,7 @@ fn endings_after_which_a_container_is_told_nothing_change_the_numbers() {
         world.pass(60_000);
     }
     assert!(changes(&mut world, |world| world.publish(&config(), 4)));
-    assert_eq!(stale(&world, StaleReason::Held), 1);
+    assert_eq!(stale(&world, StaleReason::Suspended), 1);
 }
 
 #[test]

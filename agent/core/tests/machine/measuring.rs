@@ -224,7 +224,7 @@ fn what_is_held_says_so() {
     show(&mut world, "config", version(4, 4));
     world.publish(&config(), 4);
     world.pass(2_000);
-    assert_eq!(stale(&world), [(StaleReason::Held, 2_000)]);
+    assert_eq!(stale(&world), [(StaleReason::Suspended, 2_000)]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn each_reason_has_the_age_of_its_own_oldest() {
             StaleReason::Environment => (1, Some(environment)),
             StaleReason::Waiting => (1, Some(config)),
             StaleReason::Undelivered
-            | StaleReason::Held
+            | StaleReason::Suspended
             | StaleReason::SubPath
             | StaleReason::Immutable
             | StaleReason::Orphaned => (0, None),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AT_A_TIME, MOST_UNTOLD, Machine, Untold};
+use super::{AT_A_TIME, MOST_NEWS, Machine, News};
 use crate::machine::event::Action;
 use crate::model::names::PodUid;
 use crate::model::object::{ObjectRef, Observed};
@@ -14,7 +14,7 @@ impl Machine {
     pub(super) fn need_objects(&mut self, uid: &PodUid, objects: BTreeSet<ObjectRef>, now: Time) {
         let changed = self.objects.set(uid, objects);
         // It is told of what is newest, and not of what was said before that.
-        self.untold.iter_mut().for_each(|untold| untold.pods.retain(|pod| pod != uid));
+        self.news.iter_mut().for_each(|news| news.pods.retain(|pod| pod != uid));
         self.actions.extend(changed.gone.into_iter().map(Action::Unobserve));
         self.actions.extend(changed.new.into_iter().map(Action::Observe));
         for (object, observed, at) in changed.known {
@@ -26,26 +26,26 @@ impl Machine {
         let (observed, pods) = self.objects.observed(object, observed, at);
         // What waits to be told takes room until then.
         self.objects.taken_in(object);
-        self.untold.push_back(Untold { object: object.clone(), observed, at, pods: pods.into() });
-        self.tell_some(now);
-        while self.untold.len() > MOST_UNTOLD {
-            self.tell_some(now);
+        self.news.push_back(News { object: object.clone(), observed, at, pods: pods.into() });
+        self.spread_some(now);
+        while self.news.len() > MOST_NEWS {
+            self.spread_some(now);
         }
     }
 
     /// Tells some of the pods what the API server said of objects, in that order.
-    pub(super) fn tell_some(&mut self, now: Time) {
+    pub(super) fn spread_some(&mut self, now: Time) {
         let mut done = 0;
         while done < AT_A_TIME {
-            let Some(untold) = self.untold.front_mut() else { return };
-            let (object, at) = (untold.object.clone(), untold.at);
-            if let Some(uid) = untold.pods.pop_front() {
-                let observed = untold.observed.clone();
+            let Some(news) = self.news.front_mut() else { return };
+            let (object, at) = (news.object.clone(), news.at);
+            if let Some(uid) = news.pods.pop_front() {
+                let observed = news.observed.clone();
                 done += self.cost(&uid);
                 self.with(&uid, now, |pod, ctx| pod.observed(&object, &observed, at, ctx));
                 self.account(&uid);
             } else {
-                self.untold.pop_front();
+                self.news.pop_front();
                 self.objects.taken_in(&object);
             }
         }

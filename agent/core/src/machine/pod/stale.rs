@@ -60,7 +60,7 @@ fn for_container(target: &Target, name: &Name, watched: &Watched) -> Option<(Sta
     if started > since {
         return None;
     }
-    let reason = if target.is_suspended() { StaleReason::Held } else { StaleReason::Undelivered };
+    let reason = if target.is_suspended() { StaleReason::Suspended } else { StaleReason::Undelivered };
     Some((reason, since))
 }
 

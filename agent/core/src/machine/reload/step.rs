@@ -54,7 +54,7 @@ impl Target {
         }
         if self.is_suspended() {
             let reason = Some(suspension::REASON);
-            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Held, reason);
+            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
         }
         let due = self.due(site.terms.waits);
         if now < due {

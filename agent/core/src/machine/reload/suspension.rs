@@ -71,7 +71,7 @@ impl Suspension {
             "container {container} ended within a second of two {signal}s in a row: further ones are held until the pod's \
              annotations change; the program catches the signal in order to end, or can't load the new files"
         );
-        Problem::new(ProblemKind::Held, sentence)
+        Problem::new(ProblemKind::Suspended, sentence)
     }
 }
 

@@ -85,7 +85,7 @@ impl Simulation {
         assert!(machine.is_ready());
         assert!(self.opens.is_empty(), "watched for nobody: {:?}", self.opens);
         // What was held has ended as such, also once further ones aren't held any more.
-        let is_held = |outcome: Option<Outcome>| outcome == Some(Outcome::Held);
+        let is_held = |outcome: Option<Outcome>| outcome == Some(Outcome::Suspended);
         let held = self.journal.handled.iter().filter(|(_, handled)| is_held(handled.outcome));
         let held: BTreeSet<PodUid> = held.map(|(key, _)| key.pod.clone()).collect();
         let mut all_handle = true;

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 const LISTED: usize = 512;
 
 /// Writes one report.
-pub(crate) fn tell(report: &Report, metrics: &Metrics) {
+pub(crate) fn write(report: &Report, metrics: &Metrics) {
     match report {
         Report::Swapped(kind) => metrics.swap(*kind),
         Report::Settled(took) => metrics.settle(*took),
@@ -34,7 +34,7 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
         Report::Rescan => {
             tracing::warn!("notifications were lost: every volume and container is looked at again")
         }
-        Report::Reload(reload) => tell_reload(reload, metrics),
+        Report::Reload(reload) => write_reload(reload, metrics),
         Report::Published { pod, volume, generation, delay, versions, collapsed } => {
             metrics.published(*delay);
             tracing::debug!(
@@ -73,7 +73,7 @@ pub(crate) fn tell(report: &Report, metrics: &Metrics) {
     }
 }
 
-fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
+fn write_reload(reload: &ReloadReport, metrics: &Metrics) {
     metrics.reload(&reload.pod.namespace, reload.outcome);
     if reload.outcome == Outcome::Delivered {
         metrics.deliver(reload.deliver);
@@ -114,7 +114,7 @@ fn tell_reload(reload: &ReloadReport, metrics: &Metrics) {
         | Outcome::StartedAfter
         | Outcome::Superseded
         | Outcome::Gone => line!(debug),
-        Outcome::NoProcess | Outcome::Unhandled | Outcome::Denied | Outcome::Failed | Outcome::Held => {
+        Outcome::NoProcess | Outcome::Unhandled | Outcome::Denied | Outcome::Failed | Outcome::Suspended => {
             line!(warn)
         }
     }
