@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_document_is_written_as_it_was_read() {
-        let agent = r#"{"version":"1","lacks":[{"what":"watch_pods","sentence":"No word."}],"watches":[{"resource":"configmaps","up":false,"lastContactSecondsAgo":312.25}],"requests":{"200":3,"5xx":0,"error":1}}"#;
+        let agent = r#"{"version":"1","lacks":[{"what":"watch_pods","sentence":"No word."}],"watches":[{"resource":"configmaps","up":false,"lastContactSecondsAgo":312.25}],"requests":{"1xx":0,"200":3,"2xx":0,"6xx":1,"error":1}}"#;
         let text = format!(
             r#"{{"apiVersion":"status.reloadlet.io/v1","node":"node-1","time":"2026-11-21T05:56:44.000Z","agent":{agent},"pods":[{POD}]}}"#
         );

@@ -1,6 +1,7 @@
 //! Closed sets of words: outcomes, reasons, kinds. People meet each value as one word in metrics, log lines, the journal and
 //! the status, and there are no other words.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -115,7 +116,7 @@ const fn is_same(mut one: &[u8], mut other: &[u8]) -> bool {
 }
 
 /// A value of a closed set where it is written as its word, and read by somebody who may know fewer words.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word<T> {
     /// A value that is known here.
     Known(T),
@@ -145,6 +146,19 @@ impl<T: Closed> PartialEq<T> for Word<T> {
             Self::Known(known) => known == value,
             Self::Other(_) => false,
         }
+    }
+}
+
+impl<T: Closed> PartialOrd for Word<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By the words, whether they are known or not.
+impl<T: Closed> Ord for Word<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
     }
 }
 
@@ -221,5 +235,13 @@ mod tests {
         assert!(other != Amount::All && other.to_string() == "plenty");
         let known = Word::from(Amount::All);
         assert!(known == Amount::All && known != Amount::None && known.to_string() == "all");
+    }
+
+    #[test]
+    fn words_are_in_the_order_of_their_letters() {
+        let mut words =
+            [Word::from(Amount::None), Word::Other("between".to_owned()), Word::from(Amount::All)];
+        words.sort();
+        assert_eq!(words.map(|word| word.to_string()), ["all", "between", "none"]);
     }
 }
