@@ -10,9 +10,9 @@
 //! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
 //! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`] | once each, unless it is released before | nothing |
-//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; what is asked for of the same process before that may take its place | nothing |
+//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
-//! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; what is asked for of the same generation before that may take its place | nothing |
+//! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
 //! | [`Action::Nudge`] | [`Event::Nudged`] | once | nothing |
 //! | [`Action::WatchOpens`] | [`Event::Opened`] | once at most, until [`Action::UnwatchOpens`] | the event |

@@ -59,7 +59,7 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// Whether a runtime class is set (gVisor, Kata, others).
     pub runtime_class: Option<Name>,
-    /// Why nothing else is kept of it, though it asks for something.
+    /// Why nothing else is kept of it, whatever it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excess: Option<Excess>,
 }
