@@ -26,7 +26,7 @@ pub(crate) struct Cgroups {
     hierarchies: Vec<Tree>,
 }
 
-/// One hierarchy.
+/// One hierarchy of cgroups.
 #[derive(Debug)]
 struct Tree {
     root: PathBuf,

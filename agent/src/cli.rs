@@ -61,7 +61,7 @@ pub(crate) struct AgentConfig {
 /// Where the node's pods are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PodSource {
-    /// A file.
+    /// The pods are read from this file.
     File(PathBuf),
     /// The API server, for the node of this name.
     Node(String),

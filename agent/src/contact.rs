@@ -27,7 +27,7 @@ pub(crate) enum WatchState {
     Unused,
     /// It isn't established, or has failed.
     Down,
-    /// It answers.
+    /// The watch answers.
     Up,
 }
 

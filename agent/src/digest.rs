@@ -20,12 +20,12 @@ pub(crate) fn make_key() -> bool {
 pub(crate) struct Hasher(Context);
 
 impl Hasher {
-    /// Begins one.
+    /// A hash of nothing yet; `None` where the process has no key.
     pub(crate) fn begin() -> Option<Self> {
         KEY.as_ref().map(|key| Self(Context::with_key(key)))
     }
 
-    /// Adds bytes.
+    /// Adds bytes to what is hashed.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

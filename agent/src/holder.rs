@@ -100,7 +100,7 @@ pub(crate) enum HoldError {
     Open {
         /// The process.
         pid: u32,
-        /// Why.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -109,7 +109,7 @@ pub(crate) enum HoldError {
     Check {
         /// The process.
         pid: u32,
-        /// Why.
+        /// The error of the read.
         #[source]
         source: ProcError,
     },

@@ -39,7 +39,7 @@ pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Whether the agent does its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// It does.
+    /// The agent is ready.
     Ready,
     /// Not yet: one sentence about what is waited for.
     NotReady(String),
@@ -49,7 +49,7 @@ pub(crate) enum Readiness {
 pub(crate) struct Endpoints {
     /// `/metrics`: encoded once a second at most.
     pub(crate) metrics: Arc<Metrics>,
-    /// `/readyz`.
+    /// What `/readyz` answers.
     pub(crate) ready: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// `/livez`: done when the loop has answered. The server gives it a second, and asks once at a time.
     pub(crate) live: Box<dyn Fn() -> Answer<()> + Send + Sync>,

@@ -33,7 +33,7 @@ pub(crate) enum Inbound {
     Status(oneshot::Sender<Vec<PodStatus>>),
     /// All journal records are kept.
     JournalFlushed,
-    /// The end.
+    /// The loop is to end.
     Stop,
 }
 

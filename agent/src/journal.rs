@@ -53,7 +53,7 @@ pub(crate) enum JournalEvent {
 /// Why the journal's thread can't be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    /// No thread.
+    /// The thread of the journal could not be started.
     #[error("can't start the journal's thread")]
     Thread(#[source] io::Error),
 }
@@ -179,7 +179,7 @@ impl Shared {
     }
 }
 
-/// The thread.
+/// What the thread of the journal works with.
 struct Writer<F> {
     shared: Arc<Shared>,
     config: JournalConfig,

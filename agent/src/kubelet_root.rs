@@ -42,7 +42,7 @@ pub(crate) struct KubeletRoot {
     next_look: Option<Time>,
 }
 
-/// What changed.
+/// What is newly known of the kubelet root.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
     /// It isn't the one that the kubelet uses: a sentence about that.

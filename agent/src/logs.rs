@@ -74,7 +74,7 @@ impl Missing {
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,
@@ -83,7 +83,7 @@ pub(crate) enum LogFormat {
 /// The least severe log line that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// Failures.
+    /// Only what fails.
     Error,
     /// What an operator should look at.
     Warn,
@@ -91,7 +91,7 @@ pub(crate) enum LogLevel {
     Info,
     /// Decisions on the way.
     Debug,
-    /// Every event.
+    /// Each event that the loop takes in, too.
     Trace,
 }
 
@@ -107,7 +107,7 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// Starts logging.
+/// Starts to write the log.
 pub(crate) fn start(format: LogFormat, level: LogLevel) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)

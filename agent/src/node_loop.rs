@@ -70,9 +70,9 @@ pub(crate) enum LoopError {
     /// The kernel refused something that the loop can't do without.
     #[error("can't {op}")]
     Poll {
-        /// What.
+        /// The call that failed.
         op: &'static str,
-        /// Why.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },

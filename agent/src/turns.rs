@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use reloadlet_core::model::names::Name;
 
-/// What waits.
+/// What waits, by namespace.
 #[derive(Debug)]
 pub(crate) struct Turns<T> {
     /// The namespaces for which something waits, the next one first.

@@ -72,7 +72,7 @@ enum Follow {
         ancestor: WatchDescriptor,
     },
     Polled,
-    /// Not yet.
+    /// It is not placed yet.
     Unplaced,
 }
 
@@ -106,7 +106,7 @@ struct Volume {
     warned: bool,
 }
 
-/// Every watch.
+/// All that is watched, by one inotify instance.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     /// `None` while the kernel gives none.

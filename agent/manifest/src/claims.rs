@@ -16,7 +16,7 @@ const MOST_NAMED: usize = 5;
 pub struct Claimed {
     /// The UID.
     pub uid: PodUid,
-    /// Those pods.
+    /// The pods that claim it.
     by: Vec<String>,
 }
 

@@ -207,7 +207,7 @@ enum Line {
     Begin {
         holds: bool,
     },
-    /// `...`.
+    /// A line `...`, which ends a document.
     End,
     /// `%`, which is content within a document.
     Directive,

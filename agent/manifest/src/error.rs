@@ -28,7 +28,7 @@ pub enum ManifestError {
     /// Something else than a pod.
     #[error("{at} is {kind}, and a Pod, a PodList or a List is needed")]
     Kind {
-        /// Where.
+        /// The place in the text.
         at: Place,
         /// What it is.
         kind: Kind,
@@ -36,19 +36,19 @@ pub enum ManifestError {
     /// A list that isn't one.
     #[error("{at} is a list without items: an empty one has `items: []`")]
     NoItems {
-        /// Where.
+        /// The place in the text.
         at: Place,
     },
     /// A pod that Kubernetes wouldn't take; what is cut short looks like that.
     #[error("{at} is a pod without containers")]
     NoContainers {
-        /// Where.
+        /// The place in the text.
         at: Place,
     },
     /// A pod without a name, or with one that Kubernetes doesn't allow.
     #[error("{field} of {at} is {}, and a Kubernetes name is needed", Value(.value))]
     Name {
-        /// Where.
+        /// The place in the text.
         at: Place,
         /// Which field.
         field: &'static str,
@@ -58,19 +58,19 @@ pub enum ManifestError {
     /// Something else than an object.
     #[error("{at} is no object")]
     NotAnObject {
-        /// Where.
+        /// The place in the text.
         at: Place,
     },
     /// An object that doesn't say what it is.
     #[error("{at} has no kind")]
     NoKind {
-        /// Where.
+        /// The place in the text.
         at: Place,
     },
     /// There is no room for it.
     #[error("{at} isn't read: what was read before it takes all the memory there is for manifests")]
     NoRoom {
-        /// Where.
+        /// The place in the text.
         at: Place,
     },
     /// It is no text.
@@ -79,7 +79,7 @@ pub enum ManifestError {
     /// A pod without a UID, or with one that no directory has.
     #[error("metadata.uid of {at} is {}, and the pod's UID is needed to find its volumes", Value(.value))]
     Uid {
-        /// Where.
+        /// The place in the text.
         at: Place,
         /// What was found there.
         value: Option<String>,

@@ -10,7 +10,7 @@ mod kind;
 /// Something in a text of manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A workload.
+    /// It has a template of pods, or is a pod.
     Workload(Workload),
     /// An object that has no pods.
     Other(OtherObject),

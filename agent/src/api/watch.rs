@@ -35,7 +35,7 @@ const TRIES_OF_A_PAGE: usize = 5;
 
 /// What is followed.
 pub(crate) struct Followed {
-    /// Where.
+    /// The API server that is asked.
     pub(crate) cluster: Cluster,
     /// Its name in the record of contact.
     pub(crate) resource: Resource,

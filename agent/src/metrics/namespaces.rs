@@ -67,7 +67,7 @@ impl<C: Closed> Counters<C> {
     }
 }
 
-/// These metrics.
+/// The metrics that have a series for each namespace.
 pub(super) struct ByNamespace {
     reloads: Counters<Outcome>,
     verdicts: Counters<Verdict>,

@@ -15,7 +15,7 @@ use super::{register, set};
 const BUCKETS: [f64; 15] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 300.0];
 
-/// These metrics.
+/// The metrics of the way from the API server to the process.
 pub(super) struct Propagation {
     publish: Histogram,
     propagation: Histogram,

@@ -19,7 +19,7 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    /// This is asked for, in place of what was asked for of the same generation before.
+    /// A read is asked for, in place of what was asked for of the same generation before.
     pub(super) fn ask(&mut self, volume: &VolumeRef, generation: &Generation, reading: &Reading) {
         self.asked.insert((volume.clone(), generation.clone()), reading.clone());
     }

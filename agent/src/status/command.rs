@@ -36,7 +36,7 @@ pub(crate) struct StatusFlags {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people.
+    /// A table for people.
     Table,
     /// As the agent serves it.
     Json,

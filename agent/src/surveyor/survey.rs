@@ -11,7 +11,7 @@ use reloadlet_core::model::names::{ContainerId, PodUid};
 use super::{MOST_TIME, SLICE};
 use crate::cgroups::{CgroupError, Cgroups, Look, PodCgroup};
 
-/// One survey.
+/// A survey that was begun: its containers are known, and looked at one by one.
 #[derive(Debug)]
 pub(crate) struct Surveying {
     survey: Survey,

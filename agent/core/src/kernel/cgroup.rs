@@ -96,7 +96,7 @@ pub fn path_in(text: &str, hierarchy: Hierarchy) -> Option<&str> {
 /// The hierarchies that can hold every process of a pod, in the order in which they are tried on a hybrid host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
-    /// cgroup v2.
+    /// The one hierarchy of cgroup v2.
     Unified,
     /// The named hierarchy of systemd, v1.
     Systemd,

@@ -167,7 +167,7 @@ pub enum Delivery {
     Gone,
     /// The kernel refused (EPERM).
     Denied,
-    /// Another error.
+    /// The kernel gave another error.
     Failed,
 }
 
@@ -218,7 +218,7 @@ pub enum Action {
     UnwatchOpens(VolumeRef, Generation),
     /// Write to the journal.
     Record(JournalUpdate),
-    /// Tell people.
+    /// Tell people of this.
     Report(Report),
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Restored {
 /// A pod can have thousands.
 const SENT_AT_A_TIME: usize = 32;
 
-/// One pod.
+/// One watched pod: its volumes, its containers to tell, and what is known of them.
 #[derive(Clone, Debug)]
 pub(crate) struct PodMachine {
     plan: Plan,

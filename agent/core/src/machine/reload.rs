@@ -90,7 +90,7 @@ pub(crate) struct Exit {
 /// What came of the answer to a send.
 #[derive(Debug)]
 pub(crate) enum Answered {
-    /// Nothing yet.
+    /// Nothing follows from it yet.
     Nothing,
     /// The processes are gone, and what was sent waits again.
     Lost,

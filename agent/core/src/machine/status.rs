@@ -15,7 +15,7 @@ use crate::model::pod::VolumeKind;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
-/// One pod.
+/// What is known of one pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodStatus {
@@ -46,7 +46,7 @@ pub struct ProblemStatus {
     pub sentence: String,
 }
 
-/// One volume.
+/// What is known of one volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
@@ -94,14 +94,14 @@ pub struct ContainerStatus {
     pub last_outcome: Option<Word<Outcome>>,
     /// How long ago it did.
     pub last_seconds_ago: Option<Age>,
-    /// By volume.
+    /// How far it is with each volume.
     pub volumes: Vec<ToldStatus>,
 }
 
 /// What a container was told of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldStatus {
-    /// The volume.
+    /// The volume's name.
     pub name: Name,
     /// The generation that is done with.
     pub handled: Option<Name>,
@@ -114,7 +114,7 @@ pub struct ToldStatus {
 /// Something in a running container that isn't what the API server shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaleStatus {
-    /// Why.
+    /// Why it is stale.
     pub reason: Word<StaleReason>,
     /// For how long.
     pub seconds: Age,

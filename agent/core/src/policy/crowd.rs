@@ -33,7 +33,7 @@ impl<K: Ord + Clone> Crowd<K> {
         Self { most, total: 0, pods: BTreeMap::new(), namespaces: BTreeMap::new() }
     }
 
-    /// A pod.
+    /// The pod with this key, if it is kept.
     pub fn get(&self, key: &K) -> Option<&Arc<Pod>> {
         self.pods.get(key).map(|(pod, _)| pod)
     }

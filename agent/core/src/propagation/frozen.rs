@@ -57,7 +57,7 @@ struct Latest {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Taken {
-    /// This.
+    /// The files that the container took are known.
     Known(Held),
     /// Something from before the first look.
     Before,

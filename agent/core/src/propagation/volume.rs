@@ -51,7 +51,7 @@ pub(crate) enum Standing {
     UpToDate,
     /// The kubelet hasn't published the newest version yet.
     Waiting {
-        /// Since when.
+        /// Since when the disk is behind.
         since: Time,
         /// Whether the kubelet doesn't look at the object any more, since the one it knows is immutable.
         immutable: bool,
@@ -73,10 +73,10 @@ struct Lagging<'a> {
 /// What is kept from triggering.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ignored {
-    /// Nothing.
+    /// Nothing is kept from triggering.
     #[default]
     Nothing,
-    /// These files.
+    /// These files are kept from triggering.
     Paths(BTreeSet<Name>),
     /// The whole volume.
     Everything,

@@ -19,7 +19,7 @@ pub(super) enum Protocol {
 /// What came of a question whether objects of a kind can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// They can.
+    /// Objects of the kind can be watched, by this protocol.
     Yes(Protocol),
     /// The right is missing.
     Forbidden,

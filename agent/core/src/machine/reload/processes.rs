@@ -23,7 +23,7 @@ enum Known {
     Nothing,
     /// There is none to tell.
     Missing(NoProcess),
-    /// These.
+    /// These processes stand for the container.
     Found(Chosen),
 }
 

@@ -66,7 +66,7 @@ pub(super) enum Ending {
 pub(super) enum Taken {
     /// It is known.
     Known,
-    /// It waits.
+    /// It waits to be told.
     Waits,
     /// It waits in place of this one.
     Supersedes(Pending),

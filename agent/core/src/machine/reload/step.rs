@@ -22,9 +22,9 @@ pub(crate) enum Step {
     Idle,
     /// Something that is on its way.
     Await,
-    /// A time.
+    /// Nothing is to be done before this time.
     Until(Time),
-    /// The processes.
+    /// The processes are to be looked for.
     Survey,
     /// Fresh masks of these.
     Guard(Vec<ProcessIdentity>),

@@ -136,7 +136,7 @@ pub(super) enum End {
     NotYet,
     /// The masks of this process are to be read, and then it ends.
     Read(ProcessIdentity),
-    /// It ends.
+    /// The window ends now.
     Now,
 }
 

@@ -13,7 +13,7 @@ const NOTED: usize = 128;
 /// A bit for each step.
 type Bits = [u64; MOST_WORDS];
 
-/// Some globs.
+/// Globs of which one must match.
 #[derive(Clone, Debug)]
 pub(super) struct GlobSet {
     words: usize,

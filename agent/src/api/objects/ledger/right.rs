@@ -18,7 +18,7 @@ const DOUBT_PAUSE: Duration = Duration::from_secs(60);
 /// What an answer changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nothing.
+    /// The answer changes nothing.
     None,
     /// The right is held, and the API server answers by this protocol.
     Held(Protocol),
