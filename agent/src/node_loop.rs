@@ -184,7 +184,11 @@ impl NodeLoop {
             }
             if idle || self.shown.is_overdue(clock::now()) {
                 self.write_reports();
-                self.look_around();
+                if self.shown.has_rested(clock::now()) {
+                    self.look_around();
+                } else {
+                    self.shown.doubt();
+                }
             }
         }
         self.parts.machine.say_all(clock::now());

@@ -20,8 +20,16 @@ impl Format {
     }
 }
 
-/// How YAML is read, and what of it has bounds.
-pub(crate) fn yaml_options() -> serde_saphyr::Options {
+/// The most parts that aliases repeat in a text.
+pub(crate) const MOST_REPEATED: usize = 200_000;
+
+/// The same for a document of so many bytes: as many documents as fit into a text repeat not much more than it holds.
+fn most_repeated(bytes: usize) -> usize {
+    (4 * bytes).clamp(1_000, MOST_REPEATED)
+}
+
+/// How YAML is read, and what of it has bounds; `repeated` is the most parts that aliases may repeat.
+pub(crate) fn yaml_options(repeated: usize) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
@@ -34,7 +42,7 @@ pub(crate) fn yaml_options() -> serde_saphyr::Options {
             max_recorded_anchor_events: 20_000,
             max_recorded_anchor_bytes: 1 << 20,
         },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: repeated },
         // Others are strings: what YAML 1.1 took `on` for is no help here.
         strict_booleans: true,
         with_snippet: false,
@@ -66,7 +74,7 @@ impl<'a> Document<'a> {
                 seed.deserialize(&mut json).map_err(|error| malformed_json(&error, self.before))
             }
             Format::Yaml => {
-                let options = yaml_options();
+                let options = yaml_options(most_repeated(text.len()));
                 serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
                     seed.deserialize(yaml)
                 })

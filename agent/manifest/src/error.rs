@@ -93,7 +93,7 @@ impl ManifestError {
     pub(crate) fn malformed(error: &dyn fmt::Display) -> Self {
         let text = error.to_string();
         // The crate's own words name its fields.
-        if text.contains("budget breached") {
+        if text.contains("budget breached") || text.contains("alias replay limit") {
             return Self::TooInvolved;
         }
         match text.char_indices().nth(LONGEST_MISTAKE) {

@@ -1,15 +1,19 @@
 //! What objects say that they are, read before anything else of them: a kind may stand after what it decides about, and
 //! nothing is known of the fields of other kinds.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::room::{short, take};
 
 /// How much memory is taken for what all objects of a document say that they are, in bytes: 10,000 take half of it.
 pub(crate) const MOST_BYTES: usize = 8 << 20;
+
+/// The fields that say what an object is: each stands there once.
+const DECIDING: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
 
 /// What something in a text says that it is.
 pub(crate) enum Head {
@@ -164,7 +168,13 @@ impl<'de> Lenient<'de> for Head {
 
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut head = ObjectHead::default();
+        let mut seen = BTreeSet::new();
         while let Some(Text(key)) = object.next_key()? {
+            let known = DECIDING.into_iter().find(|known| key.as_deref() == Some(*known));
+            // Which of two would count differs between those that read them.
+            if let Some(known) = known.filter(|known| !seen.insert(*known)) {
+                return Err(Error::duplicate_field(known));
+            }
             match key.as_deref() {
                 Some("apiVersion") => head.api_version = object.next_value::<Text>()?.kept(),
                 Some("kind") => head.kind = object.next_value::<Text>()?.kept(),

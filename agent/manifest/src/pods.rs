@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reloadlet_core::model::pod::Pod;
 
-use crate::documents::yaml_options;
+use crate::documents::{MOST_REPEATED, yaml_options};
 use crate::error::{Kind, ManifestError, Place};
 use crate::room::{MOST_OBJECTS, Many};
 use crate::wire::{Items, Object};
@@ -78,7 +78,7 @@ fn parse_json(text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
 }
 
 fn parse_yaml(mut text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
-    bounded(serde_saphyr::read_with_options(&mut text, yaml_options()))
+    bounded(serde_saphyr::read_with_options(&mut text, yaml_options(MOST_REPEATED)))
 }
 
 /// The objects of a text, or why there are none.

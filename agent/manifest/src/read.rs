@@ -47,6 +47,11 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         if let Err(error) = reading.take(&document) {
             reading.add(Err(error));
         }
+        // One that holds nothing takes time, too.
+        if index >= MOST_OBJECTS {
+            reading.add(Err(ManifestError::TooMany));
+            break;
+        }
         if reading.found.len() > MOST_OBJECTS {
             break;
         }

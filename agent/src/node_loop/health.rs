@@ -18,6 +18,9 @@ use crate::{clock, reports};
 
 /// How often at most the loop looks around while there is always something to do.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// How much longer than the numbers took to count it is until they are counted again: on a large node they take milliseconds, in
+/// which no signal goes out.
+const REST: u32 = 20;
 /// How often gauges are set though nothing has changed: the series of a namespace that has no pods any more end in time.
 const GAUGES_EACH: Duration = Duration::from_secs(60);
 
@@ -63,6 +66,8 @@ pub(super) struct Shown {
     /// When gauges were set.
     set: Time,
     looked_around: Time,
+    /// The numbers aren't counted before.
+    rests_until: Time,
     /// Nothing has happened since.
     is_fresh: bool,
 }
@@ -73,9 +78,19 @@ impl Shown {
         self.is_fresh = false;
     }
 
-    /// Whether to look around as soon as nothing else is to be done.
-    pub(super) const fn is_old(&self) -> bool {
-        !self.is_fresh
+    /// From when on to look around, if nothing else is to be done.
+    pub(super) fn look_at(&self) -> Option<Time> {
+        (!self.is_fresh).then_some(self.rests_until)
+    }
+
+    /// Whether the numbers may be counted.
+    pub(super) fn has_rested(&self, now: Time) -> bool {
+        now >= self.rests_until
+    }
+
+    /// The numbers were counted.
+    fn counted(&mut self, begun: Time, ended: Time) {
+        self.rests_until = ended + ended.since(begun) * REST;
     }
 
     /// Whether to look around although there is always something to do.
@@ -109,6 +124,7 @@ impl NodeLoop {
 
     fn set_gauges(&mut self, now: Time) {
         let counts = self.parts.machine.take_counts();
+        self.shown.counted(now, clock::now());
         if counts.is_some() || now >= self.shown.set + GAUGES_EACH {
             self.shown.counts = counts.unwrap_or_else(|| std::mem::take(&mut self.shown.counts));
             self.shown.set = now;
@@ -162,5 +178,23 @@ impl NodeLoop {
         if let Some(event) = self.judged(judgement) {
             self.handle(event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_to_count_rests_longer_and_is_looked_at_then() {
+        let at = |millis| Time::since_boot(Duration::from_millis(millis));
+        let mut shown = Shown { is_fresh: true, ..Shown::default() };
+        assert!(shown.look_at().is_none() && shown.has_rested(at(0)));
+        shown.counted(at(1000), at(1010));
+        shown.doubt();
+        assert_eq!(shown.look_at(), Some(at(1210)));
+        assert!(!shown.has_rested(at(1209)) && shown.has_rested(at(1210)));
+        shown.counted(at(2000), at(2000));
+        assert!(shown.has_rested(at(2000)), "what takes no time needs no rest");
     }
 }

@@ -19,14 +19,14 @@ impl NodeLoop {
 
     /// How long nothing is to be done; `None` until something happens.
     fn time_left(&mut self) -> Option<Duration> {
-        if !self.reports.is_empty() || self.shown.is_old() || self.is_busy() {
+        if !self.reports.is_empty() || self.is_busy() {
             return Some(Duration::ZERO);
         }
         let rearm = self.parts.watcher.rearm_at();
         let look = self.parts.kubelet_root.next_look();
         let due = [self.parts.machine.poll_timeout(), self.next_poll, self.next_recheck, rearm]
             .into_iter()
-            .chain([self.next_instance, look])
+            .chain([self.next_instance, look, self.shown.look_at()])
             .flatten()
             .min()?;
         Some(due.since(clock::now()))

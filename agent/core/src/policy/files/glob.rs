@@ -1,4 +1,4 @@
-//! A glob as it is written: one step after the other.
+//! A glob as it is written: one atom after the other.
 
 /// A parsed glob. `*` and `?` don't cross `/`, `**` as a whole element does.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Glob {
             match token {
                 // Two in a row are no more than one.
                 Token::Atom(Atom::Star) if atoms.last() == Some(&Atom::Star) => {}
-                Token::Atom(step) => atoms.push(*step),
+                Token::Atom(atom) => atoms.push(*atom),
                 // `**` alone is everything.
                 Token::Leading if parser.tokens.len() == 1 => atoms.push(Atom::Rest),
                 Token::Leading => atoms.extend([Atom::Maybe, Atom::Rest, slash]),
@@ -75,9 +75,9 @@ impl Glob {
         Ok(Self { atoms, ranges: parser.ranges })
     }
 
-    /// Whether a step takes this character and leads on.
-    pub(super) fn takes(&self, step: Atom, character: char) -> bool {
-        match step {
+    /// Whether an atom takes this character and leads on.
+    pub(super) fn takes(&self, atom: Atom, character: char) -> bool {
+        match atom {
             Atom::One(wanted) => wanted == character,
             Atom::Any => character != '/',
             Atom::Class { negated, from, to } => {
@@ -117,8 +117,8 @@ impl<'a> Parser<'a> {
         self.current
     }
 
-    fn push(&mut self, step: Atom) {
-        self.tokens.push(Token::Atom(step));
+    fn push(&mut self, atom: Atom) {
+        self.tokens.push(Token::Atom(atom));
     }
 
     fn parse(&mut self) -> Result<(), GlobError> {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_has_no_more_steps_than_bytes() {
+    fn a_glob_has_no_more_atoms_than_bytes() {
         for pattern in ["*?", "[a]", "**/", "/**/", "a/**", "**", "***", "**/**/**"] {
             let pattern = pattern.repeat(20);
             let glob = Glob::new(&pattern).unwrap();

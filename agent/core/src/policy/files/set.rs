@@ -1,16 +1,16 @@
 //! Globs that are matched together, without an automaton: a path is read once, and for each of its characters it is noted
-//! which atoms of the globs can come next, in one bit each. A match takes as many atoms of 64 bits as path and globs are long,
+//! which atoms of the globs can come next, in one bit each. A match takes as many steps of 64 bits as path and globs are long,
 //! multiplied, whatever they look like; the memory is known beforehand.
 
 use super::glob::{Atom, Glob};
 use super::{MOST_GLOB_BYTES, MOST_GLOBS};
 
-/// How many words hold a bit for each step of the globs and for the end of each.
+/// How many words hold a bit for each atom of the globs and for the end of each.
 const MOST_WORDS: usize = (MOST_GLOB_BYTES + MOST_GLOBS) / 64;
 /// Characters for which it is noted beforehand which atoms take them: those that names of keys are made of.
 const NOTED: usize = 128;
 
-/// A bit for each step.
+/// A bit for each atom.
 type Bits = [u64; MOST_WORDS];
 
 /// Globs of which one must match.
@@ -52,16 +52,16 @@ impl GlobSet {
         let mut others = Vec::new();
         for (number, glob) in globs.iter().enumerate() {
             add(&mut set.begin, place);
-            for step in &glob.atoms {
-                match step {
+            for atom in &glob.atoms {
+                match atom {
                     Atom::Star => add(&mut set.star, place),
                     Atom::Rest => add(&mut set.rest, place),
                     Atom::Maybe => add(&mut set.maybe, place),
                     Atom::One(character) if character.is_ascii() => {}
-                    Atom::One(_) | Atom::Any | Atom::Class { .. } => others.push((place, number, *step)),
+                    Atom::One(_) | Atom::Any | Atom::Class { .. } => others.push((place, number, *atom)),
                 }
                 for (character, takes) in ('\0'..).zip(set.takes.chunks_mut(words.max(1))) {
-                    if glob.takes(*step, character) {
+                    if glob.takes(*atom, character) {
                         add(takes, place);
                     }
                 }
@@ -132,8 +132,8 @@ impl GlobSet {
     /// The atoms that take a character that isn't noted.
     fn taking(&self, character: char) -> Bits {
         let mut takes: Bits = [0; MOST_WORDS];
-        for (place, number, step) in &self.others {
-            if self.globs.get(*number).is_some_and(|glob| glob.takes(*step, character)) {
+        for (place, number, atom) in &self.others {
+            if self.globs.get(*number).is_some_and(|glob| glob.takes(*atom, character)) {
                 add(&mut takes, *place);
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::room::MOST_OBJECTS;
 
 const GOOD: &str = "kind: ConfigMap\nmetadata: {name: app}\n";
 
@@ -97,4 +98,42 @@ fn size_nesting_and_aliases_have_an_end_and_take_nothing_from_other_documents() 
     let found = super::super::super::read(&large, Format::Yaml);
     let error = &found[0].as_ref().unwrap_err().error;
     assert_eq!((found.len(), error), (1, &ManifestError::TooLarge { bytes: SIZE_LIMIT as u64 + 1 }));
+}
+
+#[test]
+fn documents_that_hold_nothing_count_too() {
+    let found = read(&"---\n~\n".repeat(MOST_OBJECTS + 2));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].as_ref().unwrap_err().error, ManifestError::TooMany);
+    assert!(read(&"---\n~\n".repeat(MOST_OBJECTS)).is_empty());
+}
+
+#[test]
+fn many_small_documents_repeat_little_by_aliases() {
+    let document = |times: usize, padding: usize| {
+        let (anchor, aliases) = ("1,".repeat(500), "*a, ".repeat(times));
+        let padding = "#".repeat(padding);
+        format!(
+            "kind: ConfigMap\nmetadata: {{name: c}}\ndata: {{a: &a [{anchor}], b: [{aliases}]}}\n{padding}\n"
+        )
+    };
+    let error = |text: String| read(&text)[0].as_ref().err().map(|unreadable| unreadable.error.clone());
+    assert_eq!(error(document(5, 0)), None);
+    assert_eq!(error(document(40, 0)), Some(ManifestError::TooInvolved));
+    assert_eq!(error(document(40, 10_000)), None, "a large document may repeat more");
+}
+
+#[test]
+fn what_decides_what_an_object_is_stands_there_once() {
+    for (twice, field) in [
+        (r#"{"kind": "List", "items": [], "items": [{"kind": "Pod"}]}"#, "items"),
+        (r#"{"kind": "Secret", "kind": "Pod", "metadata": {"name": "a"}}"#, "kind"),
+        (r#"{"apiVersion": "v1", "apiVersion": "x/v1", "kind": "Pod"}"#, "apiVersion"),
+        (r#"{"kind": "Pod", "metadata": {"name": "a"}, "metadata": {"name": "b"}}"#, "metadata"),
+    ] {
+        let found = read(twice);
+        assert_eq!(found.len(), 1, "{twice}");
+        let error = found[0].as_ref().unwrap_err().to_string();
+        assert!(error.contains(&format!("duplicate field `{field}`")), "{error}");
+    }
 }
