@@ -32,7 +32,7 @@ pub fn restart() {
 
 /// Waits until the newest version runs everywhere.
 pub fn wait_rolled_out() {
-    kubectl(["-n", NAMESPACE, "rollout", "status", "daemonset/reloadlet", "--timeout=90s"]);
+    kubectl(["-n", NAMESPACE, "rollout", "status", "daemonset/reloadlet", "--timeout=240s"]);
 }
 
 /// What its newest process has logged.
