@@ -1,5 +1,5 @@
 //! Manifests as JSON or YAML, reduced to what decides about reloads: the pods of a node ([`decode`]), and the workloads that
-//! somebody wrote ([`read`]).
+//! somebody wrote ([`read()`]).
 
 pub use claims::{Claimed, sort_out};
 pub use documents::Format;
