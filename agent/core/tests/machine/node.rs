@@ -88,6 +88,12 @@ pub(crate) struct ProcessState {
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
     pub(crate) pending: u64,
+    /// How much memory it has mapped, and the most that it has had mapped since it was executed.
+    pub(crate) memory: u64,
+    pub(crate) most_memory: u64,
+    pub(crate) is_node: bool,
+    /// What `argv[0]` is called.
+    pub(crate) program: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +167,10 @@ impl Node {
             blocked: 0,
             ignored: 0,
             pending: 0,
+            memory: 100_000,
+            most_memory: 100_000,
+            is_node: false,
+            program: None,
         };
         let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
         let (processes, dead) = (vec![process], BTreeSet::new());
@@ -242,7 +252,25 @@ impl Node {
             caught: SignalSet::from_bits(process.caught),
             pending: SignalSet::from_bits(process.pending),
             complete: true,
+            state: process.state,
+            memory: process.memory,
+            most_memory: None,
+            is_node: None,
         })
+    }
+
+    /// The same, looked at closely.
+    pub(crate) fn guard_closely(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+        let process = self.process(identity)?;
+        let (most_memory, is_node) = (Some(process.most_memory), Some(process.is_node));
+        self.guard(identity).map(|reading| GuardReading { most_memory, is_node, ..reading })
+    }
+
+    /// The process executes another program, which has no handlers yet.
+    pub(crate) fn exec(&mut self, pid: u32, comm: &str, memory: u64) {
+        let process = self.process_mut(pid);
+        process.comm = comm.into();
+        (process.caught, process.memory, process.most_memory) = (0, memory, memory);
     }
 
     pub(crate) fn listing(&self, volume: &VolumeRef, begun: Time) -> Listing {
@@ -294,7 +322,7 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
             started: process.started,
         },
         namespace_pids: process.namespace_pids.clone(),
-        program: None,
+        program: process.program.clone(),
     };
     ContainerFacts {
         id: container.id.clone(),

@@ -77,6 +77,8 @@ impl Rig {
             Some(Event::Held(process.clone()))
         } else if let Action::ReadGuard(process, signal) = action {
             Some(Event::Guarded(process.clone(), *signal, self.node.guard(process)))
+        } else if let Action::ReadClosely(process, signal) = action {
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard_closely(process)))
         } else if let Action::Send(process, _) = action {
             Some(Event::Delivered(process.clone(), Delivery::Sent))
         } else {

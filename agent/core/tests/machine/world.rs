@@ -190,6 +190,10 @@ impl World {
                 let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
                 Some(Event::Guarded(process, signal, reading))
             }
+            Action::ReadClosely(process, signal) => {
+                let reading = self.node.guard_closely(&process).filter(|_| self.held.contains(&process));
+                Some(Event::Guarded(process, signal, reading))
+            }
             Action::Send(process, _) => {
                 assert!(self.held.contains(&process), "{process:?} is not held");
                 let lives = self.node.process(&process).is_some();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity};
+use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity, Wanted};
 use crate::machine::event::ContainerFacts;
 use crate::machine::reload::Target;
+use crate::machine::reload::process::Face;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
@@ -62,7 +63,9 @@ impl<'a> Leaves<'a> {
                 continue;
             }
             let is_outside = |pid| self.is_outside(place, pid);
-            match process::choose(&container.processes, &is_outside, process) {
+            let was_told = |facts: &ProcessFacts| target.processes().was_told(&self.identity(facts, container));
+            let wanted = Wanted { name: process, is_outside: &is_outside, was_told: &was_told };
+            match process::choose(&container.processes, wanted) {
                 // During a restart both leaves can stand for a moment: the younger one is meant.
                 Ok(chosen) => {
                     let is_newer = newest
@@ -92,11 +95,12 @@ impl<'a> Leaves<'a> {
         container: &ContainerFacts,
         volumes: &BTreeMap<Name, Watched>,
     ) -> Chosen {
-        let identity = |process: &ProcessFacts| ProcessIdentity {
-            pid: process.pid,
-            started: process.stat.started,
-            pod: self.pod.uid.clone(),
-            container: container.id.clone(),
+        let identity = |process: &ProcessFacts| self.identity(process, container);
+        let init: Option<Name> = chosen.init.map(|init| init.stat.comm.as_str().into());
+        let face = |process: &&ProcessFacts| Face {
+            comm: process.stat.comm.clone(),
+            is_first: process.is_first_in_namespace(),
+            init: init.clone(),
         };
         let views = target.progress().keys().filter_map(|name| {
             let watched = volumes.get(name)?;
@@ -105,6 +109,24 @@ impl<'a> Leaves<'a> {
         });
         let told = chosen.told.iter().map(|process| identity(process));
         Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect())
+            .with_faces(chosen.told.iter().map(face))
+    }
+
+    fn identity(&self, process: &ProcessFacts, container: &ContainerFacts) -> ProcessIdentity {
+        ProcessIdentity {
+            pid: process.pid,
+            started: process.stat.started,
+            pod: self.pod.uid.clone(),
+            container: container.id.clone(),
+        }
+    }
+
+    /// Whether a process is still there.
+    pub(super) fn is_there(&self, process: &ProcessIdentity) -> bool {
+        let is_it = |facts: &ProcessFacts| facts.pid == process.pid && facts.stat.started == process.started;
+        let containers = self.named.values().flatten().map(|(_, container)| container);
+        let mut own = containers.filter(|container| container.id == process.container);
+        own.any(|container| container.processes.iter().any(is_it))
     }
 }
 

@@ -248,6 +248,11 @@ impl Simulation {
                 let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
                 self.answer(Event::Guarded(process, signal, reading));
             }
+            Action::ReadClosely(process, signal) => {
+                let reading = self.node.guard_closely(&process).filter(|_| self.held.contains(&process));
+                let pause = self.micros(2_000);
+                self.push(pause, Todo::Event(self.life, Event::Guarded(process, signal, reading)));
+            }
             Action::Send(process, _) => self.send(process),
             Action::Read(volume, generation, reading) => {
                 let pause = self.micros(10_000);
