@@ -1,5 +1,6 @@
 //! A simulated node: volumes as the kubelet leaves them on disk, containers and processes as the kernel shows them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use reloadlet_core::model::pod::{
     AnnotationValue, Container, ContainerKind, ObjectSource, Pod, PodSpec, Volume, VolumeKind, VolumeMount,
     VolumeSource,
 };
+
+use crate::simulation::rng::Rng;
 
 /// The bit of SIGHUP in a mask.
 pub(crate) const HUP: u64 = 1;
@@ -92,6 +95,9 @@ pub(crate) struct ProcessState {
     pub(crate) memory: u64,
     pub(crate) most_memory: u64,
     pub(crate) is_node: bool,
+    /// In how many of a hundred readings it is seen as it starts another program and blocks everything, though it handles
+    /// nothing; in as many more it waits for that program.
+    pub(crate) spawns: u64,
     /// What `argv[0]` is called.
     pub(crate) program: Option<String>,
 }
@@ -127,6 +133,8 @@ pub(crate) struct PodState {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     pub(crate) pods: BTreeMap<PodUid, PodState>,
+    /// How many readings were made.
+    readings: Cell<u64>,
     last_pid: u32,
     last_dir: u64,
 }
@@ -170,6 +178,7 @@ impl Node {
             memory: 100_000,
             most_memory: 100_000,
             is_node: false,
+            spawns: 0,
             program: None,
         };
         let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
@@ -245,18 +254,28 @@ impl Node {
     }
 
     pub(crate) fn guard(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+        self.readings.set(self.readings.get() + 1);
         self.process(identity).map(|process| GuardReading {
             comm: process.comm.clone(),
-            blocked_in_all: SignalSet::from_bits(process.blocked),
+            blocked_in_all: SignalSet::from_bits(process.blocked | self.spawning(process).0),
             ignored: SignalSet::from_bits(process.ignored),
             caught: SignalSet::from_bits(process.caught),
             pending: SignalSet::from_bits(process.pending),
             complete: true,
-            state: process.state,
+            state: self.spawning(process).1,
             memory: process.memory,
             most_memory: None,
             is_node: None,
         })
+    }
+
+    /// What it blocks for a moment at this reading, and its state.
+    fn spawning(&self, process: &ProcessState) -> (u64, char) {
+        match Rng::new(self.readings.get() * 65_537 + u64::from(process.pid)).below(100) {
+            chance if chance < process.spawns => (u64::MAX, 'R'),
+            chance if chance < 2 * process.spawns => (u64::MAX, 'D'),
+            _ => (0, process.state),
+        }
     }
 
     /// The same, looked at closely.
