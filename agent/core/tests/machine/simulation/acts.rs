@@ -326,6 +326,7 @@ impl Simulation {
         }
         let ticks = self.now.elapsed_since_boot().as_millis() / 10 * 10;
         let pid = self.node.fork(uid, parent, "worker", at(u64::try_from(ticks).unwrap()));
+        self.node.exec(pid, "worker", 60_000);
         self.begin_program(pid);
     }
 
