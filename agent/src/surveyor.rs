@@ -356,7 +356,7 @@ impl<R: FnMut(Finding)> Worker<R> {
         let Some(namespace_pids) = self.proc.namespace_pids(pid)? else { return Ok(None) };
         let mut program = None;
         // A program gives itself any name: only the one that is looked for is kept.
-        let is_other = |name: &&str| stat.comm != **name && first_word(&stat.comm) != **name;
+        let is_other = |name: &&str| stat.comm != **name && first_word(&stat.comm) != *name;
         if let Some(name) = survey.name.as_deref().filter(is_other) {
             let cmdline = self.cmdlines.read(&survey.pod, pid)?;
             program = cmdline.is_some_and(|cmdline| is_called(&cmdline, name)).then(|| name.to_owned());

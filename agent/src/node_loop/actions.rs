@@ -150,6 +150,7 @@ impl NodeLoop {
             self.request(Request::Masks(process, signal, Depth::Masks));
             return None;
         }
+        let read = clock::now();
         match self.parts.proc.leader_masks(process.pid) {
             Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
                 self.request(Request::Masks(process, signal, Depth::Masks));
@@ -157,7 +158,7 @@ impl NodeLoop {
             }
             Ok(Some(leader)) => {
                 let others = SignalSet::from_bits(u64::MAX);
-                Some(Event::Guarded(process, signal, Some(GuardReading::new(leader, others))))
+                Some(Event::Guarded(process, signal, Some(GuardReading::new(leader, others, read))))
             }
             Ok(None) => Some(Event::Guarded(process, signal, None)),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::fs::ReadDir;
 use std::time::Duration;
 
+use reloadlet_core::Time;
 use reloadlet_core::kernel::guard::{GuardReading, needs_threads};
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::{SignalSet, Status};
@@ -10,6 +11,7 @@ use reloadlet_core::kernel::program::is_node;
 use reloadlet_core::model::signal::Signal;
 
 use super::{MOST_TIME, Request, SLICE};
+use crate::clock;
 use crate::proc::{ProcError, ProcRoot};
 
 /// The most threads that are looked at. What more of them do isn't known.
@@ -34,6 +36,7 @@ pub(crate) struct Masks {
     signal: Signal,
     depth: Depth,
     leader: Status,
+    read: Time,
     is_node: Option<bool>,
     threads: ReadDir,
     /// What all threads block that were looked at.
@@ -61,6 +64,7 @@ impl Masks {
         signal: Signal,
         depth: Depth,
     ) -> Result<Begun, ProcError> {
+        let read = clock::now();
         let Some(leader) = proc.status(process.pid)? else { return Ok(Begun::Read(None)) };
         let blocked = SignalSet::from_bits(u64::MAX);
         let is_node = match depth {
@@ -70,13 +74,13 @@ impl Masks {
             Depth::Closely => Some(has_node_threads(proc, process.pid, &leader)?),
         };
         if !needs_threads(&leader, signal) {
-            let reading = GuardReading { is_node, ..GuardReading::new(leader, blocked) };
+            let reading = GuardReading { is_node, ..GuardReading::new(leader, blocked, read) };
             return Ok(Begun::Read(Some(reading)));
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
         let spent = Duration::ZERO;
         let masks =
-            Self { process, signal, depth, leader, is_node, threads, blocked, looked_at: 0, spent, doubtful: false };
+            Self { process, signal, depth, leader, read, is_node, threads, blocked, looked_at: 0, spent, doubtful: false };
         Ok(Begun::Threads(Box::new(masks)))
     }
 
@@ -141,7 +145,7 @@ impl Masks {
     }
 
     fn reading(&self) -> GuardReading {
-        GuardReading { is_node: self.is_node, ..GuardReading::new(self.leader.clone(), self.blocked) }
+        GuardReading { is_node: self.is_node, ..GuardReading::new(self.leader.clone(), self.blocked, self.read) }
     }
 }
 
@@ -164,7 +168,7 @@ fn has_node_threads(proc: &ProcRoot, pid: u32, leader: &Status) -> Result<bool, 
 mod tests {
     use super::*;
     use reloadlet_core::Time;
-    use reloadlet_core::kernel::guard::Handling;
+use reloadlet_core::kernel::guard::Handling;
     use reloadlet_core::model::names::{ContainerId, PodUid};
 
     /// A `/proc` whose process 7 has so many threads, which all block SIGHUP.

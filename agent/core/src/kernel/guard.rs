@@ -3,6 +3,7 @@
 use crate::kernel::process::is_runtime;
 use crate::kernel::procfs::{SignalSet, Status};
 use crate::model::signal::Signal;
+use crate::model::time::Time;
 
 /// A process's signal masks at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +26,15 @@ pub struct GuardReading {
     pub memory: u64,
     /// The most that it has had mapped since it was executed last, where that was read.
     pub most_memory: Option<u64>,
+    /// When the first of it was read: what happened before is in it.
+    pub read: Time,
     /// Whether it was looked at closely: `None` where it wasn't, else whether it was found to be Node.js.
     pub is_node: Option<bool>,
 }
 
 impl GuardReading {
     /// The reading out of the leader's `status` and, where they were read, the other threads' blocked signals.
-    pub fn new(leader: Status, others_block: SignalSet) -> Self {
+    pub fn new(leader: Status, others_block: SignalSet, read: Time) -> Self {
         Self {
             comm: leader.comm,
             blocked_in_all: leader.blocked.and(others_block),
@@ -42,6 +45,7 @@ impl GuardReading {
             state: leader.state,
             memory: leader.memory,
             most_memory: leader.most_memory,
+            read,
             is_node: None,
         }
     }
@@ -131,6 +135,7 @@ mod tests {
             state: 'S',
             memory: 0,
             most_memory: None,
+            read: Time::default(),
             is_node: None,
         }
     }
@@ -156,7 +161,7 @@ mod tests {
         let cut = GuardReading { complete: false, ..reading(1, 0, 1) };
         assert_eq!(cut.handling(hup()), Handling::Unknown);
         assert_eq!(
-            GuardReading { complete: false, ..GuardReading::new(Status::default(), SignalSet::default()) }
+            GuardReading { complete: false, ..GuardReading::new(Status::default(), SignalSet::default(), Time::default()) }
                 .handling(hup()),
             Handling::Unknown
         );
@@ -186,7 +191,7 @@ mod tests {
         assert!(!needs_threads(&leader(1, 1, 0), hup()));
         assert!(!needs_threads(&leader(2, 0, 0), hup()));
         assert!(!needs_threads(&leader(2, 1, 1), hup()));
-        let reading = GuardReading::new(leader(2, 1, 0), SignalSet::default());
+        let reading = GuardReading::new(leader(2, 1, 0), SignalSet::default(), Time::default());
         assert_eq!(reading.handling(hup()), Handling::Default, "another thread takes it");
     }
 }

@@ -189,7 +189,7 @@ fn masks_that_were_read_for_another_signal_say_nothing() {
     world.hold_back(&Action::ReadGuard(world.node.identity(1001).unwrap(), Signal::HUP));
     world.publish(&config(), 2);
     let process = world.node.identity(1001).unwrap();
-    let reading = world.node.guard(&process);
+    let reading = world.node.guard(&process, world.now);
     let other = Signal::parse("USR1").unwrap();
     world.handle(Event::Guarded(process.clone(), other, reading.clone()));
     assert_eq!(world.sends(), []);

@@ -253,7 +253,7 @@ impl Node {
             .find(|process| process.pid == identity.pid && process.started == identity.started)
     }
 
-    pub(crate) fn guard(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+    pub(crate) fn guard(&self, identity: &ProcessIdentity, now: Time) -> Option<GuardReading> {
         self.readings.set(self.readings.get() + 1);
         self.process(identity).map(|process| GuardReading {
             comm: process.comm.clone(),
@@ -265,6 +265,7 @@ impl Node {
             state: self.spawning(process).1,
             memory: process.memory,
             most_memory: None,
+            read: now,
             is_node: None,
         })
     }
@@ -279,10 +280,10 @@ impl Node {
     }
 
     /// The same, looked at closely.
-    pub(crate) fn guard_closely(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+    pub(crate) fn guard_closely(&self, identity: &ProcessIdentity, now: Time) -> Option<GuardReading> {
         let process = self.process(identity)?;
         let (most_memory, is_node) = (Some(process.most_memory), Some(process.is_node));
-        self.guard(identity).map(|reading| GuardReading { most_memory, is_node, ..reading })
+        self.guard(identity, now).map(|reading| GuardReading { most_memory, is_node, ..reading })
     }
 
     /// The process executes another program, which has no handlers yet.

@@ -76,9 +76,9 @@ impl Rig {
         } else if let Action::Hold(process) = action {
             Some(Event::Held(process.clone()))
         } else if let Action::ReadGuard(process, signal) = action {
-            Some(Event::Guarded(process.clone(), *signal, self.node.guard(process)))
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard(process, at(100_000))))
         } else if let Action::ReadClosely(process, signal) = action {
-            Some(Event::Guarded(process.clone(), *signal, self.node.guard_closely(process)))
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard_closely(process, at(100_000))))
         } else if let Action::Send(process, _) = action {
             Some(Event::Delivered(process.clone(), Delivery::Sent))
         } else {

@@ -1,6 +1,6 @@
 //! Who is never told, what is said of it, and where a signal can't arrive.
 
-use reloadlet_core::Action;
+use reloadlet_core::{Action, Event};
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::policy::problem::ProblemKind;
@@ -51,7 +51,7 @@ fn what_is_said_names_the_process_and_the_advice_fits_the_case() {
     let shared = said(&[], |process| (process.caught, process.namespace_pids) = (0, vec![1001, 9]));
     assert!(shared.contains("SIGHUP would end it"), "{shared}");
 
-    let blocks = said(&[], |process| (process.caught, process.spawns) = (0, 50));
+    let blocks = said(&[], |process| (process.caught, process.blocked, process.state) = (0, HUP, 'D'));
     assert!(blocks.contains("sigwait") || blocks.contains("signalfd"), "{blocks}");
 
     let hostile = said(&[], |process| (process.comm, process.caught) = ("a\n\u{202e}\"".into(), 0));
@@ -89,11 +89,12 @@ fn a_supervisor_is_a_problem_that_names_it_and_nothing_is_sent_to_it() {
     assert!(world.reloads()[0].reason.as_deref().unwrap().contains("supervisord"));
     assert_eq!(world.machine.poll_timeout(), None, "nothing is looked for without end");
 
-    // Once somebody says who is meant, that one is told of what it has missed.
+    // Once somebody says who is meant, that one is told.
     let named = app(1, &[("reloadlet.io/process", "app")]);
     world.pods[0].spec.annotations = named.spec.annotations;
     world.sync();
     world.pass(60_000);
+    world.publish(&config(), 3);
     let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
     assert_eq!(told, [program]);
     assert_eq!(world.problems().last(), Some(&None));
@@ -103,8 +104,9 @@ fn a_supervisor_is_a_problem_that_names_it_and_nothing_is_sent_to_it() {
 fn a_script_that_has_such_a_name_for_a_moment_is_no_problem() {
     let mut world = World::app(&[]);
     world.exit(1001);
-    let pid = world.start(&uid(1), "app");
+    let pid = world.node.start(&uid(1), "app", world.now);
     world.node.process_mut(pid).comm = "init".into();
+    world.handle(Event::CgroupChanged(uid(1)));
     world.pass(1_000);
     world.node.process_mut(pid).comm = "app".into();
     world.pass(60_000);
@@ -115,7 +117,7 @@ fn a_script_that_has_such_a_name_for_a_moment_is_no_problem() {
 
 /// A process that has caught SIGUSR1 all along.
 fn with_usr1(annotations: &[(&str, &str)], is_node: bool) -> World {
-    let mut world = World::node(vec![app(1, &[&[USR1], annotations].concat())]);
+    let mut world = World::node(vec![app(1, &[&[USR1][..], annotations].concat())]);
     let process = world.node.process_mut(1001);
     (process.caught, process.is_node) = (USR1_BIT, is_node);
     world.start_agent();

@@ -1,7 +1,9 @@
 //! Processes that execute themselves anew, and entry points that become something else.
 
 use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::signal::Signal;
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{HUP, generation, ms, uid};
 use crate::world::{STARTED, World, app, app_with_two_volumes, config, more};
@@ -86,14 +88,14 @@ fn a_process_that_executes_itself_just_after_the_swap_is_not_told_at_the_end_of_
 fn masks_that_were_asked_for_before_the_end_of_a_wait_and_came_after_it_say_nothing() {
     let mut world = World::app(&[("reloadlet.io/debounce", "100ms")]);
     let process = world.node.identity(1001).unwrap();
-    let hup = reloadlet_core::model::signal::Signal::HUP;
-    let early = world.node.guard(&process);
-    world.hold_back(&reloadlet_core::Action::ReadGuard(process.clone(), hup));
+    let hup = Signal::HUP;
+    let early = world.node.guard(&process, world.now);
+    world.hold_back(&Action::ReadGuard(process.clone(), hup));
     world.publish(&config(), 2);
     world.pass(100);
     world.node.exec(1001, "app", 100_000);
     // The answer to what was asked at the swap.
-    world.handle(reloadlet_core::Event::Guarded(process, hup, early));
+    world.handle(Event::Guarded(process, hup, early));
     assert_eq!(world.sends(), [], "it is asked for anew");
     world.answer();
     assert_eq!(world.sends(), []);

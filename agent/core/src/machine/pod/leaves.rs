@@ -10,14 +10,15 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
+use crate::model::time::Time;
 
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
 pub(super) struct Leaves<'a> {
     pod: &'a Pod,
     /// By the name in the spec, with their places in the survey.
     named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
-    /// Each process with the place of its container, in order.
-    processes: Vec<(u32, usize)>,
+    /// Each process with the place of its container and its start, in order.
+    processes: Vec<(u32, usize, Time)>,
 }
 
 impl<'a> Leaves<'a> {
@@ -29,7 +30,8 @@ impl<'a> Leaves<'a> {
             if let Some(name) = name_of(pod, container) {
                 named.entry(name.clone()).or_default().push((place, container));
             }
-            processes.extend(container.processes.iter().map(|process| (process.pid, place)));
+            let own = container.processes.iter();
+            processes.extend(own.map(|process| (process.pid, place, process.stat.started)));
         }
         processes.sort_unstable();
         Self { pod, named, processes }
@@ -41,9 +43,13 @@ impl<'a> Leaves<'a> {
 
     /// Whether a process is in another container than the one at this place.
     fn is_outside(&self, place: usize, pid: u32) -> bool {
-        let first = self.processes.partition_point(|(known, _)| *known < pid);
-        let mut same = self.processes.iter().skip(first).take_while(|(known, _)| *known == pid);
-        same.any(|(_, other)| *other != place)
+        self.of_pid(pid).any(|(_, other, _)| *other != place)
+    }
+
+    /// The processes of this PID, of which there is one unless it has just become another's.
+    fn of_pid(&self, pid: u32) -> impl Iterator<Item = &(u32, usize, Time)> {
+        let first = self.processes.partition_point(|(known, ..)| *known < pid);
+        self.processes.iter().skip(first).take_while(move |(known, ..)| *known == pid)
     }
 
     /// Which processes stand for a container; `process` is the name of those that are to be told.
@@ -123,10 +129,7 @@ impl<'a> Leaves<'a> {
 
     /// Whether a process is still there.
     pub(super) fn is_there(&self, process: &ProcessIdentity) -> bool {
-        let is_it = |facts: &ProcessFacts| facts.pid == process.pid && facts.stat.started == process.started;
-        let containers = self.named.values().flatten().map(|(_, container)| container);
-        let mut own = containers.filter(|container| container.id == process.container);
-        own.any(|container| container.processes.iter().any(is_it))
+        self.of_pid(process.pid).any(|(.., started)| *started == process.started)
     }
 }
 

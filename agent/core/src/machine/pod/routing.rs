@@ -300,7 +300,10 @@ impl PodMachine {
                     }
                     // What was read before the end of the last wait decides nothing.
                     Step::Guard(_) | Step::Send(..) | Step::ChooseAnew | Step::Refused if target.clear(ctx.now) => {}
-                    Step::ChooseAnew => target.choose_anew(),
+                    Step::ChooseAnew => {
+                        target.choose_anew();
+                        todo.survey = true;
+                    }
                     Step::Survey => {
                         target.wait();
                         todo.problems.extend(target.say_lack(ctx.now));

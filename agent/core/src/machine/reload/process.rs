@@ -17,6 +17,8 @@ pub(super) const YOUNG: Duration = Duration::from_secs(3);
 /// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,
 /// and then after twice as long each time.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// The same when it is no longer young: entry points become programs. The next look is twice as long after the first one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The last of these pauses.
 const LAST_LOOK: Duration = Duration::from_secs(8);
 
@@ -54,8 +56,8 @@ pub(super) struct Process {
 /// A reading of the masks.
 #[derive(Clone, Debug)]
 struct Guard {
-    /// It was asked for then: what happened before is in it.
-    asked: Time,
+    /// What happened before is in it.
+    read: Time,
     handling: Handling,
     comm: String,
 }
@@ -74,7 +76,7 @@ pub(super) enum Taken {
 impl Process {
     /// A process of which nothing is known but what it looks like.
     pub(super) fn new(identity: ProcessIdentity, face: Face) -> Self {
-        let look = Some((identity.started + YOUNG, LAST_LOOK));
+        let look = Some((identity.started + YOUNG, FIRST_PAUSE));
         let renewal = if face.comm.is_empty() { Renewal::default() } else { Renewal::of(&face.comm) };
         Self {
             identity,
@@ -117,7 +119,7 @@ impl Process {
 
     /// What it does with the signal, if that was read at that time or later.
     pub(super) fn guard(&self, oldest: Time) -> Option<Handling> {
-        self.guard.as_ref().filter(|guard| guard.asked >= oldest).map(|guard| guard.handling)
+        self.guard.as_ref().filter(|guard| guard.read >= oldest).map(|guard| guard.handling)
     }
 
     /// What it does with the signal, whenever that was read.
@@ -171,7 +173,7 @@ impl Process {
 
     /// Takes in what was read of its masks.
     pub(super) fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> Taken {
-        let asked = self.asked.take().unwrap_or(now);
+        self.asked = None;
         let is_close = reading.is_node.is_some();
         if let Some(is_node) = reading.is_node {
             self.node = Some((reading.comm.clone(), is_node));
@@ -188,7 +190,7 @@ impl Process {
         let was_proven = self.blocking.is_proven();
         let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
         self.catches |= reading.catches(signal);
-        self.guard = Some(Guard { asked, handling, comm: reading.comm.clone() });
+        self.guard = Some(Guard { read: reading.read, handling, comm: reading.comm.clone() });
         if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
     }
 

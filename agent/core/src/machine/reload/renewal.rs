@@ -94,7 +94,7 @@ mod tests {
     fn reading(comm: &str, caught: u64, memory: u64) -> GuardReading {
         let caught = SignalSet::from_bits(caught);
         let status = Status { comm: comm.to_owned(), caught, memory, ..Status::default() };
-        GuardReading::new(status, SignalSet::default())
+        GuardReading::new(status, SignalSet::default(), Time::default())
     }
 
     fn closely(reading: GuardReading, most: u64) -> GuardReading {

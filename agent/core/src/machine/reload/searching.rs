@@ -25,10 +25,11 @@ impl Target {
 
     /// There is no process to tell. `looked` says whether whoever looked did so after the last sign of a change.
     pub(crate) fn missing(&mut self, site: &Site, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+        let is_not_started = why.is_not_started();
         release(self.processes.missing(why), ctx);
         let looks = self.waiting.is_some_and(|waiting| waiting.looks_since().is_some());
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
-        if looks && looked && why.is_not_started() {
+        if looks && looked && is_not_started {
             let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
             self.take_baseline(site, &fresh, ctx);
         }
