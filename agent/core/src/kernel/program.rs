@@ -80,7 +80,7 @@ impl Kind {
     pub fn of(comm: &str) -> Self {
         if INITS.contains(&comm) {
             Self::Init
-        } else if SUPERVISORS.contains(&comm) || comm.starts_with(PM2) {
+        } else if SUPERVISORS.contains(&first_word(comm)) || comm.starts_with(PM2) {
             Self::Supervisor
         } else {
             Self::Other
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn supervisors_and_inits_are_known_by_their_names_and_nobody_else_is() {
-        for supervisor in ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God"] {
+        for supervisor in ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "foreman: master"] {
             assert_eq!(Kind::of(supervisor), Kind::Supervisor, "{supervisor}");
         }
         for init in ["tini", "docker-init", "dumb-init", "catatonit", "podman-init"] {

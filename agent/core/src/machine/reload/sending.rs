@@ -25,6 +25,8 @@ pub(super) struct Sending {
     unseen_until: Option<Time>,
     /// The open that has shown it.
     opened: Option<(Name, Generation, Time)>,
+    /// Nothing has shown it in time.
+    is_dropped: bool,
 }
 
 /// What came of a send.
@@ -48,7 +50,7 @@ impl Sending {
         worst: Outcome,
     ) -> Self {
         let results = to.iter().map(|process| (process.clone(), None)).collect();
-        Self { generations, due, changes, results, worst, unseen_until: None, opened: None }
+        Self { generations, due, changes, results, worst, unseen_until: None, opened: None, is_dropped: false }
     }
 
     /// The same; until then it isn't known whether anybody takes it, and if nothing has shown it by then nobody has.
@@ -79,8 +81,14 @@ impl Sending {
     pub(super) fn handle_timeout(&mut self, now: Time) {
         if self.unseen_until.is_some_and(|until| now >= until) {
             self.unseen_until = None;
+            self.is_dropped = true;
             self.worst = self.worst.max(Outcome::Unhandled);
         }
+    }
+
+    /// Whether the kernel has dropped the signal, as far as can be known.
+    pub(super) const fn is_dropped(&self) -> bool {
+        self.is_dropped
     }
 
     /// Those that were there to be sent it.
@@ -113,7 +121,7 @@ impl Sending {
         if results.iter().all(|result| *result == Delivery::Gone) {
             return Sent::ToNobody;
         }
-        if self.unseen_until.is_some() {
+        if self.unseen_until.is_some() && results.contains(&Delivery::Sent) {
             return Sent::NotYet;
         }
         let worst = results.iter().map(|result| result.outcome()).fold(self.worst, Outcome::max);

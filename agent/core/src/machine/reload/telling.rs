@@ -17,8 +17,8 @@ use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 
 /// Why a signal that was sent counts as unhandled.
-const DROPPED: &str = "not every process handles the signal: the kernel drops it for a process that ignores it and for the \
-                       first one of a container that has no handler, and none of the new files was opened within 2 s";
+const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
+                       handler, and none of the new files was opened within 2 s of the signal";
 
 impl Target {
     /// The signal goes out to these processes: what waits is on its way.
@@ -69,7 +69,7 @@ impl Target {
         if was_sent {
             self.close(site, Verdict::Alive, ctx);
         }
-        let reason = (was_sent && outcome == Outcome::Unhandled).then_some(Cow::Borrowed(DROPPED));
+        let reason = sending.is_dropped().then_some(Cow::Borrowed(DROPPED));
         let report = self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx);
         if was_sent {
             self.judge(site, ctx);
