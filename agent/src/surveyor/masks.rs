@@ -74,7 +74,8 @@ impl Masks {
             Depth::Closely => Some(has_node_threads(proc, process.pid, &leader)?),
         };
         if !needs_threads(&leader, signal) {
-            let reading = GuardReading { is_node, ..GuardReading::new(leader, blocked, read) };
+            let reading = GuardReading::new(leader, blocked, read);
+            let reading = GuardReading { is_node, made: clock::now(), ..reading };
             return Ok(Begun::Read(Some(reading)));
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
@@ -145,7 +146,8 @@ impl Masks {
     }
 
     fn reading(&self) -> GuardReading {
-        GuardReading { is_node: self.is_node, ..GuardReading::new(self.leader.clone(), self.blocked, self.read) }
+        let reading = GuardReading::new(self.leader.clone(), self.blocked, self.read);
+        GuardReading { is_node: self.is_node, made: clock::now(), ..reading }
     }
 }
 

@@ -27,7 +27,9 @@ pub struct GuardReading {
     /// The most that it has had mapped since it was executed last, where that was read.
     pub most_memory: Option<u64>,
     /// When the first of it was read: what happened before is in it.
-    pub read: Time,
+    pub begun: Time,
+    /// When the last of it was read: what happened after isn't.
+    pub made: Time,
     /// Whether it was looked at closely: `None` where it wasn't, else whether it was found to be Node.js.
     pub is_node: Option<bool>,
 }
@@ -45,7 +47,8 @@ impl GuardReading {
             state: leader.state,
             memory: leader.memory,
             most_memory: leader.most_memory,
-            read,
+            begun: read,
+            made: read,
             is_node: None,
         }
     }
@@ -135,7 +138,8 @@ mod tests {
             state: 'S',
             memory: 0,
             most_memory: None,
-            read: Time::default(),
+            begun: Time::default(),
+            made: Time::default(),
             is_node: None,
         }
     }

@@ -265,7 +265,8 @@ impl Node {
             state: self.spawning(process).1,
             memory: process.memory,
             most_memory: None,
-            read: now,
+            begun: now,
+            made: now,
             is_node: None,
         })
     }

@@ -22,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The last of these pauses.
 const LAST_LOOK: Duration = Duration::from_secs(8);
 
+/// Masks that were read longer ago than this decide nothing.
+const STALE: Duration = Duration::from_millis(250);
+
 /// What a process looked like when it was chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Face {
@@ -56,8 +59,10 @@ pub(super) struct Process {
 /// A reading of the masks.
 #[derive(Clone, Debug)]
 struct Guard {
-    /// What happened before is in it.
-    read: Time,
+    /// What happened before that is in it.
+    begun: Time,
+    /// What happened after that isn't.
+    made: Time,
     handling: Handling,
     comm: String,
 }
@@ -117,9 +122,10 @@ impl Process {
         self.held = true;
     }
 
-    /// What it does with the signal, if that was read at that time or later.
-    pub(super) fn guard(&self, oldest: Time) -> Option<Handling> {
-        self.guard.as_ref().filter(|guard| guard.read >= oldest).map(|guard| guard.handling)
+    /// What it does with the signal, if that was read at that time or later, and not long ago: the loop may have stood still.
+    pub(super) fn guard(&self, oldest: Time, now: Time) -> Option<Handling> {
+        let is_fresh = |guard: &&Guard| guard.begun >= oldest && guard.made >= now - STALE;
+        self.guard.as_ref().filter(is_fresh).map(|guard| guard.handling)
     }
 
     /// What it does with the signal, whenever that was read.
@@ -190,7 +196,7 @@ impl Process {
         let was_proven = self.blocking.is_proven();
         let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
         self.catches |= reading.catches(signal);
-        self.guard = Some(Guard { read: reading.read, handling, comm: reading.comm.clone() });
+        self.guard = Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
         if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
     }
 

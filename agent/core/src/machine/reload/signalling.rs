@@ -52,7 +52,7 @@ impl Target {
         let mut to_ask = Vec::new();
         let mut to = Vec::new();
         for process in chosen.told() {
-            match each(process, oldest_use, waiting, terms) {
+            match each(process, oldest_use, waiting, terms, now) {
                 Each::Read { ask } => {
                     unread = true;
                     to_ask.extend(ask.then(|| process.identity().clone()));
@@ -139,8 +139,8 @@ impl Target {
     }
 }
 
-fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms) -> Each {
-    let Some(handling) = process.guard(oldest_use) else {
+fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms, now: Time) -> Each {
+    let Some(handling) = process.guard(oldest_use, now) else {
         return Each::Read { ask: !process.is_asked(oldest_use) };
     };
     match process.other_kind() {

@@ -355,7 +355,8 @@ impl Simulation {
         assert!(matches!(comm.as_str(), "worker" | "sh"), "{pid} is {comm}");
         // What happens between a reading and the send can't be seen.
         let lost = self.lost_handlers.get(&pid).copied();
-        let is_unseen = lost.is_some_and(|(at, life)| self.now < at + ms(3) || life != self.life);
+        let doubt = if self.now < self.stalled_until + ms(1_000) { ms(260) } else { ms(5) };
+        let is_unseen = lost.is_some_and(|(at, life)| self.now < at + doubt || life != self.life);
         assert!(handles || is_unseen || self.unhandled.contains(uid), "{pid} doesn't handle the signal");
         let boots = self.booting.contains(&pid);
         assert!(!boots || is_unseen || self.unhandled.contains(uid), "{pid} boots, and ends at the signal");

@@ -193,6 +193,11 @@ impl Simulation {
             Event::Swapped(volume, generation, _) => Event::Swapped(volume, generation, self.now),
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
             Event::Opened(volume, generation, _) => Event::Opened(volume, generation, self.now),
+            // The loop reads masks itself, and takes them in at once.
+            Event::Guarded(process, signal, Some(reading)) if reading.is_node.is_none() => {
+                let reading = self.node.guard(&process, self.now);
+                Event::Guarded(process, signal, reading)
+            }
             // Pods are listed as they are by now.
             Event::PodsSynced(_) => Event::PodsSynced(self.listed()),
             Event::Listed(..) => {
