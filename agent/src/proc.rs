@@ -111,8 +111,8 @@ impl ProcRoot {
         let mut text = String::new();
         let keep = |line: &str| {
             let wanted = [
-                "Name:", "State:", "Tgid:", "NSpid:", "VmPeak:", "VmSize:", "Threads:", "ShdPnd:", "SigBlk:", "SigIgn:",
-                "SigCgt:",
+                "Name:", "State:", "Tgid:", "NSpid:", "VmPeak:", "VmSize:", "Threads:", "ShdPnd:", "SigBlk:",
+                "SigIgn:", "SigCgt:",
             ];
             if wanted.iter().any(|key| line.starts_with(key)) {
                 text.push_str(line);

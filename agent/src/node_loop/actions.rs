@@ -45,7 +45,9 @@ impl NodeLoop {
                 return Some(Event::Delivered(process, delivery));
             }
             Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
-            Action::ReadClosely(process, signal) => self.request(Request::Masks(process, signal, Depth::Closely)),
+            Action::ReadClosely(process, signal) => {
+                self.request(Request::Masks(process, signal, Depth::Closely))
+            }
             Action::Hold(process) => return Some(self.hold(process)),
             Action::Release(process) => self.parts.holder.release(&process),
             Action::Watch(pod, namespace, volumes) => {

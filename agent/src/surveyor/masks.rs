@@ -80,8 +80,19 @@ impl Masks {
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
         let spent = Duration::ZERO;
-        let masks =
-            Self { process, signal, depth, leader, read, is_node, threads, blocked, looked_at: 0, spent, doubtful: false };
+        let masks = Self {
+            process,
+            signal,
+            depth,
+            leader,
+            read,
+            is_node,
+            threads,
+            blocked,
+            looked_at: 0,
+            spent,
+            doubtful: false,
+        };
         Ok(Begun::Threads(Box::new(masks)))
     }
 
@@ -170,7 +181,7 @@ fn has_node_threads(proc: &ProcRoot, pid: u32, leader: &Status) -> Result<bool, 
 mod tests {
     use super::*;
     use reloadlet_core::Time;
-use reloadlet_core::kernel::guard::Handling;
+    use reloadlet_core::kernel::guard::Handling;
     use reloadlet_core::model::names::{ContainerId, PodUid};
 
     /// A `/proc` whose process 7 has so many threads, which all block SIGHUP.

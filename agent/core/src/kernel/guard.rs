@@ -165,8 +165,11 @@ mod tests {
         let cut = GuardReading { complete: false, ..reading(1, 0, 1) };
         assert_eq!(cut.handling(hup()), Handling::Unknown);
         assert_eq!(
-            GuardReading { complete: false, ..GuardReading::new(Status::default(), SignalSet::default(), Time::default()) }
-                .handling(hup()),
+            GuardReading {
+                complete: false,
+                ..GuardReading::new(Status::default(), SignalSet::default(), Time::default())
+            }
+            .handling(hup()),
             Handling::Unknown
         );
     }

@@ -285,9 +285,8 @@ fn topmost_named<'a>(
     wanted: Wanted<'_>,
     name: &str,
 ) -> Vec<&'a ProcessFacts> {
-    let is_orphan = |process: &&ProcessFacts| {
-        process.pid != first.pid && (wanted.is_outside)(process.stat.parent)
-    };
+    let is_orphan =
+        |process: &&ProcessFacts| process.pid != first.pid && (wanted.is_outside)(process.stat.parent);
     let orphans = leaf.iter().filter(is_orphan);
     let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
     for process in leaf {

@@ -127,6 +127,11 @@ impl SignalSet {
         Self(bits)
     }
 
+    /// The set of the signal of this number.
+    pub const fn of(number: i32) -> Self {
+        Self(if number >= 1 && number <= 64 { 1 << (number - 1) } else { 0 })
+    }
+
     /// Reads the kernel's 16 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         u64::from_str_radix(text, 16).ok().map(Self)
@@ -137,10 +142,16 @@ impl SignalSet {
         number >= 1 && number <= 64 && self.0 & (1 << (number - 1)) != 0
     }
 
-    /// The signals of this set that are in neither of the others, as far as `stat` shows signals: the first 31.
+    /// The signals of this set that aren't in the other one.
     #[must_use]
-    pub const fn lost(self, caught: Self, ignored: Self) -> Self {
-        Self(self.0 & !caught.0 & !ignored.0 & 0x7fff_ffff)
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The signals that `stat` shows: the first 31.
+    #[must_use]
+    pub const fn in_stat(self) -> Self {
+        Self(self.0 & 0x7fff_ffff)
     }
 
     /// Whether there is none.
@@ -202,9 +213,13 @@ mod tests {
         assert!(is_called(b"nginx: master process /usr/sbin/nginx\0", "nginx"));
         assert!(is_called(b"puma 5.6.5 (tcp://0.0.0.0:9292) [app]\0", "puma"));
         assert!(is_called(b"/opt/my app/bin/server\0", "server"));
-        for (cmdline, name) in
-            [(&b"\0"[..], ""), (b"", ""), (b"sh\0nginx\0", "nginx"), (b"[nginx]\0", "nginx"), (b"nginx-x y\0", "nginx")]
-        {
+        for (cmdline, name) in [
+            (&b"\0"[..], ""),
+            (b"", ""),
+            (b"sh\0nginx\0", "nginx"),
+            (b"[nginx]\0", "nginx"),
+            (b"nginx-x y\0", "nginx"),
+        ] {
             assert!(!is_called(cmdline, name), "{name}");
         }
     }

@@ -93,7 +93,18 @@ const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "
 
 /// Programs that start another one and wait for it. What they hand on differs.
 const LAUNCHERS: [&str; 12] = [
-    "npm", "npx", "yarn", "pnpm", "su", "sudo", "runuser", "make", "timeout", "apachectl", "apache2ctl", "start-stop-daem",
+    "npm",
+    "npx",
+    "yarn",
+    "pnpm",
+    "su",
+    "sudo",
+    "runuser",
+    "make",
+    "timeout",
+    "apachectl",
+    "apache2ctl",
+    "start-stop-daem",
 ];
 
 /// Whether a process of this name only stands before the program that is meant, as far as names tell.
@@ -126,7 +137,9 @@ mod tests {
 
     #[test]
     fn supervisors_and_inits_are_known_by_their_names_and_nobody_else_is() {
-        for supervisor in ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "foreman: master"] {
+        for supervisor in
+            ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "foreman: master"]
+        {
             assert_eq!(Kind::of(supervisor), Kind::Supervisor, "{supervisor}");
         }
         for init in ["tini", "docker-init", "dumb-init", "catatonit", "podman-init"] {

@@ -226,8 +226,10 @@ impl PodMachine {
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
         let volumes = self.site.volumes.values().filter_map(|watched| watched.state().timeout());
-        let targets =
-            self.targets.iter().flat_map(|target| [self.step_due(target, now), target.window_timeout(), target.look_due()]);
+        let targets = self
+            .targets
+            .iter()
+            .flat_map(|target| [self.step_due(target, now), target.window_timeout(), target.look_due()]);
         volumes
             .chain(self.surveys.timeout())
             .chain(targets.flatten())

@@ -1,9 +1,9 @@
 //! Who is never told, what is said of it, and where a signal can't arrive.
 
-use reloadlet_core::{Action, Event};
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{HUP, ProcessState, generation, uid};
 use crate::world::{STARTED, World, app, config};
@@ -47,7 +47,10 @@ fn what_is_said_names_the_process_and_the_advice_fits_the_case() {
     assert!(!ignores.contains("reloadlet.io/unhandled"), "it would be dropped: {ignores}");
 
     let first = said(&[], |process| process.caught = 0);
-    assert!(first.contains("app doesn't handle SIGHUP") && first.contains("the kernel drops SIGHUP"), "{first}");
+    assert!(
+        first.contains("app doesn't handle SIGHUP") && first.contains("the kernel drops SIGHUP"),
+        "{first}"
+    );
     let shared = said(&[], |process| (process.caught, process.namespace_pids) = (0, vec![1001, 9]));
     assert!(shared.contains("SIGHUP would end it"), "{shared}");
 
@@ -68,7 +71,10 @@ fn of_a_child_of_an_init_it_is_said_that_the_container_would_end_with_it() {
     world.publish(&config(), 2);
     world.pass(20_000);
     let said = sentences(&world).join(" ");
-    assert!(said.contains(&format!("PID {child}")) && said.contains("and with it \"tini\" and the container"), "{said}");
+    assert!(
+        said.contains(&format!("PID {child}")) && said.contains("and with it \"tini\" and the container"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -133,7 +139,10 @@ fn sigusr1_opens_the_debugger_of_node_js_and_isnt_sent_unless_that_is_asked_for(
     world.pass(60_000);
     assert_eq!(world.sends(), []);
     let said = sentences(&world).join(" ");
-    assert!(said.contains("Node.js") && said.contains("debugger") && said.contains("reloadlet.io/unhandled"), "{said}");
+    assert!(
+        said.contains("Node.js") && said.contains("debugger") && said.contains("reloadlet.io/unhandled"),
+        "{said}"
+    );
     let world = with_usr1(&[("reloadlet.io/unhandled", "send")], true);
     assert_eq!(world.sends(), [(world.now, 1001)]);
     // Others are told of it at once, and looked at closely once.
@@ -142,7 +151,8 @@ fn sigusr1_opens_the_debugger_of_node_js_and_isnt_sent_unless_that_is_asked_for(
     world.pass(60_000);
     world.publish(&config(), 3);
     assert_eq!(world.sends().len(), 2);
-    let closely = world.actions.iter().filter(|(_, action)| matches!(action, Action::ReadClosely(..))).count();
+    let closely =
+        world.actions.iter().filter(|(_, action)| matches!(action, Action::ReadClosely(..))).count();
     assert_eq!(closely, 0, "it was known before");
 }
 
@@ -161,7 +171,8 @@ fn sent_all_the_same(change: impl Fn(&mut ProcessState)) -> World {
 
 #[test]
 fn what_the_kernel_drops_is_not_delivered() {
-    let ignored = |process: &mut ProcessState| (process.ignored, process.namespace_pids) = (HUP, vec![1001, 9]);
+    let ignored =
+        |process: &mut ProcessState| (process.ignored, process.namespace_pids) = (HUP, vec![1001, 9]);
     for mut world in [sent_all_the_same(|_| ()), sent_all_the_same(ignored)] {
         world.pass(1_999);
         assert_eq!(world.outcomes(), []);

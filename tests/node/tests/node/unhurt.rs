@@ -29,7 +29,10 @@ fn wait_lines(rig: &Rig, pod: &Pod, file: &str, count: usize) {
 }
 
 fn comm(pid: i32) -> String {
-    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 #[test]
@@ -37,7 +40,9 @@ fn programs_that_start_others_all_the_time_are_never_told_whatever_changes_while
     let source = "import subprocess\nwhile True: subprocess.run(['/usr/bin/true'])";
     let behind = |name: &str| {
         let command = ["/usr/bin/tini", "--", PYTHON, "-c", source];
-        bare(name).annotation(SIGNAL, "SIGHUP").container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
     };
     let specs = vec![behind("behind-tini"), script("alone", source), app("canary")];
     let Some(rig) = Setup::new().programs(&["tini", "python3"]).start(specs) else { return };
@@ -53,7 +58,11 @@ fn programs_that_start_others_all_the_time_are_never_told_whatever_changes_while
     rig.wait_told(&rig.pod("canary"), "app", "n399");
     rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
     for name in ["behind-tini", "alone"] {
-        assert_eq!((rig.pod(name).exit("app").unwrap(), rig.outcomes(name, "delivered")), (None, 0.0), "{name}");
+        assert_eq!(
+            (rig.pod(name).exit("app").unwrap(), rig.outcomes(name, "delivered")),
+            (None, 0.0),
+            "{name}"
+        );
     }
     rig.wait_warning("set reloadlet.io/unhandled to send");
     rig.end();
@@ -75,9 +84,12 @@ os.execv('/usr/bin/python3', ['python3', '-c', os.environ['SOURCE']])
 
 #[test]
 fn masks_that_were_read_before_a_wait_dont_end_a_program_that_executes_itself_at_the_swap() {
-    let mut spec = script("eager", EXECUTES_AT_SWAP).volume(VolumeSpec::config_map("more").key("more.conf", "one\n"));
+    let mut spec =
+        script("eager", EXECUTES_AT_SWAP).volume(VolumeSpec::config_map("more").key("more.conf", "one\n"));
     let container = spec.containers.remove(0).env("SOURCE", EXECUTES_AT_SWAP).mount("more", "/more");
-    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else { return };
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else {
+        return;
+    };
     let pod = rig.pod("eager");
     for round in 1..=4 {
         wait_lines(&rig, &pod, "ready", round);
@@ -108,7 +120,9 @@ while True: signal.pause()
 fn a_vm_that_boots_anew_isnt_ended_by_the_change_that_comes_meanwhile_and_is_told_of_it() {
     let mut spec = script("vm", BOOTS);
     let container = spec.containers.remove(0).env("SOURCE", BOOTS);
-    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else { return };
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else {
+        return;
+    };
     let pod = rig.pod("vm");
     let mut boots = 1;
     wait_lines(&rig, &pod, "booted", 1);
@@ -128,9 +142,12 @@ fn an_entry_point_that_becomes_an_init_isnt_told_in_the_place_of_its_program() {
     let become_init = |name: &str, init: &str, flags: &str| {
         // Until the test lets it.
         let wait = "until [ -e /pod/go ]; do sleep 0.05; done";
-        let line = format!("{wait}; exec {init} -- /workload --log /pod/app.log --read /conf/app.conf {flags}");
+        let line =
+            format!("{wait}; exec {init} -- /workload --log /pod/app.log --read /conf/app.conf {flags}");
         let command = ["/bin/sh", "-c", line.as_str()];
-        bare(name).annotation(SIGNAL, "SIGHUP").container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
     };
     let specs = vec![
         become_init("dumb-none", "/usr/bin/dumb-init", "--none"),
@@ -194,7 +211,8 @@ fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_its_title_is() {
     };
     let waits = "require('fs').writeFileSync('/pod/up', ''); setInterval(() => {}, 1000)";
     let titled = format!("process.title = 'shop'; {waits}");
-    let listens = format!("process.on('SIGUSR1', () => require('fs').appendFileSync('/pod/told', 'x\\n')); {waits}");
+    let listens =
+        format!("process.on('SIGUSR1', () => require('fs').appendFileSync('/pod/told', 'x\\n')); {waits}");
     let specs = vec![
         node("plain", waits),
         node("titled", &titled),
@@ -212,7 +230,10 @@ fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_its_title_is() {
     rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
     for name in ["plain", "titled"] {
         let pod = rig.pod(name);
-        let says = format!("PID {}) in container app is Node.js, which opens its debugger", pod.container("app").unwrap().pid);
+        let says = format!(
+            "PID {}) in container app is Node.js, which opens its debugger",
+            pod.container("app").unwrap().pid
+        );
         rig.wait_warning(&says);
         let output = fs::read_to_string(pod.container("app").unwrap().output).unwrap();
         assert!(!output.contains("Debugger"), "{output}");
@@ -278,7 +299,8 @@ fn a_leftover_of_an_exec_under_an_init_keeps_no_change_from_its_program() {
 #[test]
 fn a_title_names_its_program_and_the_names_that_are_there_are_said() {
     // The comm is the program's, the first argument a title.
-    let title = "exec -a 'puma 5.6.5 (tcp://0.0.0.0:9292) [app]' /workload --log /pod/app.log --read /conf/app.conf";
+    let title =
+        "exec -a 'puma 5.6.5 (tcp://0.0.0.0:9292) [app]' /workload --log /pod/app.log --read /conf/app.conf";
     let puma = ContainerSpec::new("app", &["/bin/bash", "-c", title]).mount("conf", "/conf");
     let child = "--comm gunicorn:worker --log /pod/worker.log";
     let gunicorn = reader("app", &["--comm", "gunicorn: maste", "--child", child]);

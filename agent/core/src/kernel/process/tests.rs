@@ -42,7 +42,7 @@ fn in_a_shared_namespace_the_earliest_with_its_parent_outside_is_first() {
 
 #[test]
 fn a_namespace_inside_the_container_doesnt_make_a_first_process() {
-    let leaf = [process(100, 10, "systemd", 100, &[100, 1]), process(90, 100, "inner", 50, &[90, 20, 1])];
+    let leaf = [process(100, 10, "app", 100, &[100, 1]), process(90, 100, "inner", 50, &[90, 20, 1])];
     assert_eq!(told(&leaf, None), Ok(vec![100]));
 }
 
@@ -100,7 +100,8 @@ fn inits_in_a_row_are_passed_over_and_not_without_end() {
 
 #[test]
 fn a_supervisor_is_told_only_by_name_and_so_are_its_programs() {
-    let supervisors = ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "circusd"];
+    let supervisors =
+        ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "circusd"];
     for name in supervisors {
         let first = process(100, 10, name, 100, &[100, 1]);
         let leaf = [first.clone(), process(101, 100, "app", 101, &[101, 7])];
@@ -108,7 +109,9 @@ fn a_supervisor_is_told_only_by_name_and_so_are_its_programs() {
         let missing = NoProcess::Supervised(supervisor);
         assert_eq!(told(&leaf, None), Err(missing.clone()));
         let sentence = missing.sentence();
-        assert!(sentence.contains(name) && sentence.contains("100") && sentence.contains("reloadlet.io/process"));
+        assert!(
+            sentence.contains(name) && sentence.contains("100") && sentence.contains("reloadlet.io/process")
+        );
         assert_eq!(told(&leaf, Some("app")), Ok(vec![101]));
         assert_eq!(told(&leaf, Some(name)), Ok(vec![100]), "whoever names it means it");
         let behind = [
@@ -143,7 +146,11 @@ fn one_that_was_told_stays_the_same_whatever_it_calls_itself() {
     assert_eq!(told_again(&leaf, Some("puma"), &[101, 102]), Ok(vec![101]), "the topmost");
     let mut init = leaf.clone();
     init[1].stat.comm = "dumb-init".to_owned();
-    assert_eq!(told_again(&init, Some("puma"), &[101, 102]), Ok(vec![102]), "it hands on what its child may not handle");
+    assert_eq!(
+        told_again(&init, Some("puma"), &[101, 102]),
+        Ok(vec![102]),
+        "it hands on what its child may not handle"
+    );
 }
 
 #[test]

@@ -69,7 +69,8 @@ impl<'a> Leaves<'a> {
                 continue;
             }
             let is_outside = |pid| self.is_outside(place, pid);
-            let was_told = |facts: &ProcessFacts| target.processes().was_told(&self.identity(facts, container));
+            let was_told =
+                |facts: &ProcessFacts| target.processes().was_told(&self.identity(facts, container));
             let wanted = Wanted { name: process, is_outside: &is_outside, was_told: &was_told };
             match process::choose(&container.processes, wanted) {
                 // During a restart both leaves can stand for a moment: the younger one is meant.

@@ -299,7 +299,8 @@ impl PodMachine {
                         break;
                     }
                     // What was read before the end of the last wait decides nothing.
-                    Step::Guard(_) | Step::Send(..) | Step::ChooseAnew | Step::Refused if target.clear(ctx.now) => {}
+                    Step::Guard(_) | Step::Send(..) | Step::ChooseAnew | Step::Refused
+                        if target.clear(ctx.now) => {}
                     Step::ChooseAnew => {
                         target.choose_anew();
                         todo.survey = true;

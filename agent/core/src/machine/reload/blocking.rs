@@ -191,7 +191,12 @@ mod tests {
             }
             pauses
         };
-        assert!(pauses(0).iter().zip(pauses(1)).all(|(one, other)| one.abs_diff(other) > Duration::from_micros(10)));
+        assert!(
+            pauses(0)
+                .iter()
+                .zip(pauses(1))
+                .all(|(one, other)| one.abs_diff(other) > Duration::from_micros(10))
+        );
     }
 
     proptest! {

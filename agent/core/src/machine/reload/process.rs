@@ -190,13 +190,14 @@ impl Process {
             self.asked = Some(now);
             return Taken::InDoubt;
         }
-        if self.renewal.take(reading, now) {
+        if self.renewal.take(reading, signal, now) {
             self.blocking.interrupt();
         }
         let was_proven = self.blocking.is_proven();
         let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
         self.catches |= reading.catches(signal);
-        self.guard = Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
+        self.guard =
+            Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
         if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
     }
 

@@ -225,7 +225,8 @@ impl Processes {
     /// Those that are looked at now.
     pub(super) fn take_looks(&mut self, now: Time) -> Vec<ProcessIdentity> {
         let Known::Found(chosen) = &mut self.known else { return Vec::new() };
-        let due = chosen.told.iter_mut().filter_map(|told| told.take_look(now).then(|| told.identity().clone()));
+        let due =
+            chosen.told.iter_mut().filter_map(|told| told.take_look(now).then(|| told.identity().clone()));
         due.collect()
     }
 

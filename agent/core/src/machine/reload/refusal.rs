@@ -68,11 +68,12 @@ fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
         );
     }
     let otherwise = match (face.is_first, &face.init) {
-        (true, _) => format!("the kernel drops {signal} for the first process of a container that has no handler"),
-        (false, Some(init)) => format!(
-            "{signal} would end it, and with it {} and the container",
-            quoted(init)
-        ),
+        (true, _) => {
+            format!("the kernel drops {signal} for the first process of a container that has no handler")
+        }
+        (false, Some(init)) => {
+            format!("{signal} would end it, and with it {} and the container", quoted(init))
+        }
         (false, None) => format!("{signal} would end it"),
     };
     format!(

@@ -4,7 +4,8 @@
 //!
 //! `exe` can't be read without a capability, and nothing in `stat` says when a process was executed. What shows it:
 //! - its name is another one. A program can also have given itself a title;
-//! - signals that it caught have their default action again (exec resets handlers, signal(7));
+//! - other signals that it caught have their default action again (exec resets handlers, signal(7)). Where only the one that
+//!   it is to be sent has, it isn't told anyway;
 //! - the most memory that it ever had mapped (`VmPeak`) has become less: that is a number of the program's memory, which exec
 //!   makes anew, and it only grows otherwise. Read only where less memory is mapped than was seen once.
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::kernel::guard::GuardReading;
 use crate::kernel::procfs::SignalSet;
 use crate::machine::reload::retry::PATIENCE;
+use crate::model::signal::Signal;
 use crate::model::time::Time;
 
 /// Signs are taken as ones of the same renewal for so long after its first one that no program keeps a change waiting for good
@@ -48,13 +50,15 @@ impl Renewal {
     }
 
     /// Takes in a reading. Whether the process was executed anew or has another name.
-    pub(super) fn take(&mut self, reading: &GuardReading, now: Time) -> bool {
+    pub(super) fn take(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> bool {
         let most = reading.most_memory.unwrap_or_default().max(reading.memory);
         let (is_executed, is_renamed, memory) = match &self.seen {
             None => (false, false, most),
             Some(seen) => {
                 let is_less = reading.most_memory.is_some() && most < seen.memory;
-                let has_lost = !seen.caught.lost(reading.caught, reading.ignored).is_empty();
+                let kept = [reading.caught, reading.ignored, SignalSet::of(signal.number())];
+                let lost = kept.into_iter().fold(seen.caught.in_stat(), SignalSet::without);
+                let has_lost = !lost.is_empty();
                 let memory = if is_less { most } else { most.max(seen.memory) };
                 (is_less || has_lost, seen.comm != reading.comm, memory)
             }
@@ -105,37 +109,46 @@ mod tests {
     fn another_name_lost_handlers_and_less_memory_at_most_are_signs() {
         let first = || {
             let mut renewal = Renewal::of("sh");
-            assert!(!renewal.take(&reading("sh", 3, 100), at(1)));
+            assert!(!renewal.take(&reading("sh", 3, 100), Signal::HUP, at(1)));
             renewal
         };
-        assert!(first().take(&reading("ruby", 3, 100), at(2)));
-        assert!(first().take(&reading("sh", 1, 100), at(2)));
-        assert!(first().take(&closely(reading("sh", 3, 50), 60), at(2)));
-        for same in [reading("sh", 7, 200), closely(reading("sh", 3, 50), 100), closely(reading("sh", 3, 50), 101)] {
+        assert!(first().take(&reading("ruby", 3, 100), Signal::HUP, at(2)));
+        assert!(first().take(&reading("sh", 1, 100), Signal::HUP, at(2)));
+        assert!(!first().take(&reading("sh", 2, 100), Signal::HUP, at(2)), "it isn't told anyway");
+        assert!(first().take(&closely(reading("sh", 3, 50), 60), Signal::HUP, at(2)));
+        for same in
+            [reading("sh", 7, 200), closely(reading("sh", 3, 50), 100), closely(reading("sh", 3, 50), 101)]
+        {
             let mut renewal = first();
-            assert!(!renewal.take(&same, at(2)), "{same:?}");
+            assert!(!renewal.take(&same, Signal::HUP, at(2)), "{same:?}");
             assert_eq!(renewal.last(), None);
         }
         let ignored = SignalSet::from_bits(2);
         let in_system = GuardReading { ignored, ..reading("sh", 1, 100) };
-        assert!(!first().take(&in_system, at(2)), "system(3) ignores what it caught for a while");
+        assert!(
+            !first().take(&in_system, Signal::HUP, at(2)),
+            "system(3) ignores what it caught for a while"
+        );
     }
 
     #[test]
     fn real_time_signals_say_nothing_since_stat_doesnt_have_them() {
         let mut renewal = Renewal::of("sh");
-        renewal.take(&closely(reading("sh", 1 << 40 | 1, 1), 1), at(1));
-        assert!(!renewal.take(&reading("sh", 1, 1), at(2)));
+        renewal.take(&closely(reading("sh", 1 << 40 | 1, 1), 1), Signal::HUP, at(1));
+        assert!(!renewal.take(&reading("sh", 1, 1), Signal::HUP, at(2)));
     }
 
     #[test]
     fn only_less_memory_than_was_seen_is_looked_at_closely() {
         let mut renewal = Renewal::of("sh");
-        renewal.take(&reading("sh", 0, 100), at(1));
+        renewal.take(&reading("sh", 0, 100), Signal::HUP, at(1));
         assert!(renewal.is_in_doubt(&reading("sh", 0, 99)) && !renewal.is_in_doubt(&reading("sh", 0, 100)));
         assert!(!renewal.is_in_doubt(&closely(reading("sh", 0, 99), 100)));
-        renewal.take(&closely(reading("sh", 0, 10), 20), at(2));
-        assert!(!renewal.is_in_doubt(&reading("sh", 0, 20)), "what the program before had counts for nothing");
+        renewal.take(&closely(reading("sh", 0, 10), 20), Signal::HUP, at(2));
+        assert!(
+            !renewal.is_in_doubt(&reading("sh", 0, 20)),
+            "what the program before had counts for nothing"
+        );
     }
 
     #[test]
@@ -143,15 +156,15 @@ mod tests {
         let mut renames = Renewal::of("a");
         let mut executes = Renewal::of("a");
         for second in 1..60 {
-            renames.take(&reading(&format!("{second}"), 0, 0), at(second));
-            executes.take(&reading("a", second % 2, 0), at(second));
+            renames.take(&reading(&format!("{second}"), 0, 0), Signal::HUP, at(second));
+            executes.take(&reading("a", second % 2 * 2, 0), Signal::HUP, at(second));
         }
         assert_eq!(renames.last(), Some(at(1)));
         let last = executes.last().unwrap();
         assert!(last > at(9) && last < at(13), "{last:?}");
         renames.told();
         assert_eq!(renames.last(), None);
-        renames.take(&reading("b", 0, 0), at(60));
+        renames.take(&reading("b", 0, 0), Signal::HUP, at(60));
         assert_eq!(renames.last(), Some(at(60)));
     }
 }

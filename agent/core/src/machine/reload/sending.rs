@@ -50,7 +50,16 @@ impl Sending {
         worst: Outcome,
     ) -> Self {
         let results = to.iter().map(|process| (process.clone(), None)).collect();
-        Self { generations, due, changes, results, worst, unseen_until: None, opened: None, is_dropped: false }
+        Self {
+            generations,
+            due,
+            changes,
+            results,
+            worst,
+            unseen_until: None,
+            opened: None,
+            is_dropped: false,
+        }
     }
 
     /// The same; until then it isn't known whether anybody takes it, and if nothing has shown it by then nobody has.
@@ -186,7 +195,8 @@ mod tests {
                 only_if_older: false,
             };
             let sent = vec![(volume.clone(), pending)];
-            let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
+            let mut sending =
+                Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
             sending.took(&process(1), Delivery::Sent);
             sending
         };

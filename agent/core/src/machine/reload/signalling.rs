@@ -20,7 +20,9 @@ use crate::policy::problem::{Problem, ProblemKind};
 /// What is to be done about one process.
 enum Each {
     /// Its masks are asked for, or are on their way.
-    Read { ask: bool },
+    Read {
+        ask: bool,
+    },
     /// Another program than was chosen runs in it.
     ChooseAnew,
     Send,
@@ -152,8 +154,16 @@ fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms, n
     match handling {
         Handling::Handled => Each::Send,
         Handling::Starting | Handling::Spawning => Each::Refuse,
-        Handling::Blocked | Handling::Ignored | Handling::Default | Handling::Debugger | Handling::Unknown => {
-            if terms.send_unhandled { Each::Send } else { Each::Refuse }
+        Handling::Blocked
+        | Handling::Ignored
+        | Handling::Default
+        | Handling::Debugger
+        | Handling::Unknown => {
+            if terms.send_unhandled {
+                Each::Send
+            } else {
+                Each::Refuse
+            }
         }
     }
 }

@@ -258,7 +258,8 @@ impl Simulation {
                 self.answer(Event::Guarded(process, signal, reading));
             }
             Action::ReadClosely(process, signal) => {
-                let reading = self.node.guard_closely(&process, self.now).filter(|_| self.held.contains(&process));
+                let reading =
+                    self.node.guard_closely(&process, self.now).filter(|_| self.held.contains(&process));
                 let pause = self.micros(2_000);
                 self.push(pause, Todo::Event(self.life, Event::Guarded(process, signal, reading)));
             }
