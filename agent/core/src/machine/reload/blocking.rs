@@ -10,9 +10,9 @@
 //!
 //! What that comes to: of a program that is seen with everything blocked in a share `p` of the readings, the chance that the
 //! first series is an accident is `p` to the power of 8, and of all later ones together, however long the change waits, less
-//! than `p^32 + p^64 + p^128 + …`, which is `p^32 / (1 - p^32)` at most. Programs that do nothing but start others were seen
-//! so in 1 to 5 % of the readings (loops of `subprocess.run`): 4 in 10^11 for the first, and 2 in 10^42 for all others. At 50 %
-//! it would be 0.4 % and 2 in 10^10.
+//! than `p^32 + p^64 + p^128 + …`, which is `p^32 / (1 - p^32)` at most. A loop of Python's `subprocess.run` was ended by its
+//! 12th, 23rd and 35th reading when one was taken for proof, state D included: `p` is some 4 %, and the chances are 7 in 10^12
+//! and 2 in 10^45. At 50 % they would be 0.4 % and 2 in 10^10.
 
 use std::time::Duration;
 
