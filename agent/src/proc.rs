@@ -110,7 +110,10 @@ impl ProcRoot {
     fn status_in(&self, pid: u32, file: &str) -> Result<Option<Status>, ProcError> {
         let mut text = String::new();
         let keep = |line: &str| {
-            let wanted = ["Name:", "Tgid:", "NSpid:", "Threads:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"];
+            let wanted = [
+                "Name:", "State:", "Tgid:", "NSpid:", "VmPeak:", "VmSize:", "Threads:", "ShdPnd:", "SigBlk:",
+                "SigIgn:", "SigCgt:",
+            ];
             if wanted.iter().any(|key| line.starts_with(key)) {
                 text.push_str(line);
                 text.push('\n');
@@ -185,6 +188,12 @@ impl ProcRoot {
             self.status_in(pid, &format!("task/{thread}/status"))?
         };
         Ok(status.map(|status| status.blocked))
+    }
+
+    /// A thread's name.
+    pub(crate) fn thread_name(&self, pid: u32, thread: &str) -> Result<Option<String>, ProcError> {
+        let name = self.read_text(pid, &format!("task/{thread}/comm"))?;
+        Ok(name.map(|name| name.trim_end_matches('\n').to_owned()))
     }
 
     /// What `mountinfo` shows of the pod; takes 0.1 ms and more.
@@ -306,7 +315,9 @@ mod tests {
         assert_eq!(pids, status.namespace_pids);
         assert!(told.is_some(), "this kernel tells them of a pidfd");
         let seen = Status { namespace_pids: pids, pending: status.pending, ..masks };
-        assert_eq!((seen.comm, seen.threads), (status.comm, status.threads));
+        assert_eq!((&seen.comm, seen.threads, seen.state), (&status.comm, status.threads, status.state));
+        assert_eq!(seen.memory, status.memory);
+        assert!(status.most_memory >= Some(status.memory), "{status:?}");
         for signal in 1..32 {
             assert_eq!(seen.blocked.contains(signal), status.blocked.contains(signal), "{signal}");
             assert_eq!(seen.ignored.contains(signal), status.ignored.contains(signal), "{signal}");

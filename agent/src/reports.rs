@@ -102,7 +102,7 @@ fn write_reload(reload: &ReloadReport, metrics: &Metrics) {
                 observed = stages.map(|stages| clock::rfc3339(stages.observed)),
                 publish_us = stages.map(|stages| micros(stages.publish)),
                 propagation_us = stages.map(|stages| micros(stages.propagation)),
-                reason = reload.reason,
+                reason = reload.reason.as_deref(),
                 "reload"
             )
         };

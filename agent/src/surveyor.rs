@@ -14,7 +14,8 @@ use reloadlet_core::Time;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::ContainerMounts;
 use reloadlet_core::kernel::process::{ProcessFacts, ProcessIdentity, is_runtime};
-use reloadlet_core::kernel::procfs::program_name;
+use reloadlet_core::kernel::procfs::is_called;
+use reloadlet_core::kernel::program::first_word;
 use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::model::digest::Contents;
 use reloadlet_core::model::generation::Generation;
@@ -35,6 +36,7 @@ mod queue;
 mod request;
 mod survey;
 
+pub(crate) use masks::Depth;
 use masks::{Begun, Masks};
 use queue::QueueState;
 use request::ReadingFiles;
@@ -159,8 +161,8 @@ impl<R: FnMut(Finding)> Worker<R> {
                 return self.begin_read(volume, generation, path, reading, begun);
             }
             Request::Files(reading) => return self.read(reading, begun),
-            Request::Masks(process, signal) => {
-                let masks = Masks::begin(&self.proc, process.clone(), signal);
+            Request::Masks(process, signal, depth) => {
+                let masks = Masks::begin(&self.proc, process.clone(), signal, depth);
                 return self.begin_masks(process, signal, masks, begun);
             }
             Request::Reading(masks) => {
@@ -354,9 +356,10 @@ impl<R: FnMut(Finding)> Worker<R> {
         let Some(namespace_pids) = self.proc.namespace_pids(pid)? else { return Ok(None) };
         let mut program = None;
         // A program gives itself any name: only the one that is looked for is kept.
-        if let Some(name) = survey.name.as_deref().filter(|name| stat.comm != **name) {
+        let is_other = |name: &&str| stat.comm != **name && first_word(&stat.comm) != *name;
+        if let Some(name) = survey.name.as_deref().filter(is_other) {
             let cmdline = self.cmdlines.read(&survey.pod, pid)?;
-            program = cmdline.as_deref().and_then(program_name).filter(|found| found == name);
+            program = cmdline.is_some_and(|cmdline| is_called(&cmdline, name)).then(|| name.to_owned());
         }
         Ok(Some(ProcessFacts { pid, stat, namespace_pids, program }))
     }

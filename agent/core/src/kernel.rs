@@ -7,3 +7,4 @@ pub mod lack;
 pub mod mounts;
 pub mod process;
 pub mod procfs;
+pub mod program;

@@ -11,5 +11,6 @@ pub mod names;
 pub mod object;
 pub mod outcome;
 pub mod pod;
+pub mod shown;
 pub mod signal;
 pub mod time;

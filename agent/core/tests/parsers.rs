@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use reloadlet_core::kernel::cgroup::{Hierarchy, Place, path_in};
 use reloadlet_core::kernel::mounts::{ContainerMounts, Device, DirId};
-use reloadlet_core::kernel::procfs::{SignalSet, Status, program_name};
+use reloadlet_core::kernel::procfs::{SignalSet, Status, is_called};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::pod::VolumeKind;
@@ -62,9 +62,13 @@ proptest! {
     }
 
     #[test]
-    fn no_command_line_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-        if let Some(name) = program_name(&bytes) {
+    fn no_command_line_makes_it_panic_or_has_a_name_that_isnt_in_it(
+        bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        name in "[a-z:/ ]{0,4}",
+    ) {
+        if is_called(&bytes, &name) {
             prop_assert!(!name.is_empty() && !name.contains('/'));
+            prop_assert!(bytes.windows(name.len()).any(|piece| piece == name.as_bytes()));
         }
     }
 }

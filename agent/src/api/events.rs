@@ -290,7 +290,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             "ReloadNoProcess",
             format!(
                 "{volumes} changed and container {container} wasn't told: {}.",
-                reload.reason.unwrap_or("no process to tell was found")
+                reload.reason.as_deref().unwrap_or("no process to tell was found")
             ),
         ),
         Outcome::Unhandled => (

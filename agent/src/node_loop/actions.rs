@@ -15,7 +15,7 @@ use super::{NodeLoop, PROCESSES};
 use crate::clock;
 use crate::holder::Hold;
 use crate::metrics::RescanReason;
-use crate::surveyor::Request;
+use crate::surveyor::{Depth, Request};
 
 impl NodeLoop {
     /// One event, and everything that follows from it at once.
@@ -45,6 +45,9 @@ impl NodeLoop {
                 return Some(Event::Delivered(process, delivery));
             }
             Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
+            Action::ReadClosely(process, signal) => {
+                self.request(Request::Masks(process, signal, Depth::Closely))
+            }
             Action::Hold(process) => return Some(self.hold(process)),
             Action::Release(process) => self.parts.holder.release(&process),
             Action::Watch(pod, namespace, volumes) => {
@@ -146,17 +149,18 @@ impl NodeLoop {
 
     pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
         if !signal.is_in_stat() {
-            self.request(Request::Masks(process, signal));
+            self.request(Request::Masks(process, signal, Depth::Masks));
             return None;
         }
+        let read = clock::now();
         match self.parts.proc.leader_masks(process.pid) {
             Ok(Some(leader)) if leader.blocked.contains(signal.number()) => {
-                self.request(Request::Masks(process, signal));
+                self.request(Request::Masks(process, signal, Depth::Masks));
                 None
             }
             Ok(Some(leader)) => {
                 let others = SignalSet::from_bits(u64::MAX);
-                Some(Event::Guarded(process, signal, Some(GuardReading::new(leader, others))))
+                Some(Event::Guarded(process, signal, Some(GuardReading::new(leader, others, read))))
             }
             Ok(None) => Some(Event::Guarded(process, signal, None)),
             Err(error) => {

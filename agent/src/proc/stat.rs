@@ -34,11 +34,13 @@ pub(super) fn facts(text: &[u8]) -> Option<Stat> {
     Some(Stat { comm: stat.comm, state, parent, started: Time::since_boot(Duration::from_millis(millis)) })
 }
 
-/// The masks of the first 31 signals, without what waits and without the namespaces' PIDs. `stat` is short whatever the
+/// The state, the memory and the masks of the first 31 signals, without what waits and without the namespaces' PIDs. `stat` is short whatever the
 /// process does, while `status` lists up to 65,536 groups before its masks.
 pub(super) fn masks(text: &[u8]) -> Option<Status> {
     let stat = parse(text)?;
     Some(Status {
+        state: stat.state,
+        memory: stat.vsize >> 10,
         threads: u32::try_from(stat.num_threads).ok()?,
         blocked: SignalSet::from_bits(stat.blocked),
         ignored: SignalSet::from_bits(stat.sigignore),

@@ -3,23 +3,41 @@
 use std::fs::ReadDir;
 use std::time::Duration;
 
+use reloadlet_core::Time;
 use reloadlet_core::kernel::guard::{GuardReading, needs_threads};
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::{SignalSet, Status};
+use reloadlet_core::kernel::program::is_node;
 use reloadlet_core::model::signal::Signal;
 
 use super::{MOST_TIME, Request, SLICE};
+use crate::clock;
 use crate::proc::{ProcError, ProcRoot};
 
 /// The most threads that are looked at. What more of them do isn't known.
 const MOST_THREADS: usize = 4096;
+
+/// The most threads whose names are looked at: those that Node.js starts with come first.
+const MOST_NAMES: usize = 64;
+
+/// What is read of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// Its masks.
+    Masks,
+    /// Besides, the most memory that it ever had, and whether it is Node.js.
+    Closely,
+}
 
 /// Masks that are being read.
 #[derive(Debug)]
 pub(crate) struct Masks {
     process: ProcessIdentity,
     signal: Signal,
+    depth: Depth,
     leader: Status,
+    read: Time,
+    is_node: Option<bool>,
     threads: ReadDir,
     /// What all threads block that were looked at.
     blocked: SignalSet,
@@ -44,15 +62,37 @@ impl Masks {
         proc: &ProcRoot,
         process: ProcessIdentity,
         signal: Signal,
+        depth: Depth,
     ) -> Result<Begun, ProcError> {
+        let read = clock::now();
         let Some(leader) = proc.status(process.pid)? else { return Ok(Begun::Read(None)) };
         let blocked = SignalSet::from_bits(u64::MAX);
+        let is_node = match depth {
+            Depth::Masks => None,
+            // Nobody else asks for the names of threads.
+            Depth::Closely if signal != Signal::USR1 => Some(false),
+            Depth::Closely => Some(has_node_threads(proc, process.pid, &leader)?),
+        };
         if !needs_threads(&leader, signal) {
-            return Ok(Begun::Read(Some(GuardReading::new(leader, blocked))));
+            let reading = GuardReading::new(leader, blocked, read);
+            let reading = GuardReading { is_node, made: clock::now(), ..reading };
+            return Ok(Begun::Read(Some(reading)));
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
         let spent = Duration::ZERO;
-        let masks = Self { process, signal, leader, threads, blocked, looked_at: 0, spent, doubtful: false };
+        let masks = Self {
+            process,
+            signal,
+            depth,
+            leader,
+            read,
+            is_node,
+            threads,
+            blocked,
+            looked_at: 0,
+            spent,
+            doubtful: false,
+        };
         Ok(Begun::Threads(Box::new(masks)))
     }
 
@@ -66,9 +106,10 @@ impl Masks {
         self.signal
     }
 
-    /// They are asked for anew.
-    pub(super) const fn doubt(&mut self) {
+    /// They are asked for anew, and so closely.
+    pub(super) fn doubt(&mut self, depth: Depth) {
         self.doubtful = true;
+        self.depth = self.depth.max(depth);
     }
 
     /// Begins once more where they were asked for anew; what was spent on them counts on.
@@ -77,7 +118,7 @@ impl Masks {
             return Ok(Begun::Threads(self));
         }
         let spent = self.spent;
-        let begun = Self::begin(proc, self.process, self.signal)?;
+        let begun = Self::begin(proc, self.process, self.signal, self.depth)?;
         Ok(match begun {
             Begun::Threads(masks) => Begun::Threads(Box::new(Self { spent, ..*masks })),
             read @ Begun::Read(_) => read,
@@ -86,7 +127,7 @@ impl Masks {
 
     /// The same from the beginning.
     pub(super) fn anew(self) -> Request {
-        Request::Masks(self.process, self.signal)
+        Request::Masks(self.process, self.signal, self.depth)
     }
 
     /// Looks at threads until one decides, all were looked at, or the slice is over; then there is nothing to say yet.
@@ -116,8 +157,24 @@ impl Masks {
     }
 
     fn reading(&self) -> GuardReading {
-        GuardReading::new(self.leader.clone(), self.blocked)
+        let reading = GuardReading::new(self.leader.clone(), self.blocked, self.read);
+        GuardReading { is_node: self.is_node, made: clock::now(), ..reading }
     }
+}
+
+/// Whether a process has threads of Node.js's. What can't be read of one that ends meanwhile says nothing.
+fn has_node_threads(proc: &ProcRoot, pid: u32, leader: &Status) -> Result<bool, ProcError> {
+    if is_node(&leader.comm) {
+        return Ok(true);
+    }
+    let Some(mut threads) = proc.threads(pid)? else { return Ok(false) };
+    for _ in 0..MOST_NAMES {
+        let Some(thread) = proc.next_thread(pid, &mut threads)? else { return Ok(false) };
+        if proc.thread_name(pid, &thread.to_string_lossy())?.is_some_and(|name| is_node(&name)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -152,7 +209,7 @@ mod tests {
     }
 
     fn begin(proc: &ProcRoot, process: ProcessIdentity) -> Box<Masks> {
-        match Masks::begin(proc, process, Signal::HUP).unwrap() {
+        match Masks::begin(proc, process, Signal::HUP, Depth::Masks).unwrap() {
             Begun::Threads(masks) => masks,
             Begun::Read(reading) => panic!("{reading:?}"),
         }
@@ -173,7 +230,7 @@ mod tests {
             if reading.is_some() {
                 break;
             }
-            masks.doubt();
+            masks.doubt(Depth::Masks);
             let Begun::Threads(fresh) = masks.refresh(&proc).unwrap() else { panic!("the threads decide") };
             assert_eq!(fresh.looked_at, 0);
             masks = fresh;
@@ -188,7 +245,7 @@ mod tests {
         for _ in 0..39 {
             assert_eq!(handling(masks.go_on(&proc, &|| SLICE).unwrap()), None);
         }
-        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO).unwrap()), Some(Handling::Handled));
+        assert_eq!(handling(masks.go_on(&proc, &|| Duration::ZERO).unwrap()), Some(Handling::Blocked));
 
         let mut masks = begin(&proc, process.clone());
         assert_eq!(handling(masks.go_on(&proc, &|| MOST_TIME).unwrap()), Some(Handling::Unknown));

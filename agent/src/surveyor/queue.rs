@@ -63,11 +63,16 @@ impl QueueState {
         let is_new = before.is_none();
         // Masks that are half read are read from the beginning, but what that took counts: it must end, however often they
         // are asked for.
-        if let (Request::Masks(_, signal), Some(Queued { request: Request::Reading(masks), .. })) =
+        if let Request::Masks(_, _, depth) = &mut request
+            && let Some(Queued { request: Request::Masks(_, _, before), .. }) = &before
+        {
+            *depth = (*depth).max(*before);
+        }
+        if let (Request::Masks(_, signal, depth), Some(Queued { request: Request::Reading(masks), .. })) =
             (&request, &mut before)
             && masks.signal() == *signal
         {
-            masks.doubt();
+            masks.doubt(*depth);
             self.waiting.extend(before.map(|before| (key, before)));
             return false;
         }

@@ -8,7 +8,7 @@ use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::signal::Signal;
 
-use super::masks::Masks;
+use super::masks::{Depth, Masks};
 use super::survey::{Looking, Surveying};
 use crate::home::Home;
 use crate::listing::Files;
@@ -23,7 +23,7 @@ pub(crate) enum Request {
     /// Read a generation's files in this directory.
     Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of a process and, where they decide about this signal, of its threads.
-    Masks(ProcessIdentity, Signal),
+    Masks(ProcessIdentity, Signal, Depth),
     /// A survey whose containers are still being looked for.
     Looking(Box<Looking>),
     /// A survey that was begun.
@@ -63,7 +63,7 @@ impl Request {
             Self::Surveying(surveying) => &surveying.survey().pod,
             Self::List(volume, _) | Self::Read(volume, ..) => &volume.pod,
             Self::Files(reading) => &reading.volume.pod,
-            Self::Masks(process, _) => &process.pod,
+            Self::Masks(process, ..) => &process.pod,
             Self::Reading(masks) => &masks.process().pod,
             Self::Home(pod) | Self::Forget(pod) => pod,
         }
@@ -78,7 +78,7 @@ impl Request {
             Self::List(volume, _) => Key::List(volume.clone()),
             Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
             Self::Files(reading) => Key::Read(reading.volume.clone(), reading.generation.clone()),
-            Self::Masks(process, _) => Key::Masks(process.clone()),
+            Self::Masks(process, ..) => Key::Masks(process.clone()),
             Self::Reading(masks) => Key::Masks(masks.process().clone()),
             Self::Home(pod) => Key::Home(pod.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),

@@ -3,6 +3,7 @@
 use crate::kernel::process::is_runtime;
 use crate::kernel::procfs::{SignalSet, Status};
 use crate::model::signal::Signal;
+use crate::model::time::Time;
 
 /// A process's signal masks at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +20,23 @@ pub struct GuardReading {
     pub pending: SignalSet,
     /// Whether the masks were read as far as they decide; a process can have more threads than are looked at.
     pub complete: bool,
+    /// The state of its first thread, as `stat` has it.
+    pub state: char,
+    /// How much memory it has mapped, in KiB.
+    pub memory: u64,
+    /// The most that it has had mapped since it was executed last, where that was read.
+    pub most_memory: Option<u64>,
+    /// When the first of it was read: what happened before is in it.
+    pub begun: Time,
+    /// When the last of it was read: what happened after isn't.
+    pub made: Time,
+    /// Whether it was looked at closely: `None` where it wasn't, else whether it was found to be Node.js.
+    pub is_node: Option<bool>,
 }
 
 impl GuardReading {
     /// The reading out of the leader's `status` and, where they were read, the other threads' blocked signals.
-    pub fn new(leader: Status, others_block: SignalSet) -> Self {
+    pub fn new(leader: Status, others_block: SignalSet, read: Time) -> Self {
         Self {
             comm: leader.comm,
             blocked_in_all: leader.blocked.and(others_block),
@@ -31,6 +44,12 @@ impl GuardReading {
             caught: leader.caught,
             pending: leader.pending,
             complete: true,
+            state: leader.state,
+            memory: leader.memory,
+            most_memory: leader.most_memory,
+            begun: read,
+            made: read,
+            is_node: None,
         }
     }
 
@@ -41,12 +60,16 @@ impl GuardReading {
             Handling::Unknown
         } else if is_runtime(&self.comm) {
             Handling::Starting
-        } else if self.catches(signal) || (self.blocked_in_all.contains(number) && !self.ignores(signal)) {
+        } else if self.catches(signal) {
             Handling::Handled
         } else if self.ignores(signal) {
             Handling::Ignored
-        } else {
+        } else if !self.blocked_in_all.contains(number) {
             Handling::Default
+        } else if self.state == WAITS_FOR_CHILD {
+            Handling::Spawning
+        } else {
+            Handling::Blocked
         }
     }
 
@@ -66,6 +89,10 @@ impl GuardReading {
     }
 }
 
+/// The state of a process that has called vfork, as posix_spawn does: it blocks everything until its child has executed
+/// something (kernel `kernel/fork.c`, `wait_for_vfork_done`).
+const WAITS_FOR_CHILD: char = 'D';
+
 /// Whether the other threads decide: the leader blocks the signal and nothing catches it.
 pub const fn needs_threads(leader: &Status, signal: Signal) -> bool {
     let number = signal.number();
@@ -75,13 +102,21 @@ pub const fn needs_threads(leader: &Status, signal: Signal) -> bool {
 /// What a signal would meet in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// A handler, or it is blocked in every thread (`signalfd`, `sigwait`).
+    /// A handler, or it is known to be taken in another way.
     Handled,
+    /// It is blocked in every thread and has no handler: by a program that takes it by `signalfd` or `sigwait`, or for a moment
+    /// by one that starts another. Only time tells.
+    Blocked,
+    /// The same, and the process waits as one does that has just started another: that says nothing.
+    Spawning,
     /// It would be dropped: the process ignores it (HAProxy, while it executes anew, also blocks it; what waits is
     /// discarded with each `SIG_IGN`).
     Ignored,
     /// Its default action: it ends the process, or is dropped by the first process of a PID namespace.
     Default,
+    /// A handler of Node.js's, which opens its debugger unless the program has put one of its own beside it. The masks show
+    /// both alike.
+    Debugger,
     /// The container isn't started yet: the runtime's own process still stands in its place.
     Starting,
     /// The masks couldn't be read, or not in the time that there is.
@@ -100,6 +135,12 @@ mod tests {
             caught: SignalSet::from_bits(caught),
             pending: SignalSet::from_bits(1),
             complete: true,
+            state: 'S',
+            memory: 0,
+            most_memory: None,
+            begun: Time::default(),
+            made: Time::default(),
+            is_node: None,
         }
     }
 
@@ -108,9 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn caught_or_blocked_everywhere_is_handled_and_the_rest_is_not() {
+    fn what_is_caught_is_handled_what_is_blocked_everywhere_may_be_and_the_rest_is_not() {
         assert_eq!(reading(0, 0, 1).handling(hup()), Handling::Handled);
-        assert_eq!(reading(1, 0, 0).handling(hup()), Handling::Handled);
+        assert_eq!(reading(1, 0, 1).handling(hup()), Handling::Handled, "it takes it later");
+        assert_eq!(reading(1, 0, 0).handling(hup()), Handling::Blocked);
+        assert_eq!(GuardReading { state: 'D', ..reading(1, 0, 0) }.handling(hup()), Handling::Spawning);
+        assert_eq!(GuardReading { state: 'D', ..reading(0, 0, 0) }.handling(hup()), Handling::Default);
         assert_eq!(reading(1, 1, 0).handling(hup()), Handling::Ignored, "HAProxy executes anew");
         assert_eq!(reading(0, 1, 0).handling(hup()), Handling::Ignored);
         assert_eq!(reading(2, 2, 2).handling(hup()), Handling::Default);
@@ -121,8 +165,11 @@ mod tests {
         let cut = GuardReading { complete: false, ..reading(1, 0, 1) };
         assert_eq!(cut.handling(hup()), Handling::Unknown);
         assert_eq!(
-            GuardReading { complete: false, ..GuardReading::new(Status::default(), SignalSet::default()) }
-                .handling(hup()),
+            GuardReading {
+                complete: false,
+                ..GuardReading::new(Status::default(), SignalSet::default(), Time::default())
+            }
+            .handling(hup()),
             Handling::Unknown
         );
     }
@@ -151,7 +198,7 @@ mod tests {
         assert!(!needs_threads(&leader(1, 1, 0), hup()));
         assert!(!needs_threads(&leader(2, 0, 0), hup()));
         assert!(!needs_threads(&leader(2, 1, 1), hup()));
-        let reading = GuardReading::new(leader(2, 1, 0), SignalSet::default());
+        let reading = GuardReading::new(leader(2, 1, 0), SignalSet::default(), Time::default());
         assert_eq!(reading.handling(hup()), Handling::Default, "another thread takes it");
     }
 }

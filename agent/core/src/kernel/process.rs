@@ -1,11 +1,14 @@
 //! Which process of a container is meant.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::kernel::lack::Lack;
 use crate::kernel::procfs::Stat;
-use crate::model::names::{ContainerId, PodUid};
+use crate::kernel::program::{Kind, first_word};
+use crate::model::names::{ContainerId, Name, PodUid};
+use crate::model::shown::{listed, quoted};
 use crate::model::time::Time;
 
 /// A process that can't be mistaken for another: PIDs are reused, this isn't.
@@ -36,7 +39,7 @@ pub struct ProcessFacts {
     pub stat: Stat,
     /// Its PID in each PID namespace, the host's first.
     pub namespace_pids: Vec<u32>,
-    /// The last path element of `argv[0]`, read only where the name in `stat` didn't match and a name was asked for.
+    /// The name that was asked for, where `argv[0]` has it; read only where the name in `stat` didn't match.
     pub program: Option<String>,
 }
 
@@ -45,8 +48,14 @@ impl ProcessFacts {
         !self.stat.is_dead() && !is_runtime(&self.stat.comm)
     }
 
+    /// A title's first word is a name too: `gunicorn: maste` is what the kernel keeps of gunicorn's.
     fn is_named(&self, name: &str) -> bool {
-        self.stat.comm == name || self.program.as_deref() == Some(name)
+        self.stat.comm == name || first_word(&self.stat.comm) == name || self.program.as_deref() == Some(name)
+    }
+
+    /// Whether it is the first process of its PID namespace: the kernel drops signals that would end it (pid_namespaces(7)).
+    pub fn is_first_in_namespace(&self) -> bool {
+        self.namespace_pids.len() > 1 && self.namespace_pids.last() == Some(&1)
     }
 }
 
@@ -56,11 +65,6 @@ pub fn is_runtime(comm: &str) -> bool {
     comm.starts_with("runc:[") || matches!(comm, "runc" | "crun" | "conmon")
 }
 
-/// Whether this is an init that hands signals on to its child.
-fn is_forwarding_init(comm: &str) -> bool {
-    matches!(comm, "tini" | "tini-static" | "docker-init" | "dumb-init" | "catatonit")
-}
-
 /// The processes that stand for a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen<'a> {
@@ -68,28 +72,30 @@ pub struct Chosen<'a> {
     pub first: &'a ProcessFacts,
     /// Those to tell; at least one.
     pub told: Vec<&'a ProcessFacts>,
+    /// The forwarding init whose child is told.
+    pub init: Option<&'a ProcessFacts>,
     /// Whether the choice hangs on processes that come and go without a trace in the cgroup's directory, so that it
     /// must be made again at each swap.
     pub volatile: bool,
 }
 
 /// Why there is no process to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoProcess {
     /// The container isn't there, or has no process yet.
     NotRunning,
     /// The container's first process is still the runtime's own.
     Starting,
-    /// No process has the name that was asked for.
-    NoneNamed,
+    /// No process has the name that was asked for; these names are there, as a sentence lists them.
+    NoneNamed(Name),
     /// More processes than [`MOST_TOLD`] have the name that was asked for.
     TooManyNamed,
     /// The container has more processes or cgroups than are looked at, or they take too long to look at.
     TooMuch,
     /// A forwarding init has no child yet.
     InitWithoutChild,
-    /// A forwarding init has several children, and nobody said which.
-    InitWithChildren,
+    /// A supervisor of this name stands in the place of the program, and nobody said which of its programs is meant.
+    Supervised(Supervisor),
     /// The runtime class hides or may hide the process: status and PID namespace don't vouch for it.
     Hidden,
     /// The process can't see the change: its mount is frozen (subPath) or of a volume that was torn down.
@@ -100,30 +106,30 @@ pub enum NoProcess {
 
 impl NoProcess {
     /// Whether there may well be one: then nothing ends for want of it.
-    pub const fn is_unknown(self) -> bool {
+    pub const fn is_unknown(&self) -> bool {
         match self {
             Self::Lacking(_) => true,
             Self::NotRunning
             | Self::Starting
-            | Self::NoneNamed
+            | Self::NoneNamed(_)
             | Self::TooManyNamed
             | Self::TooMuch
             | Self::InitWithoutChild
-            | Self::InitWithChildren
+            | Self::Supervised(_)
             | Self::Hidden
             | Self::StaleMount => false,
         }
     }
 
     /// Whether the container's program doesn't run: whatever starts now reads what is there.
-    pub const fn is_not_started(self) -> bool {
+    pub const fn is_not_started(&self) -> bool {
         match self {
             Self::NotRunning | Self::Starting => true,
-            Self::NoneNamed
+            Self::NoneNamed(_)
             | Self::TooManyNamed
             | Self::TooMuch
             | Self::InitWithoutChild
-            | Self::InitWithChildren
+            | Self::Supervised(_)
             | Self::Hidden
             | Self::StaleMount
             | Self::Lacking(_) => false,
@@ -131,19 +137,28 @@ impl NoProcess {
     }
 
     /// The reason, for people.
-    pub const fn sentence(self) -> &'static str {
-        match self {
+    pub fn sentence(&self) -> Cow<'static, str> {
+        let text = match self {
             Self::NotRunning => "the container has no running process",
             Self::Starting => "the container is still being started by its runtime",
-            Self::NoneNamed => "no process below the container's first has the name in reloadlet.io/process",
+            Self::NoneNamed(there) => {
+                return Cow::Owned(format!(
+                    "no process below the container's first has the name in reloadlet.io/process; there are {there}"
+                ));
+            }
             Self::TooManyNamed => "more than 256 processes have the name in reloadlet.io/process",
             Self::TooMuch => {
                 "the container has more than 1024 cgroups, or its pod more than 4096 processes or 2048 cgroups, or they \
                  take too long to look at"
             }
             Self::InitWithoutChild => "the container's init has no child",
-            Self::InitWithChildren => {
-                "the container's init has several children; name one in reloadlet.io/process"
+            Self::Supervised(supervisor) => {
+                return Cow::Owned(format!(
+                    "{} (PID {}) supervises other programs and takes signals as orders to itself; name the program that \
+                     is to be told in reloadlet.io/process",
+                    quoted(&supervisor.name),
+                    supervisor.pid
+                ));
             }
             Self::Hidden => {
                 "the runtime class hides the process: the pod status has no such container ID, or the process is not \
@@ -151,38 +166,91 @@ impl NoProcess {
             }
             Self::StaleMount => "the container holds an older volume until it restarts",
             Self::Lacking(lack) => lack.sentence(),
-        }
+        };
+        Cow::Borrowed(text)
     }
+}
+
+/// A supervisor in the place of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    /// Its name.
+    pub name: Name,
+    /// Its PID on the host.
+    pub pid: u32,
+    /// When it started. A script can have such a name for a moment.
+    pub started: Time,
 }
 
 /// The most processes of a container that are told: each is held by a descriptor, and those are the whole node's.
 pub const MOST_TOLD: usize = 256;
 
-/// Chooses among the processes of one container. `is_outside` tells the processes of the pod's other containers: in a
-/// shared PID namespace an orphan is adopted by one of them (pause).
-pub fn choose<'a>(
-    leaf: &'a [ProcessFacts],
-    is_outside: &dyn Fn(u32) -> bool,
-    name: Option<&str>,
-) -> Result<Chosen<'a>, NoProcess> {
+/// The most inits in a row that are passed over for their child.
+const MOST_INITS: usize = 8;
+
+/// What is asked for among the processes of a container.
+#[derive(Clone, Copy)]
+pub struct Wanted<'w> {
+    /// The name of those to tell; the first process without one.
+    pub name: Option<&'w str>,
+    /// Tells the processes of the pod's other containers: in a shared PID namespace an orphan is adopted by one of them
+    /// (pause).
+    pub is_outside: &'w dyn Fn(u32) -> bool,
+    /// Tells those that were told before under this name: they stay the same whatever they call themselves by now.
+    pub was_told: &'w dyn Fn(&ProcessFacts) -> bool,
+}
+
+impl Wanted<'_> {
+    fn is_meant(&self, process: &ProcessFacts, name: &str) -> bool {
+        process.is_named(name) || (Kind::of(&process.stat.comm) == Kind::Other && (self.was_told)(process))
+    }
+}
+
+/// Chooses among the processes of one container.
+pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen<'a>, NoProcess> {
     let first = first_process(leaf)?;
-    if let Some(name) = name {
-        let told = topmost_named(leaf, first, is_outside, name);
+    if let Some(name) = wanted.name {
+        let told = topmost_named(leaf, first, wanted, name);
         return match told.len() {
-            0 => Err(NoProcess::NoneNamed),
-            1..=MOST_TOLD => Ok(Chosen { first, told, volatile: true }),
+            0 => Err(NoProcess::NoneNamed(names(leaf))),
+            1..=MOST_TOLD => Ok(Chosen { first, told, init: None, volatile: true }),
             _ => Err(NoProcess::TooManyNamed),
         };
     }
-    if !is_forwarding_init(&first.stat.comm) {
-        return Ok(Chosen { first, told: vec![first], volatile: false });
+    let (mut told, mut init) = (first, None);
+    for _ in 0..MOST_INITS {
+        match Kind::of(&told.stat.comm) {
+            Kind::Other => return Ok(Chosen { first, told: vec![told], init, volatile: init.is_some() }),
+            Kind::Init => {
+                init = Some(told);
+                told = own_child(leaf, told.pid)?;
+            }
+            Kind::Supervisor => {
+                let (name, pid) = (told.stat.comm.as_str().into(), told.pid);
+                return Err(NoProcess::Supervised(Supervisor { name, pid, started: told.stat.started }));
+            }
+        }
     }
-    let mut children = children_of(leaf, first.pid);
-    match (children.next(), children.next()) {
-        (None, _) => Err(NoProcess::InitWithoutChild),
-        (Some(child), None) => Ok(Chosen { first, told: vec![child], volatile: true }),
-        (Some(_), Some(_)) => Err(NoProcess::InitWithChildren),
+    Err(NoProcess::InitWithoutChild)
+}
+
+/// The child that an init has started itself: the oldest one. It starts it before anything else runs in the container, and
+/// ends with it. Whatever else has it for a parent was adopted, as a leftover of `kubectl exec` or of the program's own, and is
+/// younger; so is a child that the program has left to it. Where the oldest one is a zombie the init is about to end, and the
+/// next one is only a leftover.
+fn own_child(leaf: &[ProcessFacts], init: u32) -> Result<&ProcessFacts, NoProcess> {
+    let children = leaf.iter().filter(|process| process.stat.parent == init && process.pid != init);
+    match children.min_by_key(|process| (process.stat.started, process.pid)) {
+        Some(child) if child.may_be_told() => Ok(child),
+        Some(_) | None => Err(NoProcess::InitWithoutChild),
     }
+}
+
+/// The names of a container's processes, as a sentence lists them.
+fn names(leaf: &[ProcessFacts]) -> Name {
+    let alive = leaf.iter().filter(|process| process.may_be_told());
+    let names: BTreeSet<&str> = alive.map(|process| process.stat.comm.as_str()).collect();
+    listed(names).into()
 }
 
 /// The first process: PID 1 of the container's own PID namespace; in a shared one the earliest of those whose parent
@@ -210,18 +278,16 @@ fn first_process(leaf: &[ProcessFacts]) -> Result<&ProcessFacts, NoProcess> {
         .ok_or(if starting { NoProcess::Starting } else { NoProcess::NotRunning })
 }
 
-fn children_of(leaf: &[ProcessFacts], parent: u32) -> impl Iterator<Item = &ProcessFacts> {
-    leaf.iter().filter(move |process| process.stat.parent == parent && process.may_be_told())
-}
-
 /// The named processes that have no named ancestor, among the first process, its descendants and adopted orphans.
 fn topmost_named<'a>(
     leaf: &'a [ProcessFacts],
     first: &'a ProcessFacts,
-    is_outside: &dyn Fn(u32) -> bool,
+    wanted: Wanted<'_>,
     name: &str,
 ) -> Vec<&'a ProcessFacts> {
-    let orphans = leaf.iter().filter(|process| process.pid != first.pid && is_outside(process.stat.parent));
+    let is_orphan =
+        |process: &&ProcessFacts| process.pid != first.pid && (wanted.is_outside)(process.stat.parent);
+    let orphans = leaf.iter().filter(is_orphan);
     let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
     for process in leaf {
         children.entry(process.stat.parent).or_default().push(process);
@@ -233,7 +299,7 @@ fn topmost_named<'a>(
         if !visited.insert(process.pid) {
             continue;
         }
-        if process.may_be_told() && process.is_named(name) {
+        if process.may_be_told() && wanted.is_meant(process, name) {
             told.push(process);
         } else {
             next.extend(children.get(&process.pid).into_iter().flatten());

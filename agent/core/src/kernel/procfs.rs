@@ -31,8 +31,14 @@ pub struct Status {
     pub thread_group: Option<u32>,
     /// Its PID in each PID namespace, the reader's first.
     pub namespace_pids: Vec<u32>,
+    /// Its state; that of the first thread for a process.
+    pub state: char,
     /// How many threads it has.
     pub threads: u32,
+    /// How much memory it has mapped, in KiB.
+    pub memory: u64,
+    /// The most that it has had mapped since it was executed last, where that was read.
+    pub most_memory: Option<u64>,
     /// Signals that wait for the whole process.
     pub pending: SignalSet,
     /// Signals that this thread blocks.
@@ -54,6 +60,18 @@ impl Status {
             let mask = match key {
                 "Name" => {
                     value.clone_into(&mut status.comm);
+                    continue;
+                }
+                "State" => {
+                    status.state = value.chars().next().unwrap_or_default();
+                    continue;
+                }
+                "VmSize" => {
+                    status.memory = kibibytes(value).unwrap_or_default();
+                    continue;
+                }
+                "VmPeak" => {
+                    status.most_memory = kibibytes(value);
                     continue;
                 }
                 "Tgid" => {
@@ -81,6 +99,11 @@ impl Status {
     }
 }
 
+/// `  123456 kB`.
+fn kibibytes(value: &str) -> Option<u64> {
+    value.strip_suffix("kB")?.trim_end().parse().ok()
+}
+
 /// The PIDs in each PID namespace, out of the `fdinfo` of a pidfd (Linux 5.5); `None` when the process is gone.
 pub fn pidfd_namespace_pids(text: &str) -> Option<Vec<u32>> {
     let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
@@ -104,6 +127,11 @@ impl SignalSet {
         Self(bits)
     }
 
+    /// The set of the signal of this number.
+    pub const fn of(number: i32) -> Self {
+        Self(if number >= 1 && number <= 64 { 1 << (number - 1) } else { 0 })
+    }
+
     /// Reads the kernel's 16 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         u64::from_str_radix(text, 16).ok().map(Self)
@@ -114,6 +142,23 @@ impl SignalSet {
         number >= 1 && number <= 64 && self.0 & (1 << (number - 1)) != 0
     }
 
+    /// The signals of this set that aren't in the other one.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The signals that `stat` shows: the first 31.
+    #[must_use]
+    pub const fn in_stat(self) -> Self {
+        Self(self.0 & 0x7fff_ffff)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// The signals in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -121,11 +166,13 @@ impl SignalSet {
     }
 }
 
-/// The last path element of the first string of `cmdline`.
-pub fn program_name(cmdline: &[u8]) -> Option<String> {
-    let first = cmdline.split(|byte| *byte == 0).next()?;
-    let name = first.rsplit(|byte| *byte == b'/').next()?;
-    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+/// Whether the first string of `cmdline` has this name: its last path element, or that of its first word, up to a colon or a
+/// blank, where it is a title such as `puma 5.6.5 (tcp://0.0.0.0:9292) [app]`.
+pub fn is_called(cmdline: &[u8], name: &str) -> bool {
+    let last = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes());
+    let Some(first) = cmdline.split(|byte| *byte == 0).next() else { return false };
+    let word = first.split(|byte| matches!(byte, b':' | b' ' | b'\t')).next();
+    !name.is_empty() && (last(first) || word.is_some_and(last))
 }
 
 #[cfg(test)]
@@ -134,11 +181,12 @@ mod tests {
 
     #[test]
     fn the_recorded_status_gives_the_masks() {
-        let text = "Name:\tsh\nPPid:\t8423\nNSpid:\t8505\t1\nThreads:\t1\nSigPnd:\t0000000000000000\n\
+        let text = "Name:\tsh\nState:\tD (disk sleep)\nPPid:\t8423\nVmPeak:\t    2584 kB\nVmSize:\t    2580 kB\nNSpid:\t8505\t1\nThreads:\t1\nSigPnd:\t0000000000000000\n\
                     ShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000004\n\
                     SigCgt:\t0000000000010003\n";
         let status = Status::parse(text).unwrap();
         assert_eq!(status.namespace_pids, [8505, 1]);
+        assert_eq!((status.state, status.memory, status.most_memory), ('D', 2580, Some(2584)));
         assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
         assert!(status.ignored.contains(3) && !status.ignored.contains(1));
         assert!(!status.caught.contains(0) && !status.caught.contains(65));
@@ -159,10 +207,20 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_the_last_element_of_the_first_argument() {
-        assert_eq!(program_name(b"/usr/sbin/nginx\0-g\0daemon off;\0").as_deref(), Some("nginx"));
-        assert_eq!(program_name(b"nginx: master process\0").as_deref(), Some("nginx: master process"));
-        assert_eq!(program_name(b"\0"), None);
-        assert_eq!(program_name(b""), None);
+    fn a_program_is_called_by_the_last_element_of_its_first_argument_or_of_that_ones_first_word() {
+        assert!(is_called(b"/usr/sbin/nginx\0-g\0daemon off;\0", "nginx"));
+        assert!(is_called(b"nginx: master process\0", "nginx: master process"));
+        assert!(is_called(b"nginx: master process /usr/sbin/nginx\0", "nginx"));
+        assert!(is_called(b"puma 5.6.5 (tcp://0.0.0.0:9292) [app]\0", "puma"));
+        assert!(is_called(b"/opt/my app/bin/server\0", "server"));
+        for (cmdline, name) in [
+            (&b"\0"[..], ""),
+            (b"", ""),
+            (b"sh\0nginx\0", "nginx"),
+            (b"[nginx]\0", "nginx"),
+            (b"nginx-x y\0", "nginx"),
+        ] {
+            assert!(!is_called(cmdline, name), "{name}");
+        }
     }
 }

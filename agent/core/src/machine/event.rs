@@ -11,6 +11,7 @@
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
 //! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`] | once each, unless it is released before | nothing |
 //! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
+//! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
 //! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
@@ -18,6 +19,7 @@
 //! | [`Action::WatchOpens`] | [`Event::Opened`] | once at most, until [`Action::UnwatchOpens`] | the event |
 //! | the others | | never | |
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +203,8 @@ pub enum Action {
     Release(ProcessIdentity),
     /// Read a held process's masks, with regard to this signal.
     ReadGuard(ProcessIdentity, Signal),
+    /// The same, off the loop, with the most memory that it ever had and whether it is Node.js.
+    ReadClosely(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
     /// Read these of a generation's files, off the loop.
@@ -332,7 +336,7 @@ pub struct ReloadReport {
     /// From the swap, or from the end of the waits that the pod asked for, to the end of the reload.
     pub deliver: Duration,
     /// Why, where the outcome alone doesn't tell.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// Where it is measured: the way from the API server.
     pub stages: Option<Stages>,
 }

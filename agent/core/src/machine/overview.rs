@@ -1,5 +1,7 @@
 //! What the whole node looks like now, for the status and for gauges.
 
+use std::borrow::Cow;
+
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
@@ -97,7 +99,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
     let missing = match (processes.chosen(), processes.why_missing()) {
         (Some(_), _) => None,
         (None, Some(why)) => Some(why.sentence()),
-        (None, None) => Some("not looked for yet"),
+        (None, None) => Some(Cow::Borrowed("not looked for yet")),
     };
     let told = target.progress().iter().map(|(name, progress)| {
         let watched = pod.volumes().get(name);
@@ -113,7 +115,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
         name: target.container().clone(),
         signal: target.signal().to_string(),
         pids: processes.told().map(|process| process.pid).collect(),
-        missing: missing.map(Into::into),
+        missing,
         is_suspended: target.is_suspended(),
         last_outcome: target.last().map(|(outcome, _)| outcome.into()),
         last_seconds_ago: target.last().map(|(_, at)| Age(now.since(at))),

@@ -226,8 +226,10 @@ impl PodMachine {
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
         let volumes = self.site.volumes.values().filter_map(|watched| watched.state().timeout());
-        let targets =
-            self.targets.iter().flat_map(|target| [self.step_due(target, now), target.window_timeout()]);
+        let targets = self
+            .targets
+            .iter()
+            .flat_map(|target| [self.step_due(target, now), target.window_timeout(), target.look_due()]);
         volumes
             .chain(self.surveys.timeout())
             .chain(targets.flatten())
@@ -245,6 +247,8 @@ impl PodMachine {
         self.take_each(ctx, |state| state.handle_timeout(now));
         self.say_due(ctx);
         self.targets.iter_mut().for_each(|target| target.handle_window_timeout(&self.site, ctx));
+        self.end_sends(ctx);
+        self.targets.iter_mut().for_each(|target| target.look_again(ctx));
         if self.surveys.timeout().is_some_and(|due| now >= due) {
             self.begin_survey(ctx);
         }
@@ -299,6 +303,7 @@ impl PodMachine {
         let stands = match problem.kind {
             ProblemKind::KubeletRoot => true,
             ProblemKind::Agent => self.targets.iter().any(Target::is_lack_said),
+            ProblemKind::Supervisor => self.targets.iter().any(Target::is_supervised),
             ProblemKind::UnknownKey
             | ProblemKind::Unsupported
             | ProblemKind::BadValue

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::process::ProcessIdentity;
+use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport};
 use crate::machine::reload::processes::Processes;
@@ -26,9 +26,13 @@ use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::plan::TargetPlan;
 
+mod blocking;
 mod ending;
+pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
+mod refusal;
+mod renewal;
 mod report;
 pub(crate) mod retry;
 mod searching;
@@ -158,6 +162,11 @@ impl Target {
     /// How far it is with each volume.
     pub(crate) const fn progress(&self) -> &BTreeMap<Name, Progress> {
         &self.progress
+    }
+
+    /// Whether a supervisor stands in the place of its program.
+    pub(crate) const fn is_supervised(&self) -> bool {
+        matches!(self.processes.why_missing(), Some(NoProcess::Supervised(_)))
     }
 
     /// Its processes.

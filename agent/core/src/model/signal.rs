@@ -34,6 +34,8 @@ pub struct SignalError;
 impl Signal {
     /// `SIGHUP`.
     pub const HUP: Self = Self(1);
+    /// `SIGUSR1`.
+    pub const USR1: Self = Self(10);
 
     /// Reads `SIGHUP`, `hup`, `1`, `RTMIN+3` and the like.
     pub fn parse(text: &str) -> Result<Self, SignalError> {

@@ -178,7 +178,7 @@ fn what_leaves_the_numbers_as_they_are_says_nothing() {
     let mut world = World::app(&[]);
     world.publish(&config(), 2);
     let process = world.node.identity(1001).unwrap();
-    let guard = world.node.guard(&process);
+    let guard = world.node.guard(&process, world.now);
     let other = VolumeRef { pod: uid(9), volume: "config".into() };
     let (at, settled) = (world.now, generation(1));
     for event in [

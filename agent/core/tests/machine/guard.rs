@@ -106,7 +106,10 @@ fn an_ignored_signal_is_not_sent_and_a_blocked_one_is() {
     let process = world.node.process_mut(1001);
     (process.ignored, process.blocked) = (0, HUP);
     world.pass(5_000);
-    assert_eq!(world.sends().len(), 1, "it takes it by signalfd or sigwait");
+    assert_eq!(world.sends(), [], "it was seen with a handler: it may be between two sets of them");
+    world.node.process_mut(1001).caught = HUP;
+    world.pass(5_000);
+    assert_eq!(world.sends().len(), 1);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn masks_that_were_read_for_another_signal_say_nothing() {
     world.hold_back(&Action::ReadGuard(world.node.identity(1001).unwrap(), Signal::HUP));
     world.publish(&config(), 2);
     let process = world.node.identity(1001).unwrap();
-    let reading = world.node.guard(&process);
+    let reading = world.node.guard(&process, world.now);
     let other = Signal::parse("USR1").unwrap();
     world.handle(Event::Guarded(process.clone(), other, reading.clone()));
     assert_eq!(world.sends(), []);

@@ -6,6 +6,7 @@
     reason = "a helper that fails is a test that fails; the lint's exception for tests covers test functions only"
 )]
 
+mod blocking;
 mod digests;
 mod endings;
 mod gauges;
@@ -18,6 +19,8 @@ mod nudging;
 mod pieces;
 mod pods;
 mod processes;
+mod refusals;
+mod renewals;
 mod rereads;
 mod restarts;
 mod simulation;

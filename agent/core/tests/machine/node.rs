@@ -1,5 +1,6 @@
 //! A simulated node: volumes as the kubelet leaves them on disk, containers and processes as the kernel shows them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use reloadlet_core::model::pod::{
     AnnotationValue, Container, ContainerKind, ObjectSource, Pod, PodSpec, Volume, VolumeKind, VolumeMount,
     VolumeSource,
 };
+
+use crate::simulation::rng::Rng;
 
 /// The bit of SIGHUP in a mask.
 pub(crate) const HUP: u64 = 1;
@@ -88,6 +91,15 @@ pub(crate) struct ProcessState {
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
     pub(crate) pending: u64,
+    /// How much memory it has mapped, and the most that it has had mapped since it was executed.
+    pub(crate) memory: u64,
+    pub(crate) most_memory: u64,
+    pub(crate) is_node: bool,
+    /// In how many of a hundred readings it is seen as it starts another program and blocks everything, though it handles
+    /// nothing; in as many more it waits for that program.
+    pub(crate) spawns: u64,
+    /// What `argv[0]` is called.
+    pub(crate) program: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +133,8 @@ pub(crate) struct PodState {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     pub(crate) pods: BTreeMap<PodUid, PodState>,
+    /// How many readings were made.
+    readings: Cell<u64>,
     last_pid: u32,
     last_dir: u64,
 }
@@ -161,6 +175,11 @@ impl Node {
             blocked: 0,
             ignored: 0,
             pending: 0,
+            memory: 100_000,
+            most_memory: 100_000,
+            is_node: false,
+            spawns: 0,
+            program: None,
         };
         let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
         let (processes, dead) = (vec![process], BTreeSet::new());
@@ -234,15 +253,45 @@ impl Node {
             .find(|process| process.pid == identity.pid && process.started == identity.started)
     }
 
-    pub(crate) fn guard(&self, identity: &ProcessIdentity) -> Option<GuardReading> {
+    pub(crate) fn guard(&self, identity: &ProcessIdentity, now: Time) -> Option<GuardReading> {
+        self.readings.set(self.readings.get() + 1);
         self.process(identity).map(|process| GuardReading {
             comm: process.comm.clone(),
-            blocked_in_all: SignalSet::from_bits(process.blocked),
+            blocked_in_all: SignalSet::from_bits(process.blocked | self.spawning(process).0),
             ignored: SignalSet::from_bits(process.ignored),
             caught: SignalSet::from_bits(process.caught),
             pending: SignalSet::from_bits(process.pending),
             complete: true,
+            state: self.spawning(process).1,
+            memory: process.memory,
+            most_memory: None,
+            begun: now,
+            made: now,
+            is_node: None,
         })
+    }
+
+    /// What it blocks for a moment at this reading, and its state.
+    fn spawning(&self, process: &ProcessState) -> (u64, char) {
+        match Rng::new(self.readings.get() * 65_537 + u64::from(process.pid)).below(100) {
+            chance if chance < process.spawns => (u64::MAX, 'R'),
+            chance if chance < 2 * process.spawns => (u64::MAX, 'D'),
+            _ => (0, process.state),
+        }
+    }
+
+    /// The same, looked at closely.
+    pub(crate) fn guard_closely(&self, identity: &ProcessIdentity, now: Time) -> Option<GuardReading> {
+        let process = self.process(identity)?;
+        let (most_memory, is_node) = (Some(process.most_memory), Some(process.is_node));
+        self.guard(identity, now).map(|reading| GuardReading { most_memory, is_node, ..reading })
+    }
+
+    /// The process executes another program, which has no handlers yet.
+    pub(crate) fn exec(&mut self, pid: u32, comm: &str, memory: u64) {
+        let process = self.process_mut(pid);
+        process.comm = comm.into();
+        (process.caught, process.memory, process.most_memory) = (0, memory, memory);
     }
 
     pub(crate) fn listing(&self, volume: &VolumeRef, begun: Time) -> Listing {
@@ -294,7 +343,7 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
             started: process.started,
         },
         namespace_pids: process.namespace_pids.clone(),
-        program: None,
+        program: process.program.clone(),
     };
     ContainerFacts {
         id: container.id.clone(),

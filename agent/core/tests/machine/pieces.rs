@@ -60,7 +60,7 @@ impl Rig {
         let mut events = VecDeque::new();
         loop {
             while let Some(action) = self.machine.poll_action() {
-                events.extend(self.carry_out(&action));
+                events.extend(self.carry_out(&action, now));
                 self.asked.push(action);
             }
             let Some(event) = events.pop_front() else { return };
@@ -68,7 +68,7 @@ impl Rig {
         }
     }
 
-    fn carry_out(&self, action: &Action) -> Option<Event> {
+    fn carry_out(&self, action: &Action, now: Time) -> Option<Event> {
         if let Action::List(volume) = action {
             Some(Event::Listed(volume.clone(), self.node.listing(volume, NOW)))
         } else if let Action::Survey(survey) = action {
@@ -76,7 +76,9 @@ impl Rig {
         } else if let Action::Hold(process) = action {
             Some(Event::Held(process.clone()))
         } else if let Action::ReadGuard(process, signal) = action {
-            Some(Event::Guarded(process.clone(), *signal, self.node.guard(process)))
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard(process, now)))
+        } else if let Action::ReadClosely(process, signal) = action {
+            Some(Event::Guarded(process.clone(), *signal, self.node.guard_closely(process, now)))
         } else if let Action::Send(process, _) = action {
             Some(Event::Delivered(process.clone(), Delivery::Sent))
         } else {

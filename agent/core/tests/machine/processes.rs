@@ -19,7 +19,7 @@ fn without_a_process_for_ten_seconds_the_reload_ends() {
     assert_eq!(world.outcomes(), []);
     world.pass(1);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
-    assert_eq!(world.reloads()[0].reason, Some("the container has no running process"));
+    assert_eq!(world.reloads()[0].reason.as_deref(), Some("the container has no running process"));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_change_of_a_container_that_is_too_much_ends_with_the_reason() {
     world.publish(&config(), 2);
     world.pass(120_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
-    let reason = world.reloads()[0].reason.unwrap();
+    let reason = world.reloads()[0].reason.as_deref().unwrap();
     assert!(reason.contains("more than 4096 processes or 2048 cgroups"), "{reason}");
     assert_eq!(world.machine.status(world.now)[0].containers[0].missing.as_deref(), Some(reason));
     assert_eq!(world.machine.poll_timeout(), None, "nothing waits for it");

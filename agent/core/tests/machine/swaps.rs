@@ -165,7 +165,7 @@ fn a_container_with_its_own_signal_is_told_beside_the_other() {
         &["config"],
     );
     let mut world = World::running(vec![two]);
-    world.node.process_mut(1001).caught = 1 << 9;
+    world.node.process_mut(1001).caught |= 1 << 9;
     world.publish(&config(), 2);
     let told: Vec<(u32, i32)> = world
         .actions

@@ -187,7 +187,12 @@ impl World {
                 None
             }
             Action::ReadGuard(process, signal) => {
-                let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
+                let reading = self.node.guard(&process, self.now).filter(|_| self.held.contains(&process));
+                Some(Event::Guarded(process, signal, reading))
+            }
+            Action::ReadClosely(process, signal) => {
+                let reading =
+                    self.node.guard_closely(&process, self.now).filter(|_| self.held.contains(&process));
                 Some(Event::Guarded(process, signal, reading))
             }
             Action::Send(process, _) => {

@@ -26,4 +26,5 @@ mod rereads;
 mod restarts;
 mod support;
 mod surroundings;
+mod unhurt;
 mod volumes;

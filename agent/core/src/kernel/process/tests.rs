@@ -9,7 +9,14 @@ fn process(pid: u32, parent: u32, comm: &str, age: u64, namespaces: &[u32]) -> P
 }
 
 fn told(leaf: &[ProcessFacts], name: Option<&str>) -> Result<Vec<u32>, NoProcess> {
-    choose(leaf, &|pid| pid == 50, name).map(|chosen| chosen.told.iter().map(|process| process.pid).collect())
+    told_again(leaf, name, &[])
+}
+
+/// The same where these were told before.
+fn told_again(leaf: &[ProcessFacts], name: Option<&str>, before: &[u32]) -> Result<Vec<u32>, NoProcess> {
+    let was_told = |process: &ProcessFacts| before.contains(&process.pid);
+    let wanted = Wanted { name, is_outside: &|pid| pid == 50, was_told: &was_told };
+    choose(leaf, wanted).map(|chosen| chosen.told.iter().map(|process| process.pid).collect())
 }
 
 #[test]
@@ -35,7 +42,7 @@ fn in_a_shared_namespace_the_earliest_with_its_parent_outside_is_first() {
 
 #[test]
 fn a_namespace_inside_the_container_doesnt_make_a_first_process() {
-    let leaf = [process(100, 10, "systemd", 100, &[100, 1]), process(90, 100, "inner", 50, &[90, 20, 1])];
+    let leaf = [process(100, 10, "app", 100, &[100, 1]), process(90, 100, "inner", 50, &[90, 20, 1])];
     assert_eq!(told(&leaf, None), Ok(vec![100]));
 }
 
@@ -57,15 +64,105 @@ fn a_zombie_is_never_told() {
 }
 
 #[test]
-fn a_forwarding_init_is_replaced_by_its_only_child() {
-    for init in ["tini", "docker-init", "dumb-init", "catatonit"] {
-        let one = [process(100, 10, init, 100, &[100, 1]), process(101, 100, "app", 101, &[101, 7])];
+fn a_forwarding_init_is_replaced_by_the_child_that_it_started() {
+    for init in ["tini", "docker-init", "dumb-init", "catatonit", "podman-init"] {
+        let app = process(101, 100, "app", 101, &[101, 7]);
+        let one = [process(100, 10, init, 100, &[100, 1]), app.clone()];
         assert_eq!(told(&one, None), Ok(vec![101]), "{init}");
         assert_eq!(told(&one[..1], None), Err(NoProcess::InitWithoutChild), "{init}");
-        let two = [one[0].clone(), one[1].clone(), process(102, 100, "b", 102, &[102, 8])];
-        assert_eq!(told(&two, None), Err(NoProcess::InitWithChildren), "{init}");
-        assert_eq!(told(&two, Some("b")), Ok(vec![102]), "{init}");
+        // A leftover of `kubectl exec`, with a PID that has come round.
+        let leftover = process(90, 100, "sleep", 500, &[90, 30]);
+        let two = [leftover.clone(), one[0].clone(), app.clone()];
+        assert_eq!(told(&two, None), Ok(vec![101]), "{init}: the oldest is its own");
+        assert_eq!(told(&two, Some("sleep")), Ok(vec![90]), "{init}");
+        // The init is about to end with its child.
+        let mut zombie = app;
+        zombie.stat.state = 'Z';
+        let ending = [one[0].clone(), zombie, leftover];
+        assert_eq!(told(&ending, None), Err(NoProcess::InitWithoutChild), "{init}: never the leftover");
     }
+}
+
+#[test]
+fn inits_in_a_row_are_passed_over_and_not_without_end() {
+    let row = |inits: u32| -> Vec<ProcessFacts> {
+        let init = |n: u32| {
+            let parent = if n == 0 { 10 } else { 99 + n };
+            process(100 + n, parent, "dumb-init", (100 + n).into(), &[100 + n, 1 + n])
+        };
+        let app = process(100 + inits, 99 + inits, "app", 200, &[100 + inits, 1 + inits]);
+        (0..inits).map(init).chain([app]).collect()
+    };
+    assert_eq!(told(&row(2), None), Ok(vec![102]));
+    assert_eq!(told(&row(7), None), Ok(vec![107]));
+    assert_eq!(told(&row(9), None), Err(NoProcess::InitWithoutChild));
+}
+
+#[test]
+fn a_supervisor_is_told_only_by_name_and_so_are_its_programs() {
+    let supervisors =
+        ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "circusd"];
+    for name in supervisors {
+        let first = process(100, 10, name, 100, &[100, 1]);
+        let leaf = [first.clone(), process(101, 100, "app", 101, &[101, 7])];
+        let supervisor = Supervisor { name: name.into(), pid: 100, started: first.stat.started };
+        let missing = NoProcess::Supervised(supervisor);
+        assert_eq!(told(&leaf, None), Err(missing.clone()));
+        let sentence = missing.sentence();
+        assert!(
+            sentence.contains(name) && sentence.contains("100") && sentence.contains("reloadlet.io/process")
+        );
+        assert_eq!(told(&leaf, Some("app")), Ok(vec![101]));
+        assert_eq!(told(&leaf, Some(name)), Ok(vec![100]), "whoever names it means it");
+        let behind = [
+            process(90, 10, "tini", 90, &[90, 1]),
+            process(100, 90, name, 100, &[100, 2]),
+            process(101, 100, "app", 101, &[101, 7]),
+        ];
+        assert!(matches!(told(&behind, None), Err(NoProcess::Supervised(_))), "{name} behind an init");
+    }
+}
+
+#[test]
+fn a_titles_first_word_is_a_name_too() {
+    let leaf = [
+        process(100, 10, "gunicorn: maste", 100, &[100, 1]),
+        process(101, 100, "gunicorn: worke", 101, &[101, 7]),
+        process(102, 10, "gunicorn: maste", 102, &[102, 8]),
+    ];
+    assert_eq!(told(&leaf, Some("gunicorn")), Ok(vec![100]), "never a worker, never an exec'd one");
+    assert_eq!(told(&leaf, Some("gunicorn: maste")), Ok(vec![100]));
+    assert!(told(&leaf, Some("gunicor")).is_err() && told(&leaf, Some("maste")).is_err());
+}
+
+#[test]
+fn one_that_was_told_stays_the_same_whatever_it_calls_itself() {
+    let leaf = [
+        process(100, 10, "sh", 100, &[100, 1]),
+        process(101, 100, "ruby3.1", 101, &[101, 7]),
+        process(102, 101, "ruby3.1", 102, &[102, 8]),
+    ];
+    assert!(matches!(told(&leaf, Some("puma")), Err(NoProcess::NoneNamed(_))));
+    assert_eq!(told_again(&leaf, Some("puma"), &[101, 102]), Ok(vec![101]), "the topmost");
+    let mut init = leaf.clone();
+    init[1].stat.comm = "dumb-init".to_owned();
+    assert_eq!(
+        told_again(&init, Some("puma"), &[101, 102]),
+        Ok(vec![102]),
+        "it hands on what its child may not handle"
+    );
+}
+
+#[test]
+fn where_nobody_has_the_name_the_names_that_are_there_are_listed_and_bounded() {
+    let first = process(100, 10, "sh\n\u{202e}", 100, &[100, 1]);
+    let mut leaf = vec![first, process(101, 100, "app", 101, &[101, 7])];
+    let Err(why) = told(&leaf, Some("absent")) else { panic!("found") };
+    let sentence = why.sentence();
+    assert!(sentence.ends_with("there are \"app\" and \"sh\\n\\u{202e}\""), "{sentence}");
+    leaf.extend((200..4000).map(|pid| process(pid, 100, &format!("\u{1b}{pid}"), 101, &[pid, pid])));
+    let Err(why) = told(&leaf, Some("absent")) else { panic!("found") };
+    assert!(why.sentence().len() < 700, "{}", why.sentence());
 }
 
 #[test]
@@ -77,7 +174,7 @@ fn a_name_means_the_topmost_matches_each_of_them() {
         process(103, 100, "app", 103, &[103, 9]),
     ];
     assert_eq!(told(&leaf, Some("app")), Ok(vec![101, 103]));
-    assert_eq!(told(&leaf, Some("other")), Err(NoProcess::NoneNamed));
+    assert_eq!(told(&leaf, Some("other")), Err(NoProcess::NoneNamed("\"app\" and \"sh\"".into())));
 }
 
 #[test]

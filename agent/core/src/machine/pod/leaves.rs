@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity};
+use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity, Wanted};
 use crate::machine::event::ContainerFacts;
 use crate::machine::reload::Target;
+use crate::machine::reload::process::Face;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
+use crate::model::time::Time;
 
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
 pub(super) struct Leaves<'a> {
     pod: &'a Pod,
     /// By the name in the spec, with their places in the survey.
     named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
-    /// Each process with the place of its container, in order.
-    processes: Vec<(u32, usize)>,
+    /// Each process with the place of its container and its start, in order.
+    processes: Vec<(u32, usize, Time)>,
 }
 
 impl<'a> Leaves<'a> {
@@ -28,7 +30,8 @@ impl<'a> Leaves<'a> {
             if let Some(name) = name_of(pod, container) {
                 named.entry(name.clone()).or_default().push((place, container));
             }
-            processes.extend(container.processes.iter().map(|process| (process.pid, place)));
+            let own = container.processes.iter();
+            processes.extend(own.map(|process| (process.pid, place, process.stat.started)));
         }
         processes.sort_unstable();
         Self { pod, named, processes }
@@ -40,9 +43,13 @@ impl<'a> Leaves<'a> {
 
     /// Whether a process is in another container than the one at this place.
     fn is_outside(&self, place: usize, pid: u32) -> bool {
-        let first = self.processes.partition_point(|(known, _)| *known < pid);
-        let mut same = self.processes.iter().skip(first).take_while(|(known, _)| *known == pid);
-        same.any(|(_, other)| *other != place)
+        self.of_pid(pid).any(|(_, other, _)| *other != place)
+    }
+
+    /// The processes of this PID, of which there is one unless it has just become another's.
+    fn of_pid(&self, pid: u32) -> impl Iterator<Item = &(u32, usize, Time)> {
+        let first = self.processes.partition_point(|(known, ..)| *known < pid);
+        self.processes.iter().skip(first).take_while(move |(known, ..)| *known == pid)
     }
 
     /// Which processes stand for a container; `process` is the name of those that are to be told.
@@ -62,7 +69,10 @@ impl<'a> Leaves<'a> {
                 continue;
             }
             let is_outside = |pid| self.is_outside(place, pid);
-            match process::choose(&container.processes, &is_outside, process) {
+            let was_told =
+                |facts: &ProcessFacts| target.processes().was_told(&self.identity(facts, container));
+            let wanted = Wanted { name: process, is_outside: &is_outside, was_told: &was_told };
+            match process::choose(&container.processes, wanted) {
                 // During a restart both leaves can stand for a moment: the younger one is meant.
                 Ok(chosen) => {
                     let is_newer = newest
@@ -92,11 +102,12 @@ impl<'a> Leaves<'a> {
         container: &ContainerFacts,
         volumes: &BTreeMap<Name, Watched>,
     ) -> Chosen {
-        let identity = |process: &ProcessFacts| ProcessIdentity {
-            pid: process.pid,
-            started: process.stat.started,
-            pod: self.pod.uid.clone(),
-            container: container.id.clone(),
+        let identity = |process: &ProcessFacts| self.identity(process, container);
+        let init: Option<Name> = chosen.init.map(|init| init.stat.comm.as_str().into());
+        let face = |process: &&ProcessFacts| Face {
+            comm: process.stat.comm.clone(),
+            is_first: process.is_first_in_namespace(),
+            init: init.clone(),
         };
         let views = target.progress().keys().filter_map(|name| {
             let watched = volumes.get(name)?;
@@ -105,6 +116,21 @@ impl<'a> Leaves<'a> {
         });
         let told = chosen.told.iter().map(|process| identity(process));
         Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect())
+            .with_faces(chosen.told.iter().map(face))
+    }
+
+    fn identity(&self, process: &ProcessFacts, container: &ContainerFacts) -> ProcessIdentity {
+        ProcessIdentity {
+            pid: process.pid,
+            started: process.stat.started,
+            pod: self.pod.uid.clone(),
+            container: container.id.clone(),
+        }
+    }
+
+    /// Whether a process is still there.
+    pub(super) fn is_there(&self, process: &ProcessIdentity) -> bool {
+        self.of_pid(process.pid).any(|(.., started)| *started == process.started)
     }
 }
 

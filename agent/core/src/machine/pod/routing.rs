@@ -134,9 +134,11 @@ impl PodMachine {
                 }
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }
+            target.forget_told(|process| leaves.is_there(process));
         }
+        let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
         let is_too_much =
-            |target: &Target| matches!(target.processes().why_missing(), Some(NoProcess::TooMuch));
+            |target: &Target| matches!(target.processes().why_missing(), Some(&NoProcess::TooMuch));
         self.surveys.came(self.targets.iter().any(is_too_much), ctx.now);
         if self.surveys.take_again() {
             self.begin_survey(ctx);
@@ -146,6 +148,9 @@ impl PodMachine {
         }
         let missing = self.targets.iter().any(|target| !target.processes().are_held());
         self.surveys.pace(missing, self.is_waiting(), ctx.now);
+        if supervisor.is_some() {
+            self.set_problem(supervisor, ctx);
+        }
     }
 
     /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.
@@ -221,12 +226,17 @@ impl PodMachine {
         if is_any_sent {
             self.say_all(ctx);
         }
-        let ended = self.targets.iter_mut().filter_map(|target| target.end_sending(&self.site, ctx));
-        let reports = ended.collect();
-        self.say_each(reports, ctx);
+        self.end_sends(ctx);
         if is_lost {
             self.exited(process, ctx.now, ctx);
         }
+    }
+
+    /// Ends each send of which is known what came of it.
+    pub(super) fn end_sends(&mut self, ctx: &mut Context<'_>) {
+        let ended = self.targets.iter_mut().filter_map(|target| target.end_sending(&self.site, ctx));
+        let reports = ended.collect();
+        self.say_each(reports, ctx);
     }
 
     /// A process has ended.
@@ -252,6 +262,7 @@ impl PodMachine {
     /// A file of a generation was opened.
     pub(crate) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time, ctx: &mut Context<'_>) {
         self.targets.iter_mut().for_each(|target| target.opened(&self.site, volume, generation, at, ctx));
+        self.end_sends(ctx);
     }
 
     fn is_waiting(&self) -> bool {
@@ -282,8 +293,20 @@ impl PodMachine {
                         todo.reports.extend(target.conclude(&self.site, &volumes, outcome, reason, ctx));
                     }
                     Step::Baseline(volumes) => target.take_baseline(&self.site, &volumes, ctx),
-                    Step::Idle | Step::Await | Step::Until(_) => break,
+                    Step::Idle | Step::AwaitGuard => break,
+                    Step::Await | Step::Until(_) => {
+                        target.wait();
+                        break;
+                    }
+                    // What was read before the end of the last wait decides nothing.
+                    Step::Guard(_) | Step::Send(..) | Step::ChooseAnew | Step::Refused
+                        if target.clear(ctx.now) => {}
+                    Step::ChooseAnew => {
+                        target.choose_anew();
+                        todo.survey = true;
+                    }
                     Step::Survey => {
+                        target.wait();
                         todo.problems.extend(target.say_lack(ctx.now));
                         todo.survey |= look(&mut self.surveys, target, ctx.now);
                         break;
@@ -293,16 +316,17 @@ impl PodMachine {
                         break;
                     }
                     Step::Refused => {
-                        todo.problems.extend(target.refused(ctx.now));
+                        todo.problems.extend(target.refused(&self.site.terms, ctx.now));
                         break;
                     }
                     Step::Send(..) if self.sends_left == 0 => {
+                        target.wait();
                         self.unsent = true;
                         break;
                     }
                     Step::Send(processes, worst) => {
                         self.sends_left = self.sends_left.saturating_sub(processes.len());
-                        target.begin_sending(self.site.terms.waits, &processes, worst);
+                        target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
                         todo.sends.push((processes, target.signal()));
                         break;
                     }
@@ -335,6 +359,8 @@ impl PodMachine {
             Step::Until(due) => Some(due),
             Step::Idle
             | Step::Await
+            | Step::AwaitGuard
+            | Step::ChooseAnew
             | Step::Survey
             | Step::Guard(_)
             | Step::End(..)

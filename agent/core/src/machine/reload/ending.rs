@@ -1,5 +1,7 @@
 //! Generations, from the settle to their end: each one that is taken in ends here, once, whatever becomes of it.
 
+use std::borrow::Cow;
+
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report};
 use crate::machine::reload::progress::{Ending, Pending, Progress, Taken};
@@ -78,7 +80,7 @@ impl Target {
         site: &Site,
         volumes: &[Name],
         outcome: Outcome,
-        reason: Option<&'static str>,
+        reason: Option<Cow<'static, str>>,
         ctx: &mut Context<'_>,
     ) -> Option<ReloadReport> {
         let due = self.due(site.terms.waits);
@@ -91,7 +93,7 @@ impl Target {
     pub(crate) fn end_all(&mut self, site: &Site, ctx: &mut Context<'_>) -> Option<ReloadReport> {
         self.take_back(site, ctx);
         let waiting = self.waiting_volumes(|_, _| true);
-        self.conclude(site, &waiting, Outcome::Gone, Some("the pod is gone"), ctx)
+        self.conclude(site, &waiting, Outcome::Gone, Some(Cow::Borrowed("the pod is gone")), ctx)
     }
 
     /// A reload of these generations has ended.
@@ -101,7 +103,7 @@ impl Target {
         ended: &[(Name, Pending)],
         due: Time,
         outcome: Outcome,
-        reason: Option<&'static str>,
+        reason: Option<Cow<'static, str>>,
         ctx: &mut Context<'_>,
     ) -> Option<ReloadReport> {
         for (volume, pending) in ended {

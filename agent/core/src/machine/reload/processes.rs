@@ -1,10 +1,11 @@
 //! The processes of a container: which ones stand for it, whether they are held, and what they do with the signal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::mounts::View;
-use crate::kernel::process::{NoProcess, ProcessIdentity};
+use crate::kernel::process::{MOST_TOLD, NoProcess, ProcessIdentity};
+use crate::machine::reload::process::{Face, Process, Taken};
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
@@ -15,6 +16,8 @@ pub(crate) struct Processes {
     known: Known,
     /// The choice of processes must be made again before the next send.
     is_doubtful: bool,
+    /// Those that were told, as long as they are there: what they call themselves by now doesn't matter.
+    were_told: BTreeSet<ProcessIdentity>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,52 +42,6 @@ pub(crate) struct Chosen {
     views: BTreeMap<Name, View>,
 }
 
-/// One of the processes to tell.
-#[derive(Clone, Debug)]
-pub(super) struct Process {
-    identity: ProcessIdentity,
-    held: bool,
-    /// Whether it was seen to catch the signal. If it only blocks it later, it executes itself anew (HAProxy): that
-    /// keeps the mask and drops the handlers, and what is sent meanwhile is lost (measured with HAProxy 2.6).
-    catches: bool,
-    /// When the masks were asked for that didn't come yet.
-    asked: Option<Time>,
-    guard: Option<(Time, Handling)>,
-}
-
-impl Process {
-    /// Who it is.
-    pub(super) const fn identity(&self) -> &ProcessIdentity {
-        &self.identity
-    }
-
-    /// What it does with the signal, if that was read at that time or later.
-    pub(super) fn guard(&self, oldest: Time) -> Option<Handling> {
-        self.guard.filter(|(read, _)| *read >= oldest).map(|(_, handling)| handling)
-    }
-
-    /// Whether its masks were asked for at that time or later, and didn't come yet.
-    pub(super) fn is_asked(&self, oldest: Time) -> bool {
-        self.asked.is_some_and(|asked| asked >= oldest)
-    }
-
-    /// Takes in what was read of its masks.
-    fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) {
-        let between_handlers = self.catches && !reading.catches(signal);
-        self.catches |= reading.catches(signal);
-        let handling = match reading.handling(signal) {
-            Handling::Handled if between_handlers => Handling::Starting,
-            other @ (Handling::Handled
-            | Handling::Ignored
-            | Handling::Default
-            | Handling::Starting
-            | Handling::Unknown) => other,
-        };
-        self.guard = Some((now, handling));
-        self.asked = None;
-    }
-}
-
 impl Chosen {
     /// These were chosen, and none of them is held.
     pub(crate) fn new(
@@ -93,8 +50,16 @@ impl Chosen {
         volatile: bool,
         views: BTreeMap<Name, View>,
     ) -> Self {
-        let process = |identity| Process { identity, held: false, asked: None, catches: false, guard: None };
+        let process = |identity| Process::new(identity, Face::default());
         Self { first, first_held: false, told: told.into_iter().map(process).collect(), volatile, views }
+    }
+
+    /// The same; the processes look like this, in their order.
+    pub(crate) fn with_faces(mut self, faces: impl IntoIterator<Item = Face>) -> Self {
+        for (process, face) in self.told.iter_mut().zip(faces) {
+            *process = Process::new(process.identity().clone(), face);
+        }
+        self
     }
 
     /// The container's first process.
@@ -114,7 +79,7 @@ impl Chosen {
 
     /// Whether the processes to tell are held.
     pub(super) fn is_told_held(&self) -> bool {
-        self.told.iter().all(|process| process.held)
+        self.told.iter().all(Process::is_held)
     }
 
     fn is_held(&self) -> bool {
@@ -122,11 +87,11 @@ impl Chosen {
     }
 
     fn contains(&self, process: &ProcessIdentity) -> bool {
-        self.first == *process || self.told.iter().any(|told| told.identity == *process)
+        self.first == *process || self.told.iter().any(|told| told.identity() == process)
     }
 
     fn all(&self) -> Vec<ProcessIdentity> {
-        let mut all: Vec<_> = self.told.iter().map(|process| process.identity.clone()).collect();
+        let mut all: Vec<_> = self.told.iter().map(|process| process.identity().clone()).collect();
         if !all.contains(&self.first) {
             all.push(self.first.clone());
         }
@@ -137,8 +102,8 @@ impl Chosen {
     fn inherit(&mut self, before: &Self) {
         self.first_held = before.first_held && before.first == self.first;
         for process in &mut self.told {
-            if let Some(same) = before.told.iter().find(|other| other.identity == process.identity) {
-                *process = same.clone();
+            if let Some(same) = before.told.iter().find(|other| other.identity() == process.identity()) {
+                *process = same.chosen_anew(process.face().clone());
             }
         }
     }
@@ -199,9 +164,7 @@ impl Processes {
     pub(super) fn held(&mut self, process: &ProcessIdentity) {
         if let Known::Found(chosen) = &mut self.known {
             chosen.first_held |= chosen.first == *process;
-            for held in chosen.told.iter_mut().filter(|held| held.identity == *process) {
-                held.held = true;
-            }
+            chosen.told.iter_mut().filter(|told| told.identity() == process).for_each(Process::hold);
         }
     }
 
@@ -212,20 +175,59 @@ impl Processes {
         reading: &GuardReading,
         signal: Signal,
         now: Time,
-    ) {
-        if let Known::Found(chosen) = &mut self.known {
-            let same = chosen.told.iter_mut().filter(|told| told.identity == *process);
-            same.for_each(|told| told.guarded(reading, signal, now));
-        }
+    ) -> Taken {
+        let Known::Found(chosen) = &mut self.known else { return Taken::Known };
+        let same = chosen.told.iter_mut().find(|told| told.identity() == process);
+        same.map_or(Taken::Known, |told| told.guarded(reading, signal, now))
     }
 
     /// These processes' masks are asked for.
     pub(super) fn ask(&mut self, processes: &[ProcessIdentity], now: Time) {
         if let Known::Found(chosen) = &mut self.known {
-            for process in chosen.told.iter_mut().filter(|told| processes.contains(&told.identity)) {
-                process.asked = Some(now);
+            let asked = chosen.told.iter_mut().filter(|told| processes.contains(told.identity()));
+            asked.for_each(|process| process.ask(now));
+        }
+    }
+
+    /// These processes were sent the signal.
+    pub(super) fn were_sent<'a>(&mut self, to: impl Iterator<Item = &'a ProcessIdentity>, now: Time) {
+        let Known::Found(chosen) = &mut self.known else { return };
+        for process in to {
+            let same = chosen.told.iter_mut().filter(|told| told.identity() == process);
+            same.for_each(|told| told.told(now));
+            if self.were_told.len() < MOST_TOLD {
+                self.were_told.insert(process.clone());
             }
         }
+    }
+
+    /// Whether the kernel may drop the signal for one of these processes, as far as the masks tell.
+    pub(super) fn may_drop(&self, to: &[ProcessIdentity]) -> bool {
+        let told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
+        told.filter(|process| to.contains(process.identity())).any(Process::may_drop)
+    }
+
+    /// Whether a process was told.
+    pub(crate) fn was_told(&self, process: &ProcessIdentity) -> bool {
+        self.were_told.contains(process)
+    }
+
+    /// Only of those that are there it is remembered that they were told.
+    pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
+        self.were_told.retain(is_there);
+    }
+
+    /// When one of them is looked at though nothing waits for it.
+    pub(super) fn look_due(&self) -> Option<Time> {
+        self.chosen().into_iter().flat_map(|chosen| &chosen.told).filter_map(Process::look_due).min()
+    }
+
+    /// Those that are looked at now.
+    pub(super) fn take_looks(&mut self, now: Time) -> Vec<ProcessIdentity> {
+        let Known::Found(chosen) = &mut self.known else { return Vec::new() };
+        let due =
+            chosen.told.iter_mut().filter_map(|told| told.take_look(now).then(|| told.identity().clone()));
+        due.collect()
     }
 
     /// The processes that stand for the container.
@@ -239,7 +241,7 @@ impl Processes {
     /// Those whose masks may be read: they are held.
     pub(super) fn readable(&self) -> Vec<ProcessIdentity> {
         let told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
-        told.filter(|process| process.held).map(|process| process.identity.clone()).collect()
+        told.filter(|process| process.is_held()).map(|process| process.identity().clone()).collect()
     }
 
     /// Whether others may stand for the container by now.
@@ -248,9 +250,9 @@ impl Processes {
     }
 
     /// Why there is none to tell.
-    pub(crate) const fn why_missing(&self) -> Option<NoProcess> {
+    pub(crate) const fn why_missing(&self) -> Option<&NoProcess> {
         match &self.known {
-            Known::Missing(why) => Some(*why),
+            Known::Missing(why) => Some(why),
             Known::Nothing | Known::Found(_) => None,
         }
     }
@@ -268,7 +270,7 @@ impl Processes {
     /// When the last of them started.
     pub(super) fn youngest(&self) -> Option<Time> {
         let chosen = self.chosen()?;
-        chosen.told.iter().map(|process| process.identity.started).chain([chosen.first.started]).max()
+        chosen.told.iter().map(|process| process.identity().started).chain([chosen.first.started]).max()
     }
 
     /// Whether they are known and held.
@@ -281,9 +283,12 @@ impl Processes {
         self.chosen().is_some_and(|chosen| chosen.contains(process))
     }
 
-    /// Whether a process's masks couldn't be read, so that it isn't known what it does with the signal.
-    pub(super) fn is_unreadable(&self) -> bool {
-        let unknown = |process: &Process| matches!(process.guard, Some((_, Handling::Unknown)));
-        self.chosen().is_some_and(|chosen| chosen.told.iter().any(unknown))
+    /// The first of the processes to which nothing is sent, and what it does with the signal.
+    pub(super) fn refusing(&self) -> Option<(&Process, Handling)> {
+        let mut told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
+        told.find_map(|process| {
+            let handling = process.last_handling()?;
+            (handling != Handling::Handled || process.other_kind().is_some()).then_some((process, handling))
+        })
     }
 }

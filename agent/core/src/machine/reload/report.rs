@@ -1,5 +1,6 @@
 //! What people are told when a generation is done with.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::machine::event::ReloadReport;
@@ -23,7 +24,7 @@ pub(super) fn ended(
     due: Time,
     ended: &[(Name, Pending)],
     outcome: Outcome,
-    reason: Option<&'static str>,
+    reason: Option<Cow<'static, str>>,
     now: Time,
 ) -> Option<ReloadReport> {
     let (_, newest) = ended.iter().max_by_key(|(_, pending)| pending.settled)?;

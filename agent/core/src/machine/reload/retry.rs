@@ -32,6 +32,11 @@ impl Retry {
         self.next = if now < end { end.min(now + self.pause) } else { now + self.pause };
     }
 
+    /// The next try is due at once.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        self.next = self.next.min(now);
+    }
+
     /// Since when it is tried.
     pub(crate) const fn since(self) -> Time {
         self.since

@@ -3,6 +3,7 @@
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::Action;
+use crate::machine::reload::process::YOUNG;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::{Site, Target, release};
@@ -24,10 +25,11 @@ impl Target {
 
     /// There is no process to tell. `looked` says whether whoever looked did so after the last sign of a change.
     pub(crate) fn missing(&mut self, site: &Site, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
+        let is_not_started = why.is_not_started();
         release(self.processes.missing(why), ctx);
         let looks = self.waiting.is_some_and(|waiting| waiting.looks_since().is_some());
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
-        if looks && looked && why.is_not_started() {
+        if looks && looked && is_not_started {
             let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
             self.take_baseline(site, &fresh, ctx);
         }
@@ -81,12 +83,34 @@ impl Target {
     /// What people are told of what the agent lacks, once a reload has waited for it for long.
     pub(crate) fn say_lack(&mut self, now: Time) -> Option<Problem> {
         let Some(NoProcess::Lacking(lack)) = self.processes.why_missing() else { return None };
+        let lack = *lack;
         let container = &self.plan.container;
         let overdue = self.waiting.as_mut().is_some_and(|waiting| waiting.lacks(now));
         overdue.then(|| {
             let sentence = format!("container {container} isn't told of a change yet: {}", lack.sentence());
             Problem::new(ProblemKind::Agent, sentence)
         })
+    }
+
+    /// What people are told where a supervisor stands in the place of the program, once it is old enough not to become another
+    /// one.
+    pub(crate) fn say_supervisor(&self, now: Time) -> Option<Problem> {
+        let Some(why @ NoProcess::Supervised(supervisor)) = self.processes.why_missing() else { return None };
+        let sentence = format!("container {} isn't told of changes: {}", self.plan.container, why.sentence());
+        (now >= supervisor.started + YOUNG).then(|| Problem::new(ProblemKind::Supervisor, sentence))
+    }
+
+    /// Another program than was chosen runs in a process: the processes are chosen anew.
+    pub(crate) fn choose_anew(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.choose();
+        }
+        self.processes.doubt();
+    }
+
+    /// Of those that were told and aren't there any more nothing is remembered.
+    pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
+        self.processes.forget_told(is_there);
     }
 
     /// What people are told of a container that is suspended.

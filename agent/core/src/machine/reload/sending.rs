@@ -3,6 +3,7 @@
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::event::Delivery;
 use crate::machine::reload::progress::Pending;
+use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
@@ -18,12 +19,20 @@ pub(super) struct Sending {
     results: Vec<(ProcessIdentity, Option<Delivery>)>,
     /// What the processes that were not sent anything make of it.
     worst: Outcome,
+    /// Until when it isn't known whether anybody takes the signal: the kernel drops it for a process that ignores it and for the
+    /// first one of a PID namespace that has no handler, unless it waits for it in `sigwait`, which can't be seen. Who takes
+    /// it opens files.
+    unseen_until: Option<Time>,
+    /// The open that has shown it.
+    opened: Option<(Name, Generation, Time)>,
+    /// Nothing has shown it in time.
+    is_dropped: bool,
 }
 
 /// What came of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Some processes haven't answered yet.
+    /// Some processes haven't answered yet, or it isn't known yet whether they take it.
     NotYet,
     /// All of them are gone: nobody was told.
     ToNobody,
@@ -41,7 +50,60 @@ impl Sending {
         worst: Outcome,
     ) -> Self {
         let results = to.iter().map(|process| (process.clone(), None)).collect();
-        Self { generations, due, changes, results, worst }
+        Self {
+            generations,
+            due,
+            changes,
+            results,
+            worst,
+            unseen_until: None,
+            opened: None,
+            is_dropped: false,
+        }
+    }
+
+    /// The same; until then it isn't known whether anybody takes it, and if nothing has shown it by then nobody has.
+    pub(super) const fn unseen(mut self, until: Time) -> Self {
+        self.unseen_until = Some(until);
+        self
+    }
+
+    /// A file of a generation was opened.
+    pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) {
+        let is_about = self.generation(volume).is_some_and(|pending| pending.generation == *generation);
+        if is_about && self.unseen_until.take().is_some() {
+            self.opened = Some((volume.clone(), generation.clone(), at));
+        }
+    }
+
+    /// The open that has shown that the signal was taken.
+    pub(super) fn take_opened(&mut self) -> Option<(Name, Generation, Time)> {
+        self.opened.take()
+    }
+
+    /// When something of it is due.
+    pub(super) const fn timeout(&self) -> Option<Time> {
+        self.unseen_until
+    }
+
+    /// Time has passed: whoever hasn't opened anything by now hasn't taken the signal, as far as can be known.
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if self.unseen_until.is_some_and(|until| now >= until) {
+            self.unseen_until = None;
+            self.is_dropped = true;
+            self.worst = self.worst.max(Outcome::Unhandled);
+        }
+    }
+
+    /// Whether the kernel has dropped the signal, as far as can be known.
+    pub(super) const fn is_dropped(&self) -> bool {
+        self.is_dropped
+    }
+
+    /// Those that were there to be sent it.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &ProcessIdentity> {
+        let sent = self.results.iter().filter(|(_, result)| *result == Some(Delivery::Sent));
+        sent.map(|(process, _)| process)
     }
 
     /// The generations that it is about.
@@ -67,6 +129,9 @@ impl Sending {
         let Some(results) = results else { return Sent::NotYet };
         if results.iter().all(|result| *result == Delivery::Gone) {
             return Sent::ToNobody;
+        }
+        if self.unseen_until.is_some() && results.contains(&Delivery::Sent) {
+            return Sent::NotYet;
         }
         let worst = results.iter().map(|result| result.outcome()).fold(self.worst, Outcome::max);
         Sent::So(worst, results.contains(&Delivery::Sent))
@@ -114,6 +179,41 @@ mod tests {
         let mut spared = sending(Outcome::Unhandled);
         [1, 2].into_iter().for_each(|pid| spared.took(&process(pid), Delivery::Spared));
         assert_eq!(spared.result(), Sent::So(Outcome::Unhandled, false));
+    }
+
+    #[test]
+    fn a_signal_that_the_kernel_may_have_dropped_was_taken_if_somebody_opens_a_file_and_else_not() {
+        let at = |seconds| Time::since_boot(std::time::Duration::from_secs(seconds));
+        let generation = |n| Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap();
+        let volume = Name::from("config");
+        let sending = || {
+            let pending = Pending {
+                generation: generation(2),
+                swapped: at(0),
+                since: at(0),
+                settled: at(0),
+                only_if_older: false,
+            };
+            let sent = vec![(volume.clone(), pending)];
+            let mut sending =
+                Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
+            sending.took(&process(1), Delivery::Sent);
+            sending
+        };
+        let mut taken = sending();
+        assert_eq!((taken.result(), taken.timeout()), (Sent::NotYet, Some(at(2))));
+        taken.opened(&volume, &generation(1), at(1));
+        taken.opened(&"other".into(), &generation(2), at(1));
+        taken.handle_timeout(Time::since_boot(std::time::Duration::from_millis(1_999)));
+        assert_eq!(taken.result(), Sent::NotYet);
+        taken.opened(&volume, &generation(2), at(1));
+        assert_eq!(taken.result(), Sent::So(Outcome::Delivered, true));
+        assert_eq!(taken.take_opened(), Some((volume.clone(), generation(2), at(1))));
+        let mut dropped = sending();
+        dropped.handle_timeout(at(2));
+        assert_eq!((dropped.result(), dropped.timeout()), (Sent::So(Outcome::Unhandled, true), None));
+        dropped.opened(&volume, &generation(2), at(3));
+        assert_eq!(dropped.take_opened(), None);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! out, and what becomes of it where nobody handles it. Another means has a file of its own beside this one, and the same
 //! [`Step`]s.
 
-use std::time::Duration;
-
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
+use crate::kernel::program::Kind;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
+use crate::machine::reload::process::{Process, Taken};
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::refusal;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target, Terms};
@@ -16,11 +17,17 @@ use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
-/// A process younger than this waits: programs install their handlers after they start.
-const YOUNG: Duration = Duration::from_secs(3);
-
-/// A guard reading older than this is read again before a send.
-const GUARD_AGE: Duration = Duration::from_millis(250);
+/// What is to be done about one process.
+enum Each {
+    /// Its masks are asked for, or are on their way.
+    Read {
+        ask: bool,
+    },
+    /// Another program than was chosen runs in it.
+    ChooseAnew,
+    Send,
+    Refuse,
+}
 
 impl Target {
     /// What the signal waits for, or to whom it goes.
@@ -28,7 +35,7 @@ impl Target {
         if !chosen.is_told_held() {
             return Step::Await;
         }
-        let grown = chosen.told().iter().map(|process| process.identity().started + YOUNG).max();
+        let grown = chosen.told().iter().map(Process::grown).max();
         if let Some(grown) = grown.filter(|grown| now < *grown) {
             return Step::Until(grown);
         }
@@ -38,40 +45,47 @@ impl Target {
         self.guarded_step(chosen, waiting, terms, now)
     }
 
+    /// The masks that decide are those that were read after the last wait. Where there was none, those that were read at the
+    /// swap will do.
     fn guarded_step(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
         let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
-        let oldest_use = newest_swap.max(now - GUARD_AGE).max(waiting.guard_due().unwrap_or(newest_swap));
-        let mut unread = false;
+        let oldest_use = newest_swap.max(waiting.decides_since(now));
+        let (mut unread, mut refused) = (false, false);
         let mut to_ask = Vec::new();
-        let mut handled = Vec::new();
-        let mut refused = 0_usize;
+        let mut to = Vec::new();
         for process in chosen.told() {
-            match process.guard(oldest_use) {
-                Some(Handling::Handled) => handled.push(process.identity().clone()),
-                Some(Handling::Ignored | Handling::Default | Handling::Unknown) if terms.send_unhandled => {
-                    handled.push(process.identity().clone());
-                }
-                Some(Handling::Ignored | Handling::Default | Handling::Starting | Handling::Unknown) => {
-                    refused += 1;
-                }
-                None => {
+            match each(process, oldest_use, waiting, terms, now) {
+                Each::Read { ask } => {
                     unread = true;
-                    if !process.is_asked(oldest_use) {
-                        to_ask.push(process.identity().clone());
-                    }
+                    to_ask.extend(ask.then(|| process.identity().clone()));
                 }
+                Each::ChooseAnew => return Step::ChooseAnew,
+                Each::Send => to.push(process.identity().clone()),
+                Each::Refuse => refused = true,
             }
         }
         if unread {
-            return if to_ask.is_empty() { Step::Await } else { Step::Guard(to_ask) };
+            return if to_ask.is_empty() { Step::AwaitGuard } else { Step::Guard(to_ask) };
         }
-        if refused == 0 {
-            Step::Send(handled, Outcome::Delivered)
-        } else if waiting.is_refused_for_long(now) && !handled.is_empty() {
-            Step::Send(handled, Outcome::Unhandled)
+        if !refused {
+            Step::Send(to, Outcome::Delivered)
+        } else if waiting.is_refused_for_long(now) && !to.is_empty() {
+            Step::Send(to, Outcome::Unhandled)
         } else {
             Step::Refused
         }
+    }
+
+    /// The reload waits for something.
+    pub(crate) const fn wait(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.wait();
+        }
+    }
+
+    /// Nothing is left to be waited for but masks. Whether those that were read before don't count.
+    pub(crate) fn clear(&mut self, now: Time) -> bool {
+        self.waiting.as_mut().is_some_and(|waiting| waiting.clear(now))
     }
 
     /// Has these processes' masks read.
@@ -90,29 +104,66 @@ impl Target {
         reading: &GuardReading,
         ctx: &mut Context<'_>,
     ) {
-        self.processes.guarded(process, reading, self.plan.signal, ctx.now);
+        match self.processes.guarded(process, reading, self.plan.signal, ctx.now) {
+            Taken::Known => {}
+            Taken::InDoubt => {
+                ctx.act(Action::ReadClosely(process.clone(), self.plan.signal));
+                return;
+            }
+            Taken::Proven => {
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.try_again(ctx.now);
+                }
+            }
+        }
         let pending = reading.is_pending(self.plan.signal);
         self.end_window(site, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
     }
 
+    /// Looks at processes though nothing waits for them: it takes time to know what they do with the signal.
+    pub(crate) fn look_again(&mut self, ctx: &mut Context<'_>) {
+        for process in self.processes.take_looks(ctx.now) {
+            ctx.act(Action::ReadGuard(process, self.plan.signal));
+        }
+    }
+
+    /// When processes are looked at though nothing waits for them.
+    pub(crate) fn look_due(&self) -> Option<Time> {
+        self.processes.look_due()
+    }
+
     /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.
-    pub(crate) fn refused(&mut self, now: Time) -> Option<Problem> {
-        let is_unreadable = self.processes.is_unreadable();
-        let (container, signal) = (&self.plan.container, self.plan.signal);
+    pub(crate) fn refused(&mut self, terms: &Terms, now: Time) -> Option<Problem> {
         let say = self.waiting.as_mut().is_some_and(|waiting| waiting.refused(now));
-        say.then(|| {
-            let sentence = if is_unreadable {
-                format!(
-                    "whether container {container} handles {signal} isn't known, since it has too many threads or its \
-                     threads take too long to look at: nothing is sent until that is known"
-                )
+        let (process, handling) = self.processes.refusing().filter(|_| say)?;
+        let sentence = refusal::sentence(&self.plan.container, self.plan.signal, process, handling, terms);
+        Some(Problem::new(ProblemKind::Unhandled, sentence))
+    }
+}
+
+fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms, now: Time) -> Each {
+    let Some(handling) = process.guard(oldest_use, now) else {
+        return Each::Read { ask: !process.is_asked(oldest_use) };
+    };
+    match process.other_kind() {
+        Some(_) if waiting.may_choose() => return Each::ChooseAnew,
+        // Whoever changes that all the time is taken as it is now.
+        Some(Kind::Init | Kind::Supervisor) => return Each::Refuse,
+        Some(Kind::Other) | None => {}
+    }
+    match handling {
+        Handling::Handled => Each::Send,
+        Handling::Starting | Handling::Spawning => Each::Refuse,
+        Handling::Blocked
+        | Handling::Ignored
+        | Handling::Default
+        | Handling::Debugger
+        | Handling::Unknown => {
+            if terms.send_unhandled {
+                Each::Send
             } else {
-                format!(
-                    "container {container} doesn't handle {signal}: nothing is sent until it does; handle the signal, \
-                     or set reloadlet.io/unhandled to send"
-                )
-            };
-            Problem::new(ProblemKind::Unhandled, sentence)
-        })
+                Each::Refuse
+            }
+        }
     }
 }

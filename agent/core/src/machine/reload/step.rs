@@ -1,6 +1,7 @@
 //! When a waiting reload goes on, and what it needs for that: a pure look at what is known. What its means need before it can
 //! go out is for [`super::signalling`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::kernel::mounts::View;
@@ -22,6 +23,8 @@ pub(crate) enum Step {
     Idle,
     /// Something that is on its way.
     Await,
+    /// Masks that are on their way.
+    AwaitGuard,
     /// Nothing is to be done before this time.
     Until(Time),
     /// The processes are to be looked for.
@@ -29,11 +32,13 @@ pub(crate) enum Step {
     /// Fresh masks of these.
     Guard(Vec<ProcessIdentity>),
     /// These volumes' generations end like this, without a send.
-    End(Vec<Name>, Outcome, Option<&'static str>),
+    End(Vec<Name>, Outcome, Option<Cow<'static, str>>),
     /// New to the journal and read already: the baseline of these.
     Baseline(Vec<Name>),
     /// Send to these; the outcome is at least as bad as this.
     Send(Vec<ProcessIdentity>, Outcome),
+    /// Another program than was chosen runs in a process: choose anew.
+    ChooseAnew,
     /// Nobody handles the signal: pause, then look again.
     Refused,
 }
@@ -53,7 +58,7 @@ impl Target {
             return Step::Baseline(baseline);
         }
         if self.is_suspended() {
-            let reason = Some(suspension::REASON);
+            let reason = Some(Cow::Borrowed(suspension::REASON));
             return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
         }
         let due = self.due(site.terms.waits);
@@ -100,7 +105,7 @@ impl Target {
         self.waiting_volumes(|_, pending| pending.only_if_older && started + START_DOUBT >= pending.settled)
     }
 
-    fn end_without_process(&self, why: NoProcess, waiting: &Waiting) -> Step {
+    fn end_without_process(&self, why: &NoProcess, waiting: &Waiting) -> Step {
         let fresh = self.waiting_volumes(|_, pending| pending.only_if_older);
         if !fresh.is_empty() {
             return Step::Baseline(fresh);

@@ -1,11 +1,13 @@
 //! The send, what comes of it, and the verify window after it.
 
+use std::borrow::Cow;
+
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Delivery, ReloadReport, Report};
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::sending::{Sending, Sent};
-use crate::machine::reload::verify::{End, Verify};
+use crate::machine::reload::verify::{End, REREAD_WITHIN, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::reload::{Answered, Exit, Site, Target, release};
 use crate::model::generation::Generation;
@@ -14,9 +16,13 @@ use crate::model::names::Name;
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 
+/// Why a signal that was sent counts as unhandled.
+const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
+                       handler, and none of the new files was opened within 2 s of the signal";
+
 impl Target {
     /// The signal goes out to these processes: what waits is on its way.
-    pub(crate) fn begin_sending(&mut self, waits: Waits, to: &[ProcessIdentity], worst: Outcome) {
+    pub(crate) fn begin_sending(&mut self, waits: Waits, to: &[ProcessIdentity], worst: Outcome, now: Time) {
         let due = self.due(waits);
         let progress = self.progress.iter_mut();
         let generations =
@@ -28,7 +34,9 @@ impl Target {
         {
             waiting.accepted();
         }
-        self.sending = Some(Sending::new(generations, due, changes, to, worst));
+        let sending = Sending::new(generations, due, changes, to, worst);
+        let is_unseen = self.processes.may_drop(to);
+        self.sending = Some(if is_unseen { sending.unseen(now + REREAD_WITHIN) } else { sending });
     }
 
     /// How a process took the signal.
@@ -56,19 +64,25 @@ impl Target {
     /// back.
     pub(crate) fn end_sending(&mut self, site: &Site, ctx: &mut Context<'_>) -> Option<ReloadReport> {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
-        let sending = self.sending.take()?;
+        let mut sending = self.sending.take()?;
+        let opened = sending.take_opened();
         if was_sent {
             self.close(site, Verdict::Alive, ctx);
         }
-        let report = self.end_reload(site, sending.generations(), sending.due(), outcome, None, ctx);
+        let reason = sending.is_dropped().then_some(Cow::Borrowed(DROPPED));
+        let report = self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx);
         if was_sent {
             self.judge(site, ctx);
             self.suspension.delivered();
             self.last_delivery = Some(ctx.now);
+            self.processes.were_sent(sending.receivers(), ctx.now);
             if let Some(chosen) = self.processes.chosen() {
                 let told = sending.generations().iter();
                 let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
                 self.verify = Some(Verify::open(chosen, told.collect(), site.terms.verify, ctx.now));
+            }
+            if let Some((volume, generation, at)) = opened {
+                self.opened(site, &volume, &generation, at, ctx);
             }
         }
         report
@@ -111,7 +125,7 @@ impl Target {
         let mut report = None;
         if self.waiting.is_some_and(|waiting| waiting.is_refused()) {
             let waiting = self.waiting_volumes(|_, _| true);
-            let reason = Some("the process ended without having handled the signal");
+            let reason = Some(Cow::Borrowed("the process ended without having handled the signal"));
             report = self.conclude(site, &waiting, Outcome::Unhandled, reason, ctx);
         }
         Exit { is_lost: true, is_counted, report }
@@ -170,6 +184,9 @@ impl Target {
         at: Time,
         ctx: &mut Context<'_>,
     ) {
+        if let Some(sending) = &mut self.sending {
+            sending.opened(volume, generation, at);
+        }
         let after = self.verify.as_mut().and_then(|verify| verify.opened(volume, generation, at));
         if let Some(after) = after {
             let container = self.plan.container.clone();
@@ -179,11 +196,15 @@ impl Target {
 
     /// When something of the window is due.
     pub(crate) fn window_timeout(&self) -> Option<Time> {
-        self.verify.as_ref().and_then(Verify::timeout)
+        let sending = self.sending.as_ref().and_then(Sending::timeout);
+        self.verify.as_ref().and_then(Verify::timeout).into_iter().chain(sending).min()
     }
 
     /// Time has passed for the window.
     pub(crate) fn handle_window_timeout(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        if let Some(sending) = &mut self.sending {
+            sending.handle_timeout(ctx.now);
+        }
         match self.verify.as_mut().map_or(End::NotYet, |verify| verify.handle_timeout(ctx.now)) {
             End::NotYet => {}
             End::Read(process) => ctx.act(Action::ReadGuard(process, self.plan.signal)),

@@ -11,7 +11,7 @@ use crate::model::outcome::Verdict;
 use crate::model::time::Time;
 
 /// How long after a delivery an open of a file counts.
-const REREAD_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const REREAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// An open window.
 #[derive(Clone, Debug)]

@@ -30,7 +30,19 @@ pub(crate) struct Waiting {
     unhandled_said: bool,
     /// That the agent lacks something and the reload waits for it was said.
     lack_said: bool,
+    /// It waits, and what was read of processes before the end of that decides nothing.
+    waits: bool,
+    /// What was read since then decides. `None` until no wait is left.
+    cleared: Option<Time>,
+    /// How often the processes were chosen anew, since others ran in them than were chosen.
+    choices: u8,
 }
+
+/// With no wait at all, masks older than this are read again before a send.
+const GUARD_AGE: Duration = Duration::from_millis(2);
+
+/// So often the processes are chosen anew before what runs in them is taken as it is, until the next pause.
+const MOST_CHOICES: u8 = 3;
 
 impl Waiting {
     /// One more change has settled.
@@ -94,12 +106,50 @@ impl Waiting {
 
     /// Nobody handles the signal: it is looked at again after a pause. Whether that is to be said now.
     pub(super) fn refused(&mut self, now: Time) -> bool {
+        self.choices = 0;
         match &mut self.unhandled {
             Some(retry) => retry.again(now),
             None => self.unhandled = Some(Retry::begin(now)),
         }
         let overdue = self.unhandled.is_some_and(|retry| retry.is_hopeless(now));
         overdue && !std::mem::replace(&mut self.unhandled_said, true)
+    }
+
+    /// The masks may have become what the signal waits for: they are looked at again at once.
+    pub(super) fn try_again(&mut self, now: Time) {
+        if let Some(retry) = &mut self.unhandled {
+            retry.hurry(now);
+        }
+    }
+
+    /// Something is still to be waited for.
+    pub(super) const fn wait(&mut self) {
+        self.waits = true;
+        self.cleared = None;
+    }
+
+    /// Nothing is left to be waited for but masks. Whether those that were read before don't count any more.
+    pub(super) fn clear(&mut self, now: Time) -> bool {
+        let waited = std::mem::take(&mut self.waits);
+        if waited || self.cleared.is_none() {
+            self.cleared = Some(if waited { now } else { now - GUARD_AGE });
+        }
+        waited
+    }
+
+    /// Masks that were asked for since then decide.
+    pub(super) fn decides_since(&self, now: Time) -> Time {
+        self.cleared.unwrap_or(now - GUARD_AGE)
+    }
+
+    /// Whether the processes may be chosen anew now.
+    pub(super) const fn may_choose(&self) -> bool {
+        self.choices < MOST_CHOICES
+    }
+
+    /// The processes are chosen anew.
+    pub(super) const fn choose(&mut self) {
+        self.choices = self.choices.saturating_add(1);
     }
 
     /// When it is looked at again whether somebody handles the signal; `None` if nobody refused it.

@@ -20,9 +20,19 @@ impl Simulation {
             Todo::Unlink(volume) => self.unlink(&volume),
             Todo::Expire(volume, generation) => self.expire(&volume, generation),
             Todo::Exec(pid) => self.exec(pid),
-            Todo::Handle(pid) => {
+            Todo::Handle(pid) => self.handle(pid),
+            Todo::BecomeInit(pid) => self.become_init(pid),
+            Todo::Renew(pid) => self.renew(pid),
+            Todo::Boot(pid) => {
                 if self.node.identity(pid).is_some() {
                     self.node.process_mut(pid).caught = HUP;
+                }
+            }
+            Todo::Booted(pid) => {
+                self.booting.remove(&pid);
+                if self.node.identity(pid).is_some() {
+                    let process = self.node.process_mut(pid);
+                    (process.memory, process.most_memory) = (400_000, 400_000);
                 }
             }
             Todo::StartContainer(uid) => self.start_container(&uid),
@@ -92,10 +102,13 @@ impl Simulation {
             self.settled.insert((volume.clone(), generation(1)), self.now);
             self.visible.insert(volume, generation(1));
         }
-        let manner = match self.rng.below(10) {
+        let manner = match self.rng.below(16) {
             0 => Manner::HandlesLate,
             1 => Manner::Ignores,
             2 => Manner::Quits,
+            3 => Manner::Blocks,
+            4 => Manner::Spawns,
+            5..7 => Manner::Renews,
             _ => Manner::Handles,
         };
         self.manners.insert(uid.clone(), manner);
@@ -245,15 +258,60 @@ impl Simulation {
         let Some(identity) = self.node.identity(pid) else { return };
         let uid = identity.pod;
         let by_name = self.pods[&uid].spec.annotations.contains_key("reloadlet.io/process");
-        let supervised = self.rng.percent(20);
+        let chance = if by_name { 99 } else { self.rng.below(100) };
         let process = self.node.process_mut(pid);
         process.caught = 0;
-        process.comm = if supervised && !by_name { "tini".into() } else { "worker".into() };
-        if supervised && !by_name {
-            self.fork_child(&uid);
-        } else {
-            self.begin_program(pid);
+        match chance {
+            0..20 => {
+                process.comm = "tini".into();
+                self.fork_child(&uid);
+            }
+            20..27 => {
+                process.comm = "sh".into();
+                let pause = self.micros(9_000_000);
+                self.push(pause, Todo::BecomeInit(pid));
+            }
+            27..33 => {
+                process.comm = "s6-svscan".into();
+                process.caught = u64::MAX;
+                self.fork_child(&uid);
+            }
+            _ => {
+                process.comm = "worker".into();
+                self.begin_program(pid);
+            }
         }
+    }
+
+    fn become_init(&mut self, pid: u32) {
+        let Some(identity) = self.node.identity(pid) else { return };
+        self.node.exec(pid, "dumb-init", 10_000);
+        self.node.process_mut(pid).caught = u64::MAX;
+        self.fork_child(&identity.pod);
+    }
+
+    fn handle(&mut self, pid: u32) {
+        let Some(identity) = self.node.identity(pid) else { return };
+        let blocks = self.manners[&identity.pod] == Manner::Blocks;
+        let process = self.node.process_mut(pid);
+        (process.memory, process.most_memory) = (400_000, 400_000);
+        if blocks {
+            process.blocked = HUP;
+        } else {
+            process.caught = HUP;
+        }
+    }
+
+    fn renew(&mut self, pid: u32) {
+        let Some(identity) = self.node.identity(pid) else { return };
+        self.node.exec(pid, "worker", 60_000);
+        self.booting.insert(pid);
+        self.lost_handlers.insert(pid, (self.now, self.life));
+        let seen = self.seen(&identity.pod);
+        self.loaded.insert(pid, seen);
+        let (boot, booted) = (self.micros(20_000), ms(20) + self.micros(1_500_000));
+        self.push(boot, Todo::Boot(pid));
+        self.push(booted, Todo::Booted(pid));
     }
 
     fn fork_child(&mut self, uid: &PodUid) {
@@ -263,11 +321,12 @@ impl Simulation {
             return;
         };
         let parent = container.processes[0].pid;
-        if container.processes[0].comm != "tini" {
+        if !matches!(container.processes[0].comm.as_str(), "tini" | "dumb-init" | "s6-svscan") {
             return;
         }
         let ticks = self.now.elapsed_since_boot().as_millis() / 10 * 10;
         let pid = self.node.fork(uid, parent, "worker", at(u64::try_from(ticks).unwrap()));
+        self.node.exec(pid, "worker", 60_000);
         self.begin_program(pid);
     }
 
@@ -277,20 +336,36 @@ impl Simulation {
         let seen = self.seen(&uid);
         self.loaded.insert(pid, seen);
         let after = match self.manners[&uid] {
-            Manner::Handles | Manner::Quits => self.micros(2_500_000),
+            Manner::Handles | Manner::Quits | Manner::Blocks | Manner::Renews => self.micros(2_500_000),
             Manner::HandlesLate => ms(30_000),
             Manner::Ignores => return,
+            Manner::Spawns => {
+                self.node.process_mut(pid).spawns = 15;
+                return;
+            }
         };
         self.push(after, Todo::Handle(pid));
     }
 
     /// The program gets the signal.
     pub(super) fn signal(&mut self, pid: u32, uid: &PodUid) {
-        let handles = self.node.process_mut(pid).caught & HUP != 0;
-        assert!(handles || self.unhandled.contains(uid), "{pid} doesn't handle the signal");
-        if handles && self.manners[uid] == Manner::Quits {
+        let process = self.node.process_mut(pid);
+        let handles = (process.caught | process.blocked) & HUP != 0;
+        let comm = process.comm.clone();
+        assert!(matches!(comm.as_str(), "worker" | "sh"), "{pid} is {comm}");
+        // What happens between a reading and the send can't be seen.
+        let lost = self.lost_handlers.get(&pid).copied();
+        let doubt = if self.now < self.stalled_until + ms(1_000) { ms(260) } else { ms(5) };
+        let is_unseen = lost.is_some_and(|(at, life)| self.now < at + doubt || life != self.life);
+        assert!(handles || is_unseen || self.unhandled.contains(uid), "{pid} doesn't handle the signal");
+        let boots = self.booting.contains(&pid);
+        assert!(!boots || is_unseen || self.unhandled.contains(uid), "{pid} boots, and ends at the signal");
+        if boots || (handles && self.manners[uid] == Manner::Quits) {
             let after = self.micros(900_000);
             self.push(after, Todo::Exit(pid));
+        } else if handles && self.manners[uid] == Manner::Renews {
+            let after = self.micros(300_000);
+            self.push(after, Todo::Renew(pid));
         }
         let seen = self.seen(uid);
         self.loaded.insert(pid, seen);

@@ -55,6 +55,10 @@ impl Simulation {
             | Todo::Expire(..)
             | Todo::Exec(_)
             | Todo::Handle(_)
+            | Todo::BecomeInit(_)
+            | Todo::Renew(_)
+            | Todo::Boot(_)
+            | Todo::Booted(_)
             | Todo::StartContainer(_)
             | Todo::Exit(_)
             | Todo::Fork(_)
@@ -189,6 +193,11 @@ impl Simulation {
             Event::Swapped(volume, generation, _) => Event::Swapped(volume, generation, self.now),
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
             Event::Opened(volume, generation, _) => Event::Opened(volume, generation, self.now),
+            // The loop reads masks itself, and takes them in at once.
+            Event::Guarded(process, signal, Some(reading)) if reading.is_node.is_none() => {
+                let reading = self.node.guard(&process, self.now);
+                Event::Guarded(process, signal, reading)
+            }
             // Pods are listed as they are by now.
             Event::PodsSynced(_) => Event::PodsSynced(self.listed()),
             Event::Listed(..) => {
@@ -245,8 +254,14 @@ impl Simulation {
                 self.held.remove(&process);
             }
             Action::ReadGuard(process, signal) => {
-                let reading = self.node.guard(&process).filter(|_| self.held.contains(&process));
+                let reading = self.node.guard(&process, self.now).filter(|_| self.held.contains(&process));
                 self.answer(Event::Guarded(process, signal, reading));
+            }
+            Action::ReadClosely(process, signal) => {
+                let reading =
+                    self.node.guard_closely(&process, self.now).filter(|_| self.held.contains(&process));
+                let pause = self.micros(2_000);
+                self.push(pause, Todo::Event(self.life, Event::Guarded(process, signal, reading)));
             }
             Action::Send(process, _) => self.send(process),
             Action::Read(volume, generation, reading) => {

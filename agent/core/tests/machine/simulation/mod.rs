@@ -7,7 +7,7 @@
 mod acts;
 mod checks;
 mod edge;
-mod rng;
+pub(crate) mod rng;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -48,6 +48,12 @@ enum Todo {
     Exec(u32),
     /// A process installs its handlers.
     Handle(u32),
+    /// A shell becomes the init of its program.
+    BecomeInit(u32),
+    /// A process executes itself anew, its VM catches the signal in order to end, and it has booted.
+    Renew(u32),
+    Boot(u32),
+    Booted(u32),
     /// A container is started.
     StartContainer(PodUid),
     /// A process ends.
@@ -88,6 +94,12 @@ enum Manner {
     Ignores,
     /// It catches it and ends.
     Quits,
+    /// It takes it by signalfd.
+    Blocks,
+    /// It never handles it, and starts other programs all the time, which blocks everything for a moment.
+    Spawns,
+    /// It executes itself anew at each one, in a VM that catches it in order to end.
+    Renews,
 }
 
 struct Simulation {
@@ -104,6 +116,10 @@ struct Simulation {
     /// Pods that were to be told although they don't handle the signal.
     unhandled: BTreeSet<PodUid>,
     first_started: BTreeMap<PodUid, Time>,
+    /// When a process lost its handlers last, and in which life of the agent.
+    lost_handlers: BTreeMap<u32, (Time, u32)>,
+    /// Processes whose VM boots.
+    booting: BTreeSet<u32>,
     next_pod: u32,
     next_generation: u32,
     /// What a program sees in each volume: the newest complete generation.
@@ -145,6 +161,8 @@ impl Simulation {
             manners: BTreeMap::new(),
             unhandled: BTreeSet::new(),
             first_started: BTreeMap::new(),
+            lost_handlers: BTreeMap::new(),
+            booting: BTreeSet::new(),
             next_pod: 1,
             next_generation: 1,
             visible: BTreeMap::new(),

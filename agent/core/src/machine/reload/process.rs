@@ -1,0 +1,250 @@
+//! One of the processes to tell: what it does with the signal, as far as that is known, and when it is looked at again.
+
+use std::time::Duration;
+
+use crate::kernel::guard::{GuardReading, Handling};
+use crate::kernel::process::ProcessIdentity;
+use crate::kernel::program::Kind;
+use crate::machine::reload::blocking::Blocking;
+use crate::machine::reload::renewal::Renewal;
+use crate::model::names::Name;
+use crate::model::signal::Signal;
+use crate::model::time::Time;
+
+/// A process younger than this waits: programs install their handlers after they start.
+pub(super) const YOUNG: Duration = Duration::from_secs(3);
+
+/// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,
+/// and then after twice as long each time.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// The same when it is no longer young: entry points become programs. The next look is twice as long after the first one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The last of these pauses.
+const LAST_LOOK: Duration = Duration::from_secs(8);
+
+/// Masks that were read longer ago than this decide nothing.
+const STALE: Duration = Duration::from_millis(250);
+
+/// What a process looked like when it was chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Face {
+    /// Its name.
+    pub(crate) comm: String,
+    /// Whether it is the first process of its PID namespace: the kernel drops a signal to it that it has no handler for.
+    pub(crate) is_first: bool,
+    /// The name of the forwarding init whose child it is.
+    pub(crate) init: Option<Name>,
+}
+
+/// One of the processes to tell.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    identity: ProcessIdentity,
+    face: Face,
+    held: bool,
+    /// Whether it was seen to catch the signal. If it only blocks it later, it executes itself anew (HAProxy): that
+    /// keeps the mask and drops the handlers, and what is sent meanwhile is lost (measured with HAProxy 2.6).
+    catches: bool,
+    /// When the masks were asked for that didn't come yet.
+    asked: Option<Time>,
+    guard: Option<Guard>,
+    blocking: Blocking,
+    renewal: Renewal,
+    /// Whether it is Node.js, under the name that it had then.
+    node: Option<(String, bool)>,
+    /// When it is looked at again though nothing waits for it, and the pause after that.
+    look: Option<(Time, Duration)>,
+}
+
+/// A reading of the masks.
+#[derive(Clone, Debug)]
+struct Guard {
+    /// What happened before that is in it.
+    begun: Time,
+    /// What happened after that isn't.
+    made: Time,
+    handling: Handling,
+    comm: String,
+}
+
+/// What is to be done after a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Nothing.
+    Known,
+    /// It leaves something open that decides: the process is to be looked at closely.
+    InDoubt,
+    /// It proves that the signal is taken though nothing catches it.
+    Proven,
+}
+
+impl Process {
+    /// A process of which nothing is known but what it looks like.
+    pub(super) fn new(identity: ProcessIdentity, face: Face) -> Self {
+        let look = Some((identity.started + YOUNG, FIRST_PAUSE));
+        let renewal = if face.comm.is_empty() { Renewal::default() } else { Renewal::of(&face.comm) };
+        Self {
+            identity,
+            face,
+            held: false,
+            catches: false,
+            asked: None,
+            guard: None,
+            blocking: Blocking::default(),
+            renewal,
+            node: None,
+            look,
+        }
+    }
+
+    /// The same process, chosen anew.
+    pub(super) fn chosen_anew(&self, face: Face) -> Self {
+        Self { face, ..self.clone() }
+    }
+
+    /// Who it is.
+    pub(super) const fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    /// What it looked like when it was chosen.
+    pub(super) const fn face(&self) -> &Face {
+        &self.face
+    }
+
+    /// Whether it is held.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// It is held.
+    pub(super) const fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// What it does with the signal, if that was read at that time or later, and not long ago: the loop may have stood still.
+    pub(super) fn guard(&self, oldest: Time, now: Time) -> Option<Handling> {
+        let is_fresh = |guard: &&Guard| guard.begun >= oldest && guard.made >= now - STALE;
+        self.guard.as_ref().filter(is_fresh).map(|guard| guard.handling)
+    }
+
+    /// What it does with the signal, whenever that was read.
+    pub(super) fn last_handling(&self) -> Option<Handling> {
+        self.guard.as_ref().map(|guard| guard.handling)
+    }
+
+    /// Whether the kernel may drop the signal for it, as far as the masks tell.
+    pub(super) fn may_drop(&self) -> bool {
+        match self.last_handling() {
+            Some(Handling::Ignored) => true,
+            Some(Handling::Default) => self.face.is_first,
+            Some(
+                Handling::Handled
+                | Handling::Blocked
+                | Handling::Spawning
+                | Handling::Debugger
+                | Handling::Starting
+                | Handling::Unknown,
+            )
+            | None => false,
+        }
+    }
+
+    /// Its name when it was read last, or was chosen.
+    pub(super) fn name(&self) -> &str {
+        self.guard.as_ref().map_or(&self.face.comm, |guard| &guard.comm)
+    }
+
+    /// What the program is that runs in it by now, if that isn't what was chosen.
+    pub(super) fn other_kind(&self) -> Option<Kind> {
+        let guard = self.guard.as_ref().filter(|_| !self.face.comm.is_empty())?;
+        let kind = Kind::of(&guard.comm);
+        (kind != Kind::of(&self.face.comm)).then_some(kind)
+    }
+
+    /// Whether its masks were asked for at that time or later, and didn't come yet.
+    pub(super) fn is_asked(&self, oldest: Time) -> bool {
+        self.asked.is_some_and(|asked| asked >= oldest)
+    }
+
+    /// Its masks are asked for.
+    pub(super) const fn ask(&mut self, now: Time) {
+        self.asked = Some(now);
+    }
+
+    /// Until when it is young.
+    pub(super) fn grown(&self) -> Time {
+        self.renewal.last().map_or(self.identity.started, |last| last.max(self.identity.started)) + YOUNG
+    }
+
+    /// Takes in what was read of its masks.
+    pub(super) fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> Taken {
+        self.asked = None;
+        let is_close = reading.is_node.is_some();
+        if let Some(is_node) = reading.is_node {
+            self.node = Some((reading.comm.clone(), is_node));
+        }
+        let node = self.node.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, is_node)| *is_node);
+        let may_be_node = signal == Signal::USR1 && reading.catches(signal);
+        if !is_close && (self.renewal.is_in_doubt(reading) || (may_be_node && node.is_none())) {
+            self.asked = Some(now);
+            return Taken::InDoubt;
+        }
+        if self.renewal.take(reading, signal, now) {
+            self.blocking.interrupt();
+        }
+        let was_proven = self.blocking.is_proven();
+        let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
+        self.catches |= reading.catches(signal);
+        self.guard =
+            Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
+        if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
+    }
+
+    /// What a reading comes to, with what is known from before.
+    fn judge(&mut self, seen: Handling, is_node: bool, now: Time) -> Handling {
+        match seen {
+            Handling::Handled if is_node => Handling::Debugger,
+            Handling::Blocked | Handling::Spawning if self.catches => Handling::Starting,
+            Handling::Blocked | Handling::Spawning => {
+                if seen == Handling::Blocked {
+                    self.blocking.blocked(&self.identity, now);
+                }
+                if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
+            }
+            Handling::Default | Handling::Ignored => {
+                self.blocking.not_blocked(seen == Handling::Default && now >= self.grown());
+                seen
+            }
+            Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => seen,
+        }
+    }
+
+    /// It was sent the signal.
+    pub(super) fn told(&mut self, now: Time) {
+        self.renewal.told();
+        self.look = Some((now + FIRST_LOOK, FIRST_LOOK));
+    }
+
+    /// When it is looked at again though nothing waits for it.
+    pub(super) fn look_due(&self) -> Option<Time> {
+        let look = self.look.map(|(due, _)| due);
+        let is_free = self.held && self.asked.is_none();
+        look.into_iter().chain(self.blocking.next()).min().filter(|_| is_free)
+    }
+
+    /// It is looked at now, if that is due.
+    pub(super) fn take_look(&mut self, now: Time) -> bool {
+        if self.look_due().is_none_or(|due| now < due) {
+            return false;
+        }
+        if let Some((due, pause)) = self.look
+            && now >= due
+        {
+            let next = pause * 2;
+            self.look = (next <= LAST_LOOK).then_some((now + next, next));
+        }
+        self.asked = Some(now);
+        true
+    }
+}

@@ -1,0 +1,84 @@
+//! Why nothing is sent to a process, and what helps: a sentence for people.
+
+use crate::kernel::guard::Handling;
+use crate::kernel::program::{Kind, stands_before};
+use crate::machine::reload::Terms;
+use crate::machine::reload::process::Process;
+use crate::model::names::Name;
+use crate::model::signal::Signal;
+use crate::policy::problem::quoted;
+
+/// What is said of a process that does this with the signal.
+pub(super) fn sentence(
+    container: &Name,
+    signal: Signal,
+    process: &Process,
+    handling: Handling,
+    terms: &Terms,
+) -> String {
+    let who = format!("{} (PID {}) in container {container}", quoted(process.name()), process.identity().pid);
+    match process.other_kind() {
+        Some(Kind::Init) => {
+            return format!(
+                "{who} changes its name all the time, and hands {signal} on under the one that it has now: nothing is sent"
+            );
+        }
+        Some(Kind::Supervisor) => {
+            return format!(
+                "{who} supervises other programs: nothing is sent to it; name the program in reloadlet.io/process"
+            );
+        }
+        Some(Kind::Other) | None => {}
+    }
+    match handling {
+        Handling::Default | Handling::Handled => unhandled(&who, signal, process),
+        Handling::Ignored => format!(
+            "{who} ignores {signal}: nothing is sent until it handles it; choose another signal in reloadlet.io/signal, or \
+             start the program without nohup and the like"
+        ),
+        Handling::Blocked | Handling::Spawning => format!(
+            "{who} blocks {signal} and has no handler for it: nothing is sent until it has blocked it for long enough to be \
+             known to take it by signalfd or sigwait, since programs that start others block all signals for a moment; if it \
+             takes it so, set reloadlet.io/unhandled to send"
+        ),
+        Handling::Debugger => format!(
+            "{who} is Node.js, which opens its debugger at {signal} unless the program listens to it, and that can't be seen \
+             from outside: nothing is sent; choose another signal in reloadlet.io/signal, or set reloadlet.io/unhandled to \
+             send if the program listens"
+        ),
+        Handling::Starting => format!(
+            "{who} isn't as far yet as to take {signal}: it is being started, or executes itself anew; it is told once it \
+             handles the signal{}",
+            if terms.send_unhandled { ", whatever reloadlet.io/unhandled says" } else { "" }
+        ),
+        Handling::Unknown => format!(
+            "whether {who} handles {signal} isn't known, since it has too many threads or its threads take too long to look \
+             at: nothing is sent until that is known"
+        ),
+    }
+}
+
+/// The advice fits what stands there: `send` only where somebody could take the signal.
+fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
+    let face = process.face();
+    if stands_before(process.name()) {
+        return format!(
+            "{who} doesn't handle {signal} and only starts the program: nothing is sent; name the program in \
+             reloadlet.io/process, or have it started by exec"
+        );
+    }
+    let otherwise = match (face.is_first, &face.init) {
+        (true, _) => {
+            format!("the kernel drops {signal} for the first process of a container that has no handler")
+        }
+        (false, Some(init)) => {
+            format!("{signal} would end it, and with it {} and the container", quoted(init))
+        }
+        (false, None) => format!("{signal} would end it"),
+    };
+    format!(
+        "{who} doesn't handle {signal}: nothing is sent until it does, since {otherwise}; choose a signal that it handles in \
+         reloadlet.io/signal, name another process in reloadlet.io/process, or, only if it waits for the signal in sigwait, \
+         which can't be seen, set reloadlet.io/unhandled to send"
+    )
+}

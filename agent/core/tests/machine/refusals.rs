@@ -1,0 +1,233 @@
+//! Who is never told, what is said of it, and where a signal can't arrive.
+
+use reloadlet_core::machine::event::Report;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
+
+use crate::node::{HUP, ProcessState, generation, uid};
+use crate::world::{STARTED, World, app, config};
+
+/// SIGUSR1 and its bit in a mask.
+const USR1: (&str, &str) = ("reloadlet.io/signal", "SIGUSR1");
+const USR1_BIT: u64 = 1 << 9;
+
+fn sentences(world: &World) -> Vec<String> {
+    let said = |report: &Report| {
+        if let Report::Problem(_, problem) = report { Some(problem.sentence.clone()) } else { None }
+    };
+    world.reports().filter_map(said).collect()
+}
+
+/// What is said of a change that such a process isn't told of.
+fn said(annotations: &[(&str, &str)], change: impl Fn(&mut ProcessState)) -> String {
+    let mut world = World::node(vec![app(1, annotations)]);
+    change(world.node.process_mut(1001));
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    assert_eq!(world.sends(), []);
+    let said = sentences(&world);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].len() < 900, "it fits into an Event: {}", said[0]);
+    assert!(said[0].contains("PID 1001") && said[0].contains("container app"), "{}", said[0]);
+    said[0].clone()
+}
+
+#[test]
+fn what_is_said_names_the_process_and_the_advice_fits_the_case() {
+    let shell = said(&[], |process| (process.comm, process.caught) = ("sh".into(), 0));
+    assert!(shell.contains("\"sh\"") && shell.contains("reloadlet.io/process"), "{shell}");
+    assert!(!shell.contains("reloadlet.io/unhandled"), "it would tell the shell: {shell}");
+
+    let ignores = said(&[], |process| (process.ignored, process.caught) = (HUP, 0));
+    assert!(ignores.contains("\"app\"") && ignores.contains("ignores SIGHUP"), "{ignores}");
+    assert!(!ignores.contains("reloadlet.io/unhandled"), "it would be dropped: {ignores}");
+
+    let first = said(&[], |process| process.caught = 0);
+    assert!(
+        first.contains("app doesn't handle SIGHUP") && first.contains("the kernel drops SIGHUP"),
+        "{first}"
+    );
+    let shared = said(&[], |process| (process.caught, process.namespace_pids) = (0, vec![1001, 9]));
+    assert!(shared.contains("SIGHUP would end it"), "{shared}");
+
+    let blocks = said(&[], |process| (process.caught, process.blocked, process.state) = (0, HUP, 'D'));
+    assert!(blocks.contains("sigwait") || blocks.contains("signalfd"), "{blocks}");
+
+    let hostile = said(&[], |process| (process.comm, process.caught) = ("a\n\u{202e}\"".into(), 0));
+    assert!(hostile.contains("\"a\\n\\u{202e}\\\"\""), "{hostile}");
+}
+
+#[test]
+fn of_a_child_of_an_init_it_is_said_that_the_container_would_end_with_it() {
+    let mut world = World::node(vec![app(1, &[])]);
+    (world.node.process_mut(1001).comm, world.node.process_mut(1001).caught) = ("tini".into(), 0);
+    let child = world.node.fork(&uid(1), 1001, "app", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    let said = sentences(&world).join(" ");
+    assert!(
+        said.contains(&format!("PID {child}")) && said.contains("and with it \"tini\" and the container"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_supervisor_is_a_problem_that_names_it_and_nothing_is_sent_to_it() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.process_mut(1001).comm = "supervisord".into();
+    world.node.process_mut(1001).caught = u64::MAX;
+    let program = world.node.fork(&uid(1), 1001, "app", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(world.problems(), [Some(ProblemKind::Supervisor)], "before there is a change");
+    let said = sentences(&world).join(" ");
+    assert!(said.contains("\"supervisord\" (PID 1001)") && said.contains("reloadlet.io/process"), "{said}");
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
+    assert!(world.reloads()[0].reason.as_deref().unwrap().contains("supervisord"));
+    assert_eq!(world.machine.poll_timeout(), None, "nothing is looked for without end");
+
+    // Once somebody says who is meant, that one is told.
+    let named = app(1, &[("reloadlet.io/process", "app")]);
+    world.pods[0].spec.annotations = named.spec.annotations;
+    world.sync();
+    world.pass(60_000);
+    world.publish(&config(), 3);
+    let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
+    assert_eq!(told, [program]);
+    assert_eq!(world.problems().last(), Some(&None));
+}
+
+#[test]
+fn a_script_that_has_such_a_name_for_a_moment_is_no_problem() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    let pid = world.node.start(&uid(1), "app", world.now);
+    world.node.process_mut(pid).comm = "init".into();
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(1_000);
+    world.node.process_mut(pid).comm = "app".into();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, pid)]);
+    assert_eq!(world.problems(), []);
+}
+
+/// A process that has caught SIGUSR1 all along.
+fn with_usr1(annotations: &[(&str, &str)], is_node: bool) -> World {
+    let mut world = World::node(vec![app(1, &[&[USR1][..], annotations].concat())]);
+    let process = world.node.process_mut(1001);
+    (process.caught, process.is_node) = (USR1_BIT, is_node);
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
+    world.publish(&config(), 2);
+    world
+}
+
+#[test]
+fn sigusr1_opens_the_debugger_of_node_js_and_isnt_sent_unless_that_is_asked_for() {
+    let mut world = with_usr1(&[], true);
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
+    let said = sentences(&world).join(" ");
+    assert!(
+        said.contains("Node.js") && said.contains("debugger") && said.contains("reloadlet.io/unhandled"),
+        "{said}"
+    );
+    let world = with_usr1(&[("reloadlet.io/unhandled", "send")], true);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    // Others are told of it at once, and looked at closely once.
+    let mut world = with_usr1(&[], false);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    world.pass(60_000);
+    world.publish(&config(), 3);
+    assert_eq!(world.sends().len(), 2);
+    let closely =
+        world.actions.iter().filter(|(_, action)| matches!(action, Action::ReadClosely(..))).count();
+    assert_eq!(closely, 0, "it was known before");
+}
+
+/// A first process without a handler that is to be sent the signal all the same.
+fn sent_all_the_same(change: impl Fn(&mut ProcessState)) -> World {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/unhandled", "send")])]);
+    world.node.process_mut(1001).caught = 0;
+    change(world.node.process_mut(1001));
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    world
+}
+
+#[test]
+fn what_the_kernel_drops_is_not_delivered() {
+    let ignored =
+        |process: &mut ProcessState| (process.ignored, process.namespace_pids) = (HUP, vec![1001, 9]);
+    for mut world in [sent_all_the_same(|_| ()), sent_all_the_same(ignored)] {
+        world.pass(1_999);
+        assert_eq!(world.outcomes(), []);
+        world.pass(1);
+        assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unhandled)]);
+        let reason = world.reloads()[0].reason.as_deref().unwrap();
+        assert!(reason.contains("the kernel drops it"), "{reason}");
+        assert_eq!(world.sends().len(), 1);
+        world.pass(60_000);
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn one_that_waits_in_sigwait_shows_no_handler_and_shows_by_its_reading_that_it_was_told() {
+    let mut world = sent_all_the_same(|_| ());
+    world.pass(5);
+    assert!(world.open(&config(), 2));
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+    world.pass(60_000);
+    assert_eq!(world.verdicts(), [Verdict::Reread]);
+    assert_eq!(world.rereads().len(), 1);
+}
+
+#[test]
+fn a_change_that_comes_while_it_isnt_known_whether_one_was_taken_is_told_after_it() {
+    let mut world = sent_all_the_same(|_| ());
+    world.pass(1_000);
+    world.publish(&config(), 3);
+    assert_eq!(world.sends().len(), 1);
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 2);
+    assert_eq!(
+        world.outcomes(),
+        [("config", generation(2), Outcome::Unhandled), ("config", generation(3), Outcome::Unhandled)]
+    );
+}
+
+#[test]
+fn a_process_that_isnt_the_first_of_its_namespace_and_is_sent_all_the_same_was_told() {
+    let world = sent_all_the_same(|process| process.namespace_pids = vec![1001, 9]);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn a_leftover_under_an_init_keeps_no_change_from_its_child() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.process_mut(1001).comm = "tini".into();
+    let child = world.node.fork(&uid(1), 1001, "app", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    world.node.fork(&uid(1), 1001, "sleep", world.now);
+    for n in 2..5 {
+        world.publish(&config(), n);
+        assert_eq!(world.sends().last(), Some(&(world.now, child)));
+        world.pass(60_000);
+    }
+}

@@ -1,0 +1,328 @@
+//! Programs that a signal would hurt at that moment, or at any: real ones, or small ones that do as they do.
+
+use std::fs;
+use std::path::Path;
+
+use standin::{ContainerSpec, Pod, PodSpec, VolumeSpec, payload, wait_until};
+
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, app, bare, change, children, reader};
+
+const PYTHON: &str = "/usr/bin/python3";
+const PROCESS: &str = "reloadlet.io/process";
+const UNHANDLED: &[(&str, &str)] = &[("kind", "unhandled")];
+
+/// A pod that runs a script in Python. In a shared PID namespace, where a signal without a handler ends it.
+fn script(name: &str, source: &str) -> PodSpec {
+    let container = ContainerSpec::new("app", &[PYTHON, "-c", source]).mount("conf", "/conf");
+    bare(name).annotation(SIGNAL, "SIGHUP").share_process_namespace().container(container)
+}
+
+/// How many lines a file in the pod's directory has.
+fn lines(pod: &Pod, file: &str) -> usize {
+    fs::read_to_string(pod.exchange_dir().join(file)).unwrap_or_default().lines().count()
+}
+
+fn wait_lines(rig: &Rig, pod: &Pod, file: &str, count: usize) {
+    let what = format!("{count} lines in {file} of {}", pod.name());
+    wait_until(LIMIT, &what, || lines(pod, file) >= count)
+        .unwrap_or_else(|error| panic!("{error} ({:?})\n{}", pod.exit("app"), rig.tail()));
+}
+
+fn comm(pid: i32) -> String {
+    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn programs_that_start_others_all_the_time_are_never_told_whatever_changes_while_they_do() {
+    let source = "import subprocess\nwhile True: subprocess.run(['/usr/bin/true'])";
+    let behind = |name: &str| {
+        let command = ["/usr/bin/tini", "--", PYTHON, "-c", source];
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
+    };
+    let specs = vec![behind("behind-tini"), script("alone", source), app("canary")];
+    let Some(rig) = Setup::new().programs(&["tini", "python3"]).start(specs) else { return };
+    // Each swap has the masks read at once.
+    for n in 0..400 {
+        for name in ["behind-tini", "alone", "canary"] {
+            change(&rig.pod(name), &format!("n{n}"));
+        }
+        if n % 20 == 0 {
+            rig.wait_told(&rig.pod("canary"), "app", &format!("n{n}"));
+        }
+    }
+    rig.wait_told(&rig.pod("canary"), "app", "n399");
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
+    for name in ["behind-tini", "alone"] {
+        assert_eq!(
+            (rig.pod(name).exit("app").unwrap(), rig.outcomes(name, "delivered")),
+            (None, 0.0),
+            "{name}"
+        );
+    }
+    rig.wait_warning("set reloadlet.io/unhandled to send");
+    rig.end();
+}
+
+/// Waits for a swap, executes itself anew 2 ms after it has seen it, and has its handler 150 ms after that.
+const EXECUTES_AT_SWAP: &str = "
+import os, signal, sys, time
+def append(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+seen = os.readlink('/conf/..data')
+time.sleep(0.15)
+signal.signal(signal.SIGHUP, lambda *_: append('told'))
+append('ready')
+while os.readlink('/conf/..data') == seen: time.sleep(0.0003)
+time.sleep(0.002)
+os.execv('/usr/bin/python3', ['python3', '-c', os.environ['SOURCE']])
+";
+
+#[test]
+fn masks_that_were_read_before_a_wait_dont_end_a_program_that_executes_itself_at_the_swap() {
+    let mut spec =
+        script("eager", EXECUTES_AT_SWAP).volume(VolumeSpec::config_map("more").key("more.conf", "one\n"));
+    let container = spec.containers.remove(0).env("SOURCE", EXECUTES_AT_SWAP).mount("more", "/more");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else {
+        return;
+    };
+    let pod = rig.pod("eager");
+    for round in 1..=4 {
+        wait_lines(&rig, &pod, "ready", round);
+        // Two volumes: there is a debounce.
+        change(&pod, &format!("n{round}"));
+        pod.update("more", payload([("more.conf", &format!("n{round}\n"))])).unwrap();
+        wait_lines(&rig, &pod, "told", round);
+        assert_eq!(pod.exit("app").unwrap(), None);
+    }
+    rig.end();
+}
+
+/// Catches the signal from its start in order to end, as Ruby's VM does, and when it has booted in order to execute itself anew.
+const BOOTS: &str = "
+import os, signal, time
+def append(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+signal.signal(signal.SIGHUP, lambda *_: os._exit(3))
+append('boots')
+time.sleep(0.8)
+ballast = bytearray(64 << 20)
+signal.signal(signal.SIGHUP, lambda *_: os.execv('/usr/bin/python3', ['python3', '-c', os.environ['SOURCE']]))
+append('booted')
+while True: signal.pause()
+";
+
+#[test]
+fn a_vm_that_boots_anew_isnt_ended_by_the_change_that_comes_meanwhile_and_is_told_of_it() {
+    let mut spec = script("vm", BOOTS);
+    let container = spec.containers.remove(0).env("SOURCE", BOOTS);
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else {
+        return;
+    };
+    let pod = rig.pod("vm");
+    let mut boots = 1;
+    wait_lines(&rig, &pod, "booted", 1);
+    for round in 0..3 {
+        change(&pod, &format!("one{round}"));
+        wait_lines(&rig, &pod, "boots", boots + 1);
+        change(&pod, &format!("two{round}"));
+        wait_lines(&rig, &pod, "booted", boots + 2);
+        boots += 2;
+        assert_eq!((pod.exit("app").unwrap(), lines(&pod, "boots")), (None, boots), "{}", rig.tail());
+    }
+    rig.end();
+}
+
+#[test]
+fn an_entry_point_that_becomes_an_init_isnt_told_in_the_place_of_its_program() {
+    let become_init = |name: &str, init: &str, flags: &str| {
+        // Until the test lets it.
+        let wait = "until [ -e /pod/go ]; do sleep 0.05; done";
+        let line =
+            format!("{wait}; exec {init} -- /workload --log /pod/app.log --read /conf/app.conf {flags}");
+        let command = ["/bin/sh", "-c", line.as_str()];
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
+    };
+    let specs = vec![
+        become_init("dumb-none", "/usr/bin/dumb-init", "--none"),
+        become_init("dumb", "/usr/bin/dumb-init", "--catch HUP"),
+        become_init("tini", "/usr/bin/tini", "--catch HUP"),
+    ];
+    let Some(rig) = Setup::new().programs(&["tini", "dumb-init"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 3.0);
+    rig.wait_warning("only starts the program");
+    for pod in rig.node.pods() {
+        fs::write(pod.exchange_dir().join("go"), "").unwrap();
+    }
+    for name in ["dumb", "tini"] {
+        let pod = rig.pod(name);
+        rig.wait_told(&pod, "app", "two");
+        rig.signals(&pod, "app", 1);
+        rig.assert_only_told(name, &children(pod.container("app").unwrap().pid));
+    }
+    let none = rig.pod("dumb-none");
+    none.wait_ready("app").unwrap();
+    change(&none, "three");
+    rig.wait_outcomes("dumb-none", "superseded", 1);
+    assert_eq!((none.exit("app").unwrap(), rig.outcomes("dumb-none", "delivered")), (None, 0.0));
+    rig.end();
+}
+
+#[test]
+fn a_supervisor_is_a_problem_that_names_it_and_its_program_is_told_by_name() {
+    let child = "--comm server --log /pod/server.log --read /conf/app.conf";
+    let spec = |name: &str, comm: &str| {
+        bare(name).annotation(SIGNAL, "SIGHUP").container(reader("app", &["--comm", comm, "--child", child]))
+    };
+    let supervisors = ["s6-svscan", "supervisord", "runsvdir"];
+    let mut specs: Vec<PodSpec> = supervisors.iter().map(|name| spec(name, name)).collect();
+    specs.push(spec("named", "s6-svscan").annotation(PROCESS, "server"));
+    let Some(rig) = Setup::new().start(specs) else { return };
+    rig.wait_metric("reloadlet_problems", &[("kind", "supervisor")], 3.0);
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    for name in supervisors {
+        let pid = rig.pod(name).container("app").unwrap().pid;
+        rig.wait_outcomes(name, "no_process", 1);
+        rig.wait_reason(name, "no_process", &format!("\"{name}\" (PID {pid})"));
+        rig.signals(&rig.pod(name), "app", 0);
+        rig.signals(&rig.pod(name), "server", 0);
+    }
+    rig.wait_told(&rig.pod("named"), "server", "two");
+    rig.signals(&rig.pod("named"), "app", 0);
+    rig.end();
+}
+
+#[test]
+fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_its_title_is() {
+    let node = |name: &str, source: &str| {
+        let container = ContainerSpec::new("app", &["/usr/bin/node", "-e", source]).mount("conf", "/conf");
+        bare(name).annotation(SIGNAL, "SIGUSR1").container(container)
+    };
+    let waits = "require('fs').writeFileSync('/pod/up', ''); setInterval(() => {}, 1000)";
+    let titled = format!("process.title = 'shop'; {waits}");
+    let listens =
+        format!("process.on('SIGUSR1', () => require('fs').appendFileSync('/pod/told', 'x\\n')); {waits}");
+    let specs = vec![
+        node("plain", waits),
+        node("titled", &titled),
+        node("listens", &listens).annotation("reloadlet.io/unhandled", "send"),
+    ];
+    let Some(rig) = Setup::new().programs(&["node"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        wait_until(LIMIT, "Node.js", || pod.exchange_dir().join("up").exists()).unwrap();
+    }
+    assert_eq!(comm(rig.pod("titled").container("app").unwrap().pid), "shop");
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    wait_lines(&rig, &rig.pod("listens"), "told", 1);
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
+    for name in ["plain", "titled"] {
+        let pod = rig.pod(name);
+        let says = format!(
+            "PID {}) in container app is Node.js, which opens its debugger",
+            pod.container("app").unwrap().pid
+        );
+        rig.wait_warning(&says);
+        let output = fs::read_to_string(pod.container("app").unwrap().output).unwrap();
+        assert!(!output.contains("Debugger"), "{output}");
+        assert_eq!(rig.outcomes(name, "delivered"), 0.0);
+    }
+    rig.end();
+}
+
+#[test]
+fn what_the_kernel_drops_for_a_first_process_is_unhandled_and_what_sigwait_takes_is_delivered() {
+    let send = |spec: PodSpec| spec.annotation("reloadlet.io/unhandled", "send");
+    let waits = "
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+while True:
+    signal.sigwait([signal.SIGHUP])
+    content = open('/conf/app.conf').read()
+    with open('/pod/told', 'a') as f: f.write(content)
+";
+    let container = ContainerSpec::new("app", &[PYTHON, "-c", waits]).mount("conf", "/conf");
+    let specs = vec![
+        send(bare("none").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--none"]))),
+        send(bare("ignores").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--ignore", "HUP"]))),
+        send(bare("sigwait").annotation(SIGNAL, "SIGHUP").container(container)),
+    ];
+    let Some(rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    for name in ["none", "ignores"] {
+        rig.wait_outcomes(name, "unhandled", 1);
+        rig.wait_reason(name, "unhandled", "the kernel drops it");
+        assert_eq!(rig.outcomes(name, "delivered"), 0.0);
+    }
+    wait_lines(&rig, &rig.pod("sigwait"), "told", 1);
+    rig.wait_outcomes("sigwait", "delivered", 1);
+    rig.end();
+}
+
+#[test]
+fn a_leftover_of_an_exec_under_an_init_keeps_no_change_from_its_program() {
+    let workload = ["/usr/bin/tini", "--", "/workload", "--log", "/pod/app.log", "--read", "/conf/app.conf"];
+    let spec = bare("web")
+        .annotation(SIGNAL, "SIGHUP")
+        .container(ContainerSpec::new("app", &workload).mount("conf", "/conf"));
+    let Some(rig) = Setup::new().programs(&["tini"]).start(vec![spec]) else { return };
+    let pod = rig.pod("web");
+    pod.wait_ready("app").unwrap();
+    let init = pod.container("app").unwrap().pid;
+    let own = children(init);
+    let mut exec = pod.exec("app", &["/bin/sh", "-c", "sleep 1000 & exit"]).unwrap();
+    exec.wait(LIMIT).unwrap();
+    wait_until(LIMIT, "an adopted child", || children(init).len() == 2).unwrap();
+    for content in ["two", "three"] {
+        change(&pod, content);
+        rig.wait_told(&pod, "app", content);
+    }
+    rig.signals(&pod, "app", 2);
+    rig.assert_only_told("web", &own);
+    rig.end();
+}
+
+#[test]
+fn a_title_names_its_program_and_the_names_that_are_there_are_said() {
+    // The comm is the program's, the first argument a title.
+    let title =
+        "exec -a 'puma 5.6.5 (tcp://0.0.0.0:9292) [app]' /workload --log /pod/app.log --read /conf/app.conf";
+    let puma = ContainerSpec::new("app", &["/bin/bash", "-c", title]).mount("conf", "/conf");
+    let child = "--comm gunicorn:worker --log /pod/worker.log";
+    let gunicorn = reader("app", &["--comm", "gunicorn: maste", "--child", child]);
+    let named = |name: &str, process: &str, container: ContainerSpec| {
+        bare(name).annotation(SIGNAL, "SIGHUP").annotation(PROCESS, process).container(container)
+    };
+    let specs = vec![
+        named("puma", "puma", puma),
+        named("gunicorn", "gunicorn", gunicorn.clone()),
+        named("absent", "master", gunicorn),
+    ];
+    let Some(rig) = Setup::new().programs(&["bash"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        pod.wait_ready("app").unwrap();
+        change(&pod, "two");
+    }
+    for name in ["puma", "gunicorn"] {
+        rig.wait_told(&rig.pod(name), "app", "two");
+        rig.assert_only_told(name, &[rig.pod(name).container("app").unwrap().pid]);
+    }
+    rig.signals(&rig.pod("gunicorn"), "worker", 0);
+    rig.wait_outcomes("absent", "no_process", 1);
+    rig.wait_reason("absent", "no_process", "\"gunicorn: maste\" and \"gunicorn:worker\"");
+    rig.end();
+}
