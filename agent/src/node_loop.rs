@@ -49,8 +49,8 @@ const EVENTS_AT_A_TIME: usize = 64;
 const POLL: Duration = Duration::from_secs(1);
 /// How often an inotify instance is tried for while there is none.
 const INSTANCE_RETRY: Duration = Duration::from_secs(10);
-/// How long after a change of the mount table every volume's directory is looked at.
-const MOUNTS_QUIET: Duration = Duration::from_secs(1);
+/// How long after a change of the mount table every volume's watch is added again, however many changes follow.
+const MOUNTS_PAUSE: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken out of the inbox before the loop looks for notifications again: all that it
 /// can hold. What concerns pods only comes to wait for their namespace's turn.
 const MESSAGES_AT_A_TIME: usize = 1024;
@@ -203,7 +203,8 @@ impl NodeLoop {
             WAKE => self.take_inbox()?,
             MOUNTS => {
                 self.parts.watcher.recheck(false);
-                self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
+                // Not put off by the next change: some node changes its mounts all the time.
+                self.next_recheck.get_or_insert_with(|| clock::now() + MOUNTS_PAUSE);
             }
             process => {
                 if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
@@ -215,8 +216,9 @@ impl NodeLoop {
         Ok(())
     }
 
+    /// Takes in all notifications that are there by now, as far as the kernel's queue of the usual size holds them.
     fn take_notifications(&mut self) -> Result<(), LoopError> {
-        self.parts.watcher.read(clock::now)?;
+        self.parts.watcher.read_all(clock::now)?;
         self.take_sights();
         Ok(())
     }
@@ -259,7 +261,8 @@ impl NodeLoop {
         match finding {
             Finding::Event(Event::Listed(volume, listing)) => {
                 self.parts.startup.end_listing(&volume);
-                if self.parts.watcher.confirm(&volume, listing.dir, listing.current.is_some()) {
+                let is_published = listing.current.is_some();
+                if self.parts.watcher.confirm(&volume, listing.dir, is_published, clock::now()) {
                     self.handle(Event::Listed(volume, listing));
                 }
                 self.take_sights();
@@ -273,7 +276,7 @@ impl NodeLoop {
                 self.handle(event);
             }
             Finding::Cgroup(pod, directory, parents) => {
-                self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
+                self.parts.watcher.watch_cgroup(&pod, directory.as_deref(), &parents);
             }
             Finding::Unlisted(volume) => {
                 self.parts.startup.end_listing(&volume);

@@ -63,7 +63,7 @@ impl NodeLoop {
                 return self.judged(judgement);
             }
             Action::List(volume) => {
-                self.parts.watcher.check(&volume);
+                self.parts.watcher.check(&volume, clock::now());
                 self.take_sights();
             }
             Action::Survey(survey) => self.request(Request::Survey(survey)),

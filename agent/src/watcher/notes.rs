@@ -11,13 +11,15 @@ use super::*;
 
 /// Room for some thousand events a read.
 pub(super) const BUFFER: usize = 64 * 1024;
+/// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
+const READS_OF_A_FULL_QUEUE: usize = 16;
 
 /// One notification.
 pub(super) type Note<'a> = inotify::Event<&'a OsStr>;
 
 impl Watcher {
     /// Reads what happened, as far as one buffer holds it. Whether there may be more.
-    pub(crate) fn read(&mut self, now: impl Fn() -> Time) -> Result<bool, WatchError> {
+    pub(super) fn read(&mut self, now: impl Fn() -> Time) -> Result<bool, WatchError> {
         let Some(inotify) = &mut self.inotify else { return Ok(false) };
         // It is put back: notifications are taken in out of it, and none of them is copied.
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -35,6 +37,16 @@ impl Watcher {
         };
         self.buffer = buffer;
         read
+    }
+
+    /// Reads what happened until now, as far as a queue of the usual size holds it.
+    pub(crate) fn read_all(&mut self, now: impl Fn() -> Time) -> Result<(), WatchError> {
+        for _ in 0..READS_OF_A_FULL_QUEUE {
+            if !self.read(&now)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn see(&mut self, event: Event) {
@@ -88,8 +100,13 @@ impl Watcher {
             } else {
                 self.drop_watch(note.wd.clone());
             }
-            self.see(Event::TornDown(name.clone(), at));
-            self.place(name);
+            // Of another directory than the one that is followed by now: its end is known.
+            let is_followed = self.volumes.get(name).is_some_and(|volume| {
+                matches!(&volume.follow, Follow::Watched { wd, .. } if *wd == note.wd)
+            });
+            if is_followed {
+                self.place(name, at);
+            }
             return;
         }
         let Some(volume) = self.volumes.get_mut(name) else { return };
