@@ -15,6 +15,7 @@ use reloadlet_core::{Machine, Time};
 
 use crate::api::side::ApiSide;
 use crate::clock;
+use crate::clock::wall::{ClockSet, WallClock};
 use crate::health::Health;
 use crate::holder::Holder;
 use crate::inbox::{Inbound, Wake};
@@ -40,6 +41,7 @@ use waiting::TurnQueue;
 const INOTIFY: u64 = 1;
 const WAKE: u64 = 2;
 const MOUNTS: u64 = 3;
+const CLOCK: u64 = 4;
 /// Held processes are numbered from here.
 const PROCESSES: u64 = 16;
 
@@ -91,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) startup: Startup,
+    pub(crate) wall: WallClock,
     /// What is at the API server, where there is one.
     pub(crate) api: Option<ApiSide>,
     /// Whether the kubelet root is the kubelet's.
@@ -117,6 +120,8 @@ pub(crate) struct NodeLoop {
     reads: Reads,
     /// Gauges as they were when nothing else was to be done.
     shown: Shown,
+    /// Tells when the wall clock is set; `None` where the kernel doesn't: then each look at the clocks finds it.
+    clock_set: Option<ClockSet>,
     stopping: bool,
 }
 
@@ -139,6 +144,12 @@ impl NodeLoop {
         if let Some(mounts) = mount_table {
             add(mounts.as_fd(), MOUNTS, EpollFlags::EPOLLPRI)?;
         }
+        let clock_set = ClockSet::new()
+            .inspect_err(|error| tracing::debug!(%error, "it won't be told when the wall clock is set"))
+            .ok();
+        if let Some(clock_set) = &clock_set {
+            add(clock_set.as_fd().as_fd(), CLOCK, EpollFlags::EPOLLIN)?;
+        }
         Ok(Self {
             parts,
             epoll,
@@ -151,6 +162,7 @@ impl NodeLoop {
             unlisted: BTreeSet::new(),
             reads: Reads::default(),
             shown: Shown::default(),
+            clock_set,
             stopping: false,
         })
     }
@@ -205,6 +217,13 @@ impl NodeLoop {
                 self.parts.watcher.recheck(false);
                 // Not put off by the next change: some node changes its mounts all the time.
                 self.next_recheck.get_or_insert_with(|| clock::now() + MOUNTS_PAUSE);
+            }
+            CLOCK => {
+                self.clock_set.as_ref().inspect(|clock_set| clock_set.clear());
+                if self.parts.wall.look() {
+                    tracing::info!("the wall clock was set");
+                    self.parts.journal.clock_was_set();
+                }
             }
             process => {
                 if let Some(process) = self.parts.holder.exited(process - PROCESSES) {

@@ -24,6 +24,7 @@ use crate::api::objects::WantedObjects;
 use crate::api::side::ApiSide;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
+use crate::clock::wall::WallClock;
 use crate::contact::Contact;
 use crate::digest;
 use crate::health::{Ailment, Health};
@@ -73,13 +74,15 @@ pub(crate) fn agent(
     let ready = Arc::new(AtomicBool::new(false));
 
     let proc = ProcRoot::new(config.proc_root.clone());
-    let journal = start_journal(config, &inbox, &metrics, &health)?;
+    let wall = WallClock::default();
+    wall.look();
+    let journal = start_journal(config, wall.clone(), &inbox, &metrics, &health)?;
     let (own_reads, lacks) = (OwnReads::default(), Lacks::default());
     let surveyor = {
-        let (inbox, own_reads, lacks) = (inbox.clone(), own_reads.clone(), lacks.clone());
+        let (inbox, own_reads, known) = (inbox.clone(), own_reads.clone(), (lacks.clone(), wall.clone()));
         let homes = Homes::new(&config.kubelet_root, config.proc_root.clone());
         let report = move |finding| inbox.send(Inbound::Finding(finding));
-        Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, lacks, report)
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, known, report)
             .context("can't start a thread")?
     };
     let mut parts = Parts {
@@ -100,6 +103,7 @@ pub(crate) fn agent(
         inbox: receiver,
         wake,
         startup: Startup::new(ready.clone(), config.kubelet_root.join("pods")),
+        wall,
         api: None,
         kubelet_root: KubeletRoot::new(config.kubelet_root.clone()),
         lacks,
@@ -197,6 +201,7 @@ fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
 
 fn start_journal(
     config: &AgentConfig,
+    wall: WallClock,
     inbox: &Inbox,
     metrics: &Arc<Metrics>,
     health: &Health,
@@ -205,6 +210,7 @@ fn start_journal(
     let journal = JournalConfig {
         state_dir: config.state_dir.clone(),
         boot_id: config.proc_root.join("sys/kernel/random/boot_id"),
+        wall,
     };
     let on_event = move |event| match event {
         JournalEvent::Opened(snapshot) => inbox.send(Inbound::Event(Event::JournalRead(snapshot))),

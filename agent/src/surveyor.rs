@@ -23,6 +23,7 @@ use reloadlet_core::model::signal::Signal;
 
 use crate::cgroups::Cgroups;
 use crate::clock;
+use crate::clock::wall::WallClock;
 use crate::cmdline::CmdlineReader;
 use crate::home::Homes;
 use crate::lack::Lacks;
@@ -66,7 +67,7 @@ impl Surveyor {
         cgroup_root: PathBuf,
         homes: Homes,
         own_reads: OwnReads,
-        lacks: Lacks,
+        (lacks, wall): (Lacks, WallClock),
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -78,7 +79,7 @@ impl Surveyor {
             }
             let cmdlines = CmdlineReader::new(proc.clone());
             let (mounts, begun_reads) = (HashMap::new(), HashSet::new());
-            Worker { proc, cgroups, cmdlines, mounts, homes, own_reads, begun_reads, lacks, report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts, homes, own_reads, begun_reads, lacks, wall, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -133,6 +134,7 @@ struct Worker<R> {
     /// The reads that were begun and have no finding yet: each is entered once, however often it begins anew.
     begun_reads: HashSet<(VolumeRef, Generation)>,
     lacks: Lacks,
+    wall: WallClock,
     report: R,
 }
 
@@ -181,7 +183,7 @@ impl<R: FnMut(Finding)> Worker<R> {
     }
 
     fn list(&mut self, volume: VolumeRef, path: &Path) {
-        let finding = match listing::list(path) {
+        let finding = match listing::list(path, &self.wall) {
             Ok(listing) => Finding::Event(Event::Listed(volume, listing)),
             Err(error) => {
                 self.lacks.say("list a volume", error.lack(), Some(&error));
@@ -417,7 +419,7 @@ mod tests {
         let root = directory.path().to_owned();
         let mut surveyor = {
             let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
-            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
+            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Default::default(), report).unwrap()
         };
         assert!(!own_reads.is_read(&volume, &generation));
         let read = Request::Read(volume.clone(), generation.clone(), root, reading);

@@ -292,6 +292,7 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
             state: process.state,
             parent: process.parent,
             started: process.started,
+            threads: 1,
         },
         namespace_pids: process.namespace_pids.clone(),
         program: None,
