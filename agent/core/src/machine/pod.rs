@@ -63,6 +63,8 @@ pub(crate) struct PodMachine {
     surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
+    /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
+    untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
     /// What the node does about volumes that lag behind, if the pod asks for it.
     accelerate: Option<Accelerate>,
@@ -99,6 +101,7 @@ impl PodMachine {
             surveys: Surveys::default(),
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
+            untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
@@ -123,9 +126,13 @@ impl PodMachine {
 
     fn restore(&mut self, restored: Restored) {
         for (key, handled) in restored.handled {
-            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == key.container)
-            {
-                target.restore(&key.volume, handled);
+            let mut targets = self.targets.iter_mut();
+            let told = targets.find(|target| {
+                *target.container() == key.container && target.progress().contains_key(&key.volume)
+            });
+            match told {
+                Some(target) => target.restore(&key.volume, handled),
+                None => self.untold.push((key, handled)),
             }
         }
         for (container, endings) in
@@ -194,7 +201,8 @@ impl PodMachine {
         // A very first start that isn't over yet goes on.
         let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
-        let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
+        let handled = std::mem::take(&mut self.untold);
+        let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
@@ -214,6 +222,12 @@ impl PodMachine {
             reports.extend(target.end_all(&self.site, ctx));
         }
         self.say_each(reports, ctx);
+        self.release_all(ctx);
+    }
+
+    /// Nothing is told any more, as long as it isn't known whether the pod is gone.
+    pub(crate) fn park(&mut self, ctx: &mut Context<'_>) {
+        self.targets.iter_mut().for_each(|target| target.take_back(&self.site, ctx));
         self.release_all(ctx);
     }
 
