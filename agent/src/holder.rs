@@ -185,6 +185,11 @@ impl Holder {
         Some(process)
     }
 
+    /// Whether a process has ended, though its exit may not have been taken in: one that isn't held any more has.
+    pub(crate) fn has_ended(&self, process: &ProcessIdentity) -> bool {
+        self.held.get(process).is_none_or(|kept| has_exited(&kept.pidfd).unwrap_or_default())
+    }
+
     /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
     /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {

@@ -286,6 +286,11 @@ impl NodeLoop {
                 }
                 self.take_sights();
             }
+            Finding::Event(Event::Guarded(process, signal, reading)) => {
+                // As when the loop itself reads them.
+                let reading = reading.filter(|_| !self.parts.holder.has_ended(&process));
+                self.handle(Event::Guarded(process, signal, reading));
+            }
             Finding::Event(event) => {
                 if let Event::Read(volume, generation, reading, _) = &event {
                     self.reads.answered(volume, generation, reading);

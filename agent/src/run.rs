@@ -113,7 +113,7 @@ pub(crate) fn agent(
         .ok();
     health.set(Ailment::MountTable, mount_table.is_none());
     let pods_file = match &config.pods {
-        PodSource::File(file) => Some(follow_file(file, &inbox)?),
+        PodSource::File(file) => Some(follow_file(file, &inbox, health.clone())?),
         PodSource::Node(node) => {
             let cluster = runtime.block_on(Cluster::infer(contact.clone()))?;
             metrics.follow_contact(contact.clone()).context("can't set up the metrics")?;
@@ -223,9 +223,10 @@ fn start_journal(
     Ok(JournalHandle::start(journal, on_event)?)
 }
 
-fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
+fn follow_file(file: &Path, inbox: &Inbox, health: Health) -> Result<PodsFile> {
     let inbox = inbox.clone();
     let mut known = BTreeMap::new();
+    let mut left_alone = 0;
     let on_event = move |event| match event {
         PodsFileEvent::Pods(pods) => {
             // What the loop has to compare is compared here.
@@ -235,9 +236,18 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
             });
             let pods: Vec<Arc<Pod>> = asking.collect();
             known = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
+            health.count(Ailment::PodsLeftAlone, std::mem::take(&mut left_alone));
+            health.set(Ailment::PodsFile, false);
             inbox.send(Inbound::Event(Event::PodsSynced(pods)));
         }
-        PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
+        PodsFileEvent::LeftAlone(sentence, pods) => {
+            left_alone += pods;
+            tracing::warn!("{sentence}");
+        }
+        PodsFileEvent::Broken(sentence) => {
+            health.set(Ailment::PodsFile, true);
+            tracing::warn!("{sentence}");
+        }
     };
     Ok(PodsFile::follow(file, on_event)?)
 }

@@ -46,6 +46,8 @@ use survey::{Looking, Surveying};
 const SLICE: Duration = Duration::from_millis(5);
 /// So long one pod's processes, or one process's threads, are looked at before that is given up.
 const MOST_TIME: Duration = Duration::from_secs(2);
+/// What a process of this age mounts is remembered.
+const GROWN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -127,7 +129,8 @@ struct Worker<R> {
     proc: ProcRoot,
     cgroups: Cgroups,
     cmdlines: CmdlineReader,
-    /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
+    /// What containers mount, remembered once the process is grown and the container's name is in it: the runtime's own
+    /// process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
     homes: Homes,
     own_reads: OwnReads,
@@ -296,7 +299,8 @@ impl<R: FnMut(Finding)> Worker<R> {
             }
         };
         let survey = looking.survey();
-        if let Some(directory) = found.directory.take() {
+        let directory = found.directory.take();
+        if directory.is_some() || !found.containers.is_empty() {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
         }
@@ -377,6 +381,7 @@ impl<R: FnMut(Finding)> Worker<R> {
             .filter(|process| !process.stat.is_dead() && !is_runtime(&process.stat.comm))
             .min_by_key(|process| process.stat.started);
         let Some(oldest) = oldest else { return Ok(None) };
+        let begun = clock::now();
         let mounts = match self.proc.mounts(oldest.pid, pod) {
             Ok(Some(mounts)) => Arc::new(mounts),
             Ok(None) => return Ok(None),
@@ -386,7 +391,9 @@ impl<R: FnMut(Finding)> Worker<R> {
                 return if lack == Lack::Descriptors { Err(lack) } else { Ok(None) };
             }
         };
-        if mounts.container.is_some() {
+        // A container is being set up for a moment, and some of its mounts come after others.
+        let is_grown = begun >= oldest.stat.started + GROWN;
+        if is_grown && mounts.container.is_some() {
             self.mounts.insert(id.clone(), (pod.clone(), mounts.clone()));
         }
         Ok(Some(mounts))

@@ -128,7 +128,7 @@ fn pods_are_there_after_a_restart_and_are_no_sign_that_their_volumes_were_looked
                  "volumes": [{{"name": "conf", "configMap": {{"name": "c"}}}}]}}}}"#,
             uid(n)
         );
-        reloadlet_manifest::decode(text.as_bytes()).unwrap().remove(0)
+        reloadlet_manifest::decode(text.as_bytes()).unwrap().pods.remove(0)
     };
     for update in [pod(1, "before"), pod(1, "after"), pod(2, "other"), pod(3, "gone")] {
         journal.handle.record(JournalUpdate::Pod(update));

@@ -145,6 +145,10 @@ impl NodeLoop {
     }
 
     pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
+        // Its exit may still wait for its turn, or in the kernel, and the masks of a zombie can be read.
+        if self.parts.holder.has_ended(&process) {
+            return Some(Event::Guarded(process, signal, None));
+        }
         if !signal.is_in_stat() {
             self.request(Request::Masks(process, signal));
             return None;

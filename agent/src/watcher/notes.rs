@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use inotify::EventMask;
 use reloadlet_core::Time;
-use reloadlet_core::kernel::cgroup::pod_part;
+use reloadlet_core::kernel::cgroup::{joint_part, pod_part};
 use reloadlet_core::model::generation::DATA_LINK;
 
 use super::*;
@@ -77,7 +77,7 @@ impl Watcher {
                 if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
                     self.parents.retain(|_, wd| *wd != note.wd);
-                } else if let Some(pod) = file_name(note).and_then(pod_part) {
+                } else if let Some(pod) = file_name(note).and_then(pod_in) {
                     self.see(Event::CgroupChanged(pod));
                 }
             }
@@ -150,6 +150,11 @@ impl Watcher {
         let Some((volume, entry)) = self.volumes.get(name).zip(entry) else { return false };
         volume.path.components().any(|part| part.as_os_str() == entry)
     }
+}
+
+/// The pod whose cgroup, or whose container's, has this name.
+fn pod_in(name: &str) -> Option<PodUid> {
+    pod_part(name).or_else(|| joint_part(name).map(|(pod, _)| pod))
 }
 
 /// The name of what a notification is about, where it is text. The kubelet gives no other.

@@ -9,19 +9,22 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
+use crate::model::time::Time;
 
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
 pub(super) struct Leaves<'a> {
     pod: &'a Pod,
     /// By the name in the spec, with their places in the survey.
     named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
+    /// When the survey was asked for.
+    looked_at: Time,
     /// Each process with the place of its container, in order.
     processes: Vec<(u32, usize)>,
 }
 
 impl<'a> Leaves<'a> {
     /// What was found of a pod.
-    pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts]) -> Self {
+    pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts], looked_at: Time) -> Self {
         let mut named: BTreeMap<Name, Vec<_>> = BTreeMap::new();
         let mut processes = Vec::new();
         for (place, container) in containers.iter().enumerate() {
@@ -31,7 +34,7 @@ impl<'a> Leaves<'a> {
             processes.extend(container.processes.iter().map(|process| (process.pid, place)));
         }
         processes.sort_unstable();
-        Self { pod, named, processes }
+        Self { pod, named, looked_at, processes }
     }
 
     fn named(&self, name: &Name) -> &[(usize, &'a ContainerFacts)] {
@@ -75,7 +78,12 @@ impl<'a> Leaves<'a> {
                 Err(why) => starting = Some(why),
             }
         }
-        let Some((chosen, container)) = newest else { return Err(starting.unwrap_or(NoProcess::NotRunning)) };
+        let Some((chosen, container)) = newest else {
+            // The status knows of it, and the kernel shows nothing: it runs in a sandbox.
+            let is_hidden = self.pod.spec.runtime_class.is_some() && self.pod.status.contains_key(name);
+            let nothing = if is_hidden { NoProcess::Hidden } else { NoProcess::NotRunning };
+            return Err(starting.filter(|why| !is_hidden || !why.is_not_started()).unwrap_or(nothing));
+        };
         if self.pod.spec.runtime_class.is_some() {
             let vouched = self.pod.status.get(name) == Some(&container.id);
             if !vouched || chosen.told.iter().any(|process| process.namespace_pids.len() < 2) {
@@ -104,7 +112,7 @@ impl<'a> Leaves<'a> {
             Some((name.clone(), mounts.view(watched.plan().kind, name, watched.state().dir())))
         });
         let told = chosen.told.iter().map(|process| identity(process));
-        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect())
+        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect(), self.looked_at)
     }
 }
 

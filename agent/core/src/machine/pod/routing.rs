@@ -126,7 +126,7 @@ impl PodMachine {
 
     /// The survey is there.
     pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
-        let leaves = Leaves::of(&self.site.pod, containers);
+        let leaves = Leaves::of(&self.site.pod, containers, self.surveys.begun());
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
             match leaves.find(target, self.plan.process.as_deref(), &self.site.volumes) {

@@ -37,6 +37,8 @@ pub(crate) struct Chosen {
     volatile: bool,
     /// What the container sees of each volume.
     views: BTreeMap<Name, View>,
+    /// When whoever found this out was asked to look.
+    looked_at: Time,
 }
 
 /// One of the processes to tell.
@@ -92,9 +94,11 @@ impl Chosen {
         told: impl IntoIterator<Item = ProcessIdentity>,
         volatile: bool,
         views: BTreeMap<Name, View>,
+        looked_at: Time,
     ) -> Self {
         let process = |identity| Process { identity, held: false, asked: None, catches: false, guard: None };
-        Self { first, first_held: false, told: told.into_iter().map(process).collect(), volatile, views }
+        let told = told.into_iter().map(process).collect();
+        Self { first, first_held: false, told, volatile, views, looked_at }
     }
 
     /// The container's first process.
@@ -105,6 +109,11 @@ impl Chosen {
     /// The processes to tell.
     pub(super) fn told(&self) -> &[Process] {
         &self.told
+    }
+
+    /// When whoever found this out was asked to look.
+    pub(super) const fn looked_at(&self) -> Time {
+        self.looked_at
     }
 
     /// What the container sees of a volume.

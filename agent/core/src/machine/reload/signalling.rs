@@ -17,7 +17,7 @@ use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
 /// A process younger than this waits: programs install their handlers after they start.
-const YOUNG: Duration = Duration::from_secs(3);
+pub(super) const YOUNG: Duration = Duration::from_secs(3);
 
 /// A guard reading older than this is read again before a send.
 const GUARD_AGE: Duration = Duration::from_millis(250);
