@@ -148,7 +148,7 @@ impl NodeLoop {
             .inspect_err(|error| tracing::debug!(%error, "it won't be told when the wall clock is set"))
             .ok();
         if let Some(clock_set) = &clock_set {
-            add(clock_set.as_fd().as_fd(), CLOCK, EpollFlags::EPOLLIN)?;
+            add(clock_set.as_fd(), CLOCK, EpollFlags::EPOLLIN)?;
         }
         Ok(Self {
             parts,
@@ -219,7 +219,9 @@ impl NodeLoop {
                 self.next_recheck.get_or_insert_with(|| clock::now() + MOUNTS_PAUSE);
             }
             CLOCK => {
-                self.clock_set.as_ref().inspect(|clock_set| clock_set.clear());
+                if let Some(clock_set) = &self.clock_set {
+                    clock_set.clear();
+                }
                 if self.parts.wall.look() {
                     tracing::info!("the wall clock was set");
                     self.parts.journal.clock_was_set();
@@ -288,7 +290,7 @@ impl NodeLoop {
             }
             Finding::Event(Event::Guarded(process, signal, reading)) => {
                 // As when the loop itself reads them.
-                let reading = reading.filter(|_| !self.parts.holder.has_ended(&process));
+                let reading = reading.filter(|_| !self.has_ended(&process));
                 self.handle(Event::Guarded(process, signal, reading));
             }
             Finding::Event(event) => {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ impl ClockSet {
     }
 
     /// Readable when the clock was set.
-    pub(crate) const fn as_fd(&self) -> &OwnedFd {
-        &self.0
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// It was seen. The timer goes on.

@@ -144,9 +144,15 @@ impl NodeLoop {
         }
     }
 
+    /// Whether a process has ended: its exit may still wait for its turn, or in the kernel, and the masks of a zombie can be
+    /// read.
+    pub(super) fn has_ended(&self, process: &ProcessIdentity) -> bool {
+        let held = self.parts.holder.has_ended(process);
+        held.unwrap_or_else(|| matches!(self.parts.proc.is(process), Ok(false)))
+    }
+
     pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
-        // Its exit may still wait for its turn, or in the kernel, and the masks of a zombie can be read.
-        if self.parts.holder.has_ended(&process) {
+        if self.has_ended(&process) {
             return Some(Event::Guarded(process, signal, None));
         }
         if !signal.is_in_stat() {
