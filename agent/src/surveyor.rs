@@ -407,35 +407,4 @@ fn lacking(lacks: &Lacks, error: &ProcError) -> Lack {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("key"), "x").unwrap();
-        let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
-        let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
-        let reading = Reading {
-            filter: reloadlet_core::policy::files::FileFilter::new(None, []),
-            each: true,
-            decides: false,
-        };
-        let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
-        let report = move |finding| found.send(finding).unwrap();
-        let root = directory.path().to_owned();
-        let mut surveyor = {
-            let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
-            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Default::default(), report).unwrap()
-        };
-        assert!(!own_reads.is_read(&volume, &generation));
-        let read = Request::Read(volume.clone(), generation.clone(), root, reading);
-        surveyor.request(&"shop".into(), read);
-        let finding = findings.recv().unwrap();
-        assert!(matches!(finding, Finding::Event(Event::Read(_, _, _, Some(_)))), "{finding:?}");
-        assert!(own_reads.is_read(&volume, &generation));
-        own_reads.end(&volume, &generation);
-        assert!(!own_reads.is_read(&volume, &generation));
-        surveyor.close();
-    }
-}
+mod tests;
