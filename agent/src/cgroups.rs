@@ -100,14 +100,13 @@ impl Cgroups {
                 .filter(|path| path.is_dir())
                 .collect()
         };
-        let tree =
-            |root| Tree {
-                root,
-                pods: HashMap::new(),
-                doubtful: BTreeSet::new(),
-                parents: BTreeSet::new(),
-                joint: BTreeSet::new(),
-            };
+        let tree = |root| Tree {
+            root,
+            pods: HashMap::new(),
+            doubtful: BTreeSet::new(),
+            parents: BTreeSet::new(),
+            joint: BTreeSet::new(),
+        };
         Self { hierarchies: roots.into_iter().map(tree).collect() }
     }
 
@@ -377,7 +376,9 @@ mod tests {
         put(root.path(), &format!("kubepods.slice/{slice}"), "");
         let mut cgroups = Cgroups::new(root.path());
         assert!(cgroups.pod(&uid).unwrap().containers.is_empty());
-        let leaf = |slice: &str, digit| format!("system.slice/containerd.service/{slice}:cri-containerd:{}", id(digit));
+        let leaf = |slice: &str, digit| {
+            format!("system.slice/containerd.service/{slice}:cri-containerd:{}", id(digit))
+        };
         put(root.path(), &leaf(&slice, 'a'), "7\n");
         put(root.path(), &leaf(&slice.replace('6', "7"), 'b'), "9\n");
         let found = cgroups.pod(&uid).unwrap();

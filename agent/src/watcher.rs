@@ -364,17 +364,17 @@ impl Watcher {
     ) -> bool {
         let Some(volume) = self.volumes.get_mut(name) else { return false };
         volume.published |= published;
-        let agrees = match (&volume.follow, dir) {
-            // The watch may have ended, and the directory look the same.
-            (Follow::Watched { dir: watched, .. }, Some(listed)) if *watched == listed => {
-                !self.follow_again(name, now)
-            }
-            (Follow::Watched { .. }, _) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {
-                self.follow_again(name, now);
+        let is_listed_one = match (&volume.follow, dir) {
+            (Follow::Watched { dir: watched, .. }, Some(listed)) => *watched == listed,
+            (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {
                 false
             }
             (Follow::Awaited { .. }, None) | (Follow::Polled, _) => true,
         };
+        // The watch may have ended, and the directory look the same.
+        let has_watch = matches!(volume.follow, Follow::Watched { .. });
+        let is_other = (has_watch || !is_listed_one) && self.follow_again(name, now);
+        let agrees = is_listed_one && !is_other;
         if !agrees {
             self.sights.push_back(Sight::List(name.clone()));
         }

@@ -81,8 +81,7 @@ pub(crate) struct ClockSet(OwnedFd);
 impl ClockSet {
     /// Waits for it from now on.
     pub(crate) fn new() -> Result<Self, Errno> {
-        let timer =
-            timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let never = Itimerspec {
             it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: Timespec { tv_sec: NEVER, tv_nsec: 0 },

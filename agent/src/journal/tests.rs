@@ -43,7 +43,8 @@ impl Journal {
         let boot_id = tempfile::NamedTempFile::new().unwrap();
         fs::write(&boot_id, boot).unwrap();
         let wall = WallClock::default();
-        let config = JournalConfig { state_dir: directory.to_owned(), boot_id: boot_id.path().to_owned(), wall };
+        let config =
+            JournalConfig { state_dir: directory.to_owned(), boot_id: boot_id.path().to_owned(), wall };
         let (sender, events) = channel();
         let handle =
             JournalHandle::start(config, move |event| sender.send(event).unwrap_or_default()).unwrap();

@@ -60,7 +60,8 @@ impl Followed {
         loop {
             match self.event() {
                 PodsFileEvent::Pods(pods) if pods.first().is_some_and(|pod| &*pod.name == "last") => break,
-                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(..) | PodsFileEvent::Broken(_)) => {
+                event
+                @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(..) | PodsFileEvent::Broken(_)) => {
                     events.push(event)
                 }
             }
@@ -174,8 +175,14 @@ fn a_pod_that_cant_be_used_is_said_and_takes_nothing_from_the_others() {
     for (bad, why) in [
         (whole.replace("name: b,", "name: No_Name,"), "metadata.name of item 2 is \"No_Name\""),
         (whole.replace("name: c,", "name: No_Name,"), "metadata.name of item 3 is \"No_Name\""),
-        (whole.replace("uid: 00000000-0000-4000-8000-000000000001", "uid: .."), "metadata.uid of item 2 is \"..\""),
-        (whole.replace(", uid: 00000000-0000-4000-8000-000000000002", ""), "metadata.uid of item 3 is missing"),
+        (
+            whole.replace("uid: 00000000-0000-4000-8000-000000000001", "uid: .."),
+            "metadata.uid of item 2 is \"..\"",
+        ),
+        (
+            whole.replace(", uid: 00000000-0000-4000-8000-000000000002", ""),
+            "metadata.uid of item 3 is missing",
+        ),
     ] {
         let followed = Followed::start(put("pods.yaml", bad));
         let PodsFileEvent::LeftAlone(sentence, 1) = followed.event() else { panic!() };
@@ -189,8 +196,11 @@ fn a_pod_that_cant_be_used_is_said_and_takes_nothing_from_the_others() {
 
 #[test]
 fn of_many_pods_that_cant_be_used_some_are_said_and_all_are_counted() {
-    let followed = Followed::start(put("pods.yaml", pods(&["No_Name"; 100]) + &pods(&["a"]).replace("kind: List\nitems:\n", "")
-        .replace("000000000000}", "000000000999}")));
+    let followed = Followed::start(put(
+        "pods.yaml",
+        pods(&["No_Name"; 100])
+            + &pods(&["a"]).replace("kind: List\nitems:\n", "").replace("000000000000}", "000000000999}"),
+    ));
     let mut counts = Vec::new();
     let last = loop {
         match followed.event() {

@@ -68,9 +68,12 @@ impl Fake {
     /// What its mounts are found to be, while it shows these.
     fn mounts(&self, volume: bool) -> ContainerMounts {
         let pod = &self.pod;
-        let mut text = format!("1 0 254:0 /pods/{pod}/containers/app/01234567 /dev/termination-log rw - ext4 d rw\n");
+        let mut text =
+            format!("1 0 254:0 /pods/{pod}/containers/app/01234567 /dev/termination-log rw - ext4 d rw\n");
         if volume {
-            text += &format!("2 0 254:0 /pods/{pod}/volumes/kubernetes.io~configmap/config /config ro - ext4 d rw\n");
+            text += &format!(
+                "2 0 254:0 /pods/{pod}/volumes/kubernetes.io~configmap/config /config ro - ext4 d rw\n"
+            );
         }
         fs::write(self.directory.path().join("proc/7/mountinfo"), text).unwrap();
         let survey = Survey { pod: pod.clone(), name: None, fresh_mounts: false };

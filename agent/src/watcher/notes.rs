@@ -101,9 +101,10 @@ impl Watcher {
                 self.drop_watch(note.wd.clone());
             }
             // Of another directory than the one that is followed by now: its end is known.
-            let is_followed = self.volumes.get(name).is_some_and(|volume| {
-                matches!(&volume.follow, Follow::Watched { wd, .. } if *wd == note.wd)
-            });
+            let is_followed = self
+                .volumes
+                .get(name)
+                .is_some_and(|volume| matches!(&volume.follow, Follow::Watched { wd, .. } if *wd == note.wd));
             if is_followed {
                 self.place(name, at);
             }

@@ -167,7 +167,8 @@ fn a_cgroup_that_was_made_anew_unseen_is_watched_again() {
 fn all_that_is_in_the_queue_is_read_at_once() {
     let mut stage = Stage::watched();
     for n in 0..5_000 {
-        fs::write(stage.path().join(format!("a-key-with-a-long-name-that-takes-room-in-the-queue-{n}")), "").unwrap();
+        fs::write(stage.path().join(format!("a-key-with-a-long-name-that-takes-room-in-the-queue-{n}")), "")
+            .unwrap();
     }
     assert!(stage.sees_a_swap());
 }

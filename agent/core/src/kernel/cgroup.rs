@@ -81,7 +81,11 @@ pub fn joint_part(part: &str) -> Option<(PodUid, ContainerId)> {
     let (slice, rest) = part.split_once(':')?;
     let (runtime, id) = rest.split_once(':')?;
     let pod = if slice.ends_with(".slice") { pod_part(slice)? } else { return None };
-    if matches!(runtime, "cri-containerd" | "crio" | "docker") { Some((pod, ContainerId::parse(id)?)) } else { None }
+    if matches!(runtime, "cri-containerd" | "crio" | "docker") {
+        Some((pod, ContainerId::parse(id)?))
+    } else {
+        None
+    }
 }
 
 /// The container that one path element stands for: `<id>`, `<runtime>-<id>` or `<runtime>-<id>.scope`. CRI-O's
@@ -163,7 +167,11 @@ mod tests {
         assert_eq!(joint_part(&joint), Some((uid(), id())));
         let text = format!("9:name=systemd:/system.slice/containerd.service/{joint}\n0::/\n");
         assert!(is_in_container(&text, &uid(), &id()));
-        assert!(is_in_container(&format!("0::/system.slice/containerd.service/{joint}/init.scope\n"), &uid(), &id()));
+        assert!(is_in_container(
+            &format!("0::/system.slice/containerd.service/{joint}/init.scope\n"),
+            &uid(),
+            &id()
+        ));
         let (other_uid, other_id) = (escaped.replace('6', "7"), "f".repeat(64));
         for other in [
             joint.replace(&escaped, &other_uid),

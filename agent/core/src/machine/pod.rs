@@ -196,8 +196,8 @@ impl PodMachine {
         }
     }
 
-    /// What the pod's next machine, under another plan, begins with.
-    pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
+    /// What the pod's next machine begins with. Under another plan nothing is known of quick endings.
+    pub(crate) fn into_restored(mut self, other_plan: bool, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
         let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
@@ -210,7 +210,12 @@ impl PodMachine {
                 let (pod, container) = (self.site.pod.uid.clone(), target.container().clone());
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
             }
-            target.drop_endings(&self.site, ctx);
+            if other_plan {
+                target.drop_endings(&self.site, ctx);
+            } else {
+                let endings = target.endings(&self.site);
+                restored.endings.extend(endings.map(|endings| (target.container().clone(), endings)));
+            }
         }
         restored
     }

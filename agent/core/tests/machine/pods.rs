@@ -270,7 +270,10 @@ fn pods_that_are_missing_for_a_moment_are_told_nothing_twice_and_miss_nothing() 
         world.pass(60_000);
         assert_eq!(world.sends().len(), sent + usize::from(published), "{published} {while_there}");
         let of_three = |(_, n, _): &(&str, _, _)| *n == generation(3);
-        assert_eq!(world.outcomes().iter().filter(|outcome| of_three(outcome)).count(), usize::from(published));
+        assert_eq!(
+            world.outcomes().iter().filter(|outcome| of_three(outcome)).count(),
+            usize::from(published)
+        );
         world.publish(&config(), 4);
         world.pass(60_000);
         assert_eq!(world.sends().len(), sent + usize::from(published) + 1);
@@ -344,5 +347,33 @@ fn a_signal_that_is_turned_off_and_on_again_repeats_nothing_and_loses_nothing() 
         world.sync();
         world.pass(60_000);
         assert_eq!(world.sends().len(), sent + usize::from(published), "{published} {restarted}");
+    }
+}
+
+#[test]
+fn a_suspended_pod_that_is_missing_for_a_moment_stays_suspended() {
+    let mut world = World::app(&[]);
+    let mut pid = 1001;
+    for n in [2, 3] {
+        world.publish(&config(), n);
+        world.pass(100);
+        world.exit(pid);
+        pid = world.start(&uid(1), "app");
+        world.pass(30_000);
+    }
+    let sent = world.sends().len();
+    assert_eq!(sent, 2);
+    world.handle(Event::PodsSynced(Vec::new()));
+    world.pass(1_000);
+    for restarted in [false, true] {
+        if restarted {
+            world.start_agent();
+        } else {
+            world.sync();
+        }
+        world.pass(60_000);
+        world.publish(&config(), if restarted { 5 } else { 4 });
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent, "restarted: {restarted}");
     }
 }

@@ -302,7 +302,11 @@ fn a_process_whose_first_thread_has_ended_is_told() {
     world.handle(Event::CgroupChanged(uid(1)));
     world.publish(&config(), 3);
     world.pass(60_000);
-    assert_eq!(world.outcomes()[1], ("config", generation(3), Outcome::NoProcess), "it only waits to be reaped");
+    assert_eq!(
+        world.outcomes()[1],
+        ("config", generation(3), Outcome::NoProcess),
+        "it only waits to be reaped"
+    );
 }
 
 #[test]

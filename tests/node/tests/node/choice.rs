@@ -296,7 +296,8 @@ fn a_process_whose_first_thread_has_ended_is_told() {
             .annotation(SIGNAL, "SIGHUP")
             .container(ContainerSpec::new("app", &["python3", "-c", script]).mount("conf", "/conf"))
     };
-    let specs = vec![spec("status"), spec("mounts").without_status(), spec("named").annotation(PROCESS, "python3")];
+    let specs =
+        vec![spec("status"), spec("mounts").without_status(), spec("named").annotation(PROCESS, "python3")];
     let Some(rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
     let told = |pod: &str| fs::read_to_string(rig.pod(pod).exchange_dir().join("told")).unwrap_or_default();
     for pod in rig.node.pods() {

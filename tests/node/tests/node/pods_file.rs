@@ -173,7 +173,12 @@ fn a_pod_that_cant_be_used_is_said_in_the_status_too_and_the_others_are_told() {
         let lacks = status["agent"]["lacks"].as_array().unwrap().iter();
         lacks.map(|lack| lack["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    put(&rig, &good.replace("\"name\": \"other\"", "\"name\": \"No_Name\"").replace("\"name\":\"other\"", "\"name\":\"No_Name\""));
+    put(
+        &rig,
+        &good
+            .replace("\"name\": \"other\"", "\"name\": \"No_Name\"")
+            .replace("\"name\":\"other\"", "\"name\":\"No_Name\""),
+    );
     rig.wait_warning("a pod is left alone: metadata.name of item");
     wait_until(LIMIT, "the status", || lacks() == ["pods_left_alone"]).unwrap();
     for content in ["two", "three"] {

@@ -275,7 +275,8 @@ fn a_runtime_that_takes_the_pods_slice_for_a_part_of_a_name_hides_no_process() {
     let Some(rig) = Setup::new().light().start(apps(1)) else { return };
     let pod = rig.pod("a0");
     let own = pod.cgroup_dir();
-    let is_pods = |path: &&Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubepods"));
+    let is_pods =
+        |path: &&Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubepods"));
     let above = own.ancestors().filter(is_pods).last().unwrap().parent().unwrap();
     let slice = format!("kubepods-burstable-pod{}.slice", pod.uid().replace('-', "_"));
     let pids = |leaf: &Path| fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();

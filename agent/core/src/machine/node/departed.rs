@@ -123,7 +123,7 @@ impl Machine {
         let Departed { left, .. } = self.departed.remove(uid)?;
         match left {
             Left::Watched(machine) => {
-                Some(machine.into_restored(&mut Context { now, out: &mut self.actions }))
+                Some(machine.into_restored(false, &mut Context { now, out: &mut self.actions }))
             }
             Left::Invalid(mut invalid) => Some(std::mem::take(&mut invalid.restored)),
         }

@@ -42,8 +42,7 @@ impl Machine {
         let is_any_known =
             !self.pods.is_empty() || !self.invalid.is_empty() || self.departed.timeout().is_some();
         let still_first = self.is_first && !self.work.is_empty();
-        self.is_first =
-            !self.synced || (self.foreign_until.is_some() && (!is_any_known || still_first));
+        self.is_first = !self.synced || (self.foreign_until.is_some() && (!is_any_known || still_first));
         let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
         let known = self.pods.keys().chain(self.invalid.keys());
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
@@ -160,7 +159,7 @@ impl Machine {
     pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
             self.files.forget(|(pod, _)| pod == uid);
-            return before.into_restored(&mut Context { now, out: &mut self.actions });
+            return before.into_restored(true, &mut Context { now, out: &mut self.actions });
         }
         if let Some(invalid) = self.invalid.get_mut(uid) {
             return std::mem::take(&mut invalid.restored);
@@ -169,9 +168,7 @@ impl Machine {
             return restored;
         }
         let is_first = self.is_first;
-        self.journal
-            .as_mut()
-            .map_or_else(Restored::default, |journal| restored_from(journal, uid, is_first))
+        self.journal.as_mut().map_or_else(Restored::default, |journal| restored_from(journal, uid, is_first))
     }
 }
 
