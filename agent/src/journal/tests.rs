@@ -296,7 +296,7 @@ fn ten_thousand_rewrites_leave_the_file_small() {
             let key = key(number % 20 * 5 + pod);
             changes.add(JournalUpdate::Handled(key, handled(number, Some(Outcome::Delivered))));
         }
-        store.commit(&changes, 1).unwrap();
+        store.commit(&changes, "", 1).unwrap();
         records.apply(&changes, 1);
     }
     drop(store);
