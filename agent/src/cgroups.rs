@@ -173,12 +173,7 @@ impl Tree {
             return PodCgroup::default();
         }
         self.doubtful.remove(uid);
-        let found = found.pop().unwrap_or_default();
-        if !found.has_processes() {
-            // Its containers may be where none was when the hierarchy was looked through.
-            self.pods.remove(uid);
-        }
-        found
+        found.pop().unwrap_or_default()
     }
 
     /// Looks through the hierarchy for pods: not into them, not into containers, and not into what was handed to another

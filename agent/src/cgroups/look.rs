@@ -75,6 +75,8 @@ impl Look {
                 continue;
             }
             let Some(tree) = cgroups.hierarchies.get_mut(self.hierarchy) else {
+                // Its containers may be where none was when the hierarchies were looked through.
+                cgroups.hierarchies.iter_mut().for_each(|tree| drop(tree.pods.remove(&self.pod)));
                 return self.failed.take().map_or_else(|| Ok(Some(std::mem::take(&mut self.empty))), Err);
             };
             if self.places.is_none() {

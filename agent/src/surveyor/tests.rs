@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("key"), "x").unwrap();
+    fs::write(directory.path().join("key"), "x").unwrap();
     let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
     let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
     let reading = Reading {
@@ -14,7 +14,7 @@ fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
         each: true,
         decides: false,
     };
-    let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
+    let (own_reads, (found, findings)) = (OwnReads::default(), channel());
     let report = move |finding| found.send(finding).unwrap();
     let root = directory.path().to_owned();
     let mut surveyor = {
@@ -85,7 +85,10 @@ impl Fake {
                     return ContainerMounts::clone(&mounts.unwrap());
                 }
                 Finding::Cgroup(..) => {}
-                other => panic!("{other:?}"),
+                other @ (Finding::Event(_)
+                | Finding::Unlisted(_)
+                | Finding::Unread(..)
+                | Finding::Home(..)) => panic!("{other:?}"),
             }
         }
     }

@@ -242,7 +242,8 @@ fn a_generation_that_is_gone_before_it_was_read_tells_nobody_where_the_newer_one
 fn a_generation_that_is_still_there_is_read_once_more_and_then_told() {
     let mut world = with_keys();
     world.publish(&config(), 2);
-    let reads = world.actions.iter().filter(|(_, action)| matches!(action, Action::Read(..))).count();
+    let of_two = |action: &Action| matches!(action, Action::Read(_, of, _) if *of == generation(2));
+    let reads = world.actions.iter().filter(|(_, action)| of_two(action)).count();
     assert_eq!((reads, world.sends().len()), (2, 1));
 }
 

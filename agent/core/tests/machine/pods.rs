@@ -176,6 +176,7 @@ fn a_pod_that_went_while_there_was_no_agent_leaves_nothing_in_the_journal_whoeve
             world.handle(Event::JournalRead(journal));
             world.sync();
         }
+        world.pass(60_000);
         assert!(world.journal.pods.is_empty(), "pods first: {pods_first}");
     }
 }
@@ -304,24 +305,18 @@ fn pods_that_come_and_go_without_end_take_bounded_room_and_none_of_another_names
     world.pass(60_000);
     let sent = world.sends().len();
     world.handle(Event::PodsSynced(Vec::new()));
-    let names: Vec<String> = (0..255).map(|n| format!("v{n}")).collect();
+    let names: Vec<String> = (0..50).map(|n| format!("v{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    for n in 100..140 {
+    for n in 100..250 {
         let mut loud = pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", &names)], &names);
         loud.namespace = "loud".into();
         world.handle(Event::PodsSynced(vec![Arc::new(loud)]));
-        while world.machine.is_busy() {
-            world.pass(1);
-        }
         world.handle(Event::PodsSynced(Vec::new()));
-        while world.machine.is_busy() {
-            world.pass(1);
-        }
     }
     let kept: BTreeSet<PodUid> = world.journal.pods.iter().map(|pod| pod.uid.clone()).collect();
-    assert!(kept.len() <= 4096 / 256 + 1 && kept.contains(&uid(1)), "{}", kept.len());
+    assert!(kept.len() <= 4096 / 51 + 1 && kept.contains(&uid(1)), "{}", kept.len());
     world.sync();
-    world.pass(60_000);
+    world.pass(30_000);
     assert_eq!(world.sends().len(), sent, "it was told already");
 }
 

@@ -348,6 +348,6 @@ fn a_container_that_its_runtime_class_hides_is_not_said_to_have_ended() {
     assert!(reason.contains("the runtime class hides the process"), "{reason}");
     let status = world.machine.status(world.now);
     assert_eq!(status[0].containers[0].missing.as_deref(), Some(reason));
-    let stale: Vec<_> = status[0].stale.iter().map(|stale| stale.reason).collect();
-    assert_eq!(stale, [StaleReason::Undelivered.into()]);
+    let stale: Vec<_> = status[0].stale.iter().map(|stale| stale.reason.clone()).collect();
+    assert_eq!(stale, [StaleReason::Undelivered]);
 }
