@@ -183,12 +183,13 @@ fn a_secret_made_anew_is_found_while_mounts_change_all_the_time() {
         .container(reader("app", &[]));
     let Some(rig) = Setup::new().start(vec![pod]) else { return };
     wait_grown(&rig, &["tmpfs"]);
-    let _busy = MountChanges::begin(&rig);
+    let busy = MountChanges::begin(&rig);
     let pod = rig.pod("tmpfs");
     pod.unmake_volume("conf").unwrap();
     pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
     rig.wait_outcomes("tmpfs", "no_process", 1);
     rig.wait_reason("tmpfs", "no_process", "until it restarts");
+    drop(busy);
     rig.end();
 }
 
