@@ -54,7 +54,7 @@ fn a_secret_that_was_made_anew_during_an_overflow_is_followed_on() {
         .container(reader("app", &[]));
     let specs = apps(4).into_iter().chain([secret]).collect();
     let Some(stage) = Setup::new().alone().stage(specs) else { return };
-    let mut rig = {
+    let rig = {
         let _few = Sysctl::set("fs/inotify/max_queued_events", "16");
         let mut rig = stage.start();
         rig.agent.wait_ready(LIMIT).unwrap();
