@@ -95,7 +95,7 @@ fn an_execd_process_of_the_same_name_is_left_alone() {
     let execs = [exec("first"), exec("named")];
     for pod in rig.node.pods() {
         let log = pod.exchange_dir().join("exec.log");
-        standin::wait_until(crate::support::LIMIT, "the exec'd process", || {
+        wait_until(LIMIT, "the exec'd process", || {
             standin::read_log(&log).is_ok_and(|records| records.len() == 2)
         })
         .unwrap();
@@ -200,10 +200,8 @@ fn a_real_time_signal_is_sent_and_none_only_measures() {
     change(&real, "two");
     rig.wait_outcomes("real", "delivered", 1);
     let file = real.exchange_dir().join("rt");
-    standin::wait_until(crate::support::LIMIT, "the shell's trap", || {
-        std::fs::read_to_string(&file).is_ok_and(|text| text == "up\ntwo\n")
-    })
-    .unwrap();
+    wait_until(LIMIT, "the shell's trap", || fs::read_to_string(&file).is_ok_and(|text| text == "up\ntwo\n"))
+        .unwrap();
     rig.wait_line("the signal's name", |line| line["signal"] == "SIGRTMIN+3");
     rig.wait_metric("reloadlet_swaps_total", &[("kind", "configmap")], swaps + 2.0);
     rig.signals(&none, "app", 0);

@@ -1,6 +1,7 @@
 //! The processes of a container: which ones stand for it, whether they are held, and what they do with the signal.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::mounts::View;
@@ -8,6 +9,10 @@ use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
+
+/// A process younger than this waits: programs install their handlers after they start, and its container may still be being
+/// set up.
+pub(super) const YOUNG: Duration = Duration::from_secs(3);
 
 /// The processes of a container, as far as they are known.
 #[derive(Clone, Debug, Default)]

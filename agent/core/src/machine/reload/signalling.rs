@@ -8,16 +8,13 @@ use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
-use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::processes::{Chosen, YOUNG};
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target, Terms};
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
-
-/// A process younger than this waits: programs install their handlers after they start.
-pub(super) const YOUNG: Duration = Duration::from_secs(3);
 
 /// A guard reading older than this is read again before a send.
 const GUARD_AGE: Duration = Duration::from_millis(250);

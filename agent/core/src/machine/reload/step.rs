@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::kernel::mounts::View;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
-use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::processes::{Chosen, YOUNG};
 use crate::machine::reload::progress::START_DOUBT;
-use crate::machine::reload::signalling::YOUNG;
 use crate::machine::reload::suspension;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target, Terms};
