@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use reloadlet_core::kernel::cgroup::{container_part, pod_part};
+use reloadlet_core::kernel::cgroup::{container_part, joint_part, pod_part};
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::model::names::{ContainerId, PodUid};
 
@@ -36,6 +36,17 @@ struct Tree {
     doubtful: BTreeSet<PodUid>,
     /// Directories in which pods were found: new ones appear there.
     parents: BTreeSet<PathBuf>,
+    /// Those of them in which containers lie that name their pod themselves.
+    joint: BTreeSet<PathBuf>,
+}
+
+/// Where a pod is.
+#[derive(Clone, Debug)]
+enum PodPlace {
+    /// In a directory of its own.
+    Own(PathBuf),
+    /// Nowhere, and these are its containers, side by side with those of others.
+    Joint(Vec<(PathBuf, ContainerId)>),
 }
 
 /// A cgroup that can't be read although it is there.
@@ -89,8 +100,13 @@ impl Cgroups {
                 .filter(|path| path.is_dir())
                 .collect()
         };
-        let tree =
-            |root| Tree { root, pods: HashMap::new(), doubtful: BTreeSet::new(), parents: BTreeSet::new() };
+        let tree = |root| Tree {
+            root,
+            pods: HashMap::new(),
+            doubtful: BTreeSet::new(),
+            parents: BTreeSet::new(),
+            joint: BTreeSet::new(),
+        };
         Self { hierarchies: roots.into_iter().map(tree).collect() }
     }
 
@@ -120,14 +136,27 @@ impl Cgroups {
 
 impl Tree {
     /// Where a pod is.
-    fn places(&mut self, uid: &PodUid) -> Result<Vec<PathBuf>, CgroupError> {
+    fn places(&mut self, uid: &PodUid) -> Result<Vec<PodPlace>, CgroupError> {
         if !self.pods.get(uid).is_some_and(|places| places.iter().all(|directory| directory.is_dir())) {
             let unread = self.walk();
             if let Some(error) = unread.filter(|_| !self.pods.contains_key(uid)) {
                 return Err(error);
             }
         }
-        Ok(self.pods.get(uid).cloned().unwrap_or_default())
+        let own = self.pods.get(uid).into_iter().flatten().cloned().map(PodPlace::Own);
+        let joint = self.joint.iter().map(|parent| self.joint_in(parent, uid));
+        let joint = joint.filter(|found| found.as_ref().map_or(true, |found| !found.is_empty()));
+        own.map(Ok).chain(joint.map(|found| Ok(PodPlace::Joint(found?)))).collect()
+    }
+
+    /// A pod's containers that lie in this directory and name their pod themselves.
+    fn joint_in(&self, parent: &Path, uid: &PodUid) -> Result<Vec<(PathBuf, ContainerId)>, CgroupError> {
+        let owner = owner(&self.root);
+        let of_pod = |entry: PathBuf| {
+            let (pod, id) = joint_part(&entry.file_name()?.to_string_lossy())?;
+            (pod == *uid && self::owner(&entry) == owner).then_some((entry, id))
+        };
+        Ok(all_directories(parent)?.filter_map(of_pod).collect())
     }
 
     /// Which of what was found at its places is the pod.
@@ -153,6 +182,7 @@ impl Tree {
         let owner = owner(&self.root);
         self.pods.clear();
         self.parents.retain(|parent| parent.is_dir());
+        self.joint.clear();
         let mut failed = None;
         let mut next = vec![(self.root.clone(), 0)];
         while let Some((directory, depth)) = next.pop() {
@@ -172,6 +202,9 @@ impl Tree {
                 if let Some(uid) = pod_part(&name) {
                     self.parents.insert(directory.clone());
                     self.pods.entry(uid).or_default().push(entry);
+                } else if joint_part(&name).is_some() {
+                    self.parents.insert(directory.clone());
+                    self.joint.insert(directory.clone());
                 } else if depth < DEEPEST && container_part(&name).is_none() {
                     next.push((entry, depth + 1));
                 }
@@ -326,6 +359,46 @@ mod tests {
             let pids = Cgroups::new(root.path()).pod(&uid).unwrap().containers.remove(&id('a'));
             assert_eq!(pids.and_then(|pids| pids.first().copied()), expected);
         }
+    }
+
+    #[test]
+    fn containers_that_name_their_pod_themselves_are_found_whenever_they_come() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let uid = PodUid::parse(UID).unwrap();
+        let slice = format!("kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
+        // The kubelet's own directory stays empty.
+        put(root.path(), &format!("kubepods.slice/{slice}"), "");
+        let mut cgroups = Cgroups::new(root.path());
+        assert!(cgroups.pod(&uid).unwrap().containers.is_empty());
+        let leaf = |slice: &str, digit| {
+            format!("system.slice/containerd.service/{slice}:cri-containerd:{}", id(digit))
+        };
+        put(root.path(), &leaf(&slice, 'a'), "7\n");
+        put(root.path(), &leaf(&slice.replace('6', "7"), 'b'), "9\n");
+        let found = cgroups.pod(&uid).unwrap();
+        assert_eq!(found.containers, BTreeMap::from([(id('a'), vec![7])]));
+        assert_eq!(found.directory, None, "the directory is everybody's");
+        assert!(cgroups.parents().any(|parent| parent.ends_with("containerd.service")));
+        put(root.path(), &format!("{}/deep", leaf(&slice, 'c')), "8\n");
+        let found = cgroups.pod(&uid).unwrap().containers;
+        assert_eq!(found, BTreeMap::from([(id('a'), vec![7]), (id('c'), vec![8])]));
+        // Where both hold processes, one of them is made up.
+        put(root.path(), &format!("kubepods.slice/{slice}/{}", id('d')), "5\n");
+        assert_eq!(cgroups.pod(&uid).unwrap(), PodCgroup::default());
+    }
+
+    #[test]
+    fn what_a_program_names_like_another_pods_container_is_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "", "");
+        let slice = format!("kubepods-pod{}.slice", UID.replace('-', "_"));
+        let forged = format!("{slice}:cri-containerd:{}", id('a'));
+        let other = UID.replace('6', "7");
+        put(root.path(), &format!("kubepods/pod{other}/{}/{forged}", id('b')), "9\n");
+        put(root.path(), &format!("system.slice/docker-{}.scope/{forged}", id('c')), "9\n");
+        let found = Cgroups::new(root.path()).pod(&PodUid::parse(UID).unwrap()).unwrap();
+        assert_eq!(found, PodCgroup::default());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use nix::poll::PollTimeout;
 use reloadlet_core::Time;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+pub(crate) mod wall;
+
 /// Now, on the boot-time clock.
 pub(crate) fn now() -> Time {
     Time::since_boot(duration(clock_gettime(ClockId::Boottime)))
@@ -17,7 +19,7 @@ pub(crate) fn wait_of(time: Duration) -> PollTimeout {
     PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
-/// The moment on the boot-time clock of a time stamp on the wall clock, such as a file's change time.
+/// The moment on the boot-time clock of a time of the API server's clock, as far as this machine's is the same now.
 pub(crate) fn from_wall(seconds: i64, nanos: i64) -> Time {
     let stamp = duration(Timespec { tv_sec: seconds, tv_nsec: nanos });
     let wall = duration(clock_gettime(ClockId::Realtime));

@@ -13,6 +13,10 @@ closed_set! {
     pub(crate) enum Ailment {
         /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
         KubeletRoot => "kubelet_root",
+        /// The pods file can't be used.
+        PodsFile => "pods_file",
+        /// Some pods of the pods file can't be used: how many.
+        PodsLeftAlone => "pods_left_alone",
         /// Changes of some pods wait for something that is said with each of them: of how many pods.
         Looks => "looks",
         /// The journal can't be written.
@@ -34,6 +38,15 @@ impl Ailment {
         match self {
             Self::KubeletRoot => {
                 "The kubelet's directory of pods isn't there, or isn't the one that the kubelet uses: check --kubelet-root and the mount of it.".to_owned()
+            }
+            Self::PodsFile => {
+                "The pods file can't be used, and the pods of its last good content are served: the log says why.".to_owned()
+            }
+            Self::PodsLeftAlone if count == 1 => {
+                "One pod of the pods file is left alone: the log says which and why.".to_owned()
+            }
+            Self::PodsLeftAlone => {
+                format!("{count} pods of the pods file are left alone: the log says which and why.")
             }
             Self::Looks if count == 1 => {
                 "Changes of one pod wait for something that the agent lacks: the pod's problem says what.".to_owned()

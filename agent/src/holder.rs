@@ -185,6 +185,11 @@ impl Holder {
         Some(process)
     }
 
+    /// Whether a process has ended, though its exit may not have been taken in; `None` of one that isn't held any more.
+    pub(crate) fn has_ended(&self, process: &ProcessIdentity) -> Option<bool> {
+        self.held.get(process).map(|kept| has_exited(&kept.pidfd).unwrap_or_default())
+    }
+
     /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
     /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
@@ -317,10 +322,12 @@ mod tests {
         let mut holder = fake.holder();
         assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
         let pid = nix::unistd::Pid::from_raw(fake.child.id() as i32);
+        assert_eq!(holder.has_ended(&fake.process), Some(false));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         // Without reaping: wait until it is a zombie.
         let pidfd = &holder.held[&fake.process].pidfd;
         poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        assert_eq!(holder.has_ended(&fake.process), Some(true), "though its exit wasn't taken in");
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
     }
 
@@ -341,6 +348,7 @@ mod tests {
         assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Known));
         assert_eq!(holder.exited(token), Some(fake.process.clone()));
         assert_eq!((holder.len(), holder.exited(token)), (0, None));
+        assert_eq!(holder.has_ended(&fake.process), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clock::wall::WallClock;
 use crate::logs::Causes;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 
@@ -37,6 +38,8 @@ pub(crate) struct JournalConfig {
     pub(crate) state_dir: PathBuf,
     /// The file that names the boot: `/proc/sys/kernel/random/boot_id`.
     pub(crate) boot_id: PathBuf,
+    /// How the clocks stand to each other, which is kept with the records.
+    pub(crate) wall: WallClock,
 }
 
 /// What the journal's thread says.
@@ -96,6 +99,12 @@ impl JournalHandle {
         self.shared.work.notify_one();
     }
 
+    /// The wall clock was set: how the clocks stand to each other is kept at once.
+    pub(crate) fn clock_was_set(&self) {
+        self.shared.lock().clock_was_set = true;
+        self.shared.work.notify_one();
+    }
+
     /// Whether all that was recorded so far is kept: in the file, or in memory while the file can't be written. After
     /// a `false` there comes one [`JournalEvent::Flushed`] when it is.
     pub(crate) fn is_flushed(&self) -> bool {
@@ -133,6 +142,7 @@ struct State {
     kept: u64,
     /// Whether somebody waits for [`JournalEvent::Flushed`].
     awaited: bool,
+    clock_was_set: bool,
     in_memory: bool,
     closing: bool,
     ended: bool,
@@ -154,7 +164,7 @@ impl Shared {
     fn next(&self, retry_at: Option<Instant>) -> Work {
         let mut state = self.lock();
         loop {
-            if !state.pending.is_empty() {
+            if std::mem::take(&mut state.clock_was_set) || !state.pending.is_empty() {
                 return Work::Keep { changes: std::mem::take(&mut state.pending), up_to: state.recorded };
             }
             if state.closing {
@@ -234,13 +244,15 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         };
         let existed = match opened {
             Ok((store, records, existed)) => {
+                self.config.wall.restore(&records.clock);
                 self.store = Some(store);
                 self.records = records;
                 existed
             }
             Err(error) => {
                 self.degrade(&error);
-                false
+                // There was an agent before, though it isn't known what it did.
+                file::path(&self.config.state_dir).exists()
             }
         };
         (self.on_event)(JournalEvent::Opened(self.records.snapshot(existed)));
@@ -278,8 +290,9 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
     fn keep(&mut self, changes: &Changes, up_to: u64) {
         let at = unix_seconds();
         self.records.apply(changes, at);
+        self.records.clock = self.config.wall.record();
         if let Some(store) = &mut self.store
-            && let Err(error) = store.commit(changes, at)
+            && let Err(error) = store.commit(changes, &self.records.clock, at)
         {
             self.degrade(&error);
         }

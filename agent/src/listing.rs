@@ -15,6 +15,7 @@ use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::{DATA_LINK, Generation};
 
 use crate::clock;
+use crate::clock::wall::WallClock;
 use crate::lack;
 
 mod files;
@@ -63,12 +64,12 @@ impl ListError {
 }
 
 /// Lists a volume's directory.
-pub(crate) fn list(path: &Path) -> Result<Listing, ListError> {
+pub(crate) fn list(path: &Path, wall: &WallClock) -> Result<Listing, ListError> {
     let failed = |source| ListError { path: path.to_owned(), source };
     let begun = clock::now();
     let nothing = || Listing { begun, dir: None, current: None, others: Vec::new() };
     let Some(dir) = look(path).map_err(failed)? else { return Ok(nothing()) };
-    let current = current(path).map_err(failed)?;
+    let current = current(path, wall).map_err(failed)?;
     let Some(entries) = there(fs::read_dir(path)).map_err(failed)? else { return Ok(nothing()) };
     let mut others = Vec::new();
     for entry in entries {
@@ -79,8 +80,8 @@ pub(crate) fn list(path: &Path) -> Result<Listing, ListError> {
     Ok(Listing { begun, dir: Some(dir), current, others })
 }
 
-/// What `..data` names, and when that was made so (the link's change time).
-fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
+/// What `..data` names, and when that was made so at the latest (the link's change time).
+fn current(path: &Path, wall: &WallClock) -> io::Result<Option<(Generation, Time)>> {
     let link = path.join(DATA_LINK);
     let target = match there(fs::read_link(&link)) {
         Ok(Some(target)) => target,
@@ -91,7 +92,7 @@ fn current(path: &Path) -> io::Result<Option<(Generation, Time)>> {
     };
     let Some(found) = there(fs::symlink_metadata(&link))? else { return Ok(None) };
     let generation = target.to_str().and_then(Generation::parse);
-    Ok(generation.map(|generation| (generation, clock::from_wall(found.ctime(), found.ctime_nsec()))))
+    Ok(generation.map(|generation| (generation, wall.moment(found.ctime(), found.ctime_nsec()))))
 }
 
 #[cfg(test)]

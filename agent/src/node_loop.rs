@@ -15,6 +15,7 @@ use reloadlet_core::{Machine, Time};
 
 use crate::api::side::ApiSide;
 use crate::clock;
+use crate::clock::wall::{ClockSet, WallClock};
 use crate::health::Health;
 use crate::holder::Holder;
 use crate::inbox::{Inbound, Wake};
@@ -40,6 +41,7 @@ use waiting::TurnQueue;
 const INOTIFY: u64 = 1;
 const WAKE: u64 = 2;
 const MOUNTS: u64 = 3;
+const CLOCK: u64 = 4;
 /// Held processes are numbered from here.
 const PROCESSES: u64 = 16;
 
@@ -49,8 +51,8 @@ const EVENTS_AT_A_TIME: usize = 64;
 const POLL: Duration = Duration::from_secs(1);
 /// How often an inotify instance is tried for while there is none.
 const INSTANCE_RETRY: Duration = Duration::from_secs(10);
-/// How long after a change of the mount table every volume's directory is looked at.
-const MOUNTS_QUIET: Duration = Duration::from_secs(1);
+/// How long after a change of the mount table every volume's watch is added again, however many changes follow.
+const MOUNTS_PAUSE: Duration = Duration::from_secs(1);
 /// How many messages of other threads are taken out of the inbox before the loop looks for notifications again: all that it
 /// can hold. What concerns pods only comes to wait for their namespace's turn.
 const MESSAGES_AT_A_TIME: usize = 1024;
@@ -91,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) inbox: Receiver<Inbound>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) startup: Startup,
+    pub(crate) wall: WallClock,
     /// What is at the API server, where there is one.
     pub(crate) api: Option<ApiSide>,
     /// Whether the kubelet root is the kubelet's.
@@ -117,6 +120,8 @@ pub(crate) struct NodeLoop {
     reads: Reads,
     /// Gauges as they were when nothing else was to be done.
     shown: Shown,
+    /// Tells when the wall clock is set; `None` where the kernel doesn't: then each look at the clocks finds it.
+    clock_set: Option<ClockSet>,
     stopping: bool,
 }
 
@@ -139,6 +144,12 @@ impl NodeLoop {
         if let Some(mounts) = mount_table {
             add(mounts.as_fd(), MOUNTS, EpollFlags::EPOLLPRI)?;
         }
+        let clock_set = ClockSet::new()
+            .inspect_err(|error| tracing::debug!(%error, "it won't be told when the wall clock is set"))
+            .ok();
+        if let Some(clock_set) = &clock_set {
+            add(clock_set.as_fd(), CLOCK, EpollFlags::EPOLLIN)?;
+        }
         Ok(Self {
             parts,
             epoll,
@@ -151,6 +162,7 @@ impl NodeLoop {
             unlisted: BTreeSet::new(),
             reads: Reads::default(),
             shown: Shown::default(),
+            clock_set,
             stopping: false,
         })
     }
@@ -207,7 +219,17 @@ impl NodeLoop {
             WAKE => self.take_inbox()?,
             MOUNTS => {
                 self.parts.watcher.recheck(false);
-                self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
+                // Not put off by the next change: some node changes its mounts all the time.
+                self.next_recheck.get_or_insert_with(|| clock::now() + MOUNTS_PAUSE);
+            }
+            CLOCK => {
+                if let Some(clock_set) = &self.clock_set {
+                    clock_set.clear();
+                }
+                if self.parts.wall.look() {
+                    tracing::info!("the wall clock was set");
+                    self.parts.journal.clock_was_set();
+                }
             }
             process => {
                 if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
@@ -219,8 +241,9 @@ impl NodeLoop {
         Ok(())
     }
 
+    /// Takes in all notifications that are there by now, as far as the kernel's queue of the usual size holds them.
     fn take_notifications(&mut self) -> Result<(), LoopError> {
-        self.parts.watcher.read(clock::now)?;
+        self.parts.watcher.read_all(clock::now)?;
         self.take_sights();
         Ok(())
     }
@@ -263,10 +286,16 @@ impl NodeLoop {
         match finding {
             Finding::Event(Event::Listed(volume, listing)) => {
                 self.parts.startup.end_listing(&volume);
-                if self.parts.watcher.confirm(&volume, listing.dir, listing.current.is_some()) {
+                let is_published = listing.current.is_some();
+                if self.parts.watcher.confirm(&volume, listing.dir, is_published, clock::now()) {
                     self.handle(Event::Listed(volume, listing));
                 }
                 self.take_sights();
+            }
+            Finding::Event(Event::Guarded(process, signal, reading)) => {
+                // As when the loop itself reads them.
+                let reading = reading.filter(|_| !self.has_ended(&process));
+                self.handle(Event::Guarded(process, signal, reading));
             }
             Finding::Event(event) => {
                 if let Event::Read(volume, generation, reading, _) = &event {
@@ -277,7 +306,7 @@ impl NodeLoop {
                 self.handle(event);
             }
             Finding::Cgroup(pod, directory, parents) => {
-                self.parts.watcher.watch_cgroup(&pod, &directory, &parents);
+                self.parts.watcher.watch_cgroup(&pod, directory.as_deref(), &parents);
             }
             Finding::Unlisted(volume) => {
                 self.parts.startup.end_listing(&volume);

@@ -20,7 +20,7 @@ use reloadlet_core::model::pod::Pod;
 
 use crate::clock;
 use crate::digest::Hasher;
-use reloadlet_manifest::{self as manifest, ManifestError};
+use reloadlet_manifest::{self as manifest, Decoded, ManifestError};
 
 #[cfg(test)]
 mod tests;
@@ -31,14 +31,17 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a file has to stay as it is before it counts as whole, where no notification says that it is.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// So many sentences are said about the pods of a file that aren't served.
+const MOST_SAID: usize = 16;
+
 /// What the file says now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PodsFileEvent {
     /// All pods of the node. Comes at the start, after each change of the content, and when a broken file is whole
     /// again.
     Pods(Vec<Arc<Pod>>),
-    /// Some of its pods aren't served: one sentence that names them. Comes with the pods.
-    LeftAlone(String),
+    /// So many of its pods aren't served: one sentence about them. Comes before the pods.
+    LeftAlone(String, usize),
     /// The file can't be used: one sentence that names it. Comes once for each broken content; what was read before
     /// stays true.
     Broken(String),
@@ -314,21 +317,33 @@ impl<F: FnMut(PodsFileEvent)> Follower<F> {
             return;
         }
         match decoded {
-            Ok(pods) => {
+            Ok(Decoded { pods, left_out }) => {
                 self.reported = Some(reported);
                 let (pods, claimed) = manifest::sort_out(pods);
-                for claimed in claimed {
-                    (self.on_event)(PodsFileEvent::LeftAlone(format!(
-                        "in the pods file {}: {claimed}",
-                        self.path.display()
-                    )));
-                }
+                let left_out = left_out.into_iter().map(|why| (format!("a pod is left alone: {why}"), 1));
+                let claimed = claimed.into_iter().map(|claimed| (claimed.to_string(), claimed.count()));
+                self.leave_alone(left_out.chain(claimed));
                 (self.on_event)(PodsFileEvent::Pods(pods));
             }
             Err(error) => {
                 let sentence = format!("the pods file {} can't be used: {error}", self.path.display());
                 self.broken = Some(Broken { reported, sentence, at: Instant::now() });
             }
+        }
+    }
+}
+
+impl<F: FnMut(PodsFileEvent)> Follower<F> {
+    /// Says which pods aren't served, and of those beyond [`MOST_SAID`] how many there are.
+    fn leave_alone(&mut self, mut sentences: impl Iterator<Item = (String, usize)>) {
+        let file = format!("in the pods file {}", self.path.display());
+        for (sentence, pods) in sentences.by_ref().take(MOST_SAID) {
+            (self.on_event)(PodsFileEvent::LeftAlone(format!("{file}: {sentence}"), pods));
+        }
+        let more = sentences.map(|(_, pods)| pods).sum();
+        if more > 0 {
+            let sentence = format!("{file}: {more} more pods are left alone");
+            (self.on_event)(PodsFileEvent::LeftAlone(sentence, more));
         }
     }
 }
@@ -361,7 +376,7 @@ impl Content {
         Ok(Self { file, stamp: Stamp::of(&metadata), digest })
     }
 
-    fn decode(&mut self) -> Result<Vec<Arc<Pod>>, ContentError> {
+    fn decode(&mut self) -> Result<Decoded, ContentError> {
         self.file.rewind().map_err(unreadable)?;
         Ok(manifest::decode((&mut self.file).take(manifest::SIZE_LIMIT as u64))?)
     }

@@ -1,5 +1,6 @@
 //! Reads below `/proc/<pid>` that need no capability. Whatever a program does, each has a bound.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{File, ReadDir};
 use std::io::{self, BufRead, BufReader, Read};
@@ -27,6 +28,8 @@ const COMMAND: u64 = 4 << 10;
 const STATUS: u64 = 1 << 20;
 /// The most bytes of `mountinfo`, some 3000 mounts of a usual container. The runtime's own come first.
 const MOUNTINFO: u64 = 1 << 20;
+/// The most threads that are looked at for one that lives, where a process's first has ended.
+const MOST_THREADS: usize = 64;
 /// The longest line that is looked at: a mount has two paths of 4 KiB, and each byte can be printed as four.
 const LONGEST_LINE: usize = 40 << 10;
 
@@ -196,11 +199,31 @@ impl ProcRoot {
         Ok(name.map(|name| name.trim_end_matches('\n').to_owned()))
     }
 
+    /// Where a process's file is: a first thread that has ended has no memory and no mounts any more, and on a hierarchy of
+    /// version 1 no cgroup (kernel `proc_cgroup_show`), though others of the process live on. Theirs is the process's then.
+    fn of_living(&self, pid: u32, file: &'static str) -> Result<Cow<'static, str>, ProcError> {
+        let own = Ok(Cow::Borrowed(file));
+        if !self.stat(pid)?.is_some_and(|stat| stat.has_ended_first_thread()) {
+            return own;
+        }
+        let Some(mut threads) = self.threads(pid)? else { return own };
+        for _ in 0..MOST_THREADS {
+            let Some(thread) = self.next_thread(pid, &mut threads)? else { break };
+            let thread = thread.to_string_lossy();
+            let found = self.stat_in(pid, &format!("task/{thread}/stat"), stat::facts)?;
+            if found.is_some_and(|found| !found.is_ended_thread()) {
+                return Ok(Cow::Owned(format!("task/{thread}/{file}")));
+            }
+        }
+        own
+    }
+
     /// What `mountinfo` shows of the pod; takes 0.1 ms and more.
     pub(crate) fn mounts(&self, pid: u32, pod: &PodUid) -> Result<Option<ContainerMounts>, ProcError> {
         let mut mounts = ContainerMounts::default();
         let below_pod = below_pod(pod);
-        match self.lines(pid, "mountinfo", MOUNTINFO, |line| mounts.take_line(line, &below_pod)) {
+        let file = self.of_living(pid, "mountinfo")?;
+        match self.lines(pid, &file, MOUNTINFO, |line| mounts.take_line(line, &below_pod)) {
             Ok(Some(true)) => Ok(Some(mounts)),
             Ok(Some(false)) => {
                 mounts.cut();
@@ -222,13 +245,15 @@ impl ProcRoot {
                 shown = root_shown(line, &below_pod);
             }
         };
-        self.lines(pid, "mountinfo", MOUNTINFO, take)?;
+        let file = self.of_living(pid, "mountinfo")?;
+        self.lines(pid, &file, MOUNTINFO, take)?;
         Ok(shown)
     }
 
     /// The start of `cmdline`, which can hang behind a process that forks with much memory.
     pub(crate) fn cmdline(&self, pid: u32) -> Result<Option<Vec<u8>>, ProcError> {
-        self.read(pid, "cmdline", COMMAND)
+        let file = self.of_living(pid, "cmdline")?;
+        self.read(pid, &file, COMMAND)
     }
 
     /// Whether the process of this PID is the one that is meant: started then, and in that container of that pod.
@@ -237,7 +262,12 @@ impl ProcRoot {
         if stat.started != process.started || stat.is_dead() {
             return Ok(false);
         }
-        let Some(text) = self.read_text(process.pid, "cgroup")? else { return Ok(false) };
+        let file = if stat.has_ended_first_thread() {
+            self.of_living(process.pid, "cgroup")?
+        } else {
+            Cow::Borrowed("cgroup")
+        };
+        let Some(text) = self.read_text(process.pid, &file)? else { return Ok(false) };
         Ok(is_in_container(&text, &process.pod, &process.container))
     }
 }

@@ -24,6 +24,7 @@ use crate::api::objects::WantedObjects;
 use crate::api::side::ApiSide;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
+use crate::clock::wall::WallClock;
 use crate::contact::Contact;
 use crate::digest;
 use crate::health::{Ailment, Health};
@@ -73,13 +74,15 @@ pub(crate) fn agent(
     let ready = Arc::new(AtomicBool::new(false));
 
     let proc = ProcRoot::new(config.proc_root.clone());
-    let journal = start_journal(config, &inbox, &metrics, &health)?;
+    let wall = WallClock::default();
+    wall.look();
+    let journal = start_journal(config, wall.clone(), &inbox, &metrics, &health)?;
     let (own_reads, lacks) = (OwnReads::default(), Lacks::default());
     let surveyor = {
-        let (inbox, own_reads, lacks) = (inbox.clone(), own_reads.clone(), lacks.clone());
+        let (inbox, own_reads, known) = (inbox.clone(), own_reads.clone(), (lacks.clone(), wall.clone()));
         let homes = Homes::new(&config.kubelet_root, config.proc_root.clone());
         let report = move |finding| inbox.send(Inbound::Finding(finding));
-        Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, lacks, report)
+        Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, known, report)
             .context("can't start a thread")?
     };
     let mut parts = Parts {
@@ -100,6 +103,7 @@ pub(crate) fn agent(
         inbox: receiver,
         wake,
         startup: Startup::new(ready.clone(), config.kubelet_root.join("pods")),
+        wall,
         api: None,
         kubelet_root: KubeletRoot::new(config.kubelet_root.clone()),
         lacks,
@@ -109,7 +113,7 @@ pub(crate) fn agent(
         .ok();
     health.set(Ailment::MountTable, mount_table.is_none());
     let pods_file = match &config.pods {
-        PodSource::File(file) => Some(follow_file(file, &inbox)?),
+        PodSource::File(file) => Some(follow_file(file, &inbox, health.clone())?),
         PodSource::Node(node) => {
             let cluster = runtime.block_on(Cluster::infer(contact.clone()))?;
             metrics.follow_contact(contact.clone()).context("can't set up the metrics")?;
@@ -197,6 +201,7 @@ fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
 
 fn start_journal(
     config: &AgentConfig,
+    wall: WallClock,
     inbox: &Inbox,
     metrics: &Arc<Metrics>,
     health: &Health,
@@ -205,6 +210,7 @@ fn start_journal(
     let journal = JournalConfig {
         state_dir: config.state_dir.clone(),
         boot_id: config.proc_root.join("sys/kernel/random/boot_id"),
+        wall,
     };
     let on_event = move |event| match event {
         JournalEvent::Opened(snapshot) => inbox.send(Inbound::Event(Event::JournalRead(snapshot))),
@@ -217,9 +223,10 @@ fn start_journal(
     Ok(JournalHandle::start(journal, on_event)?)
 }
 
-fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
+fn follow_file(file: &Path, inbox: &Inbox, health: Health) -> Result<PodsFile> {
     let inbox = inbox.clone();
     let mut known = BTreeMap::new();
+    let mut left_alone = 0;
     let on_event = move |event| match event {
         PodsFileEvent::Pods(pods) => {
             // What the loop has to compare is compared here.
@@ -229,9 +236,18 @@ fn follow_file(file: &Path, inbox: &Inbox) -> Result<PodsFile> {
             });
             let pods: Vec<Arc<Pod>> = asking.collect();
             known = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
+            health.count(Ailment::PodsLeftAlone, std::mem::take(&mut left_alone));
+            health.set(Ailment::PodsFile, false);
             inbox.send(Inbound::Event(Event::PodsSynced(pods)));
         }
-        PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => tracing::warn!("{sentence}"),
+        PodsFileEvent::LeftAlone(sentence, pods) => {
+            left_alone += pods;
+            tracing::warn!("{sentence}");
+        }
+        PodsFileEvent::Broken(sentence) => {
+            health.set(Ailment::PodsFile, true);
+            tracing::warn!("{sentence}");
+        }
     };
     Ok(PodsFile::follow(file, on_event)?)
 }

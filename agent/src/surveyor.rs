@@ -24,6 +24,7 @@ use reloadlet_core::model::signal::Signal;
 
 use crate::cgroups::Cgroups;
 use crate::clock;
+use crate::clock::wall::WallClock;
 use crate::cmdline::CmdlineReader;
 use crate::home::Homes;
 use crate::lack::Lacks;
@@ -47,6 +48,8 @@ use survey::{Looking, Surveying};
 const SLICE: Duration = Duration::from_millis(5);
 /// So long one pod's processes, or one process's threads, are looked at before that is given up.
 const MOST_TIME: Duration = Duration::from_secs(2);
+/// What a process of this age mounts is remembered.
+const GROWN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -68,7 +71,7 @@ impl Surveyor {
         cgroup_root: PathBuf,
         homes: Homes,
         own_reads: OwnReads,
-        lacks: Lacks,
+        (lacks, wall): (Lacks, WallClock),
         report: impl FnMut(Finding) + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -80,7 +83,7 @@ impl Surveyor {
             }
             let cmdlines = CmdlineReader::new(proc.clone());
             let (mounts, begun_reads) = (HashMap::new(), HashSet::new());
-            Worker { proc, cgroups, cmdlines, mounts, homes, own_reads, begun_reads, lacks, report }.run(&work);
+            Worker { proc, cgroups, cmdlines, mounts, homes, own_reads, begun_reads, lacks, wall, report }.run(&work);
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -128,13 +131,15 @@ struct Worker<R> {
     proc: ProcRoot,
     cgroups: Cgroups,
     cmdlines: CmdlineReader,
-    /// What containers mount, remembered once the container's name is in it: the runtime's own process has others.
+    /// What containers mount, remembered once the process is grown and the container's name is in it: the runtime's own
+    /// process has others.
     mounts: HashMap<ContainerId, (PodUid, Arc<ContainerMounts>)>,
     homes: Homes,
     own_reads: OwnReads,
     /// The reads that were begun and have no finding yet: each is entered once, however often it begins anew.
     begun_reads: HashSet<(VolumeRef, Generation)>,
     lacks: Lacks,
+    wall: WallClock,
     report: R,
 }
 
@@ -183,7 +188,7 @@ impl<R: FnMut(Finding)> Worker<R> {
     }
 
     fn list(&mut self, volume: VolumeRef, path: &Path) {
-        let finding = match listing::list(path) {
+        let finding = match listing::list(path, &self.wall) {
             Ok(listing) => Finding::Event(Event::Listed(volume, listing)),
             Err(error) => {
                 self.lacks.say("list a volume", error.lack(), Some(&error));
@@ -296,7 +301,8 @@ impl<R: FnMut(Finding)> Worker<R> {
             }
         };
         let survey = looking.survey();
-        if let Some(directory) = found.directory.take() {
+        let directory = found.directory.take();
+        if directory.is_some() || !found.containers.is_empty() {
             let parents = self.cgroups.parents().map(PathBuf::from).collect();
             (self.report)(Finding::Cgroup(survey.pod.clone(), directory, parents));
         }
@@ -378,6 +384,7 @@ impl<R: FnMut(Finding)> Worker<R> {
             .filter(|process| !process.stat.is_dead() && !is_runtime(&process.stat.comm))
             .min_by_key(|process| process.stat.started);
         let Some(oldest) = oldest else { return Ok(None) };
+        let begun = clock::now();
         let mounts = match self.proc.mounts(oldest.pid, pod) {
             Ok(Some(mounts)) => Arc::new(mounts),
             Ok(None) => return Ok(None),
@@ -387,7 +394,9 @@ impl<R: FnMut(Finding)> Worker<R> {
                 return if lack == Lack::Descriptors { Err(lack) } else { Ok(None) };
             }
         };
-        if mounts.container.is_some() {
+        // A container is being set up for a moment, and some of its mounts come after others.
+        let is_grown = begun >= oldest.stat.started + GROWN;
+        if is_grown && mounts.container.is_some() {
             self.mounts.insert(id.clone(), (pod.clone(), mounts.clone()));
         }
         Ok(Some(mounts))
@@ -401,35 +410,4 @@ fn lacking(lacks: &Lacks, error: &ProcError) -> Lack {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_read_counts_as_our_own_until_the_loop_has_taken_in_what_came_of_it() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("key"), "x").unwrap();
-        let volume = VolumeRef { pod: PodUid::parse(&"1".repeat(32)).unwrap(), volume: "conf".into() };
-        let generation = Generation::parse("..2026_11_21_05_56_44.1").unwrap();
-        let reading = Reading {
-            filter: reloadlet_core::policy::files::FileFilter::new(None, []),
-            each: true,
-            decides: false,
-        };
-        let (own_reads, (found, findings)) = (OwnReads::default(), std::sync::mpsc::channel());
-        let report = move |finding| found.send(finding).unwrap();
-        let root = directory.path().to_owned();
-        let mut surveyor = {
-            let (proc, homes) = (ProcRoot::new("/proc".into()), Homes::new(&root, "/proc".into()));
-            Surveyor::start(proc, root.clone(), homes, own_reads.clone(), Lacks::default(), report).unwrap()
-        };
-        assert!(!own_reads.is_read(&volume, &generation));
-        let read = Request::Read(volume.clone(), generation.clone(), root, reading);
-        surveyor.request(&"shop".into(), read);
-        let finding = findings.recv().unwrap();
-        assert!(matches!(finding, Finding::Event(Event::Read(_, _, _, Some(_)))), "{finding:?}");
-        assert!(own_reads.is_read(&volume, &generation));
-        own_reads.end(&volume, &generation);
-        assert!(!own_reads.is_read(&volume, &generation));
-        surveyor.close();
-    }
-}
+mod tests;

@@ -2,8 +2,10 @@
 //! would make the kubelet's unmount fail.
 //!
 //! A volume's directory that isn't there yet is awaited at its nearest ancestor. A tmpfs that the kubelet mounts over a
-//! directory after it was made hides the watched one; that is found by comparing directories before the first
-//! publication. A volume that can't be watched is polled, and so are all while no inotify instance can be had.
+//! directory after it was made hides the watched one, and where notifications were lost a watch may have ended unseen. Both
+//! are found by adding the watch again: the kernel gives the same descriptor for as long as the directory is the same
+//! (inotify_add_watch(2)). Comparing directories doesn't do: a tmpfs that was made anew can have the device and the inode of
+//! the one before. A volume that can't be watched is polled, and so are all while no inotify instance can be had.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use inotify::{Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use reloadlet_core::Time;
 use reloadlet_core::kernel::mounts::DirId;
 use reloadlet_core::machine::event::{Event, VolumeRef};
 use reloadlet_core::model::generation::Generation;
@@ -26,8 +29,10 @@ use crate::own_reads::OwnReads;
 mod notes;
 mod opens;
 mod place;
+mod recheck;
 
 use opens::Opens;
+use recheck::Recheck;
 
 /// What the watcher found out.
 #[derive(Debug)]
@@ -79,21 +84,8 @@ enum Follow {
 /// How many new volumes are placed at a time, before notifications are taken in again: each takes some 20 µs.
 const PLACED_AT_A_TIME: usize = 32;
 
-/// How many volumes' directories are compared at a time: each takes some 2 µs.
-const RECHECKED_AT_A_TIME: usize = 256;
-
 /// Room for so many sights is kept; that of a flood is given back.
 const SIGHTS_KEPT: usize = 64;
-
-/// A look at the directories of the volumes that is on its way.
-#[derive(Debug)]
-struct Recheck {
-    all: bool,
-    /// The last volume that was looked at.
-    after: Option<VolumeRef>,
-    /// What was asked for meanwhile comes after it.
-    again: Option<bool>,
-}
 
 #[derive(Debug)]
 struct Volume {
@@ -244,10 +236,10 @@ impl Watcher {
     }
 
     /// Begins to follow some of them.
-    pub(crate) fn place_some(&mut self) {
+    pub(crate) fn place_some(&mut self, now: Time) {
         for _ in 0..PLACED_AT_A_TIME {
             let Some(name) = self.next_unplaced() else { return };
-            self.place(&name);
+            self.place(&name, now);
             self.placed = Some(name);
         }
     }
@@ -315,90 +307,78 @@ impl Watcher {
         }
     }
 
-    /// Watches a pod's cgroup and the directories in which pods' cgroups appear. Without such a watch containers are
-    /// still found when they are needed.
-    pub(crate) fn watch_cgroup(&mut self, pod: &PodUid, directory: &Path, parents: &[PathBuf]) {
+    /// Watches a pod's cgroup, if it has one of its own, and the directories in which pods' cgroups appear. Without such a
+    /// watch containers are still found when they are needed.
+    pub(crate) fn watch_cgroup(&mut self, pod: &PodUid, directory: Option<&Path>, parents: &[PathBuf]) {
         let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ONLYDIR;
         let gone: Vec<WatchDescriptor> =
             self.parents.extract_if(.., |known, _| !parents.contains(known)).map(|(_, wd)| wd).collect();
         gone.into_iter().for_each(|wd| self.drop_watch(wd));
+        // They are added each time: one that has ended unseen gets another descriptor.
         for parent in parents {
-            if !self.parents.contains_key(parent)
-                && let Ok(wd) = self.add_watch(parent, mask)
-            {
-                self.watches.insert(wd.clone(), Subject::Pods);
+            let before = self.parents.remove(parent);
+            if let Some(wd) = self.watch_again(parent, mask, before, || Subject::Pods) {
                 self.parents.insert(parent.clone(), wd);
             }
         }
-        if self.cgroups.get(pod).is_some_and(|(known, _)| known == directory) {
-            return;
-        }
-        if let Some((_, wd)) = self.cgroups.remove(pod) {
-            self.drop_watch(wd);
-        }
-        if let Ok(wd) = self.add_watch(directory, mask) {
-            self.watches.insert(wd.clone(), Subject::Pod(pod.clone()));
+        let before = match self.cgroups.remove(pod) {
+            Some((known, wd)) if directory == Some(&*known) => Some(wd),
+            Some((_, wd)) => {
+                self.drop_watch(wd);
+                None
+            }
+            None => None,
+        };
+        let Some(directory) = directory else { return };
+        if let Some(wd) = self.watch_again(directory, mask, before, || Subject::Pod(pod.clone())) {
             self.cgroups.insert(pod.clone(), (directory.to_owned(), wd));
         }
     }
 
+    /// Watches a directory that may be watched already; the watch from before ends if it was another directory's.
+    fn watch_again(
+        &mut self,
+        directory: &Path,
+        mask: WatchMask,
+        before: Option<WatchDescriptor>,
+        subject: impl FnOnce() -> Subject,
+    ) -> Option<WatchDescriptor> {
+        let wd = self.add_watch(directory, mask).ok();
+        if let Some(before) = before.filter(|before| wd.as_ref() != Some(before)) {
+            self.drop_watch(before);
+        }
+        if let Some(wd) = &wd {
+            self.watches.entry(wd.clone()).or_insert_with(subject);
+        }
+        wd
+    }
+
     /// A listing saw this directory and perhaps a publication. Whether the listing speaks of the directory that is
     /// followed; if not, the volume is followed anew and will be listed again.
-    pub(crate) fn confirm(&mut self, name: &VolumeRef, dir: Option<DirId>, published: bool) -> bool {
+    pub(crate) fn confirm(
+        &mut self,
+        name: &VolumeRef,
+        dir: Option<DirId>,
+        published: bool,
+        now: Time,
+    ) -> bool {
         let Some(volume) = self.volumes.get_mut(name) else { return false };
         volume.published |= published;
-        let agrees = match (&volume.follow, dir) {
+        let is_listed_one = match (&volume.follow, dir) {
             (Follow::Watched { dir: watched, .. }, Some(listed)) => *watched == listed,
             (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {
                 false
             }
             (Follow::Awaited { .. }, None) | (Follow::Polled, _) => true,
         };
+        // The watch may have ended, and the directory look the same.
+        let has_watch = matches!(volume.follow, Follow::Watched { .. });
+        let is_other = (has_watch || !is_listed_one) && self.follow_again(name, now);
+        let agrees = is_listed_one && !is_other;
         if !agrees {
-            self.place(name);
+            self.sights.push_back(Sight::List(name.clone()));
         }
         agrees
-    }
-
-    /// Looks whether other directories stand where volumes are watched: a tmpfs may cover one that nothing was published
-    /// in yet. With `all`, also for published ones, since a tmpfs that a container still mounts isn't reported as
-    /// unmounted, and for those whose directory wasn't there. [`Watcher::recheck_some`] does it.
-    pub(crate) fn recheck(&mut self, all: bool) {
-        match &mut self.recheck {
-            Some(recheck) => recheck.again = Some(all || recheck.again == Some(true)),
-            None => self.recheck = Some(Recheck { all, after: None, again: None }),
-        }
-    }
-
-    /// Whether volumes are still to be looked at.
-    pub(crate) const fn is_rechecking(&self) -> bool {
-        self.recheck.is_some()
-    }
-
-    /// Looks at some of them.
-    pub(crate) fn recheck_some(&mut self) {
-        let Some(mut recheck) = self.recheck.take() else { return };
-        let all = recheck.all;
-        let from = recheck.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.volumes.range::<VolumeRef, _>((from, Bound::Unbounded));
-        let wanted = rest.filter(|(_, volume)| all || !volume.published);
-        let looked_at: Vec<_> = wanted.take(RECHECKED_AT_A_TIME).collect();
-        let has_moved = |volume: &Volume| match &volume.follow {
-            Follow::Watched { dir, .. } => dir_id(&volume.path) != Some(*dir),
-            Follow::Awaited { .. } => all && dir_id(&volume.path).is_some(),
-            Follow::Polled | Follow::Unplaced => false,
-        };
-        let last = (looked_at.len() == RECHECKED_AT_A_TIME).then(|| looked_at.last()).flatten();
-        recheck.after = last.map(|(name, _)| (*name).clone());
-        let moved = looked_at.iter().filter(|(_, volume)| has_moved(volume));
-        let moved: Vec<VolumeRef> = moved.map(|(name, _)| (*name).clone()).collect();
-        self.recheck = match recheck.after {
-            Some(_) => Some(recheck),
-            None => recheck.again.map(|all| Recheck { all, after: None, again: None }),
-        };
-        for name in moved {
-            self.place(&name);
-        }
     }
 
     /// Tries to watch polled volumes after all, as soon as [`Watcher::place_some`] comes to them.
@@ -407,17 +387,12 @@ impl Watcher {
         self.unplaced.extend(polled);
     }
 
-    /// Checks that a volume's watch is on its directory, as after lost notifications, and asks for a listing.
-    pub(crate) fn check(&mut self, name: &VolumeRef) {
+    /// Adds a volume's watch again, as after lost notifications, and asks for a listing.
+    pub(crate) fn check(&mut self, name: &VolumeRef, now: Time) {
         let Some(volume) = self.volumes.get(name) else { return };
-        if volume.follow == Follow::Unplaced {
-            // It is listed when it is placed.
-            return;
-        }
-        if matches!(volume.follow, Follow::Watched { dir, .. } if dir_id(&volume.path) == Some(dir)) {
-            self.sights.push_back(Sight::List(name.clone()));
-        } else {
-            self.place(name);
+        // One that isn't placed is listed when it is.
+        if volume.follow != Follow::Unplaced {
+            self.place(name, now);
         }
     }
 }
@@ -443,3 +418,6 @@ fn warn_of_no_instance(error: &io::Error) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

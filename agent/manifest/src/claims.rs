@@ -20,6 +20,13 @@ pub struct Claimed {
     by: Vec<String>,
 }
 
+impl Claimed {
+    /// How many pods claim it.
+    pub fn count(&self) -> usize {
+        self.by.len()
+    }
+}
+
 impl fmt::Display for Claimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = self.by.get(..MOST_NAMED).unwrap_or(&self.by);

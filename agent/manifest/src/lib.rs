@@ -4,7 +4,7 @@
 pub use claims::{Claimed, sort_out};
 pub use documents::Format;
 pub use error::{Kind, ManifestError, Place};
-pub use pods::decode;
+pub use pods::{Decoded, decode};
 pub use read::{Unreadable, read};
 pub use room::SIZE_LIMIT;
 pub use wire::Object;

@@ -11,8 +11,17 @@ use crate::error::{Kind, ManifestError, Place};
 use crate::room::{MOST_OBJECTS, Many};
 use crate::wire::{Items, Object};
 
-/// The pods that a text names, in its order. It is read piece by piece, and only what counts of it is kept.
-pub fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
+/// What a text holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The pods that it names, in its order.
+    pub pods: Vec<Arc<Pod>>,
+    /// What is wrong with those that can't be used, in their order. They take nothing from the others.
+    pub left_out: Vec<ManifestError>,
+}
+
+/// Decodes the pods of a text. It is read piece by piece, and only what counts of it is kept.
+pub fn decode(text: impl Read) -> Result<Decoded, ManifestError> {
     let mut text = BufReader::new(text);
     let is_json = is_json(&mut text).map_err(|error| ManifestError::malformed(&error))?;
     let room = Many::begin();
@@ -25,7 +34,7 @@ pub fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
     for (index, object) in objects.into_iter().enumerate() {
         let at = Place { document: several.then_some(index + 1), ..Place::default() };
         match object.kind.as_deref() {
-            Some("Pod") => pods.add(object, at)?,
+            Some("Pod") => pods.add(object, at),
             Some(list @ ("PodList" | "List")) => {
                 // The API server leaves the kind out in typed lists.
                 let default_kind = (list == "PodList").then_some("Pod");
@@ -41,7 +50,7 @@ pub fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
                 for (index, item) in items.objects.into_iter().enumerate() {
                     let at = Place { item: Some(index + 1), ..at.clone() };
                     match item.kind.as_deref().or(default_kind) {
-                        Some("Pod") => pods.add(item, at)?,
+                        Some("Pod") => pods.add(item, at),
                         Some(_) | None => return Err(ManifestError::Kind { at, kind: Kind(item.kind) }),
                     }
                 }
@@ -49,7 +58,7 @@ pub fn decode(text: impl Read) -> Result<Vec<Arc<Pod>>, ManifestError> {
             Some(_) | None => return Err(ManifestError::Kind { at, kind: Kind(object.kind) }),
         }
     }
-    Ok(pods.pods)
+    Ok(pods.decoded)
 }
 
 /// Whether a text begins as JSON; what stands before that is skipped.
@@ -98,16 +107,18 @@ fn bounded<E: fmt::Display>(
 /// The pods so far.
 struct Pods<'a> {
     room: &'a Many,
-    pods: Vec<Arc<Pod>>,
+    decoded: Decoded,
 }
 
 impl<'a> Pods<'a> {
     fn new(room: &'a Many) -> Self {
-        Self { room, pods: Vec::new() }
+        Self { room, decoded: Decoded::default() }
     }
 
-    fn add(&mut self, pod: Object, at: Place) -> Result<(), ManifestError> {
-        self.pods.extend(pod.into_pod(&at, self.room)?);
-        Ok(())
+    fn add(&mut self, pod: Object, at: Place) {
+        match pod.into_pod(&at, self.room) {
+            Ok(pod) => self.decoded.pods.extend(pod),
+            Err(error) => self.decoded.left_out.push(error),
+        }
     }
 }

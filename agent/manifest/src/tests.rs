@@ -8,9 +8,10 @@ mod bounds;
 mod pods;
 mod workloads;
 
-/// The pods of a text that is in memory.
+/// The pods of a text that is in memory, or what is wrong with it or with one of them.
 fn decode(text: &str) -> Result<Vec<Arc<Pod>>, ManifestError> {
-    super::decode(text.as_bytes())
+    let Decoded { pods, left_out } = super::decode(text.as_bytes())?;
+    left_out.into_iter().next().map_or(Ok(pods), Err)
 }
 
 const UID: &str = "3f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f";

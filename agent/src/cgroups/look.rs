@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use reloadlet_core::model::names::{ContainerId, PodUid};
 
-use super::{CgroupError, Cgroups, PodCgroup, all_directories, is_gone};
+use super::{CgroupError, Cgroups, PodCgroup, PodPlace, all_directories, is_gone};
 use reloadlet_core::kernel::cgroup::container_part;
 
 /// How deep below a container processes are looked for. Programs can make cgroups of their own, and the kernel sets no
@@ -29,7 +29,7 @@ pub(crate) struct Look {
     /// Which hierarchy is looked through.
     hierarchy: usize,
     /// Its places that weren't looked into; `None` until they are known.
-    places: Option<Vec<PathBuf>>,
+    places: Option<Vec<PodPlace>>,
     walk: Option<Walk>,
     /// What is at its places.
     found: Vec<PodCgroup>,
@@ -75,6 +75,8 @@ impl Look {
                 continue;
             }
             let Some(tree) = cgroups.hierarchies.get_mut(self.hierarchy) else {
+                // Its containers may be where none was when the hierarchies were looked through.
+                cgroups.hierarchies.iter_mut().for_each(|tree| drop(tree.pods.remove(&self.pod)));
                 return self.failed.take().map_or_else(|| Ok(Some(std::mem::take(&mut self.empty))), Err);
             };
             if self.places.is_none() {
@@ -132,12 +134,22 @@ struct Visit {
 }
 
 impl Walk {
-    fn begin(place: PathBuf) -> Result<Self, CgroupError> {
-        let visit = |directory| Visit { directory, container: None, depth: DEEPEST_INSIDE };
-        let mut visits: Vec<Visit> = directories(&place)?.found.into_iter().map(visit).collect();
+    fn begin(place: PodPlace) -> Result<Self, CgroupError> {
+        let visit = |directory, container| Visit { directory, container, depth: DEEPEST_INSIDE };
+        let (directory, mut visits) = match place {
+            PodPlace::Own(place) => {
+                let found = directories(&place)?.found.into_iter();
+                (Some(place), found.map(|directory| visit(directory, None)).collect::<Vec<_>>())
+            }
+            PodPlace::Joint(mut leaves) => {
+                leaves.sort();
+                leaves.truncate(MOST_DIRECTORIES);
+                (None, leaves.into_iter().map(|(directory, id)| visit(directory, Some(id))).collect())
+            }
+        };
         visits.reverse();
         Ok(Self {
-            found: PodCgroup { directory: Some(place), ..PodCgroup::default() },
+            found: PodCgroup { directory, ..PodCgroup::default() },
             visits,
             inside: 0,
             of_pod: MOST_IN_POD,

@@ -3,13 +3,28 @@
 use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
 use super::error::StoreError;
+
+/// The journal's file in its directory, and how the names of those begin that were set aside.
+const NAME: &str = "journal.redb";
+pub(super) const ASIDE: &str = "journal.redb.unreadable-";
+
+/// Where the journal is.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join(NAME)
+}
+
+/// Whether a journal was set aside: one that is begun in its place isn't that of an installation.
+pub(super) fn is_any_aside(directory: &Path) -> bool {
+    let mut entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries.any(|entry| entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()))
+}
 
 /// Which file or directory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,6 +53,8 @@ pub(super) struct Records {
     pub(super) handled: BTreeMap<JournalKey, (Handled, u64)>,
     pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
+    /// How the clocks stood to each other; empty where an earlier agent wrote the rest.
+    pub(super) clock: String,
 }
 
 impl Records {

@@ -20,7 +20,7 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 
 use super::error::{SCHEMA, StoreError};
-use super::file::{FileId, Unsynced};
+use super::file::{self, FileId, Unsynced};
 use super::records::{Changes, Records};
 use crate::logs::Causes;
 
@@ -28,6 +28,8 @@ use crate::logs::Causes;
 const CACHE_BYTES: usize = 512 * 1024;
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+/// How the clocks stood to each other. Agents that don't know of it leave it as it is.
+const CLOCK: &str = "clock";
 /// Pod UID, container, volume → generation, outcome (empty for a baseline), Unix seconds.
 const HANDLED: TableDefinition<'_, (&str, &str, &str), (&str, &str, u64)> = TableDefinition::new("handled");
 /// Pod UID, container → how many in a row, the version of the mark and the mark of the annotations, Unix seconds.
@@ -54,7 +56,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens the journal of a locked directory or begins one. Gives what it held, and whether it had ever been used.
     pub(super) fn open(directory: &Path, boot_id: Option<&str>) -> Result<(Self, Records, bool), StoreError> {
-        let path = directory.join("journal.redb");
+        let path = file::path(directory);
         match Self::load(&path, boot_id) {
             Ok(Some((store, records))) => {
                 let existed = store.begun;
@@ -64,11 +66,18 @@ impl Store {
             Err(error) if error.is_content() => set_aside(&path, &error)?,
             Err(error) => return Err(error),
         }
-        Ok((Self::create(directory, path, boot_id)?, Records::default(), false))
+        let existed = file::is_any_aside(directory);
+        Ok((Self::create(directory, path, boot_id, existed)?, Records::default(), existed))
     }
 
-    /// A new file appears under its name only when it is whole.
-    fn create(directory: &Path, path: PathBuf, boot_id: Option<&str>) -> Result<Self, StoreError> {
+    /// A new file appears under its name only when it is whole. `begun` says whether there was one before, which can't be
+    /// read: then this isn't an installation.
+    fn create(
+        directory: &Path,
+        path: PathBuf,
+        boot_id: Option<&str>,
+        begun: bool,
+    ) -> Result<Self, StoreError> {
         let draft = directory.join("journal.redb.new");
         let file = OpenOptions::new()
             .read(true)
@@ -78,11 +87,15 @@ impl Store {
             .mode(0o600)
             .open(&draft)
             .map_err(|source| StoreError::Io { op: "create", path: draft.clone(), source })?;
-        let store = Self::over(file, path)?;
+        let mut store = Self::over(file, path)?;
+        store.begun = begun;
         store.write("begin", |transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert("schema", SCHEMA)?;
             meta.insert("boot_id", boot_id.unwrap_or_default())?;
+            if begun {
+                meta.insert("begun", "")?;
+            }
             transaction.open_table(HANDLED)?;
             transaction.open_table(ENDINGS)?;
             transaction.open_table(EARLIER_ENDINGS)?;
@@ -110,10 +123,10 @@ impl Store {
             return Err(StoreError::Schema { path: path.to_owned(), found: None });
         }
         let mut store = Self::over(file, path.to_owned())?;
-        let (schema, journalled_boot, begun) = store.read(|transaction| {
+        let (schema, journalled_boot, begun, clock) = store.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
-            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some()))
+            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), value(CLOCK)?))
         })?;
         if schema.as_deref() != Some(SCHEMA) {
             return Err(StoreError::Schema { path: path.to_owned(), found: schema });
@@ -123,13 +136,16 @@ impl Store {
             // No process is older than the boot, so none has missed what came before it.
             Some(boot_id) if journalled_boot.as_deref() != Some(boot_id) => {
                 store.write("empty", |transaction| {
-                    transaction.open_table(META)?.insert("boot_id", boot_id)?;
+                    let mut meta = transaction.open_table(META)?;
+                    meta.insert("boot_id", boot_id)?;
+                    meta.remove(CLOCK)?;
                     clear(transaction)
                 })?;
                 Ok(Some((store, Records::default())))
             }
             Some(_) | None => {
-                let records = store.records()?;
+                let clock = clock.unwrap_or_default();
+                let records = Records { clock, ..store.records()? };
                 Ok(Some((store, records)))
             }
         }
@@ -207,12 +223,12 @@ impl Store {
         }
     }
 
-    /// Adds these changes to the file, all or none.
-    pub(super) fn commit(&mut self, changes: &Changes, at: u64) -> Result<(), StoreError> {
+    /// Adds these changes to the file, all or none, and how the clocks stand to each other now.
+    pub(super) fn commit(&mut self, changes: &Changes, clock: &str, at: u64) -> Result<(), StoreError> {
         // A pod that is known says nothing of its volumes yet.
         let begun = self.begun || changes.only_pods();
         self.write("write", |transaction| {
-            begin(transaction, begun)?;
+            begin(transaction, begun, clock)?;
             let mut handled = transaction.open_table(HANDLED)?;
             let mut endings = transaction.open_table(ENDINGS)?;
             let mut earlier = transaction.open_table(EARLIER_ENDINGS)?;
@@ -249,7 +265,7 @@ impl Store {
     pub(super) fn replace(&mut self, records: &Records) -> Result<(), StoreError> {
         let begun = self.begun || records.handled.is_empty();
         self.write("write", |transaction| {
-            begin(transaction, begun)?;
+            begin(transaction, begun, &records.clock)?;
             clear(transaction)?;
             let mut handled = transaction.open_table(HANDLED)?;
             let mut endings = transaction.open_table(ENDINGS)?;
@@ -330,10 +346,12 @@ fn endings_of(
     Ok(())
 }
 
-fn begin(transaction: &WriteTransaction, begun: bool) -> Result<(), redb::Error> {
+fn begin(transaction: &WriteTransaction, begun: bool, clock: &str) -> Result<(), redb::Error> {
+    let mut meta = transaction.open_table(META)?;
     if !begun {
-        transaction.open_table(META)?.insert("begun", "")?;
+        meta.insert("begun", "")?;
     }
+    meta.insert(CLOCK, clock)?;
     Ok(())
 }
 
@@ -377,7 +395,7 @@ fn put_endings(
 }
 
 fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
-    let aside = path.with_file_name(format!("journal.redb.unreadable-{}", unix_seconds()));
+    let aside = path.with_file_name(format!("{}{}", file::ASIDE, unix_seconds()));
     fs::rename(path, &aside).map_err(|source| StoreError::Io {
         op: "rename",
         path: path.to_owned(),
@@ -386,7 +404,7 @@ fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
     tracing::warn!(
         error = %Causes(error),
         aside = %aside.display(),
-        "the journal can't be read and was set aside: changes made while the agent was away are not told"
+        "the journal can't be read and was set aside: whoever is older than what its volumes hold is told of it, maybe once more"
     );
     Ok(())
 }

@@ -42,7 +42,9 @@ impl Journal {
     fn start_in_boot(directory: &Path, boot: &str) -> Self {
         let boot_id = tempfile::NamedTempFile::new().unwrap();
         fs::write(&boot_id, boot).unwrap();
-        let config = JournalConfig { state_dir: directory.to_owned(), boot_id: boot_id.path().to_owned() };
+        let wall = WallClock::default();
+        let config =
+            JournalConfig { state_dir: directory.to_owned(), boot_id: boot_id.path().to_owned(), wall };
         let (sender, events) = channel();
         let handle =
             JournalHandle::start(config, move |event| sender.send(event).unwrap_or_default()).unwrap();
@@ -127,7 +129,7 @@ fn pods_are_there_after_a_restart_and_are_no_sign_that_their_volumes_were_looked
                  "volumes": [{{"name": "conf", "configMap": {{"name": "c"}}}}]}}}}"#,
             uid(n)
         );
-        reloadlet_manifest::decode(text.as_bytes()).unwrap().remove(0)
+        reloadlet_manifest::decode(text.as_bytes()).unwrap().pods.remove(0)
     };
     for update in [pod(1, "before"), pod(1, "after"), pod(2, "other"), pod(3, "gone")] {
         journal.handle.record(JournalUpdate::Pod(update));
@@ -233,6 +235,7 @@ fn a_write_that_fails_keeps_records_in_memory_until_one_succeeds() {
         config: JournalConfig {
             state_dir: directory.path().to_owned(),
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            wall: WallClock::default(),
         },
         on_event: move |event| sender.send(event).unwrap(),
         records: Records::default(),
@@ -293,7 +296,7 @@ fn ten_thousand_rewrites_leave_the_file_small() {
             let key = key(number % 20 * 5 + pod);
             changes.add(JournalUpdate::Handled(key, handled(number, Some(Outcome::Delivered))));
         }
-        store.commit(&changes, 1).unwrap();
+        store.commit(&changes, "", 1).unwrap();
         records.apply(&changes, 1);
     }
     drop(store);
@@ -358,4 +361,27 @@ fn child_that_records_until_it_is_killed() {
         journal.wait_until_flushed();
         writeln!(io::stdout(), "kept {number}").unwrap();
     }
+}
+
+#[test]
+fn how_the_clocks_stood_outlives_the_agent_and_not_the_boot() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock_in = |boot: &str| {
+        let (_, records, _) = Store::open(directory.path(), Some(boot)).unwrap();
+        records.clock
+    };
+    let journal = Journal::start(directory.path());
+    journal.opened();
+    journal.handle.record(JournalUpdate::Handled(key(1), handled(1, None)));
+    assert!(journal.handle.close());
+    let recorded = clock_in("this boot");
+    assert_eq!(recorded.matches(';').count(), 1, "one distance: {recorded}");
+
+    // It is kept as soon as the clock is set, whether or not anything else is to be kept.
+    let journal = Journal::start(directory.path());
+    assert_eq!(journal.opened().handled.len(), 1);
+    journal.handle.clock_was_set();
+    assert!(journal.handle.close());
+    assert_ne!(clock_in("this boot"), recorded);
+    assert_eq!(clock_in("the next boot"), "");
 }

@@ -41,7 +41,7 @@ fn a_listing_names_the_current_generation_and_the_others() {
     fs::create_dir(dir.path().join(TWO)).unwrap();
     fs::create_dir(dir.path().join("not-a-generation")).unwrap();
     let before = clock::now();
-    let listing = list(dir.path()).unwrap();
+    let listing = list(dir.path(), &WallClock::default()).unwrap();
     let (generation, changed) = listing.current.unwrap();
     assert_eq!(generation.as_str(), ONE);
     assert_eq!(listing.others, [Generation::parse(TWO).unwrap()]);
@@ -54,8 +54,8 @@ fn a_missing_directory_and_a_file_in_its_place_are_no_directory() {
     let dir = volume(&[]);
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
-    assert_eq!(list(&dir.path().join("gone")).unwrap().dir, None);
-    assert_eq!(list(&file).unwrap().dir, None);
+    assert_eq!(list(&dir.path().join("gone"), &WallClock::default()).unwrap().dir, None);
+    assert_eq!(list(&file, &WallClock::default()).unwrap().dir, None);
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl NodeLoop {
                 return self.judged(judgement);
             }
             Action::List(volume) => {
-                self.parts.watcher.check(&volume);
+                self.parts.watcher.check(&volume, clock::now());
                 self.take_sights();
             }
             Action::Survey(survey) => self.request(Request::Survey(survey)),
@@ -147,7 +147,17 @@ impl NodeLoop {
         }
     }
 
+    /// Whether a process has ended: its exit may still wait for its turn, or in the kernel, and the masks of a zombie can be
+    /// read.
+    pub(super) fn has_ended(&self, process: &ProcessIdentity) -> bool {
+        let held = self.parts.holder.has_ended(process);
+        held.unwrap_or_else(|| matches!(self.parts.proc.is(process), Ok(false)))
+    }
+
     pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {
+        if self.has_ended(&process) {
+            return Some(Event::Guarded(process, signal, None));
+        }
         if !signal.is_in_stat() {
             self.request(Request::Masks(process, signal, Depth::Masks));
             return None;

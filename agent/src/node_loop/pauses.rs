@@ -44,11 +44,11 @@ impl NodeLoop {
     pub(super) fn handle_timeouts(&mut self) {
         let now = clock::now();
         if self.parts.watcher.has_unplaced() {
-            self.parts.watcher.place_some();
+            self.parts.watcher.place_some(now);
             self.take_sights();
         }
         if self.parts.watcher.is_rechecking() {
-            self.parts.watcher.recheck_some();
+            self.parts.watcher.recheck_some(now);
             self.take_sights();
         }
         if self.parts.machine.poll_timeout().is_some_and(|due| due <= now) {

@@ -39,7 +39,7 @@ impl Followed {
     fn pods(&self) -> Vec<String> {
         match self.event() {
             PodsFileEvent::Pods(pods) => pods.iter().map(|pod| pod.name.to_string()).collect(),
-            PodsFileEvent::LeftAlone(sentence) | PodsFileEvent::Broken(sentence) => panic!("{sentence}"),
+            PodsFileEvent::LeftAlone(sentence, _) | PodsFileEvent::Broken(sentence) => panic!("{sentence}"),
         }
     }
 
@@ -49,7 +49,7 @@ impl Followed {
                 let start = format!("the pods file {} can't be used: ", self.path.display());
                 sentence.strip_prefix(&start).unwrap_or_else(|| panic!("{sentence}")).to_owned()
             }
-            other @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_)) => panic!("{other:?}"),
+            other @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(..)) => panic!("{other:?}"),
         }
     }
 
@@ -60,7 +60,8 @@ impl Followed {
         loop {
             match self.event() {
                 PodsFileEvent::Pods(pods) if pods.first().is_some_and(|pod| &*pod.name == "last") => break,
-                event @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(_) | PodsFileEvent::Broken(_)) => {
+                event
+                @ (PodsFileEvent::Pods(_) | PodsFileEvent::LeftAlone(..) | PodsFileEvent::Broken(_)) => {
                     events.push(event)
                 }
             }
@@ -147,7 +148,7 @@ fn a_directory_that_comes_later_or_is_replaced_is_followed() {
         fs::write(place.join("pods.yaml"), pods(&[name])).unwrap();
         let event = loop {
             match events.recv_timeout(LIMIT).unwrap() {
-                PodsFileEvent::Broken(_) | PodsFileEvent::LeftAlone(_) => {}
+                PodsFileEvent::Broken(_) | PodsFileEvent::LeftAlone(..) => {}
                 PodsFileEvent::Pods(pods) => break pods,
             }
         };
@@ -160,12 +161,57 @@ fn a_directory_that_comes_later_or_is_replaced_is_followed() {
 fn pods_that_claim_one_uid_are_said_and_the_rest_of_the_file_is_used() {
     let text = pods(&["a", "b", "c"]).replace("000000000002", "000000000000");
     let followed = Followed::start(put("pods.yaml", text));
-    let PodsFileEvent::LeftAlone(sentence) = followed.event() else { panic!() };
+    let PodsFileEvent::LeftAlone(sentence, 2) = followed.event() else { panic!() };
     assert!(sentence.starts_with(&format!("in the pods file {}: ", followed.path.display())), "{sentence}");
     assert!(sentence.contains("default/a, default/c have the same UID 00000000-"), "{sentence}");
     assert_eq!(followed.pods(), ["b"]);
     followed.replace(&pods(&["a", "b"]));
     assert_eq!(followed.pods(), ["a", "b"], "one of them is left");
+}
+
+#[test]
+fn a_pod_that_cant_be_used_is_said_and_takes_nothing_from_the_others() {
+    let whole = pods(&["a", "b", "c"]);
+    for (bad, why) in [
+        (whole.replace("name: b,", "name: No_Name,"), "metadata.name of item 2 is \"No_Name\""),
+        (whole.replace("name: c,", "name: No_Name,"), "metadata.name of item 3 is \"No_Name\""),
+        (
+            whole.replace("uid: 00000000-0000-4000-8000-000000000001", "uid: .."),
+            "metadata.uid of item 2 is \"..\"",
+        ),
+        (
+            whole.replace(", uid: 00000000-0000-4000-8000-000000000002", ""),
+            "metadata.uid of item 3 is missing",
+        ),
+    ] {
+        let followed = Followed::start(put("pods.yaml", bad));
+        let PodsFileEvent::LeftAlone(sentence, 1) = followed.event() else { panic!() };
+        assert!(sentence.contains(": a pod is left alone: ") && sentence.contains(why), "{sentence}");
+        let left = if why.contains("item 2") { "c" } else { "b" };
+        assert_eq!(followed.pods(), ["a", left]);
+        followed.replace(&whole);
+        assert_eq!(followed.pods(), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn of_many_pods_that_cant_be_used_some_are_said_and_all_are_counted() {
+    let followed = Followed::start(put(
+        "pods.yaml",
+        pods(&["No_Name"; 100])
+            + &pods(&["a"]).replace("kind: List\nitems:\n", "").replace("000000000000}", "000000000999}"),
+    ));
+    let mut counts = Vec::new();
+    let last = loop {
+        match followed.event() {
+            PodsFileEvent::LeftAlone(sentence, count) => counts.push((sentence, count)),
+            PodsFileEvent::Pods(pods) => break pods,
+            PodsFileEvent::Broken(sentence) => panic!("{sentence}"),
+        }
+    };
+    assert_eq!((last.len(), counts.len()), (1, MOST_SAID + 1));
+    assert_eq!(counts.iter().map(|(_, count)| count).sum::<usize>(), 100);
+    assert!(counts[MOST_SAID].0.ends_with(": 84 more pods are left alone"), "{counts:?}");
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(super) fn facts(text: &[u8]) -> Option<Stat> {
     let stat = parse(text)?;
     let millis = stat.starttime.checked_mul(1000)? / procfs::ticks_per_second().max(1);
     let (state, parent) = (stat.state, u32::try_from(stat.ppid).ok()?);
-    Some(Stat { comm: stat.comm, state, parent, started: Time::since_boot(Duration::from_millis(millis)) })
+    let threads = u32::try_from(stat.num_threads).ok()?;
+    let started = Time::since_boot(Duration::from_millis(millis));
+    Some(Stat { comm: stat.comm, state, parent, started, threads })
 }
 
 /// The state, the memory and the masks of the first 31 signals, without what waits and without the namespaces' PIDs. `stat` is short whatever the

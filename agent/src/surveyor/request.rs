@@ -140,7 +140,7 @@ pub(crate) enum Finding {
     /// For the machine.
     Event(Event),
     /// Where a pod's cgroup is, and where pods' cgroups appear.
-    Cgroup(PodUid, PathBuf, Vec<PathBuf>),
+    Cgroup(PodUid, Option<PathBuf>, Vec<PathBuf>),
     /// A volume that couldn't be listed.
     Unlisted(VolumeRef),
     /// A generation that couldn't be read for want of descriptors.

@@ -4,20 +4,22 @@ use std::ffi::OsStr;
 
 use inotify::EventMask;
 use reloadlet_core::Time;
-use reloadlet_core::kernel::cgroup::pod_part;
+use reloadlet_core::kernel::cgroup::{joint_part, pod_part};
 use reloadlet_core::model::generation::DATA_LINK;
 
 use super::*;
 
 /// Room for some thousand events a read.
 pub(super) const BUFFER: usize = 64 * 1024;
+/// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
+const READS_OF_A_FULL_QUEUE: usize = 16;
 
 /// One notification.
 pub(super) type Note<'a> = inotify::Event<&'a OsStr>;
 
 impl Watcher {
     /// Reads what happened, as far as one buffer holds it. Whether there may be more.
-    pub(crate) fn read(&mut self, now: impl Fn() -> Time) -> Result<bool, WatchError> {
+    pub(super) fn read(&mut self, now: impl Fn() -> Time) -> Result<bool, WatchError> {
         let Some(inotify) = &mut self.inotify else { return Ok(false) };
         // It is put back: notifications are taken in out of it, and none of them is copied.
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -35,6 +37,16 @@ impl Watcher {
         };
         self.buffer = buffer;
         read
+    }
+
+    /// Reads what happened until now, as far as a queue of the usual size holds it.
+    pub(crate) fn read_all(&mut self, now: impl Fn() -> Time) -> Result<(), WatchError> {
+        for _ in 0..READS_OF_A_FULL_QUEUE {
+            if !self.read(&now)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn see(&mut self, event: Event) {
@@ -65,7 +77,7 @@ impl Watcher {
                 if note.mask.contains(EventMask::IGNORED) {
                     self.watches.remove(&note.wd);
                     self.parents.retain(|_, wd| *wd != note.wd);
-                } else if let Some(pod) = file_name(note).and_then(pod_part) {
+                } else if let Some(pod) = file_name(note).and_then(pod_in) {
                     self.see(Event::CgroupChanged(pod));
                 }
             }
@@ -88,8 +100,14 @@ impl Watcher {
             } else {
                 self.drop_watch(note.wd.clone());
             }
-            self.see(Event::TornDown(name.clone(), at));
-            self.place(name);
+            // Of another directory than the one that is followed by now: its end is known.
+            let is_followed = self
+                .volumes
+                .get(name)
+                .is_some_and(|volume| matches!(&volume.follow, Follow::Watched { wd, .. } if *wd == note.wd));
+            if is_followed {
+                self.place(name, at);
+            }
             return;
         }
         let Some(volume) = self.volumes.get_mut(name) else { return };
@@ -133,6 +151,11 @@ impl Watcher {
         let Some((volume, entry)) = self.volumes.get(name).zip(entry) else { return false };
         volume.path.components().any(|part| part.as_os_str() == entry)
     }
+}
+
+/// The pod whose cgroup, or whose container's, has this name.
+fn pod_in(name: &str) -> Option<PodUid> {
+    pod_part(name).or_else(|| joint_part(name).map(|(pod, _)| pod))
 }
 
 /// The name of what a notification is about, where it is text. The kubelet gives no other.

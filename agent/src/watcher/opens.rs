@@ -17,8 +17,6 @@ use super::*;
 const BURST: Duration = Duration::from_millis(5);
 /// How often at most a generation is watched again after an open that doesn't count.
 const MOST_REARMS: u8 = 16;
-/// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
-const READS_OF_A_FULL_QUEUE: usize = 16;
 
 /// What is watched of one generation.
 #[derive(Debug)]
@@ -64,11 +62,7 @@ impl Watcher {
         now: impl Fn() -> Time,
     ) -> Result<(), WatchError> {
         if self.opens.contains_key(&(volume.clone(), generation.clone())) {
-            for _ in 0..READS_OF_A_FULL_QUEUE {
-                if !self.read(&now)? {
-                    break;
-                }
-            }
+            self.read_all(&now)?;
         }
         self.own_reads.end(volume, generation);
         Ok(())

@@ -4,22 +4,39 @@ use super::*;
 
 impl Watcher {
     /// Watches a volume's directory or its nearest ancestor, and asks for a listing.
-    pub(super) fn place(&mut self, name: &VolumeRef) {
-        let Some(volume) = self.volumes.get_mut(name) else { return };
-        volume.made = None;
-        self.unplaced.remove(name);
+    pub(super) fn place(&mut self, name: &VolumeRef, now: Time) {
+        self.follow_again(name, now);
+        self.sights.push_back(Sight::List(name.clone()));
+    }
+
+    /// Watches a volume's directory or its nearest ancestor, where it may be watched already. Whether it is followed in
+    /// another way than before. That the directory of before isn't there any more is seen here, whoever noticed it.
+    pub(super) fn follow_again(&mut self, name: &VolumeRef, now: Time) -> bool {
+        let Some(volume) = self.volumes.get(name) else { return false };
         let (path, before) = (volume.path.clone(), volume.follow.clone());
+        self.unplaced.remove(name);
         let follow = self.follow(name, &path);
-        if before != follow {
-            let shared = matches!((&before, &follow), (Follow::Watched { wd: a, .. }, Follow::Watched { wd: b, .. }) if a == b);
-            if !shared {
+        let watched = |follow: &Follow| match follow {
+            Follow::Watched { wd, .. } => Some(wd.clone()),
+            Follow::Awaited { .. } | Follow::Polled | Follow::Unplaced => None,
+        };
+        let is_same = watched(&before).is_some() && watched(&before) == watched(&follow);
+        let has_changed = before != follow;
+        if !is_same {
+            if let Some(volume) = self.volumes.get_mut(name) {
+                volume.made = None;
+            }
+            if has_changed {
+                if watched(&before).is_some() {
+                    self.sights.push_back(Sight::Event(Event::TornDown(name.clone(), now)));
+                }
                 self.unfollow(name, before);
             }
         }
         if let Some(volume) = self.volumes.get_mut(name) {
             volume.follow = follow;
         }
-        self.sights.push_back(Sight::List(name.clone()));
+        has_changed
     }
 
     fn follow(&mut self, name: &VolumeRef, path: &Path) -> Follow {
@@ -143,7 +160,7 @@ mod tests {
         std::os::unix::fs::symlink("/", parent.join("config")).unwrap();
         let mut watcher = Watcher::new(root.path(), OwnReads::default());
         watcher.watch_pod(&pod, &[("config".into(), VolumeKind::ConfigMap)]);
-        watcher.place_some();
+        watcher.place_some(Time::default());
         let volume = VolumeRef { pod, volume: "config".into() };
         assert!(matches!(watcher.volumes[&volume].follow, Follow::Awaited { .. }));
     }

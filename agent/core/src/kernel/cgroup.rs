@@ -25,9 +25,15 @@ impl Place {
         if leaves && let Some(container) = parts.peek().and_then(|part| container_part(part)) {
             return Self { pod: None, container: Some(container), beside: true };
         }
-        let pod = parts.find_map(pod_part);
-        let container = pod.is_some().then(|| parts.find_map(container_part)).flatten();
-        Self { pod, container, beside: false }
+        while let Some(part) = parts.next() {
+            if let Some((pod, container)) = joint_part(part) {
+                return Self { pod: Some(pod), container: Some(container), beside: false };
+            }
+            if let Some(pod) = pod_part(part) {
+                return Self { pod: Some(pod), container: parts.find_map(container_part), beside: false };
+            }
+        }
+        Self { pod: None, container: None, beside: false }
     }
 
     /// Whether a process in this place is in that container of that pod.
@@ -66,6 +72,20 @@ pub fn pod_part(part: &str) -> Option<PodUid> {
     };
     let (_, uid) = stem.rsplit_once("-pod")?;
     if uid.contains('-') { None } else { PodUid::parse(&uid.replace('_', "-")) }
+}
+
+/// The pod and the container that one path element stands for: `<slice of the pod>:<runtime>:<id>`. A runtime makes such a
+/// directory below its own, in place of one in the pod's, where it uses the cgroupfs driver and the kubelet the systemd
+/// driver, whose notation it takes for a path.
+pub fn joint_part(part: &str) -> Option<(PodUid, ContainerId)> {
+    let (slice, rest) = part.split_once(':')?;
+    let (runtime, id) = rest.split_once(':')?;
+    let pod = if slice.ends_with(".slice") { pod_part(slice)? } else { return None };
+    if matches!(runtime, "cri-containerd" | "crio" | "docker") {
+        Some((pod, ContainerId::parse(id)?))
+    } else {
+        None
+    }
 }
 
 /// The container that one path element stands for: `<id>`, `<runtime>-<id>` or `<runtime>-<id>.scope`. CRI-O's
@@ -138,6 +158,38 @@ mod tests {
         ] {
             assert!(Place::of(&path).is_in(&uid(), &id()), "{path}");
         }
+    }
+
+    #[test]
+    fn one_element_can_stand_for_the_pod_and_the_container() {
+        let escaped = UID.replace('-', "_");
+        let joint = format!("kubepods-burstable-pod{escaped}.slice:cri-containerd:{ID}");
+        assert_eq!(joint_part(&joint), Some((uid(), id())));
+        let text = format!("9:name=systemd:/system.slice/containerd.service/{joint}\n0::/\n");
+        assert!(is_in_container(&text, &uid(), &id()));
+        assert!(is_in_container(
+            &format!("0::/system.slice/containerd.service/{joint}/init.scope\n"),
+            &uid(),
+            &id()
+        ));
+        let (other_uid, other_id) = (escaped.replace('6', "7"), "f".repeat(64));
+        for other in [
+            joint.replace(&escaped, &other_uid),
+            joint.replace(ID, &other_id),
+            joint.replace("cri-containerd", "conmon"),
+            joint.replace("cri-containerd", "crio-conmon"),
+            joint.replace(".slice", ""),
+            joint.replace(&escaped, UID),
+            format!("pod{UID}:cri-containerd:{ID}"),
+            format!("x{joint}x"),
+            format!("{joint}:x"),
+        ] {
+            assert!(!is_in_container(&format!("0::/system.slice/{other}\n"), &uid(), &id()), "{other}");
+        }
+        // What a program makes in its own container is that container's.
+        let own = format!("0::/kubepods/pod{UID}/{other_id}/{joint}\n");
+        assert!(!is_in_container(&own, &uid(), &id()));
+        assert!(!is_in_container(&format!("0::/../docker-{other_id}.scope/{joint}\n"), &uid(), &id()));
     }
 
     #[test]

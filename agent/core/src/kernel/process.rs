@@ -161,8 +161,8 @@ impl NoProcess {
                 ));
             }
             Self::Hidden => {
-                "the runtime class hides the process: the pod status has no such container ID, or the process is not \
-                 in a PID namespace of its own"
+                "the runtime class hides the process: none is in the container's cgroup, the pod status has no such \
+                 container ID, or the process is not in a PID namespace of its own"
             }
             Self::StaleMount => "the container holds an older volume until it restarts",
             Self::Lacking(lack) => lack.sentence(),

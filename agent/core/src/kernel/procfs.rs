@@ -7,17 +7,30 @@ use crate::model::time::Time;
 pub struct Stat {
     /// The command's name, at most 15 bytes.
     pub comm: String,
-    /// Its state; `Z` and `X` are dead.
+    /// The state of its first thread; `Z` and `X` are dead.
     pub state: char,
     /// The parent, as the host numbers it.
     pub parent: u32,
     /// When it started, on the boot-time clock, in the kernel's ticks of 10 ms.
     pub started: Time,
+    /// How many threads it has; a first one that has ended counts for as long as others live.
+    pub threads: u32,
 }
 
 impl Stat {
     /// Whether the process has ended and only waits to be reaped.
     pub const fn is_dead(&self) -> bool {
+        self.is_ended_thread() && !self.has_ended_first_thread()
+    }
+
+    /// Whether the first thread has ended, and others of the process live on: a process is there until its last thread ends
+    /// (pthread_exit(3) in `main`).
+    pub const fn has_ended_first_thread(&self) -> bool {
+        self.state == 'Z' && self.threads > 1
+    }
+
+    /// The same of a thread, out of its own `stat`: whether it has ended, whatever others of its process do.
+    pub const fn is_ended_thread(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
@@ -190,6 +203,28 @@ mod tests {
         assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
         assert!(status.ignored.contains(3) && !status.ignored.contains(1));
         assert!(!status.caught.contains(0) && !status.caught.contains(65));
+    }
+
+    #[test]
+    fn a_process_lives_until_its_last_thread_has_ended() {
+        let stat = |state, threads| Stat {
+            comm: "app".to_owned(),
+            state,
+            parent: 1,
+            started: Time::default(),
+            threads,
+        };
+        for (state, threads, is_dead, has_ended) in [
+            ('S', 1, false, false),
+            ('S', 2, false, false),
+            ('Z', 1, true, false),
+            ('Z', 0, true, false),
+            ('Z', 2, false, true),
+            ('X', 2, true, false),
+        ] {
+            let stat = stat(state, threads);
+            assert_eq!((stat.is_dead(), stat.has_ended_first_thread()), (is_dead, has_ended), "{stat:?}");
+        }
     }
 
     #[test]

@@ -19,8 +19,11 @@ use crate::propagation::kept::Kept;
 use crate::propagation::measuring::Measuring;
 use crate::propagation::objects::Objects;
 
+mod departed;
 mod listing;
 mod objects;
+
+use departed::AllDeparted;
 
 /// How long the agent waits to be told the pods before it serves those that the journal remembers: their annotations may
 /// have changed meanwhile.
@@ -71,12 +74,18 @@ pub struct Machine {
     /// The pods of last time, and when they are served if nobody has told the pods.
     remembered: Option<(Time, Vec<Arc<Pod>>)>,
     synced: bool,
+    /// What is taken in is the first listing that names any pods.
+    is_first: bool,
     work: VecDeque<Work>,
     /// The pods that are still to be looked at again since notifications were lost.
     rescans: VecDeque<PodUid>,
     news: VecDeque<News>,
-    /// The pods of last time, until it is known which of them are still there.
+    /// The pods of last time, until those are forgotten that aren't there any more.
     last_time: Vec<Arc<Pod>>,
+    /// Until when what the journal holds of pods that nobody has told is kept.
+    foreign_until: Option<Time>,
+    /// The pods that aren't listed any more.
+    departed: AllDeparted,
     /// Machines are boxed so that moving one in the map is cheap.
     pods: BTreeMap<PodUid, Box<PodMachine>>,
     invalid: BTreeMap<PodUid, Invalid>,
@@ -119,7 +128,8 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Time> {
         let remembered = self.remembered.as_ref().map(|(due, _)| *due);
         let at_once = self.is_busy().then(Time::default);
-        self.timers.first().map(|(due, _)| *due).into_iter().chain(remembered).chain(at_once).min()
+        let due = [remembered, at_once, self.foreign_until, self.departed.timeout()];
+        self.timers.first().map(|(due, _)| *due).into_iter().chain(due.into_iter().flatten()).min()
     }
 
     /// Whether pods are known, each of their volumes was looked at, and every baseline was recorded.
@@ -193,6 +203,7 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Time) {
         self.has_taken_in = true;
         self.serve_remembered(now);
+        self.forget_departed(now);
         let due = self.timers.iter().take_while(|(due, _)| *due <= now);
         let due: Vec<PodUid> = due.take(AT_A_TIME).map(|(_, uid)| uid.clone()).collect();
         let enough = self.actions.len() + AT_A_TIME;

@@ -63,6 +63,8 @@ pub(crate) struct PodMachine {
     surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
+    /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
+    untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
     /// What the node does about volumes that lag behind, if the pod asks for it.
     accelerate: Option<Accelerate>,
@@ -99,6 +101,7 @@ impl PodMachine {
             surveys: Surveys::default(),
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
+            untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
@@ -123,9 +126,13 @@ impl PodMachine {
 
     fn restore(&mut self, restored: Restored) {
         for (key, handled) in restored.handled {
-            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == key.container)
-            {
-                target.restore(&key.volume, handled);
+            let mut targets = self.targets.iter_mut();
+            let told = targets.find(|target| {
+                *target.container() == key.container && target.progress().contains_key(&key.volume)
+            });
+            match told {
+                Some(target) => target.restore(&key.volume, handled),
+                None => self.untold.push((key, handled)),
             }
         }
         for (container, endings) in
@@ -189,12 +196,13 @@ impl PodMachine {
         }
     }
 
-    /// What the pod's next machine, under another plan, begins with.
-    pub(crate) fn into_restored(mut self, ctx: &mut Context<'_>) -> Restored {
+    /// What the pod's next machine begins with. Under another plan nothing is known of quick endings.
+    pub(crate) fn into_restored(mut self, other_plan: bool, ctx: &mut Context<'_>) -> Restored {
         // A very first start that isn't over yet goes on.
         let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
-        let mut restored = Restored { as_is, pace: self.nudges.pace(), ..Restored::default() };
+        let handled = std::mem::take(&mut self.untold);
+        let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         for target in &self.targets {
@@ -202,7 +210,12 @@ impl PodMachine {
                 let (pod, container) = (self.site.pod.uid.clone(), target.container().clone());
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
             }
-            target.drop_endings(&self.site, ctx);
+            if other_plan {
+                target.drop_endings(&self.site, ctx);
+            } else {
+                let endings = target.endings(&self.site);
+                restored.endings.extend(endings.map(|endings| (target.container().clone(), endings)));
+            }
         }
         restored
     }
@@ -214,6 +227,12 @@ impl PodMachine {
             reports.extend(target.end_all(&self.site, ctx));
         }
         self.say_each(reports, ctx);
+        self.release_all(ctx);
+    }
+
+    /// Nothing is told any more, as long as it isn't known whether the pod is gone.
+    pub(crate) fn park(&mut self, ctx: &mut Context<'_>) {
+        self.targets.iter_mut().for_each(|target| target.take_back(&self.site, ctx));
         self.release_all(ctx);
     }
 

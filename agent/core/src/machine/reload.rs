@@ -144,6 +144,12 @@ impl Target {
         self.suspension.is_recorded()
     }
 
+    /// What the journal holds of quick endings.
+    pub(crate) fn endings(&self, site: &Site) -> Option<Endings> {
+        let in_a_row = self.suspension.in_a_row();
+        self.has_endings().then_some(Endings { in_a_row, mark: site.terms.mark })
+    }
+
     /// The container's name.
     pub(crate) const fn container(&self) -> &Name {
         &self.plan.container

@@ -151,6 +151,11 @@ impl Volume {
         self.phase != Phase::Unknown
     }
 
+    /// When the newest listing that was taken in was begun.
+    pub const fn last_listed(&self) -> Time {
+        self.last_listed
+    }
+
     /// Whether its directory was made anew after a teardown.
     pub const fn is_rebuilt(&self) -> bool {
         self.rebuilds > 0

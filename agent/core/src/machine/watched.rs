@@ -42,8 +42,36 @@ enum FilesDigest {
     Unwanted,
     /// That of this generation is being read.
     Reading(Generation),
+    /// This generation couldn't be read then: a newer one may have taken its place, which a listing will show.
+    Missing(Generation, Time),
+    /// A listing has shown it since, and it is read once more.
+    ReadingAgain(Generation),
     /// This one; `None` where the generation couldn't be read.
     Read(Generation, Option<Digest>),
+}
+
+impl FilesDigest {
+    /// The generation that it is about.
+    const fn generation(&self) -> Option<&Generation> {
+        match self {
+            Self::Unwanted => None,
+            Self::Reading(known)
+            | Self::Missing(known, _)
+            | Self::ReadingAgain(known)
+            | Self::Read(known, _) => Some(known),
+        }
+    }
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WasRead {
+    /// What was read is what counts, or it can't be read.
+    So,
+    /// The generation couldn't be read, and may be another one by now: a listing is needed.
+    Missing,
+    /// Something else counts by now: another read is on its way.
+    Otherwise,
 }
 
 /// A generation against what was told before it.
@@ -110,8 +138,11 @@ impl Watched {
 
     /// Whether it was listed, and its files that count were read where that decides.
     pub(crate) fn is_known(&self) -> bool {
-        let is_read = !self.needs_digest() || !matches!(self.digest, FilesDigest::Reading(_));
-        self.state.is_listed() && is_read
+        let is_read = match &self.digest {
+            FilesDigest::Unwanted | FilesDigest::Read(..) => true,
+            FilesDigest::Reading(_) | FilesDigest::Missing(..) | FilesDigest::ReadingAgain(_) => false,
+        };
+        self.state.is_listed() && (is_read || !self.needs_digest())
     }
 
     /// Something happened to it.
@@ -138,10 +169,7 @@ impl Watched {
 
     /// What is to be read of a generation: it decides something, or is measured, and isn't known or being read.
     pub(crate) fn want(&mut self, generation: &Generation) -> Option<Reading> {
-        let known = match &self.digest {
-            FilesDigest::Unwanted => false,
-            FilesDigest::Reading(known) | FilesDigest::Read(known, _) => known == generation,
-        };
+        let known = self.digest.generation() == Some(generation);
         let wanted = !known && (self.needs_digest() || self.propagation.is_measured());
         wanted.then(|| {
             self.digest = FilesDigest::Reading(generation.clone());
@@ -155,29 +183,54 @@ impl Watched {
         self.state.generation().cloned()
     }
 
-    /// A generation was read, or couldn't be. Whether what was read is still what counts; else another read is on its way.
+    /// A generation was read, or couldn't be.
     pub(crate) fn read(
         &mut self,
         generation: &Generation,
         reading: &Reading,
         counting: Option<Digest>,
-    ) -> bool {
-        let counts = self.reading().filter == reading.filter;
-        let wanted = match &self.digest {
-            FilesDigest::Unwanted => false,
-            FilesDigest::Reading(wanted) | FilesDigest::Read(wanted, _) => wanted == generation,
-        };
-        if counts && wanted {
+        now: Time,
+    ) -> WasRead {
+        if self.reading().filter != reading.filter {
+            return WasRead::Otherwise;
+        }
+        let is_wanted = self.digest.generation() == Some(generation);
+        let is_first = matches!(self.digest, FilesDigest::Reading(_));
+        if is_wanted && is_first && counting.is_none() && self.needs_digest() {
+            self.digest = FilesDigest::Missing(generation.clone(), now);
+            return WasRead::Missing;
+        }
+        if is_wanted {
             self.digest = FilesDigest::Read(generation.clone(), counting);
         }
-        counts
+        WasRead::So
+    }
+
+    /// It was listed. What is to be read once more, if a generation couldn't be read and is still there.
+    pub(crate) fn look_again(&mut self) -> Option<(Generation, Reading)> {
+        let FilesDigest::Missing(generation, since) = &self.digest else { return None };
+        if self.state.last_listed() <= *since {
+            return None;
+        }
+        let generation = generation.clone();
+        if self.is_current(&generation) {
+            self.digest = FilesDigest::ReadingAgain(generation.clone());
+            return Some((generation, self.reading()));
+        }
+        // A newer one would be read by now: nothing is published.
+        self.digest = FilesDigest::Read(generation, None);
+        None
     }
 
     /// The digest of a generation's files that count, where it was read.
     pub(crate) fn known_digest(&self, generation: &Generation) -> Option<Digest> {
         match &self.digest {
             FilesDigest::Read(known, digest) if known == generation => *digest,
-            FilesDigest::Unwanted | FilesDigest::Reading(_) | FilesDigest::Read(..) => None,
+            FilesDigest::Unwanted
+            | FilesDigest::Reading(_)
+            | FilesDigest::Missing(..)
+            | FilesDigest::ReadingAgain(_)
+            | FilesDigest::Read(..) => None,
         }
     }
 
@@ -194,11 +247,19 @@ impl Watched {
         };
         match &self.digest {
             _ if !self.needs_digest() => Compared::NotNeeded,
-            FilesDigest::Reading(known) if known == generation => Compared::Reading,
-            FilesDigest::Read(known, digest) if known == generation => Compared::Known(*digest, same),
-            FilesDigest::Unwanted | FilesDigest::Reading(_) | FilesDigest::Read(..) => {
-                Compared::Known(None, same)
+            FilesDigest::Reading(known)
+            | FilesDigest::Missing(known, _)
+            | FilesDigest::ReadingAgain(known)
+                if known == generation =>
+            {
+                Compared::Reading
             }
+            FilesDigest::Read(known, digest) if known == generation => Compared::Known(*digest, same),
+            FilesDigest::Unwanted
+            | FilesDigest::Reading(_)
+            | FilesDigest::Missing(..)
+            | FilesDigest::ReadingAgain(_)
+            | FilesDigest::Read(..) => Compared::Known(None, same),
         }
     }
 }

@@ -218,3 +218,46 @@ fn a_process_that_started_while_the_same_content_stood_there_is_not_told() {
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unchanged)]);
 }
+
+#[test]
+fn a_generation_that_is_gone_before_it_was_read_tells_nobody_where_the_newer_one_is_the_same() {
+    for (content, told) in [(1, false), (7, true)] {
+        let mut world = with_keys();
+        contents(&mut world, &[(3, content)]);
+        world.hold_back(&a_read());
+        world.publish(&config(), 2);
+        world.pass(5);
+        // The kubelet's next write is there before the read, and the notifications of it aren't yet.
+        world.publish_unseen(&config(), 3);
+        world.pass(5);
+        world.answer();
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), usize::from(told));
+        let last = if told { Outcome::Delivered } else { Outcome::Unchanged };
+        assert_eq!(
+            world.outcomes(),
+            [("config", generation(2), Outcome::Superseded), ("config", generation(3), last)]
+        );
+    }
+}
+
+#[test]
+fn a_generation_that_is_still_there_is_read_once_more_and_then_told() {
+    let mut world = with_keys();
+    world.publish(&config(), 2);
+    let of_two = |action: &Action| matches!(action, Action::Read(_, of, _) if *of == generation(2));
+    let reads = world.actions.iter().filter(|(_, action)| of_two(action)).count();
+    assert_eq!((reads, world.sends().len()), (2, 1));
+}
+
+#[test]
+fn a_generation_that_went_with_its_volume_holds_up_nothing() {
+    let mut world = with_keys();
+    world.hold_back(&a_read());
+    world.publish(&config(), 2);
+    world.pass(5);
+    world.node.volume(&config()).current = None;
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}

@@ -1,5 +1,6 @@
 //! Pods come, change and go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,10 +80,12 @@ fn a_pod_that_goes_while_its_reload_waits_ends_it_as_gone_and_is_forgotten() {
     world.publish(&config(), 2);
     world.pods.clear();
     world.sync();
-    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Gone)]);
-    assert!(world.journal.handled.is_empty() && world.held.is_empty());
+    assert!(world.held.is_empty());
     assert!(world.actions.iter().any(|(_, action)| *action == Action::Unwatch(uid(1))));
+    assert_eq!(world.outcomes(), [], "it may be listed again");
     world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Gone)]);
+    assert!(world.journal.handled.is_empty() && world.journal.pods.is_empty());
     assert_eq!(world.sends(), []);
     assert_eq!(world.machine.poll_timeout(), None);
 }
@@ -94,7 +97,7 @@ fn a_pod_whose_annotation_is_removed_is_left_alone() {
     without.spec.annotations.clear();
     world.pods = vec![without];
     world.sync();
-    assert!(world.held.is_empty() && world.journal.handled.is_empty());
+    assert!(world.held.is_empty());
     world.publish(&config(), 2);
     world.exit(1001);
     world.start(&uid(1), "app");
@@ -116,8 +119,9 @@ fn an_invalid_pod_that_goes_is_forgotten() {
     world.sync();
     world.pods.clear();
     world.sync();
-    assert!(world.journal.handled.is_empty());
     assert_eq!(world.machine.status(world.now), []);
+    world.pass(60_000);
+    assert!(world.journal.handled.is_empty());
 }
 
 #[test]
@@ -172,6 +176,7 @@ fn a_pod_that_went_while_there_was_no_agent_leaves_nothing_in_the_journal_whoeve
             world.handle(Event::JournalRead(journal));
             world.sync();
         }
+        world.pass(60_000);
         assert!(world.journal.pods.is_empty(), "pods first: {pods_first}");
     }
 }
@@ -239,5 +244,131 @@ fn a_node_is_ready_once_the_last_piece_of_a_listing_is_taken_in_and_looked_at() 
                 machine.handle_timeout(now);
             }
         }
+    }
+}
+
+#[test]
+fn pods_that_are_missing_for_a_moment_are_told_nothing_twice_and_miss_nothing() {
+    for (published, while_there) in [(false, false), (true, false), (true, true)] {
+        let mut world = World::running(vec![app(1, &[("reloadlet.io/debounce", "5s")]), app(2, &[])]);
+        world.publish(&config(), 2);
+        world.pass(60_000);
+        if published && while_there {
+            world.publish(&config(), 3);
+        }
+        let sent = world.sends().len();
+        // One of them, and then both.
+        for listed in [vec![Arc::new(app(2, &[]))], Vec::new()] {
+            world.handle(Event::PodsSynced(listed));
+            world.pass(20_000);
+        }
+        if published && !while_there {
+            world.publish(&config(), 3);
+            world.pass(1_000);
+        }
+        assert_eq!(world.sends().len(), sent, "nothing is sent to a pod that isn't listed");
+        world.sync();
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent + usize::from(published), "{published} {while_there}");
+        let of_three = |(_, n, _): &(&str, _, _)| *n == generation(3);
+        assert_eq!(
+            world.outcomes().iter().filter(|outcome| of_three(outcome)).count(),
+            usize::from(published)
+        );
+        world.publish(&config(), 4);
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent + usize::from(published) + 1);
+    }
+}
+
+#[test]
+fn a_pod_with_problems_that_is_missing_for_a_moment_is_said_once() {
+    let mut world = World::running(vec![app(1, &[("reloadlet.io/debounce", "soon")])]);
+    world.start_agent();
+    let said = world.problems().len();
+    world.handle(Event::PodsSynced(Vec::new()));
+    world.pass(30_000);
+    world.sync();
+    assert_eq!(world.problems().len(), said);
+    assert_eq!(world.machine.counts().invalid, 1);
+    world.pods = vec![app(1, &[])];
+    world.sync();
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+}
+
+#[test]
+fn pods_that_come_and_go_without_end_take_bounded_room_and_none_of_another_namespaces() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    let sent = world.sends().len();
+    world.handle(Event::PodsSynced(Vec::new()));
+    let names: Vec<String> = (0..50).map(|n| format!("v{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for n in 100..250 {
+        let mut loud = pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", &names)], &names);
+        loud.namespace = "loud".into();
+        world.handle(Event::PodsSynced(vec![Arc::new(loud)]));
+        world.handle(Event::PodsSynced(Vec::new()));
+    }
+    let kept: BTreeSet<PodUid> = world.journal.pods.iter().map(|pod| pod.uid.clone()).collect();
+    assert!(kept.len() <= 4096 / 51 + 1 && kept.contains(&uid(1)), "{}", kept.len());
+    world.sync();
+    world.pass(30_000);
+    assert_eq!(world.sends().len(), sent, "it was told already");
+}
+
+#[test]
+fn a_signal_that_is_turned_off_and_on_again_repeats_nothing_and_loses_nothing() {
+    for (published, restarted) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::app(&[]);
+        world.publish(&config(), 2);
+        world.pass(60_000);
+        let sent = world.sends().len();
+        world.pods = vec![app(1, &[("reloadlet.io/signal", "none")])];
+        world.sync();
+        if restarted {
+            world.start_agent();
+        }
+        world.pass(120_000);
+        if published {
+            world.publish(&config(), 3);
+        }
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent);
+        world.pods = vec![app(1, &[])];
+        world.sync();
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent + usize::from(published), "{published} {restarted}");
+    }
+}
+
+#[test]
+fn a_suspended_pod_that_is_missing_for_a_moment_stays_suspended() {
+    let mut world = World::app(&[]);
+    let mut pid = 1001;
+    for n in [2, 3] {
+        world.publish(&config(), n);
+        world.pass(100);
+        world.exit(pid);
+        pid = world.start(&uid(1), "app");
+        world.pass(30_000);
+    }
+    let sent = world.sends().len();
+    assert_eq!(sent, 2);
+    world.handle(Event::PodsSynced(Vec::new()));
+    world.pass(1_000);
+    for restarted in [false, true] {
+        if restarted {
+            world.start_agent();
+        } else {
+            world.sync();
+        }
+        world.pass(60_000);
+        world.publish(&config(), if restarted { 5 } else { 4 });
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), sent, "restarted: {restarted}");
     }
 }

@@ -2,6 +2,7 @@
 
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::{Action, Survey};
+use reloadlet_core::machine::status::StaleReason;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::{AnnotationValue, Container};
 use reloadlet_core::model::signal::Signal;
@@ -284,4 +285,69 @@ fn a_change_of_a_container_that_is_too_much_ends_with_the_reason() {
     assert!(reason.contains("more than 4096 processes or 2048 cgroups"), "{reason}");
     assert_eq!(world.machine.status(world.now)[0].containers[0].missing.as_deref(), Some(reason));
     assert_eq!(world.machine.poll_timeout(), None, "nothing waits for it");
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_is_told() {
+    let mut world = World::app(&[]);
+    world.exit(1001);
+    let pid = world.node.start(&uid(1), "app", world.now);
+    let process = world.node.process_mut(pid);
+    (process.state, process.threads) = ('Z', 2);
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, pid)]);
+    world.node.process_mut(pid).threads = 1;
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.publish(&config(), 3);
+    world.pass(60_000);
+    assert_eq!(
+        world.outcomes()[1],
+        ("config", generation(3), Outcome::NoProcess),
+        "it only waits to be reaped"
+    );
+}
+
+#[test]
+fn mounts_that_were_read_while_a_container_was_being_set_up_are_read_again() {
+    for change_after in [0, 1_000, 60_000] {
+        let mut world = World::app(&[]);
+        world.exit(1001);
+        let dead = |world: &mut World, is_dead: bool| {
+            for container in &mut world.node.pod(&uid(1)).containers {
+                container.dead = if is_dead { ["config".into()].into() } else { [].into() };
+            }
+        };
+        let pid = world.node.start(&uid(1), "app", world.now);
+        dead(&mut world, true);
+        world.handle(Event::CgroupChanged(uid(1)));
+        world.pass(100);
+        dead(&mut world, false);
+        world.pass(change_after);
+        world.publish(&config(), 2);
+        world.pass(60_000);
+        assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)], "{change_after}");
+        assert_eq!(world.sends().iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [pid]);
+    }
+}
+
+#[test]
+fn a_container_that_its_runtime_class_hides_is_not_said_to_have_ended() {
+    let mut world = World::app(&[]);
+    let id = world.node.pod(&uid(1)).containers[0].id.clone();
+    world.pods[0].spec.runtime_class = Some("gvisor".into());
+    world.pods[0].status = [("app".into(), id)].into();
+    // The sandbox has the processes.
+    world.node.kill(1001);
+    world.start_agent();
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
+    let reason = world.reloads()[0].reason.unwrap();
+    assert!(reason.contains("the runtime class hides the process"), "{reason}");
+    let status = world.machine.status(world.now);
+    assert_eq!(status[0].containers[0].missing.as_deref(), Some(reason));
+    let stale: Vec<_> = status[0].stale.iter().map(|stale| stale.reason.clone()).collect();
+    assert_eq!(stale, [StaleReason::Undelivered]);
 }

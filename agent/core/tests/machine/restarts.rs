@@ -142,6 +142,9 @@ fn records_of_unknown_pods_are_forgotten() {
     world.start_agent();
     world.pods.pop();
     world.start_agent();
+    world.pass(59_000);
+    assert_eq!(world.journal.handled.len(), 2, "it may be listed again");
+    world.pass(1_000);
     assert!(world.journal.handled.keys().all(|key| key.pod == uid(1)), "{:?}", world.journal);
 }
 
@@ -199,6 +202,7 @@ fn pods_of_last_time_are_served_until_somebody_tells_the_nodes_pods() {
 fn a_pod_of_last_time_that_is_not_told_any_more_is_forgotten() {
     let mut world = untold();
     world.handle(Event::PodsSynced(Vec::new()));
+    world.pass(60_000);
     assert_eq!((world.journal.pods.len(), world.journal.handled.len()), (0, 0));
     assert!(world.machine.status(world.now).is_empty());
 }
@@ -226,4 +230,46 @@ fn what_was_asked_for_last_time_doesnt_count_when_the_pods_are_told_in_time() {
     world.handle(Event::PodsSynced(vec![Arc::new(app(1, &[("reloadlet.io/signal", "none")]))]));
     world.pass(60_000);
     assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+}
+
+#[test]
+fn an_empty_first_listing_repeats_nothing_and_loses_nothing() {
+    for published in [false, true] {
+        let mut world = World::app(&[]);
+        world.publish(&config(), 2);
+        world.pass(60_000);
+        world.stop_agent();
+        if published {
+            world.publish_unseen(&config(), 3);
+        }
+        world.actions.clear();
+        world.handle(Event::JournalRead(world.journal.clone()));
+        world.handle(Event::PodsSynced(Vec::new()));
+        world.pass(30_000);
+        world.sync();
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), usize::from(published), "published meanwhile: {published}");
+    }
+}
+
+#[test]
+fn an_empty_listing_at_the_very_first_start_makes_no_storm() {
+    let mut world = World::node(vec![app(1, &[]), app(2, &[])]);
+    for pid in [1001, 1002] {
+        world.node.process_mut(pid).started = PUBLISHED - ms(500);
+    }
+    world.handle(Event::JournalRead(JournalSnapshot::default()));
+    world.handle(Event::PodsSynced(Vec::new()));
+    world.pass(1_000);
+    world.sync();
+    world.pass(120_000);
+    assert_eq!((world.sends(), world.outcomes()), (vec![], vec![]));
+    // What comes later is no installation any more.
+    let late = app(3, &[]);
+    world.node.add_pod(&late, world.now);
+    world.node.start(&uid(3), "app", world.now - ms(500));
+    world.pods.push(late);
+    world.sync();
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
 }

@@ -327,3 +327,24 @@ fn paths_are_what_the_kubelet_makes_of_them() {
         assert!(text.contains(path), "{path} {text}");
     }
 }
+
+#[test]
+fn a_pod_that_cant_be_used_is_left_out_with_the_reason_and_the_others_are_there() {
+    let (first, last) = (pod("a", UID), pod("b", OTHER_UID));
+    for bad in [
+        pod("Not_A_Name", UID),
+        pod("c", ".."),
+        pod("c", UID).replace("{name: app}", "{name: app/..}"),
+        pod("c", UID).replace("[{name: app}]", "[]"),
+        format!("kind: Pod\nmetadata: {{name: c, uid: {UID}}}\n"),
+        "kind: Pod\n".to_owned(),
+    ] {
+        for texts in [[&bad, &first, &last], [&first, &bad, &last], [&first, &last, &bad]] {
+            let decoded = super::super::decode(texts.map(String::as_str).join("---\n").as_bytes()).unwrap();
+            let asks_nothing = bad.contains("app/..");
+            let pods = names(&decoded.pods);
+            assert!(pods.starts_with(&["a"]) || pods.ends_with(&["b"]), "{bad}: {pods:?}");
+            assert_eq!(decoded.left_out.len(), usize::from(!asks_nothing), "{bad}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_file_that_cant_be_read_is_set_aside_and_nothing_is_taken_as_changed() {
+fn a_file_that_cant_be_read_is_set_aside_and_the_one_in_its_place_is_no_installations() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 5] = [
         ("empty", Vec::clear),
@@ -21,8 +21,14 @@ fn a_file_that_cant_be_read_is_set_aside_and_nothing_is_taken_as_changed() {
         damage(&mut bytes);
         fs::write(&file, &bytes).unwrap();
 
+        // Killed before anything else is recorded, it is no first start either.
+        for _ in 0..2 {
+            let journal = Journal::start(directory.path());
+            let nothing = JournalSnapshot { existed: true, ..JournalSnapshot::default() };
+            assert_eq!(journal.opened(), nothing, "{name}");
+        }
         let journal = Journal::start(directory.path());
-        assert_eq!(journal.opened(), JournalSnapshot::default(), "{name}");
+        journal.opened();
         journal.handle.record(JournalUpdate::Handled(key(2), handled(2, None)));
         assert!(journal.handle.close(), "{name}");
         let names = names(directory.path());
@@ -51,11 +57,18 @@ fn any_lost_page_is_survived_after_a_close() {
         let mut bytes = good.clone();
         bytes[page * 4096..(page + 1) * 4096].fill(0);
         fs::write(&file, bytes).unwrap();
+        let aside = file::is_any_aside(directory.path());
         let (_, records, existed) =
             Store::open(directory.path(), Some("this boot")).unwrap_or_else(|error| {
                 panic!("page {page}: {}", Causes(&error));
             });
-        assert_eq!(records.handled.len(), if existed { 100 } else { 0 }, "page {page}");
+        assert!(existed, "page {page}");
+        let was_set_aside = !aside && file::is_any_aside(directory.path());
+        assert_eq!(records.handled.len(), if was_set_aside { 0 } else { 100 }, "page {page}");
+        if was_set_aside {
+            let names = names(directory.path()).into_iter().filter(|name| name.starts_with(file::ASIDE));
+            names.for_each(|name| fs::remove_file(directory.path().join(name)).unwrap());
+        }
     }
 }
 
@@ -68,7 +81,7 @@ fn another_schema_is_set_aside() {
     transaction.open_table(meta).unwrap().insert("schema", "0").unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(!Journal::start(directory.path()).opened().existed);
+    assert!(Journal::start(directory.path()).opened().existed);
     assert_eq!(names(directory.path()).len(), 2);
 }
 
@@ -130,4 +143,14 @@ fn a_file_or_a_directory_that_is_taken_away_is_made_anew_with_all_that_was_kept(
         assert!(snapshot.existed, "{n}");
         assert_eq!(snapshot.handled.get(&key(n)), Some(&handled(n, Some(Outcome::Delivered))), "{n}");
     }
+}
+
+#[test]
+fn a_file_that_cant_be_opened_is_no_first_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("journal.redb");
+    fs::create_dir(&place).unwrap();
+    let journal = Journal::start(directory.path());
+    assert_eq!(journal.event(), JournalEvent::InMemory(true));
+    assert!(journal.opened().existed);
 }

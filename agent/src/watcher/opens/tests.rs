@@ -36,7 +36,7 @@ fn stage() -> Stage {
     let own_reads = OwnReads::default();
     let mut watcher = Watcher::new(root.path(), own_reads.clone());
     watcher.watch_pod(&volume.pod, &[("conf".into(), kind)]);
-    watcher.place_some();
+    watcher.place_some(Time::default());
     assert!(matches!(watcher.poll_sight(), Some(Sight::List(_))) && watcher.poll_sight().is_none());
     let watches_before = watcher.watch_count();
     let mut stage = Stage {

@@ -1,10 +1,13 @@
 //! What needs one of the kernel's limits lowered; no other test runs meanwhile.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use rustix::process::Signal;
+use standin::{PodSpec, VolumeSpec, payload};
 
-use crate::support::{LIMIT, Setup, Sysctl, app, change};
+use crate::support::{LIMIT, SIGNAL, Setup, Sysctl, app, change, reader};
 
-fn apps(count: usize) -> Vec<standin::PodSpec> {
+fn apps(count: usize) -> Vec<PodSpec> {
     (0..count).map(|n| app(&format!("a{n}"))).collect()
 }
 
@@ -39,6 +42,57 @@ fn an_overflow_loses_no_change() {
         rig.wait_told(pod, "app", "four");
     }
     rig.agent.wait_ready(LIMIT).unwrap();
+    rig.end();
+}
+
+#[test]
+fn a_secret_that_was_made_anew_during_an_overflow_is_followed_on() {
+    let secret = PodSpec::new("secret")
+        .namespace("secret")
+        .annotation(SIGNAL, "SIGHUP")
+        .volume(VolumeSpec::secret("conf").key("app.conf", "one\n"))
+        .container(reader("app", &[]));
+    let specs = apps(4).into_iter().chain([secret]).collect();
+    let Some(stage) = Setup::new().alone().stage(specs) else { return };
+    let rig = {
+        let _few = Sysctl::set("fs/inotify/max_queued_events", "16");
+        let mut rig = stage.start();
+        rig.agent.wait_ready(LIMIT).unwrap();
+        rig
+    };
+    let pod = rig.pod("secret");
+    let others = (0..4).map(|n| rig.pod(&format!("a{n}")));
+    rig.agent.signal(Signal::STOP).unwrap();
+    // The queue is full before the kubelet makes the volume anew for a container that restarts. Nobody holds the old
+    // tmpfs then, and the new one has its device and its inode.
+    for other in others {
+        change(&other, "two");
+        change(&other, "three");
+    }
+    pod.kill_container("app", Signal::KILL).unwrap();
+    pod.wait_exit("app").unwrap();
+    let place = |pod: &standin::Pod| {
+        let found = std::fs::metadata(pod.volume_dir("conf").unwrap()).unwrap();
+        (found.dev(), found.ino())
+    };
+    let before = place(&pod);
+    pod.unmake_volume("conf").unwrap();
+    pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
+    assert_eq!(place(&pod), before, "it looks the same");
+    pod.start_container("app").unwrap();
+    pod.wait_ready("app").unwrap();
+    rig.agent.signal(Signal::CONT).unwrap();
+    rig.agent
+        .wait_metrics(LIMIT, "an overflow", |metrics| metrics.value("reloadlet_overflows_total", &[]) >= 1.0)
+        .unwrap();
+    for n in 0..4 {
+        let other = rig.pod(&format!("a{n}"));
+        rig.wait_told(&other, "app", "three");
+    }
+    for content in ["two", "three"] {
+        pod.update("conf", payload([("app.conf", &*format!("{content}\n"))])).unwrap();
+        rig.wait_told(&pod, "app", content);
+    }
     rig.end();
 }
 

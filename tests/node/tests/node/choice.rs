@@ -1,8 +1,10 @@
 //! Which container, and which process in it.
 
-use standin::{ContainerSpec, Exit, LogRecord, PodSpec};
+use std::fs;
 
-use crate::support::{Rig, SIGNAL, Setup, app, bare, change, children, reader};
+use standin::{ContainerSpec, Exit, LogRecord, PodSpec, wait_until};
+
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, app, bare, change, children, reader};
 
 const PROCESS: &str = "reloadlet.io/process";
 
@@ -93,7 +95,7 @@ fn an_execd_process_of_the_same_name_is_left_alone() {
     let execs = [exec("first"), exec("named")];
     for pod in rig.node.pods() {
         let log = pod.exchange_dir().join("exec.log");
-        standin::wait_until(crate::support::LIMIT, "the exec'd process", || {
+        wait_until(LIMIT, "the exec'd process", || {
             standin::read_log(&log).is_ok_and(|records| records.len() == 2)
         })
         .unwrap();
@@ -198,10 +200,8 @@ fn a_real_time_signal_is_sent_and_none_only_measures() {
     change(&real, "two");
     rig.wait_outcomes("real", "delivered", 1);
     let file = real.exchange_dir().join("rt");
-    standin::wait_until(crate::support::LIMIT, "the shell's trap", || {
-        std::fs::read_to_string(&file).is_ok_and(|text| text == "up\ntwo\n")
-    })
-    .unwrap();
+    wait_until(LIMIT, "the shell's trap", || fs::read_to_string(&file).is_ok_and(|text| text == "up\ntwo\n"))
+        .unwrap();
     rig.wait_line("the signal's name", |line| line["signal"] == "SIGRTMIN+3");
     rig.wait_metric("reloadlet_swaps_total", &[("kind", "configmap")], swaps + 2.0);
     rig.signals(&none, "app", 0);
@@ -274,5 +274,44 @@ fn an_init_with_several_children_needs_a_name() {
     let only = rig.pod("only-child");
     only.wait_signals("b", 1).unwrap();
     rig.signals(&only, "a", 0);
+    rig.end();
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_is_told() {
+    // Python's handlers run in its first thread alone; the descriptor is written to by whichever thread takes the signal.
+    let script = "import ctypes, os, signal, threading\n\
+                  out, into = os.pipe(); os.set_blocking(into, False)\n\
+                  signal.signal(signal.SIGHUP, lambda *_: None); signal.set_wakeup_fd(into)\n\
+                  told = os.open('/pod/told', os.O_CREAT | os.O_APPEND | os.O_WRONLY)\n\
+                  def run():\n    \
+                      while os.read(out, 1): os.write(told, open('/conf/app.conf', 'rb').read())\n\
+                  threading.Thread(target=run).start()\n\
+                  exit_thread = 93 if os.uname().machine == 'aarch64' else 60\n\
+                  ctypes.CDLL(None).syscall(exit_thread, 0)\n";
+    let spec = |name: &str| {
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .container(ContainerSpec::new("app", &["python3", "-c", script]).mount("conf", "/conf"))
+    };
+    let specs =
+        vec![spec("status"), spec("mounts").without_status(), spec("named").annotation(PROCESS, "python3")];
+    let Some(rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
+    let told = |pod: &str| fs::read_to_string(rig.pod(pod).exchange_dir().join("told")).unwrap_or_default();
+    for pod in rig.node.pods() {
+        let state = || {
+            let pid = pod.container("app").ok()?.pid;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.starts_with('Z').then_some(())
+        };
+        wait_until(LIMIT, "a first thread that has ended", state).unwrap();
+        for content in ["two", "three"] {
+            change(&pod, content);
+            wait_until(LIMIT, "a signal", || told(pod.name()).contains(content))
+                .unwrap_or_else(|error| panic!("{error}\n{}", rig.tail()));
+        }
+        rig.wait_outcomes(pod.namespace(), "delivered", 2);
+        assert_eq!(told(pod.name()), "two\nthree\n");
+    }
     rig.end();
 }

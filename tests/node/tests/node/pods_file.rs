@@ -163,3 +163,67 @@ fn yaml_documents_name_pods_too() {
     }
     rig.end();
 }
+
+#[test]
+fn a_pod_that_cant_be_used_is_said_in_the_status_too_and_the_others_are_told() {
+    let Some(rig) = Setup::new().start(vec![app("web"), app("other")]) else { return };
+    let good = fs::read_to_string(&rig.options.pods_file).unwrap();
+    let lacks = || {
+        let status = rig.agent.status().unwrap();
+        let lacks = status["agent"]["lacks"].as_array().unwrap().iter();
+        lacks.map(|lack| lack["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    put(
+        &rig,
+        &good
+            .replace("\"name\": \"other\"", "\"name\": \"No_Name\"")
+            .replace("\"name\":\"other\"", "\"name\":\"No_Name\""),
+    );
+    rig.wait_warning("a pod is left alone: metadata.name of item");
+    wait_until(LIMIT, "the status", || lacks() == ["pods_left_alone"]).unwrap();
+    for content in ["two", "three"] {
+        change(&rig.pod("web"), content);
+        change(&rig.pod("other"), content);
+        rig.wait_told(&rig.pod("web"), "app", content);
+    }
+    rig.signals(&rig.pod("other"), "app", 0);
+    // What it has missed is told, once, when it can be used again.
+    put(&rig, &good);
+    rig.wait_told(&rig.pod("other"), "app", "three");
+    wait_until(LIMIT, "the status", || lacks().is_empty()).unwrap();
+    rig.signals(&rig.pod("web"), "app", 2);
+    rig.end();
+}
+
+#[test]
+fn an_empty_list_for_a_moment_repeats_no_signal_and_loses_none() {
+    let Some(mut rig) = Setup::new().start(vec![app("web"), app("other")]) else { return };
+    let good = fs::read_to_string(&rig.options.pods_file).unwrap();
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+        rig.wait_told(&pod, "app", "two");
+    }
+    for round in 1..4 {
+        put(&rig, "kind: List\nitems: []\n");
+        rig.wait_metric("reloadlet_pods", &[("state", "watched")], 0.0);
+        if round == 2 {
+            rig.kill_and_restart();
+            rig.agent.wait_ready(LIMIT).unwrap();
+        }
+        if round == 3 {
+            change(&rig.pod("web"), "three");
+        }
+        put(&rig, &good);
+        rig.wait_metric("reloadlet_pods", &[("state", "watched")], 2.0);
+        for pod in rig.node.pods() {
+            rig.wait_known(&pod);
+        }
+    }
+    rig.wait_told(&rig.pod("web"), "app", "three");
+    change(&rig.pod("other"), "three");
+    rig.wait_told(&rig.pod("other"), "app", "three");
+    for pod in rig.node.pods() {
+        rig.signals(&pod, "app", 2);
+    }
+    rig.end();
+}

@@ -269,3 +269,40 @@ fn a_threaded_cgroup_hides_no_process() {
     rig.wait_told(&pod, "app", "two");
     rig.end();
 }
+
+#[test]
+fn a_runtime_that_takes_the_pods_slice_for_a_part_of_a_name_hides_no_process() {
+    let Some(rig) = Setup::new().light().start(apps(1)) else { return };
+    let pod = rig.pod("a0");
+    let own = pod.cgroup_dir();
+    let is_pods =
+        |path: &&Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubepods"));
+    let above = own.ancestors().filter(is_pods).last().unwrap().parent().unwrap();
+    let slice = format!("kubepods-burstable-pod{}.slice", pod.uid().replace('-', "_"));
+    let pids = |leaf: &Path| fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
+    let put = |pids: &str, leaf: &Path| {
+        pids.lines().for_each(|pid| fs::write(leaf.join("cgroup.procs"), pid).unwrap());
+    };
+    let mut moved = Vec::new();
+    for leaf in fs::read_dir(&own).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let id = leaf.file_name().unwrap().to_string_lossy().into_owned();
+        let joint = above.join("containerd.service").join(format!("{slice}:cri-containerd:{id}"));
+        fs::create_dir_all(&joint).unwrap();
+        put(&pids(&leaf), &joint);
+        moved.push((leaf, joint));
+    }
+    // The agent looks at the containers anew.
+    let mut rig = rig;
+    rig.kill_and_restart();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    end_doubt();
+    change(&pod, "two");
+    let told = wait_until(LIMIT, "the signal", || pod.signals("app").is_ok_and(|all| all.len() == 1));
+    for (leaf, joint) in &moved {
+        put(&pids(joint), leaf);
+        fs::remove_dir(joint).unwrap();
+    }
+    fs::remove_dir(above.join("containerd.service")).unwrap();
+    told.unwrap_or_else(|error| panic!("{error}\n{}", rig.tail()));
+    rig.end();
+}

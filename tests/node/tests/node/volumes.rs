@@ -1,5 +1,7 @@
 //! From the kubelet's publication to the signal.
 
+use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,6 +172,48 @@ fn a_volume_made_anew_is_told_only_after_the_container_restarts() {
         rig.signals(&pod, "app", 2);
     }
     rig.end();
+}
+
+#[test]
+fn a_secret_made_anew_is_found_while_mounts_change_all_the_time() {
+    let pod = PodSpec::new("tmpfs")
+        .namespace("tmpfs")
+        .annotation(SIGNAL, "SIGHUP")
+        .volume(VolumeSpec::secret("conf").key("app.conf", "one\n"))
+        .container(reader("app", &[]));
+    let Some(rig) = Setup::new().start(vec![pod]) else { return };
+    wait_grown(&rig, &["tmpfs"]);
+    let busy = MountChanges::begin(&rig);
+    let pod = rig.pod("tmpfs");
+    pod.unmake_volume("conf").unwrap();
+    pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
+    rig.wait_outcomes("tmpfs", "no_process", 1);
+    rig.wait_reason("tmpfs", "no_process", "until it restarts");
+    drop(busy);
+    rig.end();
+}
+
+/// A shell that mounts something and takes it away, ten times a second, until this is dropped.
+struct MountChanges(Child);
+
+impl MountChanges {
+    fn begin(rig: &Rig) -> Self {
+        let place = rig.node.dir().join("busy");
+        fs::create_dir(&place).unwrap();
+        // It ends with its standard input.
+        let script = "while :; do mount -t tmpfs busy \"$1\"; read -r -t 0.05 _; umount \"$1\"; read -r -t 0.05 _; \
+                      [ $? -gt 128 ] || exit 0; done";
+        let mut shell = Command::new("bash");
+        shell.args(["-c", script, "bash"]).arg(&place).stdin(Stdio::piped());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for MountChanges {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        drop(self.0.wait());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 
 fn process(pid: u32, parent: u32, comm: &str, age: u64, namespaces: &[u32]) -> ProcessFacts {
     let started = Time::since_boot(Duration::from_millis(age));
-    let stat = Stat { comm: comm.to_owned(), state: 'S', parent, started };
+    let stat = Stat { comm: comm.to_owned(), state: 'S', parent, started, threads: 1 };
     ProcessFacts { pid, stat, namespace_pids: namespaces.to_vec(), program: None }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::departed::GRACE;
 use super::{AT_A_TIME, Invalid, Machine, REMEMBERED_AFTER, Work};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Report};
@@ -37,6 +38,11 @@ impl Machine {
             self.early = Some(listed);
             return;
         }
+        // The very first one can be empty for a moment.
+        let is_any_known =
+            !self.pods.is_empty() || !self.invalid.is_empty() || self.departed.timeout().is_some();
+        let still_first = self.is_first && !self.work.is_empty();
+        self.is_first = !self.synced || (self.foreign_until.is_some() && (!is_any_known || still_first));
         let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
         let known = self.pods.keys().chain(self.invalid.keys());
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
@@ -57,7 +63,7 @@ impl Machine {
             match self.work.pop_front() {
                 Some(Work::Gone(uid)) => {
                     done += self.cost(&uid);
-                    self.forget(&uid, now);
+                    self.depart(&uid, now);
                 }
                 Some(Work::Listed(pod)) => {
                     done += 1 + pod.spec.volumes.len();
@@ -66,30 +72,11 @@ impl Machine {
                 None => break,
             }
         }
-        if self.work.is_empty() {
-            self.all_known();
-        }
-    }
-
-    /// A listing was taken in.
-    pub(super) fn all_known(&mut self) {
-        let known = |uid: &PodUid| self.pods.contains_key(uid) || self.invalid.contains_key(uid);
-        let last_time = std::mem::take(&mut self.last_time).into_iter();
-        let gone = last_time.filter(|pod| !known(&pod.uid)).map(|pod| pod.uid.clone());
-        self.actions.extend(gone.map(|uid| Action::Record(JournalUpdate::Forget(uid))));
-        if !self.synced {
+        if self.work.is_empty() && !self.synced {
             self.synced = true;
-            self.drop_foreign_records();
+            // What nobody takes of it is forgotten as what is known of a pod that isn't listed any more.
+            self.foreign_until = Some(now + GRACE);
         }
-    }
-
-    /// Records that no pod took: of pods that went away, or ask for nothing any more.
-    pub(super) fn drop_foreign_records(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
-        let handled = std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod);
-        let endings = std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod);
-        let gone: BTreeSet<PodUid> = handled.chain(endings).collect();
-        self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
     }
 
     /// Whether this is what is known of a pod.
@@ -101,6 +88,7 @@ impl Machine {
 
     pub(super) fn pod_listed(&mut self, pod: Arc<Pod>, now: Time) {
         let uid = pod.uid.clone();
+        self.invalid_comes_back(&uid);
         if self.knows(&pod) {
             return;
         }
@@ -111,7 +99,7 @@ impl Machine {
             return;
         }
         match select::plan_of(&pod) {
-            Planned::LeftAlone => self.forget(&uid, now),
+            Planned::LeftAlone => self.depart(&uid, now),
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {
                 let known = self.pods.get(&uid);
@@ -171,33 +159,16 @@ impl Machine {
     pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
             self.files.forget(|(pod, _)| pod == uid);
-            return before.into_restored(&mut Context { now, out: &mut self.actions });
+            return before.into_restored(true, &mut Context { now, out: &mut self.actions });
         }
         if let Some(invalid) = self.invalid.get_mut(uid) {
             return std::mem::take(&mut invalid.restored);
         }
-        let first_listing = !self.synced;
-        self.journal
-            .as_mut()
-            .map_or_else(Restored::default, |journal| restored_from(journal, uid, first_listing))
-    }
-
-    pub(super) fn stop(&mut self, uid: &PodUid, now: Time) {
-        if let Some(mut pod) = self.pods.remove(uid) {
-            self.files.forget(|(pod, _)| pod == uid);
-            pod.end(&mut Context { now, out: &mut self.actions });
-            self.actions.push_back(Action::Unwatch(uid.clone()));
-            self.need_objects(uid, BTreeSet::new(), now);
+        if let Some(restored) = self.come_back(uid, now) {
+            return restored;
         }
-        self.set_timer(uid, None);
-    }
-
-    pub(super) fn forget(&mut self, uid: &PodUid, now: Time) {
-        let invalid = self.invalid.remove(uid).map(|invalid| invalid.pod);
-        let Some(pod) = self.pods.get(uid).map(|machine| machine.pod().clone()).or(invalid) else { return };
-        self.stop(uid, now);
-        self.actions.push_back(Action::Report(Report::Forgotten(pod)));
-        self.actions.push_back(Action::Record(JournalUpdate::Forget(uid.clone())));
+        let is_first = self.is_first;
+        self.journal.as_mut().map_or_else(Restored::default, |journal| restored_from(journal, uid, is_first))
     }
 }
 

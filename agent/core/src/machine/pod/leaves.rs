@@ -17,13 +17,15 @@ pub(super) struct Leaves<'a> {
     pod: &'a Pod,
     /// By the name in the spec, with their places in the survey.
     named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
+    /// When the survey was asked for.
+    looked_at: Time,
     /// Each process with the place of its container and its start, in order.
     processes: Vec<(u32, usize, Time)>,
 }
 
 impl<'a> Leaves<'a> {
     /// What was found of a pod.
-    pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts]) -> Self {
+    pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts], looked_at: Time) -> Self {
         let mut named: BTreeMap<Name, Vec<_>> = BTreeMap::new();
         let mut processes = Vec::new();
         for (place, container) in containers.iter().enumerate() {
@@ -34,7 +36,7 @@ impl<'a> Leaves<'a> {
             processes.extend(own.map(|process| (process.pid, place, process.stat.started)));
         }
         processes.sort_unstable();
-        Self { pod, named, processes }
+        Self { pod, named, looked_at, processes }
     }
 
     fn named(&self, name: &Name) -> &[(usize, &'a ContainerFacts)] {
@@ -85,7 +87,12 @@ impl<'a> Leaves<'a> {
                 Err(why) => starting = Some(why),
             }
         }
-        let Some((chosen, container)) = newest else { return Err(starting.unwrap_or(NoProcess::NotRunning)) };
+        let Some((chosen, container)) = newest else {
+            // The status knows of it, and the kernel shows nothing: it runs in a sandbox.
+            let is_hidden = self.pod.spec.runtime_class.is_some() && self.pod.status.contains_key(name);
+            let nothing = if is_hidden { NoProcess::Hidden } else { NoProcess::NotRunning };
+            return Err(starting.filter(|why| !is_hidden || !why.is_not_started()).unwrap_or(nothing));
+        };
         if self.pod.spec.runtime_class.is_some() {
             let vouched = self.pod.status.get(name) == Some(&container.id);
             if !vouched || chosen.told.iter().any(|process| process.namespace_pids.len() < 2) {
@@ -115,7 +122,7 @@ impl<'a> Leaves<'a> {
             Some((name.clone(), mounts.view(watched.plan().kind, name, watched.state().dir())))
         });
         let told = chosen.told.iter().map(|process| identity(process));
-        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect())
+        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect(), self.looked_at)
             .with_faces(chosen.told.iter().map(face))
     }
 

@@ -6,7 +6,7 @@ use crate::machine::context::Context;
 use crate::machine::event::{Action, Reading, Report};
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
-use crate::machine::watched::{IGNORED_WAITS, Measured, Watched};
+use crate::machine::watched::{IGNORED_WAITS, Measured, WasRead, Watched};
 use crate::model::digest::Contents;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
@@ -59,10 +59,15 @@ impl PodMachine {
     ) {
         let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let counting = contents.map(|contents| contents.counting);
-        // What counts may be something else by now: then another read is on its way.
-        if watched.read(generation, reading, counting) {
-            self.targets.iter_mut().for_each(|target| target.read(name, generation, counting));
+        match watched.read(generation, reading, counting, ctx.now) {
+            WasRead::So => self.targets.iter_mut().for_each(|target| target.read(name, generation, counting)),
+            WasRead::Missing => {
+                ctx.act(Action::List(self.volume_ref(name)));
+                return;
+            }
+            WasRead::Otherwise => {}
         }
+        let Some(watched) = self.site.volumes.get_mut(name) else { return };
         if let Some(measured) = watched.measure(generation, contents, ctx.now) {
             self.take_measured(name, measured, ctx);
             self.say_due(ctx);

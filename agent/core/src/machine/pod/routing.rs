@@ -12,6 +12,7 @@ use crate::machine::pod::surveys::Surveys;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
+use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
@@ -54,6 +55,9 @@ impl PodMachine {
         let rebuilds = |pod: &Self| pod.site.volumes.get(volume).map(|watched| watched.state().rebuilds());
         let before = rebuilds(self);
         self.take_news(volume, ctx, |state| state.listed(listing, now));
+        if let Some((generation, reading)) = self.site.volumes.get_mut(volume).and_then(Watched::look_again) {
+            ctx.act(Action::Read(self.volume_ref(volume), generation, reading));
+        }
         if rebuilds(self) != before {
             // What the container sees of it isn't known.
             self.targets.iter_mut().for_each(|target| target.doubt(volume));
@@ -122,7 +126,7 @@ impl PodMachine {
 
     /// The survey is there.
     pub(crate) fn surveyed(&mut self, containers: &[ContainerFacts], ctx: &mut Context<'_>) {
-        let leaves = Leaves::of(&self.site.pod, containers);
+        let leaves = Leaves::of(&self.site.pod, containers, self.surveys.begun());
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
             match leaves.find(target, self.plan.process.as_deref(), &self.site.volumes) {

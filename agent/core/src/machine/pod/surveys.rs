@@ -15,6 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surveys {
     running: bool,
+    /// When the running survey, or the last one, was asked for.
+    begun: Time,
     /// Something changed since the running survey was asked for.
     again: bool,
     fresh_mounts: bool,
@@ -53,7 +55,15 @@ impl Surveys {
         }
         self.put_off = self.pause.is_some_and(|pause| now < pause.until);
         self.running = !self.put_off;
+        if self.running {
+            self.begun = now;
+        }
         self.running
+    }
+
+    /// When the running survey, or the last one, was asked for.
+    pub(super) const fn begun(&self) -> Time {
+        self.begun
     }
 
     /// Containers came or went.

@@ -11,7 +11,8 @@ use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
-/// A process younger than this waits: programs install their handlers after they start.
+/// A process younger than this waits: programs install their handlers after they start, and its container may still be being
+/// set up.
 pub(super) const YOUNG: Duration = Duration::from_secs(3);
 
 /// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,

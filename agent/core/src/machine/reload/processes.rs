@@ -40,6 +40,8 @@ pub(crate) struct Chosen {
     volatile: bool,
     /// What the container sees of each volume.
     views: BTreeMap<Name, View>,
+    /// When whoever found this out was asked to look.
+    looked_at: Time,
 }
 
 impl Chosen {
@@ -49,9 +51,11 @@ impl Chosen {
         told: impl IntoIterator<Item = ProcessIdentity>,
         volatile: bool,
         views: BTreeMap<Name, View>,
+        looked_at: Time,
     ) -> Self {
         let process = |identity| Process::new(identity, Face::default());
-        Self { first, first_held: false, told: told.into_iter().map(process).collect(), volatile, views }
+        let told = told.into_iter().map(process).collect();
+        Self { first, first_held: false, told, volatile, views, looked_at }
     }
 
     /// The same; the processes look like this, in their order.
@@ -70,6 +74,11 @@ impl Chosen {
     /// The processes to tell.
     pub(super) fn told(&self) -> &[Process] {
         &self.told
+    }
+
+    /// When whoever found this out was asked to look.
+    pub(super) const fn looked_at(&self) -> Time {
+        self.looked_at
     }
 
     /// What the container sees of a volume.

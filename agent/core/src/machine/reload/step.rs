@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::kernel::mounts::View;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
+use crate::machine::reload::process::YOUNG;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::suspension;
@@ -124,6 +125,11 @@ impl Target {
             chosen.view(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
         });
         if !blind.is_empty() {
+            // What was read of its mounts while it was being set up may lack some of them.
+            let grown = started + YOUNG;
+            if chosen.looked_at() < grown {
+                return if now < grown { Step::Until(grown) } else { Step::Survey };
+            }
             return Step::End(blind, Outcome::NoProcess, Some(NoProcess::StaleMount.sentence()));
         }
         self.signalling(chosen, waiting, terms, now)

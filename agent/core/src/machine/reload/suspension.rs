@@ -41,6 +41,11 @@ impl Suspension {
         self.in_a_row > 0
     }
 
+    /// How many deliveries in a row ended the process.
+    pub(super) const fn in_a_row(self) -> u8 {
+        self.in_a_row
+    }
+
     /// A process that was told has ended. How many deliveries in a row ended it, if this is another one.
     pub(super) fn exited(&mut self, delivered: Time, at: Time) -> Option<u8> {
         if at.since(delivered) > QUICK_EXIT || std::mem::replace(&mut self.ended_last, true) {

@@ -89,7 +89,7 @@ impl Target {
     }
 
     /// Nothing was sent: what was on its way waits again.
-    pub(super) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
+    pub(crate) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let Some(sending) = self.sending.take() else { return };
         self.waiting.get_or_insert_default().give_back(sending.changes());
         for (name, pending) in sending.into_generations() {

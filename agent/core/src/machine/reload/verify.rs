@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn window() -> Verify {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new());
+        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         Verify::open(&chosen, vec![("config".into(), generation())], Duration::from_secs(5), at(0))
     }
 

@@ -69,6 +69,7 @@ impl Simulation {
                 87..90 => self.stall(),
                 90..94 => self.change_annotations(&uid),
                 94..96 => self.remove_pod(&uid),
+                96 => self.list_nothing(),
                 _ => self.add_pod(),
             }
         } else {
@@ -117,6 +118,12 @@ impl Simulation {
         self.write_annotations(&uid, usize::try_from(kind).unwrap());
         let pause = ms(100) + self.micros(500_000);
         self.push(pause, Todo::StartContainer(uid));
+        self.sync_soon();
+    }
+
+    /// A listing is empty for a moment.
+    fn list_nothing(&mut self) {
+        self.push(ms(0), Todo::Event(self.life, Event::PodsSynced(Vec::new())));
         self.sync_soon();
     }
 
