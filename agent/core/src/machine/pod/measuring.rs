@@ -61,7 +61,7 @@ impl PodMachine {
         let counting = contents.map(|contents| contents.counting);
         // What counts may be something else by now: then another read is on its way.
         if watched.read(generation, reading, counting) {
-            self.targets.iter_mut().for_each(|target| target.read(name, generation, counting));
+            self.targets.iter_mut().for_each(|target| target.read(name, generation, counting, ctx));
         }
         if let Some(measured) = watched.measure(generation, contents, ctx.now) {
             self.take_measured(name, measured, ctx);
@@ -86,9 +86,11 @@ impl PodMachine {
         }
     }
 
-    /// Has a generation read, where that decides something or is measured.
+    /// Has a generation read, where that decides something, is measured or may be kept from other replicas.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        if let Some(reading) = self.site.volumes.get_mut(name).and_then(|watched| watched.want(generation)) {
+        let compare = self.targets.iter().any(|target| ctx.workloads.has_others(target.workload()));
+        let watched = self.site.volumes.get_mut(name);
+        if let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) {
             ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     told: Option<Digest>,
     /// The generation that waits.
     pending: Option<Pending>,
+    /// The generation that is done with was withheld from the container.
+    withheld: bool,
 }
 
 /// A generation that waits to be told.
@@ -80,6 +82,7 @@ impl Progress {
             holds_it: outcome.is_none_or(Outcome::reached),
             told: None,
             pending: None,
+            withheld: outcome == Some(Outcome::Suspended),
         }
     }
 
@@ -96,6 +99,21 @@ impl Progress {
     /// The digest of what the container was told of last, where it is known.
     pub(super) const fn told(&self) -> Option<Digest> {
         self.told
+    }
+
+    /// The generation that was withheld from the container.
+    pub(super) fn withheld(&self) -> Option<&Generation> {
+        self.handled.as_ref().filter(|_| self.withheld && self.pending.is_none())
+    }
+
+    /// What was withheld waits again.
+    pub(super) fn give(&mut self, settled: &Settled) {
+        self.pending = Some(Pending::of(settled, false));
+    }
+
+    /// What was withheld is what the container has read at its start.
+    pub(super) const fn has_read(&mut self) {
+        self.withheld = false;
     }
 
     /// The generation that waits.
@@ -147,6 +165,7 @@ impl Progress {
             }
             Ending::Reload(outcome) => outcome.reached(),
         };
+        self.withheld = matches!(ending, Ending::Reload(Outcome::Suspended));
         self.handled = Some(generation);
         self.holds_it = holds_it;
         self.told = digest.filter(|_| holds_it);
