@@ -205,12 +205,7 @@ impl NodeLoop {
                 self.parts.watcher.recheck(false);
                 self.next_recheck = Some(clock::now() + MOUNTS_QUIET);
             }
-            process => {
-                if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
-                    let now = clock::now();
-                    self.wait_for_turn(Event::Exited(process, now));
-                }
-            }
+            process => self.exited(process - PROCESSES),
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::Action;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::{Site, Target, release};
 use crate::model::names::Name;
 use crate::model::time::Time;
@@ -87,11 +86,6 @@ impl Target {
             let sentence = format!("container {container} isn't told of a change yet: {}", lack.sentence());
             Problem::new(ProblemKind::Agent, sentence)
         })
-    }
-
-    /// What people are told of a container that is suspended.
-    pub(crate) fn say_suspension(&self) -> Option<Problem> {
-        self.is_suspended().then(|| Suspension::problem(&self.plan.container, self.plan.signal))
     }
 
     /// The choice of processes must be made again before the next send, if the container is told of this volume.

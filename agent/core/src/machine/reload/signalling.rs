@@ -8,6 +8,7 @@ use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
+use crate::machine::reload::maturity::Ripe;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
@@ -16,26 +17,28 @@ use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
-/// A process younger than this waits: programs install their handlers after they start.
-const YOUNG: Duration = Duration::from_secs(3);
-
 /// A guard reading older than this is read again before a send.
 const GUARD_AGE: Duration = Duration::from_millis(250);
 
 impl Target {
     /// What the signal waits for, or to whom it goes.
-    pub(super) fn signalling(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
+    pub(super) fn signalling(&self, chosen: &Chosen, waiting: &Waiting, site: &Site, now: Time) -> Step {
         if !chosen.is_told_held() {
             return Step::Await;
         }
-        let grown = chosen.told().iter().map(|process| process.identity().started + YOUNG).max();
-        if let Some(grown) = grown.filter(|grown| now < *grown) {
-            return Step::Until(grown);
+        let standing = self.maturity.standing(site, &self.plan.container, chosen);
+        match self.maturity.ripe(standing, chosen, now) {
+            Ripe::Now => {}
+            Ripe::At(time) => return Step::Until(time),
+            Ripe::WhenStarted => return Step::Await,
+        }
+        if let Some(turn) = self.objection.turn.filter(|turn| now < *turn) {
+            return Step::Until(turn);
         }
         if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
             return Step::Until(due);
         }
-        self.guarded_step(chosen, waiting, terms, now)
+        self.guarded_step(chosen, waiting, &site.terms, now)
     }
 
     fn guarded_step(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {

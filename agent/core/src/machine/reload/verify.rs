@@ -16,7 +16,7 @@ use crate::model::time::Time;
 const REREAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The shortest window.
-const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
 /// An open window.
 #[derive(Clone, Debug)]
