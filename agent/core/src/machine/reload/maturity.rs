@@ -19,6 +19,9 @@ const READINESS: Duration = Duration::from_secs(60);
 /// Where no status says whether a process was ready, its end counts if it was this old when it was told.
 const MATURE: Duration = Duration::from_secs(15);
 
+/// One that ends younger than this is taken to have been starting still, whether its end counts or not.
+const STARTING: Duration = Duration::from_secs(30);
+
 /// What is known of a container's start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Maturity {
@@ -106,7 +109,7 @@ impl Maturity {
 
     /// A process that was told then, without being known to be ready, has ended: the next one is left to grow twice as old.
     pub(super) fn ended(&mut self, process: &ProcessIdentity, told: Time, at: Time) {
-        if told.since(process.started) < READINESS {
+        if told.since(process.started) < STARTING {
             self.lesson = Some((at.since(process.started) * 2).clamp(YOUNG, READINESS));
         }
     }
