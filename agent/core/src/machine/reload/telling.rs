@@ -142,7 +142,6 @@ impl Target {
         if self.suspension.exited(process, at.since(verify.delivered())) {
             verify.blame(process, at);
             self.keep_from_others(ctx);
-            self.record_count(site, ctx);
         }
     }
 
@@ -224,6 +223,10 @@ impl Target {
     /// Ends the window; `living` is the verdict where no process ended.
     pub(super) fn close(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
+        if verify.has_blamed() {
+            // By now it would mostly be known if something else had ended the process.
+            self.record_count(site, ctx);
+        }
         if verify.is_over(ctx.now) {
             self.judge(site, ctx);
             if verify.has_exited() {

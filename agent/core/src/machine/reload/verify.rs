@@ -38,6 +38,7 @@ pub(crate) struct Verify {
     content: BTreeMap<Name, (Generation, Option<Digest>)>,
     /// The process whose end is the consequence of the delivery, until that was taken.
     ended: Option<(ProcessIdentity, Time)>,
+    has_blamed: bool,
 }
 
 impl Verify {
@@ -56,6 +57,7 @@ impl Verify {
             reread: None,
             was_ready: false,
             ended: None,
+            has_blamed: false,
         }
     }
 
@@ -92,6 +94,12 @@ impl Verify {
     /// The end of this process is the consequence of the delivery.
     pub(super) fn blame(&mut self, process: &ProcessIdentity, at: Time) {
         self.ended = Some((process.clone(), at));
+        self.has_blamed = true;
+    }
+
+    /// Whether the end of a process was the consequence of the delivery at any time.
+    pub(super) const fn has_blamed(&self) -> bool {
+        self.has_blamed
     }
 
     /// It isn't after all.
