@@ -195,7 +195,10 @@ fn an_annotation_that_lifts_it_has_the_newest_files_told_at_once_if_the_process_
         let sends = if restarts { vec![] } else { vec![(world.now, pid)] };
         assert_eq!(world.sends(), sends);
         world.pass(60_000);
-        assert_eq!(world.outcomes(), if restarts { vec![] } else { vec![("config", generation(4), outcome)] });
+        assert_eq!(
+            world.outcomes(),
+            if restarts { vec![] } else { vec![("config", generation(4), outcome)] }
+        );
     }
 }
 

@@ -333,8 +333,9 @@ impl World {
 
     /// The sentences of problems as they came.
     pub(crate) fn sentences(&self) -> Vec<&str> {
-        let problem =
-            |report| if let &Report::Problem(_, ref problem) = report { Some(&*problem.sentence) } else { None };
+        let problem = |report| {
+            if let &Report::Problem(_, ref problem) = report { Some(&*problem.sentence) } else { None }
+        };
         self.reports().filter_map(problem).collect()
     }
 

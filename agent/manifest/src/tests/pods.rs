@@ -106,8 +106,7 @@ status:
     let rotating = |paths: &[&str]| ProjectedSource::Rotating {
         paths: paths.iter().map(|path| FilePath::from(*path)).collect(),
     };
-    let phase =
-        Phase { started: Some(true), ready: Some(false), killed: Some(id("89abcdef89abcdef")) };
+    let phase = Phase { started: Some(true), ready: Some(false), killed: Some(id("89abcdef89abcdef")) };
     let replica = Replica {
         kind: "ReplicaSet".into(),
         name: "web-7d9c".into(),
@@ -234,14 +233,16 @@ fn only_a_controller_makes_a_pod_a_replica_and_its_words_are_bounded() {
     let owned = |references: &str| {
         decode(&with_metadata(&format!("ownerReferences: {references}"))).unwrap().remove(0).replica.clone()
     };
-    for none in ["[]", "null", "[{kind: A, name: b, uid: c}]", "[{kind: A, name: b, uid: c, controller: false}]"]
+    for none in
+        ["[]", "null", "[{kind: A, name: b, uid: c}]", "[{kind: A, name: b, uid: c, controller: false}]"]
     {
         assert_eq!(owned(none), None, "{none}");
     }
     let one = "{kind: Set, name: b, uid: c, controller: true}";
     let many = format!("[{}]", vec![one; 5_000].join(", "));
     assert_eq!(owned(&many), owned(&format!("[{one}]")));
-    let long = owned(&format!("[{{kind: {0}, name: {0}, uid: {0}, controller: true}}]", "x".repeat(100_000))).unwrap();
+    let long = owned(&format!("[{{kind: {0}, name: {0}, uid: {0}, controller: true}}]", "x".repeat(100_000)))
+        .unwrap();
     assert!([&long.kind, &long.name, &long.uid].into_iter().all(|word| word.len() <= 256));
 }
 
@@ -249,10 +250,16 @@ fn only_a_controller_makes_a_pod_a_replica_and_its_words_are_bounded() {
 fn labels_that_are_no_strings_say_nothing_and_hurt_nothing() {
     let template = |label: &str| {
         let reference = "ownerReferences: [{kind: A, name: b, uid: c, controller: true}]";
-        decode(&with_metadata(&format!("{reference}, labels: {{{label}}}"))).unwrap().remove(0).replica.clone().and_then(|replica| replica.template.clone())
+        decode(&with_metadata(&format!("{reference}, labels: {{{label}}}")))
+            .unwrap()
+            .remove(0)
+            .replica
+            .clone()
+            .and_then(|replica| replica.template.clone())
     };
     assert_eq!(template("controller-revision-hash: web-5c"), Some("web-5c".into()));
-    for other in ["pod-template-hash: 123", "pod-template-hash: [a]", "pod-template-hash: {a: b}", "app: web"] {
+    for other in ["pod-template-hash: 123", "pod-template-hash: [a]", "pod-template-hash: {a: b}", "app: web"]
+    {
         assert_eq!(template(other), None, "{other}");
     }
 }

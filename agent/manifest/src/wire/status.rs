@@ -83,7 +83,9 @@ impl Status {
             let phase = Phase { started: status.started, ready: status.ready, killed };
             // A container that waits to be created has no ID yet.
             let id = status.container_id.and_then(|id| ContainerId::from_status(&id.0));
-            let Some(name) = status.name.filter(|_| id.is_some() || phase != Phase::default()) else { continue };
+            let Some(name) = status.name.filter(|_| id.is_some() || phase != Phase::default()) else {
+                continue;
+            };
             let name = names.shared(name);
             if let Some(id) = id {
                 said.ids.insert(name.clone(), id);

@@ -173,7 +173,11 @@ impl Machine {
     pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
             self.files.forget(|(pod, _)| pod == uid);
-            return before.into_restored(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
+            return before.into_restored(&mut Context {
+                now,
+                out: &mut self.actions,
+                workloads: &mut self.workloads,
+            });
         }
         if let Some(invalid) = self.invalid.get_mut(uid) {
             return std::mem::take(&mut invalid.restored);

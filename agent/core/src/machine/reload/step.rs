@@ -67,9 +67,7 @@ impl Target {
         }
         let patient = surveying || !waiting.has_looked_enough(now);
         match (self.processes.chosen(), self.processes.why_missing()) {
-            (Some(chosen), _) if !self.processes.is_doubtful() => {
-                self.step_with(chosen, waiting, site, now)
-            }
+            (Some(chosen), _) if !self.processes.is_doubtful() => self.step_with(chosen, waiting, site, now),
             // A survey that is on its way may still find it.
             (_, Some(why)) if !patient && !why.is_unknown() => self.end_without_process(why, waiting),
             (_, _) => Step::Survey,

@@ -113,7 +113,9 @@ impl Suspension {
 
     fn problem(&self, container: &Name, signal: Signal) -> Problem {
         let ends = match self.ended.last() {
-            Some(last) => format!("ends {} after {signal}, {} times in a row", shown(last.after), self.in_a_row),
+            Some(last) => {
+                format!("ends {} after {signal}, {} times in a row", shown(last.after), self.in_a_row)
+            }
             None => format!("ended after the last {} {signal}s", self.in_a_row),
         };
         let sentence = format!(

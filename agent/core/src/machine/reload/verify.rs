@@ -84,7 +84,7 @@ impl Verify {
 
     /// A generation was read.
     pub(super) fn read(&mut self, volume: &Name, generation: &Generation, digest: Option<Digest>) {
-        if let Some((told, known)) = self.content.get_mut(volume).filter(|(told, _)| told == generation)
+        if let Some((_, known)) = self.content.get_mut(volume).filter(|(told, _)| told == generation)
             && known.is_none()
         {
             *known = digest;

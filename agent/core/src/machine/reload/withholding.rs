@@ -101,7 +101,8 @@ impl Target {
     fn give(&mut self, site: &Site) {
         for (name, progress) in &mut self.progress {
             let settled = site.volumes.get(name).and_then(|watched| watched.state().settled());
-            if let Some(settled) = settled.filter(|settled| progress.withheld() == Some(&settled.generation)) {
+            if let Some(settled) = settled.filter(|settled| progress.withheld() == Some(&settled.generation))
+            {
                 progress.give(settled);
                 self.waiting.get_or_insert_default().settled(settled.settled);
             }
@@ -110,7 +111,9 @@ impl Target {
 
     /// A process that started after what was withheld has read it.
     fn forget_what_was_read(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        let Some(started) = self.processes.chosen().map(Chosen::first).map(|first| first.started) else { return };
+        let Some(started) = self.processes.chosen().map(Chosen::first).map(|first| first.started) else {
+            return;
+        };
         for (name, progress) in &mut self.progress {
             let settled = site.volumes.get(name).and_then(|watched| watched.state().settled());
             let is_read = settled.is_some_and(|settled| {
