@@ -1,6 +1,7 @@
 //! Caught is not reloaded: deliveries that end the process make further ones held.
 
 use reloadlet_core::Event;
+use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::Phase;
@@ -8,6 +9,16 @@ use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::node::{generation, ms, uid};
 use crate::world::{World, app, config};
+
+impl World {
+    /// The sentences of problems as they came.
+    pub(crate) fn sentences(&self) -> Vec<&str> {
+        let problem = |report| {
+            if let &Report::Problem(_, ref problem) = report { Some(&*problem.sentence) } else { None }
+        };
+        self.reports().filter_map(problem).collect()
+    }
+}
 
 /// A delivery after which the process ends so many milliseconds later; it is started again. Gives back the PID.
 fn ends_after(world: &mut World, n: u32, pid: u32, millis: u64) -> u32 {

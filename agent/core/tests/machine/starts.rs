@@ -6,6 +6,17 @@ use reloadlet_core::model::pod::Phase;
 use crate::node::{generation, ms, uid};
 use crate::world::{World, config};
 
+impl World {
+    /// The pod's status says of its container `app` what there is to say by now.
+    pub(crate) fn show_phase(&mut self, phase: Phase) {
+        let uid = self.pods[0].uid.clone();
+        let id = self.node.pod(&uid).containers.first().map(|container| container.id.clone());
+        self.pods[0].status.extend(id.map(|id| ("app".into(), id)));
+        self.pods[0].phases.insert("app".into(), phase);
+        self.sync();
+    }
+}
+
 fn phase(started: bool, ready: bool) -> Phase {
     Phase { started: Some(started), ready: Some(ready), killed: None }
 }

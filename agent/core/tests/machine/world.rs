@@ -13,7 +13,7 @@ use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
-use reloadlet_core::model::pod::{Phase, Pod};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
@@ -320,23 +320,6 @@ impl World {
         let pid = self.node.start(pod, container, self.now);
         self.handle(Event::CgroupChanged(pod.clone()));
         pid
-    }
-
-    /// The pod's status says of its container `app` what there is to say by now.
-    pub(crate) fn show_phase(&mut self, phase: Phase) {
-        let uid = self.pods[0].uid.clone();
-        let id = self.node.pod(&uid).containers.first().map(|container| container.id.clone());
-        self.pods[0].status.extend(id.map(|id| ("app".into(), id)));
-        self.pods[0].phases.insert("app".into(), phase);
-        self.sync();
-    }
-
-    /// The sentences of problems as they came.
-    pub(crate) fn sentences(&self) -> Vec<&str> {
-        let problem = |report| {
-            if let &Report::Problem(_, ref problem) = report { Some(&*problem.sentence) } else { None }
-        };
-        self.reports().filter_map(problem).collect()
     }
 
     /// When and to whom signals were sent.
