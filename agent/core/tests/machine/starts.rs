@@ -141,9 +141,9 @@ fn ends_while_it_starts(millis: u64) -> (World, usize) {
     for n in 2..20 {
         let started = world.now;
         world.pass(4_000);
-        world.publish(&config(), n);
         let sends = world.sends().len();
-        while world.sends().len() < sends && world.now < started + ms(120_000) {
+        world.publish(&config(), n);
+        while world.sends().len() == sends && world.now < started + ms(120_000) {
             world.pass(100);
         }
         let (sent, to) = *world.sends().last().unwrap();
