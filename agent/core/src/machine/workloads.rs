@@ -137,7 +137,9 @@ impl Workloads {
 
     /// A replica is being told: what comes of it is known at that time at the latest.
     pub(crate) fn begin_turn(&mut self, key: &Key, pod: &PodUid, until: Time) {
-        if let Some(workload) = self.all.get_mut(key).filter(|workload| !workload.proven) {
+        let Some(workload) = self.all.get_mut(key).filter(|workload| !workload.proven) else { return };
+        // One that is told again and again has no longer turn for that.
+        if workload.turn.as_ref().is_none_or(|(other, _)| other != pod) {
             workload.turn = Some((pod.clone(), until));
         }
     }
@@ -240,6 +242,7 @@ mod tests {
         let (mut workloads, key) = (Workloads::default(), key("shop"));
         (1..4).for_each(|n| workloads.join(&key, &uid(n), false));
         workloads.begin_turn(&key, &uid(1), at(15));
+        workloads.begin_turn(&key, &uid(1), at(25));
         assert_eq!(objection(&workloads, &key, 1, None, 0).turn, None);
         assert_eq!(objection(&workloads, &key, 2, None, 0).turn, Some(at(15)));
         assert_eq!(objection(&workloads, &key, 2, None, 15).turn, None, "it isn't waited for without end");

@@ -255,6 +255,20 @@ fn only_exits_in_a_row_count() {
 }
 
 #[test]
+fn a_process_that_lives_through_changes_that_come_fast_starts_the_count_anew() {
+    let mut world = World::app(&[]);
+    let pid = ends_after(&mut world, 2, 1001, 100);
+    for n in 3..7 {
+        world.publish(&config(), n);
+        world.pass(4_000);
+    }
+    world.exit(pid);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
 fn exits_of_other_processes_do_not_count() {
     let mut world = World::node(vec![app(1, &[])]);
     let workers: Vec<u32> =

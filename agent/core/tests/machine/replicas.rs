@@ -41,7 +41,8 @@ fn whoever_is_told_ends(world: &mut World, after: u64, millis: u64) {
         let sends = world.sends();
         for (_, pid) in &sends[seen..] {
             world.pass(after);
-            let pod = world.node.identity(*pid).unwrap().pod;
+            // It may have ended already.
+            let Some(pod) = world.node.identity(*pid).map(|process| process.pod) else { continue };
             world.exit(*pid);
             world.start(&pod, "app");
         }
@@ -90,6 +91,18 @@ fn a_workload_that_was_never_told_is_told_one_pod_at_a_time_until_one_has_lived(
     world.actions.clear();
     publish(&mut world, 3, 3);
     assert_eq!(world.sends().len(), 4, "at once from then on");
+}
+
+#[test]
+fn replicas_whose_changes_come_faster_than_windows_end_are_all_told() {
+    let mut world = replicas(3, &[]);
+    for n in 2..10 {
+        publish(&mut world, n, u8::try_from(n).unwrap());
+        world.pass(4_000);
+    }
+    world.actions.clear();
+    publish(&mut world, 10, 10);
+    assert_eq!(world.sends().len(), 3, "one has lived for long enough");
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Target {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
         let sending = self.sending.take()?;
         let (counts, was_ready) = self.is_grown(site, ctx.now);
+        let lives_since = self.verify.as_ref().and_then(|verify| verify.lives_since(ctx.now));
         if was_sent {
             self.close(site, Verdict::Alive, ctx);
         } else {
@@ -74,7 +75,8 @@ impl Target {
                 let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
                 let told: Vec<(Name, Generation)> = told.collect();
                 let known = known_digests(site, &told);
-                let mut verify = Verify::open(chosen, told, site.terms.verify, ctx.now).of_ready(was_ready);
+                let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
+                let mut verify = verify.of_ready(was_ready).after(lives_since);
                 for (volume, generation, digest) in known {
                     verify.read(&volume, &generation, Some(digest));
                 }

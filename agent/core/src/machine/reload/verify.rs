@@ -22,6 +22,8 @@ pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Verify {
     until: Time,
+    /// Since when the processes have lived through deliveries, each of which closed the window of the one before.
+    since: Time,
     first: ProcessIdentity,
     told: Vec<ProcessIdentity>,
     exited: bool,
@@ -47,6 +49,7 @@ impl Verify {
         let unread = |(volume, generation): &(Name, Generation)| (volume.clone(), (generation.clone(), None));
         Self {
             until: now + window.max(SHORTEST),
+            since: now,
             first: chosen.first().clone(),
             told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
             exited: false,
@@ -72,9 +75,20 @@ impl Verify {
         self.was_ready
     }
 
-    /// Whether the window has had its time.
+    /// It follows one whose processes lived, but not for long enough.
+    pub(super) fn after(mut self, before: Option<Time>) -> Self {
+        self.since = before.unwrap_or(self.since);
+        self
+    }
+
+    /// Since when its processes have lived through deliveries, where that isn't long enough yet.
+    pub(super) fn lives_since(&self, now: Time) -> Option<Time> {
+        (!self.exited && !self.is_over(now)).then_some(self.since)
+    }
+
+    /// Whether there was time enough for a consequence: where changes come fast, no window has its time.
     pub(super) fn is_over(&self, now: Time) -> bool {
-        now >= self.until
+        now >= self.since + self.until.since(self.delivered)
     }
 
     /// Whether a process that the delivery was about has ended.
@@ -291,6 +305,20 @@ mod tests {
         verify.absolve(|process| process.pid == 2);
         read(&mut verify);
         assert_eq!(verify.take_bad(), None);
+    }
+
+    #[test]
+    fn windows_that_close_one_another_are_over_together() {
+        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new());
+        let mut verify = window();
+        for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
+            assert_eq!(verify.is_over(at(millis)), over);
+            let before = verify.lives_since(at(millis));
+            verify = Verify::open(&chosen, vec![], Duration::from_secs(5), at(millis)).after(before);
+        }
+        assert!(!verify.is_over(at(10_999)) && verify.is_over(at(11_000)), "it begins anew");
+        verify.exited();
+        assert_eq!(verify.lives_since(at(7_000)), None);
     }
 
     #[test]
