@@ -136,10 +136,10 @@ impl Workloads {
     }
 
     /// A replica is being told: what comes of it is known at that time at the latest.
-    pub(crate) fn begin_turn(&mut self, key: &Key, pod: &PodUid, until: Time) {
+    pub(crate) fn begin_turn(&mut self, key: &Key, pod: &PodUid, now: Time, until: Time) {
         let Some(workload) = self.all.get_mut(key).filter(|workload| !workload.proven) else { return };
         // One that is told again and again has no longer turn for that.
-        if workload.turn.as_ref().is_none_or(|(other, _)| other != pod) {
+        if workload.turn.as_ref().is_none_or(|(other, until)| other != pod || *until <= now) {
             workload.turn = Some((pod.clone(), until));
         }
     }
@@ -241,8 +241,8 @@ mod tests {
     fn replicas_wait_for_their_turn_until_one_has_lived() {
         let (mut workloads, key) = (Workloads::default(), key("shop"));
         (1..4).for_each(|n| workloads.join(&key, &uid(n), false));
-        workloads.begin_turn(&key, &uid(1), at(15));
-        workloads.begin_turn(&key, &uid(1), at(25));
+        workloads.begin_turn(&key, &uid(1), at(0), at(15));
+        workloads.begin_turn(&key, &uid(1), at(0), at(25));
         assert_eq!(objection(&workloads, &key, 1, None, 0).turn, None);
         assert_eq!(objection(&workloads, &key, 2, None, 0).turn, Some(at(15)));
         assert_eq!(objection(&workloads, &key, 2, None, 15).turn, None, "it isn't waited for without end");
@@ -250,9 +250,9 @@ mod tests {
         assert_eq!(objection(&workloads, &key, 2, None, 0).turn, Some(at(15)), "it is another one's turn");
         workloads.end_turn(&key, &uid(1));
         assert_eq!(woken(&mut workloads), [uid(2), uid(3)]);
-        workloads.begin_turn(&key, &uid(2), at(30));
+        workloads.begin_turn(&key, &uid(2), at(0), at(30));
         workloads.lived(&key, &uid(2));
-        workloads.begin_turn(&key, &uid(1), at(45));
+        workloads.begin_turn(&key, &uid(1), at(0), at(45));
         assert_eq!(objection(&workloads, &key, 3, None, 0), Objection::default());
     }
 
@@ -299,7 +299,7 @@ mod tests {
         (1..3).for_each(|n| workloads.leave(&key, &uid(n), at(1)));
         assert!(workloads.all.is_empty() && !workloads.has_others(&key));
         workloads.ended(&key, content(1), &process(1), at(1));
-        workloads.begin_turn(&key, &uid(1), at(1));
+        workloads.begin_turn(&key, &uid(1), at(0), at(1));
         assert!(workloads.all.is_empty());
     }
 }

@@ -229,7 +229,7 @@ impl Target {
     /// It is being told: the other replicas wait for what comes of that, where none has lived through it yet.
     pub(crate) fn begin_turn(&self, site: &Site, ctx: &mut Context<'_>) {
         let until = ctx.now + site.terms.verify.max(SHORTEST) + UNREAD;
-        ctx.workloads.begin_turn(&self.workload, &site.pod.uid, until);
+        ctx.workloads.begin_turn(&self.workload, &site.pod.uid, ctx.now, until);
     }
 
     /// Gives it up.
