@@ -68,6 +68,8 @@ impl Target {
             self.forget_what_was_read(site, ctx);
             if self.may_give(site, ctx.now) {
                 self.give(site);
+            } else if self.objection.bad && self.progress.values().any(|p| p.withheld().is_some()) {
+                self.withhold(site, ctx);
             }
         }
     }
@@ -130,10 +132,11 @@ impl Target {
 
     /// A reload ended since what it was about is withheld.
     pub(super) fn withhold(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        if !self.suspension.is_on() && !self.withholding.is_content() {
-            self.withholding.content = Some(Known::Now);
-            self.record_count(site, ctx);
+        if self.suspension.is_on() || self.withholding.content == Some(Known::Now) {
+            return;
         }
+        self.withholding.content = Some(Known::Now);
+        self.record_count(site, ctx);
     }
 
     /// Nothing is withheld for its content any more.
