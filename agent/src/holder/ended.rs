@@ -55,8 +55,8 @@ impl Ended {
         if self.0.len() >= MOST {
             return How::Otherwise;
         }
-        let (_, pidfd, _) = self.0.entry(token).or_insert((process.clone(), pidfd, namespace));
-        How::NotYet(pidfd.as_fd())
+        let kept = self.0.entry(token).or_insert((process.clone(), pidfd, namespace));
+        How::NotYet(kept.1.as_fd())
     }
 
     /// A descriptor that was kept hung up: whose, and whether SIGKILL ended it.
@@ -111,7 +111,10 @@ mod tests {
                     assert_eq!(hung_up.unwrap(), 0);
                 }
                 // A kernel that doesn't tell.
-                How::Otherwise => return drop(child.wait().unwrap()),
+                How::Otherwise => {
+                    child.wait().unwrap();
+                    return;
+                }
                 How::Killed => panic!("nobody has asked"),
             }
             child.wait().unwrap();

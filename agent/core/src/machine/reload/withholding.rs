@@ -76,7 +76,7 @@ impl Target {
 
     /// Whether nothing is sent, since the process doesn't live through that.
     pub(super) fn is_suspended_at(&self, site: &Site, now: Time) -> bool {
-        self.suspension.is_on() && !self.probe(site).is_some_and(|probe| probe <= now)
+        self.suspension.is_on() && self.probe(site).is_none_or(|probe| now < probe)
     }
 
     /// When a process that didn't live through deliveries is told once more.

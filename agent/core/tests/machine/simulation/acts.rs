@@ -102,15 +102,16 @@ impl Simulation {
             _ => Manner::Handles,
         };
         let mut made = made;
-        let manner = if n % 3 == 0 && manner == Manner::Quits { Manner::Handles } else { manner };
-        if n % 3 == 0 {
+        let is_replica = n.is_multiple_of(3);
+        let manner = if is_replica && manner == Manner::Quits { Manner::Handles } else { manner };
+        if is_replica {
             let (kind, name, of) = ("ReplicaSet".into(), "web".into(), "1".into());
             made.replica = Some(Replica { kind, name, uid: of, template: None });
         }
         self.manners.insert(uid.clone(), manner);
         if self.rng.percent(60) {
             self.reported.insert(uid.clone());
-            if n % 3 != 0 && self.rng.percent(50) {
+            if !is_replica && self.rng.percent(50) {
                 self.slow.insert(uid.clone());
             }
         }
