@@ -144,7 +144,7 @@ impl Target {
     /// What the journal holds of each volume, for the same container under another plan.
     pub(crate) fn handled(&self) -> impl Iterator<Item = (&Name, Handled)> {
         self.progress.iter().filter_map(|(volume, progress)| {
-            let missed = if progress.withheld().is_some() { Outcome::Suspended } else { Outcome::Failed };
+            let missed = if progress.is_to_be_given() { Outcome::Suspended } else { Outcome::Failed };
             let outcome = if progress.holds().is_some() { None } else { Some(missed) };
             Some((volume, Handled { generation: progress.handled()?.clone(), outcome }))
         })

@@ -84,7 +84,7 @@ pub(crate) struct Objection {
     pub(crate) turn: Option<Time>,
     /// Some content has ended a process of the workload.
     pub(crate) wary: bool,
-    /// What it would be told of has.
+    /// What it would be told of has, in another replica.
     pub(crate) bad: bool,
 }
 
@@ -131,7 +131,7 @@ impl Workloads {
         Objection {
             turn: others.filter(|_| !workload.proven).map(|(_, until)| *until),
             wary: !workload.bad.is_empty(),
-            bad: workload.bad.iter().any(|bad| same(&bad.content)),
+            bad: workload.bad.iter().any(|bad| bad.process.pod != *pod && same(&bad.content)),
         }
     }
 

@@ -176,6 +176,7 @@ fn what_was_held_is_told_at_once_when_a_kill_turns_out_to_be_the_reason() {
     let pid = ends_after(&mut world, 2, 1001, 400);
     let process = world.node.identity(pid).unwrap();
     let pid = ends_after(&mut world, 3, pid, 400);
+    world.pass(60_000);
     world.publish(&config(), 4);
     world.pass(1_000);
     assert_eq!(world.outcomes().last().unwrap(), &("config", generation(4), Outcome::Suspended));

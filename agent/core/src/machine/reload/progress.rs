@@ -108,7 +108,14 @@ impl Progress {
 
     /// What was withheld waits again.
     pub(super) fn give(&mut self, settled: &Settled) {
+        self.withheld = false;
         self.pending = Some(Pending::of(settled, false));
+    }
+
+    /// Whether the generation that is done with is only so since it was withheld.
+    pub(super) fn is_to_be_given(&self) -> bool {
+        let given = self.pending.as_ref().map(|pending| &pending.generation);
+        self.withheld || (given.is_some() && given == self.handled.as_ref())
     }
 
     /// What was withheld is what the container has read at its start.
@@ -244,6 +251,25 @@ mod tests {
         );
         progress.end(generation(4), Ending::Reload(Outcome::Delivered), digest);
         assert_eq!((progress.holds(), progress.told()), (Some(&generation(4)), digest));
+    }
+
+    #[test]
+    fn what_was_withheld_is_given_once() {
+        let mut progress = Progress::default();
+        progress.end(generation(1), Ending::Reload(Outcome::Suspended), None);
+        assert_eq!(progress.withheld(), Some(&generation(1)));
+        progress.give(&settled(1, How::Changed));
+        assert!(progress.withheld().is_none() && progress.is_to_be_given());
+        assert_eq!(progress.settled(&settled(1, How::Changed), None), Taken::Known);
+        let sent = progress.take_pending().unwrap();
+        assert_eq!(
+            (progress.withheld(), progress.settled(&settled(1, How::Changed), Some(&sent))),
+            (None, Taken::Known)
+        );
+        progress.end(generation(1), Ending::Reload(Outcome::Delivered), None);
+        assert!(progress.withheld().is_none() && !progress.is_to_be_given());
+        assert!(Progress::restored(generation(1), Some(Outcome::Suspended)).withheld().is_some());
+        assert!(Progress::restored(generation(1), Some(Outcome::Failed)).withheld().is_none());
     }
 
     #[test]
