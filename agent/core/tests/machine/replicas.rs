@@ -76,7 +76,11 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others_and_a_newer_one_is_to
         world.actions.clear();
         publish(&mut world, 4, 2);
         world.pass(120_000);
-        assert_eq!((world.sends().len(), held(&world)), (1, 9), "it is bad for all but the one that it ended");
+        assert_eq!(
+            (world.sends().len(), held(&world)),
+            (1, 9),
+            "it is bad for all but the one that it ended"
+        );
     }
 }
 

@@ -73,7 +73,11 @@ impl Checks {
             if reload.outcome == Outcome::Suspended {
                 self.withheld.insert(ended.clone());
             }
-            assert!(before.is_none() || was_withheld, "{ended:?} ended as {before:?} and again as {:?}", reload.outcome);
+            assert!(
+                before.is_none() || was_withheld,
+                "{ended:?} ended as {before:?} and again as {:?}",
+                reload.outcome
+            );
             if self.ended_before.contains(&ended) && !was_withheld {
                 assert!(self.lost.remove(&ended), "{ended:?} was recorded, and ended again");
                 assert!(self.repeated.insert(ended.0.clone()), "{ended:?} is the second after one kill");
