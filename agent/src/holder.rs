@@ -17,6 +17,11 @@ use crate::lack;
 use crate::proc::{ProcError, ProcRoot};
 use crate::raw_signal;
 
+use ended::Ended;
+pub(crate) use ended::How;
+
+mod ended;
+
 /// The most descriptors that are left to everything else: connections, watches, reads, the journal. Of a low limit it is
 /// half.
 const RESERVE: u64 = 256;
@@ -30,6 +35,8 @@ pub(crate) struct Holder {
     /// How many are held for each namespace.
     of_namespaces: BTreeMap<Name, u64>,
     identities: HashMap<u64, ProcessIdentity>,
+    /// Those of which it isn't known yet how they ended.
+    ended: Ended,
     next: u64,
 }
 
@@ -128,8 +135,15 @@ impl HoldError {
 impl Holder {
     /// Holds nothing yet. With `dry_run` nothing is ever sent.
     pub(crate) fn new(proc: ProcRoot, dry_run: bool) -> Self {
-        let (held, of_namespaces, identities) = (HashMap::new(), BTreeMap::new(), HashMap::new());
-        Self { proc, dry_run, held, of_namespaces, identities, next: 0 }
+        Self {
+            proc,
+            dry_run,
+            held: HashMap::new(),
+            of_namespaces: BTreeMap::new(),
+            identities: HashMap::new(),
+            ended: Ended::default(),
+            next: 0,
+        }
     }
 
     /// Opens a pidfd, and only then checks that it is the process that is meant: it can't come to mean another one.
@@ -169,20 +183,32 @@ impl Holder {
 
     /// Lets a process go. Closing the descriptor also takes it out of every epoll set.
     pub(crate) fn release(&mut self, process: &ProcessIdentity) {
-        let Some(Kept { token, namespace, .. }) = self.held.remove(process) else { return };
-        self.identities.remove(&token);
-        match self.of_namespaces.get_mut(&namespace) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => drop(self.of_namespaces.remove(&namespace)),
-            None => {}
-        }
+        drop(self.let_go(process));
     }
 
-    /// The process that a number names has exited: it is let go.
-    pub(crate) fn exited(&mut self, token: u64) -> Option<ProcessIdentity> {
+    fn let_go(&mut self, process: &ProcessIdentity) -> Option<Kept> {
+        let kept = self.held.remove(process)?;
+        self.identities.remove(&kept.token);
+        match self.of_namespaces.get_mut(&kept.namespace) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) => drop(self.of_namespaces.remove(&kept.namespace)),
+            None => {}
+        }
+        Some(kept)
+    }
+
+    /// The process that a number names has exited: it is held no more, and its descriptor is kept only until it is known how it
+    /// ended.
+    pub(crate) fn exited(&mut self, token: u64) -> Option<(ProcessIdentity, How<'_>)> {
         let process = self.identities.get(&token)?.clone();
-        self.release(&process);
-        Some(process)
+        let kept = self.let_go(&process)?;
+        let how = self.ended.take_in(token, &process, kept.pidfd, kept.namespace);
+        Some((process, how))
+    }
+
+    /// The descriptor of a process that has exited hung up: whose, and whether SIGKILL ended it.
+    pub(crate) fn hung_up(&mut self, token: u64) -> Option<(ProcessIdentity, bool)> {
+        self.ended.hung_up(token)
     }
 
     /// Whether a process has ended, though its exit may not have been taken in; `None` of one that isn't held any more.
@@ -346,8 +372,8 @@ mod tests {
         let mut holder = fake.holder();
         let Hold::Held(token, _) = holder.hold(&fake.process, &shop()).unwrap() else { panic!("not held") };
         assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Known));
-        assert_eq!(holder.exited(token), Some(fake.process.clone()));
-        assert_eq!((holder.len(), holder.exited(token)), (0, None));
+        assert_eq!(holder.exited(token).map(|(process, _)| process), Some(fake.process.clone()));
+        assert!(holder.len() == 0 && holder.exited(token).is_none());
         assert_eq!(holder.has_ended(&fake.process), None);
     }
 

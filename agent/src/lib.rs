@@ -25,6 +25,7 @@ mod node_loop;
 mod own_reads;
 mod pods_file;
 mod proc;
+mod raw_ending;
 mod raw_signal;
 mod reports;
 mod run;

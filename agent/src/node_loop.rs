@@ -231,12 +231,7 @@ impl NodeLoop {
                     self.parts.journal.clock_was_set();
                 }
             }
-            process => {
-                if let Some(process) = self.parts.holder.exited(process - PROCESSES) {
-                    let now = clock::now();
-                    self.wait_for_turn(Event::Exited(process, now));
-                }
-            }
+            process => self.exited(process - PROCESSES),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The one unsafe call: rustix names no real-time signals.
+//! rustix names no real-time signals: making one of a number is unsafe.
 #![allow(unsafe_code)]
 
 use reloadlet_core::model::signal::Signal;

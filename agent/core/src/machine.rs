@@ -10,3 +10,4 @@ pub(crate) mod reload;
 pub mod status;
 pub mod volume;
 pub(crate) mod watched;
+pub(crate) mod workloads;

@@ -12,6 +12,7 @@ use crate::error::{ManifestError, Place};
 mod containers;
 mod metadata;
 mod object;
+mod owners;
 mod spec;
 mod status;
 mod volumes;

@@ -318,8 +318,8 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadHeld",
             format!(
-                "{volumes} changed and container {container} wasn't told, since the last two signals ended it. Restart \
-                 it to load the change; change an annotation of the pod to try signals again."
+                "{volumes} changed and container {container} wasn't told: {}. Restart it to load the change.",
+                reload.reason.unwrap_or("signals end its process")
             ),
         ),
         Outcome::DryRun

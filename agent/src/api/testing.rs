@@ -13,6 +13,8 @@ pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         name: name.into(),
         spec: PodSpec::default(),
         status: BTreeMap::default(),
+        phases: BTreeMap::default(),
+        replica: None,
         terminating: false,
     }
 }

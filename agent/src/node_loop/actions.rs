@@ -13,7 +13,7 @@ use reloadlet_core::propagation::nudge::NudgeAnswer;
 
 use super::{NodeLoop, PROCESSES};
 use crate::clock;
-use crate::holder::Hold;
+use crate::holder::{Hold, How};
 use crate::metrics::RescanReason;
 use crate::surveyor::{Depth, Request};
 
@@ -152,6 +152,35 @@ impl NodeLoop {
     pub(super) fn has_ended(&self, process: &ProcessIdentity) -> bool {
         let held = self.parts.holder.has_ended(process);
         held.unwrap_or_else(|| matches!(self.parts.proc.is(process), Ok(false)))
+    }
+
+    /// The descriptor of a process says that it has exited, or how.
+    pub(super) fn exited(&mut self, token: u64) {
+        let now = clock::now();
+        if let Some((process, was_killed)) = self.parts.holder.hung_up(token) {
+            if was_killed {
+                self.wait_for_turn(Event::Killed(process));
+            }
+            return;
+        }
+        let Some((process, how)) = self.parts.holder.exited(token) else { return };
+        let mut was_killed = false;
+        match how {
+            How::Killed => was_killed = true,
+            How::Otherwise => {}
+            How::NotYet(pidfd) => {
+                // Whoever waits for nothing is told of a hang-up all the same (epoll_ctl(2)).
+                let mut hang_up = EpollEvent::new(EpollFlags::empty(), PROCESSES + token);
+                if let Err(errno) = self.epoll.modify(pidfd, &mut hang_up) {
+                    tracing::debug!(pid = process.pid, error = %errno, "how a process ended can't be awaited");
+                    self.parts.holder.hung_up(token);
+                }
+            }
+        }
+        self.wait_for_turn(Event::Exited(process.clone(), now));
+        if was_killed {
+            self.wait_for_turn(Event::Killed(process));
+        }
     }
 
     pub(super) fn read_guard(&mut self, process: ProcessIdentity, signal: Signal) -> Option<Event> {

@@ -140,9 +140,7 @@ fn why(reason: StaleReason, container: Option<&str>, pod: &PodStatus) -> String 
             Some(why) => format!("container {container} wasn't told ({why})"),
             None => format!("container {container} wasn't told"),
         },
-        StaleReason::Suspended => {
-            format!("the last two signals ended container {container}: change an annotation to try again")
-        }
+        StaleReason::Suspended => format!("it is kept from container {container} for the reason above"),
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
         StaleReason::Environment => format!("container {container} has it in its environment: restart it"),
         StaleReason::Immutable => {

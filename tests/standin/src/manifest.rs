@@ -117,13 +117,14 @@ fn statuses(pod: &Pod, regular: bool) -> Vec<Value> {
                 } }),
             };
             let up = status.exit.is_none();
+            let (started, ready) = pod.phase(&one.name);
             Some(json!({
                 "name": one.name,
                 "image": "standin.invalid/workload:1",
                 "imageID": "",
                 "containerID": id,
-                "ready": up,
-                "started": up,
+                "ready": up && ready,
+                "started": up && started,
                 "restartCount": slot.starts().saturating_sub(1),
                 "state": state,
             }))

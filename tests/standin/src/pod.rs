@@ -36,6 +36,8 @@ pub struct Pod {
     exchange: PathBuf,
     pub(crate) cgroup: String,
     annotations: Mutex<BTreeMap<String, String>>,
+    /// What the status says of containers instead of that they are started and ready.
+    phases: Mutex<BTreeMap<String, (bool, bool)>>,
     volumes: BTreeMap<String, Volume>,
     pub(crate) slots: BTreeMap<String, Slot>,
     pub(crate) sandbox: Slot,
@@ -57,6 +59,7 @@ impl Pod {
             exchange: node.dir().join("exchange").join(&uid),
             cgroup: node.cgroups().pod(&uid, spec.qos),
             annotations: Mutex::new(spec.annotations.clone()),
+            phases: Mutex::default(),
             volumes,
             slots,
             sandbox: Slot::new(pause),
@@ -122,6 +125,16 @@ impl Pod {
     /// The pod's cgroup directory (in the first of the node's hierarchies).
     pub fn cgroup_dir(&self) -> PathBuf {
         self.node.cgroups().dirs(&self.cgroup).swap_remove(0)
+    }
+
+    /// Has the status say whether a container is started and ready. [`crate::Node::write_pods_file`] makes it known.
+    pub fn set_phase(&self, container: &str, started: bool, ready: bool) {
+        lock(&self.phases).insert(container.to_owned(), (started, ready));
+    }
+
+    /// Whether the status says that a running container is started and ready.
+    pub(crate) fn phase(&self, container: &str) -> (bool, bool) {
+        lock(&self.phases).get(container).copied().unwrap_or((true, true))
     }
 
     /// The annotations as they stand.

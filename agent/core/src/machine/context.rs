@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use crate::machine::event::Action;
+use crate::machine::workloads::Workloads;
 use crate::model::time::Time;
 
-/// The time, and where actions go.
+/// The time, where actions go, and what replicas know of each other.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) out: &'a mut VecDeque<Action>,
+    pub(crate) workloads: &'a mut Workloads,
 }
 
 impl Context<'_> {

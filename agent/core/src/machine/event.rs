@@ -9,7 +9,7 @@
 //! | [`Action::Watch`] | [`Event::Swapped`], [`Event::Removed`], [`Event::TornDown`], [`Event::CgroupChanged`] | whenever it happens, until [`Action::Unwatch`] | any; [`Event::Overflowed`] or [`Event::Dropped`] says so |
 //! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
-//! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`] | once each, unless it is released before | nothing |
+//! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`], and after that [`Event::Killed`] where the kernel tells | once each, unless it is released before | [`Event::Killed`] |
 //! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
@@ -96,6 +96,9 @@ pub enum Event {
     Lacked(ProcessIdentity, Lack),
     /// A held process ended.
     Exited(ProcessIdentity, Time),
+    /// A process that was held, and whose end was told before, was ended by SIGKILL: nothing that a program does about one of
+    /// our signals.
+    Killed(ProcessIdentity),
     /// A held process's signal masks, read with regard to this signal; `None` when it is gone.
     Guarded(ProcessIdentity, Signal, Option<GuardReading>),
     /// How a send ended.
@@ -139,6 +142,7 @@ impl Event {
             | Self::NotHeld(process)
             | Self::Lacked(process, _)
             | Self::Exited(process, _)
+            | Self::Killed(process)
             | Self::Guarded(process, ..)
             | Self::Delivered(process, _) => Some(&process.pod),
         }

@@ -9,6 +9,7 @@ use crate::machine::context::Context;
 use crate::machine::event::{Action, Event, Report, VolumeRef};
 use crate::machine::pod::{PodMachine, Restored};
 use crate::machine::status::Counts;
+use crate::machine::workloads::Workloads;
 use crate::model::journal::JournalSnapshot;
 use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectRef, Observed};
@@ -89,6 +90,7 @@ pub struct Machine {
     /// Machines are boxed so that moving one in the map is cheap.
     pods: BTreeMap<PodUid, Box<PodMachine>>,
     invalid: BTreeMap<PodUid, Invalid>,
+    workloads: Workloads,
     timers: BTreeSet<(Time, PodUid)>,
     due: BTreeMap<PodUid, Time>,
     /// What is wrong with the kubelet root, while something is.
@@ -137,9 +139,11 @@ impl Machine {
         self.synced && self.work.is_empty() && self.pods.values().all(|pod| pod.is_ready())
     }
 
-    /// Whether something isn't taken in as a whole yet: a listing of pods, lost notifications or news of an object.
+    /// Whether something isn't taken in as a whole yet: a listing of pods, lost notifications, news of an object or of a
+    /// workload.
     pub fn is_busy(&self) -> bool {
-        !self.work.is_empty() || !self.rescans.is_empty() || !self.news.is_empty()
+        let is_spread = self.rescans.is_empty() && self.news.is_empty() && !self.workloads.has_woken();
+        !self.work.is_empty() || !is_spread
     }
 
     /// Takes in something that happened.
@@ -190,6 +194,7 @@ impl Machine {
             Event::Exited(process, at) => {
                 self.with(&process.pod, now, |pod, ctx| pod.exited(&process, at, ctx));
             }
+            Event::Killed(process) => self.with(&process.pod, now, |pod, ctx| pod.killed(&process, ctx)),
             Event::Guarded(process, signal, reading) => {
                 self.with(&process.pod, now, |pod, ctx| pod.guarded(&process, signal, reading.as_ref(), ctx));
             }
@@ -197,6 +202,7 @@ impl Machine {
                 self.with(&process.pod, now, |pod, ctx| pod.delivered(&process, delivery, ctx));
             }
         }
+        self.wake_some(now);
     }
 
     /// Takes in that time has passed: some of what is due. With more of it the next timeout is due at once.
@@ -218,6 +224,7 @@ impl Machine {
         if !self.work.is_empty() {
             self.go_on(now);
         }
+        self.wake_some(now);
     }
 
     /// The numbers for gauges, if they are others than those that this gave last.
@@ -232,7 +239,7 @@ impl Machine {
     /// The agent ends: what was held back is said.
     pub fn say_all(&mut self, now: Time) {
         for pod in self.pods.values_mut() {
-            pod.say_all(&mut Context { now, out: &mut self.actions });
+            pod.say_all(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         }
     }
 
@@ -257,7 +264,7 @@ impl Machine {
 
     fn with(&mut self, uid: &PodUid, now: Time, what: impl FnOnce(&mut PodMachine, &mut Context<'_>)) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        let mut ctx = Context { now, out: &mut self.actions };
+        let mut ctx = Context { now, out: &mut self.actions, workloads: &mut self.workloads };
         what(pod, &mut ctx);
         // Whatever happened: a timer that is overdue by now is not set again.
         pod.advance(&mut ctx);
@@ -297,6 +304,14 @@ impl Machine {
             let Some(uid) = self.rescans.pop_front() else { return };
             done += self.cost(&uid);
             self.with(&uid, now, PodMachine::rescan);
+        }
+    }
+
+    /// Has some of those pods go on that waited for what came of another replica.
+    fn wake_some(&mut self, now: Time) {
+        for _ in 0..AT_A_TIME {
+            let Some(uid) = self.workloads.next_woken() else { return };
+            self.with(&uid, now, |_, _| {});
         }
     }
 

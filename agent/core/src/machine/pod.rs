@@ -17,6 +17,7 @@ use crate::model::journal::{Endings, Handled, JournalKey};
 use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
+use crate::model::outcome::Outcome;
 use crate::model::pod::{Container, Pod};
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
@@ -94,10 +95,11 @@ impl PodMachine {
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
         let frozen =
             frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told)).into_iter();
+        let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
             as_is: restored.as_is,
-            targets: plan.targets.iter().cloned().map(Target::new).collect(),
+            targets,
             surveys: Surveys::default(),
             problem: None,
             frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
@@ -112,7 +114,7 @@ impl PodMachine {
             unsent: false,
             plan,
         };
-        machine.restore(restored);
+        machine.restore(restored, ctx);
         let volumes = machine.plan.volumes.iter().map(|volume| (volume.name.clone(), volume.kind)).collect();
         let pod = &machine.site.pod;
         ctx.act(Action::Watch(pod.uid.clone(), pod.namespace.clone(), volumes));
@@ -120,11 +122,12 @@ impl PodMachine {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
         machine.begin_survey(ctx);
-        machine.say_suspension(ctx);
         machine
     }
 
-    fn restore(&mut self, restored: Restored) {
+    fn restore(&mut self, restored: Restored, ctx: &mut Context<'_>) {
+        let told = restored.handled.iter().filter(|(_, handled)| handled.outcome == Some(Outcome::Delivered));
+        let told: BTreeSet<Name> = told.map(|(key, _)| key.container.clone()).collect();
         for (key, handled) in restored.handled {
             let mut targets = self.targets.iter_mut();
             let told = targets.find(|target| {
@@ -141,6 +144,10 @@ impl PodMachine {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_endings(endings);
             }
+        }
+        for target in &mut self.targets {
+            target.join(&self.site, told.contains(target.container()), ctx);
+            target.status_came(&self.site, ctx);
         }
     }
 
@@ -191,6 +198,10 @@ impl PodMachine {
     pub(crate) fn update(&mut self, pod: Arc<Pod>, ctx: &mut Context<'_>) {
         let status_changed = pod.status != self.site.pod.status;
         self.site.pod = pod;
+        for target in &mut self.targets {
+            target.belong(&self.site, ctx);
+            target.status_came(&self.site, ctx);
+        }
         if status_changed {
             self.begin_survey(ctx);
         }
@@ -238,17 +249,20 @@ impl PodMachine {
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
-        self.targets.iter_mut().for_each(|target| target.release(&self.site, ctx));
+        for target in &mut self.targets {
+            target.release(&self.site, ctx);
+            target.leave(&self.site, ctx);
+        }
         self.watch_opens(BTreeSet::new(), ctx);
     }
 
     /// When something is due.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
         let volumes = self.site.volumes.values().filter_map(|watched| watched.state().timeout());
-        let targets = self
-            .targets
-            .iter()
-            .flat_map(|target| [self.step_due(target, now), target.window_timeout(), target.look_due()]);
+        let targets = self.targets.iter().flat_map(|target| {
+            let probe = target.probe_due(&self.site, now);
+            [self.step_due(target, now), target.window_timeout(), target.look_due(), probe]
+        });
         volumes
             .chain(self.surveys.timeout())
             .chain(targets.flatten())
@@ -309,13 +323,6 @@ impl PodMachine {
         self.problem = problem;
     }
 
-    fn say_suspension(&mut self, ctx: &mut Context<'_>) {
-        let problem = self.targets.iter().find_map(Target::say_suspension);
-        if problem.is_some() {
-            self.set_problem(problem, ctx);
-        }
-    }
-
     /// What was said of its containers may have come to an end.
     fn solve(&mut self, ctx: &mut Context<'_>) {
         let Some(problem) = &self.problem else { return };
@@ -333,6 +340,7 @@ impl PodMachine {
             | ProblemKind::Ambiguous
             | ProblemKind::Unhandled
             | ProblemKind::Suspended
+            | ProblemKind::BadContent
             | ProblemKind::TooLarge
             | ProblemKind::NoRoom => self.targets.iter().any(Target::is_anything_said),
         };

@@ -1,6 +1,6 @@
 //! One container to tell: what it holds of each volume, which reload waits for what, and what came of the last one. Whom
 //! to tell is for [`processes`], when is for [`waiting`] and [`step`], whether it is good for the container is for
-//! [`suspension`] and [`verify`].
+//! [`maturity`], [`suspension`], [`withholding`] and [`verify`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use std::time::Duration;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport};
+use crate::machine::reload::maturity::Maturity;
 use crate::machine::reload::processes::Processes;
 use crate::machine::reload::progress::{Pending, Progress};
 use crate::machine::reload::sending::Sending;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::verify::Verify;
 use crate::machine::reload::waiting::{Waiting, Waits};
+use crate::machine::reload::withholding::Withholding;
 use crate::machine::watched::Watched;
+use crate::machine::workloads::{Key, Objection};
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, Handled};
 use crate::model::mark::Mark;
@@ -28,6 +31,7 @@ use crate::policy::plan::TargetPlan;
 
 mod blocking;
 mod ending;
+mod maturity;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
@@ -43,6 +47,7 @@ mod suspension;
 mod telling;
 mod verify;
 pub(crate) mod waiting;
+mod withholding;
 
 /// What a container's reloads need to know of its pod.
 #[derive(Clone, Debug)]
@@ -74,7 +79,12 @@ pub(crate) struct Target {
     waiting: Option<Waiting>,
     sending: Option<Sending>,
     verify: Option<Verify>,
+    maturity: Maturity,
     suspension: Suspension,
+    withholding: Withholding,
+    workload: Arc<Key>,
+    /// What stands against telling it, as it was looked up last.
+    objection: Objection,
     last_delivery: Option<Time>,
     /// How the last reload ended.
     last: Option<(Outcome, Time)>,
@@ -85,8 +95,6 @@ pub(crate) struct Target {
 pub(crate) struct Exit {
     /// The container hung on it.
     pub(crate) is_lost: bool,
-    /// It counts as the consequence of a delivery.
-    pub(crate) is_counted: bool,
     /// What people are told of what waited for it.
     pub(crate) report: Option<ReloadReport>,
 }
@@ -103,8 +111,9 @@ pub(crate) enum Answered {
 }
 
 impl Target {
-    /// Nothing is known of it yet.
-    pub(crate) fn new(plan: TargetPlan) -> Self {
+    /// Nothing is known of it yet but its pod.
+    pub(crate) fn new(plan: TargetPlan, pod: &Pod) -> Self {
+        let workload = Key::of(pod, &plan.container);
         let progress = plan.volumes.iter().map(|name| (name.clone(), Progress::default())).collect();
         Self {
             plan,
@@ -113,7 +122,11 @@ impl Target {
             waiting: None,
             sending: None,
             verify: None,
+            maturity: Maturity::default(),
             suspension: Suspension::default(),
+            withholding: Withholding::default(),
+            workload,
+            objection: Objection::default(),
             last_delivery: None,
             last: None,
         }
@@ -126,22 +139,29 @@ impl Target {
         }
     }
 
-    /// What the journal holds of quick endings.
+    /// What the journal holds of endings.
     pub(crate) fn restore_endings(&mut self, endings: Endings) {
         self.suspension = Suspension::restored(endings.in_a_row);
+        self.withholding = Withholding::restored(endings.in_a_row);
     }
 
     /// What the journal holds of each volume, for the same container under another plan.
     pub(crate) fn handled(&self) -> impl Iterator<Item = (&Name, Handled)> {
         self.progress.iter().filter_map(|(volume, progress)| {
-            let outcome = if progress.holds().is_some() { None } else { Some(Outcome::Failed) };
+            let missed = if progress.is_to_be_given() { Outcome::Suspended } else { Outcome::Failed };
+            let outcome = if progress.holds().is_some() { None } else { Some(missed) };
             Some((volume, Handled { generation: progress.handled()?.clone(), outcome }))
         })
     }
 
-    /// Whether the journal holds anything of quick endings.
-    pub(crate) const fn has_endings(&self) -> bool {
-        self.suspension.is_recorded()
+    /// Whether the journal holds anything of endings.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.suspension.is_recorded() || self.withholding.is_content()
+    }
+
+    /// The workload that it is of.
+    pub(crate) const fn workload(&self) -> &Arc<Key> {
+        &self.workload
     }
 
     /// What the journal holds of quick endings.
@@ -180,9 +200,9 @@ impl Target {
         &self.processes
     }
 
-    /// Whether nothing is sent to it, since it doesn't live through that.
-    pub(crate) const fn is_suspended(&self) -> bool {
-        self.suspension.is_on()
+    /// Whether what is there isn't sent to it, since it doesn't live through that, or another replica didn't.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspension.is_on() || self.withholding.is_content()
     }
 
     /// Whether a reload waits or is on its way.

@@ -167,10 +167,17 @@ impl Watched {
         Reading { filter, each: self.propagation.is_measured(), decides: self.needs_digest() }
     }
 
-    /// What is to be read of a generation: it decides something, or is measured, and isn't known or being read.
-    pub(crate) fn want(&mut self, generation: &Generation) -> Option<Reading> {
+    /// Whether a generation is being read.
+    pub(crate) fn is_being_read(&self, generation: &Generation) -> bool {
+        let FilesDigest::Reading(known) = &self.digest else { return false };
+        known == generation
+    }
+
+    /// What is to be read of a generation: it decides something, is measured, or is to be compared with what other replicas
+    /// are told, and isn't known or being read.
+    pub(crate) fn want(&mut self, generation: &Generation, compare: bool) -> Option<Reading> {
         let known = self.digest.generation() == Some(generation);
-        let wanted = !known && (self.needs_digest() || self.propagation.is_measured());
+        let wanted = !known && (compare || self.needs_digest() || self.propagation.is_measured());
         wanted.then(|| {
             self.digest = FilesDigest::Reading(generation.clone());
             self.reading()

@@ -32,7 +32,8 @@ pub struct Handled {
 /// That deliveries ended the process of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endings {
-    /// How many deliveries in a row were followed by an exit within a second.
+    /// How many deliveries in a row ended the process, as far as a signal can explain that. With none of them, what was to be
+    /// told last has ended the process of another replica.
     pub in_a_row: u8,
     /// Which annotations they were made under; under other ones the count starts anew.
     pub mark: Mark,

@@ -12,7 +12,7 @@ const MEASURED: u8 = 2;
 
 /// A mark of some annotations, with the way in which it was made: the journal outlives the agent that made it, and a later
 /// agent must find that the annotations are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     version: u8,
     value: u64,

@@ -28,7 +28,8 @@ closed_set! {
         Denied => "denied",
         /// The send failed otherwise.
         Failed => "failed",
-        /// Two deliveries in a row ended the process: nothing is sent until the pod's annotations change.
+        /// Two deliveries in a row ended the process, or what is to be told ended the process of another replica: nothing is
+        /// sent until that is over.
         Suspended => "held",
     }
 }

@@ -44,8 +44,39 @@ pub struct Pod {
     pub spec: PodSpec,
     /// Container IDs by container name, as far as a status is known; it may be seconds old.
     pub status: BTreeMap<Name, ContainerId>,
+    /// How far its containers were, by the same status. The journal doesn't hold that: it would be old.
+    #[serde(skip)]
+    pub phases: BTreeMap<Name, Phase>,
+    /// Whose replica it is; `None` for a pod that has no controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Replica>,
     /// Whether it is being deleted.
     pub terminating: bool,
+}
+
+/// How far a container is, by a pod's status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phase {
+    /// Whether it has passed its startup probe; `None` where the status doesn't say.
+    pub started: Option<bool>,
+    /// Whether it is ready; `None` where the status doesn't say. One without a readiness probe is as soon as it runs.
+    pub ready: Option<bool>,
+    /// The container before it that was killed by SIGKILL: nothing that a program does about a signal.
+    pub killed: Option<ContainerId>,
+}
+
+/// Of what a pod is a replica, by its owner references and labels. Whoever may write pods writes these too: they say something
+/// within their namespace only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Replica {
+    /// The controller's kind.
+    pub kind: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its UID.
+    pub uid: Name,
+    /// Which of the controller's templates the pod was made of, as its controller labels it.
+    pub template: Option<Name>,
 }
 
 /// What decides about the reloads of a pod, whether it runs or is a workload's template.
@@ -68,6 +99,15 @@ impl Pod {
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
         self.terminating == other.terminating && self.spec.asks_the_same(&other.spec)
+    }
+
+    /// Whether the journal would hold the same of the other one.
+    pub(crate) fn is_recorded_like(&self, other: &Self) -> bool {
+        let rest = |pod: &Self| (pod.uid.clone(), pod.namespace.clone(), pod.name.clone(), pod.terminating);
+        rest(self) == rest(other)
+            && self.spec == other.spec
+            && self.status == other.status
+            && self.replica == other.replica
     }
 }
 

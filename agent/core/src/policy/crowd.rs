@@ -129,6 +129,8 @@ mod tests {
                 ..PodSpec::default()
             },
             status: BTreeMap::new(),
+            phases: BTreeMap::new(),
+            replica: None,
             terminating: false,
         })
     }

@@ -54,6 +54,8 @@ impl Pod {
             name: self.name.clone(),
             spec: PodSpec::left_out(excess),
             status: Default::default(),
+            phases: Default::default(),
+            replica: None,
             terminating: self.terminating,
         }
     }

@@ -31,6 +31,8 @@ closed_set! {
         Supervisor => "supervisor",
         /// Reloads that are held since the process ended after the last ones.
         Suspended => "held",
+        /// Files that a container isn't told of, since they ended the process of another replica.
+        BadContent => "bad_content",
         /// A pod that is larger than one that is followed may be.
         TooLarge => "too_large",
         /// A pod that is left out since the pods of the node take too much together.

@@ -218,7 +218,7 @@ fn what_is_held_says_so() {
         world.publish(&config(), n);
         world.exit(pid);
         world.start(&uid(1), "app");
-        world.pass(10_000);
+        world.pass(20_000);
     }
     assert_eq!(stale(&world), []);
     show(&mut world, "config", version(4, 4));

@@ -75,6 +75,8 @@ pub(crate) fn pod(
             ..PodSpec::default()
         },
         status: BTreeMap::new(),
+        phases: BTreeMap::new(),
+        replica: None,
         terminating: false,
     }
 }

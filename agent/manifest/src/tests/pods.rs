@@ -3,8 +3,8 @@
 use reloadlet_core::model::names::{ContainerId, FilePath, Name, PodUid};
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::{
-    AnnotationValue, Container, ContainerKind, EnvironmentSource, Item, ObjectSource, PodSpec,
-    ProjectedSource, VolumeMount, VolumeSource,
+    AnnotationValue, Container, ContainerKind, EnvironmentSource, Item, ObjectSource, Phase, PodSpec,
+    ProjectedSource, Replica, VolumeMount, VolumeSource,
 };
 
 use super::*;
@@ -20,6 +20,10 @@ metadata:
   uid: 3f0c2b1a-7d52-4c63-9d4e-5a6b7c8d9e0f
   deletionTimestamp: "2026-11-21T05:56:44Z"
   creationTimestamp: null
+  labels: {app: web, controller-revision-hash: older, pod-template-hash: 7d9c}
+  ownerReferences:
+  - {apiVersion: v1, kind: ConfigMap, name: other, uid: 00000000-7d52-4c63-9d4e-5a6b7c8d9e0f}
+  - {apiVersion: apps/v1, kind: ReplicaSet, name: web-7d9c, uid: UID2, controller: true}
   annotations:
     reloadlet.io/signal: SIGHUP
     reloadlet.io/debounce: 2s
@@ -72,7 +76,16 @@ spec:
 status:
   phase: Running
   containerStatuses:
-  - {name: app, containerID: "containerd://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+  - name: app
+    containerID: "containerd://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    started: true
+    ready: false
+    state: {running: {startedAt: "2026-11-21T05:56:44Z"}}
+    lastState:
+      terminated:
+        containerID: "containerd://89abcdef89abcdef89abcdef89abcdef89abcdef89abcdef89abcdef89abcdef"
+        exitCode: 137
+        reason: OOMKilled
   - {name: waiting, containerID: ""}
   initContainerStatuses:
   - {name: proxy, containerID: "cri-o://fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}
@@ -92,6 +105,13 @@ status:
     let id = |digits: &str| ContainerId::parse(&digits.repeat(4)).unwrap();
     let rotating = |paths: &[&str]| ProjectedSource::Rotating {
         paths: paths.iter().map(|path| FilePath::from(*path)).collect(),
+    };
+    let phase = Phase { started: Some(true), ready: Some(false), killed: Some(id("89abcdef89abcdef")) };
+    let replica = Replica {
+        kind: "ReplicaSet".into(),
+        name: "web-7d9c".into(),
+        uid: OTHER_UID.into(),
+        template: Some("7d9c".into()),
     };
     let expected = Pod {
         uid: PodUid::parse(UID).unwrap(),
@@ -163,9 +183,85 @@ status:
             excess: None,
         },
         status: [("app".into(), id("0123456789abcdef")), ("proxy".into(), id("fedcba9876543210"))].into(),
+        phases: [("app".into(), phase)].into(),
+        replica: Some(replica),
         terminating: true,
     };
-    assert_eq!(decode(text).unwrap(), [Arc::new(expected)]);
+    assert_eq!(decode(&text.replace("UID2", OTHER_UID)).unwrap(), [Arc::new(expected)]);
+}
+
+/// A pod that asks for something, with more metadata.
+fn with_metadata(more: &str) -> String {
+    annotated("reloadlet.io/signal: HUP").replace("namespace: web", &format!("namespace: web, {more}"))
+}
+
+/// A pod with this status of its container.
+fn with_status(status: &str) -> Arc<Pod> {
+    let text = annotated("reloadlet.io/signal: HUP");
+    decode(&format!("{text}status: {{containerStatuses: [{{name: app, {status}}}]}}\n")).unwrap().remove(0)
+}
+
+#[test]
+fn a_container_was_killed_where_its_status_says_so_in_any_of_its_ways() {
+    let id = |digit: char| ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
+    let ended = |digit: char, how: &str| {
+        format!("{{terminated: {{containerID: 'docker://{}', {how}}}}}", digit.to_string().repeat(64))
+    };
+    let killed = |status: &str| with_status(status).phases.get("app").and_then(|phase| phase.killed.clone());
+    for how in ["exitCode: 137", "exitCode: 0, signal: 9", "exitCode: 1, reason: OOMKilled"] {
+        assert_eq!(killed(&format!("lastState: {}", ended('a', how))), Some(id('a')), "{how}");
+        assert_eq!(killed(&format!("state: {}", ended('a', how))), Some(id('a')), "{how}");
+    }
+    for how in ["exitCode: 0", "exitCode: 129", "exitCode: 143, reason: Error", "reason: Completed"] {
+        assert_eq!(killed(&format!("lastState: {}", ended('a', how))), None, "{how}");
+    }
+    let both = format!("state: {}, lastState: {}", ended('b', "exitCode: 1"), ended('a', "exitCode: 137"));
+    assert_eq!(killed(&both), Some(id('a')), "the one before the last");
+    assert_eq!(killed("lastState: {}, state: null"), None);
+    assert_eq!(killed("lastState: {terminated: {exitCode: 137}}"), None, "it isn't said which");
+}
+
+#[test]
+fn what_a_status_doesnt_say_of_a_container_isnt_kept() {
+    assert!(with_status("restartCount: 1").phases.is_empty());
+    let phase = &with_status("ready: true").phases["app"];
+    assert_eq!((phase.started, phase.ready), (None, Some(true)));
+}
+
+#[test]
+fn only_a_controller_makes_a_pod_a_replica_and_its_words_are_bounded() {
+    let owned = |references: &str| {
+        decode(&with_metadata(&format!("ownerReferences: {references}"))).unwrap().remove(0).replica.clone()
+    };
+    for none in
+        ["[]", "null", "[{kind: A, name: b, uid: c}]", "[{kind: A, name: b, uid: c, controller: false}]"]
+    {
+        assert_eq!(owned(none), None, "{none}");
+    }
+    let one = "{kind: Set, name: b, uid: c, controller: true}";
+    let many = format!("[{}]", vec![one; 5_000].join(", "));
+    assert_eq!(owned(&many), owned(&format!("[{one}]")));
+    let long = owned(&format!("[{{kind: {0}, name: {0}, uid: {0}, controller: true}}]", "x".repeat(100_000)))
+        .unwrap();
+    assert!([&long.kind, &long.name, &long.uid].into_iter().all(|word| word.len() <= 256));
+}
+
+#[test]
+fn labels_that_are_no_strings_say_nothing_and_hurt_nothing() {
+    let template = |label: &str| {
+        let reference = "ownerReferences: [{kind: A, name: b, uid: c, controller: true}]";
+        decode(&with_metadata(&format!("{reference}, labels: {{{label}}}")))
+            .unwrap()
+            .remove(0)
+            .replica
+            .clone()
+            .and_then(|replica| replica.template.clone())
+    };
+    assert_eq!(template("controller-revision-hash: web-5c"), Some("web-5c".into()));
+    for other in ["pod-template-hash: 123", "pod-template-hash: [a]", "pod-template-hash: {a: b}", "app: web"]
+    {
+        assert_eq!(template(other), None, "{other}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use reloadlet_core::model::names::{FilePath, Name, PodUid, is_label, is_subdomain};
 use serde::de::IgnoredAny;
 
+use super::owners::{Controller, Template};
 use super::{Fault, or_default};
 use crate::annotations::WrittenAnnotations;
 use crate::room::{ShortName, Words, cut};
@@ -18,6 +19,10 @@ pub(super) struct Metadata {
     pub(super) uid: Option<ShortName>,
     #[serde(deserialize_with = "or_default")]
     pub(super) annotations: WrittenAnnotations,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) labels: Template,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) owner_references: Controller,
     pub(super) resource_version: Option<ShortName>,
     pub(super) deletion_timestamp: Option<IgnoredAny>,
 }

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use super::Fault;
 use super::metadata::{Metadata, Names};
 use super::spec::{Outline, WrittenSpec};
-use super::status::Status;
+use super::status::{Said, Status};
 use crate::error::{ManifestError, Place};
 use crate::room::{self, Kept, MOST_OBJECTS, Many, Room, ShortName};
 
@@ -183,6 +183,9 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
         PodSpec::default()
     };
     // Where nothing is kept of the spec, the status says nothing.
-    let status = if spec.containers.is_empty() { Default::default() } else { status.into_ids(&mut names) };
-    Ok(Pod { uid, namespace, name, spec, status, terminating: metadata.deletion_timestamp.is_some() })
+    let said = if spec.containers.is_empty() { Said::default() } else { status.into_said(&mut names) };
+    let replica = metadata.owner_references.into_replica(metadata.labels);
+    let replica = replica.filter(|_| !spec.containers.is_empty());
+    let terminating = metadata.deletion_timestamp.is_some();
+    Ok(Pod { uid, namespace, name, spec, status: said.ids, phases: said.phases, replica, terminating })
 }

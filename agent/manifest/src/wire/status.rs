@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 
 use reloadlet_core::model::names::{ContainerId, Name};
+use reloadlet_core::model::pod::Phase;
 
 use super::{Names, or_default};
-use crate::room::{Few, Part, Words};
+use crate::room::{Few, Part, ShortName, Words};
+
+/// The exit status of a process that SIGKILL ended, as runtimes write it: 128 and the signal's number.
+const KILLED: i64 = 137;
+const SIGKILL: i64 = 9;
+/// The kubelet's word for a container that the kernel killed for want of memory.
+const OUT_OF_MEMORY: &str = "OOMKilled";
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -17,24 +24,76 @@ pub(super) struct Status {
 }
 
 #[derive(Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ContainerStatus {
     name: Option<Words>,
     #[serde(rename = "containerID")]
     container_id: Option<Words>,
+    started: Option<bool>,
+    ready: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    state: State,
+    #[serde(deserialize_with = "or_default")]
+    last_state: State,
 }
 
 impl Part for ContainerStatus {}
 
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct State {
+    terminated: Option<Terminated>,
+}
+
+/// How a container ended.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Terminated {
+    #[serde(rename = "containerID")]
+    container_id: Option<ShortName>,
+    exit_code: Option<i64>,
+    signal: Option<i64>,
+    reason: Option<ShortName>,
+}
+
+impl State {
+    /// The container that SIGKILL ended, if it is one.
+    fn killed(&self) -> Option<ContainerId> {
+        let ended = self.terminated.as_ref()?;
+        let is_killed = ended.exit_code == Some(KILLED)
+            || ended.signal == Some(SIGKILL)
+            || ended.reason.as_ref().is_some_and(|reason| reason.0 == OUT_OF_MEMORY);
+        ContainerId::from_status(&ended.container_id.as_ref().filter(|_| is_killed)?.0)
+    }
+}
+
+/// What is kept of a status, by the containers' names.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) ids: BTreeMap<Name, ContainerId>,
+    pub(super) phases: BTreeMap<Name, Phase>,
+}
+
 impl Status {
-    /// The containers' IDs, by their names.
-    pub(super) fn into_ids(self, names: &mut Names) -> BTreeMap<Name, ContainerId> {
-        let all = self.container_statuses.into_iter().chain(self.init_container_statuses);
-        all.filter_map(|status| {
+    /// What it says.
+    pub(super) fn into_said(self, names: &mut Names) -> Said {
+        let mut said = Said::default();
+        for status in self.container_statuses.into_iter().chain(self.init_container_statuses) {
+            let killed = status.state.killed().or_else(|| status.last_state.killed());
+            let phase = Phase { started: status.started, ready: status.ready, killed };
             // A container that waits to be created has no ID yet.
-            let id = ContainerId::from_status(&status.container_id?.0)?;
-            Some((names.shared(status.name?), id))
-        })
-        .collect()
+            let id = status.container_id.and_then(|id| ContainerId::from_status(&id.0));
+            let Some(name) = status.name.filter(|_| id.is_some() || phase != Phase::default()) else {
+                continue;
+            };
+            let name = names.shared(name);
+            if let Some(id) = id {
+                said.ids.insert(name.clone(), id);
+            }
+            if phase != Phase::default() {
+                said.phases.insert(name, phase);
+            }
+        }
+        said
     }
 }

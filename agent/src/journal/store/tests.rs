@@ -1,4 +1,5 @@
-use reloadlet_core::model::pod::{Item, ObjectSource, ProjectedSource, VolumeSource};
+use reloadlet_core::model::journal::JournalUpdate;
+use reloadlet_core::model::pod::{Item, ObjectSource, Phase, ProjectedSource, Replica, VolumeSource};
 use serde_json::{Value, json};
 
 use super::*;
@@ -77,4 +78,20 @@ fn a_pod_is_written_as_older_versions_read_it() {
     assert_eq!(left_out["excess"], json!("Node"));
     let (_directory, store) = journal(&left_out);
     assert_eq!(store.records().unwrap().pods.into_values().next().unwrap().spec.excess, Some(Excess::Node));
+}
+
+#[test]
+fn whose_replica_a_pod_is_is_recorded_and_how_far_its_containers_are_isnt() {
+    let (_directory, mut store) = journal(&record("etc/app"));
+    let pod = store.records().unwrap().pods.into_values().next().unwrap();
+    let replica =
+        Replica { kind: "Set".into(), name: "web".into(), uid: "1".into(), template: Some("a".into()) };
+    let phase = Phase { started: Some(false), ready: Some(false), killed: None };
+    let seen =
+        Pod { replica: Some(replica.clone()), phases: [("app".into(), phase)].into(), ..(*pod).clone() };
+    let mut changes = Changes::default();
+    changes.add(JournalUpdate::Pod(Arc::new(seen)));
+    store.commit(&changes, 1).unwrap();
+    let known = store.records().unwrap().pods.into_values().next().unwrap();
+    assert_eq!((known.replica.clone(), known.phases.len()), (Some(replica), 0));
 }

@@ -67,7 +67,10 @@ fn a_process_without_a_handler_survives_and_a_late_handler_is_told_once() {
 
 #[test]
 fn two_deliveries_that_end_the_process_make_further_ones_held_until_an_annotation_changes() {
-    let spec = bare("ends").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--exit-on", "HUP"]));
+    let spec = bare("ends")
+        .annotation(SIGNAL, "SIGHUP")
+        .annotation("reloadlet.io/verify", "2s")
+        .container(reader("app", &["--exit-on", "HUP"]));
     let Some(mut rig) = Setup::new().start(vec![spec]) else { return };
     let pod = rig.pod("ends");
     for (count, content) in ["two", "three"].into_iter().enumerate() {
@@ -77,9 +80,11 @@ fn two_deliveries_that_end_the_process_make_further_ones_held_until_an_annotatio
         rig.wait_outcomes("ends", "delivered", u32::try_from(count).unwrap() + 1);
         pod.start_container("app").unwrap();
         pod.wait_ready("app").unwrap();
+        // Its status says that it is ready.
+        rig.publish_pods();
     }
     rig.wait_metric("reloadlet_problems", &[("kind", "held")], 1.0);
-    rig.wait_warning("further ones are held");
+    rig.wait_warning("nothing more is sent to it");
     // That outlives the agent.
     for (restarts, content) in [(false, "four"), (true, "five")] {
         if restarts {
@@ -95,8 +100,8 @@ fn two_deliveries_that_end_the_process_make_further_ones_held_until_an_annotatio
     pod.set_annotation("reloadlet.io/verify", "5s");
     rig.publish_pods();
     rig.wait_metric("reloadlet_problems", &[("kind", "held")], 0.0);
-    change(&pod, "six");
-    rig.wait_told(&pod, "app", "six");
+    // Nothing changes but that.
+    rig.wait_told(&pod, "app", "five");
     rig.signals(&pod, "app", 3);
     rig.end();
 }

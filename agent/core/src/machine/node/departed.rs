@@ -111,7 +111,7 @@ impl Machine {
     fn park(&mut self, uid: &PodUid, now: Time) -> Option<Box<PodMachine>> {
         let mut machine = self.pods.remove(uid)?;
         self.files.forget(|(pod, _)| pod == uid);
-        machine.park(&mut Context { now, out: &mut self.actions });
+        machine.park(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         self.actions.push_back(Action::Unwatch(uid.clone()));
         self.need_objects(uid, BTreeSet::new(), now);
         self.set_timer(uid, None);
@@ -123,7 +123,7 @@ impl Machine {
         let Departed { left, .. } = self.departed.remove(uid)?;
         match left {
             Left::Watched(machine) => {
-                Some(machine.into_restored(false, &mut Context { now, out: &mut self.actions }))
+                Some(machine.into_restored(false, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads }))
             }
             Left::Invalid(mut invalid) => Some(std::mem::take(&mut invalid.restored)),
         }
@@ -157,7 +157,7 @@ impl Machine {
         };
         let (pod, cost) = (departed.pod().clone(), departed.cost());
         if let Left::Watched(mut machine) = departed.left {
-            machine.end(&mut Context { now, out: &mut self.actions });
+            machine.end(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         }
         let uid = pod.uid.clone();
         self.actions.push_back(Action::Report(Report::Forgotten(pod)));

@@ -94,7 +94,9 @@ impl Machine {
         }
         // A status changes often, and a plan can take a millisecond to make (globs are compiled).
         if self.pods.get(&uid).is_some_and(|known| known.pod().asks_the_same(&pod)) {
-            self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+            if self.pods.get(&uid).is_none_or(|known| !known.pod().is_recorded_like(&pod)) {
+                self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
+            }
             self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
             return;
         }
@@ -117,7 +119,7 @@ impl Machine {
                 if self.invalid.remove(&uid).is_some() {
                     self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
                 }
-                let mut ctx = Context { now, out: &mut self.actions };
+                let mut ctx = Context { now, out: &mut self.actions, workloads: &mut self.workloads };
                 let machine = PodMachine::new(pod, plan, restored, self.measuring, &mut ctx);
                 let (due, objects) = (machine.timeout(now), machine.objects());
                 self.pods.insert(uid.clone(), Box::new(machine));
@@ -159,7 +161,10 @@ impl Machine {
     pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
             self.files.forget(|(pod, _)| pod == uid);
-            return before.into_restored(true, &mut Context { now, out: &mut self.actions });
+            return before.into_restored(
+                true,
+                &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads },
+            );
         }
         if let Some(invalid) = self.invalid.get_mut(uid) {
             return std::mem::take(&mut invalid.restored);

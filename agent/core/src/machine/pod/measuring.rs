@@ -60,7 +60,7 @@ impl PodMachine {
         let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let counting = contents.map(|contents| contents.counting);
         match watched.read(generation, reading, counting, ctx.now) {
-            WasRead::So => self.targets.iter_mut().for_each(|target| target.read(name, generation, counting)),
+            WasRead::So => self.targets.iter_mut().for_each(|target| target.read(name, generation, counting, ctx)),
             WasRead::Missing => {
                 ctx.act(Action::List(self.volume_ref(name)));
                 return;
@@ -91,9 +91,11 @@ impl PodMachine {
         }
     }
 
-    /// Has a generation read, where that decides something or is measured.
+    /// Has a generation read, where that decides something, is measured or may be kept from other replicas.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        if let Some(reading) = self.site.volumes.get_mut(name).and_then(|watched| watched.want(generation)) {
+        let compare = self.targets.iter().any(|target| ctx.workloads.has_others(target.workload()));
+        let watched = self.site.volumes.get_mut(name);
+        if let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) {
             ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
         }
     }

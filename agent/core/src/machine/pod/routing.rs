@@ -245,21 +245,24 @@ impl PodMachine {
 
     /// A process has ended.
     pub(crate) fn exited(&mut self, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
-        let (mut lost, mut counted) = (false, false);
+        let mut lost = false;
         let mut reports = Vec::new();
         for target in &mut self.targets {
             let exit = target.exited(&self.site, process, at, ctx);
             lost |= exit.is_lost;
-            counted |= exit.is_counted;
             reports.extend(exit.report);
         }
         self.say_each(reports, ctx);
-        if counted {
-            self.say_suspension(ctx);
-        }
         if lost {
             self.surveys.look(ctx.now);
             self.begin_survey(ctx);
+        }
+    }
+
+    /// A process that has ended was ended by something that no signal of ours does.
+    pub(crate) fn killed(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        for target in &mut self.targets {
+            target.killed(&self.site, &|other| other == process, ctx);
         }
     }
 
@@ -291,6 +294,7 @@ impl PodMachine {
         let mut todo = Todo::default();
         for target in &mut self.targets {
             target.decide_older();
+            target.consult(&self.site, ctx);
             loop {
                 match target.step(&self.site, is_surveying(&self.surveys, target), ctx.now) {
                     Step::End(volumes, outcome, reason) => {
@@ -330,12 +334,14 @@ impl PodMachine {
                     }
                     Step::Send(processes, worst) => {
                         self.sends_left = self.sends_left.saturating_sub(processes.len());
+                        target.begin_turn(&self.site, ctx);
                         target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
                         todo.sends.push((processes, target.signal()));
                         break;
                     }
                 }
             }
+            todo.problems.extend(target.say_withholding());
         }
         self.carry_out(todo, ctx);
     }

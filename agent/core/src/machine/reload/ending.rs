@@ -50,10 +50,20 @@ impl Target {
     }
 
     /// A generation was read, or couldn't be: that is what the container holds, if it holds that one.
-    pub(crate) fn read(&mut self, volume: &Name, generation: &Generation, digest: Option<Digest>) {
+    pub(crate) fn read(
+        &mut self,
+        volume: &Name,
+        generation: &Generation,
+        digest: Option<Digest>,
+        ctx: &mut Context<'_>,
+    ) {
         if let Some(progress) = self.progress.get_mut(volume) {
             progress.read(generation, digest);
         }
+        if let Some(verify) = &mut self.verify {
+            verify.read(volume, generation, digest);
+        }
+        self.keep_from_others(ctx);
     }
 
     /// The first process is known to be older than these generations: they are changes to it.
@@ -111,6 +121,11 @@ impl Target {
         }
         let report = report::ended(&site.pod, self, due, ended, outcome, reason, ctx.now)?;
         self.last = Some((outcome, ctx.now));
+        if outcome == Outcome::Suspended {
+            self.withhold(site, ctx);
+        } else {
+            self.withhold_nothing(site, ctx);
+        }
         if outcome == Outcome::Delivered
             && let Some(waiting) = &mut self.waiting
         {

@@ -11,8 +11,8 @@ use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
-/// A process younger than this waits: programs install their handlers after they start, and its container may still be being
-/// set up.
+/// A process younger than this waits, whatever a status says: without probes a container is ready as soon as it runs. Programs
+/// install their handlers after they start, and their container may still be being set up.
 pub(super) const YOUNG: Duration = Duration::from_secs(3);
 
 /// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,
@@ -173,9 +173,9 @@ impl Process {
         self.asked = Some(now);
     }
 
-    /// Until when it is young.
-    pub(super) fn grown(&self) -> Time {
-        self.renewal.last().map_or(self.identity.started, |last| last.max(self.identity.started)) + YOUNG
+    /// When it is this old: one that has executed itself anew begins anew.
+    pub(super) fn grown(&self, age: Duration) -> Time {
+        self.renewal.last().map_or(self.identity.started, |last| last.max(self.identity.started)) + age
     }
 
     /// Takes in what was read of its masks.
@@ -214,7 +214,7 @@ impl Process {
                 if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
             }
             Handling::Default | Handling::Ignored => {
-                self.blocking.not_blocked(seen == Handling::Default && now >= self.grown());
+                self.blocking.not_blocked(seen == Handling::Default && now >= self.grown(YOUNG));
                 seen
             }
             Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => seen,

@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     told: Option<Digest>,
     /// The generation that waits.
     pending: Option<Pending>,
+    /// The generation that is done with was withheld from the container.
+    withheld: bool,
 }
 
 /// A generation that waits to be told.
@@ -80,6 +82,7 @@ impl Progress {
             holds_it: outcome.is_none_or(Outcome::reached),
             told: None,
             pending: None,
+            withheld: outcome == Some(Outcome::Suspended),
         }
     }
 
@@ -96,6 +99,28 @@ impl Progress {
     /// The digest of what the container was told of last, where it is known.
     pub(super) const fn told(&self) -> Option<Digest> {
         self.told
+    }
+
+    /// The generation that was withheld from the container.
+    pub(super) fn withheld(&self) -> Option<&Generation> {
+        self.handled.as_ref().filter(|_| self.withheld && self.pending.is_none())
+    }
+
+    /// What was withheld waits again.
+    pub(super) fn give(&mut self, settled: &Settled) {
+        self.withheld = false;
+        self.pending = Some(Pending::of(settled, false));
+    }
+
+    /// Whether the generation that is done with is only so since it was withheld.
+    pub(super) fn is_to_be_given(&self) -> bool {
+        let given = self.pending.as_ref().map(|pending| &pending.generation);
+        self.withheld || (given.is_some() && given == self.handled.as_ref())
+    }
+
+    /// What was withheld is what the container has read at its start.
+    pub(super) const fn has_read(&mut self) {
+        self.withheld = false;
     }
 
     /// The generation that waits.
@@ -147,6 +172,7 @@ impl Progress {
             }
             Ending::Reload(outcome) => outcome.reached(),
         };
+        self.withheld = matches!(ending, Ending::Reload(Outcome::Suspended));
         self.handled = Some(generation);
         self.holds_it = holds_it;
         self.told = digest.filter(|_| holds_it);
@@ -225,6 +251,25 @@ mod tests {
         );
         progress.end(generation(4), Ending::Reload(Outcome::Delivered), digest);
         assert_eq!((progress.holds(), progress.told()), (Some(&generation(4)), digest));
+    }
+
+    #[test]
+    fn what_was_withheld_is_given_once() {
+        let mut progress = Progress::default();
+        progress.end(generation(1), Ending::Reload(Outcome::Suspended), None);
+        assert_eq!(progress.withheld(), Some(&generation(1)));
+        progress.give(&settled(1, How::Changed));
+        assert!(progress.withheld().is_none() && progress.is_to_be_given());
+        assert_eq!(progress.settled(&settled(1, How::Changed), None), Taken::Known);
+        let sent = progress.take_pending().unwrap();
+        assert_eq!(
+            (progress.withheld(), progress.settled(&settled(1, How::Changed), Some(&sent))),
+            (None, Taken::Known)
+        );
+        progress.end(generation(1), Ending::Reload(Outcome::Delivered), None);
+        assert!(progress.withheld().is_none() && !progress.is_to_be_given());
+        assert!(Progress::restored(generation(1), Some(Outcome::Suspended)).withheld().is_some());
+        assert!(Progress::restored(generation(1), Some(Outcome::Failed)).withheld().is_none());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use crate::machine::context::Context;
 use crate::machine::event::Action;
 use crate::machine::reload::process::YOUNG;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::{Site, Target, release};
 use crate::model::names::Name;
 use crate::model::time::Time;
@@ -111,11 +110,6 @@ impl Target {
     /// Of those that were told and aren't there any more nothing is remembered.
     pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
         self.processes.forget_told(is_there);
-    }
-
-    /// What people are told of a container that is suspended.
-    pub(crate) fn say_suspension(&self) -> Option<Problem> {
-        self.is_suspended().then(|| Suspension::problem(&self.plan.container, self.plan.signal))
     }
 
     /// The choice of processes must be made again before the next send, if the container is told of this volume.

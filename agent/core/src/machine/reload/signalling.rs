@@ -7,6 +7,7 @@ use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::Kind;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
+use crate::machine::reload::maturity::Ripe;
 use crate::machine::reload::process::{Process, Taken};
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::refusal;
@@ -31,18 +32,23 @@ enum Each {
 
 impl Target {
     /// What the signal waits for, or to whom it goes.
-    pub(super) fn signalling(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
+    pub(super) fn signalling(&self, chosen: &Chosen, waiting: &Waiting, site: &Site, now: Time) -> Step {
         if !chosen.is_told_held() {
             return Step::Await;
         }
-        let grown = chosen.told().iter().map(Process::grown).max();
-        if let Some(grown) = grown.filter(|grown| now < *grown) {
-            return Step::Until(grown);
+        let standing = self.maturity.standing(site, &self.plan.container, chosen);
+        match self.maturity.ripe(standing, chosen, now) {
+            Ripe::Now => {}
+            Ripe::At(time) => return Step::Until(time),
+            Ripe::WhenStarted => return Step::Await,
+        }
+        if let Some(turn) = self.objection.turn.filter(|turn| now < *turn) {
+            return Step::Until(turn);
         }
         if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
             return Step::Until(due);
         }
-        self.guarded_step(chosen, waiting, terms, now)
+        self.guarded_step(chosen, waiting, &site.terms, now)
     }
 
     /// The masks that decide are those that were read after the last wait. Where there was none, those that were read at the

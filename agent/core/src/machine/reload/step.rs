@@ -11,7 +11,8 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::suspension;
 use crate::machine::reload::waiting::Waiting;
-use crate::machine::reload::{Site, Target, Terms};
+use crate::machine::reload::withholding;
+use crate::machine::reload::{Site, Target};
 use crate::machine::watched::Compared;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
@@ -58,9 +59,13 @@ impl Target {
         if !baseline.is_empty() {
             return Step::Baseline(baseline);
         }
-        if self.is_suspended() {
+        if self.is_suspended_at(site, now) {
             let reason = Some(Cow::Borrowed(suspension::REASON));
             return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
+        }
+        if self.suspension.is_on() && self.verify.is_some() {
+            // It was told once more, and what comes of that decides.
+            return Step::Await;
         }
         let due = self.due(site.terms.waits);
         if now < due {
@@ -68,9 +73,7 @@ impl Target {
         }
         let patient = surveying || !waiting.has_looked_enough(now);
         match (self.processes.chosen(), self.processes.why_missing()) {
-            (Some(chosen), _) if !self.processes.is_doubtful() => {
-                self.step_with(chosen, waiting, &site.terms, now)
-            }
+            (Some(chosen), _) if !self.processes.is_doubtful() => self.step_with(chosen, waiting, site, now),
             // A survey that is on its way may still find it.
             (_, Some(why)) if !patient && !why.is_unknown() => self.end_without_process(why, waiting),
             (_, _) => Step::Survey,
@@ -115,7 +118,7 @@ impl Target {
         Step::End(self.waiting_volumes(|_, _| true), outcome, Some(why.sentence()))
     }
 
-    fn step_with(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
+    fn step_with(&self, chosen: &Chosen, waiting: &Waiting, site: &Site, now: Time) -> Step {
         let started = chosen.first().started;
         let read = self.waiting_volumes(|_, pending| started > pending.settled + START_DOUBT);
         if !read.is_empty() {
@@ -132,6 +135,13 @@ impl Target {
             }
             return Step::End(blind, Outcome::NoProcess, Some(NoProcess::StaleMount.sentence()));
         }
-        self.signalling(chosen, waiting, terms, now)
+        if self.objection.bad {
+            let reason = Some(Cow::Borrowed(withholding::REASON));
+            return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
+        }
+        if self.is_compared(site) {
+            return Step::Await;
+        }
+        self.signalling(chosen, waiting, site, now)
     }
 }

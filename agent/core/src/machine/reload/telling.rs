@@ -10,6 +10,7 @@ use crate::machine::reload::sending::{Sending, Sent};
 use crate::machine::reload::verify::{End, REREAD_WITHIN, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::reload::{Answered, Exit, Site, Target, release};
+use crate::model::digest::Digest;
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, JournalUpdate};
 use crate::model::names::Name;
@@ -54,6 +55,7 @@ impl Target {
             Sent::ToNobody => {
                 // It may run again already: what it is to be told is decided anew.
                 self.take_back(site, ctx);
+                ctx.workloads.end_turn(&self.workload, &site.pod.uid);
                 Answered::Lost
             }
             Sent::So(_, was_sent) => Answered::Ended { was_sent },
@@ -66,20 +68,30 @@ impl Target {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
         let mut sending = self.sending.take()?;
         let opened = sending.take_opened();
+        let (counts, was_ready) = self.is_grown(site, ctx.now);
+        let lives_since = self.verify.as_ref().and_then(|verify| verify.lives_since(ctx.now));
         if was_sent {
             self.close(site, Verdict::Alive, ctx);
+        } else {
+            ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         }
         let reason = sending.is_dropped().then_some(Cow::Borrowed(DROPPED));
         let report = self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx);
         if was_sent {
-            self.judge(site, ctx);
-            self.suspension.delivered();
+            self.suspension.delivered(counts);
             self.last_delivery = Some(ctx.now);
             self.processes.were_sent(sending.receivers(), ctx.now);
             if let Some(chosen) = self.processes.chosen() {
                 let told = sending.generations().iter();
                 let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
-                self.verify = Some(Verify::open(chosen, told.collect(), site.terms.verify, ctx.now));
+                let told: Vec<(Name, Generation)> = told.collect();
+                let known = known_digests(site, &told);
+                let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
+                let mut verify = verify.of_ready(was_ready).after(lives_since);
+                for (volume, generation, digest) in known {
+                    verify.read(&volume, &generation, Some(digest));
+                }
+                self.verify = Some(verify);
             }
             if let Some((volume, generation, at)) = opened {
                 self.opened(site, &volume, &generation, at, ctx);
@@ -111,9 +123,9 @@ impl Target {
         at: Time,
         ctx: &mut Context<'_>,
     ) -> Exit {
-        let is_counted = self.count_exit(site, process, at, ctx);
+        self.count_exit(site, process, at, ctx);
         if !self.processes.hang_on(process) {
-            return Exit { is_lost: false, is_counted, report: None };
+            return Exit::default();
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.lose();
@@ -128,23 +140,25 @@ impl Target {
             let reason = Some(Cow::Borrowed("the process ended without having handled the signal"));
             report = self.conclude(site, &waiting, Outcome::Unhandled, reason, ctx);
         }
-        Exit { is_lost: true, is_counted, report }
+        Exit { is_lost: true, report }
     }
 
-    fn count_exit(
-        &mut self,
-        site: &Site,
-        process: &ProcessIdentity,
-        at: Time,
-        ctx: &mut Context<'_>,
-    ) -> bool {
-        let Some(verify) = self.verify.as_mut().filter(|verify| verify.concerns(process)) else {
-            return false;
-        };
+    /// Takes in that a process has ended, as far as a delivery may be the reason.
+    fn count_exit(&mut self, site: &Site, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
+        let Some(verify) = self.verify.as_mut().filter(|verify| verify.concerns(process)) else { return };
+        if !verify.has_exited() && !verify.was_ready() {
+            self.maturity.ended(process, verify.delivered(), at);
+        }
         verify.exited();
-        let Some(in_a_row) = self.suspension.exited(verify.delivered(), at) else { return false };
-        self.record_endings(site, Some(Endings { in_a_row, mark: site.terms.mark }), ctx);
-        true
+        let killed = site.pod.phases.get(&self.plan.container).and_then(|phase| phase.killed.as_ref());
+        if killed == Some(&process.container) {
+            // The status was faster than the kernel's notification.
+            self.suspension.delivered(false);
+        }
+        if self.suspension.exited(process, at.since(verify.delivered())) {
+            verify.blame(process, at);
+            self.keep_from_others(ctx);
+        }
     }
 
     pub(super) fn record_endings(&self, site: &Site, endings: Option<Endings>, ctx: &mut Context<'_>) {
@@ -162,7 +176,7 @@ impl Target {
     /// Endings count in a row: a delivery after which the process lived starts the count anew.
     pub(super) fn judge(&mut self, site: &Site, ctx: &mut Context<'_>) {
         if self.suspension.judged() {
-            self.record_endings(site, None, ctx);
+            self.record_count(site, ctx);
         }
     }
 
@@ -232,9 +246,30 @@ impl Target {
     /// Ends the window; `living` is the verdict where no process ended.
     pub(super) fn close(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
-        self.judge(site, ctx);
+        if verify.has_blamed() {
+            // By now it would mostly be known if something else had ended the process.
+            self.record_count(site, ctx);
+        }
+        if verify.is_over(ctx.now) {
+            self.judge(site, ctx);
+            if verify.has_exited() {
+                ctx.workloads.end_turn(&self.workload, &site.pod.uid);
+            } else {
+                self.maturity.lived();
+                ctx.workloads.lived(&self.workload, &site.pod.uid);
+            }
+        }
         let (verdict, reread) = verify.close(living, self.processes.chosen().map(Chosen::first));
         let container = self.plan.container.clone();
         ctx.act(Action::Report(Report::Verdict { pod: site.pod.clone(), container, verdict, reread }));
     }
+}
+
+/// What is known by now of what these generations hold.
+fn known_digests(site: &Site, told: &[(Name, Generation)]) -> Vec<(Name, Generation, Digest)> {
+    let known = |(volume, generation): &(Name, Generation)| {
+        let digest = site.volumes.get(volume)?.known_digest(generation)?;
+        Some((volume.clone(), generation.clone(), digest))
+    };
+    told.iter().filter_map(known).collect()
 }

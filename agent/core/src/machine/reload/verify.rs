@@ -1,10 +1,12 @@
 //! The verify window: what becomes of a process after a delivery.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::suspension::QUICK_EXIT;
+use crate::machine::workloads::Content;
+use crate::model::digest::Digest;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::outcome::Verdict;
@@ -13,10 +15,15 @@ use crate::model::time::Time;
 /// How long after a delivery an open of a file counts.
 pub(super) const REREAD_WITHIN: Duration = Duration::from_secs(2);
 
+/// The shortest window.
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+
 /// An open window.
 #[derive(Clone, Debug)]
 pub(crate) struct Verify {
     until: Time,
+    /// Since when the processes have lived through deliveries, each of which closed the window of the one before.
+    since: Time,
     first: ProcessIdentity,
     told: Vec<ProcessIdentity>,
     exited: bool,
@@ -27,21 +34,103 @@ pub(crate) struct Verify {
     opens: Vec<(Name, Generation)>,
     /// From the delivery to the first open.
     reread: Option<Duration>,
+    /// The processes were known to be ready.
+    was_ready: bool,
+    /// What was told of, with the digests that are known by now.
+    content: BTreeMap<Name, (Generation, Option<Digest>)>,
+    /// The process whose end is the consequence of the delivery, until that was taken.
+    ended: Option<(ProcessIdentity, Time)>,
+    has_blamed: bool,
 }
 
 impl Verify {
     /// The window of a delivery to these processes that told of these generations.
     pub(super) fn open(chosen: &Chosen, opens: Vec<(Name, Generation)>, window: Duration, now: Time) -> Self {
+        let unread = |(volume, generation): &(Name, Generation)| (volume.clone(), (generation.clone(), None));
         Self {
-            until: now + window.max(QUICK_EXIT),
+            until: now + window.max(SHORTEST),
+            since: now,
             first: chosen.first().clone(),
             told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
             exited: false,
             reading: false,
             delivered: now,
+            content: opens.iter().map(unread).collect(),
             opens,
             reread: None,
+            was_ready: false,
+            ended: None,
+            has_blamed: false,
         }
+    }
+
+    /// The processes are known to be ready.
+    pub(super) const fn of_ready(mut self, was_ready: bool) -> Self {
+        self.was_ready = was_ready;
+        self
+    }
+
+    /// Whether the processes were known to be ready when they were told.
+    pub(super) const fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
+    /// It follows one whose processes lived, but not for long enough.
+    pub(super) fn after(mut self, before: Option<Time>) -> Self {
+        self.since = before.unwrap_or(self.since);
+        self
+    }
+
+    /// Since when its processes have lived through deliveries, where that isn't long enough yet.
+    pub(super) fn lives_since(&self, now: Time) -> Option<Time> {
+        (!self.exited && !self.is_over(now)).then_some(self.since)
+    }
+
+    /// Whether there was time enough for a consequence: where changes come fast, no window has its time.
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        now >= self.since + self.until.since(self.delivered)
+    }
+
+    /// Whether a process that the delivery was about has ended.
+    pub(super) const fn has_exited(&self) -> bool {
+        self.exited
+    }
+
+    /// A generation was read.
+    pub(super) fn read(&mut self, volume: &Name, generation: &Generation, digest: Option<Digest>) {
+        if let Some((_, known)) = self.content.get_mut(volume).filter(|(told, _)| told == generation)
+            && known.is_none()
+        {
+            *known = digest;
+        }
+    }
+
+    /// The end of this process is the consequence of the delivery.
+    pub(super) fn blame(&mut self, process: &ProcessIdentity, at: Time) {
+        self.ended = Some((process.clone(), at));
+        self.has_blamed = true;
+    }
+
+    /// Whether the end of a process was the consequence of the delivery at any time.
+    pub(super) const fn has_blamed(&self) -> bool {
+        self.has_blamed
+    }
+
+    /// It isn't after all.
+    pub(super) fn absolve(&mut self, is_it: impl Fn(&ProcessIdentity) -> bool) {
+        self.ended.take_if(|(process, _)| is_it(process));
+    }
+
+    /// The content whose delivery ended a process, once both are known.
+    pub(super) fn take_bad(&mut self) -> Option<(Content, ProcessIdentity, Time)> {
+        self.ended.as_ref()?;
+        let known = |(volume, (_, digest)): (&Name, &(Generation, Option<Digest>))| {
+            Some((volume.clone(), (*digest)?))
+        };
+        let content: Option<Content> = self.content.iter().map(known).collect();
+        let content = content?;
+        let (process, at) = self.ended.take()?;
+        Some((content, process, at))
     }
 
     /// When the delivery was made.
@@ -187,6 +276,49 @@ mod tests {
         assert_eq!(verify.opened(&config, &generation(), at(2000)), Some(Duration::from_secs(2)));
         assert_eq!(verify.opened(&config, &generation(), at(2000)), None);
         assert_eq!(verify.close(Verdict::Alive, None), (Verdict::Reread, Some(Duration::from_secs(2))));
+    }
+
+    #[test]
+    fn a_content_is_bad_once_its_digest_and_the_end_that_it_brought_are_known() {
+        let (config, digest) = (Name::from("config"), Digest::new([1; 32]));
+        let read = |verify: &mut Verify| verify.read(&config, &generation(), Some(digest));
+        let mut verify = window();
+        read(&mut verify);
+        assert_eq!(verify.take_bad(), None);
+        let bad = Some((Content::from([(config.clone(), digest)]), process(2), at(3)));
+        for late in [false, true] {
+            let mut verify = window();
+            if late {
+                verify.blame(&process(2), at(3));
+                assert_eq!(verify.take_bad(), None);
+                read(&mut verify);
+            } else {
+                read(&mut verify);
+                verify.blame(&process(2), at(3));
+            }
+            assert_eq!((verify.take_bad(), verify.take_bad()), (bad.clone(), None));
+        }
+        let mut verify = window();
+        verify.blame(&process(2), at(3));
+        verify.read(&config, &Generation::parse("..2026_11_21_05_56_44.2").unwrap(), Some(digest));
+        assert_eq!(verify.take_bad(), None, "that is another generation");
+        verify.absolve(|process| process.pid == 2);
+        read(&mut verify);
+        assert_eq!(verify.take_bad(), None);
+    }
+
+    #[test]
+    fn windows_that_close_one_another_are_over_together() {
+        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new());
+        let mut verify = window();
+        for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
+            assert_eq!(verify.is_over(at(millis)), over);
+            let before = verify.lives_since(at(millis));
+            verify = Verify::open(&chosen, vec![], Duration::from_secs(5), at(millis)).after(before);
+        }
+        assert!(!verify.is_over(at(10_999)) && verify.is_over(at(11_000)), "it begins anew");
+        verify.exited();
+        assert_eq!(verify.lives_since(at(7_000)), None);
     }
 
     #[test]

@@ -130,6 +130,8 @@ fn a_pod_that_ends_is_left_alone_whatever_it_asks_for() {
             name: "web-0".into(),
             spec: simple(annotations),
             status: BTreeMap::new(),
+            phases: BTreeMap::new(),
+            replica: None,
             terminating: false,
         };
         assert_ne!(plan_of(&pod), Planned::LeftAlone);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::node::{HUP, generation, pod};
+use reloadlet_core::model::pod::Replica;
 
 const ANNOTATIONS: [&[(&str, &str)]; 7] = [
     &[],
@@ -36,8 +37,10 @@ impl Simulation {
                 }
             }
             Todo::StartContainer(uid) => self.start_container(&uid),
-            Todo::Exit(pid) => self.exit(pid),
+            Todo::Exit(pid) => self.exit(pid, false),
             Todo::Fork(uid) => self.fork_child(&uid),
+            Todo::Show(uid, id, started) => self.show(&uid, id, started),
+            Todo::ShowKill(uid, id) => self.show_kill(&uid, id),
             Todo::Sync(life) => {
                 let listed = self.listed();
                 self.agent_event(life, Event::PodsSynced(listed));
@@ -112,7 +115,20 @@ impl Simulation {
             5..7 => Manner::Renews,
             _ => Manner::Handles,
         };
+        let mut made = made;
+        let is_replica = n.is_multiple_of(3);
+        let manner = if is_replica && manner == Manner::Quits { Manner::Handles } else { manner };
+        if is_replica {
+            let (kind, name, of) = ("ReplicaSet".into(), "web".into(), "1".into());
+            made.replica = Some(Replica { kind, name, uid: of, template: None });
+        }
         self.manners.insert(uid.clone(), manner);
+        if self.rng.percent(60) {
+            self.reported.insert(uid.clone());
+            if !is_replica && self.rng.percent(50) {
+                self.slow.insert(uid.clone());
+            }
+        }
         self.pods.insert(uid.clone(), made);
         let kind = self.rng.below(ANNOTATIONS.len() as u64);
         self.write_annotations(&uid, usize::try_from(kind).unwrap());
@@ -157,7 +173,7 @@ impl Simulation {
 
     fn remove_pod(&mut self, uid: &PodUid) {
         let pids = self.pids(uid);
-        pids.into_iter().for_each(|pid| self.exit(pid));
+        pids.into_iter().for_each(|pid| self.exit(pid, true));
         for volume in std::mem::take(&mut self.swapping) {
             if volume.pod != *uid {
                 self.swapping.insert(volume);
@@ -257,6 +273,16 @@ impl Simulation {
         let process = self.node.process_mut(pid);
         process.comm = "runc:[2:INIT]".into();
         process.caught = u64::MAX;
+        let id = self.node.identity(pid).unwrap().container;
+        let starts_for = if self.slow.contains(uid) { ms(2_000) + self.micros(40_000_000) } else { ms(30) };
+        self.starts.insert(id.clone(), self.now + starts_for);
+        if self.reported.contains(uid) {
+            let late = [ms(200) + self.micros(2_500_000), self.micros(3_000_000)];
+            if self.slow.contains(uid) {
+                self.push(late[0].min(starts_for), Todo::Show(uid.clone(), id.clone(), false));
+            }
+            self.push(starts_for + late[1], Todo::Show(uid.clone(), id, true));
+        }
         self.notify(Event::CgroupChanged(uid.clone()));
         self.push(ms(30), Todo::Exec(pid));
     }
@@ -367,7 +393,9 @@ impl Simulation {
         assert!(handles || is_unseen || self.unhandled.contains(uid), "{pid} doesn't handle the signal");
         let boots = self.booting.contains(&pid);
         assert!(!boots || is_unseen || self.unhandled.contains(uid), "{pid} boots, and ends at the signal");
-        if boots || (handles && self.manners[uid] == Manner::Quits) {
+        let container = self.node.identity(pid).unwrap().container;
+        let is_starting = self.slow.contains(uid) && self.now < self.starts[&container];
+        if boots || (handles && (is_starting || self.manners[uid] == Manner::Quits)) {
             let after = self.micros(900_000);
             self.push(after, Todo::Exit(pid));
         } else if handles && self.manners[uid] == Manner::Renews {
@@ -388,18 +416,38 @@ impl Simulation {
             return;
         }
         if let Some(pid) = self.pids(uid).last().copied() {
-            self.exit(pid);
+            self.exit(pid, true);
         }
     }
 
     /// The child of an init ends, and its supervisor starts another.
     fn end_child(&mut self, uid: &PodUid) {
         if let [child, _] = self.pids(uid)[..] {
-            self.exit(child);
+            self.exit(child, true);
         }
     }
 
-    pub(super) fn exit(&mut self, pid: u32) {
+    fn show(&mut self, uid: &PodUid, id: ContainerId, started: bool) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        if self.node.pod(uid).containers.iter().any(|container| container.id == id) {
+            pod.status.insert("app".into(), id);
+            let phase = pod.phases.entry("app".into()).or_default();
+            (phase.started, phase.ready) = (Some(started), Some(started));
+            let pause = self.micros(500_000);
+            self.push(pause, Todo::Sync(self.life));
+        }
+    }
+
+    fn show_kill(&mut self, uid: &PodUid, id: ContainerId) {
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.phases.entry("app".into()).or_default().killed = Some(id);
+            let pause = self.micros(500_000);
+            self.push(pause, Todo::Sync(self.life));
+        }
+    }
+
+    /// A process ends, by SIGKILL from outside or by itself.
+    pub(super) fn exit(&mut self, pid: u32, killed: bool) {
         let Some(identity) = self.node.identity(pid) else { return };
         let uid = identity.pod.clone();
         let leaf = self.node.pod(&uid).containers[0].processes.clone();
@@ -409,8 +457,16 @@ impl Simulation {
         for pid in ending {
             let gone = self.node.kill(pid).unwrap();
             self.loaded.remove(&pid);
+            let by_status = is_first && self.reported.contains(&uid) && self.rng.percent(20);
+            if killed && by_status {
+                let pause = self.micros(5_000_000);
+                self.push(pause, Todo::ShowKill(uid.clone(), gone.container.clone()));
+            }
             if self.held.contains(&gone) {
-                self.answer(Event::Exited(gone, self.now));
+                self.answer(Event::Exited(gone.clone(), self.now));
+                if killed && !by_status {
+                    self.answer(Event::Killed(gone));
+                }
             }
         }
         let pause = match self.rng.below(10) {

@@ -15,6 +15,8 @@ pub(super) struct Checks {
     /// Records that were lost with an agent; what they say may happen again, once for each volume and container.
     lost: BTreeSet<(JournalKey, Generation)>,
     repeated: BTreeSet<JournalKey>,
+    /// What was withheld, and not told since.
+    withheld: BTreeSet<(JournalKey, Generation)>,
     last_send: BTreeMap<PodUid, Time>,
     /// How much happened, so that nothing is proved by silence.
     pub(super) delivered: u32,
@@ -66,8 +68,17 @@ impl Checks {
                 );
             }
             let before = self.ended.insert(ended.clone(), reload.outcome);
-            assert_eq!(before, None, "{ended:?} ended again as {:?}", reload.outcome);
-            if self.ended_before.contains(&ended) {
+            // What was withheld is told later.
+            let was_withheld = self.withheld.remove(&ended);
+            if reload.outcome == Outcome::Suspended {
+                self.withheld.insert(ended.clone());
+            }
+            assert!(
+                before.is_none() || was_withheld,
+                "{ended:?} ended as {before:?} and again as {:?}",
+                reload.outcome
+            );
+            if self.ended_before.contains(&ended) && !was_withheld {
                 assert!(self.lost.remove(&ended), "{ended:?} was recorded, and ended again");
                 assert!(self.repeated.insert(ended.0.clone()), "{ended:?} is the second after one kill");
             }
@@ -84,10 +95,11 @@ impl Simulation {
         let machine = self.machine.as_ref().unwrap();
         assert!(machine.is_ready());
         assert!(self.opens.is_empty(), "watched for nobody: {:?}", self.opens);
-        // What was held has ended as such, also once further ones aren't held any more.
-        let is_held = |outcome: Option<Outcome>| outcome == Some(Outcome::Suspended);
-        let held = self.journal.handled.iter().filter(|(_, handled)| is_held(handled.outcome));
-        let held: BTreeSet<PodUid> = held.map(|(key, _)| key.pod.clone()).collect();
+        for pod in machine.status(self.now) {
+            let is_suspended = pod.containers.iter().any(|container| container.is_suspended);
+            let may_be = self.manners[&pod.uid] == Manner::Quits;
+            assert!(may_be || !is_suspended, "{} is suspended for what ended it from outside", pod.uid);
+        }
         let mut all_handle = true;
         for (uid, pod) in self.pods.clone() {
             let container = &self.node.pod(&uid).containers[0];
@@ -96,7 +108,7 @@ impl Simulation {
             let handles = takes || pod.spec.annotations.contains_key("reloadlet.io/unhandled");
             all_handle &= handles;
             let seen = self.seen(&uid);
-            if takes && !held.contains(&uid) {
+            if takes {
                 assert_eq!(self.loaded[&told.pid], seen, "{uid}: {told:?} has not read the newest files");
             }
             for volume in pod.spec.volumes.iter().filter(|_| handles) {

@@ -62,6 +62,8 @@ impl Simulation {
             | Todo::StartContainer(_)
             | Todo::Exit(_)
             | Todo::Fork(_)
+            | Todo::Show(..)
+            | Todo::ShowKill(..)
             | Todo::Sync(_) => self.carry_out(todo),
         }
     }
@@ -139,6 +141,7 @@ impl Simulation {
         self.held.clear();
         self.opens.clear();
         self.watched.clear();
+        self.shown.clear();
         self.waiting.clear();
         self.checks.new_life();
         let pause = self.micros(5_000_000);
@@ -212,6 +215,12 @@ impl Simulation {
             }
             return;
         };
+        if let Event::PodsSynced(pods) = &event {
+            for pod in pods {
+                let ids = pod.status.iter().filter_map(|(name, id)| Some((id, pod.phases.get(name)?)));
+                self.shown.extend(ids.map(|(id, phase)| (id.clone(), phase.clone())));
+            }
+        }
         let what = format!("{event:?}");
         machine.handle(self.now, event);
         self.take_actions(&what);
@@ -289,6 +298,11 @@ impl Simulation {
             state.state != 'Z'
         });
         self.checks.sent(&process, self.now);
+        let is_starting = self.starts.get(&process.container).is_some_and(|over| self.now < *over);
+        if lives && is_starting {
+            assert_eq!(self.shown.get(&process.container), None, "{process:?} hasn't started");
+            assert!(self.now >= process.started + ms(3_000), "{process:?} is young");
+        }
         if lives {
             self.signal(process.pid, &process.pod);
         }

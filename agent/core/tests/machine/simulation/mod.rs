@@ -18,8 +18,8 @@ use reloadlet_core::machine::event::{Reading, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
-use reloadlet_core::model::names::{Name, PodUid};
-use reloadlet_core::model::pod::Pod;
+use reloadlet_core::model::names::{ContainerId, Name, PodUid};
+use reloadlet_core::model::pod::{Phase, Pod};
 use reloadlet_core::{Event, Machine, Time};
 
 use self::checks::Checks;
@@ -60,6 +60,10 @@ enum Todo {
     Exit(u32),
     /// The supervisor's child is started again.
     Fork(PodUid),
+    /// The pod's status shows whether a container has started.
+    Show(PodUid, ContainerId, bool),
+    /// It shows that a container was killed.
+    ShowKill(PodUid, ContainerId),
     /// The pods are listed.
     Sync(u32),
     /// The agent starts.
@@ -113,6 +117,13 @@ struct Simulation {
     /// Pods whose annotations are broken at the moment.
     broken: BTreeSet<PodUid>,
     manners: BTreeMap<PodUid, Manner>,
+    /// Pods whose containers have a status, and those whose programs end of the signal while they start.
+    reported: BTreeSet<PodUid>,
+    slow: BTreeSet<PodUid>,
+    /// When the program of a container has started.
+    starts: BTreeMap<ContainerId, Time>,
+    /// What the agent of this life was shown of a container.
+    shown: BTreeMap<ContainerId, Phase>,
     /// Pods that were to be told although they don't handle the signal.
     unhandled: BTreeSet<PodUid>,
     first_started: BTreeMap<PodUid, Time>,
@@ -159,6 +170,10 @@ impl Simulation {
             pods: BTreeMap::new(),
             broken: BTreeSet::new(),
             manners: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            starts: BTreeMap::new(),
+            shown: BTreeMap::new(),
             unhandled: BTreeSet::new(),
             first_started: BTreeMap::new(),
             lost_handlers: BTreeMap::new(),
@@ -246,7 +261,8 @@ impl Simulation {
                 self.push(ms(0), Todo::StartContainer(uid));
             }
         }
-        self.run_for(ms(300_000));
+        // What is withheld is told when a process has lived for ten minutes.
+        self.run_for(ms(1_400_000));
     }
 
     /// The files that count of what a program sees.

@@ -1,0 +1,118 @@
+//! Whether a container has its start behind it: before that it isn't told of changes, and its end says nothing about a signal.
+//! Programs end on a signal before they have installed their handlers, and some while they load.
+
+use std::time::Duration;
+
+use crate::kernel::process::ProcessIdentity;
+use crate::machine::reload::Site;
+use crate::machine::reload::process::YOUNG;
+use crate::machine::reload::processes::Chosen;
+use crate::model::names::{ContainerId, Name};
+use crate::model::pod::Phase;
+use crate::model::time::Time;
+
+/// A container that hasn't been ready yet is waited for until it is this old.
+const READINESS: Duration = Duration::from_secs(60);
+
+/// Where no status says whether a process was ready, its end counts if it was this old when it was told.
+const MATURE: Duration = Duration::from_secs(15);
+
+/// One that ends younger than this is taken to have been starting still, whether its end counts or not.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// What is known of a container's start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Maturity {
+    /// The container that a status showed ready, and when the first one did.
+    ready: Option<(ContainerId, Time)>,
+    /// How old a process must be where no status is known, since one that was told younger has ended.
+    lesson: Option<Duration>,
+}
+
+/// How far a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No status of it is known, or its processes are younger than what is known of it.
+    Unknown,
+    /// It hasn't passed its startup probe.
+    Starting,
+    /// It has, and hasn't been ready since its start.
+    Unready,
+    /// It was ready once since its start.
+    Ready,
+}
+
+/// What a container is waited for, for want of maturity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ripe {
+    /// Nothing.
+    Now,
+    /// This time.
+    At(Time),
+    /// A status that says that it has started.
+    WhenStarted,
+}
+
+impl Maturity {
+    /// A status came, with the container of this name.
+    pub(super) fn observe(&mut self, site: &Site, name: &Name, now: Time) {
+        let is_ready = site.pod.phases.get(name).is_some_and(|phase| phase.ready == Some(true));
+        let Some(id) = site.pod.status.get(name).filter(|_| is_ready) else { return };
+        if self.ready.as_ref().is_none_or(|(known, _)| known != id) {
+            self.ready = Some((id.clone(), now));
+        }
+    }
+
+    /// How far the container of this name is, whose processes these are.
+    pub(super) fn standing(&self, site: &Site, name: &Name, chosen: &Chosen) -> Standing {
+        let container = &chosen.first().container;
+        let was_ready = self.ready.as_ref().is_some_and(|(id, seen)| {
+            id == container && chosen.told().iter().all(|process| process.identity().started <= *seen)
+        });
+        if was_ready {
+            return Standing::Ready;
+        }
+        let is_known = site.pod.status.get(name) == Some(container);
+        match site.pod.phases.get(name).filter(|_| is_known) {
+            Some(Phase { started: Some(false), .. }) => Standing::Starting,
+            Some(Phase { ready: Some(false), .. }) => Standing::Unready,
+            Some(Phase { ready: Some(true) | None, .. }) | None => Standing::Unknown,
+        }
+    }
+
+    /// What these processes are waited for, where they are so far.
+    pub(super) fn ripe(&self, standing: Standing, chosen: &Chosen, now: Time) -> Ripe {
+        let age = match standing {
+            Standing::Unknown => self.lesson.unwrap_or(YOUNG),
+            Standing::Starting | Standing::Unready | Standing::Ready => YOUNG,
+        };
+        let grown = chosen.told().iter().map(|process| process.grown(age)).max().unwrap_or(now);
+        let ripe = match standing {
+            Standing::Starting => return Ripe::WhenStarted,
+            Standing::Unready => grown.max(chosen.first().started + READINESS),
+            Standing::Unknown | Standing::Ready => grown,
+        };
+        if now < ripe { Ripe::At(ripe) } else { Ripe::Now }
+    }
+
+    /// Whether the end of these processes, told now, would say something about the signal.
+    pub(super) fn is_over(standing: Standing, chosen: &Chosen, now: Time) -> bool {
+        match standing {
+            Standing::Ready => true,
+            Standing::Unknown => chosen.told().iter().all(|told| now >= told.identity().started + MATURE),
+            Standing::Starting | Standing::Unready => false,
+        }
+    }
+
+    /// A process that was told then, without being known to be ready, has ended: the next one is left to grow twice as old.
+    pub(super) fn ended(&mut self, process: &ProcessIdentity, told: Time, at: Time) {
+        if told.since(process.started) < STARTING {
+            self.lesson = Some((at.since(process.started) * 2).clamp(YOUNG, READINESS));
+        }
+    }
+
+    /// A process that was told lived on.
+    pub(super) const fn lived(&mut self) {
+        self.lesson = None;
+    }
+}
