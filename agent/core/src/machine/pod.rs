@@ -13,7 +13,7 @@ use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
-use crate::model::journal::{Endings, Handled, JournalKey};
+use crate::model::journal::{Endings, Handled, JournalKey, Rereads};
 use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
@@ -42,6 +42,7 @@ mod unsaid;
 pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
+    pub(crate) rereads: Vec<(Name, Rereads)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
     /// The very first start: volumes are taken as they are.
@@ -135,6 +136,13 @@ impl PodMachine {
                 target.restore_endings(endings);
             }
         }
+        for (container, rereads) in
+            restored.rereads.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.spec.annotations))
+        {
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
+                target.restore_rereads(&rereads);
+            }
+        }
     }
 
     /// The pod.
@@ -203,6 +211,7 @@ impl PodMachine {
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
             }
             target.drop_endings(&self.site, ctx);
+            target.drop_rereads(&self.site, ctx);
         }
         restored
     }
@@ -340,7 +349,7 @@ impl PodMachine {
         };
         let mut wanted = BTreeSet::new();
         for target in &mut self.targets {
-            wanted.extend(target.opens(ctx.now, is_current).iter().cloned());
+            wanted.extend(target.opens(is_current).iter().cloned());
             let sent = target.sent().map(|(name, pending)| (name, &pending.generation));
             let sent = sent.filter(|(name, generation)| is_current(name, generation));
             wanted.extend(sent.map(|(name, generation)| (name.clone(), generation.clone())));
@@ -368,7 +377,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
     let mark = Mark::of(&pod.spec.annotations);
-    Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
+    Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, retell: plan.retell, mark }
 }
 
 /// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.

@@ -11,25 +11,28 @@ use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport};
 use crate::machine::reload::processes::Processes;
 use crate::machine::reload::progress::{Pending, Progress};
+use crate::machine::reload::rereading::Rereading;
 use crate::machine::reload::sending::Sending;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::verify::Verify;
 use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
-use crate::model::journal::{Endings, Handled};
+use crate::model::journal::{Endings, Handled, Rereads};
 use crate::model::mark::Mark;
 use crate::model::names::Name;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::Pod;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::plan::TargetPlan;
 
+mod again;
 mod ending;
 pub(crate) mod processes;
 pub(crate) mod progress;
 mod report;
+mod rereading;
 pub(crate) mod retry;
 mod searching;
 mod sending;
@@ -56,6 +59,8 @@ pub(crate) struct Terms {
     pub(crate) verify: Duration,
     /// Whether a process that doesn't handle the signal is sent it all the same.
     pub(crate) send_unhandled: bool,
+    /// Whether a container is told once more of what it didn't read.
+    pub(crate) retell: bool,
     /// What stands for the annotations in the journal.
     pub(crate) mark: Mark,
 }
@@ -70,6 +75,7 @@ pub(crate) struct Target {
     waiting: Option<Waiting>,
     sending: Option<Sending>,
     verify: Option<Verify>,
+    rereading: Rereading,
     suspension: Suspension,
     last_delivery: Option<Time>,
     /// How the last reload ended.
@@ -109,6 +115,7 @@ impl Target {
             waiting: None,
             sending: None,
             verify: None,
+            rereading: Rereading::default(),
             suspension: Suspension::default(),
             last_delivery: None,
             last: None,
@@ -125,6 +132,11 @@ impl Target {
     /// What the journal holds of quick endings.
     pub(crate) fn restore_endings(&mut self, endings: Endings) {
         self.suspension = Suspension::restored(endings.in_a_row);
+    }
+
+    /// What the journal holds of whether it reads what it is told of.
+    pub(crate) const fn restore_rereads(&mut self, rereads: &Rereads) {
+        self.rereading = Rereading::restored(rereads);
     }
 
     /// What the journal holds of each volume, for the same container under another plan.
@@ -170,6 +182,16 @@ impl Target {
         self.suspension.is_on()
     }
 
+    /// How it has left unread what it was told of, if it has, and after how many signals in a row.
+    pub(crate) fn unread(&self) -> Option<(Unread, u8)> {
+        self.rereading.known(self.processes.youngest())
+    }
+
+    /// Whether it was told a second time of what it was told of last.
+    pub(crate) fn is_told_again(&self) -> bool {
+        self.rereading.is_told_again(self.processes.youngest())
+    }
+
     /// Whether a reload waits or is on its way.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
@@ -204,10 +226,9 @@ impl Target {
     /// The generations whose opens still count.
     pub(crate) fn opens(
         &mut self,
-        now: Time,
         is_current: impl Fn(&Name, &Generation) -> bool,
     ) -> &[(Name, Generation)] {
-        self.verify.as_mut().map(|verify| verify.opens(now, is_current)).unwrap_or_default()
+        self.verify.as_mut().map(|verify| verify.opens(is_current)).unwrap_or_default()
     }
 
     fn waiting_volumes(&self, test: impl Fn(&Name, &Pending) -> bool) -> Vec<Name> {

@@ -12,12 +12,12 @@ use crate::model::pod::{Container, Item, ObjectSource, PodSpec, ProjectedSource,
 use crate::model::time::Time;
 use crate::policy::sources::{self};
 
-/// The API server notes whole seconds, rounded down.
-const UPDATE_DOUBT: Duration = Duration::from_secs(1);
+/// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
+const START_DOUBT: Duration = Duration::from_secs(1);
 
 /// How the container came by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
+pub enum Way {
     /// `env` or `envFrom`.
     Environment,
     /// `subPath` or `subPathExpr`.
@@ -32,8 +32,12 @@ pub(crate) struct Frozen {
     pub(crate) object: ObjectRef,
     part: Part,
     latest: Option<Latest>,
+    /// Since when there is no such object, while there is none.
+    absent: Option<Time>,
     /// What the object held when the container's process started, and which process that was.
     taken: Option<(Time, Taken)>,
+    /// Whether it was said that the process needs a restart.
+    said: bool,
 }
 
 /// Which part of the object.
@@ -51,8 +55,12 @@ type Held = Arc<Files>;
 #[derive(Clone, Debug)]
 struct Latest {
     held: Held,
-    /// When it came to hold this, as well as that is known.
+    /// When it came to hold this for certain: what the agent saw itself by its own clock, else not before that by any of the two
+    /// clocks.
     changed: Option<Time>,
+    /// By when it held this for certain, and until when the object may have been made; where it was seen only afterwards.
+    by: Option<Time>,
+    made: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +69,8 @@ enum Taken {
     Known(Held),
     /// Something from before the first look.
     Before,
+    /// Something that may be the same.
+    Unknown,
 }
 
 /// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
@@ -105,7 +115,9 @@ impl<'a> Room<'a> {
             object: ObjectRef { kind, namespace: namespace.clone(), name: name.clone() },
             part,
             latest: None,
+            absent: None,
             taken: None,
+            said: false,
         };
         for source in &container.environment {
             self.left = self.left.checked_sub(1)?;
@@ -171,54 +183,81 @@ impl Frozen {
     /// Takes in what the API server says of the object.
     pub(crate) fn observed(&mut self, observed: &Observed, at: Time) {
         let version = match observed {
-            Observed::Version(version) => Some(version),
-            Observed::Absent => None,
+            Observed::Version(version) => version,
+            // What the container took stays what it was.
+            Observed::Absent => {
+                self.absent.get_or_insert(at);
+                if let Some((_, taken @ Taken::Before)) = &mut self.taken {
+                    *taken = Taken::Unknown;
+                }
+                return;
+            }
             Observed::Unmeasured => {
-                self.latest = None;
+                (self.latest, self.absent) = (None, None);
                 return;
             }
         };
         let held = self.part_of(version);
-        match &self.latest {
-            Some(latest) if latest.held == held => {}
-            Some(_) => {
-                // The watch may have been behind.
-                let updated = version.and_then(|version| version.updated);
-                let changed = updated.map_or(at, |updated| at.min(updated + UPDATE_DOUBT));
-                self.latest = Some(Latest { held, changed: Some(changed) });
-            }
-            None => {
-                let changed = version.and_then(|version| version.updated);
-                self.latest = Some(Latest { held, changed });
-            }
+        let was_absent = self.absent.take().is_some();
+        if self.latest.as_ref().is_some_and(|latest| latest.held == held) {
+            return;
         }
+        let between = version.updated.and_then(|updated| updated.between);
+        let is_first_look = self.latest.is_none() && !was_absent;
+        self.latest = Some(if is_first_look {
+            let made = version.updated.and_then(|updated| updated.made);
+            Latest { held, changed: between.map(|(earliest, _)| earliest), by: between.map(|(_, by)| by), made }
+        } else {
+            // The watch may have been behind.
+            let changed = between.map_or(at, |(_, latest)| at.min(latest));
+            Latest { held, changed: Some(changed), by: Some(changed), made: None }
+        });
     }
 
     /// Takes in when the container's process started.
     pub(crate) fn started(&mut self, started: Time) {
-        let Some(latest) = &self.latest else { return };
         if self.taken.as_ref().is_some_and(|(before, _)| *before == started) {
             return;
         }
-        let since_known = latest.changed.is_none_or(|changed| changed + UPDATE_DOUBT < started);
-        let taken = if since_known { Taken::Known(latest.held.clone()) } else { Taken::Before };
-        self.taken = Some((started, taken));
+        let taken = match (&self.latest, self.absent) {
+            (None, None) => return,
+            (_, Some(absent)) if absent + START_DOUBT < started => Taken::Known(Held::default()),
+            (_, Some(_)) => Taken::Unknown,
+            (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < started) => {
+                Taken::Known(latest.held.clone())
+            }
+            (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= started) => {
+                Taken::Unknown
+            }
+            (Some(_), None) => Taken::Before,
+        };
+        (self.taken, self.said) = (Some((started, taken)), false);
+    }
+
+    /// Whether there is no such object, as far as is known.
+    pub(crate) const fn is_absent(&self) -> bool {
+        self.absent.is_some()
     }
 
     /// Since when the container holds something else than the object does.
     pub(crate) fn stale_since(&self) -> Option<Time> {
-        let latest = self.latest.as_ref()?;
+        let latest = self.latest.as_ref().filter(|_| !self.is_absent())?;
         let (started, taken) = self.taken.as_ref()?;
         let changed = latest.changed.filter(|changed| changed > started)?;
         let differs = match taken {
             Taken::Known(held) => *held != latest.held,
             Taken::Before => true,
+            Taken::Unknown => false,
         };
         differs.then_some(changed)
     }
 
-    fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
-        let Some(version) = version else { return Held::default() };
+    /// Whether it is to be said now that the process needs a restart: once for each.
+    pub(crate) fn take_unsaid(&mut self) -> bool {
+        self.stale_since().is_some() && !std::mem::replace(&mut self.said, true)
+    }
+
+    fn part_of(&self, version: &Arc<ObjectVersion>) -> Held {
         match &self.part {
             Part::Everything => version.keys.clone(),
             Part::Key(key) => {
@@ -247,10 +286,21 @@ impl Frozen {
 mod tests {
     use super::*;
     use crate::model::digest::Digest;
+    use crate::model::object::Updated;
     use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    /// Made long ago, and changed in between by the node's clock.
+    fn updated_at(earliest: u64, latest: u64) -> Updated {
+        Updated { written: at(earliest), between: Some((at(earliest), at(latest))), made: Some(at(0)) }
+    }
+
+    fn with(updated: Updated, content: u8) -> Observed {
+        let Observed::Version(version) = version(None, &[("level", content)]) else { panic!() };
+        Observed::Version(Arc::new(ObjectVersion { updated: Some(updated), ..(*version).clone() }))
     }
 
     fn version(updated: Option<u64>, keys: &[(&str, u8)]) -> Observed {
@@ -259,7 +309,7 @@ mod tests {
             version: "1".into(),
             immutable: false,
             ignored: false,
-            updated: updated.map(at),
+            updated: updated.map(|second| updated_at(second, second + 1)),
             keys: Arc::new(
                 keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
             ),
@@ -268,7 +318,16 @@ mod tests {
 
     fn frozen(part: Part) -> Frozen {
         let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
-        Frozen { container: "app".into(), way: Way::Environment, object, part, latest: None, taken: None }
+        Frozen {
+            container: "app".into(),
+            way: Way::Environment,
+            object,
+            part,
+            latest: None,
+            absent: None,
+            taken: None,
+            said: false,
+        }
     }
 
     #[test]
@@ -309,6 +368,84 @@ mod tests {
         unknown.observed(&version(None, &[("a", 1)]), at(100));
         unknown.started(at(50));
         assert_eq!(unknown.stale_since(), None);
+    }
+
+    #[test]
+    fn a_time_of_the_api_server_alone_makes_stale_only_beyond_any_doubt_about_the_clocks() {
+        // The process started at 50; the change was at 48, by a clock that is 5 s ahead.
+        let ahead = Updated { written: at(53), ..updated_at(47, 50) };
+        let unknown = Updated { between: None, ..updated_at(53, 54) };
+        let truly = updated_at(51, 54);
+        for (updated, since) in [(ahead, None), (unknown, None), (truly, Some(at(51)))] {
+            let mut level = frozen(Part::Everything);
+            level.observed(&with(updated, 1), at(100));
+            level.started(at(50));
+            assert_eq!(level.stale_since(), since, "{updated:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_agent_saw_itself_goes_by_its_own_clock() {
+        // The API server's clock is behind: 30 s by what it writes, which the answer's date takes away.
+        for updated in [
+            Updated { written: at(30), ..updated_at(60, 61) },
+            Updated { written: at(30), between: None, made: None },
+        ] {
+            let mut level = frozen(Part::Everything);
+            level.observed(&with(updated_at(1, 2), 1), at(10));
+            level.started(at(50));
+            level.observed(&with(updated, 2), at(60));
+            assert_eq!(level.stale_since(), Some(at(60)), "{updated:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
+        let mut level = frozen(Part::Everything);
+        level.observed(&with(updated_at(1, 2), 1), at(10));
+        level.started(at(50));
+        let mut restarted = frozen(Part::Everything);
+        for frozen in [&mut level, &mut restarted] {
+            frozen.observed(&Observed::Absent, at(60));
+            frozen.started(at(50));
+            assert_eq!((frozen.stale_since(), frozen.is_absent()), (None, true));
+        }
+    }
+
+    #[test]
+    fn an_object_made_anew_with_the_same_content_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
+        let anew = Updated { made: Some(at(71)), ..updated_at(70, 71) };
+        let mut level = frozen(Part::Everything);
+        level.observed(&with(updated_at(1, 2), 1), at(10));
+        level.started(at(50));
+        level.observed(&Observed::Absent, at(60));
+        level.observed(&with(anew, 1), at(70));
+        level.started(at(50));
+        assert_eq!((level.stale_since(), level.is_absent()), (None, false));
+        let mut restarted = frozen(Part::Everything);
+        restarted.observed(&with(anew, 1), at(80));
+        restarted.started(at(50));
+        assert_eq!(restarted.stale_since(), None);
+        // It was gone when the agent looked first.
+        let mut absent = frozen(Part::Everything);
+        absent.observed(&Observed::Absent, at(60));
+        absent.started(at(50));
+        absent.observed(&with(anew, 1), at(70));
+        assert_eq!(absent.stale_since(), None);
+        level.observed(&with(updated_at(90, 91), 2), at(90));
+        assert_eq!(level.stale_since(), Some(at(90)), "another content");
+    }
+
+    #[test]
+    fn an_object_that_wasnt_there_at_the_start_and_comes_makes_stale() {
+        let mut level = frozen(Part::Everything);
+        level.observed(&Observed::Absent, at(10));
+        level.started(at(50));
+        level.observed(&with(Updated { made: Some(at(61)), ..updated_at(60, 61) }, 1), at(60));
+        assert_eq!(level.stale_since(), Some(at(60)));
+        assert!(level.take_unsaid() && !level.take_unsaid(), "it is said once");
+        level.started(at(70));
+        assert!(!level.take_unsaid());
     }
 
     #[test]

@@ -254,6 +254,19 @@ impl PodMachine {
         self.targets.iter_mut().for_each(|target| target.opened(&self.site, volume, generation, at, ctx));
     }
 
+    /// Somebody looked through a generation's directory.
+    pub(crate) fn looked_through(&mut self, volume: &Name, generation: &Generation) {
+        self.targets.iter_mut().for_each(|target| target.looked_through(volume, generation));
+    }
+
+    /// It isn't seen any more whether a generation's files are opened.
+    pub(crate) fn opens_unseen(&mut self, volume: &Name, generation: &Generation) {
+        if let Some(watched) = self.site.volumes.get_mut(volume) {
+            watched.opens_unseen(generation);
+        }
+        self.targets.iter_mut().for_each(|target| target.blinded(volume, generation));
+    }
+
     fn is_waiting(&self) -> bool {
         self.targets.iter().any(Target::is_waiting)
     }

@@ -7,6 +7,9 @@ use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
 
+/// What the kernel says where it denies a send.
+const DENIED: &str = "EPERM: Operation not permitted";
+
 /// A send on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
@@ -82,6 +85,20 @@ impl Sending {
         self.changes
     }
 
+    /// Whether it tells a second time.
+    pub(super) fn is_again(&self) -> bool {
+        self.generations.iter().any(|(_, pending)| pending.again)
+    }
+
+    /// What the kernel said where it refused one of them, the first that was refused.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        self.results.iter().find_map(|(_, result)| match result {
+            Some(Delivery::Denied) => Some(DENIED),
+            Some(Delivery::Failed(error)) => Some(*error),
+            Some(Delivery::Sent | Delivery::Spared | Delivery::Gone) | None => None,
+        })
+    }
+
     /// What it was about.
     pub(super) fn into_generations(self) -> Vec<(Name, Pending)> {
         self.generations
@@ -114,6 +131,18 @@ mod tests {
         let mut spared = sending(Outcome::Unhandled);
         [1, 2].into_iter().for_each(|pid| spared.took(&process(pid), Delivery::Spared));
         assert_eq!(spared.result(), Sent::So(Outcome::Unhandled, false));
+    }
+
+    #[test]
+    fn the_kernels_error_is_its_reason() {
+        let mut failed = sending(Outcome::Delivered);
+        failed.took(&process(1), Delivery::Sent);
+        assert_eq!(failed.reason(), None);
+        failed.took(&process(2), Delivery::Failed("ENOSYS: Function not implemented"));
+        assert_eq!(failed.reason(), Some("ENOSYS: Function not implemented"));
+        let mut denied = sending(Outcome::Delivered);
+        denied.took(&process(1), Delivery::Denied);
+        assert_eq!(denied.reason(), Some("EPERM: Operation not permitted"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Delivery, ReloadReport, Report};
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::rereading::Closing;
 use crate::machine::reload::sending::{Sending, Sent};
 use crate::machine::reload::verify::{End, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
@@ -58,17 +59,23 @@ impl Target {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
         let sending = self.sending.take()?;
         if was_sent {
-            self.close(site, Verdict::Alive, ctx);
+            self.close(site, Verdict::Alive, Closing::Newer, ctx);
         }
-        let report = self.end_reload(site, sending.generations(), sending.due(), outcome, None, ctx);
+        let reason = sending.reason();
+        let report = if sending.is_again() {
+            self.end_again(site, &sending, outcome, reason, ctx);
+            None
+        } else {
+            self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx)
+        };
         if was_sent {
             self.judge(site, ctx);
             self.suspension.delivered();
             self.last_delivery = Some(ctx.now);
+            self.follow_delivery(site, sending.is_again(), ctx);
             if let Some(chosen) = self.processes.chosen() {
-                let told = sending.generations().iter();
-                let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
-                self.verify = Some(Verify::open(chosen, told.collect(), site.terms.verify, ctx.now));
+                let told = sending.into_generations();
+                self.verify = Some(Verify::open(chosen, told, site.terms.verify, ctx.now));
             }
         }
         report
@@ -78,7 +85,8 @@ impl Target {
     pub(super) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let Some(sending) = self.sending.take() else { return };
         self.waiting.get_or_insert_default().give_back(sending.changes());
-        for (name, pending) in sending.into_generations() {
+        // Whoever is gone isn't told a second time.
+        for (name, pending) in sending.into_generations().into_iter().filter(|(_, pending)| !pending.again) {
             let superseded = match self.progress.get_mut(&name) {
                 Some(progress) => progress.give_back(pending),
                 None => Some(pending),
@@ -87,6 +95,7 @@ impl Target {
                 self.supersede(site, &name, older, ctx);
             }
         }
+        self.forget_if_idle();
     }
 
     /// A process has ended.
@@ -105,6 +114,8 @@ impl Target {
             waiting.lose();
         }
         release(self.processes.forget(), ctx);
+        // Whatever starts now reads what is there.
+        self.drop_again();
         if let Some(sending) = &mut self.sending {
             sending.took(process, Delivery::Gone);
         }
@@ -154,7 +165,7 @@ impl Target {
 
     /// Releases every process.
     pub(crate) fn release(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        self.close(site, Verdict::Alive, ctx);
+        self.close(site, Verdict::Alive, Closing::Over, ctx);
         release(self.processes.forget(), ctx);
     }
 }
@@ -172,6 +183,7 @@ impl Target {
     ) {
         let after = self.verify.as_mut().and_then(|verify| verify.opened(volume, generation, at));
         if let Some(after) = after {
+            self.reread(site, ctx);
             let container = self.plan.container.clone();
             ctx.act(Action::Report(Report::Reread { pod: site.pod.clone(), container, after }));
         }
@@ -187,7 +199,7 @@ impl Target {
         match self.verify.as_mut().map_or(End::NotYet, |verify| verify.handle_timeout(ctx.now)) {
             End::NotYet => {}
             End::Read(process) => ctx.act(Action::ReadGuard(process, self.plan.signal)),
-            End::Now => self.close(site, Verdict::Alive, ctx),
+            End::Now => self.close_in_time(site, Verdict::Alive, ctx),
         }
     }
 
@@ -204,16 +216,24 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         if self.verify.as_ref().is_some_and(|verify| verify.ends_with(process)) {
-            self.close(site, living, ctx);
+            self.close_in_time(site, living, ctx);
         }
     }
 
+    fn close_in_time(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
+        let newest = self.verify.as_ref().is_some_and(|verify| self.is_newest(site, verify));
+        self.close(site, living, Closing::InTime { newest }, ctx);
+    }
+
     /// Ends the window; `living` is the verdict where no process ended.
-    pub(super) fn close(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
+    fn close(&mut self, site: &Site, living: Verdict, closing: Closing, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
         self.judge(site, ctx);
-        let (verdict, reread) = verify.close(living, self.processes.chosen().map(Chosen::first));
+        let (verdict, reread) = verify.verdict(living, self.processes.chosen().map(Chosen::first));
         let container = self.plan.container.clone();
         ctx.act(Action::Report(Report::Verdict { pod: site.pod.clone(), container, verdict, reread }));
+        if verdict == Verdict::Alive {
+            self.left_unread(site, &verify, closing, ctx);
+        }
     }
 }
