@@ -37,6 +37,7 @@ use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::files::FileFilter;
 use crate::policy::problem::Problem;
+use crate::propagation::frozen::Way;
 use crate::propagation::nudge::{NudgeAnswer, NudgeResult};
 use crate::propagation::strategy::Strategy;
 

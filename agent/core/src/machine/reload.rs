@@ -20,7 +20,7 @@ use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, Handled, Rereads};
 use crate::model::mark::Mark;
-use crate::model::names::Name;
+use crate::model::names::{ContainerId, Name};
 use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::Pod;
 use crate::model::signal::Signal;
@@ -78,6 +78,8 @@ pub(crate) struct Target {
     rereading: Rereading,
     suspension: Suspension,
     last_delivery: Option<Time>,
+    /// The container of which the end was seen last.
+    ended: Option<ContainerId>,
     /// How the last reload ended.
     last: Option<(Outcome, Time)>,
 }
@@ -118,6 +120,7 @@ impl Target {
             rereading: Rereading::default(),
             suspension: Suspension::default(),
             last_delivery: None,
+            ended: None,
             last: None,
         }
     }

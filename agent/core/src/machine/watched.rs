@@ -26,6 +26,8 @@ const MOST_DIRECTORIES: usize = 31;
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     plan: VolumePlan,
+    /// Since when it is watched.
+    since: Time,
     state: Volume,
     digest: FilesDigest,
     propagation: Propagation,
@@ -84,6 +86,7 @@ impl Watched {
         let all = directories(&spec.volumes, &plan.name);
         Self {
             plan: plan.clone(),
+            since: now,
             state: Volume::watched_since(now),
             digest: FilesDigest::Unwanted,
             propagation: Propagation::new(&plan.sources, is_measured),
@@ -98,6 +101,11 @@ impl Watched {
     /// What is to be done about it.
     pub(crate) const fn plan(&self) -> &VolumePlan {
         &self.plan
+    }
+
+    /// Since when it is watched.
+    pub(crate) const fn since(&self) -> Time {
+        self.since
     }
 
     /// How far the kubelet is with it.

@@ -133,7 +133,7 @@ fn an_end_and_a_pending_signal_say_more_than_a_reread() {
 
 #[test]
 fn a_send_that_comes_to_nothing_leaves_no_watch() {
-    for delivery in [Delivery::Denied, Delivery::Failed, Delivery::Spared] {
+    for delivery in [Delivery::Denied, Delivery::Failed("EIO: Input/output error"), Delivery::Spared] {
         let mut world = World::app(&[]);
         world.delivery = delivery;
         world.publish(&config(), 2);

@@ -135,6 +135,7 @@ impl PodMachine {
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }
         }
+        self.say_restarts(ctx);
         let is_too_much =
             |target: &Target| matches!(target.processes().why_missing(), Some(NoProcess::TooMuch));
         self.surveys.came(self.targets.iter().any(is_too_much), ctx.now);

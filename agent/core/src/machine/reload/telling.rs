@@ -113,6 +113,9 @@ impl Target {
         if let Some(waiting) = &mut self.waiting {
             waiting.lose();
         }
+        if self.processes.chosen().is_some_and(|chosen| chosen.first() == process) {
+            self.ended = Some(process.container.clone());
+        }
         release(self.processes.forget(), ctx);
         // Whatever starts now reads what is there.
         self.drop_again();
