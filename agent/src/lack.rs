@@ -26,6 +26,20 @@ pub(crate) fn of(error: &io::Error) -> Lack {
     }
 }
 
+/// An error of the kernel for people: its name and what it means.
+pub(crate) fn said(errno: i32) -> &'static str {
+    let errno = Errno::from_raw(errno);
+    match errno {
+        Errno::EAGAIN => "EAGAIN: Try again",
+        Errno::EACCES => "EACCES: Permission denied",
+        Errno::EBADF => "EBADF: Bad file number",
+        Errno::EINVAL => "EINVAL: Invalid argument",
+        Errno::ENOMEM => "ENOMEM: Out of memory",
+        Errno::ENOSYS => "ENOSYS: Function not implemented",
+        other => other.desc(),
+    }
+}
+
 /// How many descriptors this process may have open. A limit that was raised meanwhile is taken.
 pub(crate) fn descriptor_limit() -> u64 {
     let nofile = Resource::RLIMIT_NOFILE;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::closed::closed_set;
 use crate::model::digest::Files;
 use crate::model::names::{FilePath, Name};
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
@@ -15,13 +16,14 @@ use crate::policy::sources::{self};
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
 
-/// How the container came by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
-    /// `env` or `envFrom`.
-    Environment,
-    /// `subPath` or `subPathExpr`.
-    SubPath,
+closed_set! {
+    /// How a container comes by something that it takes at its start.
+    pub enum Way {
+        /// `env` or `envFrom`.
+        Environment => "env",
+        /// `subPath` or `subPathExpr`.
+        SubPath => "subpath",
+    }
 }
 
 /// Something that a container took at its start.

@@ -20,6 +20,7 @@ mod pods;
 mod processes;
 mod rereads;
 mod restarts;
+mod retelling;
 mod simulation;
 mod swaps;
 mod verdicts;

@@ -12,7 +12,7 @@ use reloadlet_core::machine::event::{Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use reloadlet_core::model::names::PodUid;
-use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::measuring::Measuring;
@@ -377,6 +377,18 @@ impl World {
         self.reports().filter_map(of).collect()
     }
 
+    /// How it was said that something was left unread.
+    pub(crate) fn unread(&self) -> Vec<Unread> {
+        let of = |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
+        self.reports().filter_map(of).collect()
+    }
+
+    /// Second tellings that have ended.
+    pub(crate) fn retold(&self) -> Vec<Outcome> {
+        let of = |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
+        self.reports().filter_map(of).collect()
+    }
+
     /// Problems as they came, and `None` for each time that they were solved.
     pub(crate) fn problems(&self) -> Vec<Option<ProblemKind>> {
         self.reports()
@@ -393,6 +405,9 @@ impl World {
                 | Report::Mended(..)
                 | Report::Forgotten(_)
                 | Report::Reread { .. }
+                | Report::Retold(_)
+                | Report::Unread { .. }
+                | Report::NeedsRestart { .. }
                 | Report::Verdict { .. } => None,
             })
             .collect()
@@ -412,6 +427,12 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::Endings(pod, container, None) => {
             journal.endings.remove(&(pod, container));
         }
+        JournalUpdate::Rereads(pod, container, Some(rereads)) => {
+            journal.rereads.insert((pod, container), rereads);
+        }
+        JournalUpdate::Rereads(pod, container, None) => {
+            journal.rereads.remove(&(pod, container));
+        }
         JournalUpdate::Pod(pod) => {
             journal.pods.retain(|known| known.uid != pod.uid);
             journal.pods.push(pod);
@@ -420,6 +441,7 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
             journal.pods.retain(|known| known.uid != pod);
             journal.handled.retain(|key, _| key.pod != pod);
             journal.endings.retain(|(of, _), _| *of != pod);
+            journal.rereads.retain(|(of, _), _| *of != pod);
         }
     }
 }
