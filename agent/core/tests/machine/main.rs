@@ -21,6 +21,7 @@ mod processes;
 mod rereads;
 mod restarts;
 mod retelling;
+mod said;
 mod simulation;
 mod swaps;
 mod verdicts;

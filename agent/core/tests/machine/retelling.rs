@@ -2,6 +2,7 @@
 
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Event, Report};
+use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::journal::JournalUpdate;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 
@@ -214,7 +215,9 @@ fn the_journal_knows_what_was_told_twice_and_who_has_read() {
 #[test]
 fn a_content_that_comes_again_is_told_to_whoever_dropped_it() {
     let mut world = World::app(&[("reloadlet.io/keys", "key")]);
-    world.node.volume(&config()).digests.extend([(generation(4), crate::digests::digest(7)), (generation(3), crate::digests::digest(7))]);
+    let contents = [(2, 2), (3, 7), (4, 7)];
+    let digests = contents.map(|(n, content)| (generation(n), Digest::new([content; 32])));
+    world.node.volume(&config()).digests.extend(digests);
     read(&mut world, 2);
     world.actions.clear();
     world.publish(&config(), 3);
