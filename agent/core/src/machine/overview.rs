@@ -52,7 +52,7 @@ impl Machine {
                 let oldest = &mut counts.oldest_stale[place];
                 *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
             }
-            for (unread, _) in pod.targets().iter().filter_map(Target::unread) {
+            for (unread, _) in pod.targets().iter().filter_map(Target::left_how) {
                 counts.unread[unread.index()] += 1;
             }
             for watched in pod.volumes().values() {
@@ -127,7 +127,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
             delivered: held(target, progress, watched).and_then(versions_held).unwrap_or_default(),
         }
     });
-    let unread = target.unread().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
+    let unread = target.left_how().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
     ContainerStatus {
         name: target.container().clone(),
         signal: target.signal().to_string(),

@@ -186,7 +186,7 @@ impl Target {
     }
 
     /// How it has left unread what it was told of, if it has, and after how many signals in a row.
-    pub(crate) fn unread(&self) -> Option<(Unread, u8)> {
+    pub(crate) fn left_how(&self) -> Option<(Unread, u8)> {
         self.rereading.known(self.processes.youngest())
     }
 

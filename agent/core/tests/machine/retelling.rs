@@ -146,7 +146,12 @@ fn a_swap_while_the_second_telling_waits_takes_its_place() {
 
 #[test]
 fn the_waits_and_the_guard_hold_for_a_second_telling() {
-    let mut world = reader(&[("reloadlet.io/debounce", "2s"), ("reloadlet.io/min-interval", "30s")]);
+    let mut world = World::app(&[("reloadlet.io/debounce", "2s"), ("reloadlet.io/min-interval", "30s")]);
+    world.publish(&config(), 2);
+    world.pass(2_000);
+    assert!(world.open(&config(), 2));
+    world.pass(60_000);
+    world.actions.clear();
     world.publish(&config(), 3);
     world.pass(2_000);
     let sent = world.sends()[0].0;

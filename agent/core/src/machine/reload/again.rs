@@ -15,7 +15,7 @@ use crate::model::time::Time;
 
 impl Target {
     /// A window has ended in which nothing was opened, and the container lives.
-    pub(super) fn left_unread(&mut self, site: &Site, verify: &Verify, closing: Closing, ctx: &mut Context<'_>) {
+    pub(super) fn follow_unread(&mut self, site: &Site, verify: &Verify, closing: Closing, ctx: &mut Context<'_>) {
         let told = || verify.generations().iter();
         let can_see = |(name, told): &(Name, Pending)| {
             site.volumes.get(name).is_some_and(|watched| watched.shows_opens(&told.generation))
@@ -30,7 +30,7 @@ impl Target {
         };
         let next = self.change_rereading(site, ctx, |rereading, now| rereading.unread(seen, now));
         // What it holds isn't what it was told of, as far as is known: nothing later is the same as that.
-        if next == Next::Again || self.unread().is_some_and(|(unread, _)| unread == Unread::NotRead) {
+        if next == Next::Again || self.left_how().is_some_and(|(unread, _)| unread == Unread::NotRead) {
             self.progress.values_mut().for_each(Progress::doubt_told);
         }
         if next == Next::Again {
@@ -138,7 +138,7 @@ impl Target {
     }
 
     fn say_unread(&self, site: &Site, next: Next, ctx: &mut Context<'_>) {
-        let (Next::Say(unread), Some((_, deliveries))) = (next, self.unread()) else { return };
+        let (Next::Say(unread), Some((_, deliveries))) = (next, self.left_how()) else { return };
         ctx.act(Action::Report(Report::Unread {
             pod: site.pod.clone(),
             container: self.plan.container.clone(),

@@ -236,7 +236,7 @@ impl Target {
         let container = self.plan.container.clone();
         ctx.act(Action::Report(Report::Verdict { pod: site.pod.clone(), container, verdict, reread }));
         if verdict == Verdict::Alive {
-            self.left_unread(site, &verify, closing, ctx);
+            self.follow_unread(site, &verify, closing, ctx);
         }
     }
 }
