@@ -322,6 +322,52 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
     }
 
     #[test]
+    fn what_isnt_known_to_be_read_there_or_held_isnt_up_to_date() {
+        let pod = |more: &str, app: &str, stale: &str, volume: &str| {
+            format!(
+                r#"{{"namespace": "shop", "name": "web", "uid": "u-1", "notNudged": null, "problems": [], {more}
+                "volumes": [{{"name": "config", "kind": "configmap", "settledSecondsAgo": 1.0, {volume}}}],
+                "containers": [{{"name": "app", "signal": "SIGHUP", "pids": [7], "missing": null, "held": false,
+                    "lastOutcome": "failed", "lastSecondsAgo": 1.0, {app}
+                    "volumes": [{{"name": "config", "handled": "..2", "holds": null, "waiting": null, "delivered": []}}]}}],
+                "stale": [{stale}]}}"#
+            )
+        };
+        let here = r#""generation": "..2", "wanted": [{"kind": "configmap", "name": "web", "version": "12"}], "onDisk": []"#;
+        let gone = here.replace(r#""12""#, "null");
+        let nowhere = r#""generation": null, "wanted": [], "onDisk": []"#;
+        let undelivered = r#"{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app", "object": null}"#;
+        let absent = r#""absent": [{"container": "app", "object": {"kind": "configmap", "name": "levels"}}],"#;
+        for (pod, state) in [
+            (pod("", "", "", here), "app:-      up to date\n"),
+            (
+                pod("", r#""unread": {"state": "not_read", "deliveries": 1}, "toldAgain": true,"#, "", here),
+                "told, not read: container app was told twice and opened none of the new files\n",
+            ),
+            (
+                pod("", r#""unread": {"state": "never_read", "deliveries": 3},"#, "", here),
+                "told 3 times, never read: container app was never seen to open a new file\n",
+            ),
+            (pod("", r#""toldAgain": true,"#, "", here), "up to date: container app was told twice\n"),
+            (pod("", "", "", &gone), "gone: configmap web isn't there, and the volume keeps what it has\n"),
+            (pod(absent, "", "", here), "gone: configmap levels isn't there, and container app keeps what it has\n"),
+            (
+                pod("", "", undelivered, nowhere),
+                "undelivered for 5 s: container app runs, as its pod's status says, and no ..data was found in the \
+                 directory of the volume below that of pod u-1\n",
+            ),
+        ] {
+            let text = format!(
+                r#"{{"apiVersion": "status.reloadlet.io/v1", "pods": [{pod}],
+                "agent": {{"version": "1", "requests": {{}}, "watches": [], "lacks": []}}}}"#
+            );
+            let document: Document = serde_json::from_str(&text).unwrap();
+            let table = table(&document);
+            assert!(table.contains(state), "{state}: {table}");
+        }
+    }
+
+    #[test]
     fn what_the_agent_lacks_comes_first_one_line_each() {
         let text = r#"{"apiVersion": "status.reloadlet.io/v1", "pods": [],
             "agent": {"version": "1", "requests": {}, "watches": [], "lacks": [

@@ -218,6 +218,7 @@ fn who_lists_the_directory_all_the_time_is_looked_at_a_few_times_only() {
         assert!(rounds <= u32::from(MOST_REARMS) + 1);
     }
     assert_eq!(rounds, 17);
+    assert_eq!(stage.seen(), 0);
     let unseen = Event::OpensUnseen(stage.volume.clone(), stage.generation.clone());
     assert!(stage.told.contains(&unseen), "{:?}", stage.told);
 }
