@@ -9,6 +9,20 @@ use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use crate::node::{HUP, generation, ms, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more};
 
+impl World {
+    /// How it was said that something was left unread.
+    fn unread(&self) -> Vec<Unread> {
+        let of = |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
+        self.reports().filter_map(of).collect()
+    }
+
+    /// Second tellings that have ended.
+    fn retold(&self) -> Vec<Outcome> {
+        let of = |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
+        self.reports().filter_map(of).collect()
+    }
+}
+
 /// A container that has read generation 2.
 fn reader(annotations: &[(&str, &str)]) -> World {
     let mut world = World::app(annotations);

@@ -12,7 +12,7 @@ use reloadlet_core::machine::event::{Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use reloadlet_core::model::names::PodUid;
-use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
+use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::measuring::Measuring;
@@ -374,18 +374,6 @@ impl World {
     pub(crate) fn rereads(&self) -> Vec<Duration> {
         let of =
             |report: &Report| if let Report::Reread { after, .. } = report { Some(*after) } else { None };
-        self.reports().filter_map(of).collect()
-    }
-
-    /// How it was said that something was left unread.
-    pub(crate) fn unread(&self) -> Vec<Unread> {
-        let of = |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
-        self.reports().filter_map(of).collect()
-    }
-
-    /// Second tellings that have ended.
-    pub(crate) fn retold(&self) -> Vec<Outcome> {
-        let of = |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
         self.reports().filter_map(of).collect()
     }
 
