@@ -49,8 +49,12 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
         }
         Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
             let said = match unread {
-                Unread::NotRead => "told, not read: none of the new files was opened, though they were after earlier signals",
-                Unread::NeverRead => "told again and again, never read: none of the new files was opened after any signal",
+                Unread::NotRead => {
+                    "told, not read: none of the new files was opened, though they were after earlier signals"
+                }
+                Unread::NeverRead => {
+                    "told again and again, never read: none of the new files was opened after any signal"
+                }
             };
             tracing::warn!(
                 namespace = %pod.namespace, pod = %pod.name, container = %container, signal = %signal,

@@ -349,7 +349,11 @@ fn changed(reload: &ReloadReport) -> String {
 /// A duration as people say it.
 fn seconds(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis < 10_000 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} s", (millis + 500) / 1000) }
+    if millis < 10_000 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} s", (millis + 500) / 1000)
+    }
 }
 
 fn reload_note(reload: &ReloadReport) -> Option<Note> {

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reloadlet_core::model::journal::{
-    Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads,
-};
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
 

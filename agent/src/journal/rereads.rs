@@ -64,10 +64,9 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes, at: u64) 
 /// Adds these records to a file that holds none of them.
 pub(super) fn write_all(transaction: &WriteTransaction, records: &Records) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(REREADS)?;
-    records
-        .rereads
-        .iter()
-        .try_for_each(|((pod, container), (value, at))| put(&mut table, (pod.as_str(), container), value, *at))
+    records.rereads.iter().try_for_each(|((pod, container), (value, at))| {
+        put(&mut table, (pod.as_str(), container), value, *at)
+    })
 }
 
 /// Takes all of them away.

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use reloadlet_core::Time;
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::journal::{
-    Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads,
-};
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
 use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;

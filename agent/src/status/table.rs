@@ -99,7 +99,10 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
         rows.push(row(&volume.name, [wanted, on_disk, delivered], state));
     }
     for AbsentStatus { container, object } in &pod.absent {
-        let state = format!("gone: {} {} isn't there, and container {container} keeps what it has", object.kind, object.name);
+        let state = format!(
+            "gone: {} {} isn't there, and container {container} keeps what it has",
+            object.kind, object.name
+        );
         rows.push(row("-", [format!("no {}", object.name), none(), none()], state));
     }
     for stale in pod.stale.iter().filter(|stale| stale.volume.is_none()) {
@@ -119,16 +122,23 @@ fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
     let state = if volume.wanted.is_empty() { "not measured" } else { "up to date" };
     let again = pod.containers.iter().filter(|container| container.told_again && tells(container, volume));
     let again: Vec<&str> = again.map(|container| &*container.name).collect();
-    if again.is_empty() { state.to_owned() } else { format!("{state}: container {} was told twice", again.join(", ")) }
+    if again.is_empty() {
+        state.to_owned()
+    } else {
+        format!("{state}: container {} was told twice", again.join(", "))
+    }
 }
 
 /// That an object of a volume isn't there any more, which leaves the volume as it is.
 fn gone(volume: &VolumeStatus) -> Option<String> {
     let is_on_disk = |wanted: &&VersionStatus| {
-        volume.on_disk.iter().any(|there| (&there.kind, &there.name) == (&wanted.kind, &wanted.name) && there.version.is_none())
+        volume.on_disk.iter().any(|there| {
+            (&there.kind, &there.name) == (&wanted.kind, &wanted.name) && there.version.is_none()
+        })
     };
     let missing = volume.wanted.iter().filter(|wanted| wanted.version.is_none());
-    let missing = missing.filter(|wanted| !is_on_disk(wanted)).map(|wanted| format!("{} {}", wanted.kind, wanted.name));
+    let missing =
+        missing.filter(|wanted| !is_on_disk(wanted)).map(|wanted| format!("{} {}", wanted.kind, wanted.name));
     let missing: Vec<String> = missing.collect();
     let sentence = format!("gone: {} isn't there, and the volume keeps what it has", missing.join(", "));
     (!missing.is_empty()).then_some(sentence)
@@ -142,9 +152,14 @@ fn unread(container: &ContainerStatus, volume: &VolumeStatus) -> Option<String> 
         Word::Known(Unread::NotRead) if container.told_again => {
             format!("told, not read: container {name} was told twice and opened none of the new files")
         }
-        Word::Known(Unread::NotRead) => format!("told, not read: container {name} opened none of the new files"),
+        Word::Known(Unread::NotRead) => {
+            format!("told, not read: container {name} opened none of the new files")
+        }
         Word::Known(Unread::NeverRead) => {
-            format!("told {} times, never read: container {name} was never seen to open a new file", unread.deliveries)
+            format!(
+                "told {} times, never read: container {name} was never seen to open a new file",
+                unread.deliveries
+            )
         }
         // An agent of another version knows what it means.
         Word::Other(word) => format!("{word}: container {name}"),
@@ -337,7 +352,8 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
         let gone = here.replace(r#""12""#, "null");
         let nowhere = r#""generation": null, "wanted": [], "onDisk": []"#;
         let undelivered = r#"{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app", "object": null}"#;
-        let absent = r#""absent": [{"container": "app", "object": {"kind": "configmap", "name": "levels"}}],"#;
+        let absent =
+            r#""absent": [{"container": "app", "object": {"kind": "configmap", "name": "levels"}}],"#;
         for (pod, state) in [
             (pod("", "", "", here), "app:-      up to date\n"),
             (
@@ -350,7 +366,10 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
             ),
             (pod("", r#""toldAgain": true,"#, "", here), "up to date: container app was told twice\n"),
             (pod("", "", "", &gone), "gone: configmap web isn't there, and the volume keeps what it has\n"),
-            (pod(absent, "", "", here), "gone: configmap levels isn't there, and container app keeps what it has\n"),
+            (
+                pod(absent, "", "", here),
+                "gone: configmap levels isn't there, and container app keeps what it has\n",
+            ),
             (
                 pod("", "", undelivered, nowhere),
                 "undelivered for 5 s: container app runs, as its pod's status says, and no ..data was found in the \

@@ -55,7 +55,12 @@ impl Opens {
 
 impl Watcher {
     /// Sees whether a file of a generation is opened: in its own directory, or in one of these below it. Whether that can be had.
-    pub(crate) fn watch_opens(&mut self, volume: &VolumeRef, generation: &Generation, below: &[Name]) -> bool {
+    pub(crate) fn watch_opens(
+        &mut self,
+        volume: &VolumeRef,
+        generation: &Generation,
+        below: &[Name],
+    ) -> bool {
         self.unwatch_opens(volume, generation);
         let Some(path) = self.path(volume).map(|path| path.join(generation.as_str())) else { return false };
         let directories = below.iter().map(|name| (path.join(&**name), None));

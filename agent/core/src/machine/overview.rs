@@ -9,8 +9,8 @@ use crate::machine::reload::Target;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::{Progress, START_DOUBT};
 use crate::machine::status::{
-    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, UnreadStatus, VersionStatus,
-    VolumeStatus,
+    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, UnreadStatus,
+    VersionStatus, VolumeStatus,
 };
 use crate::machine::volume::Settled;
 use crate::machine::watched::Watched;
@@ -127,7 +127,8 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
             delivered: held(target, progress, watched).and_then(versions_held).unwrap_or_default(),
         }
     });
-    let unread = target.left_how().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
+    let unread =
+        target.left_how().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
     ContainerStatus {
         name: target.container().clone(),
         signal: target.signal().to_string(),
@@ -162,7 +163,8 @@ fn held<'a>(target: &Target, progress: &'a Progress, watched: Option<&'a Watched
         return None;
     }
     let settled = watched.and_then(|watched| watched.state().settled());
-    let is_read = |settled: &&Settled| first.is_some_and(|first| first.started > settled.settled + START_DOUBT);
+    let is_read =
+        |settled: &&Settled| first.is_some_and(|first| first.started > settled.settled + START_DOUBT);
     settled.filter(is_read).map(|settled| &settled.generation).or_else(|| progress.held())
 }
 

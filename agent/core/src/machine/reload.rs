@@ -227,10 +227,7 @@ impl Target {
     }
 
     /// The generations whose opens still count.
-    pub(crate) fn opens(
-        &mut self,
-        is_current: impl Fn(&Name, &Generation) -> bool,
-    ) -> &[(Name, Generation)] {
+    pub(crate) fn opens(&mut self, is_current: impl Fn(&Name, &Generation) -> bool) -> &[(Name, Generation)] {
         self.verify.as_mut().map(|verify| verify.opens(is_current)).unwrap_or_default()
     }
 

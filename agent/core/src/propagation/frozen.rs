@@ -208,7 +208,12 @@ impl Frozen {
         let is_first_look = self.latest.is_none() && !was_absent;
         self.latest = Some(if is_first_look {
             let made = version.updated.and_then(|updated| updated.made);
-            Latest { held, changed: between.map(|(earliest, _)| earliest), by: between.map(|(_, by)| by), made }
+            Latest {
+                held,
+                changed: between.map(|(earliest, _)| earliest),
+                by: between.map(|(_, by)| by),
+                made,
+            }
         } else {
             // The watch may have been behind.
             let changed = between.map_or(at, |(_, latest)| at.min(latest));

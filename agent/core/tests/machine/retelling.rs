@@ -12,13 +12,15 @@ use crate::world::{World, app, app_with_two_volumes, config, more};
 impl World {
     /// How it was said that something was left unread.
     fn unread(&self) -> Vec<Unread> {
-        let of = |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
+        let of =
+            |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
         self.reports().filter_map(of).collect()
     }
 
     /// Second tellings that have ended.
     fn retold(&self) -> Vec<Outcome> {
-        let of = |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
+        let of =
+            |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
         self.reports().filter_map(of).collect()
     }
 }
@@ -72,7 +74,8 @@ fn who_has_read_before_and_dropped_the_second_signal_is_told_once_more() {
     assert_eq!((world.sends().len(), world.unread(), state(&world)), (3, vec![], None));
     assert!(is_told_again(&world));
     assert_eq!(world.retold(), [Outcome::Delivered]);
-    let ended = [("config", generation(3), Outcome::Delivered), ("config", generation(4), Outcome::Delivered)];
+    let ended =
+        [("config", generation(3), Outcome::Delivered), ("config", generation(4), Outcome::Delivered)];
     assert_eq!(world.outcomes(), ended, "each ends once");
     assert_eq!(world.verdicts(), [Verdict::Reread, Verdict::Alive, Verdict::Reread]);
 }

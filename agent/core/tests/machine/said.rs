@@ -138,7 +138,11 @@ fn with_environment() -> World {
 
 fn restarts(world: &World) -> Vec<(String, Way)> {
     let of = |report: &Report| {
-        if let Report::NeedsRestart { object, way, .. } = report { Some((object.to_string(), *way)) } else { None }
+        if let Report::NeedsRestart { object, way, .. } = report {
+            Some((object.to_string(), *way))
+        } else {
+            None
+        }
     };
     world.reports().filter_map(of).collect()
 }

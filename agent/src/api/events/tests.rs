@@ -202,10 +202,15 @@ fn a_delivery_is_a_signal_that_was_sent_with_what_it_told_of_and_never_a_reload(
 
 #[test]
 fn the_kernels_error_is_in_the_event_and_not_each_refusal_is_apparmors() {
-    let failed = said(&Report::Reload(Box::new(measured(Outcome::Failed, Some("ENOSYS: Function not implemented")))));
+    let failed =
+        said(&Report::Reload(Box::new(measured(Outcome::Failed, Some("ENOSYS: Function not implemented")))));
     assert!(failed.0 && failed.2.contains("ENOSYS: Function not implemented"), "{failed:?}");
-    let denied = said(&Report::Reload(Box::new(measured(Outcome::Denied, Some("EPERM: Operation not permitted")))));
-    assert!(denied.2.contains("EPERM") && denied.2.contains("lacks the capability KILL there, or"), "{denied:?}");
+    let denied =
+        said(&Report::Reload(Box::new(measured(Outcome::Denied, Some("EPERM: Operation not permitted")))));
+    assert!(
+        denied.2.contains("EPERM") && denied.2.contains("lacks the capability KILL there, or"),
+        "{denied:?}"
+    );
 }
 
 #[test]
@@ -221,7 +226,9 @@ fn what_is_left_unread_is_said_until_it_is_read() {
         window: Duration::from_secs(10),
     };
     let dropped = said(&unread(Unread::NotRead));
-    assert!(dropped.0 && dropped.2.contains("was sent SIGHUP twice and opened none of the new files within 10 s"));
+    assert!(
+        dropped.0 && dropped.2.contains("was sent SIGHUP twice and opened none of the new files within 10 s")
+    );
     let never = said(&unread(Unread::NeverRead));
     assert!(never.0 && never.2.starts_with("Told 3 times, never read: container app"), "{never:?}");
     let (notes, _sender) = channel(Cluster::with_client(server(0).0), "node");

@@ -83,7 +83,10 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
                 updated: metadata.managed_fields.unwrap_or_default().0.map(|second| Updated {
                     written: clock::from_wall_second(second),
                     between: None,
-                    made: metadata.creation_timestamp.and_then(|made| second_of(&made)).map(clock::from_wall_second),
+                    made: metadata
+                        .creation_timestamp
+                        .and_then(|made| second_of(&made))
+                        .map(clock::from_wall_second),
                 }),
                 keys: Arc::new(keys),
             })),

@@ -96,8 +96,10 @@ impl Stage {
         });
         let (volume, generation) = (self.volume.clone(), self.generation.clone());
         let wanted = Event::Opened(volume.clone(), generation.clone(), self.now.get());
-        let others =
-            [Event::LookedThrough(volume.clone(), generation.clone()), Event::OpensUnseen(volume, generation)];
+        let others = [
+            Event::LookedThrough(volume.clone(), generation.clone()),
+            Event::OpensUnseen(volume, generation),
+        ];
         let (opens, told): (Vec<Event>, Vec<Event>) = events.partition(|event| *event == wanted);
         assert!(told.iter().all(|event| others.contains(event)), "{told:?}");
         self.told.extend(told);

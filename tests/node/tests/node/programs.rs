@@ -378,7 +378,10 @@ fn programs_as_debian_packages_them_are_told_once_and_read_their_configuration()
     let missing: Vec<&str> = missing.iter().map(|program| program.needs).collect();
     if !missing.is_empty() {
         eprintln!("not installed: {}", missing.join(" "));
-        assert!(std::env::var("CI").map_or_else(|_unset| true, |value| value != "true"), "run scripts/install-deps");
+        assert!(
+            std::env::var("CI").map_or_else(|_unset| true, |value| value != "true"),
+            "run scripts/install-deps"
+        );
     }
     // All ports are held until each has one.
     let held: Vec<TcpListener> =

@@ -224,6 +224,7 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
 /// What is recorded of a pod's containers.
 fn taken<T>(records: &mut BTreeMap<(PodUid, Name), T>, uid: &PodUid) -> Vec<(Name, T)> {
     let lowest = (uid.clone(), Name::from(""));
-    let keys: Vec<_> = records.range(lowest..).map(|(key, _)| key).take_while(|(pod, _)| pod == uid).cloned().collect();
+    let keys: Vec<_> =
+        records.range(lowest..).map(|(key, _)| key).take_while(|(pod, _)| pod == uid).cloned().collect();
     keys.into_iter().filter_map(|key| Some((key.1.clone(), records.remove(&key)?))).collect()
 }

@@ -37,12 +37,7 @@ pub(super) fn volume(name: &Name, watched: &Watched, targets: &[Target], pod: &P
 }
 
 /// Why a container doesn't hold what is on disk, and since when.
-fn for_container(
-    target: &Target,
-    name: &Name,
-    watched: &Watched,
-    pod: &Pod,
-) -> Option<(StaleReason, Time)> {
+fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> Option<(StaleReason, Time)> {
     let progress = target.progress().get(name)?;
     let is_unfound = target.is_unfound(pod);
     let Some(settled) = watched.state().settled() else {

@@ -15,7 +15,13 @@ use crate::model::time::Time;
 
 impl Target {
     /// A window has ended in which nothing was opened, and the container lives.
-    pub(super) fn follow_unread(&mut self, site: &Site, verify: &Verify, closing: Closing, ctx: &mut Context<'_>) {
+    pub(super) fn follow_unread(
+        &mut self,
+        site: &Site,
+        verify: &Verify,
+        closing: Closing,
+        ctx: &mut Context<'_>,
+    ) {
         let told = || verify.generations().iter();
         let can_see = |(name, told): &(Name, Pending)| {
             site.volumes.get(name).is_some_and(|watched| watched.shows_opens(&told.generation))
@@ -60,7 +66,10 @@ impl Target {
         let mut dropped = false;
         self.progress.values_mut().for_each(|progress| dropped |= progress.drop_again());
         // What was remembered of its wait is nothing to what waits now.
-        if dropped && self.sending.is_none() && self.pending().next().is_none_or(|(_, pending)| !pending.again) {
+        if dropped
+            && self.sending.is_none()
+            && self.pending().next().is_none_or(|(_, pending)| !pending.again)
+        {
             self.waiting = None;
         }
     }

@@ -110,7 +110,9 @@ impl Rereading {
             Closing::Newer | Closing::InTime { .. } if seen.looked_through && self.hides() => {
                 return Next::Nothing;
             }
-            Closing::InTime { .. } if self.has_reread && !self.again && seen.retell && !self.is_given_up() => {
+            Closing::InTime { .. }
+                if self.has_reread && !self.again && seen.retell && !self.is_given_up() =>
+            {
                 self.again = true;
                 return Next::Again;
             }

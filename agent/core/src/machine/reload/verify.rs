@@ -76,10 +76,7 @@ impl Verify {
     }
 
     /// The generations whose opens still count; those that aren't current any more are forgotten.
-    pub(super) fn opens(
-        &mut self,
-        is_current: impl Fn(&Name, &Generation) -> bool,
-    ) -> &[(Name, Generation)] {
+    pub(super) fn opens(&mut self, is_current: impl Fn(&Name, &Generation) -> bool) -> &[(Name, Generation)] {
         self.opens.retain(|(name, generation)| is_current(name, generation));
         &self.opens
     }

@@ -166,10 +166,7 @@ fn an_object_that_wasnt_there_at_the_start_and_comes_makes_stale() {
 fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
     let source = |items: &[(&str, &str)]| ObjectSource {
         name: "a".into(),
-        items: items
-            .iter()
-            .map(|(key, path)| Item { key: (*key).into(), path: (*path).into() })
-            .collect(),
+        items: items.iter().map(|(key, path)| Item { key: (*key).into(), path: (*path).into() }).collect(),
         optional: false,
     };
     let items: &[_] = &[("k", "conf/app"), ("l", "other")];
@@ -191,8 +188,7 @@ fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
 
 fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
     let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").as_str().into() };
-    let source =
-        ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
+    let source = ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
     PodSpec {
         containers,
         volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
@@ -202,8 +198,7 @@ fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
 
 fn container(paths: &[&str], environment: usize) -> Container {
     let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
-    let source =
-        |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
+    let source = |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
     Container {
         name: "app".into(),
         kind: ContainerKind::Regular,
