@@ -26,6 +26,18 @@ pub(crate) fn from_wall(seconds: i64, nanos: i64) -> Time {
     now() - wall.saturating_sub(stamp)
 }
 
+/// Now, on the wall clock, since the Unix epoch.
+pub(crate) fn wall() -> Duration {
+    duration(clock_gettime(ClockId::Realtime))
+}
+
+/// The moment on the boot-time clock of a second on somebody else's wall clock, which may be still to come.
+pub(crate) fn from_wall_second(second: i64) -> Time {
+    let (wall, now) = (wall(), now());
+    let second = Duration::from_secs(u64::try_from(second).unwrap_or(0));
+    if second > wall { now + (second - wall) } else { now - (wall - second) }
+}
+
 /// A moment as people read it, in UTC, to a millisecond.
 pub(crate) fn rfc3339(time: Time) -> String {
     let wall = duration(clock_gettime(ClockId::Realtime));

@@ -227,7 +227,7 @@ impl Holder {
                 Err(Errno::PERM) => return Delivery::Denied,
                 Err(errno) => {
                     tracing::error!(pid = process.pid, error = %errno, "the kernel refused to send a signal");
-                    return Delivery::Failed;
+                    return Delivery::Failed(lack::said(errno.raw_os_error()));
                 }
             }
         }
@@ -237,7 +237,7 @@ impl Holder {
             Ok(false) => Delivery::Sent,
             Err(error) => {
                 tracing::error!(pid = process.pid, %error, "can't poll a pidfd");
-                Delivery::Failed
+                Delivery::Failed(lack::said(error.raw_os_error().unwrap_or_default()))
             }
         }
     }

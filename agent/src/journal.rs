@@ -18,6 +18,7 @@ use store::{Store, unix_seconds};
 mod error;
 mod file;
 mod records;
+mod rereads;
 mod store;
 #[cfg(test)]
 mod tests;

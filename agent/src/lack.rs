@@ -26,6 +26,23 @@ pub(crate) fn of(error: &io::Error) -> Lack {
     }
 }
 
+/// Errors of `pidfd_send_signal` by name; whatever else a seccomp profile makes of it has its meaning alone.
+const NAMED: [(Errno, &str); 7] = [
+    (Errno::EAGAIN, "EAGAIN: Try again"),
+    (Errno::EACCES, "EACCES: Permission denied"),
+    (Errno::EBADF, "EBADF: Bad file number"),
+    (Errno::EINVAL, "EINVAL: Invalid argument"),
+    (Errno::EIO, "EIO: I/O error"),
+    (Errno::ENOMEM, "ENOMEM: Out of memory"),
+    (Errno::ENOSYS, "ENOSYS: Function not implemented"),
+];
+
+/// An error of the kernel for people.
+pub(crate) fn said(errno: i32) -> &'static str {
+    let errno = Errno::from_raw(errno);
+    NAMED.iter().find(|(named, _)| *named == errno).map_or_else(|| errno.desc(), |(_, said)| *said)
+}
+
 /// How many descriptors this process may have open. A limit that was raised meanwhile is taken.
 pub(crate) fn descriptor_limit() -> u64 {
     let nofile = Resource::RLIMIT_NOFILE;

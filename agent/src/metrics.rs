@@ -13,7 +13,7 @@ use reloadlet_core::Time;
 use reloadlet_core::machine::status::Counts;
 use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::nudge::NudgeResult;
@@ -67,6 +67,8 @@ pub(crate) struct Metrics {
     deliver: Histogram,
     propagation: propagation::Propagation,
     reread: Histogram,
+    retold: IntCounter,
+    unread: Family<Unread, IntGaugeVec>,
     overflows: IntCounter,
     rescans: Family<RescanReason, IntCounterVec>,
     settle_timeouts: IntCounter,
@@ -130,6 +132,19 @@ impl Metrics {
                 "reloadlet_reread_seconds",
                 "Seconds from a delivery until a file of the new generation was opened.",
             )?,
+            retold: register(
+                &registry,
+                IntCounter::new(
+                    "reloadlet_retold_total",
+                    "Times that a container was told a second time, since it opened none of the new files.",
+                )?,
+            )?,
+            unread: Family::gauges(
+                "reloadlet_unread_containers",
+                "Containers that live and have left unread what they were told of, by how.",
+                "state",
+            )?
+            .complete(&registry)?,
             overflows: register(
                 &registry,
                 IntCounter::new(
@@ -270,6 +285,16 @@ impl Metrics {
     /// How many volumes are polled.
     pub(crate) fn set_polled_volumes(&self, count: usize) {
         set(&self.polled_volumes, count);
+    }
+
+    /// A container was told a second time.
+    pub(crate) fn retold(&self) {
+        self.retold.inc();
+    }
+
+    /// How many containers have left unread in this way what they were told of.
+    pub(crate) fn set_unread(&self, unread: Unread, count: usize) {
+        set(&self.unread.of(unread), count);
     }
 
     /// How many problems of a kind stand.

@@ -7,7 +7,7 @@ use reloadlet_core::Time;
 use reloadlet_core::machine::event::{ReloadReport, Report};
 use reloadlet_core::machine::status::Counts;
 use reloadlet_core::model::object::Versions;
-use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
 use reloadlet_core::policy::problem::ProblemKind;
 
@@ -43,6 +43,28 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
             );
         }
         Report::Reread { after, .. } => metrics.reread(*after),
+        Report::Retold(reload) => {
+            metrics.retold();
+            write_retold(reload);
+        }
+        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
+            let said = match unread {
+                Unread::NotRead => {
+                    "told, not read: none of the new files was opened, though they were after earlier signals"
+                }
+                Unread::NeverRead => {
+                    "told again and again, never read: none of the new files was opened after any signal"
+                }
+            };
+            tracing::warn!(
+                namespace = %pod.namespace, pod = %pod.name, container = %container, signal = %signal,
+                unread = unread.as_str(), deliveries, told_again = again, window_us = micros(*window), "{said}"
+            );
+        }
+        Report::NeedsRestart { pod, container, object, way } => tracing::info!(
+            namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, way = way.as_str(),
+            "what the container took of this at its start has changed: only a restart brings it"
+        ),
         Report::Verdict { pod, container, verdict, reread } => {
             metrics.verdict(&pod.namespace, *verdict);
             let reread_us = reread.map(micros);
@@ -120,8 +142,24 @@ fn write_reload(reload: &ReloadReport, metrics: &Metrics) {
     }
 }
 
+/// A second telling: at the level of deliveries, since nobody else says that there was one.
+fn write_retold(reload: &ReloadReport) {
+    let generations = reload.generations.iter().map(|(volume, generation)| format!("{volume}={generation}"));
+    tracing::info!(
+        namespace = %reload.pod.namespace,
+        pod = %reload.pod.name,
+        container = %reload.container,
+        signal = %reload.signal,
+        outcome = reload.outcome.as_str(),
+        generations = listed(generations),
+        pids = listed(&reload.pids),
+        reason = reload.reason,
+        "told a second time, since none of the new files was opened"
+    );
+}
+
 /// The versions as people know them: `configmap shop/web@1234`.
-fn written(versions: &Versions) -> String {
+pub(crate) fn written(versions: &Versions) -> String {
     let each = versions.iter().map(|(object, version)| match version {
         Some(version) => format!("{object}@{}", version.version),
         None => format!("no {object}"),
@@ -148,7 +186,7 @@ fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
 
 /// When the API server took the newest of the versions: whole seconds.
 fn updated(versions: &Versions) -> Option<String> {
-    let updated = versions.iter().filter_map(|(_, version)| version.as_ref()?.updated).max();
+    let updated = versions.iter().filter_map(|(_, version)| Some(version.as_ref()?.updated?.written)).max();
     updated.map(clock::rfc3339)
 }
 
@@ -166,6 +204,9 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
         metrics.set_problems(kind, count);
     }
     metrics.set_stale(counts);
+    for (unread, count) in Unread::ALL.into_iter().zip(counts.unread) {
+        metrics.set_unread(unread, count);
+    }
     metrics.set_namespaces(&counts.namespaces, now);
 }
 

@@ -1,7 +1,7 @@
 //! How changes get from the API server to the disk and into containers: the versions of objects, which of them are on disk,
 //! what is stale, and nudges.
 
-pub(crate) mod frozen;
+pub mod frozen;
 pub(crate) mod kept;
 pub mod measuring;
 pub mod nudge;

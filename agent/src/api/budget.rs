@@ -103,14 +103,14 @@ mod tests {
 
     fn sent(budget: &mut Budget, namespace: &str, from: u32, urgent: bool, now: Time) -> usize {
         let namespace = Name::from(namespace);
-        let each = (from..from + 100).map(|n| key(n, "ConfigReloaded"));
+        let each = (from..from + 100).map(|n| key(n, "SignalSent"));
         each.filter(|key| budget.take(&namespace, key, urgent, now).is_some()).count()
     }
 
     #[test]
     fn one_pod_and_reason_has_an_event_each_half_minute_and_the_rest_is_counted() {
         let (mut budget, shop) = (Budget::new(at(0)), Name::from("shop"));
-        let (reloaded, held) = (key(1, "ConfigReloaded"), key(1, "ReloadHeld"));
+        let (reloaded, held) = (key(1, "SignalSent"), key(1, "ReloadHeld"));
         assert_eq!(budget.take(&shop, &reloaded, true, at(0)), Some(0));
         assert_eq!(budget.take(&shop, &reloaded, true, at(1)), None);
         budget.hold_back(&shop, &reloaded, 1);
@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded_and_nobody_forgets_for_another() {
         let (mut budget, quiet) = (Budget::new(at(0)), Name::from("quiet"));
-        let own = key(1, "ConfigReloaded");
+        let own = key(1, "SignalSent");
         assert_eq!(budget.take(&quiet, &own, false, at(0)), Some(0));
         budget.hold_back(&quiet, &own, 7);
         for n in 0..20_000 {
-            budget.take(&"loud".into(), &key(n, "ConfigReloaded"), false, at(u64::from(n) * 6));
+            budget.take(&"loud".into(), &key(n, "SignalSent"), false, at(u64::from(n) * 6));
         }
         let remembered: usize = budget.last.values().map(BTreeMap::len).sum();
         assert_eq!(remembered, REMEMBERED);
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn of_a_pod_that_is_gone_nothing_is_remembered() {
         let (mut budget, shop) = (Budget::new(at(0)), Name::from("shop"));
-        budget.take(&shop, &key(1, "ConfigReloaded"), true, at(0));
+        budget.take(&shop, &key(1, "SignalSent"), true, at(0));
         budget.take(&shop, &key(1, "ReloadHeld"), true, at(0));
         budget.forget(&shop, &key(1, "").0);
         assert!(budget.last.is_empty());

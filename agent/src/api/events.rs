@@ -10,8 +10,9 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use reloadlet_core::machine::event::{ReloadReport, Report};
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::Pod;
+use reloadlet_core::propagation::frozen::Way;
 use tokio::sync::Notify;
 
 use super::backoff::{Backoff, chances};
@@ -20,6 +21,7 @@ use super::cluster::Cluster;
 use super::unsaid::{About, Note, Saying, Text, Unsaid};
 use crate::clock;
 use crate::logs::Causes;
+use crate::reports;
 
 /// How often an Event is tried while the API server can't take it. Then others have their turn.
 const TRIES: u32 = 3;
@@ -30,8 +32,16 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Of how many pods and reasons it is known what was said last.
 const SAID: usize = 64;
 
+/// The reason of an Event that says that a signal was sent.
+const SENT: &str = "SignalSent";
 /// The reason of an Event that says what is wrong with what a pod asks for.
 const PROBLEM: &str = "ReloadProblem";
+/// The reason of one that says that a container has left unread what it was told of.
+const UNREAD: &str = "ReloadUnread";
+/// The reason of one that says that only a restart brings a change.
+const NEEDS_RESTART: &str = "ConfigNeedsRestart";
+/// The longest list of what was changed in an Event, in bytes.
+const LISTED: usize = 512;
 /// Those that say that a container wasn't told of a change.
 const NOT_TOLD: [&str; 5] =
     ["ReloadNoProcess", "ReloadUnhandled", "ReloadDenied", "ReloadFailed", "ReloadHeld"];
@@ -226,7 +236,13 @@ fn unsay(report: &Report, unsaid: &mut Unsaid) {
         Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
             unsaid.unsay(&reload.pod, &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
         }
+        Report::Reread { pod, container, .. } => {
+            unsaid.unsay(pod, &[UNREAD], |text| text.container.as_ref() == Some(container));
+        }
         Report::Reload(_)
+        | Report::Retold(_)
+        | Report::Unread { .. }
+        | Report::NeedsRestart { .. }
         | Report::Problem(..)
         | Report::Verdict { .. }
         | Report::Swapped(_)
@@ -234,8 +250,7 @@ fn unsay(report: &Report, unsaid: &mut Unsaid) {
         | Report::Nudged(..)
         | Report::Settled(_)
         | Report::SettleTimedOut(_)
-        | Report::Rescan
-        | Report::Reread { .. } => {}
+        | Report::Rescan => {}
     }
 }
 
@@ -261,6 +276,45 @@ fn note(report: &Report) -> Option<Note> {
             };
             Some(warning(pod, "ReloadVerdict", Some(container), text))
         }
+        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
+            let window = seconds(*window);
+            let twice = if *again { " twice" } else { "" };
+            let text = match unread {
+                Unread::NotRead => format!(
+                    "Told, not read: container {container} was sent {signal}{twice} and opened none of the new files within \
+                     {window}, though it has after earlier signals. It may hold the old ones still: look at its log. If it \
+                     drops a signal that comes while it reloads, set reloadlet.io/min-interval; if it takes longer, set \
+                     reloadlet.io/verify."
+                ),
+                Unread::NeverRead => format!(
+                    "Told {deliveries} times, never read: container {container} was sent {signal} and never seen to open a \
+                     new file within {window}. Check that the program reloads on {signal}, and that it reads the mounted \
+                     files and no copy of them."
+                ),
+            };
+            Some(warning(pod, UNREAD, Some(container), text))
+        }
+        Report::NeedsRestart { pod, container, object, way } => {
+            let how = match way {
+                Way::Environment => "has it in its environment",
+                Way::SubPath => "mounts it by subPath",
+            };
+            let text = format!(
+                "{object} has changed, and container {container} {how}, which never changes in a running container: restart \
+                 it to load the change."
+            );
+            Some(warning(pod, NEEDS_RESTART, None, text))
+        }
+        Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
+            let text = format!(
+                "Sent {} to container {} a second time for {}, since it opened none of the new files.",
+                reload.signal,
+                reload.container,
+                changed(reload)
+            );
+            let text = Text { container: Some(reload.container.clone()), text };
+            Note { pod: (&*reload.pod).into(), urgent: false, reason: SENT, text }
+        }),
         Report::Swapped(_)
         | Report::Published { .. }
         | Report::Nudged(..)
@@ -278,12 +332,39 @@ fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: Stri
     Note { pod: pod.into(), urgent: true, reason, text: Text { container: container.cloned(), text } }
 }
 
+/// What a reload told of: the versions that it brought where they are known, else the volumes.
+fn changed(reload: &ReloadReport) -> String {
+    let versions = reload.stages.as_ref().map(|stages| reports::written(&stages.versions));
+    let mut text = versions.filter(|versions| !versions.is_empty()).unwrap_or_else(|| {
+        let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
+        volumes.join(", ")
+    });
+    if text.len() > LISTED {
+        text.truncate(text.floor_char_boundary(LISTED));
+        text.push('…');
+    }
+    text
+}
+
+/// A duration as people say it.
+fn seconds(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 10_000 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} s", (millis + 500) / 1000)
+    }
+}
+
 fn reload_note(reload: &ReloadReport) -> Option<Note> {
     let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
     let (volumes, container, signal) = (volumes.join(", "), &reload.container, reload.signal);
     let (urgent, reason, text) = match reload.outcome {
         Outcome::Delivered => {
-            (false, "ConfigReloaded", format!("Sent {signal} to container {container}: {volumes} changed."))
+            let since = reload.stages.as_ref().map_or_else(String::new, |stages| {
+                format!(", {} after the API server showed it", seconds(stages.propagation))
+            });
+            (false, SENT, format!("Sent {signal} to container {container} for {}{since}.", changed(reload)))
         }
         Outcome::NoProcess => (
             true,
@@ -305,14 +386,19 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadDenied",
             format!(
-                "The kernel refused {signal} for container {container}: its AppArmor or SELinux policy must allow \
-                 signals from the agent."
+                "{volumes} changed and container {container} wasn't told: the kernel refused {signal} ({}). The agent has no \
+                 right to signal the process: it lacks the capability KILL there, or a security module such as AppArmor or \
+                 SELinux forbids it; the node's audit log says so if one does.",
+                reload.reason.unwrap_or("EPERM")
             ),
         ),
         Outcome::Failed => (
             true,
             "ReloadFailed",
-            format!("{signal} for container {container} failed: the agent's log says why."),
+            format!(
+                "{volumes} changed and container {container} wasn't told: {signal} failed with the kernel's error {}.",
+                reload.reason.unwrap_or("that isn't known")
+            ),
         ),
         Outcome::Suspended => (
             true,

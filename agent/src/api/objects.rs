@@ -32,6 +32,7 @@ mod follow;
 mod ledger;
 mod outgoing;
 mod requests;
+mod skew;
 
 /// Within which agents that start together begin to ask, so that many aren't a storm. Nothing waits for it but what is
 /// measured.

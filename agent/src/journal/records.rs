@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
 
@@ -13,6 +13,7 @@ pub(super) struct Changes {
     pub(super) forgotten: BTreeSet<PodUid>,
     pub(super) handled: BTreeMap<JournalKey, Handled>,
     pub(super) endings: BTreeMap<(PodUid, Name), Option<Endings>>,
+    pub(super) rereads: BTreeMap<(PodUid, Name), Option<Rereads>>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
@@ -25,6 +26,9 @@ impl Changes {
             JournalUpdate::Endings(pod, container, endings) => {
                 self.endings.insert((pod, container), endings);
             }
+            JournalUpdate::Rereads(pod, container, rereads) => {
+                self.rereads.insert((pod, container), rereads);
+            }
             JournalUpdate::Pod(pod) => {
                 self.pods.insert(pod.uid.clone(), pod);
             }
@@ -32,6 +36,7 @@ impl Changes {
                 self.pods.remove(&pod);
                 self.handled.retain(|key, _| key.pod != pod);
                 self.endings.retain(|(of, _), _| *of != pod);
+                self.rereads.retain(|(of, _), _| *of != pod);
                 self.forgotten.insert(pod);
             }
         }
@@ -43,7 +48,10 @@ impl Changes {
 
     /// Whether there is nothing but pods.
     pub(super) fn only_pods(&self) -> bool {
-        self.forgotten.is_empty() && self.handled.is_empty() && self.endings.is_empty()
+        self.forgotten.is_empty()
+            && self.handled.is_empty()
+            && self.endings.is_empty()
+            && self.rereads.is_empty()
     }
 }
 
@@ -52,6 +60,7 @@ impl Changes {
 pub(super) struct Records {
     pub(super) handled: BTreeMap<JournalKey, (Handled, u64)>,
     pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
+    pub(super) rereads: BTreeMap<(PodUid, Name), (Rereads, u64)>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
     /// How the clocks stood to each other; empty where an earlier agent wrote the rest.
     pub(super) clock: String,
@@ -62,6 +71,7 @@ impl Records {
         if !changes.forgotten.is_empty() {
             self.handled.retain(|key, _| !changes.forgotten.contains(&key.pod));
             self.endings.retain(|(pod, _), _| !changes.forgotten.contains(pod));
+            self.rereads.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.pods.retain(|pod, _| !changes.forgotten.contains(pod));
         }
         self.pods.extend(changes.pods.iter().map(|(uid, pod)| (uid.clone(), pod.clone())));
@@ -74,6 +84,12 @@ impl Records {
                 None => self.endings.remove(key),
             };
         }
+        for (key, rereads) in &changes.rereads {
+            match rereads {
+                Some(rereads) => self.rereads.insert(key.clone(), (*rereads, at)),
+                None => self.rereads.remove(key),
+            };
+        }
     }
 
     pub(super) fn snapshot(&self, existed: bool) -> JournalSnapshot {
@@ -82,6 +98,7 @@ impl Records {
             handled: self.handled.iter().map(|(key, (handled, _))| (key.clone(), handled.clone())).collect(),
             pods: self.pods.values().cloned().collect(),
             endings: self.endings.iter().map(|(key, (endings, _))| (key.clone(), *endings)).collect(),
+            rereads: self.rereads.iter().map(|(key, (rereads, _))| (key.clone(), *rereads)).collect(),
         }
     }
 }

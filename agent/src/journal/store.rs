@@ -22,6 +22,7 @@ use reloadlet_core::policy::crowd::Crowd;
 use super::error::{SCHEMA, StoreError};
 use super::file::{self, FileId, Unsynced};
 use super::records::{Changes, Records};
+use super::rereads;
 use crate::logs::Causes;
 
 /// Records are small and few; redb's own default is 1 GiB.
@@ -198,6 +199,10 @@ impl Store {
                 }
                 None => bad = Some(format!("{pod} {container}")),
             })?;
+            rereads::read(transaction, |pod, container, value, at| match PodUid::parse(pod) {
+                Some(pod) => drop(records.rereads.insert((pod, container.into()), (value, at))),
+                None => bad = Some(format!("{pod} {container}")),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -242,6 +247,7 @@ impl Store {
                 earlier.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
                 pods.remove(pod)?;
             }
+            rereads::write(transaction, changes, at)?;
             for (key, value) in &changes.handled {
                 put_handled(&mut handled, key, value, at)?;
             }
@@ -275,6 +281,7 @@ impl Store {
             for ((pod, container), (value, at)) in &records.endings {
                 put_endings(&mut endings, pod, container, *value, *at)?;
             }
+            rereads::write_all(transaction, records)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
@@ -360,6 +367,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(ENDINGS)?.retain(|_, _| false)?;
     transaction.open_table(EARLIER_ENDINGS)?.retain(|_, _| false)?;
     transaction.open_table(PODS)?.retain(|_, _| false)?;
+    rereads::clear(transaction)?;
     Ok(())
 }
 

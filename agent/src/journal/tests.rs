@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use reloadlet_core::Time;
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
 use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;
@@ -105,8 +106,23 @@ fn what_was_recorded_is_there_after_a_restart() {
     journal.handle.record(JournalUpdate::Handled(key(2), handled(3, Some(Outcome::Superseded))));
     journal.handle.record(JournalUpdate::Endings(uid(1), "app".into(), Some(endings)));
     journal.handle.record(JournalUpdate::Endings(uid(2), "app".into(), Some(endings)));
+    let rereads = Rereads {
+        has_reread: true,
+        unread: 2,
+        again: true,
+        started: Time::from_nanos(77),
+        mark: Mark::recorded(2, u64::MAX),
+    };
+    let unread = Rereads { has_reread: false, again: false, ..rereads };
+    journal.handle.record(JournalUpdate::Rereads(uid(1), "app".into(), Some(rereads)));
+    journal.handle.record(JournalUpdate::Rereads(uid(1), "other".into(), Some(unread)));
+    for pod in [2, 3] {
+        journal.handle.record(JournalUpdate::Rereads(uid(pod), "app".into(), Some(rereads)));
+    }
     journal.wait_until_flushed();
     journal.handle.record(JournalUpdate::Endings(uid(2), "app".into(), None));
+    journal.handle.record(JournalUpdate::Rereads(uid(2), "app".into(), None));
+    journal.handle.record(JournalUpdate::Forget(uid(3)));
     assert!(journal.handle.close());
 
     let snapshot = Journal::start(&state_dir).opened();
@@ -115,6 +131,8 @@ fn what_was_recorded_is_there_after_a_restart() {
     assert!(snapshot.existed);
     assert_eq!(snapshot.handled, expected.into());
     assert_eq!(snapshot.endings, [((uid(1), "app".into()), endings)].into());
+    let expected = [((uid(1), "app".into()), rereads), ((uid(1), "other".into()), unread)];
+    assert_eq!(snapshot.rereads, expected.into());
 }
 
 #[test]

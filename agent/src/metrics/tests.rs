@@ -19,7 +19,11 @@ fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
         "reloadlet_settle_seconds_count".to_owned(),
         "reloadlet_deliver_seconds_count".to_owned(),
         "reloadlet_reread_seconds_count".to_owned(),
+        "reloadlet_retold_total".to_owned(),
     ];
+    for unread in Unread::ALL {
+        expected.push(format!("reloadlet_unread_containers{{state=\"{}\"}}", unread.as_str()));
+    }
     expected.extend(["watched", "invalid"].map(|state| format!("reloadlet_pods{{state=\"{state}\"}}")));
     for kind in VolumeKind::ALL.map(VolumeKind::as_str) {
         expected.push(format!("reloadlet_volumes{{kind=\"{kind}\"}}"));
@@ -63,6 +67,8 @@ fn what_happened_is_counted_under_its_labels() {
     metrics.set_polled_volumes(5);
     metrics.set_problems(ProblemKind::BadValue, 6);
     metrics.set_journal_in_memory(true);
+    metrics.retold();
+    metrics.set_unread(Unread::NeverRead, 8);
     let text = metrics.encode(Time::default()).unwrap();
     for (name, value) in [
         (r#"reloadlet_reloads_total{action="signal",outcome="delivered",pod_namespace="shop"}"#, "2"),
@@ -85,6 +91,8 @@ fn what_happened_is_counted_under_its_labels() {
         ("reloadlet_polled_volumes", "5"),
         (r#"reloadlet_problems{kind="bad_value"}"#, "6"),
         ("reloadlet_journal_in_memory", "1"),
+        ("reloadlet_retold_total", "1"),
+        (r#"reloadlet_unread_containers{state="never_read"}"#, "8"),
     ] {
         assert_eq!(line(&text, name), Some(value), "{name}\n{text}");
     }

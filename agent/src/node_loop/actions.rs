@@ -88,7 +88,8 @@ impl NodeLoop {
                 return answer.map(|answer| Event::Nudged(uid, answer));
             }
             Action::WatchOpens(volume, generation, below) => {
-                self.parts.watcher.watch_opens(&volume, &generation, &below);
+                let is_seen = self.parts.watcher.watch_opens(&volume, &generation, &below);
+                return (!is_seen).then_some(Event::OpensUnseen(volume, generation));
             }
             Action::UnwatchOpens(volume, generation) => {
                 self.parts.watcher.unwatch_opens(&volume, &generation);

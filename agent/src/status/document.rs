@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// A pod with one of everything, as it is written.
-    const POD: &str = r#"{"namespace":"shop","name":"web","uid":"u","problems":[{"kind":"held","sentence":"So it is."}],"volumes":[{"name":"config","kind":"projected","generation":"..2","settledSecondsAgo":1.5,"wanted":[{"kind":"configmap","name":"web","version":"12"}],"onDisk":[{"kind":"secret","name":"tls","version":null}]}],"containers":[{"name":"app","signal":"SIGRTMIN+3","pids":[7,8],"missing":"the container has no running process","held":true,"lastOutcome":"started_after","lastSecondsAgo":0.0625,"volumes":[{"name":"config","handled":"..1","waiting":"..2","delivered":[]}]}],"stale":[{"reason":"subpath","seconds":600.0,"volume":null,"container":"app","object":{"kind":"configmap","name":"levels"}}],"notNudged":"why not"}"#;
+    const POD: &str = r#"{"namespace":"shop","name":"web","uid":"u","problems":[{"kind":"held","sentence":"So it is."}],"volumes":[{"name":"config","kind":"projected","generation":"..2","settledSecondsAgo":1.5,"wanted":[{"kind":"configmap","name":"web","version":"12"}],"onDisk":[{"kind":"secret","name":"tls","version":null}]}],"containers":[{"name":"app","signal":"SIGRTMIN+3","pids":[7,8],"missing":"the container has no running process","held":true,"lastOutcome":"started_after","lastSecondsAgo":0.0625,"unread":{"state":"never_read","deliveries":3},"toldAgain":true,"volumes":[{"name":"config","handled":"..1","waiting":"..2","holds":"..0","delivered":[]}]}],"stale":[{"reason":"subpath","seconds":600.0,"volume":null,"container":"app","object":{"kind":"configmap","name":"levels"}}],"notNudged":"why not","absent":[{"container":"app","object":{"kind":"secret","name":"keys"}}]}"#;
 
     #[test]
     fn a_document_is_written_as_it_was_read() {

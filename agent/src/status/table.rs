@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use reloadlet_core::machine::status::{
-    ContainerStatus, PodStatus, StaleReason, StaleStatus, VersionStatus, VolumeStatus,
+    AbsentStatus, ContainerStatus, PodStatus, StaleReason, StaleStatus, VersionStatus, VolumeStatus,
 };
 use reloadlet_core::model::closed::Word;
+use reloadlet_core::model::outcome::Unread;
 
 use super::document::{Agent, Document};
 use crate::contact::Resource;
@@ -84,8 +85,10 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
         let stale = pod.stale.iter().find(|stale| stale.volume.as_ref() == Some(&volume.name));
         let state = match stale {
             Some(stale) => stale_text(stale, pod),
-            None if volume.wanted.is_empty() => "not measured".to_owned(),
-            None => "up to date".to_owned(),
+            None => {
+                let unread = pod.containers.iter().filter_map(|container| unread(container, volume)).next();
+                unread.or_else(|| gone(volume)).unwrap_or_else(|| up_to_date(volume, pod))
+            }
         };
         let delivered: Vec<String> =
             pod.containers.iter().filter_map(|container| delivered(container, volume)).collect();
@@ -94,6 +97,13 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
             [written(&volume.wanted, None), written(&volume.on_disk, volume.generation.as_deref())];
         let [wanted, on_disk] = versions;
         rows.push(row(&volume.name, [wanted, on_disk, delivered], state));
+    }
+    for AbsentStatus { container, object } in &pod.absent {
+        let state = format!(
+            "gone: {} {} isn't there, and container {container} keeps what it has",
+            object.kind, object.name
+        );
+        rows.push(row("-", [format!("no {}", object.name), none(), none()], state));
     }
     for stale in pod.stale.iter().filter(|stale| stale.volume.is_none()) {
         let object = stale.object.as_ref().map_or_else(none, |object| object.name.to_string());
@@ -105,7 +115,59 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
 /// What a container holds of a volume: `app:web@12`.
 fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<String> {
     let told = container.volumes.iter().find(|told| told.name == volume.name)?;
-    Some(format!("{}:{}", container.name, written(&told.delivered, told.handled.as_deref())))
+    Some(format!("{}:{}", container.name, written(&told.delivered, told.holds.as_deref())))
+}
+
+fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
+    let state = if volume.wanted.is_empty() { "not measured" } else { "up to date" };
+    let again = pod.containers.iter().filter(|container| container.told_again && tells(container, volume));
+    let again: Vec<&str> = again.map(|container| &*container.name).collect();
+    if again.is_empty() {
+        state.to_owned()
+    } else {
+        format!("{state}: container {} was told twice", again.join(", "))
+    }
+}
+
+/// That an object of a volume isn't there any more, which leaves the volume as it is.
+fn gone(volume: &VolumeStatus) -> Option<String> {
+    let is_on_disk = |wanted: &&VersionStatus| {
+        volume.on_disk.iter().any(|there| {
+            (&there.kind, &there.name) == (&wanted.kind, &wanted.name) && there.version.is_none()
+        })
+    };
+    let missing = volume.wanted.iter().filter(|wanted| wanted.version.is_none());
+    let missing =
+        missing.filter(|wanted| !is_on_disk(wanted)).map(|wanted| format!("{} {}", wanted.kind, wanted.name));
+    let missing: Vec<String> = missing.collect();
+    let sentence = format!("gone: {} isn't there, and the volume keeps what it has", missing.join(", "));
+    (!missing.is_empty()).then_some(sentence)
+}
+
+/// That a container has left unread what it was told of a volume.
+fn unread(container: &ContainerStatus, volume: &VolumeStatus) -> Option<String> {
+    let unread = container.unread.as_ref().filter(|_| tells(container, volume))?;
+    let name = &container.name;
+    Some(match &unread.state {
+        Word::Known(Unread::NotRead) if container.told_again => {
+            format!("told, not read: container {name} was told twice and opened none of the new files")
+        }
+        Word::Known(Unread::NotRead) => {
+            format!("told, not read: container {name} opened none of the new files")
+        }
+        Word::Known(Unread::NeverRead) => {
+            format!(
+                "told {} times, never read: container {name} was never seen to open a new file",
+                unread.deliveries
+            )
+        }
+        // An agent of another version knows what it means.
+        Word::Other(word) => format!("{word}: container {name}"),
+    })
+}
+
+fn tells(container: &ContainerStatus, volume: &VolumeStatus) -> bool {
+    container.volumes.iter().any(|told| told.name == volume.name)
 }
 
 /// The versions, or what else tells one content from another.
@@ -123,19 +185,25 @@ fn written(versions: &[VersionStatus], otherwise: Option<&str>) -> String {
 fn stale_text(stale: &StaleStatus, pod: &PodStatus) -> String {
     let since = format!("{} for {}", stale.reason, seconds(stale.seconds.0));
     match &stale.reason {
-        Word::Known(reason) => format!("{since}: {}", why(*reason, stale.container.as_deref(), pod)),
+        Word::Known(reason) => format!("{since}: {}", why(*reason, stale, pod)),
         // An agent of another version knows what it means.
         Word::Other(_) => since,
     }
 }
 
-fn why(reason: StaleReason, container: Option<&str>, pod: &PodStatus) -> String {
-    let container = container.unwrap_or_default();
+fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
+    let container = stale.container.as_deref().unwrap_or_default();
+    let volume = pod.volumes.iter().find(|volume| stale.volume.as_ref() == Some(&volume.name));
     match reason {
         StaleReason::Waiting => match &pod.not_nudged {
             Some(why) => format!("the kubelet hasn't published it yet, and isn't nudged: {why}"),
             None => "the kubelet hasn't published it yet".to_owned(),
         },
+        StaleReason::Undelivered if volume.is_some_and(|volume| volume.generation.is_none()) => format!(
+            "container {container} runs, as its pod's status says, and no ..data was found in the directory of the volume \
+             below that of pod {}",
+            pod.uid.as_str()
+        ),
         StaleReason::Undelivered => match undelivered(container, pod) {
             Some(why) => format!("container {container} wasn't told ({why})"),
             None => format!("container {container} wasn't told"),
@@ -187,9 +255,9 @@ mod tests {
             "containers": [{
                 "name": "app", "signal": "SIGHUP", "pids": [7], "missing": null, "held": false,
                 "lastOutcome": null, "lastSecondsAgo": null, "volumes": [
-                    {"name": "config", "handled": "..1", "waiting": null,
+                    {"name": "config", "handled": "..1", "holds": "..1", "waiting": null,
                      "delivered": [{"kind": "configmap", "name": "web", "version": "11"}]},
-                    {"name": "tls", "handled": "..2", "waiting": null, "delivered": []}
+                    {"name": "tls", "handled": "..2", "holds": "..2", "waiting": null, "delivered": []}
                 ]
             }],
             "stale": [
@@ -235,7 +303,7 @@ shop       bad   -       -       -        -           problem: reloadlet.io/sign
             "containers": [{
                 "name": "app", "signal": "SIGNEW", "pids": [7], "missing": null, "held": false,
                 "lastOutcome": "postponed", "lastSecondsAgo": 2.5, "volumes": [
-                    {"name": "certs", "handled": "..1", "waiting": null, "delivered": []}
+                    {"name": "certs", "handled": "..1", "holds": "..1", "waiting": null, "delivered": []}
                 ]
             }],
             "stale": [
@@ -264,6 +332,56 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
             assert_eq!(again.pointer(at), Some(&word.into()), "{at}");
         }
         assert_eq!(again["agent"]["requests"]["6xx"], 1);
+    }
+
+    #[test]
+    fn what_isnt_known_to_be_read_there_or_held_isnt_up_to_date() {
+        let pod = |more: &str, app: &str, stale: &str, volume: &str| {
+            format!(
+                r#"{{"namespace": "shop", "name": "web", "uid": "u-1", "notNudged": null, "problems": [], {more}
+                "volumes": [{{"name": "config", "kind": "configmap", "settledSecondsAgo": 1.0, {volume}}}],
+                "containers": [{{"name": "app", "signal": "SIGHUP", "pids": [7], "missing": null, "held": false,
+                    "lastOutcome": "failed", "lastSecondsAgo": 1.0, {app}
+                    "volumes": [{{"name": "config", "handled": "..2", "holds": null, "waiting": null, "delivered": []}}]}}],
+                "stale": [{stale}]}}"#
+            )
+        };
+        let here = r#""generation": "..2", "wanted": [{"kind": "configmap", "name": "web", "version": "12"}], "onDisk": []"#;
+        let gone = here.replace(r#""12""#, "null");
+        let nowhere = r#""generation": null, "wanted": [], "onDisk": []"#;
+        let undelivered = r#"{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app", "object": null}"#;
+        let absent =
+            r#""absent": [{"container": "app", "object": {"kind": "configmap", "name": "levels"}}],"#;
+        for (pod, state) in [
+            (pod("", "", "", here), "app:-      up to date\n"),
+            (
+                pod("", r#""unread": {"state": "not_read", "deliveries": 1}, "toldAgain": true,"#, "", here),
+                "told, not read: container app was told twice and opened none of the new files\n",
+            ),
+            (
+                pod("", r#""unread": {"state": "never_read", "deliveries": 3},"#, "", here),
+                "told 3 times, never read: container app was never seen to open a new file\n",
+            ),
+            (pod("", r#""toldAgain": true,"#, "", here), "up to date: container app was told twice\n"),
+            (pod("", "", "", &gone), "gone: configmap web isn't there, and the volume keeps what it has\n"),
+            (
+                pod(absent, "", "", here),
+                "gone: configmap levels isn't there, and container app keeps what it has\n",
+            ),
+            (
+                pod("", "", undelivered, nowhere),
+                "undelivered for 5 s: container app runs, as its pod's status says, and no ..data was found in the \
+                 directory of the volume below that of pod u-1\n",
+            ),
+        ] {
+            let text = format!(
+                r#"{{"apiVersion": "status.reloadlet.io/v1", "pods": [{pod}],
+                "agent": {{"version": "1", "requests": {{}}, "watches": [], "lacks": []}}}}"#
+            );
+            let document: Document = serde_json::from_str(&text).unwrap();
+            let table = table(&document);
+            assert!(table.contains(state), "{state}: {table}");
+        }
     }
 
     #[test]

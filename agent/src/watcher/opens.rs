@@ -3,7 +3,8 @@
 //!
 //! On each sync of a pod the kubelet opens the generation's directory and then its files (`atomic_writer.go`:
 //! `pathsToRemove`, `shouldWritePayload`). So nothing that is opened within 5 ms after that directory counts. A directory
-//! below it counts as a file does, since the kubelet never opens one first.
+//! below it counts as a file does, since the kubelet never opens one first. That such a directory was opened is told once, since a
+//! reader may do that too.
 
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use super::*;
 
 /// How long after its directory was opened a generation's files may be the kubelet's to open.
 const BURST: Duration = Duration::from_millis(5);
-/// How often at most a generation is watched again after an open that doesn't count.
+/// How often at most a generation is watched again after an open that doesn't count: so often at once, and once more each
+/// [`REARM_EACH`]. The kubelet needs one a minute.
 const MOST_REARMS: u8 = 16;
+const REARM_EACH: Duration = Duration::from_secs(5);
 
 /// What is watched of one generation.
 #[derive(Debug)]
@@ -27,19 +30,54 @@ pub(super) struct Opens {
     /// After an open that doesn't count: nothing counts until then.
     paused_until: Option<Time>,
     rearms_left: u8,
+    /// When the first of those that were used comes back; none were used without.
+    next_rearm: Option<Time>,
+    /// Whether it was told that somebody looked through the directory, and that an own read hides others'.
+    looked_through: bool,
+    is_hidden: bool,
+}
+
+impl Opens {
+    /// Takes one of the times that it may be watched again; whether there was one.
+    fn take_rearm(&mut self, now: Time) -> bool {
+        while let Some(due) = self.next_rearm.filter(|due| *due <= now) {
+            self.rearms_left += 1;
+            self.next_rearm = (self.rearms_left < MOST_REARMS).then_some(due + REARM_EACH);
+        }
+        let Some(left) = self.rearms_left.checked_sub(1) else { return false };
+        self.rearms_left = left;
+        self.next_rearm.get_or_insert(now + REARM_EACH);
+        true
+    }
 }
 
 impl Watcher {
-    /// Sees whether a file of a generation is opened: in its own directory, or in one of these below it.
-    pub(crate) fn watch_opens(&mut self, volume: &VolumeRef, generation: &Generation, below: &[Name]) {
+    /// Sees whether a file of a generation is opened: in its own directory, or in one of these below it. Whether that can be had.
+    pub(crate) fn watch_opens(
+        &mut self,
+        volume: &VolumeRef,
+        generation: &Generation,
+        below: &[Name],
+    ) -> bool {
         self.unwatch_opens(volume, generation);
-        let Some(path) = self.path(volume).map(|path| path.join(generation.as_str())) else { return };
+        let Some(path) = self.path(volume).map(|path| path.join(generation.as_str())) else { return false };
         let directories = below.iter().map(|name| (path.join(&**name), None));
         let directories = std::iter::once((path.clone(), None)).chain(directories).collect();
-        let opens = Opens { directories, paused_until: None, rearms_left: MOST_REARMS };
+        let opens = Opens {
+            directories,
+            paused_until: None,
+            rearms_left: MOST_REARMS,
+            next_rearm: None,
+            looked_through: false,
+            is_hidden: false,
+        };
         let key = (volume.clone(), generation.clone());
         self.opens.insert(key.clone(), opens);
-        self.arm(&key);
+        let is_seen = self.arm(&key);
+        if !is_seen {
+            self.unwatch_opens(volume, generation);
+        }
+        is_seen
     }
 
     /// That isn't of interest any more.
@@ -86,20 +124,18 @@ impl Watcher {
                 continue;
             }
             opens.paused_until = None;
-            match opens.rearms_left.checked_sub(1) {
-                Some(left) => {
-                    opens.rearms_left = left;
-                    self.arm(&key);
-                }
-                None => self.unwatch_opens(&key.0, &key.1),
+            let is_seen = opens.take_rearm(now) && self.arm(&key);
+            if !is_seen {
+                self.unwatch_opens(&key.0, &key.1);
+                self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0, key.1)));
             }
         }
     }
 
-    /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost.
-    fn arm(&mut self, key: &(VolumeRef, Generation)) {
-        let Some(mut watches) = self.inotify.as_ref().map(Inotify::watches) else { return };
-        let Some(opens) = self.opens.get_mut(key) else { return };
+    /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost. Whether it can.
+    fn arm(&mut self, key: &(VolumeRef, Generation)) -> bool {
+        let Some(mut watches) = self.inotify.as_ref().map(Inotify::watches) else { return false };
+        let Some(opens) = self.opens.get_mut(key) else { return false };
         let mask = WatchMask::OPEN
             | WatchMask::ONESHOT
             | WatchMask::ONLYDIR
@@ -119,10 +155,11 @@ impl Watcher {
                 Err(errno) => {
                     let error = io::Error::from(errno);
                     tracing::debug!(path = %path.display(), %error, "it won't be seen who opens these files");
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// A watch of a generation's opens went off, or its directory is gone.
@@ -140,11 +177,18 @@ impl Watcher {
             return None;
         }
         let is_listing = index == 0 && note.name.is_none() && note.mask.contains(EventMask::ISDIR);
-        if is_listing || self.own_reads.is_read(&key.0, &key.1) {
+        if self.own_reads.is_read(&key.0, &key.1) {
             opens.paused_until = Some(at + BURST);
-            return None;
+            let is_known = std::mem::replace(&mut opens.is_hidden, true);
+            let (volume, generation) = key.clone();
+            return (!is_known).then_some(Event::OpensUnseen(volume, generation));
         }
         let (volume, generation) = key.clone();
+        if is_listing {
+            opens.paused_until = Some(at + BURST);
+            let is_known = std::mem::replace(&mut opens.looked_through, true);
+            return (!is_known).then_some(Event::LookedThrough(volume, generation));
+        }
         self.unwatch_opens(&volume, &generation);
         Some(Event::Opened(volume, generation, at))
     }

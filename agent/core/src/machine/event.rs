@@ -16,7 +16,7 @@
 //! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
 //! | [`Action::Nudge`] | [`Event::Nudged`] | once | nothing |
-//! | [`Action::WatchOpens`] | [`Event::Opened`] | once at most, until [`Action::UnwatchOpens`] | the event |
+//! | [`Action::WatchOpens`] | [`Event::LookedThrough`], [`Event::Opened`], [`Event::OpensUnseen`] | once each at most, until [`Action::UnwatchOpens`] | the events |
 //! | the others | | never | |
 
 use std::borrow::Cow;
@@ -33,12 +33,13 @@ use crate::model::generation::Generation;
 use crate::model::journal::{JournalSnapshot, JournalUpdate};
 use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::object::{ObjectRef, Observed, Versions};
-use crate::model::outcome::{Outcome, Verdict};
+use crate::model::outcome::{Outcome, Unread, Verdict};
 use crate::model::pod::{Pod, VolumeKind};
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::files::FileFilter;
 use crate::policy::problem::Problem;
+use crate::propagation::frozen::Way;
 use crate::propagation::nudge::{NudgeAnswer, NudgeResult};
 use crate::propagation::strategy::Strategy;
 
@@ -115,6 +116,10 @@ pub enum Event {
     KubeletRoot(Option<Arc<str>>),
     /// A file of a generation was opened, and not by the kubelet or the agent as far as can be told.
     Opened(VolumeRef, Generation, Time),
+    /// The directory of a generation itself was opened: by the kubelet, or by somebody whose reads can't be told from its own.
+    LookedThrough(VolumeRef, Generation),
+    /// It isn't seen, or not any more, whether files of a generation are opened.
+    OpensUnseen(VolumeRef, Generation),
 }
 
 impl Event {
@@ -132,6 +137,8 @@ impl Event {
             | Self::TornDown(volume, _)
             | Self::Listed(volume, _)
             | Self::Read(volume, ..)
+            | Self::LookedThrough(volume, _)
+            | Self::OpensUnseen(volume, _)
             | Self::Opened(volume, ..) => Some(&volume.pod),
             Self::Dropped(pod)
             | Self::CgroupChanged(pod)
@@ -173,8 +180,8 @@ pub enum Delivery {
     Gone,
     /// The kernel refused (EPERM).
     Denied,
-    /// The kernel gave another error.
-    Failed,
+    /// The kernel gave another error: its name and what it means.
+    Failed(&'static str),
 }
 
 impl Delivery {
@@ -185,7 +192,7 @@ impl Delivery {
             Self::Spared => Outcome::DryRun,
             Self::Gone => Outcome::Gone,
             Self::Denied => Outcome::Denied,
-            Self::Failed => Outcome::Failed,
+            Self::Failed(_) => Outcome::Failed,
         }
     }
 }
@@ -279,6 +286,36 @@ pub enum Report {
         container: Name,
         /// From the delivery to the first open.
         after: Duration,
+    },
+    /// A container was told a second time of what it didn't read; how the first telling ended stands.
+    Retold(Box<ReloadReport>),
+    /// A container lives and has left unread what it was told of.
+    Unread {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// The signal.
+        signal: Signal,
+        /// How it has left it unread.
+        unread: Unread,
+        /// After so many deliveries in a row.
+        deliveries: u8,
+        /// Whether the last of them was told a second time.
+        again: bool,
+        /// How long opens were looked for after each.
+        window: Duration,
+    },
+    /// Something that a container took at its start has changed, and it can't get that in place.
+    NeedsRestart {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// The object.
+        object: ObjectRef,
+        /// How the container came by it.
+        way: Way,
     },
     /// A verify window ended.
     Verdict {

@@ -179,6 +179,12 @@ impl Machine {
             Event::Opened(volume, generation, at) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.opened(name, &generation, at, ctx));
             }
+            Event::LookedThrough(volume, generation) => {
+                self.with_volume(&volume, now, |pod, name, _| pod.looked_through(name, &generation));
+            }
+            Event::OpensUnseen(volume, generation) => {
+                self.with_volume(&volume, now, |pod, name, _| pod.opens_unseen(name, &generation));
+            }
             Event::CgroupChanged(uid) => self.with(&uid, now, PodMachine::cgroup_changed),
             Event::Surveyed(uid, containers) => {
                 self.with(&uid, now, |pod, ctx| pod.surveyed(&containers, ctx));

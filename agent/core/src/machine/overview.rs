@@ -2,12 +2,18 @@
 
 use std::borrow::Cow;
 
+use crate::kernel::process::NoProcess;
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::{Progress, START_DOUBT};
 use crate::machine::status::{
-    Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, VersionStatus, VolumeStatus,
+    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, UnreadStatus,
+    VersionStatus, VolumeStatus,
 };
+use crate::machine::volume::Settled;
+use crate::machine::watched::Watched;
 use crate::model::closed::Closed as _;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
@@ -46,6 +52,9 @@ impl Machine {
                 let oldest = &mut counts.oldest_stale[place];
                 *oldest = Some(oldest.map_or(stale.since, |since| since.min(stale.since)));
             }
+            for (unread, _) in pod.targets().iter().filter_map(Target::left_how) {
+                counts.unread[unread.index()] += 1;
+            }
             for watched in pod.volumes().values() {
                 counts.volumes[watched.plan().kind.index()] += 1;
             }
@@ -65,6 +74,7 @@ fn nothing_of(pod: &Pod) -> PodStatus {
         containers: Vec::new(),
         stale: Vec::new(),
         not_nudged: None,
+        absent: Vec::new(),
     }
 }
 
@@ -86,6 +96,7 @@ fn pod_status(pod: &PodMachine, now: Time) -> PodStatus {
         containers: pod.targets().iter().map(|target| container_status(pod, target, now)).collect(),
         stale: pod.stale().into_iter().map(|stale| stale.status(now)).collect(),
         not_nudged: pod.not_nudged().map(not_nudged),
+        absent: pod.absent().into_iter().map(AbsentStatus::from).collect(),
         ..nothing_of(pod.pod())
     }
 }
@@ -96,10 +107,11 @@ fn not_nudged(strategy: Strategy) -> String {
 
 fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerStatus {
     let processes = target.processes();
-    let missing = match (processes.chosen(), processes.why_missing()) {
+    let missing: Option<Cow<'static, str>> = match (processes.chosen(), processes.why_missing()) {
         (Some(_), _) => None,
+        (None, Some(_)) if target.is_unfound(pod.pod()) => Some(unfound(pod.pod(), target).into()),
         (None, Some(why)) => Some(why.sentence()),
-        (None, None) => Some(Cow::Borrowed("not looked for yet")),
+        (None, None) => Some("not looked for yet".into()),
     };
     let told = target.progress().iter().map(|(name, progress)| {
         let watched = pod.volumes().get(name);
@@ -107,10 +119,16 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
         ToldStatus {
             name: name.clone(),
             handled: progress.handled().map(name_of),
-            waiting: progress.pending().map(|pending| name_of(&pending.generation)),
-            delivered: progress.holds().and_then(versions_held).unwrap_or_default(),
+            waiting: progress
+                .pending()
+                .filter(|pending| !pending.again)
+                .map(|pending| name_of(&pending.generation)),
+            holds: held(target, progress, watched).map(name_of),
+            delivered: held(target, progress, watched).and_then(versions_held).unwrap_or_default(),
         }
     });
+    let unread =
+        target.left_how().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
     ContainerStatus {
         name: target.container().clone(),
         signal: target.signal().to_string(),
@@ -119,8 +137,35 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
         is_suspended: target.is_suspended(),
         last_outcome: target.last().map(|(outcome, _)| outcome.into()),
         last_seconds_ago: target.last().map(|(_, at)| Age(now.since(at))),
+        unread,
+        told_again: target.is_told_again(),
         volumes: told.collect(),
     }
+}
+
+/// What was looked for of a container that runs, as its pod's status says.
+fn unfound(pod: &Pod, target: &Target) -> String {
+    let id = pod.status.get(target.container()).map_or_else(String::new, |id| format!(" {}", id.as_str()));
+    let sentence = format!(
+        "the pod's status says that it runs, and no process was found in a cgroup of container{id} below that of pod {}",
+        pod.uid.as_str()
+    );
+    if pod.spec.runtime_class.is_some() {
+        return format!("{sentence}: its runtime class may hide it");
+    }
+    sentence
+}
+
+/// What a container holds of a volume, as far as that is known: what it was told of last, or what was there when it started.
+fn held<'a>(target: &Target, progress: &'a Progress, watched: Option<&'a Watched>) -> Option<&'a Generation> {
+    let first = target.processes().chosen().map(Chosen::first);
+    if first.is_none() && target.processes().why_missing().is_some_and(NoProcess::is_not_started) {
+        return None;
+    }
+    let settled = watched.and_then(|watched| watched.state().settled());
+    let is_read =
+        |settled: &&Settled| first.is_some_and(|first| first.started > settled.settled + START_DOUBT);
+    settled.filter(is_read).map(|settled| &settled.generation).or_else(|| progress.held())
 }
 
 fn name_of(generation: &Generation) -> Name {

@@ -13,7 +13,7 @@ use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
-use crate::model::journal::{Endings, Handled, JournalKey};
+use crate::model::journal::{Endings, Handled, JournalKey, Rereads};
 use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
@@ -23,7 +23,7 @@ use crate::model::time::Time;
 use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
 use crate::policy::sources::Source;
-use crate::propagation::frozen::{self, Frozen};
+use crate::propagation::frozen::{self, Frozen, Way};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
@@ -43,6 +43,7 @@ mod unsaid;
 pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
+    pub(crate) rereads: Vec<(Name, Rereads)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
     /// The very first start: volumes are taken as they are.
@@ -145,6 +146,13 @@ impl PodMachine {
                 target.restore_endings(endings);
             }
         }
+        for (container, rereads) in
+            restored.rereads.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.spec.annotations))
+        {
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
+                target.restore_rereads(&rereads);
+            }
+        }
         for target in &mut self.targets {
             target.join(&self.site, told.contains(target.container()), ctx);
             target.status_came(&self.site, ctx);
@@ -182,8 +190,27 @@ impl PodMachine {
             .site
             .volumes
             .iter()
-            .filter_map(|(name, watched)| stale::volume(name, watched, &self.targets));
+            .filter_map(|(name, watched)| stale::volume(name, watched, &self.targets, &self.site.pod));
         volumes.chain(self.frozen.iter().filter_map(stale::since_start)).collect()
+    }
+
+    /// The objects that containers took something of at their start, and that aren't there.
+    pub(crate) fn absent(&self) -> BTreeSet<(Name, ObjectRef)> {
+        let absent = self.frozen.iter().filter(|frozen| frozen.is_absent());
+        absent.map(|frozen| (frozen.container.clone(), frozen.object.clone())).collect()
+    }
+
+    /// Says which containers need a restart to get what they took at their start, each once.
+    fn say_restarts(&mut self, ctx: &mut Context<'_>) {
+        let unsaid = self.frozen.iter_mut().filter_map(|frozen| {
+            let what = (frozen.container.clone(), frozen.way, frozen.object.clone());
+            frozen.take_unsaid().then_some(what)
+        });
+        let unsaid: BTreeSet<(Name, Way, ObjectRef)> = unsaid.collect();
+        for (container, way, object) in unsaid {
+            let pod = self.site.pod.clone();
+            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, way }));
+        }
     }
 
     /// Whether every volume was listed, its files that count were read where that decides, and what stood there is
@@ -223,9 +250,12 @@ impl PodMachine {
             }
             if other_plan {
                 target.drop_endings(&self.site, ctx);
+                target.drop_rereads(&self.site, ctx);
             } else {
                 let endings = target.endings(&self.site);
                 restored.endings.extend(endings.map(|endings| (target.container().clone(), endings)));
+                let rereads = target.rereads(&self.site);
+                restored.rereads.extend(rereads.map(|rereads| (target.container().clone(), rereads)));
             }
         }
         restored
@@ -372,7 +402,7 @@ impl PodMachine {
         };
         let mut wanted = BTreeSet::new();
         for target in &mut self.targets {
-            wanted.extend(target.opens(ctx.now, is_current).iter().cloned());
+            wanted.extend(target.opens(is_current).iter().cloned());
             let sent = target.sent().map(|(name, pending)| (name, &pending.generation));
             let sent = sent.filter(|(name, generation)| is_current(name, generation));
             wanted.extend(sent.map(|(name, generation)| (name.clone(), generation.clone())));
@@ -400,7 +430,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
     let mark = Mark::of(&pod.spec.annotations);
-    Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, mark }
+    Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, retell: plan.retell, mark }
 }
 
 /// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.

@@ -12,6 +12,7 @@ use crate::machine::event::{Action, ReloadReport};
 use crate::machine::reload::maturity::Maturity;
 use crate::machine::reload::processes::Processes;
 use crate::machine::reload::progress::{Pending, Progress};
+use crate::machine::reload::rereading::Rereading;
 use crate::machine::reload::sending::Sending;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::verify::Verify;
@@ -20,15 +21,16 @@ use crate::machine::reload::withholding::Withholding;
 use crate::machine::watched::Watched;
 use crate::machine::workloads::{Key, Objection};
 use crate::model::generation::Generation;
-use crate::model::journal::{Endings, Handled};
+use crate::model::journal::{Endings, Handled, Rereads};
 use crate::model::mark::Mark;
-use crate::model::names::Name;
-use crate::model::outcome::Outcome;
+use crate::model::names::{ContainerId, Name};
+use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::Pod;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::plan::TargetPlan;
 
+mod again;
 mod blocking;
 mod ending;
 mod maturity;
@@ -38,6 +40,7 @@ pub(crate) mod progress;
 mod refusal;
 mod renewal;
 mod report;
+mod rereading;
 pub(crate) mod retry;
 mod searching;
 mod sending;
@@ -65,6 +68,8 @@ pub(crate) struct Terms {
     pub(crate) verify: Duration,
     /// Whether a process that doesn't handle the signal is sent it all the same.
     pub(crate) send_unhandled: bool,
+    /// Whether a container is told once more of what it didn't read.
+    pub(crate) retell: bool,
     /// What stands for the annotations in the journal.
     pub(crate) mark: Mark,
 }
@@ -80,12 +85,15 @@ pub(crate) struct Target {
     sending: Option<Sending>,
     verify: Option<Verify>,
     maturity: Maturity,
+    rereading: Rereading,
     suspension: Suspension,
     withholding: Withholding,
     workload: Arc<Key>,
     /// What stands against telling it, as it was looked up last.
     objection: Objection,
     last_delivery: Option<Time>,
+    /// The container of which the end was seen last.
+    ended: Option<ContainerId>,
     /// How the last reload ended.
     last: Option<(Outcome, Time)>,
 }
@@ -123,11 +131,13 @@ impl Target {
             sending: None,
             verify: None,
             maturity: Maturity::default(),
+            rereading: Rereading::default(),
             suspension: Suspension::default(),
             withholding: Withholding::default(),
             workload,
             objection: Objection::default(),
             last_delivery: None,
+            ended: None,
             last: None,
         }
     }
@@ -143,6 +153,11 @@ impl Target {
     pub(crate) fn restore_endings(&mut self, endings: Endings) {
         self.suspension = Suspension::restored(endings.in_a_row);
         self.withholding = Withholding::restored(endings.in_a_row);
+    }
+
+    /// What the journal holds of whether it reads what it is told of.
+    pub(crate) const fn restore_rereads(&mut self, rereads: &Rereads) {
+        self.rereading = Rereading::restored(rereads);
     }
 
     /// What the journal holds of each volume, for the same container under another plan.
@@ -205,6 +220,16 @@ impl Target {
         self.suspension.is_on() || self.withholding.is_content()
     }
 
+    /// How it has left unread what it was told of, if it has, and after how many signals in a row.
+    pub(crate) fn left_how(&self) -> Option<(Unread, u8)> {
+        self.rereading.known(self.processes.youngest())
+    }
+
+    /// Whether it was told a second time of what it was told of last.
+    pub(crate) fn is_told_again(&self) -> bool {
+        self.rereading.is_told_again(self.processes.youngest())
+    }
+
     /// Whether a reload waits or is on its way.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
@@ -237,12 +262,8 @@ impl Target {
     }
 
     /// The generations whose opens still count.
-    pub(crate) fn opens(
-        &mut self,
-        now: Time,
-        is_current: impl Fn(&Name, &Generation) -> bool,
-    ) -> &[(Name, Generation)] {
-        self.verify.as_mut().map(|verify| verify.opens(now, is_current)).unwrap_or_default()
+    pub(crate) fn opens(&mut self, is_current: impl Fn(&Name, &Generation) -> bool) -> &[(Name, Generation)] {
+        self.verify.as_mut().map(|verify| verify.opens(is_current)).unwrap_or_default()
     }
 
     fn waiting_volumes(&self, test: impl Fn(&Name, &Pending) -> bool) -> Vec<Name> {

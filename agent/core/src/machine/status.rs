@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::model::closed::{Closed as _, Word, closed_set};
 use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectKind, ObjectRef};
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::VolumeKind;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -35,6 +35,18 @@ pub struct PodStatus {
     pub stale: Vec<StaleStatus>,
     /// Why the kubelet isn't nudged for the pod though it asks for that.
     pub not_nudged: Option<String>,
+    /// The objects that containers took something of at their start, and that aren't there; early agents don't say it.
+    #[serde(default)]
+    pub absent: Vec<AbsentStatus>,
+}
+
+/// An object that isn't there, of which a container took something at its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsentStatus {
+    /// The container.
+    pub container: Name,
+    /// The object.
+    pub object: ObjectStatus,
 }
 
 /// A problem with what a pod asks for.
@@ -94,8 +106,23 @@ pub struct ContainerStatus {
     pub last_outcome: Option<Word<Outcome>>,
     /// How long ago it did.
     pub last_seconds_ago: Option<Age>,
+    /// How it has left unread what it was told of, if it has; early agents don't say it.
+    #[serde(default)]
+    pub unread: Option<UnreadStatus>,
+    /// Whether it was told a second time of what it was told of last.
+    #[serde(default)]
+    pub told_again: bool,
     /// How far it is with each volume.
     pub volumes: Vec<ToldStatus>,
+}
+
+/// That a container has left unread what it was told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadStatus {
+    /// How.
+    pub state: Word<Unread>,
+    /// After how many deliveries in a row.
+    pub deliveries: u8,
 }
 
 /// What a container was told of a volume.
@@ -107,6 +134,9 @@ pub struct ToldStatus {
     pub handled: Option<Name>,
     /// The generation that waits.
     pub waiting: Option<Name>,
+    /// The generation that the container holds, as far as that is known.
+    #[serde(default)]
+    pub holds: Option<Name>,
     /// The versions of the volume's objects that the container holds, as far as they are known.
     pub delivered: Vec<VersionStatus>,
 }
@@ -161,6 +191,12 @@ impl From<&Problem> for ProblemStatus {
 impl From<(ObjectRef, Option<Name>)> for VersionStatus {
     fn from((object, version): (ObjectRef, Option<Name>)) -> Self {
         Self { kind: object.kind.into(), name: object.name, version }
+    }
+}
+
+impl From<(Name, ObjectRef)> for AbsentStatus {
+    fn from((container, object): (Name, ObjectRef)) -> Self {
+        Self { container, object: object.into() }
     }
 }
 
@@ -230,6 +266,8 @@ pub struct Counts {
     pub stale: [usize; StaleReason::ALL.len()],
     /// Since when the oldest of each reason is, in the same order.
     pub oldest_stale: [Option<Time>; StaleReason::ALL.len()],
+    /// Containers that have left unread what they were told of, in the order of [`Unread::ALL`].
+    pub unread: [usize; Unread::ALL.len()],
 }
 
 impl Counts {

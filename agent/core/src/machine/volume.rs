@@ -136,6 +136,11 @@ impl Volume {
         Self { last_listed: now, ..Self::default() }
     }
 
+    /// Whether it was looked at, and nothing is published in it.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self.phase, Phase::Unpublished)
+    }
+
     /// How far it is.
     pub const fn phase(&self) -> &Phase {
         &self.phase

@@ -26,6 +26,8 @@ const MOST_DIRECTORIES: usize = 31;
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     plan: VolumePlan,
+    /// Since when it is watched.
+    since: Time,
     state: Volume,
     digest: FilesDigest,
     propagation: Propagation,
@@ -33,6 +35,10 @@ pub(crate) struct Watched {
     ignored: Ignored,
     /// The directories of a generation that hold files, below its own.
     directories: Arc<[Name]>,
+    /// Whether these are all of them.
+    has_all_directories: bool,
+    /// The last generation whose opens couldn't be seen.
+    unseen: Option<Generation>,
 }
 
 /// The digest of the files that count.
@@ -105,20 +111,29 @@ impl Watched {
         now: Time,
         is_measured: impl Fn(&ObjectRef) -> bool,
     ) -> Self {
+        let all = directories(&spec.volumes, &plan.name);
         Self {
             plan: plan.clone(),
+            since: now,
             state: Volume::watched_since(now),
             digest: FilesDigest::Unwanted,
             propagation: Propagation::new(&plan.sources, is_measured),
             publications: VecDeque::new(),
             ignored: Ignored::Nothing,
-            directories: directories(&spec.volumes, &plan.name),
+            has_all_directories: all.len() <= MOST_DIRECTORIES,
+            directories: all.into_iter().take(MOST_DIRECTORIES).collect(),
+            unseen: None,
         }
     }
 
     /// What is to be done about it.
     pub(crate) const fn plan(&self) -> &VolumePlan {
         &self.plan
+    }
+
+    /// Since when it is watched.
+    pub(crate) const fn since(&self) -> Time {
+        self.since
     }
 
     /// How far the kubelet is with it.
@@ -129,6 +144,16 @@ impl Watched {
     /// The directories of a generation that hold files, below its own.
     pub(crate) const fn directories(&self) -> &Arc<[Name]> {
         &self.directories
+    }
+
+    /// Opens of a generation can't be seen.
+    pub(crate) fn opens_unseen(&mut self, generation: &Generation) {
+        self.unseen = Some(generation.clone());
+    }
+
+    /// Whether opens of this generation are seen wherever its files are.
+    pub(crate) fn shows_opens(&self, generation: &Generation) -> bool {
+        self.has_all_directories && self.unseen.as_ref() != Some(generation)
     }
 
     /// Whether a generation is the one that is published.
@@ -272,8 +297,8 @@ impl Watched {
 }
 
 /// The directories of a volume's files, below the generation's own. A key can't contain a slash: the spec names them all.
-fn directories(volumes: &[SpecVolume], volume: &Name) -> Arc<[Name]> {
-    let Some(volume) = volumes.iter().find(|found| found.name == *volume) else { return Arc::default() };
+fn directories(volumes: &[SpecVolume], volume: &Name) -> BTreeSet<Name> {
+    let Some(volume) = volumes.iter().find(|found| found.name == *volume) else { return BTreeSet::new() };
     let mut paths: Vec<&FilePath> = Vec::new();
     match &volume.source {
         VolumeSource::ConfigMap(source) | VolumeSource::Secret(source) => {
@@ -295,8 +320,7 @@ fn directories(volumes: &[SpecVolume], volume: &Name) -> Arc<[Name]> {
         |path: &FilePath| path.as_str().rsplit_once('/').map(|(directory, _)| Name::from(directory));
     // The API server refuses such a path; a pods file may hold it.
     let is_inside = |path: &Name| !path.split('/').any(|element| element == "..");
-    let all: BTreeSet<Name> = paths.into_iter().filter_map(directory).filter(is_inside).collect();
-    all.into_iter().take(MOST_DIRECTORIES).collect()
+    paths.into_iter().filter_map(directory).filter(is_inside).collect()
 }
 
 #[cfg(test)]
@@ -323,7 +347,7 @@ mod tests {
         assert_eq!(below("config", VolumeSource::Projected(sources)), ["tls", "tokens", "x", "x/y"]);
         let many: Vec<String> = (0..100).map(|n| format!("{n}/key")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(below("config", VolumeSource::Secret(object(&many))).len(), 31);
+        assert_eq!(below("config", VolumeSource::Secret(object(&many))).len(), 100);
         assert!(below("more", VolumeSource::Secret(object(&many))).is_empty());
     }
 }

@@ -8,6 +8,7 @@ use crate::model::mark::Mark;
 use crate::model::names::{Name, PodUid};
 use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
+use crate::model::time::Time;
 
 /// Whose record it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,21 @@ pub struct Endings {
     pub mark: Mark,
 }
 
+/// What was seen of whether a container reads what it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rereads {
+    /// Whether it was ever seen to read after a signal.
+    pub has_reread: bool,
+    /// After so many signals in a row it wasn't.
+    pub unread: u8,
+    /// Whether it was told a second time of the generations that it was told of last.
+    pub again: bool,
+    /// When the youngest of the processes that were told had started: of others only the first of these is true.
+    pub started: Time,
+    /// Which annotations the signals were sent under; under other ones nothing of it is known.
+    pub mark: Mark,
+}
+
 /// One change of the journal. Changes of one key replace each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalUpdate {
@@ -46,6 +62,8 @@ pub enum JournalUpdate {
     Handled(JournalKey, Handled),
     /// The count of endings of a container changed; `None` removes it.
     Endings(PodUid, Name, Option<Endings>),
+    /// What was seen of whether a container reads what it is told of; `None` removes it.
+    Rereads(PodUid, Name, Option<Rereads>),
     /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
     Pod(Arc<Pod>),
     /// A pod is gone: all of its records go.
@@ -63,4 +81,6 @@ pub struct JournalSnapshot {
     pub pods: Vec<Arc<Pod>>,
     /// The containers whose deliveries ended them.
     pub endings: BTreeMap<(PodUid, Name), Endings>,
+    /// The containers of which it was seen whether they read what they are told of.
+    pub rereads: BTreeMap<(PodUid, Name), Rereads>,
 }

@@ -66,10 +66,21 @@ pub struct ObjectVersion {
     pub immutable: bool,
     /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
     pub ignored: bool,
-    /// When its data was last changed, as the API server noted it: whole seconds, rounded down.
-    pub updated: Option<Time>,
+    /// When its data was last changed, as the API server noted it.
+    pub updated: Option<Updated>,
     /// The digest of each key's value.
     pub keys: Arc<BTreeMap<Name, Digest>>,
+}
+
+/// When the API server says that an object's data was last changed. Its clock isn't the node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// By its clock, in whole seconds, rounded down.
+    pub written: Time,
+    /// Between which moments by the node's clock, as far as the two can be compared.
+    pub between: Option<(Time, Time)>,
+    /// When the object was made, or before that: of an earlier one of its name nothing is known.
+    pub made: Option<Time>,
 }
 
 impl fmt::Debug for ObjectVersion {

@@ -53,7 +53,7 @@ impl Outcome {
 closed_set! {
     /// What was seen of a process by the end of the verify window after a delivery.
     pub enum Verdict {
-        /// A file of the new generation was opened within 2 s of the delivery: evidence, not proof of who read it.
+        /// A file of the new generation was opened within the window: evidence, not proof of who read it.
         Reread => "reread",
         /// It lives; nothing else was seen.
         Alive => "alive",
@@ -63,5 +63,15 @@ closed_set! {
         Exited => "exited",
         /// It ended, and the container runs again.
         Restarted => "restarted",
+    }
+}
+
+closed_set! {
+    /// How a container that lives has left unread what it was told of, as far as opens of its files show that.
+    pub enum Unread {
+        /// It has read after earlier signals, and not after those of the last change.
+        NotRead => "not_read",
+        /// After three signals in a row nothing was read, nor was it ever before.
+        NeverRead => "never_read",
     }
 }

@@ -37,6 +37,8 @@ pub const VERIFY: &str = "reloadlet.io/verify";
 pub const UNHANDLED: &str = "reloadlet.io/unhandled";
 /// Whether to have the kubelet publish at once.
 pub const ACCELERATE: &str = "reloadlet.io/accelerate";
+/// Whether a container is told once more of what it didn't read.
+pub const RETELL: &str = "reloadlet.io/retell";
 /// A request instead of a signal.
 pub const HTTP: &str = "reloadlet.io/http";
 /// Whether to roll the workload where a change can't be told in place.
@@ -95,6 +97,8 @@ pub struct PodPolicy {
     pub send_unhandled: bool,
     /// `reloadlet.io/accelerate` is `true`.
     pub accelerate: bool,
+    /// `reloadlet.io/retell` isn't `false`.
+    pub retell: bool,
 }
 
 impl Default for PodPolicy {
@@ -113,13 +117,26 @@ impl Default for PodPolicy {
             verify: Duration::from_secs(10),
             send_unhandled: false,
             accelerate: false,
+            retell: true,
         }
     }
 }
 
 /// The keys that this version acts on.
-const KNOWN: [&str; 11] =
-    [SIGNAL, CONTAINER, PROCESS, VOLUMES, KEYS, DEBOUNCE, MIN_INTERVAL, SPLAY, VERIFY, UNHANDLED, ACCELERATE];
+const KNOWN: [&str; 12] = [
+    SIGNAL,
+    CONTAINER,
+    PROCESS,
+    VOLUMES,
+    KEYS,
+    DEBOUNCE,
+    MIN_INTERVAL,
+    SPLAY,
+    VERIFY,
+    UNHANDLED,
+    ACCELERATE,
+    RETELL,
+];
 
 /// The most volumes that a pod may name: what is looked up for each of them stays bounded.
 pub const MOST_VOLUMES: usize = 256;
@@ -184,6 +201,10 @@ impl PodPolicy {
                 self.accelerate = one_of(key, text, "false", "true")?;
                 return Ok(if self.accelerate { Read::Asks } else { Read::AsksNothing });
             }
+            RETELL => {
+                self.retell = one_of(key, text, "false", "true")?;
+                return Ok(if self.retell { Read::AsksNothing } else { Read::Asks });
+            }
             _ => return not_built(key, text),
         }
         if key == VERIFY && self.verify.is_zero() {
@@ -199,7 +220,12 @@ impl PodPolicy {
             return None;
         }
         if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
-            let asks = |key: &&str| annotations.contains_key(*key) && (*key != ACCELERATE || self.accelerate);
+            let says_something = |key: &str| match key {
+                ACCELERATE => self.accelerate,
+                RETELL => !self.retell,
+                _ => true,
+            };
+            let asks = |key: &&str| annotations.contains_key(*key) && says_something(key);
             let options: Vec<&str> = KNOWN.into_iter().filter(asks).collect();
             return (!options.is_empty()).then(|| {
                 let sentence = format!(

@@ -41,6 +41,8 @@ pub struct Plan {
     pub send_unhandled: bool,
     /// Whether the kubelet is to be asked to publish changes at once.
     pub accelerate: bool,
+    /// Whether a container is told once more of what it didn't read.
+    pub retell: bool,
 }
 
 /// One watched volume.

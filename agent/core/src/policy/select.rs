@@ -62,6 +62,7 @@ pub fn plan(spec: &PodSpec, namespace: &Name) -> Planned {
         verify: policy.verify,
         send_unhandled: policy.send_unhandled,
         accelerate: policy.accelerate,
+        retell: policy.retell,
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::closed::closed_set;
 use crate::model::digest::Files;
 use crate::model::names::{FilePath, Name};
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
@@ -12,16 +13,17 @@ use crate::model::pod::{Container, Item, ObjectSource, PodSpec, ProjectedSource,
 use crate::model::time::Time;
 use crate::policy::sources::{self};
 
-/// The API server notes whole seconds, rounded down.
-const UPDATE_DOUBT: Duration = Duration::from_secs(1);
+/// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
+const START_DOUBT: Duration = Duration::from_secs(1);
 
-/// How the container came by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
-    /// `env` or `envFrom`.
-    Environment,
-    /// `subPath` or `subPathExpr`.
-    SubPath,
+closed_set! {
+    /// How a container comes by something that it takes at its start.
+    pub enum Way {
+        /// `env` or `envFrom`.
+        Environment => "env",
+        /// `subPath` or `subPathExpr`.
+        SubPath => "subpath",
+    }
 }
 
 /// Something that a container took at its start.
@@ -32,8 +34,12 @@ pub(crate) struct Frozen {
     pub(crate) object: ObjectRef,
     part: Part,
     latest: Option<Latest>,
+    /// Since when there is no such object, while there is none.
+    absent: Option<Time>,
     /// What the object held when the container's process started, and which process that was.
     taken: Option<(Time, Taken)>,
+    /// Whether it was said that the process needs a restart.
+    said: bool,
 }
 
 /// Which part of the object.
@@ -51,8 +57,12 @@ type Held = Arc<Files>;
 #[derive(Clone, Debug)]
 struct Latest {
     held: Held,
-    /// When it came to hold this, as well as that is known.
+    /// When it came to hold this for certain: what the agent saw itself by its own clock, else not before that by any of the two
+    /// clocks.
     changed: Option<Time>,
+    /// By when it held this for certain, and until when the object may have been made; where it was seen only afterwards.
+    by: Option<Time>,
+    made: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +71,8 @@ enum Taken {
     Known(Held),
     /// Something from before the first look.
     Before,
+    /// Something that may be the same.
+    Unknown,
 }
 
 /// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
@@ -105,7 +117,9 @@ impl<'a> Room<'a> {
             object: ObjectRef { kind, namespace: namespace.clone(), name: name.clone() },
             part,
             latest: None,
+            absent: None,
             taken: None,
+            said: false,
         };
         for source in &container.environment {
             self.left = self.left.checked_sub(1)?;
@@ -171,54 +185,86 @@ impl Frozen {
     /// Takes in what the API server says of the object.
     pub(crate) fn observed(&mut self, observed: &Observed, at: Time) {
         let version = match observed {
-            Observed::Version(version) => Some(version),
-            Observed::Absent => None,
+            Observed::Version(version) => version,
+            // What the container took stays what it was.
+            Observed::Absent => {
+                self.absent.get_or_insert(at);
+                if let Some((_, taken @ Taken::Before)) = &mut self.taken {
+                    *taken = Taken::Unknown;
+                }
+                return;
+            }
             Observed::Unmeasured => {
-                self.latest = None;
+                (self.latest, self.absent) = (None, None);
                 return;
             }
         };
         let held = self.part_of(version);
-        match &self.latest {
-            Some(latest) if latest.held == held => {}
-            Some(_) => {
-                // The watch may have been behind.
-                let updated = version.and_then(|version| version.updated);
-                let changed = updated.map_or(at, |updated| at.min(updated + UPDATE_DOUBT));
-                self.latest = Some(Latest { held, changed: Some(changed) });
-            }
-            None => {
-                let changed = version.and_then(|version| version.updated);
-                self.latest = Some(Latest { held, changed });
-            }
+        let was_absent = self.absent.take().is_some();
+        if self.latest.as_ref().is_some_and(|latest| latest.held == held) {
+            return;
         }
+        let between = version.updated.and_then(|updated| updated.between);
+        let is_first_look = self.latest.is_none() && !was_absent;
+        self.latest = Some(if is_first_look {
+            let made = version.updated.and_then(|updated| updated.made);
+            Latest {
+                held,
+                changed: between.map(|(earliest, _)| earliest),
+                by: between.map(|(_, by)| by),
+                made,
+            }
+        } else {
+            // The watch may have been behind.
+            let changed = between.map_or(at, |(_, latest)| at.min(latest));
+            Latest { held, changed: Some(changed), by: Some(changed), made: None }
+        });
     }
 
     /// Takes in when the container's process started.
     pub(crate) fn started(&mut self, started: Time) {
-        let Some(latest) = &self.latest else { return };
         if self.taken.as_ref().is_some_and(|(before, _)| *before == started) {
             return;
         }
-        let since_known = latest.changed.is_none_or(|changed| changed + UPDATE_DOUBT < started);
-        let taken = if since_known { Taken::Known(latest.held.clone()) } else { Taken::Before };
-        self.taken = Some((started, taken));
+        let taken = match (&self.latest, self.absent) {
+            (None, None) => return,
+            (_, Some(absent)) if absent + START_DOUBT < started => Taken::Known(Held::default()),
+            (_, Some(_)) => Taken::Unknown,
+            (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < started) => {
+                Taken::Known(latest.held.clone())
+            }
+            (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= started) => {
+                Taken::Unknown
+            }
+            (Some(_), None) => Taken::Before,
+        };
+        (self.taken, self.said) = (Some((started, taken)), false);
+    }
+
+    /// Whether there is no such object, as far as is known.
+    pub(crate) const fn is_absent(&self) -> bool {
+        self.absent.is_some()
     }
 
     /// Since when the container holds something else than the object does.
     pub(crate) fn stale_since(&self) -> Option<Time> {
-        let latest = self.latest.as_ref()?;
+        let latest = self.latest.as_ref().filter(|_| !self.is_absent())?;
         let (started, taken) = self.taken.as_ref()?;
         let changed = latest.changed.filter(|changed| changed > started)?;
         let differs = match taken {
             Taken::Known(held) => *held != latest.held,
             Taken::Before => true,
+            Taken::Unknown => false,
         };
         differs.then_some(changed)
     }
 
-    fn part_of(&self, version: Option<&Arc<ObjectVersion>>) -> Held {
-        let Some(version) = version else { return Held::default() };
+    /// Whether it is to be said now that the process needs a restart: once for each.
+    pub(crate) fn take_unsaid(&mut self) -> bool {
+        self.stale_since().is_some() && !std::mem::replace(&mut self.said, true)
+    }
+
+    fn part_of(&self, version: &Arc<ObjectVersion>) -> Held {
         match &self.part {
             Part::Everything => version.keys.clone(),
             Part::Key(key) => {
@@ -244,146 +290,4 @@ impl Frozen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::digest::Digest;
-    use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
-
-    fn at(seconds: u64) -> Time {
-        Time::since_boot(Duration::from_secs(seconds))
-    }
-
-    fn version(updated: Option<u64>, keys: &[(&str, u8)]) -> Observed {
-        Observed::Version(Arc::new(ObjectVersion {
-            uid: "u".into(),
-            version: "1".into(),
-            immutable: false,
-            ignored: false,
-            updated: updated.map(at),
-            keys: Arc::new(
-                keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
-            ),
-        }))
-    }
-
-    fn frozen(part: Part) -> Frozen {
-        let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
-        Frozen { container: "app".into(), way: Way::Environment, object, part, latest: None, taken: None }
-    }
-
-    #[test]
-    fn a_change_after_the_start_makes_it_stale_until_the_next_start_or_the_old_value() {
-        let mut level = frozen(Part::Key("level".into()));
-        level.observed(&version(Some(10), &[("level", 1), ("other", 1)]), at(100));
-        level.started(at(50));
-        assert_eq!(level.stale_since(), None);
-        level.observed(&version(Some(110), &[("level", 1), ("other", 2)]), at(110));
-        assert_eq!(level.stale_since(), None, "another key");
-        level.observed(&version(Some(120), &[("level", 2), ("other", 2)]), at(120));
-        assert_eq!(level.stale_since(), Some(at(120)));
-        level.observed(&version(Some(130), &[("level", 1), ("other", 2)]), at(130));
-        assert_eq!(level.stale_since(), None, "it is what it was");
-        level.observed(&version(Some(140), &[("level", 3), ("other", 2)]), at(140));
-        assert_eq!(level.stale_since(), Some(at(140)));
-        level.started(at(150));
-        assert_eq!(level.stale_since(), None, "it has started anew");
-    }
-
-    #[test]
-    fn a_watch_that_was_behind_doesnt_make_a_container_stale_that_has_the_new_value() {
-        let mut level = frozen(Part::Key("level".into()));
-        level.observed(&version(Some(1), &[("level", 1)]), at(5));
-        level.started(at(2));
-        level.started(at(12));
-        level.observed(&version(Some(10), &[("level", 2)]), at(30));
-        assert_eq!(level.stale_since(), None);
-    }
-
-    #[test]
-    fn what_changed_before_the_agent_looked_is_told_by_the_time_of_the_update() {
-        let mut all = frozen(Part::Everything);
-        all.observed(&version(Some(60), &[("a", 1)]), at(100));
-        all.started(at(50));
-        assert_eq!(all.stale_since(), Some(at(60)));
-        let mut unknown = frozen(Part::Everything);
-        unknown.observed(&version(None, &[("a", 1)]), at(100));
-        unknown.started(at(50));
-        assert_eq!(unknown.stale_since(), None);
-    }
-
-    #[test]
-    fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
-        let source = |items: &[(&str, &str)]| ObjectSource {
-            name: "a".into(),
-            items: items
-                .iter()
-                .map(|(key, path)| Item { key: (*key).into(), path: (*path).into() })
-                .collect(),
-            optional: false,
-        };
-        let items: &[_] = &[("k", "conf/app"), ("l", "other")];
-        for (path, key, stale) in [
-            ("conf", "k", true),
-            ("conf/app", "k", true),
-            ("conf", "l", false),
-            ("con", "k", false),
-            ("$(X)", "l", true),
-        ] {
-            let mut mount = frozen(Part::Path(source(items), path.into()));
-            mount.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
-            mount.started(at(5));
-            let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
-            mount.observed(&version(Some(20), &keys), at(20));
-            assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
-        }
-    }
-
-    fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
-        let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").as_str().into() };
-        let source =
-            ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
-        PodSpec {
-            containers,
-            volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
-            ..PodSpec::default()
-        }
-    }
-
-    fn container(paths: &[&str], environment: usize) -> Container {
-        let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
-        let source =
-            |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
-        Container {
-            name: "app".into(),
-            kind: ContainerKind::Regular,
-            mounts: paths.iter().map(mount).collect(),
-            environment: (0..environment).map(source).collect(),
-        }
-    }
-
-    /// How many items are followed at each mount.
-    fn items(pod: &PodSpec) -> Vec<usize> {
-        let found = of(pod, &"shop".into(), pod.containers.iter());
-        let items = found.iter().filter_map(|frozen| match &frozen.part {
-            Part::Path(source, _) => Some(source.items.len()),
-            Part::Everything | Part::Key(_) => None,
-        });
-        items.collect()
-    }
-
-    #[test]
-    fn a_mount_is_about_the_items_that_it_shows() {
-        let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
-        assert_eq!(items(&pod(vec![container(&paths, 0)], 20)), [1, 20, 20, 1]);
-        assert_eq!(items(&pod(vec![container(&paths, 0)], 0)), [0; 6], "any key may be meant");
-    }
-
-    #[test]
-    fn mounts_of_many_items_and_many_variables_have_a_bound_together() {
-        let paths = vec!["d"; 1024];
-        let large = pod(vec![container(&paths, 0)], 2048);
-        assert_eq!(items(&large), [2048], "the second one finds no room");
-        let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
-        assert_eq!(of(&many, &"shop".into(), many.containers.iter()).len(), MOST);
-    }
-}
+mod tests;

@@ -24,6 +24,8 @@ mod renewals;
 mod replicas;
 mod rereads;
 mod restarts;
+mod retelling;
+mod said;
 mod simulation;
 mod starts;
 mod swaps;

@@ -15,21 +15,24 @@ fn delivered() -> World {
 }
 
 #[test]
-fn an_open_within_two_seconds_is_a_reread_and_is_told_once() {
-    let mut world = delivered();
-    world.pass(2_000 - 1);
-    assert!(world.open(&config(), 2));
-    assert_eq!(world.rereads(), [ms(1_999)]);
-    assert!(!world.open(&config(), 2), "one is enough");
-    world.handle(Event::Opened(config(), generation(2), world.now));
-    world.pass(10_000);
-    assert_eq!((world.verdicts(), world.rereads().len()), (vec![Verdict::Reread], 1));
+fn an_open_counts_for_as_long_as_the_pod_says_and_is_told_once() {
+    for (verify, millis) in [("10s", 9_999), ("30s", 29_999), ("1s", 999)] {
+        let mut world = World::app(&[("reloadlet.io/verify", verify)]);
+        world.publish(&config(), 2);
+        world.pass(millis);
+        assert!(world.open(&config(), 2), "{verify}");
+        assert_eq!(world.rereads(), [ms(millis)]);
+        assert!(!world.open(&config(), 2), "one is enough");
+        world.handle(Event::Opened(config(), generation(2), world.now));
+        world.pass(60_000);
+        assert_eq!((world.verdicts(), world.rereads().len()), (vec![Verdict::Reread], 1));
+    }
 }
 
 #[test]
 fn what_is_opened_later_does_not_count() {
     let mut world = delivered();
-    world.pass(1_999);
+    world.pass(9_999);
     let late = world.now + ms(2);
     world.handle(Event::Opened(config(), generation(2), late));
     assert!(world.opens.len() == 1 && world.rereads().is_empty());
@@ -133,7 +136,7 @@ fn an_end_and_a_pending_signal_say_more_than_a_reread() {
 
 #[test]
 fn a_send_that_comes_to_nothing_leaves_no_watch() {
-    for delivery in [Delivery::Denied, Delivery::Failed, Delivery::Spared] {
+    for delivery in [Delivery::Denied, Delivery::Failed("EIO: Input/output error"), Delivery::Spared] {
         let mut world = World::app(&[]);
         world.delivery = delivery;
         world.publish(&config(), 2);

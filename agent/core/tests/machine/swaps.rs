@@ -146,7 +146,9 @@ fn a_dry_run_does_everything_but_the_send_and_opens_no_window() {
 
 #[test]
 fn a_send_that_the_kernel_refuses_is_an_outcome_and_is_not_repeated() {
-    for (delivery, outcome) in [(Delivery::Denied, Outcome::Denied), (Delivery::Failed, Outcome::Failed)] {
+    for (delivery, outcome) in
+        [(Delivery::Denied, Outcome::Denied), (Delivery::Failed("EIO"), Outcome::Failed)]
+    {
         let mut world = World::app(&[]);
         world.delivery = delivery;
         world.publish(&config(), 2);

@@ -398,6 +398,9 @@ impl World {
                 | Report::Mended(..)
                 | Report::Forgotten(_)
                 | Report::Reread { .. }
+                | Report::Retold(_)
+                | Report::Unread { .. }
+                | Report::NeedsRestart { .. }
                 | Report::Verdict { .. } => None,
             })
             .collect()
@@ -417,6 +420,12 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::Endings(pod, container, None) => {
             journal.endings.remove(&(pod, container));
         }
+        JournalUpdate::Rereads(pod, container, Some(rereads)) => {
+            journal.rereads.insert((pod, container), rereads);
+        }
+        JournalUpdate::Rereads(pod, container, None) => {
+            journal.rereads.remove(&(pod, container));
+        }
         JournalUpdate::Pod(pod) => {
             journal.pods.retain(|known| known.uid != pod.uid);
             journal.pods.push(pod);
@@ -425,6 +434,7 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
             journal.pods.retain(|known| known.uid != pod);
             journal.handled.retain(|key, _| key.pod != pod);
             journal.endings.retain(|(of, _), _| *of != pod);
+            journal.rereads.retain(|(of, _), _| *of != pod);
         }
     }
 }

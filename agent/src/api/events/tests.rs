@@ -1,6 +1,8 @@
 use hyper::{Request, Response};
 use kube::client::Body;
+use reloadlet_core::machine::event::Stages;
 use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion};
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
 use serde_json::Value;
 use tower::service_fn;
@@ -125,7 +127,7 @@ async fn what_isnt_true_any_more_isnt_said() {
     assert_eq!((of("pod-0"), of("pod-1")), (vec![], vec![]));
     assert_eq!((of("pod-2"), of("pod-4")), (vec!["there still"], vec!["the last"]));
     let [failed, told] = &of("pod-3")[..] else { panic!("{said:?}") };
-    assert!(failed.contains("container sidecar failed") && !failed.contains("app"), "{failed}");
+    assert!(failed.contains("container sidecar wasn't told") && !failed.contains("app"), "{failed}");
     assert!(told.contains("container app"), "{told}");
     sending.abort();
 }
@@ -158,4 +160,93 @@ async fn a_problem_that_a_busy_api_server_doesnt_take_isnt_lost() {
     assert_eq!(sent(&requests, 4).await[3].1, "another");
     assert!(notes.0.unsaid().is_waiting());
     sending.abort();
+}
+
+/// What is said of a report, and for which reason.
+fn said(report: &Report) -> (bool, &'static str, String) {
+    let note = note(report).unwrap();
+    (note.urgent, note.reason, note.text.text)
+}
+
+/// A reload that brought a version, 41.2 s after the API server showed it.
+fn measured(outcome: Outcome, reason: Option<&'static str>) -> ReloadReport {
+    let Report::Reload(report) = reload(&pod("shop", 1), "app", outcome) else { panic!() };
+    let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "web".into() };
+    let version = ObjectVersion {
+        uid: "u".into(),
+        version: "12".into(),
+        immutable: false,
+        ignored: false,
+        updated: None,
+        keys: Arc::default(),
+    };
+    let stages = Stages {
+        observed: clock::now(),
+        publish: Duration::ZERO,
+        propagation: Duration::from_millis(41_200),
+        versions: vec![(object, Some(Arc::new(version)))],
+    };
+    ReloadReport { reason, stages: Some(stages), ..*report }
+}
+
+#[test]
+fn a_delivery_is_a_signal_that_was_sent_with_what_it_told_of_and_never_a_reload() {
+    let sent = said(&Report::Reload(Box::new(measured(Outcome::Delivered, None))));
+    let text = "Sent SIGHUP to container app for configmap shop/web@12, 41 s after the API server showed it.";
+    assert_eq!(sent, (false, "SignalSent", text.to_owned()));
+    let unmeasured = said(&reload(&pod("shop", 1), "app", Outcome::Delivered));
+    assert_eq!(unmeasured.2, "Sent SIGHUP to container app for config.");
+    let again = said(&Report::Retold(Box::new(measured(Outcome::Delivered, None))));
+    assert!(!again.0 && again.2.contains("a second time for configmap shop/web@12"), "{again:?}");
+}
+
+#[test]
+fn the_kernels_error_is_in_the_event_and_not_each_refusal_is_apparmors() {
+    let failed =
+        said(&Report::Reload(Box::new(measured(Outcome::Failed, Some("ENOSYS: Function not implemented")))));
+    assert!(failed.0 && failed.2.contains("ENOSYS: Function not implemented"), "{failed:?}");
+    let denied =
+        said(&Report::Reload(Box::new(measured(Outcome::Denied, Some("EPERM: Operation not permitted")))));
+    assert!(
+        denied.2.contains("EPERM") && denied.2.contains("lacks the capability KILL there, or"),
+        "{denied:?}"
+    );
+}
+
+#[test]
+fn what_is_left_unread_is_said_until_it_is_read() {
+    let shop = pod("shop", 1);
+    let unread = |unread| Report::Unread {
+        pod: shop.clone(),
+        container: "app".into(),
+        signal: reloadlet_core::model::signal::Signal::parse("SIGHUP").unwrap(),
+        unread,
+        deliveries: 3,
+        again: unread == Unread::NotRead,
+        window: Duration::from_secs(10),
+    };
+    let dropped = said(&unread(Unread::NotRead));
+    assert!(
+        dropped.0 && dropped.2.contains("was sent SIGHUP twice and opened none of the new files within 10 s")
+    );
+    let never = said(&unread(Unread::NeverRead));
+    assert!(never.0 && never.2.starts_with("Told 3 times, never read: container app"), "{never:?}");
+    let (notes, _sender) = channel(Cluster::with_client(server(0).0), "node");
+    notes.report(&unread(Unread::NeverRead));
+    assert!(notes.0.unsaid().is_waiting());
+    notes.report(&Report::Reread { pod: shop.clone(), container: "app".into(), after: Duration::ZERO });
+    assert!(!notes.0.unsaid().is_waiting());
+}
+
+#[test]
+fn that_only_a_restart_brings_a_change_names_the_object_and_the_way() {
+    let object = ObjectRef { kind: ObjectKind::Secret, namespace: "shop".into(), name: "keys".into() };
+    let needs = |way| {
+        let (pod, object) = (pod("shop", 1), object.clone());
+        said(&Report::NeedsRestart { pod, container: "app".into(), object, way })
+    };
+    let environment = needs(Way::Environment);
+    assert_eq!((environment.0, environment.1), (true, "ConfigNeedsRestart"));
+    assert!(environment.2.contains("secret shop/keys has changed") && environment.2.contains("environment"));
+    assert!(needs(Way::SubPath).2.contains("subPath"));
 }

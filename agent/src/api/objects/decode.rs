@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion};
+use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion, Updated};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -80,11 +80,14 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
                 version: version.into(),
                 immutable: immutable.unwrap_or(false),
                 ignored: metadata.annotations.unwrap_or_default().ignore,
-                updated: metadata
-                    .managed_fields
-                    .unwrap_or_default()
-                    .0
-                    .map(|second| clock::from_wall(second, 0)),
+                updated: metadata.managed_fields.unwrap_or_default().0.map(|second| Updated {
+                    written: clock::from_wall_second(second),
+                    between: None,
+                    made: metadata
+                        .creation_timestamp
+                        .and_then(|made| second_of(&made))
+                        .map(clock::from_wall_second),
+                }),
                 keys: Arc::new(keys),
             })),
             (Err(Unfit::TooMany), _) => Found::TooLarge,
@@ -110,7 +113,8 @@ struct Metadata {
     uid: Option<String>,
     resource_version: Option<String>,
     annotations: Option<Annotations>,
-    managed_fields: Option<Updated>,
+    creation_timestamp: Option<String>,
+    managed_fields: Option<LastChange>,
 }
 
 #[derive(Default)]
@@ -147,21 +151,26 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
     }
 }
 
+/// A time in seconds of the API server's wall clock.
+fn second_of(time: &str) -> Option<i64> {
+    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
 /// When the data was last changed: the newest time among the entries of those who own some of it, in seconds of the wall
 /// clock.
 #[derive(Default)]
-struct Updated(Option<i64>);
+struct LastChange(Option<i64>);
 
-impl<'de> Deserialize<'de> for Updated {
+impl<'de> Deserialize<'de> for LastChange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(UpdatedVisitor)
+        deserializer.deserialize_seq(LastChangeVisitor)
     }
 }
 
-struct UpdatedVisitor;
+struct LastChangeVisitor;
 
-impl<'de> Visitor<'de> for UpdatedVisitor {
-    type Value = Updated;
+impl<'de> Visitor<'de> for LastChangeVisitor {
+    type Value = LastChange;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("managed fields")
@@ -172,10 +181,10 @@ impl<'de> Visitor<'de> for UpdatedVisitor {
         while let Some(entry) = entries.next_element::<ManagedFields>()? {
             let of_data =
                 entry.fields.is_some_and(|fields| fields.data.is_some() || fields.binary_data.is_some());
-            let time = entry.time.filter(|_| of_data).and_then(|time| time.parse::<Timestamp>().ok());
-            newest = newest.max(time.map(Timestamp::as_second));
+            let time = entry.time.filter(|_| of_data).and_then(|time| second_of(&time));
+            newest = newest.max(time);
         }
-        Ok(Updated(newest))
+        Ok(LastChange(newest))
     }
 }
 

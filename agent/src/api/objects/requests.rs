@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -22,8 +23,10 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::decode;
-use super::errand::{Failure, Fetched, Freshness, Shown};
+use super::errand::{Failure, Fetched, Found, Freshness, Shown};
+use super::skew::Skew;
 use crate::api::{backoff, short};
+use crate::clock;
 
 /// Of each object only its version and some cells.
 const AS_TABLE: HeaderValue =
@@ -118,7 +121,10 @@ pub(super) async fn fetch(
         Freshness::Newest => params,
     };
     let fetched = async {
-        let mut body = send(client, requests.list(&params)).await?.into_body();
+        let asked = clock::wall();
+        let answer = send(client, requests.list(&params)).await?;
+        let skew = Skew::of(answer.headers(), asked, clock::wall());
+        let mut body = answer.into_body();
         let mut text = Vec::new();
         let mut turn = None;
         while let Some(more) = next_bytes(&mut body).await? {
@@ -137,9 +143,20 @@ pub(super) async fn fetch(
         } else {
             Ok(decode::list(kind, &text))
         };
-        decoded.map_err(|error| Trouble::Garbage(error.to_string()))?.map_err(Trouble::Garbage)
+        let decoded = decoded.map_err(|error| Trouble::Garbage(error.to_string()))?;
+        decoded.map(|fetched| dated(fetched, skew)).map_err(Trouble::Garbage)
     };
     tokio::time::timeout(LIMIT, fetched).await.unwrap_or(Err(Trouble::Silent(LIMIT)))
+}
+
+/// With its times by the node's clock, where the answer tells how far that is from the API server's.
+fn dated(mut fetched: Fetched, skew: Option<Skew>) -> Fetched {
+    if let (Found::Version(version), Some(skew)) = (&mut fetched.found, skew)
+        && let Some(version) = Arc::get_mut(version)
+    {
+        version.updated = version.updated.map(|updated| skew.dated(updated));
+    }
+    fetched
 }
 
 /// A watch that runs.

@@ -18,7 +18,7 @@ fn problem(pod: &Pod, text: &str) -> Note {
 
 fn of_container(pod: &Pod, reason: &'static str, container: &str, text: &str) -> Note {
     let text = Text { container: Some(container.into()), text: text.to_owned() };
-    Note { pod: pod.into(), urgent: reason != "ConfigReloaded", reason, text }
+    Note { pod: pod.into(), urgent: reason != "SignalSent", reason, text }
 }
 
 /// What is sent at this time, if all of it is taken.
@@ -135,7 +135,7 @@ fn an_event_is_never_longer_than_the_api_server_takes() {
 fn that_a_reload_went_well_doesnt_wait_and_is_counted() {
     let mut unsaid = Unsaid::new(at(0));
     let one = pod("shop", 1);
-    let say = |unsaid: &mut Unsaid| unsaid.say(of_container(&one, "ConfigReloaded", "app", "told"));
+    let say = |unsaid: &mut Unsaid| unsaid.say(of_container(&one, "SignalSent", "app", "told"));
     say(&mut unsaid);
     assert_eq!(sent(&mut unsaid, at(0)).len(), 1);
     for second in 1..4 {
@@ -150,7 +150,7 @@ fn that_a_reload_went_well_doesnt_wait_and_is_counted() {
 
 #[test]
 fn what_couldnt_be_sent_keeps_what_it_counted() {
-    for (urgent, reason) in [(false, "ConfigReloaded"), (true, "ReloadFailed")] {
+    for (urgent, reason) in [(false, "SignalSent"), (true, "ReloadFailed")] {
         let mut unsaid = Unsaid::new(at(0));
         let one = pod("shop", 1);
         let say = |unsaid: &mut Unsaid| {

@@ -17,6 +17,8 @@ struct Stage {
     watcher: Watcher,
     now: Cell<Time>,
     watches_before: usize,
+    /// What was told besides opens.
+    told: Vec<Event>,
 }
 
 fn stage() -> Stage {
@@ -48,6 +50,7 @@ fn stage() -> Stage {
         watcher,
         now: Cell::new(Time::since_boot(Duration::from_secs(100))),
         watches_before,
+        told: Vec::new(),
     };
     stage.watch();
     stage
@@ -87,12 +90,20 @@ impl Stage {
 
     fn count(&mut self) -> usize {
         let sights: Vec<_> = std::iter::from_fn(|| self.watcher.poll_sight()).collect();
-        let wanted = Event::Opened(self.volume.clone(), self.generation.clone(), self.now.get());
-        assert!(
-            sights.iter().all(|sight| matches!(sight, Sight::Event(event) if *event == wanted)),
-            "{sights:?}"
-        );
-        sights.len()
+        let events = sights.into_iter().map(|sight| match sight {
+            Sight::Event(event) => event,
+            Sight::List(volume) => panic!("{volume:?} is to be listed"),
+        });
+        let (volume, generation) = (self.volume.clone(), self.generation.clone());
+        let wanted = Event::Opened(volume.clone(), generation.clone(), self.now.get());
+        let others = [
+            Event::LookedThrough(volume.clone(), generation.clone()),
+            Event::OpensUnseen(volume, generation),
+        ];
+        let (opens, told): (Vec<Event>, Vec<Event>) = events.partition(|event| *event == wanted);
+        assert!(told.iter().all(|event| others.contains(event)), "{told:?}");
+        self.told.extend(told);
+        opens.len()
     }
 
     fn pass(&mut self, time: Duration) {
@@ -133,6 +144,7 @@ fn a_sync_of_the_kubelet_does_not_count_and_a_reader_after_it_does() {
     }
     stage.open("tls/key");
     assert_eq!(stage.seen(), 1);
+    assert_eq!(stage.told, [Event::LookedThrough(stage.volume, stage.generation)], "once");
 }
 
 #[test]
@@ -164,6 +176,7 @@ fn own_reads_do_not_count_however_long_they_take_and_however_late_they_are_seen(
     stage.pass(BURST);
     stage.open("tls/key");
     assert_eq!(stage.seen(), 1);
+    assert_eq!(stage.told.len(), 1, "nobody else's opens were seen meanwhile: {:?}", stage.told);
 }
 
 #[test]
@@ -207,6 +220,21 @@ fn who_lists_the_directory_all_the_time_is_looked_at_a_few_times_only() {
         assert!(rounds <= u32::from(MOST_REARMS) + 1);
     }
     assert_eq!(rounds, 17);
+    assert_eq!(stage.seen(), 0);
+    let unseen = Event::OpensUnseen(stage.volume.clone(), stage.generation.clone());
+    assert!(stage.told.contains(&unseen), "{:?}", stage.told);
+}
+
+#[test]
+fn the_kubelets_syncs_of_an_hour_end_no_watch() {
+    let mut stage = stage();
+    for _ in 0..60 {
+        stage.sync();
+        assert_eq!(stage.seen(), 0);
+        stage.pass(Duration::from_secs(60));
+    }
+    stage.open("app.conf");
+    assert_eq!(stage.seen(), 1);
 }
 
 #[test]

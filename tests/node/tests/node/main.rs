@@ -23,6 +23,7 @@ mod lines;
 mod memory;
 mod node;
 mod pods_file;
+mod programs;
 mod rereads;
 mod restarts;
 mod support;

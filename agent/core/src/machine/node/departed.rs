@@ -177,6 +177,7 @@ impl Machine {
             // Records that no pod took: of pods that went away, or ask for nothing any more.
             gone.extend(std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod));
             gone.extend(std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod));
+            gone.extend(std::mem::take(&mut journal.rereads).into_keys().map(|(pod, _)| pod));
         }
         self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
     }

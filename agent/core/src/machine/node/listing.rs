@@ -1,6 +1,6 @@
 //! Which pods there are: told, remembered, with or without problems, gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::departed::GRACE;
@@ -187,11 +187,19 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         .cloned()
         .collect();
     let handled = keys.into_iter().filter_map(|key| journal.handled.remove_entry(&key)).collect();
-    let containers: Vec<(PodUid, Name)> =
-        journal.endings.keys().filter(|(pod, _)| pod == uid).cloned().collect();
-    let endings = containers
-        .into_iter()
-        .filter_map(|key| journal.endings.remove(&key).map(|endings| (key.1, endings)))
-        .collect();
-    Restored { handled, endings, as_is: first_listing && !journal.existed, ..Restored::default() }
+    Restored {
+        handled,
+        endings: taken(&mut journal.endings, uid),
+        rereads: taken(&mut journal.rereads, uid),
+        as_is: first_listing && !journal.existed,
+        ..Restored::default()
+    }
+}
+
+/// What is recorded of a pod's containers.
+fn taken<T>(records: &mut BTreeMap<(PodUid, Name), T>, uid: &PodUid) -> Vec<(Name, T)> {
+    let lowest = (uid.clone(), Name::from(""));
+    let keys: Vec<_> =
+        records.range(lowest..).map(|(key, _)| key).take_while(|(pod, _)| pod == uid).cloned().collect();
+    keys.into_iter().filter_map(|key| Some((key.1.clone(), records.remove(&key)?))).collect()
 }

@@ -45,6 +45,7 @@ impl PodMachine {
                 self.take_measured(&name, measured, ctx);
             }
         }
+        self.say_restarts(ctx);
         self.say_due(ctx);
     }
 

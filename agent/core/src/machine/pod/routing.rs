@@ -141,6 +141,7 @@ impl PodMachine {
             target.forget_told(|process| leaves.is_there(process));
         }
         let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
+        self.say_restarts(ctx);
         let is_too_much =
             |target: &Target| matches!(target.processes().why_missing(), Some(&NoProcess::TooMuch));
         self.surveys.came(self.targets.iter().any(is_too_much), ctx.now);
@@ -270,6 +271,19 @@ impl PodMachine {
     pub(crate) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time, ctx: &mut Context<'_>) {
         self.targets.iter_mut().for_each(|target| target.opened(&self.site, volume, generation, at, ctx));
         self.end_sends(ctx);
+    }
+
+    /// Somebody looked through a generation's directory.
+    pub(crate) fn looked_through(&mut self, volume: &Name, generation: &Generation) {
+        self.targets.iter_mut().for_each(|target| target.looked_through(volume, generation));
+    }
+
+    /// It isn't seen any more whether a generation's files are opened.
+    pub(crate) fn opens_unseen(&mut self, volume: &Name, generation: &Generation) {
+        if let Some(watched) = self.site.volumes.get_mut(volume) {
+            watched.opens_unseen(generation);
+        }
+        self.targets.iter_mut().for_each(|target| target.blinded(volume, generation));
     }
 
     fn is_waiting(&self) -> bool {

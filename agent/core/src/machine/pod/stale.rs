@@ -6,12 +6,13 @@ use crate::machine::reload::Target;
 use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
+use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::propagation::frozen::{Frozen, Way};
 use crate::propagation::volume::Standing;
 
 /// A volume is stale once, for the reason that comes first on the way.
-pub(super) fn volume(name: &Name, watched: &Watched, targets: &[Target]) -> Option<Stale> {
+pub(super) fn volume(name: &Name, watched: &Watched, targets: &[Target], pod: &Pod) -> Option<Stale> {
     let stale = |container, reason, since| Stale {
         volume: Some(name.clone()),
         container,
@@ -29,16 +30,24 @@ pub(super) fn volume(name: &Name, watched: &Watched, targets: &[Target]) -> Opti
         Standing::Unknown | Standing::UpToDate => {}
     }
     let of_targets = targets.iter().filter_map(|target| {
-        let (reason, since) = for_container(target, name, watched)?;
+        let (reason, since) = for_container(target, name, watched, pod)?;
         Some(stale(Some(target.container().clone()), reason, since))
     });
     of_targets.min_by_key(|stale| stale.since)
 }
 
 /// Why a container doesn't hold what is on disk, and since when.
-fn for_container(target: &Target, name: &Name, watched: &Watched) -> Option<(StaleReason, Time)> {
+fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> Option<(StaleReason, Time)> {
     let progress = target.progress().get(name)?;
-    let settled = watched.state().settled()?;
+    let is_unfound = target.is_unfound(pod);
+    let Some(settled) = watched.state().settled() else {
+        // Nothing says that a container runs whose volume isn't there yet.
+        let is_missing = is_running(pod, target) && watched.state().is_missing();
+        return is_missing.then(|| (StaleReason::Undelivered, watched.since()));
+    };
+    if is_unfound && progress.pending().is_none() {
+        return Some((StaleReason::Undelivered, settled.settled));
+    }
     let started = match target.processes().chosen() {
         Some(chosen) => {
             if watched.state().is_rebuilt() && chosen.view(name) == Some(View::Dead) {
@@ -47,10 +56,12 @@ fn for_container(target: &Target, name: &Name, watched: &Watched) -> Option<(Sta
             chosen.first().started
         }
         // Whatever starts reads what is there.
-        None if target.processes().why_missing().is_some_and(NoProcess::is_not_started) => return None,
+        None if !is_unfound && target.processes().why_missing().is_some_and(NoProcess::is_not_started) => {
+            return None;
+        }
         None => Time::default(),
     };
-    let since = match progress.pending() {
+    let since = match progress.pending().filter(|pending| !pending.again) {
         Some(pending) => pending.settled,
         None if progress.handled() == Some(&settled.generation) && progress.holds().is_none() => {
             settled.settled
@@ -62,6 +73,11 @@ fn for_container(target: &Target, name: &Name, watched: &Watched) -> Option<(Sta
     }
     let reason = if target.is_suspended() { StaleReason::Suspended } else { StaleReason::Undelivered };
     Some((reason, since))
+}
+
+/// Whether the pod's status says that a container runs.
+fn is_running(pod: &Pod, target: &Target) -> bool {
+    pod.status.contains_key(target.container())
 }
 
 /// What a container took at its start, and has changed since.

@@ -41,9 +41,12 @@ impl Target {
         if taken == Taken::Known {
             return;
         }
+        // The signal of the newer one is one for all that the container holds.
+        self.drop_again();
         self.waiting.get_or_insert_default().settled(settled.settled);
         if let Taken::Supersedes(older) = taken
             && !older.only_if_older
+            && !older.again
         {
             self.supersede(site, volume, older, ctx);
         }
@@ -95,7 +98,9 @@ impl Target {
     ) -> Option<ReloadReport> {
         let due = self.due(site.terms.waits);
         let waiting = |name: &Name| Some((name.clone(), self.progress.get_mut(name)?.take_pending()?));
-        let ended: Vec<(Name, Pending)> = volumes.iter().filter_map(waiting).collect();
+        let mut ended: Vec<(Name, Pending)> = volumes.iter().filter_map(waiting).collect();
+        // How that ended stands.
+        ended.retain(|(_, pending)| !pending.again);
         self.end_reload(site, &ended, due, outcome, reason, ctx)
     }
 
@@ -116,8 +121,17 @@ impl Target {
         reason: Option<Cow<'static, str>>,
         ctx: &mut Context<'_>,
     ) -> Option<ReloadReport> {
+        if ended.is_empty() {
+            self.forget_if_idle();
+            return None;
+        }
         for (volume, pending) in ended {
             self.end(site, volume, pending.generation.clone(), Ending::Reload(outcome), ctx);
+            if let Some(verify) = &mut self.verify
+                && matches!(outcome, Outcome::Unchanged | Outcome::Excluded)
+            {
+                verify.carry_over(volume, pending);
+            }
         }
         let report = report::ended(&site.pod, self, due, ended, outcome, reason, ctx.now)?;
         self.last = Some((outcome, ctx.now));

@@ -19,6 +19,8 @@ pub(crate) struct Progress {
     handled: Option<Generation>,
     /// Whether the container is taken to hold that generation: it was told, or it started after it.
     holds_it: bool,
+    /// The generation before, which it still holds where it wasn't told of that one, as far as is known.
+    before: Option<Generation>,
     /// The digest of what the container was told of last; unknown after a restart or a failure.
     told: Option<Digest>,
     /// The generation that waits.
@@ -38,16 +40,19 @@ pub(crate) struct Pending {
     pub(crate) settled: Time,
     /// New to the journal: told only to a process that is clearly older.
     pub(crate) only_if_older: bool,
+    /// It was delivered, and is told a second time: how it ended stands.
+    pub(crate) again: bool,
 }
 
 impl Pending {
-    fn of(settled: &Settled, new_here: bool) -> Self {
+    pub(super) fn of(settled: &Settled, new_here: bool) -> Self {
         Self {
             generation: settled.generation.clone(),
             swapped: settled.swapped,
             since: settled.since,
             settled: settled.settled,
             only_if_older: new_here && settled.how == How::Discovered,
+            again: false,
         }
     }
 }
@@ -80,6 +85,7 @@ impl Progress {
         Self {
             handled: Some(generation),
             holds_it: outcome.is_none_or(Outcome::reached),
+            before: None,
             told: None,
             pending: None,
             withheld: outcome == Some(Outcome::Suspended),
@@ -94,6 +100,11 @@ impl Progress {
     /// The generation that the container is taken to hold.
     pub(crate) fn holds(&self) -> Option<&Generation> {
         self.handled.as_ref().filter(|_| self.holds_it)
+    }
+
+    /// What the container was last known to hold.
+    pub(crate) fn held(&self) -> Option<&Generation> {
+        self.holds().or(self.before.as_ref())
     }
 
     /// The digest of what the container was told of last, where it is known.
@@ -143,6 +154,23 @@ impl Progress {
         self.pending.replace(pending).map_or(Taken::Waits, Taken::Supersedes)
     }
 
+    /// What was delivered last waits to be told a second time: what the container holds of it isn't known.
+    pub(super) fn tell_again(&mut self, told: &Pending) {
+        if self.pending.is_none() && self.handled.as_ref() == Some(&told.generation) {
+            self.pending = Some(Pending { again: true, ..told.clone() });
+        }
+    }
+
+    /// Whether the container wasn't seen to read what it was told of last: no later content is the same as what it holds.
+    pub(super) const fn doubt_told(&mut self) {
+        self.told = None;
+    }
+
+    /// Nothing is told a second time any more. Whether something was to be.
+    pub(super) fn drop_again(&mut self) -> bool {
+        self.pending.take_if(|pending| pending.again).is_some()
+    }
+
     /// What waits is on its way.
     pub(super) const fn take_pending(&mut self) -> Option<Pending> {
         self.pending.take()
@@ -173,6 +201,11 @@ impl Progress {
             Ending::Reload(outcome) => outcome.reached(),
         };
         self.withheld = matches!(ending, Ending::Reload(Outcome::Suspended));
+        if holds_it {
+            self.before = None;
+        } else if self.holds_it {
+            self.before = self.handled.take();
+        }
         self.handled = Some(generation);
         self.holds_it = holds_it;
         self.told = digest.filter(|_| holds_it);
@@ -249,8 +282,29 @@ mod tests {
             (progress.handled(), progress.holds(), progress.told()),
             (Some(&generation(3)), None, None)
         );
-        progress.end(generation(4), Ending::Reload(Outcome::Delivered), digest);
-        assert_eq!((progress.holds(), progress.told()), (Some(&generation(4)), digest));
+        assert_eq!(progress.held(), Some(&generation(1)), "what it held before");
+        progress.end(generation(4), Ending::Reload(Outcome::Denied), digest);
+        assert_eq!(progress.held(), Some(&generation(1)));
+        progress.end(generation(5), Ending::Reload(Outcome::Delivered), digest);
+        assert_eq!((progress.holds(), progress.held()), (Some(&generation(5)), Some(&generation(5))));
+        assert_eq!(progress.told(), digest);
+        assert_eq!(Progress::restored(generation(1), Some(Outcome::Failed)).held(), None);
+    }
+
+    #[test]
+    fn what_is_told_a_second_time_is_what_was_delivered_last_and_gives_way_to_anything_newer() {
+        let mut progress = Progress::restored(generation(1), None);
+        progress.settled(&settled(2, How::Changed), None);
+        let told = progress.take_pending().unwrap();
+        progress.end(generation(2), Ending::Reload(Outcome::Delivered), None);
+        progress.tell_again(&Pending { generation: generation(1), ..told.clone() });
+        assert_eq!(progress.pending(), None, "it isn't what was told last");
+        progress.tell_again(&told);
+        assert!(progress.pending().unwrap().again);
+        assert_eq!(progress.settled(&settled(2, How::Changed), None), Taken::Known);
+        assert!(progress.drop_again() && !progress.drop_again());
+        progress.settled(&settled(3, How::Changed), None);
+        assert!(!progress.drop_again(), "it is news");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::machine::reload::process::YOUNG;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::{Site, Target, release};
 use crate::model::names::Name;
+use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
@@ -34,11 +35,20 @@ impl Target {
         }
     }
 
+    /// Whether the pod's status says that the container runs, and a survey found nothing of it. A status that is older than the
+    /// end of the container that it names says nothing.
+    pub(crate) fn is_unfound(&self, pod: &Pod) -> bool {
+        let is_missing = self.processes.why_missing().is_some_and(NoProcess::is_not_started);
+        let running = pod.status.get(&self.plan.container);
+        is_missing && running.is_some_and(|running| self.ended.as_ref() != Some(running))
+    }
+
     /// A process is gone, or another one: whether the container hung on it.
     pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
         if !self.processes.hang_on(process) {
             return false;
         }
+        self.ended = Some(process.container.clone());
         release(self.processes.missing(NoProcess::NotRunning), ctx);
         self.look(ctx.now);
         true

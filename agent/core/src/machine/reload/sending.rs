@@ -1,5 +1,7 @@
 //! A send on its way: which generations it is about, and how each process took it.
 
+use std::time::Duration;
+
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::event::Delivery;
 use crate::machine::reload::progress::Pending;
@@ -7,6 +9,16 @@ use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
+
+/// What the kernel says where it denies a send.
+const DENIED: &str = "EPERM: Operation not permitted";
+
+/// Why a signal that was sent counts as unhandled.
+const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
+                       handler, and none of the new files was opened within 2 s of the signal";
+
+/// How long a signal that the kernel may drop is taken not to be dropped yet: whoever takes it opens a file by then.
+pub(super) const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A send on its way.
 #[derive(Clone, Debug)]
@@ -95,11 +107,6 @@ impl Sending {
         }
     }
 
-    /// Whether the kernel has dropped the signal, as far as can be known.
-    pub(super) const fn is_dropped(&self) -> bool {
-        self.is_dropped
-    }
-
     /// Those that were there to be sent it.
     pub(super) fn receivers(&self) -> impl Iterator<Item = &ProcessIdentity> {
         let sent = self.results.iter().filter(|(_, result)| *result == Some(Delivery::Sent));
@@ -145,6 +152,21 @@ impl Sending {
     /// When the first and the last of the changes settled that it is about.
     pub(super) const fn changes(&self) -> Option<(Time, Time)> {
         self.changes
+    }
+
+    /// Whether it tells a second time.
+    pub(super) fn is_again(&self) -> bool {
+        self.generations.iter().any(|(_, pending)| pending.again)
+    }
+
+    /// What the kernel said where it refused one of them, the first that was refused, or else why nobody took it.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        let refused = self.results.iter().find_map(|(_, result)| match result {
+            Some(Delivery::Denied) => Some(DENIED),
+            Some(Delivery::Failed(error)) => Some(*error),
+            Some(Delivery::Sent | Delivery::Spared | Delivery::Gone) | None => None,
+        });
+        refused.or_else(|| self.is_dropped.then_some(DROPPED))
     }
 
     /// What it was about.
@@ -193,6 +215,7 @@ mod tests {
                 since: at(0),
                 settled: at(0),
                 only_if_older: false,
+                again: false,
             };
             let sent = vec![(volume.clone(), pending)];
             let mut sending =
@@ -214,6 +237,18 @@ mod tests {
         assert_eq!((dropped.result(), dropped.timeout()), (Sent::So(Outcome::Unhandled, true), None));
         dropped.opened(&volume, &generation(2), at(3));
         assert_eq!(dropped.take_opened(), None);
+    }
+
+    #[test]
+    fn the_kernels_error_is_its_reason() {
+        let mut failed = sending(Outcome::Delivered);
+        failed.took(&process(1), Delivery::Sent);
+        assert_eq!(failed.reason(), None);
+        failed.took(&process(2), Delivery::Failed("ENOSYS: Function not implemented"));
+        assert_eq!(failed.reason(), Some("ENOSYS: Function not implemented"));
+        let mut denied = sending(Outcome::Delivered);
+        denied.took(&process(1), Delivery::Denied);
+        assert_eq!(denied.reason(), Some("EPERM: Operation not permitted"));
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl Target {
     fn compare(&self, site: &Site, now: Time) -> Option<Step> {
         let mut same: BTreeMap<Outcome, Vec<Name>> = BTreeMap::new();
         for (name, progress) in &self.progress {
-            let Some(pending) = progress.pending() else { continue };
+            // What is told a second time is the same in any case.
+            let Some(pending) = progress.pending().filter(|pending| !pending.again) else { continue };
             let compared = site.volumes.get(name).map(|watched| watched.compared(&pending.generation, now));
             match compared.unwrap_or(Compared::NotNeeded) {
                 Compared::NotNeeded => {}

@@ -6,8 +6,10 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Delivery, ReloadReport, Report};
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::sending::{Sending, Sent};
-use crate::machine::reload::verify::{End, REREAD_WITHIN, Verify};
+use crate::machine::reload::progress::Pending;
+use crate::machine::reload::rereading::Closing;
+use crate::machine::reload::sending::{Sending, Sent, TAKEN_WITHIN};
+use crate::machine::reload::verify::{End, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::reload::{Answered, Exit, Site, Target, release};
 use crate::model::digest::Digest;
@@ -16,10 +18,6 @@ use crate::model::journal::{Endings, JournalUpdate};
 use crate::model::names::Name;
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
-
-/// Why a signal that was sent counts as unhandled.
-const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
-                       handler, and none of the new files was opened within 2 s of the signal";
 
 impl Target {
     /// The signal goes out to these processes: what waits is on its way.
@@ -37,7 +35,7 @@ impl Target {
         }
         let sending = Sending::new(generations, due, changes, to, worst);
         let is_unseen = self.processes.may_drop(to);
-        self.sending = Some(if is_unseen { sending.unseen(now + REREAD_WITHIN) } else { sending });
+        self.sending = Some(if is_unseen { sending.unseen(now + TAKEN_WITHIN) } else { sending });
     }
 
     /// How a process took the signal.
@@ -71,20 +69,25 @@ impl Target {
         let (counts, was_ready) = self.is_grown(site, ctx.now);
         let lives_since = self.verify.as_ref().and_then(|verify| verify.lives_since(ctx.now));
         if was_sent {
-            self.close(site, Verdict::Alive, ctx);
+            self.close(site, Verdict::Alive, Closing::Newer, ctx);
         } else {
             ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         }
-        let reason = sending.is_dropped().then_some(Cow::Borrowed(DROPPED));
-        let report = self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx);
+        let reason = sending.reason();
+        let report = if sending.is_again() {
+            self.end_again(site, &sending, outcome, reason, ctx);
+            None
+        } else {
+            let reason = reason.map(Cow::Borrowed);
+            self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx)
+        };
         if was_sent {
             self.suspension.delivered(counts);
             self.last_delivery = Some(ctx.now);
             self.processes.were_sent(sending.receivers(), ctx.now);
+            self.follow_delivery(site, sending.is_again(), ctx);
             if let Some(chosen) = self.processes.chosen() {
-                let told = sending.generations().iter();
-                let told = told.map(|(volume, pending)| (volume.clone(), pending.generation.clone()));
-                let told: Vec<(Name, Generation)> = told.collect();
+                let told = sending.into_generations();
                 let known = known_digests(site, &told);
                 let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
                 let mut verify = verify.of_ready(was_ready).after(lives_since);
@@ -104,7 +107,8 @@ impl Target {
     pub(crate) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let Some(sending) = self.sending.take() else { return };
         self.waiting.get_or_insert_default().give_back(sending.changes());
-        for (name, pending) in sending.into_generations() {
+        // Whoever is gone isn't told a second time.
+        for (name, pending) in sending.into_generations().into_iter().filter(|(_, pending)| !pending.again) {
             let superseded = match self.progress.get_mut(&name) {
                 Some(progress) => progress.give_back(pending),
                 None => Some(pending),
@@ -113,6 +117,7 @@ impl Target {
                 self.supersede(site, &name, older, ctx);
             }
         }
+        self.forget_if_idle();
     }
 
     /// A process has ended.
@@ -130,7 +135,12 @@ impl Target {
         if let Some(waiting) = &mut self.waiting {
             waiting.lose();
         }
+        if self.processes.chosen().is_some_and(|chosen| chosen.first() == process) {
+            self.ended = Some(process.container.clone());
+        }
         release(self.processes.forget(), ctx);
+        // Whatever starts now reads what is there.
+        self.drop_again();
         if let Some(sending) = &mut self.sending {
             sending.took(process, Delivery::Gone);
         }
@@ -182,7 +192,7 @@ impl Target {
 
     /// Releases every process.
     pub(crate) fn release(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        self.close(site, Verdict::Alive, ctx);
+        self.close(site, Verdict::Alive, Closing::Over, ctx);
         release(self.processes.forget(), ctx);
     }
 }
@@ -203,6 +213,7 @@ impl Target {
         }
         let after = self.verify.as_mut().and_then(|verify| verify.opened(volume, generation, at));
         if let Some(after) = after {
+            self.reread(site, ctx);
             let container = self.plan.container.clone();
             ctx.act(Action::Report(Report::Reread { pod: site.pod.clone(), container, after }));
         }
@@ -222,7 +233,7 @@ impl Target {
         match self.verify.as_mut().map_or(End::NotYet, |verify| verify.handle_timeout(ctx.now)) {
             End::NotYet => {}
             End::Read(process) => ctx.act(Action::ReadGuard(process, self.plan.signal)),
-            End::Now => self.close(site, Verdict::Alive, ctx),
+            End::Now => self.close_in_time(site, Verdict::Alive, ctx),
         }
     }
 
@@ -239,12 +250,17 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         if self.verify.as_ref().is_some_and(|verify| verify.ends_with(process)) {
-            self.close(site, living, ctx);
+            self.close_in_time(site, living, ctx);
         }
     }
 
+    fn close_in_time(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
+        let newest = self.verify.as_ref().is_some_and(|verify| self.is_newest(site, verify));
+        self.close(site, living, Closing::InTime { newest }, ctx);
+    }
+
     /// Ends the window; `living` is the verdict where no process ended.
-    pub(super) fn close(&mut self, site: &Site, living: Verdict, ctx: &mut Context<'_>) {
+    fn close(&mut self, site: &Site, living: Verdict, closing: Closing, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
         if verify.has_blamed() {
             // By now it would mostly be known if something else had ended the process.
@@ -259,15 +275,18 @@ impl Target {
                 ctx.workloads.lived(&self.workload, &site.pod.uid);
             }
         }
-        let (verdict, reread) = verify.close(living, self.processes.chosen().map(Chosen::first));
+        let (verdict, reread) = verify.verdict(living, self.processes.chosen().map(Chosen::first));
         let container = self.plan.container.clone();
         ctx.act(Action::Report(Report::Verdict { pod: site.pod.clone(), container, verdict, reread }));
+        if verdict == Verdict::Alive {
+            self.follow_unread(site, &verify, closing, ctx);
+        }
     }
 }
 
 /// What is known by now of what these generations hold.
-fn known_digests(site: &Site, told: &[(Name, Generation)]) -> Vec<(Name, Generation, Digest)> {
-    let known = |(volume, generation): &(Name, Generation)| {
+fn known_digests(site: &Site, told: &[(Name, Pending)]) -> Vec<(Name, Generation, Digest)> {
+    let known = |(volume, Pending { generation, .. }): &(Name, Pending)| {
         let digest = site.volumes.get(volume)?.known_digest(generation)?;
         Some((volume.clone(), generation.clone(), digest))
     };

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::Pending;
 use crate::machine::workloads::Content;
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::outcome::Verdict;
 use crate::model::time::Time;
-
-/// How long after a delivery an open of a file counts.
-pub(super) const REREAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The shortest window.
 pub(super) const SHORTEST: Duration = Duration::from_secs(1);
@@ -30,8 +28,14 @@ pub(crate) struct Verify {
     /// The last masks are being read.
     reading: bool,
     delivered: Time,
+    /// What the delivery told of.
+    generations: Vec<(Name, Pending)>,
     /// The generations whose opens would be seen and would count still.
     opens: Vec<(Name, Generation)>,
+    /// Whether an open may have gone unseen, since a watch couldn't be had.
+    is_blind: bool,
+    /// Whether somebody looked through a generation's directory.
+    looked_through: bool,
     /// From the delivery to the first open.
     reread: Option<Duration>,
     /// The processes were known to be ready.
@@ -45,7 +49,14 @@ pub(crate) struct Verify {
 
 impl Verify {
     /// The window of a delivery to these processes that told of these generations.
-    pub(super) fn open(chosen: &Chosen, opens: Vec<(Name, Generation)>, window: Duration, now: Time) -> Self {
+    pub(super) fn open(
+        chosen: &Chosen,
+        generations: Vec<(Name, Pending)>,
+        window: Duration,
+        now: Time,
+    ) -> Self {
+        let opens: Vec<_> =
+            generations.iter().map(|(name, told)| (name.clone(), told.generation.clone())).collect();
         let unread = |(volume, generation): &(Name, Generation)| (volume.clone(), (generation.clone(), None));
         Self {
             until: now + window.max(SHORTEST),
@@ -56,7 +67,10 @@ impl Verify {
             reading: false,
             delivered: now,
             content: opens.iter().map(unread).collect(),
+            generations,
             opens,
+            is_blind: false,
+            looked_through: false,
             reread: None,
             was_ready: false,
             ended: None,
@@ -142,7 +156,7 @@ impl Verify {
     /// may have done it.
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) -> Option<Duration> {
         let is_told = self.opens.iter().any(|(name, told)| name == volume && told == generation);
-        if !is_told || at > self.delivered + REREAD_WITHIN {
+        if !is_told || at > self.until {
             return None;
         }
         let after = at.since(self.delivered);
@@ -152,14 +166,48 @@ impl Verify {
     }
 
     /// The generations whose opens still count; those that aren't current any more are forgotten.
-    pub(super) fn opens(
-        &mut self,
-        now: Time,
-        is_current: impl Fn(&Name, &Generation) -> bool,
-    ) -> &[(Name, Generation)] {
-        let in_time = now < self.delivered + REREAD_WITHIN;
-        self.opens.retain(|(name, generation)| in_time && is_current(name, generation));
+    pub(super) fn opens(&mut self, is_current: impl Fn(&Name, &Generation) -> bool) -> &[(Name, Generation)] {
+        self.opens.retain(|(name, generation)| is_current(name, generation));
         &self.opens
+    }
+
+    /// What the delivery told of.
+    pub(super) fn generations(&self) -> &[(Name, Pending)] {
+        &self.generations
+    }
+
+    /// A newer generation of a volume is the same to the container: what was told of the older one is as good as told of this.
+    pub(super) fn carry_over(&mut self, volume: &Name, newer: &Pending) {
+        for (_, told) in self.generations.iter_mut().filter(|(name, _)| name == volume) {
+            if self.reread.is_none() {
+                self.opens.push((volume.clone(), newer.generation.clone()));
+            }
+            *told = newer.clone();
+        }
+    }
+
+    /// Opens of a generation aren't seen any more.
+    pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
+        self.is_blind |= self.tells_of(volume, generation);
+    }
+
+    /// Whether an open may have gone unseen.
+    pub(super) const fn is_blind(&self) -> bool {
+        self.is_blind
+    }
+
+    /// Somebody looked through a generation's directory.
+    pub(super) fn looked_through(&mut self, volume: &Name, generation: &Generation) {
+        self.looked_through |= self.tells_of(volume, generation);
+    }
+
+    /// Whether somebody looked through the directory of a generation.
+    pub(super) const fn is_looked_through(&self) -> bool {
+        self.looked_through
+    }
+
+    fn tells_of(&self, volume: &Name, generation: &Generation) -> bool {
+        self.generations.iter().any(|(name, told)| name == volume && told.generation == *generation)
     }
 
     /// Whether the delivery was about this process.
@@ -176,9 +224,7 @@ impl Verify {
 
     /// When something of it is due.
     pub(super) fn timeout(&self) -> Option<Time> {
-        let end = (!self.reading).then_some(self.until);
-        let opens = (!self.opens.is_empty()).then_some(self.delivered + REREAD_WITHIN);
-        end.into_iter().chain(opens).min()
+        (!self.reading).then_some(self.until)
     }
 
     /// Time has passed. At the window's end the masks of one process are read once more.
@@ -202,8 +248,8 @@ impl Verify {
 
     /// The verdict, and how long after the delivery files were read; `living` is the one where no process ended, and `first`
     /// the container's first process by now.
-    pub(super) fn close(
-        self,
+    pub(super) fn verdict(
+        &self,
         living: Verdict,
         first: Option<&ProcessIdentity>,
     ) -> (Verdict, Option<Duration>) {
@@ -234,6 +280,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::machine::volume::{How, Settled};
     use crate::model::names::{ContainerId, PodUid};
 
     fn at(millis: u64) -> Time {
@@ -252,7 +299,15 @@ mod tests {
 
     fn window() -> Verify {
         let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
-        Verify::open(&chosen, vec![("config".into(), generation())], Duration::from_secs(5), at(0))
+        let told = Settled {
+            generation: generation(),
+            swapped: at(0),
+            since: at(0),
+            settled: at(0),
+            how: How::Changed,
+        };
+        let told = vec![("config".into(), Pending::of(&told, false))];
+        Verify::open(&chosen, told, Duration::from_secs(5), at(0))
     }
 
     #[test]
@@ -268,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn an_open_counts_once_within_two_seconds_and_of_what_was_told() {
+    fn an_open_counts_once_within_the_window_and_of_what_was_told() {
         let config = Name::from("config");
         assert_eq!(window().opened(&"other".into(), &generation(), at(1)), None);
-        assert_eq!(window().opened(&config, &generation(), at(2001)), None);
+        assert_eq!(window().opened(&config, &generation(), at(5001)), None);
         let mut verify = window();
-        assert_eq!(verify.opened(&config, &generation(), at(2000)), Some(Duration::from_secs(2)));
-        assert_eq!(verify.opened(&config, &generation(), at(2000)), None);
-        assert_eq!(verify.close(Verdict::Alive, None), (Verdict::Reread, Some(Duration::from_secs(2))));
+        assert_eq!(verify.opened(&config, &generation(), at(5000)), Some(Duration::from_secs(5)));
+        assert_eq!(verify.opened(&config, &generation(), at(5000)), None);
+        assert_eq!(verify.verdict(Verdict::Alive, None), (Verdict::Reread, Some(Duration::from_secs(5))));
     }
 
     #[test]
@@ -309,7 +364,7 @@ mod tests {
 
     #[test]
     fn windows_that_close_one_another_are_over_together() {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new());
+        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         let mut verify = window();
         for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
             assert_eq!(verify.is_over(at(millis)), over);
@@ -323,13 +378,13 @@ mod tests {
 
     #[test]
     fn the_verdict_says_whether_it_ended_and_whether_it_runs_again() {
-        assert_eq!(window().close(Verdict::Pending, None).0, Verdict::Pending);
+        assert_eq!(window().verdict(Verdict::Pending, None).0, Verdict::Pending);
         let ended = || {
             let mut verify = window();
             verify.exited();
             verify
         };
-        assert_eq!(ended().close(Verdict::Alive, None).0, Verdict::Exited);
-        assert_eq!(ended().close(Verdict::Alive, Some(&process(9))).0, Verdict::Restarted);
+        assert_eq!(ended().verdict(Verdict::Alive, None).0, Verdict::Exited);
+        assert_eq!(ended().verdict(Verdict::Alive, Some(&process(9))).0, Verdict::Restarted);
     }
 }

@@ -51,7 +51,7 @@ fn a_pod_that_asks_for_nothing_is_left_alone() {
         &[(OBSERVED, "nonce")],
         &[(DEFAULT_CONTAINER, "app")],
         &[("example.com/signal", "SIGHUP")],
-        &[(ACCELERATE, "false"), (ROLLOUT, "false")],
+        &[(ACCELERATE, "false"), (ROLLOUT, "false"), (RETELL, "true")],
     ] {
         assert_eq!(policy(&texts(pairs)), (None, Vec::new()), "{pairs:?}");
     }
@@ -93,6 +93,7 @@ fn every_key_is_read() {
         (VERIFY, "1ms"),
         (UNHANDLED, "send"),
         (ACCELERATE, "false"),
+        (RETELL, "false"),
         (ROLLOUT, "false"),
     ]);
     let usr1 = SignalChoice::Send(Signal::parse("USR1").unwrap());
@@ -112,6 +113,7 @@ fn every_key_is_read() {
             verify: Duration::from_millis(1),
             send_unhandled: true,
             accelerate: false,
+            retell: false,
         }
     );
     assert!(!asked(&[(SIGNAL, "hup"), (UNHANDLED, "refuse")]).send_unhandled);
@@ -169,6 +171,7 @@ fn a_bad_value_is_one_sentence_with_key_value_and_what_is_allowed() {
         (VERIFY, "0s", "reloadlet.io/verify is \"0s\", but must be longer than 0s"),
         (UNHANDLED, "Send", "reloadlet.io/unhandled is \"Send\", but must be \"refuse\" or \"send\""),
         (ACCELERATE, "yes", "reloadlet.io/accelerate is \"yes\", but must be \"false\" or \"true\""),
+        (RETELL, "no", "reloadlet.io/retell is \"no\", but must be \"false\" or \"true\""),
         (ROLLOUT, "", "reloadlet.io/rollout is \"\", but must be \"false\" or \"true\""),
     ] {
         assert_eq!(problem(key, text), (ProblemKind::BadValue, String::from(sentence)), "{key} {text:?}");
@@ -192,7 +195,7 @@ fn an_unknown_key_names_the_nearest_and_all() {
         sentence,
         "reloadlet.io/singal is \"SIGHUP\", but no such key exists (signal is the nearest): after reloadlet.io/ there \
          must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled, \
-         accelerate"
+         accelerate, retell"
     );
     for (key, nearest) in
         [("min_interval", Some("min-interval")), ("Signal", Some("signal")), ("keys2", Some("keys"))]

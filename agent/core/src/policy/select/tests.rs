@@ -161,6 +161,7 @@ fn one_annotation_is_enough() {
         verify: Duration::from_secs(10),
         send_unhandled: false,
         accelerate: false,
+        retell: true,
     };
     assert_eq!(plan(&simple(&[(SIGNAL, "SIGHUP")])), Planned::Plan(expected));
 }

@@ -55,8 +55,8 @@ pub(super) struct Seen {
 impl Seen {
     /// When it came to be, as well as that is known.
     pub(super) fn since(&self) -> Time {
-        let updated = self.version.as_ref().and_then(|version| version.updated);
-        updated.filter(|_| self.first).map_or(self.observed, |updated| updated.min(self.observed))
+        let updated = self.version.as_ref().and_then(|version| version.updated?.between);
+        updated.filter(|_| self.first).map_or(self.observed, |(_, latest)| latest.min(self.observed))
     }
 }
 

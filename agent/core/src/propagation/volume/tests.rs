@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::measured::REMEMBERED;
 use super::*;
 use crate::model::digest::Digest;
-use crate::model::object::ObjectKind;
+use crate::model::object::{ObjectKind, Updated};
 use crate::model::pod::{Item, ObjectSource};
 
 fn at(seconds: u64) -> Time {
@@ -27,6 +27,11 @@ fn version(number: u32, files: &[(&str, u8)]) -> ObjectVersion {
         updated: None,
         keys: Arc::new(map(files)),
     }
+}
+
+/// By a clock that is the node's.
+fn updated_at(second: u64) -> Option<Updated> {
+    Some(Updated { written: at(second), between: Some((at(second), at(second))), made: None })
 }
 
 fn one(name: &str, items: &[(&str, &str)]) -> Source {
@@ -170,7 +175,7 @@ fn a_kubelet_that_is_faster_than_the_agents_watch_took_no_time() {
 fn what_lags_behind_at_the_start_does_so_since_its_update() {
     let mut volume = Volume::simple();
     volume.disk(1, 0, false, &[("key", 1)]);
-    volume.sees_version("a", ObjectVersion { updated: Some(at(40)), ..version(7, &[("key", 2)]) }, 100);
+    volume.sees_version("a", ObjectVersion { updated: updated_at(40), ..version(7, &[("key", 2)]) }, 100);
     assert_eq!(volume.waits_since(), Some(40));
     assert_eq!(volume.swaps(2, 2, 110), published(2, 10, &["7"], 0));
 }

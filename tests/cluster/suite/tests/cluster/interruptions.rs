@@ -142,14 +142,14 @@ fn minutes_without_the_api_server_are_said_and_lose_no_change() {
     wait_until("the pod that was annotated meanwhile has loaded the newest", || {
         space.told("late", "app").last() == Some(newest)
     });
-    space.wait_event("late", "ConfigReloaded");
+    space.wait_event("late", "SignalSent");
     space.change("after");
     wait_loaded(&space, "after", 1);
     lines.push("hup after".to_owned());
     for pod in PODS {
         assert_eq!(space.told(pod, "app"), lines, "{pod}");
     }
-    space.wait_event("a", "ConfigReloaded");
+    space.wait_event("a", "SignalSent");
     assert_eq!(the_agent(), before, "it was restarted meanwhile");
 }
 

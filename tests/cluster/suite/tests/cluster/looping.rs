@@ -139,7 +139,7 @@ fn no_start_of_a_container_is_broken_however_often_it_ends_while_its_configurati
         space.wait_file(pod, "/config/key", "last");
         let note = space.wait_event(pod, "ReloadProblem");
         assert!(note.contains("doesn't handle SIGHUP"), "{pod}: {note}");
-        assert_eq!(space.events(pod, "ConfigReloaded"), [""; 0], "{pod}");
+        assert_eq!(space.events(pod, "SignalSent"), [""; 0], "{pod}");
         assert_eq!(count(&space, pod, "/runs/starts"), restarts(&space, pod) + 1, "{pod} still stays");
     }
 }

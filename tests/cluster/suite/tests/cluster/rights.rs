@@ -85,7 +85,7 @@ fn the_shipped_rights_are_enough() {
     space.start(&[config_map("one"), app("app", &[(SIGNAL, "SIGHUP")]), app("bad", &[(SIGNAL, "SIGKILL")])]);
     space.change("two");
     space.wait_told("app", "app", &["hup two"]);
-    space.wait_event("app", "ConfigReloaded");
+    space.wait_event("app", "SignalSent");
     space.wait_event("bad", "ReloadProblem");
     let log = agent::log();
     assert!(!log.to_lowercase().contains("forbidden"), "{log}");

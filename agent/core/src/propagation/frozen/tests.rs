@@ -1,0 +1,234 @@
+use super::*;
+use crate::model::digest::Digest;
+use crate::model::object::Updated;
+use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
+
+fn at(seconds: u64) -> Time {
+    Time::since_boot(Duration::from_secs(seconds))
+}
+
+/// Made long ago, and changed in between by the node's clock.
+fn updated_at(earliest: u64, latest: u64) -> Updated {
+    Updated { written: at(earliest), between: Some((at(earliest), at(latest))), made: Some(at(0)) }
+}
+
+fn with(updated: Updated, content: u8) -> Observed {
+    let Observed::Version(version) = version(None, &[("level", content)]) else { panic!() };
+    Observed::Version(Arc::new(ObjectVersion { updated: Some(updated), ..(*version).clone() }))
+}
+
+fn version(updated: Option<u64>, keys: &[(&str, u8)]) -> Observed {
+    Observed::Version(Arc::new(ObjectVersion {
+        uid: "u".into(),
+        version: "1".into(),
+        immutable: false,
+        ignored: false,
+        updated: updated.map(|second| updated_at(second, second + 1)),
+        keys: Arc::new(
+            keys.iter().map(|(key, content)| ((*key).into(), Digest::new([*content; 32]))).collect(),
+        ),
+    }))
+}
+
+fn frozen(part: Part) -> Frozen {
+    let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
+    Frozen {
+        container: "app".into(),
+        way: Way::Environment,
+        object,
+        part,
+        latest: None,
+        absent: None,
+        taken: None,
+        said: false,
+    }
+}
+
+#[test]
+fn a_change_after_the_start_makes_it_stale_until_the_next_start_or_the_old_value() {
+    let mut level = frozen(Part::Key("level".into()));
+    level.observed(&version(Some(10), &[("level", 1), ("other", 1)]), at(100));
+    level.started(at(50));
+    assert_eq!(level.stale_since(), None);
+    level.observed(&version(Some(110), &[("level", 1), ("other", 2)]), at(110));
+    assert_eq!(level.stale_since(), None, "another key");
+    level.observed(&version(Some(120), &[("level", 2), ("other", 2)]), at(120));
+    assert_eq!(level.stale_since(), Some(at(120)));
+    level.observed(&version(Some(130), &[("level", 1), ("other", 2)]), at(130));
+    assert_eq!(level.stale_since(), None, "it is what it was");
+    level.observed(&version(Some(140), &[("level", 3), ("other", 2)]), at(140));
+    assert_eq!(level.stale_since(), Some(at(140)));
+    level.started(at(150));
+    assert_eq!(level.stale_since(), None, "it has started anew");
+}
+
+#[test]
+fn a_watch_that_was_behind_doesnt_make_a_container_stale_that_has_the_new_value() {
+    let mut level = frozen(Part::Key("level".into()));
+    level.observed(&version(Some(1), &[("level", 1)]), at(5));
+    level.started(at(2));
+    level.started(at(12));
+    level.observed(&version(Some(10), &[("level", 2)]), at(30));
+    assert_eq!(level.stale_since(), None);
+}
+
+#[test]
+fn what_changed_before_the_agent_looked_is_told_by_the_time_of_the_update() {
+    let mut all = frozen(Part::Everything);
+    all.observed(&version(Some(60), &[("a", 1)]), at(100));
+    all.started(at(50));
+    assert_eq!(all.stale_since(), Some(at(60)));
+    let mut unknown = frozen(Part::Everything);
+    unknown.observed(&version(None, &[("a", 1)]), at(100));
+    unknown.started(at(50));
+    assert_eq!(unknown.stale_since(), None);
+}
+
+#[test]
+fn a_time_of_the_api_server_alone_makes_stale_only_beyond_any_doubt_about_the_clocks() {
+    // The process started at 50; the change was at 48, by a clock that is 5 s ahead.
+    let ahead = Updated { written: at(53), ..updated_at(47, 50) };
+    let unknown = Updated { between: None, ..updated_at(53, 54) };
+    let truly = updated_at(51, 54);
+    for (updated, since) in [(ahead, None), (unknown, None), (truly, Some(at(51)))] {
+        let mut level = frozen(Part::Everything);
+        level.observed(&with(updated, 1), at(100));
+        level.started(at(50));
+        assert_eq!(level.stale_since(), since, "{updated:?}");
+    }
+}
+
+#[test]
+fn what_the_agent_saw_itself_goes_by_its_own_clock() {
+    // The API server's clock is behind: 30 s by what it writes, which the answer's date takes away.
+    for updated in [
+        Updated { written: at(30), ..updated_at(60, 61) },
+        Updated { written: at(30), between: None, made: None },
+    ] {
+        let mut level = frozen(Part::Everything);
+        level.observed(&with(updated_at(1, 2), 1), at(10));
+        level.started(at(50));
+        level.observed(&with(updated, 2), at(60));
+        assert_eq!(level.stale_since(), Some(at(60)), "{updated:?}");
+    }
+}
+
+#[test]
+fn what_is_gone_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
+    let mut level = frozen(Part::Everything);
+    level.observed(&with(updated_at(1, 2), 1), at(10));
+    level.started(at(50));
+    let mut restarted = frozen(Part::Everything);
+    for frozen in [&mut level, &mut restarted] {
+        frozen.observed(&Observed::Absent, at(60));
+        frozen.started(at(50));
+        assert_eq!((frozen.stale_since(), frozen.is_absent()), (None, true));
+    }
+}
+
+#[test]
+fn an_object_made_anew_with_the_same_content_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
+    let anew = Updated { made: Some(at(71)), ..updated_at(70, 71) };
+    let mut level = frozen(Part::Everything);
+    level.observed(&with(updated_at(1, 2), 1), at(10));
+    level.started(at(50));
+    level.observed(&Observed::Absent, at(60));
+    level.observed(&with(anew, 1), at(70));
+    level.started(at(50));
+    assert_eq!((level.stale_since(), level.is_absent()), (None, false));
+    let mut restarted = frozen(Part::Everything);
+    restarted.observed(&with(anew, 1), at(80));
+    restarted.started(at(50));
+    assert_eq!(restarted.stale_since(), None);
+    // It was gone when the agent looked first.
+    let mut absent = frozen(Part::Everything);
+    absent.observed(&Observed::Absent, at(60));
+    absent.started(at(50));
+    absent.observed(&with(anew, 1), at(70));
+    assert_eq!(absent.stale_since(), None);
+    level.observed(&with(updated_at(90, 91), 2), at(90));
+    assert_eq!(level.stale_since(), Some(at(90)), "another content");
+}
+
+#[test]
+fn an_object_that_wasnt_there_at_the_start_and_comes_makes_stale() {
+    let mut level = frozen(Part::Everything);
+    level.observed(&Observed::Absent, at(10));
+    level.started(at(50));
+    level.observed(&with(Updated { made: Some(at(61)), ..updated_at(60, 61) }, 1), at(60));
+    assert_eq!(level.stale_since(), Some(at(60)));
+    assert!(level.take_unsaid() && !level.take_unsaid(), "it is said once");
+    level.started(at(70));
+    assert!(!level.take_unsaid());
+}
+
+#[test]
+fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
+    let source = |items: &[(&str, &str)]| ObjectSource {
+        name: "a".into(),
+        items: items.iter().map(|(key, path)| Item { key: (*key).into(), path: (*path).into() }).collect(),
+        optional: false,
+    };
+    let items: &[_] = &[("k", "conf/app"), ("l", "other")];
+    for (path, key, stale) in [
+        ("conf", "k", true),
+        ("conf/app", "k", true),
+        ("conf", "l", false),
+        ("con", "k", false),
+        ("$(X)", "l", true),
+    ] {
+        let mut mount = frozen(Part::Path(source(items), path.into()));
+        mount.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
+        mount.started(at(5));
+        let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
+        mount.observed(&version(Some(20), &keys), at(20));
+        assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
+    }
+}
+
+fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
+    let item = |n| Item { key: format!("k{n}").into(), path: format!("d/./f{n}").as_str().into() };
+    let source = ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
+    PodSpec {
+        containers,
+        volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
+        ..PodSpec::default()
+    }
+}
+
+fn container(paths: &[&str], environment: usize) -> Container {
+    let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
+    let source = |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
+    Container {
+        name: "app".into(),
+        kind: ContainerKind::Regular,
+        mounts: paths.iter().map(mount).collect(),
+        environment: (0..environment).map(source).collect(),
+    }
+}
+
+/// How many items are followed at each mount.
+fn items(pod: &PodSpec) -> Vec<usize> {
+    let found = of(pod, &"shop".into(), pod.containers.iter());
+    let items = found.iter().filter_map(|frozen| match &frozen.part {
+        Part::Path(source, _) => Some(source.items.len()),
+        Part::Everything | Part::Key(_) => None,
+    });
+    items.collect()
+}
+
+#[test]
+fn a_mount_is_about_the_items_that_it_shows() {
+    let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
+    assert_eq!(items(&pod(vec![container(&paths, 0)], 20)), [1, 20, 20, 1]);
+    assert_eq!(items(&pod(vec![container(&paths, 0)], 0)), [0; 6], "any key may be meant");
+}
+
+#[test]
+fn mounts_of_many_items_and_many_variables_have_a_bound_together() {
+    let paths = vec!["d"; 1024];
+    let large = pod(vec![container(&paths, 0)], 2048);
+    assert_eq!(items(&large), [2048], "the second one finds no room");
+    let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
+    assert_eq!(of(&many, &"shop".into(), many.containers.iter()).len(), MOST);
+}

@@ -1,0 +1,181 @@
+//! What the status says that a container holds, and what of it isn't known.
+
+use reloadlet_core::Event;
+use reloadlet_core::machine::event::{Delivery, Report};
+use reloadlet_core::machine::status::{StaleReason, ToldStatus};
+use reloadlet_core::model::closed::Closed as _;
+use reloadlet_core::model::names::ContainerId;
+use reloadlet_core::model::object::{ObjectKind, Observed};
+use reloadlet_core::model::pod::{EnvironmentSource, Pod};
+use reloadlet_core::propagation::frozen::Way;
+
+use crate::measuring::{measured, object, show, version};
+use crate::node::{generation, uid};
+use crate::world::{World, app, config};
+
+fn told(world: &World) -> ToldStatus {
+    world.machine.status(world.now)[0].containers[0].volumes[0].clone()
+}
+
+fn holds(world: &World) -> Option<String> {
+    told(world).holds.map(|name| String::from(&*name))
+}
+
+fn stale(world: &World) -> Vec<StaleReason> {
+    let pods = world.machine.status(world.now);
+    let stale = pods.iter().flat_map(|pod| &pod.stale);
+    stale.map(|stale| StaleReason::parse(stale.reason.as_str()).unwrap()).collect()
+}
+
+fn name_of(n: u32) -> Option<String> {
+    Some(generation(n).as_str().to_owned())
+}
+
+#[test]
+fn what_wasnt_delivered_isnt_what_a_container_holds() {
+    for delivery in [Delivery::Failed("EIO"), Delivery::Denied] {
+        let mut world = World::app(&[]);
+        assert_eq!(holds(&world), name_of(1));
+        world.delivery = delivery;
+        world.publish(&config(), 2);
+        assert_eq!((holds(&world), told(&world).handled.as_deref()), (name_of(1), name_of(2).as_deref()));
+        world.start_agent();
+        world.pass(1_000);
+        assert_eq!(holds(&world), None, "what it holds isn't known after a restart of the agent");
+        world.exit(1001);
+        assert_eq!(holds(&world), None, "nothing runs that holds anything");
+        world.start(&uid(1), "app");
+        world.pass(5_000);
+        assert_eq!(holds(&world), name_of(2), "it was there when it started");
+    }
+}
+
+#[test]
+fn what_is_held_back_or_finds_nobody_isnt_what_a_container_holds() {
+    let mut held = World::app(&[]);
+    for (n, pid) in [(2, 1001), (3, 1002)] {
+        held.publish(&config(), n);
+        held.exit(pid);
+        held.start(&uid(1), "app");
+        held.pass(20_000);
+    }
+    held.publish(&config(), 4);
+    held.pass(20_000);
+    assert_eq!(holds(&held), name_of(3));
+
+    let mut nobody = World::app(&[("reloadlet.io/process", "other")]);
+    nobody.publish(&config(), 2);
+    nobody.pass(60_000);
+    assert_eq!(holds(&nobody), name_of(1));
+}
+
+/// A pod whose status says that `app` runs in this container.
+fn running(n: u32, annotations: &[(&str, &str)], id: &str) -> Pod {
+    let mut pod = app(n, annotations);
+    pod.status.insert("app".into(), ContainerId::parse(&id.repeat(64)).unwrap());
+    pod
+}
+
+#[test]
+fn a_container_that_runs_and_isnt_found_is_undelivered_and_says_what_was_looked_for() {
+    let mut world = World::running(vec![running(1, &[], "e")]);
+    world.node.pods.get_mut(&uid(1)).unwrap().containers.clear();
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(stale(&world), [StaleReason::Undelivered]);
+    let missing = world.machine.status(world.now)[0].containers[0].missing.clone().unwrap();
+    for part in [&"e".repeat(64)[..], uid(1).as_str(), "status says that it runs"] {
+        assert!(missing.contains(part), "{missing}");
+    }
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(stale(&world), [StaleReason::Undelivered]);
+    assert_eq!(holds(&world), None);
+}
+
+#[test]
+fn a_status_that_is_older_than_the_end_of_its_container_says_nothing() {
+    let mut world = World::app(&[]);
+    let id = world.held.first().unwrap().container.clone();
+    let mut pod = app(1, &[]);
+    pod.status.insert("app".into(), id);
+    world.pods = vec![pod];
+    world.sync();
+    world.pass(1_000);
+    world.exit(1001);
+    world.node.pods.get_mut(&uid(1)).unwrap().containers.clear();
+    world.pass(60_000);
+    assert_eq!(stale(&world), []);
+}
+
+#[test]
+fn a_container_that_runs_and_whose_volume_isnt_there_is_undelivered() {
+    for (runs, expected) in [(true, vec![StaleReason::Undelivered]), (false, vec![])] {
+        let pod = if runs { running(1, &[], "e") } else { app(1, &[]) };
+        let mut world = World::node(vec![pod]);
+        let volume = world.node.volume(&config());
+        (volume.dir, volume.current) = (None, None);
+        world.start_agent();
+        world.pass(60_000);
+        assert_eq!(stale(&world), expected, "{runs}");
+    }
+}
+
+/// Such a pod that also has a ConfigMap in its environment.
+fn with_environment() -> World {
+    let mut pod = app(1, &[]);
+    let level = |key: &str| EnvironmentSource {
+        kind: ObjectKind::ConfigMap,
+        name: "levels".into(),
+        key: Some(key.into()),
+    };
+    pod.spec.containers[0].environment = vec![level("key"), level("key")];
+    let mut world = measured(vec![pod]);
+    show(&mut world, "levels", version(1, 1));
+    world.pass(10_000);
+    world
+}
+
+fn restarts(world: &World) -> Vec<(String, Way)> {
+    let of = |report: &Report| {
+        if let Report::NeedsRestart { object, way, .. } = report {
+            Some((object.to_string(), *way))
+        } else {
+            None
+        }
+    };
+    world.reports().filter_map(of).collect()
+}
+
+#[test]
+fn that_only_a_restart_brings_a_change_is_said_once_for_each_object_and_process() {
+    let mut world = with_environment();
+    show(&mut world, "levels", version(2, 2));
+    world.pass(1_000);
+    show(&mut world, "levels", version(3, 3));
+    assert_eq!(restarts(&world), [("configmap shop/levels".to_owned(), Way::Environment)]);
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    world.pass(5_000);
+    show(&mut world, "levels", version(4, 4));
+    assert_eq!(restarts(&world).len(), 2);
+}
+
+#[test]
+fn an_object_that_is_gone_is_no_reason_to_restart_before_and_after_a_restart_of_the_agent() {
+    let mut world = with_environment();
+    let absent = |world: &mut World| {
+        let now = world.now;
+        world.handle(Event::Observed(object("levels"), Observed::Absent, now));
+        world.pass(1_000);
+        let status = world.machine.status(world.now).remove(0);
+        let gone = status.absent.iter().map(|absent| String::from(&*absent.object.name)).collect::<Vec<_>>();
+        (stale(world), gone)
+    };
+    assert_eq!(absent(&mut world), (vec![], vec!["levels".to_owned()]));
+    world.start_agent();
+    show(&mut world, "config", version(1, 1));
+    world.pass(5_000);
+    assert_eq!(absent(&mut world), (vec![], vec!["levels".to_owned()]));
+    assert_eq!(restarts(&world), []);
+}
