@@ -20,6 +20,9 @@ const BURST: Duration = Duration::from_millis(5);
 /// [`REARM_EACH`]. The kubelet needs one a minute.
 const MOST_REARMS: u8 = 16;
 const REARM_EACH: Duration = Duration::from_secs(5);
+/// An own read that hides what others open is no more than a blink if it takes this long at most: a thousandth of the window
+/// that is usual. After a longer one it isn't known any more that nobody has opened a file.
+const BLINK: Duration = Duration::from_millis(10);
 
 /// What is watched of one generation.
 #[derive(Debug)]
@@ -32,9 +35,12 @@ pub(super) struct Opens {
     rearms_left: u8,
     /// When the first of those that were used comes back; none were used without.
     next_rearm: Option<Time>,
-    /// Whether it was told that somebody looked through the directory, and that an own read hides others'.
+    /// Whether it was told that somebody looked through the directory.
     looked_through: bool,
-    is_hidden: bool,
+    /// Since when an own read hides what others open.
+    hidden_since: Option<Time>,
+    /// Whether it was told that an own read has hidden more than a blink.
+    was_hidden: bool,
 }
 
 impl Opens {
@@ -69,7 +75,8 @@ impl Watcher {
             rearms_left: MOST_REARMS,
             next_rearm: None,
             looked_through: false,
-            is_hidden: false,
+            hidden_since: None,
+            was_hidden: false,
         };
         let key = (volume.clone(), generation.clone());
         self.opens.insert(key.clone(), opens);
@@ -92,7 +99,8 @@ impl Watcher {
         mine.iter().for_each(|(volume, generation)| self.unwatch_opens(volume, generation));
     }
 
-    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before others count.
+    /// An own read of a generation has ended. All its opens are in the queue: they are taken in before others count, which they
+    /// do at once then.
     pub(crate) fn end_own_read(
         &mut self,
         volume: &VolumeRef,
@@ -103,7 +111,31 @@ impl Watcher {
             self.read_all(&now)?;
         }
         self.own_reads.end(volume, generation);
+        if !self.own_reads.is_read(volume, generation) {
+            self.show_again(&(volume.clone(), generation.clone()), now());
+        }
         Ok(())
+    }
+
+    /// No own read hides what others open any more.
+    fn show_again(&mut self, key: &(VolumeRef, Generation), now: Time) {
+        let Some(opens) = self.opens.get_mut(key) else { return };
+        let Some(since) = opens.hidden_since.take() else { return };
+        if now.since(since) > BLINK && !std::mem::replace(&mut opens.was_hidden, true) {
+            self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0.clone(), key.1.clone())));
+        }
+        self.watch_again(key, now);
+    }
+
+    /// Watches what was paused until now.
+    fn watch_again(&mut self, key: &(VolumeRef, Generation), now: Time) {
+        let Some(opens) = self.opens.get_mut(key) else { return };
+        opens.paused_until = None;
+        let is_seen = opens.take_rearm(now) && self.arm(key);
+        if !is_seen {
+            self.unwatch_opens(&key.0, &key.1);
+            self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0.clone(), key.1.clone())));
+        }
     }
 
     /// When [`Self::rearm`] is to be called.
@@ -117,17 +149,10 @@ impl Watcher {
         let due: Vec<_> =
             self.opens.iter().filter(|(_, opens)| is_due(opens)).map(|(key, _)| key.clone()).collect();
         for key in due {
-            let is_own = self.own_reads.is_read(&key.0, &key.1);
-            let Some(opens) = self.opens.get_mut(&key) else { continue };
-            if is_own {
+            if !self.own_reads.is_read(&key.0, &key.1) {
+                self.watch_again(&key, now);
+            } else if let Some(opens) = self.opens.get_mut(&key) {
                 opens.paused_until = Some(now + BURST);
-                continue;
-            }
-            opens.paused_until = None;
-            let is_seen = opens.take_rearm(now) && self.arm(&key);
-            if !is_seen {
-                self.unwatch_opens(&key.0, &key.1);
-                self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0, key.1)));
             }
         }
     }
@@ -179,9 +204,8 @@ impl Watcher {
         let is_listing = index == 0 && note.name.is_none() && note.mask.contains(EventMask::ISDIR);
         if self.own_reads.is_read(&key.0, &key.1) {
             opens.paused_until = Some(at + BURST);
-            let is_known = std::mem::replace(&mut opens.is_hidden, true);
-            let (volume, generation) = key.clone();
-            return (!is_known).then_some(Event::OpensUnseen(volume, generation));
+            opens.hidden_since.get_or_insert(at);
+            return None;
         }
         let (volume, generation) = key.clone();
         if is_listing {

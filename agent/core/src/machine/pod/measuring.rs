@@ -96,8 +96,24 @@ impl PodMachine {
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
         let compare = self.targets.iter().any(|target| ctx.workloads.has_others(target.workload()));
         let watched = self.site.volumes.get_mut(name);
-        if let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) {
+        let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) else { return };
+        if compare || reading.decides {
             ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
+        } else {
+            self.late_reads.put(name.clone(), generation.clone(), reading, ctx.now);
+        }
+    }
+
+    /// Has those generations read that only are measured, once the containers that are told of them have read them.
+    pub(super) fn read_late(&mut self, ctx: &mut Context<'_>) {
+        let (targets, opens) = (&self.targets, &self.opens);
+        let is_awaited = |name: &Name, generation: &Generation| {
+            let mut waiting = targets.iter().flat_map(Target::pending);
+            opens.contains(&(name.clone(), generation.clone()))
+                || waiting.any(|(volume, pending)| volume == name && pending.generation == *generation)
+        };
+        for (name, generation, reading) in self.late_reads.take(is_awaited, ctx.now) {
+            ctx.act(Action::Read(self.volume_ref(&name), generation, reading));
         }
     }
 

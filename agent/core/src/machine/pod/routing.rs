@@ -375,6 +375,7 @@ impl PodMachine {
         }
         self.solve(ctx);
         self.nudge(ctx);
+        self.read_late(ctx);
     }
 
     /// When a container's next step is due.

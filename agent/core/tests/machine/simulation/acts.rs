@@ -19,6 +19,7 @@ impl Simulation {
         match todo {
             Todo::Act => self.act(),
             Todo::Unlink(volume) => self.unlink(&volume),
+            Todo::Rebuild(volume) => self.rebuild(&volume),
             Todo::Expire(volume, generation) => self.expire(&volume, generation),
             Todo::Exec(pid) => self.exec(pid),
             Todo::Handle(pid) => self.handle(pid),
@@ -73,6 +74,7 @@ impl Simulation {
                 90..94 => self.change_annotations(&uid),
                 94..96 => self.remove_pod(&uid),
                 96 => self.list_nothing(),
+                97 => self.tear_down(&uid),
                 _ => self.add_pod(),
             }
         } else {
@@ -106,13 +108,14 @@ impl Simulation {
             self.settled.insert((volume.clone(), generation(1)), self.now);
             self.visible.insert(volume, generation(1));
         }
-        let manner = match self.rng.below(16) {
+        let manner = match self.rng.below(20) {
             0 => Manner::HandlesLate,
             1 => Manner::Ignores,
             2 => Manner::Quits,
             3 => Manner::Blocks,
             4 => Manner::Spawns,
             5..7 => Manner::Renews,
+            7..10 => Manner::Drops,
             _ => Manner::Handles,
         };
         let mut made = made;
@@ -139,6 +142,7 @@ impl Simulation {
 
     /// A listing is empty for a moment.
     fn list_nothing(&mut self) {
+        self.excuse(|_| true);
         self.push(ms(0), Todo::Event(self.life, Event::PodsSynced(Vec::new())));
         self.sync_soon();
     }
@@ -158,6 +162,7 @@ impl Simulation {
     }
 
     fn change_annotations(&mut self, uid: &PodUid) {
+        self.forget_proof(uid);
         if self.rng.percent(50) {
             let broken = pod(1, &[("reloadlet.io/signal", "SIGKILL")], &[], &[]).spec.annotations;
             self.pods.get_mut(uid).unwrap().spec.annotations = broken;
@@ -189,6 +194,49 @@ impl Simulation {
         self.sync_soon();
     }
 
+    /// The kubelet tears a volume down and makes it anew: a container that runs keeps the directory that isn't there any more.
+    fn tear_down(&mut self, uid: &PodUid) {
+        let volumes: Vec<Name> = self.node.pod(uid).volumes.keys().cloned().collect();
+        let Some(volume) = self.rng.pick(&volumes).cloned() else { return };
+        let volume = VolumeRef { pod: uid.clone(), volume };
+        if self.swapping.contains(&volume) || self.is_new(uid) || self.node.volume(&volume).current.is_none() {
+            return;
+        }
+        let state = self.node.volume(&volume);
+        (state.dir, state.current) = (None, None);
+        state.others.clear();
+        for container in &mut self.node.pod(uid).containers {
+            container.dead.insert(volume.volume.clone());
+        }
+        self.notify(Event::TornDown(volume.clone(), self.now));
+        if self.rng.percent(50) {
+            self.overflow();
+        }
+        let pause = self.micros(3_000_000);
+        self.push(pause, Todo::Rebuild(volume));
+    }
+
+    fn rebuild(&mut self, volume: &VolumeRef) {
+        if !self.pods.contains_key(&volume.pod) {
+            return;
+        }
+        self.next_generation += 1;
+        let (new, now, dir) = (generation(self.next_generation), self.now, self.node.new_dir());
+        let before = self.visible[volume].clone();
+        let mut unique = [0xfe; 32];
+        unique[..4].copy_from_slice(&self.next_generation.to_le_bytes());
+        let is_same = self.rng.percent(50);
+        let state = self.node.volume(volume);
+        let content = if is_same { state.digests[&before] } else { Digest::new(unique) };
+        state.digests.insert(new.clone(), content);
+        (state.dir, state.current) = (Some(dir), Some((new.clone(), now)));
+        self.complete(volume, new.clone());
+        self.notify(Event::Swapped(volume.clone(), Some(new), now));
+        if self.rng.percent(30) {
+            self.overflow();
+        }
+    }
+
     fn has_keys(&self, uid: &PodUid) -> bool {
         self.pods.get(uid).is_some_and(|pod| pod.spec.annotations.contains_key("reloadlet.io/keys"))
     }
@@ -203,7 +251,8 @@ impl Simulation {
         let volumes: Vec<Name> = self.node.pod(uid).volumes.keys().cloned().collect();
         let Some(volume) = self.rng.pick(&volumes).cloned() else { return };
         let volume = VolumeRef { pod: uid.clone(), volume };
-        if self.swapping.contains(&volume) || self.is_new(uid) {
+        let is_there = self.node.volume(&volume).current.is_some();
+        if self.swapping.contains(&volume) || self.is_new(uid) || !is_there {
             return;
         }
         self.next_generation += 1;
@@ -369,7 +418,9 @@ impl Simulation {
         let seen = self.seen(&uid);
         self.loaded.insert(pid, seen);
         let after = match self.manners[&uid] {
-            Manner::Handles | Manner::Quits | Manner::Blocks | Manner::Renews => self.micros(2_500_000),
+            Manner::Handles | Manner::Quits | Manner::Blocks | Manner::Renews | Manner::Drops => {
+                self.micros(2_500_000)
+            }
             Manner::HandlesLate => ms(30_000),
             Manner::Ignores => return,
             Manner::Spawns => {
@@ -402,11 +453,47 @@ impl Simulation {
             let after = self.micros(300_000);
             self.push(after, Todo::Renew(pid));
         }
+        if self.manners[uid] == Manner::Drops && handles && !self.take_or_drop(pid, uid) {
+            return;
+        }
         let seen = self.seen(uid);
         self.loaded.insert(pid, seen);
     }
 
-    fn pids(&mut self, uid: &PodUid) -> Vec<u32> {
+    /// A program that drops signals while it reloads gets one; whether it reloads.
+    fn take_or_drop(&mut self, pid: u32, uid: &PodUid) -> bool {
+        if self.dropping.get(&pid).is_some_and(|until| self.now < *until) {
+            self.dropped.insert(pid);
+            if !self.proven.contains(uid) {
+                self.excused.insert(pid);
+            }
+            return false;
+        }
+        self.dropping.insert(pid, self.now + ms(900));
+        self.dropped.remove(&pid);
+        self.excused.remove(&pid);
+        let mine = self.visible.iter().filter(|(volume, _)| volume.pod == *uid);
+        let mine: Vec<(VolumeRef, Generation)> = mine.map(|(v, g)| (v.clone(), g.clone())).collect();
+        for (volume, generation) in mine {
+            let pause = self.micros(50_000);
+            self.push(pause, Todo::Open(self.life, volume, generation));
+        }
+        true
+    }
+
+    /// The agent can't know any more that these processes have dropped the last signal.
+    pub(super) fn excuse(&mut self, is_one: impl Fn(u32) -> bool) {
+        self.excused.extend(self.dropped.iter().copied().filter(|pid| is_one(*pid)));
+    }
+
+    /// Nor that a pod reads after signals.
+    fn forget_proof(&mut self, uid: &PodUid) {
+        let mine = self.pids(uid);
+        self.excuse(|pid| mine.contains(&pid));
+        self.proven.remove(uid);
+    }
+
+    pub(super) fn pids(&mut self, uid: &PodUid) -> Vec<u32> {
         let containers = &self.node.pod(uid).containers;
         containers.iter().flat_map(|container| container.processes.iter().rev().map(|p| p.pid)).collect()
     }

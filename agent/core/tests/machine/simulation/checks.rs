@@ -18,9 +18,12 @@ pub(super) struct Checks {
     /// What was withheld, and not told since.
     withheld: BTreeSet<(JournalKey, Generation)>,
     last_send: BTreeMap<PodUid, Time>,
+    /// What was told a second time in this life of the agent.
+    told_again: BTreeSet<(PodUid, Name, Generation)>,
     /// How much happened, so that nothing is proved by silence.
     pub(super) delivered: u32,
     pub(super) rereads: u32,
+    pub(super) retold: u32,
 }
 
 impl Checks {
@@ -33,6 +36,7 @@ impl Checks {
     pub(super) fn new_life(&mut self) {
         self.ended_before.extend(std::mem::take(&mut self.ended).into_keys());
         self.repeated.clear();
+        self.told_again.clear();
     }
 
     pub(super) fn sent(&mut self, process: &ProcessIdentity, now: Time) {
@@ -50,6 +54,13 @@ impl Checks {
         }
         if let Report::Verdict { verdict: Verdict::Reread, reread, .. } = report {
             assert!(reread.is_some());
+        }
+        if let Report::Retold(reload) = report {
+            self.retold += 1;
+            for (volume, generation) in &reload.generations {
+                let key = (reload.pod.uid.clone(), volume.clone(), generation.clone());
+                assert!(self.told_again.insert(key.clone()), "{key:?} was told again twice");
+            }
         }
         let Report::Reload(reload) = report else { return };
         for (name, generation) in &reload.generations {
@@ -108,7 +119,7 @@ impl Simulation {
             let handles = takes || pod.spec.annotations.contains_key("reloadlet.io/unhandled");
             all_handle &= handles;
             let seen = self.seen(&uid);
-            if takes {
+            if takes && container.dead.is_empty() && !self.excused.contains(&told.pid) {
                 assert_eq!(self.loaded[&told.pid], seen, "{uid}: {told:?} has not read the newest files");
             }
             for volume in pod.spec.volumes.iter().filter(|_| handles) {

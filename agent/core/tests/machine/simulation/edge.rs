@@ -3,7 +3,7 @@
 use super::*;
 use crate::world::apply;
 use reloadlet_core::Action;
-use reloadlet_core::machine::event::Delivery;
+use reloadlet_core::machine::event::{Delivery, Report};
 
 impl Simulation {
     pub(super) fn carry_out_edge(&mut self, todo: Todo) {
@@ -21,7 +21,10 @@ impl Simulation {
                 self.push(pause, Todo::MakeListing(life, volume, self.now));
             }
             Todo::MakeListing(life, volume, begun) => {
-                let listing = self.node.listing(&volume, begun);
+                let mut listing = self.node.listing(&volume, begun);
+                if let Some((_, linked)) = &mut listing.current {
+                    *linked = (*linked + self.clock_ahead).min(self.now);
+                }
                 let pause = self.slow_at_times();
                 self.push(pause, Todo::Event(life, Event::Listed(volume, listing)));
             }
@@ -52,6 +55,7 @@ impl Simulation {
             }
             Todo::Act
             | Todo::Unlink(_)
+            | Todo::Rebuild(_)
             | Todo::Expire(..)
             | Todo::Exec(_)
             | Todo::Handle(_)
@@ -88,7 +92,7 @@ impl Simulation {
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else happens isn't notified")]
     pub(super) fn notify(&mut self, event: Event) {
         let pod = match &event {
-            Event::Swapped(volume, ..) | Event::Removed(volume, ..) => &volume.pod,
+            Event::Swapped(volume, ..) | Event::Removed(volume, ..) | Event::TornDown(volume, _) => &volume.pod,
             Event::CgroupChanged(pod) => pod,
             other => panic!("no notification: {other:?}"),
         };
@@ -137,6 +141,8 @@ impl Simulation {
             }
         }
         self.life += 1;
+        self.excuse(|_| true);
+        self.proven.clear();
         self.wanted.clear();
         self.held.clear();
         self.opens.clear();
@@ -150,6 +156,7 @@ impl Simulation {
 
     fn start_agent(&mut self) {
         self.machine = Some(Machine::new());
+        self.clock_ahead = if self.rng.percent(20) { self.micros(60_000_000) } else { Duration::ZERO };
         let pauses = [self.micros(50_000), self.micros(50_000)];
         self.push(pauses[0], Todo::Event(self.life, Event::JournalRead(self.journal.clone())));
         self.push(pauses[1], Todo::Sync(self.life));
@@ -195,7 +202,11 @@ impl Simulation {
         let event = match event {
             Event::Swapped(volume, generation, _) => Event::Swapped(volume, generation, self.now),
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
-            Event::Opened(volume, generation, _) => Event::Opened(volume, generation, self.now),
+            Event::TornDown(volume, _) => Event::TornDown(volume, self.now),
+            Event::Opened(volume, generation, _) => {
+                self.proven.insert(volume.pod.clone());
+                Event::Opened(volume, generation, self.now)
+            }
             // The loop reads masks itself, and takes them in at once.
             Event::Guarded(process, signal, Some(reading)) if reading.is_node.is_none() => {
                 let reading = self.node.guard(&process, self.now);
@@ -279,15 +290,25 @@ impl Simulation {
             }
             Action::Observe(_) | Action::Unobserve(_) | Action::Nudge(_) => {}
             Action::WatchOpens(volume, generation, _) => {
-                let pause = self.micros(4_000_000);
-                self.push(pause, Todo::Open(life, volume.clone(), generation.clone()));
+                if self.manners[&volume.pod] != Manner::Drops {
+                    let pause = self.micros(4_000_000);
+                    self.push(pause, Todo::Open(life, volume.clone(), generation.clone()));
+                }
                 assert!(self.opens.insert((volume, generation)), "watched twice");
             }
             Action::UnwatchOpens(volume, generation) => {
                 assert!(self.opens.remove(&(volume, generation)), "not watched");
             }
             Action::Record(update) => self.uncommitted.push((self.now, update)),
-            Action::Report(report) => self.checks.reported(&report, self.now, &self.settled),
+            Action::Report(report) => {
+                if let Report::Unread { pod, .. } = &report
+                    && self.node.pods.contains_key(&pod.uid)
+                {
+                    let mine: Vec<u32> = self.pids(&pod.uid);
+                    self.excuse(|pid| mine.contains(&pid));
+                }
+                self.checks.reported(&report, self.now, &self.settled);
+            }
         }
     }
 
