@@ -344,10 +344,10 @@ fn a_container_that_its_runtime_class_hides_is_not_said_to_have_ended() {
     world.publish(&config(), 2);
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);
-    let reason = world.reloads()[0].reason.unwrap();
+    let reason = world.reloads()[0].reason.clone().unwrap();
     assert!(reason.contains("the runtime class hides the process"), "{reason}");
     let status = world.machine.status(world.now);
-    assert_eq!(status[0].containers[0].missing.as_deref(), Some(reason));
+    assert_eq!(status[0].containers[0].missing.as_deref(), Some(&*reason));
     let stale: Vec<_> = status[0].stale.iter().map(|stale| stale.reason.clone()).collect();
     assert_eq!(stale, [StaleReason::Undelivered]);
 }

@@ -1,5 +1,7 @@
 //! Telling a container a second time of what it was told of and didn't read, and saying that it didn't.
 
+use std::borrow::Cow;
+
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Report};
 use crate::machine::reload::progress::{Pending, Progress};
@@ -84,6 +86,7 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         let told = sending.generations();
+        let reason = reason.map(Cow::Borrowed);
         let report = report::ended(&site.pod, self, sending.due(), told, outcome, reason, ctx.now);
         if let Some(report) = report {
             ctx.act(Action::Report(Report::Retold(Box::new(report))));

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_the_kernel_may_have_dropped_was_taken_if_somebody_opens_a_file_and_else_not() {
-        let at = |seconds| Time::since_boot(std::time::Duration::from_secs(seconds));
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
         let generation = |n| Generation::parse(&format!("..2026_11_21_05_56_44.{n}")).unwrap();
         let volume = Name::from("config");
         let sending = || {
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((taken.result(), taken.timeout()), (Sent::NotYet, Some(at(2))));
         taken.opened(&volume, &generation(1), at(1));
         taken.opened(&"other".into(), &generation(2), at(1));
-        taken.handle_timeout(Time::since_boot(std::time::Duration::from_millis(1_999)));
+        taken.handle_timeout(Time::since_boot(Duration::from_millis(1_999)));
         assert_eq!(taken.result(), Sent::NotYet);
         taken.opened(&volume, &generation(2), at(1));
         assert_eq!(taken.result(), Sent::So(Outcome::Delivered, true));

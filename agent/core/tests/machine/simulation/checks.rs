@@ -113,7 +113,7 @@ impl Simulation {
         }
         let mut all_handle = true;
         for (uid, pod) in self.pods.clone() {
-            let container = &self.node.pod(&uid).containers[0];
+            let container = self.node.pod(&uid).containers[0].clone();
             let told = container.processes.last().unwrap().clone();
             let takes = (told.caught | told.blocked) & HUP != 0 && container.processes[0].comm != "s6-svscan";
             let handles = takes || pod.spec.annotations.contains_key("reloadlet.io/unhandled");
