@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
 use crate::machine::reload::waiting::Waits;
-use crate::machine::reload::{Site, Target, Terms};
+use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
 use crate::machine::status::Stale;
 use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
@@ -46,6 +46,8 @@ pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
     pub(crate) rereads: Vec<(Name, Rereads)>,
+    /// What its machine before knew of the containers' processes.
+    pub(crate) processes: Vec<(Name, KnownProcesses)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
     /// The very first start: volumes are taken as they are.
@@ -157,6 +159,11 @@ impl PodMachine {
                 target.restore_rereads(&rereads);
             }
         }
+        for (container, processes) in restored.processes {
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
+                target.restore_processes(processes);
+            }
+        }
         for target in &mut self.targets {
             target.join(&self.site, told.contains(target.container()), ctx);
             target.status_came(&self.site, ctx);
@@ -247,7 +254,8 @@ impl PodMachine {
         let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
-        for target in &self.targets {
+        for target in &mut self.targets {
+            restored.processes.push((target.container().clone(), target.remembered()));
             for (volume, handled) in target.handled() {
                 let (pod, container) = (self.site.pod.uid.clone(), target.container().clone());
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));

@@ -118,6 +118,14 @@ pub(crate) enum Answered {
     Ended { was_sent: bool },
 }
 
+/// What is known of a container's processes beyond the plan under which it was found out.
+#[derive(Debug)]
+pub(crate) struct KnownProcesses {
+    /// What their masks were read for.
+    signal: Signal,
+    processes: Processes,
+}
+
 impl Target {
     /// Nothing is known of it yet but its pod.
     pub(crate) fn new(plan: TargetPlan, pod: &Pod) -> Self {
@@ -153,6 +161,17 @@ impl Target {
     pub(crate) fn restore_endings(&mut self, endings: Endings) {
         self.suspension = Suspension::restored(endings.in_a_row);
         self.withholding = Withholding::restored(endings.in_a_row);
+    }
+
+    /// What the machine before knew of its processes.
+    pub(crate) fn restore_processes(&mut self, known: KnownProcesses) {
+        let is_same = known.signal == self.plan.signal;
+        self.processes = if is_same { known.processes } else { known.processes.for_another_signal() };
+    }
+
+    /// What is known of its processes, which were let go of.
+    pub(crate) fn remembered(&mut self) -> KnownProcesses {
+        KnownProcesses { signal: self.plan.signal, processes: self.processes.remembered() }
     }
 
     /// What the journal holds of whether it reads what it is told of.

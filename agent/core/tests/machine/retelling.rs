@@ -327,6 +327,7 @@ fn a_pod_that_goes_takes_its_records_with_it() {
     world.exit(1001);
     world.pods.clear();
     world.sync();
+    world.pass(60_000);
     assert!(world.journal.rereads.is_empty());
     assert!(!world.reports().any(|report| matches!(report, Report::Unread { .. })));
 }

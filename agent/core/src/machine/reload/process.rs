@@ -103,6 +103,16 @@ impl Process {
         Self { face, ..self.clone() }
     }
 
+    /// The same process, let go of.
+    pub(super) fn released(self) -> Self {
+        Self { held: false, asked: None, guard: None, ..self }
+    }
+
+    /// The same process, of which it isn't known what it does with another signal.
+    pub(super) fn for_another_signal(self) -> Self {
+        Self { catches: false, blocking: Blocking::default(), ..self }
+    }
+
     /// Who it is.
     pub(super) const fn identity(&self) -> &ProcessIdentity {
         &self.identity

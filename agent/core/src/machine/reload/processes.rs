@@ -18,6 +18,8 @@ pub(crate) struct Processes {
     is_doubtful: bool,
     /// Those that were told, as long as they are there: what they call themselves by now doesn't matter.
     were_told: BTreeSet<ProcessIdentity>,
+    /// Those that stood for the container last, while none do: what is known of them counts if they are found again.
+    before: Vec<Process>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -108,10 +110,9 @@ impl Chosen {
     }
 
     /// Keeps what is known of the processes that were chosen before.
-    fn inherit(&mut self, before: &Self) {
-        self.first_held = before.first_held && before.first == self.first;
+    fn inherit(&mut self, before: &[Process]) {
         for process in &mut self.told {
-            if let Some(same) = before.told.iter().find(|other| other.identity() == process.identity()) {
+            if let Some(same) = before.iter().find(|other| other.identity() == process.identity()) {
                 *process = same.chosen_anew(process.face().clone());
             }
         }
@@ -129,8 +130,10 @@ impl Processes {
     /// These stand for the container now.
     pub(super) fn found(&mut self, mut chosen: Chosen) -> Turnover {
         let before = self.all();
+        chosen.inherit(&std::mem::take(&mut self.before));
         if let Known::Found(known) = &self.known {
-            chosen.inherit(known);
+            chosen.first_held = known.first_held && known.first == chosen.first;
+            chosen.inherit(&known.told);
         }
         let after = chosen.all();
         self.known = Known::Found(chosen);
@@ -142,16 +145,32 @@ impl Processes {
 
     /// There is none to tell. Gives back those that are to be released.
     pub(super) fn missing(&mut self, why: NoProcess) -> Vec<ProcessIdentity> {
-        let before = self.all();
-        self.known = Known::Missing(why);
-        before
+        self.replace(Known::Missing(why))
     }
 
     /// Nothing is known any more. Gives back those that are to be released.
     pub(super) fn forget(&mut self) -> Vec<ProcessIdentity> {
-        let before = self.all();
-        self.known = Known::Nothing;
-        before
+        self.replace(Known::Nothing)
+    }
+
+    /// Nobody stands for the container. Gives back those that are to be released.
+    fn replace(&mut self, known: Known) -> Vec<ProcessIdentity> {
+        let released = self.all();
+        if let Known::Found(chosen) = std::mem::replace(&mut self.known, known) {
+            self.before = chosen.told.into_iter().map(Process::released).collect();
+        }
+        released
+    }
+
+    /// The same processes, of which it isn't known what they do with another signal.
+    pub(super) fn for_another_signal(self) -> Self {
+        Self { before: self.before.into_iter().map(Process::for_another_signal).collect(), ..self }
+    }
+
+    /// What is known of processes that aren't held, for the same container under another plan.
+    pub(super) fn remembered(&mut self) -> Self {
+        let (were_told, before) = (std::mem::take(&mut self.were_told), std::mem::take(&mut self.before));
+        Self { were_told, before, ..Self::default() }
     }
 
     /// The choice must be made again before the next send.
@@ -223,7 +242,8 @@ impl Processes {
 
     /// Only of those that are there it is remembered that they were told.
     pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
-        self.were_told.retain(is_there);
+        self.were_told.retain(&is_there);
+        self.before.retain(|process| is_there(process.identity()));
     }
 
     /// When one of them is looked at though nothing waits for it.

@@ -142,7 +142,6 @@ impl Simulation {
 
     /// A listing is empty for a moment.
     fn list_nothing(&mut self) {
-        self.excuse(|_| true);
         self.push(ms(0), Todo::Event(self.life, Event::PodsSynced(Vec::new())));
         self.sync_soon();
     }
@@ -162,7 +161,6 @@ impl Simulation {
     }
 
     fn change_annotations(&mut self, uid: &PodUid) {
-        self.forget_proof(uid);
         if self.rng.percent(50) {
             let broken = pod(1, &[("reloadlet.io/signal", "SIGKILL")], &[], &[]).spec.annotations;
             self.pods.get_mut(uid).unwrap().spec.annotations = broken;
@@ -486,11 +484,20 @@ impl Simulation {
         self.excused.extend(self.dropped.iter().copied().filter(|pid| is_one(*pid)));
     }
 
-    /// Nor that a pod reads after signals.
-    fn forget_proof(&mut self, uid: &PodUid) {
-        let mine = self.pids(uid);
-        self.excuse(|pid| mine.contains(&pid));
-        self.proven.remove(uid);
+    /// Nor that pods read after signals, of those that have other annotations or aren't listed.
+    pub(super) fn forget_proofs(&mut self, listed: &[Arc<Pod>]) {
+        let now: BTreeMap<PodUid, _> =
+            listed.iter().map(|pod| (pod.uid.clone(), pod.spec.annotations.clone())).collect();
+        let before = std::mem::replace(&mut self.taken, now.clone());
+        for (uid, annotations) in before {
+            if now.get(&uid) != Some(&annotations) && self.node.pods.contains_key(&uid) {
+                let mine = self.pids(&uid);
+                self.excuse(|pid| mine.contains(&pid));
+                if now.contains_key(&uid) {
+                    self.proven.remove(&uid);
+                }
+            }
+        }
     }
 
     pub(super) fn pids(&mut self, uid: &PodUid) -> Vec<u32> {

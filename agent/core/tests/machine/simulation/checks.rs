@@ -120,7 +120,8 @@ impl Simulation {
             all_handle &= handles;
             let seen = self.seen(&uid);
             if takes && container.dead.is_empty() && !self.excused.contains(&told.pid) {
-                assert_eq!(self.loaded[&told.pid], seen, "{uid}: {told:?} has not read the newest files");
+                let manner = self.manners[&uid];
+                assert_eq!(self.loaded[&told.pid], seen, "{uid}, {manner:?}: {told:?} has not read the newest files");
             }
             for volume in pod.spec.volumes.iter().filter(|_| handles) {
                 let volume = VolumeRef { pod: uid.clone(), volume: volume.name.clone() };

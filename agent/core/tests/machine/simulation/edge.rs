@@ -212,28 +212,31 @@ impl Simulation {
                 let reading = self.node.guard(&process, self.now);
                 Event::Guarded(process, signal, reading)
             }
-            // Pods are listed as they are by now.
-            Event::PodsSynced(_) => Event::PodsSynced(self.listed()),
+            // Pods are listed as they are by now, or not at all.
+            Event::PodsSynced(pods) if !pods.is_empty() => Event::PodsSynced(self.listed()),
             Event::Listed(..) => {
                 self.read_notifications();
                 event
             }
             event => event,
         };
-        let Some(machine) = &mut self.machine else {
+        if self.machine.is_none() {
             if let Event::PodsSynced(_) = event {
                 self.push(ms(1_000), Todo::Sync(self.life));
             }
             return;
-        };
+        }
         if let Event::PodsSynced(pods) = &event {
+            self.forget_proofs(pods);
             for pod in pods {
                 let ids = pod.status.iter().filter_map(|(name, id)| Some((id, pod.phases.get(name)?)));
                 self.shown.extend(ids.map(|(id, phase)| (id.clone(), phase.clone())));
             }
         }
         let what = format!("{event:?}");
-        machine.handle(self.now, event);
+        if let Some(machine) = &mut self.machine {
+            machine.handle(self.now, event);
+        }
         self.take_actions(&what);
     }
 

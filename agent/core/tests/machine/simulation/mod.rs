@@ -2,7 +2,8 @@
 //! agents that are killed with a journal that isn't complete, slow surveys and late holds. What must always hold is
 //! checked at each step, and when everything has calmed down, every process must have seen the newest files.
 //!
-//! A failure names its seed: `RELOADLET_SEED=<seed> cargo test -p reloadlet-core --test machine simulation`.
+//! A failure names its seed: `RELOADLET_SEED=<seed> cargo test -p reloadlet-core --test machine simulation`. `RELOADLET_SEEDS=20000`
+//! tries so many, and `make simulate` does that with seeds that nobody has tried.
 
 mod acts;
 mod checks;
@@ -11,6 +12,7 @@ pub(crate) mod rng;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reloadlet_core::kernel::process::ProcessIdentity;
@@ -19,14 +21,14 @@ use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use reloadlet_core::model::names::{ContainerId, Name, PodUid};
-use reloadlet_core::model::pod::{Phase, Pod};
+use reloadlet_core::model::pod::{AnnotationValue, Phase, Pod};
 use reloadlet_core::{Event, Machine, Time};
 
 use self::checks::Checks;
 use self::rng::Rng;
 use crate::node::{Node, at, ms};
 
-/// How many seeds are tried.
+/// How many seeds are tried if nothing else is asked for.
 const SEEDS: u64 = 300;
 /// How many things happen by chance.
 const ACTS: u32 = 150;
@@ -142,6 +144,8 @@ struct Simulation {
     excused: BTreeSet<u32>,
     /// Pods of which the agent has seen that they read after a signal.
     proven: BTreeSet<PodUid>,
+    /// The annotations that the agent knows.
+    taken: BTreeMap<PodUid, BTreeMap<String, AnnotationValue>>,
     /// How much later than they are stamps of links mean to the agent, since the clock was set while there was none.
     clock_ahead: Duration,
     next_pod: u32,
@@ -195,6 +199,7 @@ impl Simulation {
             dropped: BTreeSet::new(),
             excused: BTreeSet::new(),
             proven: BTreeSet::new(),
+            taken: BTreeMap::new(),
             clock_ahead: Duration::ZERO,
             next_pod: 1,
             next_generation: 1,
@@ -317,15 +322,30 @@ fn simulate(seed: u64) -> [u32; 2] {
     [simulation.checks.rereads, simulation.checks.retold]
 }
 
+/// A number out of the environment.
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
 #[test]
 fn whatever_happens_every_process_hears_of_the_newest_files_and_none_of_them_twice() {
-    match std::env::var("RELOADLET_SEED") {
-        Ok(seed) => {
-            simulate(seed.parse().unwrap());
-        }
-        Err(_) => {
-            let all = (1..=SEEDS).map(simulate).fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
-            assert!(all[0] > 0 && all[1] > 0, "{all:?}");
-        }
+    if let Some(seed) = asked("RELOADLET_SEED") {
+        simulate(seed);
+        return;
     }
+    let first = asked("RELOADLET_FIRST_SEED").unwrap_or(1);
+    let next = AtomicU64::new(first);
+    let end = first + asked("RELOADLET_SEEDS").unwrap_or(SEEDS);
+    let some = || {
+        let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let each = seeds.take_while(|seed| *seed < end).map(simulate);
+        each.fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
+    };
+    let counts: Vec<[u32; 2]> = std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let all = counts.iter().fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+    assert!(all[0] > 0 && all[1] > 0, "reread and told again: {all:?}");
 }
