@@ -19,13 +19,6 @@ pub(crate) fn wait_of(time: Duration) -> PollTimeout {
     PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
-/// The moment on the boot-time clock of a time of the API server's clock, as far as this machine's is the same now.
-pub(crate) fn from_wall(seconds: i64, nanos: i64) -> Time {
-    let stamp = duration(Timespec { tv_sec: seconds, tv_nsec: nanos });
-    let wall = duration(clock_gettime(ClockId::Realtime));
-    now() - wall.saturating_sub(stamp)
-}
-
 /// Now, on the wall clock, since the Unix epoch.
 pub(crate) fn wall() -> Duration {
     duration(clock_gettime(ClockId::Realtime))
@@ -40,8 +33,7 @@ pub(crate) fn from_wall_second(second: i64) -> Time {
 
 /// A moment as people read it, in UTC, to a millisecond.
 pub(crate) fn rfc3339(time: Time) -> String {
-    let wall = duration(clock_gettime(ClockId::Realtime));
-    let now = now();
+    let (wall, now) = (wall(), now());
     let moment = if time > now { wall + time.since(now) } else { wall.saturating_sub(now.since(time)) };
     let millis = moment + Duration::from_micros(500);
     let stamp =
@@ -61,11 +53,11 @@ mod tests {
 
     #[test]
     fn a_wall_time_and_the_boot_time_of_one_moment_agree() {
-        let wall = clock_gettime(ClockId::Realtime);
-        let (before, found) = (now(), from_wall(wall.tv_sec, wall.tv_nsec));
+        let second = clock_gettime(ClockId::Realtime).tv_sec;
+        let (before, found) = (now(), from_wall_second(second));
         let apart = before.since(found).max(found.since(before));
         assert!(apart < Duration::from_secs(5), "{apart:?} apart");
-        assert!(from_wall(wall.tv_sec - 100, 0) < before);
+        assert!(from_wall_second(second - 100) < before && from_wall_second(second + 100) > before);
     }
 
     #[test]
@@ -80,7 +72,7 @@ mod tests {
     fn a_moment_is_written_as_it_was_read() {
         let second = clock_gettime(ClockId::Realtime).tv_sec - 60;
         let expected = jiff::Timestamp::from_second(second).unwrap().to_string();
-        let time = from_wall(second, 0);
+        let time = from_wall_second(second);
         assert_eq!(rfc3339(time), expected.replace('Z', ".000Z"));
         assert_eq!(rfc3339(time + Duration::from_millis(250)), expected.replace('Z', ".250Z"));
     }

@@ -153,7 +153,7 @@ fn write_retold(reload: &ReloadReport) {
         outcome = reload.outcome.as_str(),
         generations = listed(generations),
         pids = listed(&reload.pids),
-        reason = reload.reason,
+        reason = reload.reason.as_deref(),
         "told a second time, since none of the new files was opened"
     );
 }

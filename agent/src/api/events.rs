@@ -378,8 +378,9 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadUnhandled",
             format!(
-                "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}. Choose \
-                 a signal that it handles in reloadlet.io/signal."
+                "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}{}. Choose \
+                 a signal that it handles in reloadlet.io/signal.",
+                reload.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"))
             ),
         ),
         Outcome::Denied => (
@@ -389,7 +390,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
                 "{volumes} changed and container {container} wasn't told: the kernel refused {signal} ({}). The agent has no \
                  right to signal the process: it lacks the capability KILL there, or a security module such as AppArmor or \
                  SELinux forbids it; the node's audit log says so if one does.",
-                reload.reason.unwrap_or("EPERM")
+                reload.reason.as_deref().unwrap_or("EPERM")
             ),
         ),
         Outcome::Failed => (
@@ -397,7 +398,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             "ReloadFailed",
             format!(
                 "{volumes} changed and container {container} wasn't told: {signal} failed with the kernel's error {}.",
-                reload.reason.unwrap_or("that isn't known")
+                reload.reason.as_deref().unwrap_or("that isn't known")
             ),
         ),
         Outcome::Suspended => (
@@ -405,7 +406,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             "ReloadHeld",
             format!(
                 "{volumes} changed and container {container} wasn't told: {}. Restart it to load the change.",
-                reload.reason.unwrap_or("signals end its process")
+                reload.reason.as_deref().unwrap_or("signals end its process")
             ),
         ),
         Outcome::DryRun

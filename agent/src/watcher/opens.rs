@@ -124,11 +124,11 @@ impl Watcher {
         if now.since(since) > BLINK && !std::mem::replace(&mut opens.was_hidden, true) {
             self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0.clone(), key.1.clone())));
         }
-        self.watch_again(key, now);
+        self.go_on_watching(key, now);
     }
 
     /// Watches what was paused until now.
-    fn watch_again(&mut self, key: &(VolumeRef, Generation), now: Time) {
+    fn go_on_watching(&mut self, key: &(VolumeRef, Generation), now: Time) {
         let Some(opens) = self.opens.get_mut(key) else { return };
         opens.paused_until = None;
         let is_seen = opens.take_rearm(now) && self.arm(key);
@@ -150,7 +150,7 @@ impl Watcher {
             self.opens.iter().filter(|(_, opens)| is_due(opens)).map(|(key, _)| key.clone()).collect();
         for key in due {
             if !self.own_reads.is_read(&key.0, &key.1) {
-                self.watch_again(&key, now);
+                self.go_on_watching(&key, now);
             } else if let Some(opens) = self.opens.get_mut(&key) {
                 opens.paused_until = Some(now + BURST);
             }

@@ -159,6 +159,9 @@ impl PodMachine {
                 target.restore_rereads(&rereads);
             }
         }
+        for target in self.targets.iter_mut().filter(|target| told.contains(target.container())) {
+            target.begin_unseen(ctx.now);
+        }
         for (container, processes) in restored.processes {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_processes(processes);

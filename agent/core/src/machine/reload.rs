@@ -169,6 +169,11 @@ impl Target {
         self.processes = if is_same { known.processes } else { known.processes.for_another_signal() };
     }
 
+    /// The agent starts, and the one before it has told the container.
+    pub(crate) const fn begin_unseen(&mut self, now: Time) {
+        self.processes.begin_unseen(now);
+    }
+
     /// What is known of its processes, which were let go of.
     pub(crate) fn remembered(&mut self) -> KnownProcesses {
         KnownProcesses { signal: self.plan.signal, processes: self.processes.remembered() }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use hyper::{Request, Response};
 use kube::client::Body;
 use reloadlet_core::machine::event::Stages;
@@ -186,7 +188,7 @@ fn measured(outcome: Outcome, reason: Option<&'static str>) -> ReloadReport {
         propagation: Duration::from_millis(41_200),
         versions: vec![(object, Some(Arc::new(version)))],
     };
-    ReloadReport { reason, stages: Some(stages), ..*report }
+    ReloadReport { reason: reason.map(Cow::Borrowed), stages: Some(stages), ..*report }
 }
 
 #[test]
@@ -213,8 +215,8 @@ fn the_kernels_error_is_in_the_event_and_not_each_refusal_is_apparmors() {
     );
 }
 
-#[test]
-fn what_is_left_unread_is_said_until_it_is_read() {
+#[tokio::test(start_paused = true)]
+async fn what_is_left_unread_is_said_until_it_is_read() {
     let shop = pod("shop", 1);
     let unread = |unread| Report::Unread {
         pod: shop.clone(),

@@ -91,7 +91,7 @@ fn whose_replica_a_pod_is_is_recorded_and_how_far_its_containers_are_isnt() {
         Pod { replica: Some(replica.clone()), phases: [("app".into(), phase)].into(), ..(*pod).clone() };
     let mut changes = Changes::default();
     changes.add(JournalUpdate::Pod(Arc::new(seen)));
-    store.commit(&changes, 1).unwrap();
+    store.commit(&changes, "", 1).unwrap();
     let known = store.records().unwrap().pods.into_values().next().unwrap();
     assert_eq!((known.replica.clone(), known.phases.len()), (Some(replica), 0));
 }

@@ -103,6 +103,14 @@ impl Process {
         Self { face, ..self.clone() }
     }
 
+    /// The same process, which was told by an agent that has ended by then: what followed wasn't seen.
+    pub(super) fn unseen(mut self, since: Option<Time>) -> Self {
+        if let Some(since) = since.filter(|since| self.identity.started < *since) {
+            self.renewal.begin_unseen(since);
+        }
+        self
+    }
+
     /// The same process, let go of.
     pub(super) fn released(self) -> Self {
         Self { held: false, asked: None, guard: None, ..self }

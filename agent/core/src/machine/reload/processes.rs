@@ -20,6 +20,8 @@ pub(crate) struct Processes {
     were_told: BTreeSet<ProcessIdentity>,
     /// Those that stood for the container last, while none do: what is known of them counts if they are found again.
     before: Vec<Process>,
+    /// When the agent started, if the one before it has told the container: what its processes did then wasn't seen.
+    unseen: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -127,9 +129,16 @@ pub(crate) struct Turnover {
 }
 
 impl Processes {
+    /// The agent starts, and the one before it has told the container.
+    pub(super) const fn begin_unseen(&mut self, now: Time) {
+        self.unseen = Some(now);
+    }
+
     /// These stand for the container now.
     pub(super) fn found(&mut self, mut chosen: Chosen) -> Turnover {
         let before = self.all();
+        let (unseen, told) = (self.unseen, std::mem::take(&mut chosen.told));
+        chosen.told = told.into_iter().map(|process| process.unseen(unseen)).collect();
         chosen.inherit(&std::mem::take(&mut self.before));
         if let Known::Found(known) = &self.known {
             chosen.first_held = known.first_held && known.first == chosen.first;
@@ -170,7 +179,7 @@ impl Processes {
     /// What is known of processes that aren't held, for the same container under another plan.
     pub(super) fn remembered(&mut self) -> Self {
         let (were_told, before) = (std::mem::take(&mut self.were_told), std::mem::take(&mut self.before));
-        Self { were_told, before, ..Self::default() }
+        Self { were_told, before, unseen: self.unseen, ..Self::default() }
     }
 
     /// The choice must be made again before the next send.

@@ -44,6 +44,11 @@ impl Renewal {
         Self { seen: Some(Seen { comm: comm.to_owned(), caught, memory }), signs: None }
     }
 
+    /// Nothing was seen of the process before, and it was told: it may be executing itself anew just then.
+    pub(super) fn begin_unseen(&mut self, now: Time) {
+        self.signs.get_or_insert((now, now));
+    }
+
     /// Whether a reading leaves open what a closer look would tell.
     pub(super) fn is_in_doubt(&self, reading: &GuardReading) -> bool {
         reading.most_memory.is_none() && self.seen.as_ref().is_some_and(|seen| reading.memory < seen.memory)

@@ -87,7 +87,7 @@ fn the_time_is_the_newest_of_those_who_changed_data() {
     assert_eq!(updated(&[timeless]), None);
 
     let near = |updated: Option<Updated>, ago: i64| {
-        let (time, expected) = (updated.unwrap().written, clock::from_wall(now - ago, 0));
+        let (time, expected) = (updated.unwrap().written, clock::from_wall_second(now - ago));
         assert!(time.since(expected).max(expected.since(time)).as_secs() < 5, "{time:?} isn't {expected:?}");
     };
     near(updated(&[&labels, &data, timeless]), 20);
