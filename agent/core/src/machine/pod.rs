@@ -159,7 +159,8 @@ impl PodMachine {
                 target.restore_rereads(&rereads);
             }
         }
-        for target in self.targets.iter_mut().filter(|target| told.contains(target.container())) {
+        // The record of a delivery may be lost with the agent that made it.
+        for target in self.targets.iter_mut().filter(|target| target.is_recorded()) {
             target.begin_unseen(ctx.now);
         }
         for (container, processes) in restored.processes {

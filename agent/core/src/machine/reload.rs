@@ -169,7 +169,12 @@ impl Target {
         self.processes = if is_same { known.processes } else { known.processes.for_another_signal() };
     }
 
-    /// The agent starts, and the one before it has told the container.
+    /// Whether anything of it was handled before.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.progress.values().any(|progress| progress.handled().is_some())
+    }
+
+    /// The agent starts, and the one before it may have told the container.
     pub(crate) const fn begin_unseen(&mut self, now: Time) {
         self.processes.begin_unseen(now);
     }

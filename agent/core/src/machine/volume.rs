@@ -234,6 +234,11 @@ impl Volume {
         if previous == generation {
             return News::Nothing;
         }
+        if self.doubtful {
+            // Others may have come in between, unseen: which one is removed last isn't known.
+            self.begin(Settling { generation, previous: None, swapped: at, since, discovered: false });
+            return News::List;
+        }
         self.begin(Settling { generation, previous: Some(previous), swapped: at, since, discovered: false })
     }
 
@@ -280,7 +285,7 @@ impl Volume {
             return News::Nothing;
         }
         self.last_listed = listing.begun;
-        self.doubtful = false;
+        let was_doubtful = std::mem::take(&mut self.doubtful);
         let since = std::mem::replace(&mut self.certain, listing.begun);
         self.torn_down |= self.dir.zip(listing.dir).is_some_and(|(before, found)| before != found);
         self.dir = listing.dir.or(self.dir);
@@ -304,7 +309,7 @@ impl Volume {
         let swap = if self.generation() == Some(generation) {
             News::Nothing
         } else {
-            let previous = self.generation().cloned();
+            let previous = self.generation().filter(|_| !was_doubtful).cloned();
             let (generation, swapped, discovered) = (generation.clone(), *changed, first_seen);
             self.begin(Settling { generation, previous, swapped, since: since.min(swapped), discovered })
         };

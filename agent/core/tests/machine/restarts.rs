@@ -102,15 +102,21 @@ fn a_swap_between_two_agents_is_told_once_by_the_second() {
 }
 
 #[test]
-fn a_swap_that_never_settled_is_told_two_seconds_after_it() {
+fn a_swap_that_never_settled_is_told_two_seconds_after_it_and_once_its_process_was_seen_for_three() {
+    let is_settled =
+        |world: &World| world.machine.status(world.now)[0].volumes[0].settled_seconds_ago.is_some();
     let mut world = World::app(&[]);
     world.stop_agent();
     world.swap_unseen(&config(), 2);
     let swapped = world.now;
     world.pass(500);
     world.start_agent();
+    world.pass(1_499);
+    assert!(!is_settled(&world), "it isn't complete yet");
+    world.pass(1);
+    assert!(is_settled(&world));
     world.pass(60_000);
-    assert_eq!(world.sends(), [(swapped + ms(2_000), 1001)]);
+    assert_eq!(world.sends(), [(swapped + ms(3_500), 1001)]);
 }
 
 #[test]

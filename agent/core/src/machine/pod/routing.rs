@@ -152,7 +152,9 @@ impl PodMachine {
             self.targets.iter_mut().for_each(Target::believe);
         }
         let missing = self.targets.iter().any(|target| !target.processes().are_held());
-        self.surveys.pace(missing, self.is_waiting(), ctx.now);
+        // What is withheld is told once a process has lived for long enough.
+        let waiting = self.is_waiting() || self.targets.iter().any(Target::withholds);
+        self.surveys.pace(missing, waiting, ctx.now);
         if supervisor.is_some() {
             self.set_problem(supervisor, ctx);
         }
@@ -398,7 +400,9 @@ impl PodMachine {
 
 /// Whether a survey is still to be waited for that may find a container's processes.
 fn is_surveying(surveys: &Surveys, target: &Target) -> bool {
-    surveys.is_running() || surveys.is_put_off_since(target.looks_since())
+    // The last one may have looked before the change, and have taken long.
+    let is_old = target.looks_since().is_some_and(|since| surveys.begun() < since);
+    is_old || surveys.is_running() || surveys.is_put_off_since(target.looks_since())
 }
 
 /// A reload waits for its process, which is looked for at once where nothing is known, with growing pauses after that.

@@ -103,7 +103,7 @@ impl Process {
         Self { face, ..self.clone() }
     }
 
-    /// The same process, which was told by an agent that has ended by then: what followed wasn't seen.
+    /// The same process, which an agent may have told that has ended by then: what followed wasn't seen.
     pub(super) fn unseen(mut self, since: Option<Time>) -> Self {
         if let Some(since) = since.filter(|since| self.identity.started < *since) {
             self.renewal.begin_unseen(since);

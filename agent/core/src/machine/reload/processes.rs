@@ -20,7 +20,7 @@ pub(crate) struct Processes {
     were_told: BTreeSet<ProcessIdentity>,
     /// Those that stood for the container last, while none do: what is known of them counts if they are found again.
     before: Vec<Process>,
-    /// When the agent started, if the one before it has told the container: what its processes did then wasn't seen.
+    /// When the agent started, if the one before it may have told the container: what its processes did then wasn't seen.
     unseen: Option<Time>,
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Turnover {
 }
 
 impl Processes {
-    /// The agent starts, and the one before it has told the container.
+    /// The agent starts, and the one before it may have told the container.
     pub(super) const fn begin_unseen(&mut self, now: Time) {
         self.unseen = Some(now);
     }

@@ -44,7 +44,7 @@ impl Renewal {
         Self { seen: Some(Seen { comm: comm.to_owned(), caught, memory }), signs: None }
     }
 
-    /// Nothing was seen of the process before, and it was told: it may be executing itself anew just then.
+    /// Nothing was seen of the process before, and it may have been told: it may be executing itself anew just then.
     pub(super) fn begin_unseen(&mut self, now: Time) {
         self.signs.get_or_insert((now, now));
     }

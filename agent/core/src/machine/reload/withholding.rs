@@ -57,7 +57,7 @@ impl Withholding {
 impl Target {
     /// Looks up what stands against telling the container. What was withheld from it, and isn't any more, waits again.
     pub(crate) fn consult(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        let withholds = self.progress.values().any(|progress| progress.withheld().is_some());
+        let withholds = self.withholds();
         if self.waiting.is_none() && !withholds {
             return;
         }
@@ -68,10 +68,15 @@ impl Target {
             self.forget_what_was_read(site, ctx);
             if self.may_give(site, ctx.now) {
                 self.give(site);
-            } else if self.objection.bad && self.progress.values().any(|p| p.withheld().is_some()) {
+            } else if self.objection.bad && self.withholds() {
                 self.withhold(site, ctx);
             }
         }
+    }
+
+    /// Whether anything is withheld that will be told once that is over.
+    pub(crate) fn withholds(&self) -> bool {
+        self.progress.values().any(|progress| progress.withheld().is_some())
     }
 
     /// Whether nothing is sent, since the process doesn't live through that.
@@ -89,7 +94,7 @@ impl Target {
 
     /// When what was withheld is given, if time alone brings that.
     pub(crate) fn probe_due(&self, site: &Site, now: Time) -> Option<Time> {
-        let withholds = self.progress.values().any(|progress| progress.withheld().is_some());
+        let withholds = self.withholds();
         self.probe(site).filter(|probe| withholds && self.suspension.is_on() && *probe > now)
     }
 
@@ -125,7 +130,7 @@ impl Target {
                 progress.has_read();
             }
         }
-        if self.progress.values().all(|progress| progress.withheld().is_none()) {
+        if !self.withholds() {
             self.withhold_nothing(site, ctx);
         }
     }

@@ -136,6 +136,5 @@ impl Simulation {
         if all_handle {
             assert_eq!(self.machine.as_ref().unwrap().poll_timeout(), None);
         }
-        assert!(self.checks.delivered > 0, "nothing was delivered at all");
     }
 }
