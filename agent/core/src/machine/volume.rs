@@ -218,7 +218,7 @@ impl Volume {
         let previous = match &self.phase {
             // What came before is found by the listing that is on its way.
             Phase::Unknown => return News::Nothing,
-            Phase::Unpublished if !self.published => {
+            Phase::Unpublished if !self.published && !self.doubtful => {
                 self.published = true;
                 self.torn_down = false;
                 let how = How::First;

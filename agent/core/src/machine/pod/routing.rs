@@ -9,6 +9,7 @@ use crate::machine::event::{Action, ContainerFacts, Delivery, ReloadReport, Repo
 use crate::machine::pod::PodMachine;
 use crate::machine::pod::leaves::Leaves;
 use crate::machine::pod::surveys::Surveys;
+use crate::machine::reload::retry::PATIENCE;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
@@ -152,8 +153,12 @@ impl PodMachine {
             self.targets.iter_mut().for_each(Target::believe);
         }
         let missing = self.targets.iter().any(|target| !target.processes().are_held());
-        // What is withheld is told once a process has lived for long enough.
-        let waiting = self.is_waiting() || self.targets.iter().any(Target::withholds);
+        // What is withheld is told once a process has lived for long enough, unless it is a supervisor.
+        let will_be_told = |target: &Target| {
+            let is_supervised = matches!(target.processes().why_missing(), Some(NoProcess::Supervised(_)));
+            target.withholds() && !is_supervised
+        };
+        let waiting = self.is_waiting() || self.targets.iter().any(will_be_told);
         self.surveys.pace(missing, waiting, ctx.now);
         if supervisor.is_some() {
             self.set_problem(supervisor, ctx);
@@ -400,8 +405,8 @@ impl PodMachine {
 
 /// Whether a survey is still to be waited for that may find a container's processes.
 fn is_surveying(surveys: &Surveys, target: &Target) -> bool {
-    // The last one may have looked before the change, and have taken long.
-    let is_old = target.looks_since().is_some_and(|since| surveys.begun() < since);
+    // The last one may have taken long, and have looked before the container was there.
+    let is_old = target.looks_since().is_some_and(|since| surveys.is_older_than(since + PATIENCE / 2));
     is_old || surveys.is_running() || surveys.is_put_off_since(target.looks_since())
 }
 

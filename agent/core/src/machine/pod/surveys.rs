@@ -66,6 +66,11 @@ impl Surveys {
         self.begun
     }
 
+    /// Whether the last one was asked for before then, and another one will be made soon.
+    pub(super) fn is_older_than(&self, time: Time) -> bool {
+        self.pause.is_none() && self.begun < time
+    }
+
     /// Containers came or went.
     pub(super) fn containers_changed(&mut self, now: Time) {
         self.retry = Some(Retry::begin(now));

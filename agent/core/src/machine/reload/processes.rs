@@ -95,7 +95,8 @@ impl Chosen {
         self.told.iter().all(Process::is_held)
     }
 
-    fn is_held(&self) -> bool {
+    /// Whether all of them are held.
+    pub(super) fn is_held(&self) -> bool {
         self.first_held && self.is_told_held()
     }
 

@@ -128,6 +128,10 @@ impl Target {
         let blind = self.waiting_volumes(|name, _| {
             chosen.view(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
         });
+        if !blind.is_empty() && !chosen.is_held() {
+            // Whoever was seen may have ended by now.
+            return Step::Await;
+        }
         if !blind.is_empty() {
             // What was read of its mounts while it was being set up may lack some of them.
             let grown = started + YOUNG;
