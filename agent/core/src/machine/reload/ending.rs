@@ -176,7 +176,12 @@ impl Target {
         ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
         let digest = digest(site, volume, &generation);
         if let Some(progress) = self.progress.get_mut(volume) {
+            let is_current = site.volumes.get(volume).is_some_and(|watched| watched.is_current(&generation));
             progress.end(generation, ending, digest);
+            // A newer one stood there when it was told, which may never be complete.
+            if outcome == Some(Outcome::Delivered) && !is_current {
+                progress.doubt_told();
+            }
         }
     }
 

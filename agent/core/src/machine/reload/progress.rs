@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     before: Option<Generation>,
     /// The digest of what the container was told of last; unknown after a restart or a failure.
     told: Option<Digest>,
+    /// Whether the container may hold something else than what it was told of last.
+    is_told_doubtful: bool,
     /// The generation that waits.
     pending: Option<Pending>,
     /// The generation that is done with was withheld from the container.
@@ -87,6 +89,7 @@ impl Progress {
             holds_it: outcome.is_none_or(Outcome::reached),
             before: None,
             told: None,
+            is_told_doubtful: false,
             pending: None,
             withheld: outcome == Some(Outcome::Suspended),
         }
@@ -161,9 +164,10 @@ impl Progress {
         }
     }
 
-    /// Whether the container wasn't seen to read what it was told of last: no later content is the same as what it holds.
+    /// The container may hold something else than what it was told of last: no later content is the same as that.
     pub(super) const fn doubt_told(&mut self) {
         self.told = None;
+        self.is_told_doubtful = true;
     }
 
     /// Nothing is told a second time any more. Whether something was to be.
@@ -209,11 +213,12 @@ impl Progress {
         self.handled = Some(generation);
         self.holds_it = holds_it;
         self.told = digest.filter(|_| holds_it);
+        self.is_told_doubtful = false;
     }
 
     /// A generation that the container may hold was read, or couldn't be.
     pub(super) fn read(&mut self, generation: &Generation, digest: Option<Digest>) {
-        if self.pending.is_none() && self.holds() == Some(generation) {
+        if self.pending.is_none() && self.holds() == Some(generation) && !self.is_told_doubtful {
             self.told = digest;
         }
     }
