@@ -46,6 +46,15 @@ bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that 
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench publish
 
+.PHONY: simulate
+simulate: ## Try 20,000 seeds of the core's simulation that nobody has tried (SEEDS=20000 FIRST=<seed>)
+	RELOADLET_SEEDS=$(or $(SEEDS),20000) RELOADLET_FIRST_SEED=$(or $(FIRST),$(shell date +%s)) \
+		$(CARGO) test $(CARGO_FLAGS) --release -p reloadlet-core --test machine simulation
+
+.PHONY: mutants
+mutants: ## Change what decides, one place at a time, and have the core's tests find each change (hours)
+	@scripts/mutants $(ARGS)
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, what the product is made of, circles of modules, the length of files, the tests of docs/security.md, alerts and dashboard
 	@scripts/install-deps lint

@@ -405,7 +405,7 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadHeld",
             format!(
-                "{volumes} changed and container {container} wasn't told: {}. Restart it to load the change.",
+                "{volumes} changed and container {container} wasn't told: {}.",
                 reload.reason.as_deref().unwrap_or("signals end its process")
             ),
         ),

@@ -53,10 +53,20 @@ impl Ended {
             oldest.and_then(|oldest| self.0.remove(&oldest));
         }
         if self.0.len() >= MOST {
-            return How::Otherwise;
+            self.give_up_oldest_of_most();
         }
         let kept = self.0.entry(token).or_insert((process.clone(), pidfd, namespace));
         How::NotYet(kept.1.as_fd())
+    }
+
+    /// Makes room at the cost of the namespace that takes the most.
+    fn give_up_oldest_of_most(&mut self) {
+        let mut of_each: BTreeMap<&Name, (usize, u64)> = BTreeMap::new();
+        for (token, (_, _, namespace)) in &self.0 {
+            of_each.entry(namespace).or_insert((0, *token)).0 += 1;
+        }
+        let most = of_each.into_values().max_by_key(|(count, token)| (*count, std::cmp::Reverse(*token)));
+        most.and_then(|(_, oldest)| self.0.remove(&oldest));
     }
 
     /// A descriptor that was kept hung up: whose, and whether SIGKILL ended it.

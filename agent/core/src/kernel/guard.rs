@@ -123,6 +123,17 @@ pub enum Handling {
     Unknown,
 }
 
+impl Handling {
+    /// Whether the signal is sent: it is handled, or, where that was asked for, may be without that being seen.
+    pub const fn is_sent(self, send_unhandled: bool) -> bool {
+        match self {
+            Self::Handled => true,
+            Self::Blocked | Self::Ignored | Self::Default | Self::Debugger | Self::Unknown => send_unhandled,
+            Self::Starting | Self::Spawning => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

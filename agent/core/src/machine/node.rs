@@ -296,6 +296,7 @@ impl Machine {
 
     fn overflowed(&mut self, now: Time) {
         self.actions.push_back(Action::Report(Report::Rescan));
+        self.pods.values_mut().for_each(|pod| pod.doubt_volumes(now));
         // Those who have little don't wait for those who have much.
         let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (pod.volumes().len(), uid)).collect();
         pods.sort();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
@@ -258,6 +259,7 @@ impl PodMachine {
         let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
+        self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
         for target in &mut self.targets {
             restored.processes.push((target.container().clone(), target.remembered()));
             for (volume, handled) in target.handled() {
@@ -277,27 +279,34 @@ impl PodMachine {
         restored
     }
 
-    /// The pod is gone, or isn't to be told any more: what waits ends.
-    pub(crate) fn end(&mut self, ctx: &mut Context<'_>) {
+    /// The pod is gone, so long ago at most: what waits ends.
+    pub(crate) fn end(&mut self, ago: Duration, ctx: &mut Context<'_>) {
         let mut reports = Vec::new();
         for target in &mut self.targets {
             reports.extend(target.end_all(&self.site, ctx));
         }
         self.say_each(reports, ctx);
         self.release_all(ctx);
+        self.targets.iter().for_each(|target| target.delete(&self.site, ago, ctx));
     }
 
     /// Nothing is told any more, as long as it isn't known whether the pod is gone.
     pub(crate) fn park(&mut self, ctx: &mut Context<'_>) {
         self.targets.iter_mut().for_each(|target| target.take_back(&self.site, ctx));
         self.release_all(ctx);
+        for target in &self.targets {
+            if self.site.pod.terminating {
+                target.delete(&self.site, Duration::ZERO, ctx);
+            } else {
+                target.end_turn(&self.site, ctx);
+            }
+        }
     }
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
         for target in &mut self.targets {
             target.release(&self.site, ctx);
-            target.leave(&self.site, ctx);
         }
         self.watch_opens(BTreeSet::new(), ctx);
     }
@@ -334,9 +343,15 @@ impl PodMachine {
         }
     }
 
+    /// Notifications were lost: nothing is known for certain of the volumes any more.
+    pub(crate) fn doubt_volumes(&mut self, now: Time) {
+        self.site.volumes.values_mut().for_each(|watched| watched.doubt(now));
+    }
+
     /// Notifications were lost: everything is looked at again.
     pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
-        self.take_each(ctx, Volume::overflowed);
+        self.doubt_volumes(ctx.now);
+        self.take_each(ctx, |_| News::List);
         self.begin_survey(ctx);
     }
 

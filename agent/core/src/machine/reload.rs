@@ -160,7 +160,8 @@ impl Target {
     /// What the journal holds of endings.
     pub(crate) fn restore_endings(&mut self, endings: Endings) {
         self.suspension = Suspension::restored(endings.in_a_row);
-        self.withholding = Withholding::restored(endings.in_a_row);
+        let is_content = endings.in_a_row == 0 || (self.withholds() && !self.suspension.is_on());
+        self.withholding = Withholding::restored(is_content);
     }
 
     /// What the machine before knew of its processes.

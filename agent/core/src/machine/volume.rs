@@ -251,10 +251,10 @@ impl Volume {
         self.certain
     }
 
-    /// Notifications were lost.
-    pub const fn overflowed(&mut self) -> News {
+    /// Notifications were lost: what is known may be wrong, and so may a listing that was begun before.
+    pub fn doubt(&mut self, now: Time) {
         self.doubtful = true;
-        News::List
+        self.last_notified = self.last_notified.max(now);
     }
 
     /// A generation's directory was removed.

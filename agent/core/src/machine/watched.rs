@@ -170,6 +170,11 @@ impl Watched {
         self.state.is_listed() && (is_read || !self.needs_digest())
     }
 
+    /// Notifications were lost.
+    pub(crate) fn doubt(&mut self, now: Time) {
+        self.state.doubt(now);
+    }
+
     /// Something happened to it.
     pub(crate) fn take(&mut self, what: impl FnOnce(&mut Volume) -> News) -> Happened {
         let before = self.state.generation().cloned();

@@ -57,6 +57,8 @@ pub(crate) struct Workloads {
     all: BTreeMap<Arc<Key>, Workload>,
     /// Pods for which something is different by now.
     woken: BTreeSet<PodUid>,
+    /// The pod that left last, and what has no replicas since then: it may be back at once, under another plan.
+    vacant: Option<(PodUid, Vec<Arc<Key>>)>,
 }
 
 #[derive(Debug, Default)]
@@ -96,19 +98,38 @@ impl Workloads {
         workload.proven |= proven;
     }
 
-    /// A replica isn't told any more, or goes. With the last one all that is known of the workload is forgotten.
-    pub(crate) fn leave(&mut self, key: &Arc<Key>, pod: &PodUid, now: Time) {
+    /// A replica isn't one any more. With the last one all that is known of the workload is forgotten, unless it is back before
+    /// another pod leaves.
+    pub(crate) fn leave(&mut self, key: &Arc<Key>, pod: &PodUid) {
         self.end_turn(key, pod);
         let Some(workload) = self.all.get_mut(key) else { return };
         workload.replicas.remove(pod);
+        if !workload.replicas.is_empty() {
+            return;
+        }
+        match &mut self.vacant {
+            Some((left, keys)) if left == pod => keys.push(key.clone()),
+            vacant => {
+                for key in
+                    vacant.replace((pod.clone(), vec![key.clone()])).into_iter().flat_map(|(_, keys)| keys)
+                {
+                    if self.all.get(&key).is_some_and(|workload| workload.replicas.is_empty()) {
+                        self.all.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A pod was deleted, at that time or up to so long before: what ended its process then was the deletion.
+    pub(crate) fn delete(&mut self, key: &Arc<Key>, pod: &PodUid, now: Time, ago: Duration) {
+        let Some(workload) = self.all.get_mut(key) else { return };
         let bad = workload.bad.len();
-        workload.bad.retain(|bad| bad.process.pod != *pod || now.since(bad.at) > GOING);
+        workload.bad.retain(|bad| bad.process.pod != *pod || now.since(bad.at) > GOING + ago);
         if workload.bad.len() < bad {
-            self.woken.extend(workload.replicas.iter().cloned());
+            self.woken.extend(workload.replicas.iter().filter(|other| *other != pod).cloned());
         }
-        if workload.replicas.is_empty() {
-            self.all.remove(key);
-        }
+        self.leave(key, pod);
     }
 
     /// Whether there are other replicas on this node.
@@ -285,10 +306,15 @@ mod tests {
         assert_eq!(woken(&mut workloads).len(), 3);
         workloads.ended(&key, content(1), &process(2), at(10));
         workloads.ended(&key, content(2), &process(1), at(10));
-        workloads.leave(&key, &uid(2), at(70));
+        workloads.leave(&key, &uid(2));
+        assert!(objection(&workloads, &key, 3, Some(1), 70).bad, "it may have got another label");
+        workloads.delete(&key, &uid(2), at(70), Duration::ZERO);
         assert!(!objection(&workloads, &key, 3, Some(1), 70).bad, "its pod was being deleted");
-        workloads.leave(&key, &uid(1), at(71));
+        workloads.delete(&key, &uid(1), at(71), Duration::ZERO);
         assert!(objection(&workloads, &key, 3, Some(2), 71).bad);
+        workloads.ended(&key, content(3), &process(4), at(10));
+        workloads.delete(&key, &uid(4), at(130), Duration::from_secs(60));
+        assert!(!objection(&workloads, &key, 3, Some(3), 130).bad, "it was deleted up to a minute before");
     }
 
     #[test]
@@ -296,10 +322,18 @@ mod tests {
         let (mut workloads, key) = (Workloads::default(), key("shop"));
         (1..3).for_each(|n| workloads.join(&key, &uid(n), true));
         assert!(workloads.has_others(&key));
-        (1..3).for_each(|n| workloads.leave(&key, &uid(n), at(1)));
-        assert!(workloads.all.is_empty() && !workloads.has_others(&key));
+        workloads.ended(&key, content(1), &process(1), at(1));
+        (1..3).for_each(|n| workloads.leave(&key, &uid(n)));
+        assert!(!workloads.has_others(&key));
+        workloads.join(&key, &uid(2), false);
+        assert!(objection(&workloads, &key, 2, Some(1), 2).bad, "it is back under another plan");
+        workloads.leave(&key, &uid(2));
+        let other = self::key("other");
+        workloads.join(&other, &uid(3), true);
+        workloads.leave(&other, &uid(3));
+        assert!(!workloads.all.contains_key(&key) && !workloads.has_others(&key));
         workloads.ended(&key, content(1), &process(1), at(1));
         workloads.begin_turn(&key, &uid(1), at(0), at(1));
-        assert!(workloads.all.is_empty());
+        assert!(!workloads.all.contains_key(&key));
     }
 }

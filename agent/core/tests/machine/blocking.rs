@@ -132,6 +132,10 @@ fn what_is_known_of_one_ends_with_a_reading_that_says_otherwise() {
 fn it_is_found_out_without_a_change_and_not_for_ever() {
     let world = taker(20_000);
     let forgets = AGENT_STARTED + ms(60_000);
-    assert_eq!(world.machine.poll_timeout(), Some(forgets), "pods of last time that nobody lists are forgotten then");
+    assert_eq!(
+        world.machine.poll_timeout(),
+        Some(forgets),
+        "pods of last time that nobody lists are forgotten then"
+    );
     assert!(world.now == AGENT_STARTED + ms(20_000));
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 
-use standin::{ContainerSpec, Pod, PodSpec, VolumeSpec, payload, require_root, wait_until};
+use standin::{ContainerSpec, Metrics, Pod, PodSpec, VolumeSpec, payload, require_root, wait_until};
 
 use crate::support::{LIMIT, Rig, SIGNAL, Setup};
 
@@ -341,11 +341,13 @@ impl Program {
     }
 
     /// What isn't right after a change, if anything.
-    fn judge(&self, rig: &Rig, pod: &Pod) -> Option<String> {
+    fn judge(&self, metrics: &Metrics, pod: &Pod) -> Option<String> {
         let verdict = |verdict: &str| {
-            rig.metric("reloadlet_verdicts_total", &[("pod_namespace", self.name), ("verdict", verdict)])
+            let labels = [("pod_namespace", self.name), ("verdict", verdict)];
+            metrics.value("reloadlet_verdicts_total", &labels)
         };
-        let delivered = rig.outcomes(self.name, "delivered");
+        let delivered = [("pod_namespace", self.name), ("outcome", "delivered")];
+        let delivered = metrics.value("reloadlet_reloads_total", &delivered);
         let found = (delivered, verdict("reread"), verdict("alive"));
         let expected = match self.right {
             Right::Reads => (1.0, 1.0, 0.0),
@@ -395,7 +397,8 @@ fn programs_as_debian_packages_them_are_told_once_and_read_their_configuration()
         pod.update("conf", payload([(program.file, &program.content(*port, 2))])).unwrap();
     }
     let judged = || {
-        let wrong = there.iter().filter_map(|program| program.judge(&rig, &rig.pod(program.name)));
+        let metrics = rig.agent.metrics().unwrap();
+        let wrong = there.iter().filter_map(|program| program.judge(&metrics, &rig.pod(program.name)));
         wrong.collect::<Vec<_>>()
     };
     let all_right = wait_until(LIMIT, "every program", || judged().is_empty());

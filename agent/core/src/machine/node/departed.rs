@@ -122,9 +122,10 @@ impl Machine {
     pub(super) fn come_back(&mut self, uid: &PodUid, now: Time) -> Option<Restored> {
         let Departed { left, .. } = self.departed.remove(uid)?;
         match left {
-            Left::Watched(machine) => {
-                Some(machine.into_restored(false, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads }))
-            }
+            Left::Watched(machine) => Some(machine.into_restored(
+                false,
+                &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads },
+            )),
             Left::Invalid(mut invalid) => Some(std::mem::take(&mut invalid.restored)),
         }
     }
@@ -157,7 +158,7 @@ impl Machine {
         };
         let (pod, cost) = (departed.pod().clone(), departed.cost());
         if let Left::Watched(mut machine) = departed.left {
-            machine.end(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
+            machine.end(GRACE, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         }
         let uid = pod.uid.clone();
         self.actions.push_back(Action::Report(Report::Forgotten(pod)));

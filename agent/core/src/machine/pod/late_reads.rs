@@ -37,7 +37,8 @@ impl LateReads {
         is_awaited: impl Fn(&Name, &Generation) -> bool,
         now: Time,
     ) -> Vec<(Name, Generation, Reading)> {
-        let due = self.0.extract_if(.., |name, late| now >= late.until || !is_awaited(name, &late.generation));
+        let due =
+            self.0.extract_if(.., |name, late| now >= late.until || !is_awaited(name, &late.generation));
         due.map(|(name, late)| (name, late.generation, late.reading)).collect()
     }
 

@@ -61,7 +61,9 @@ impl PodMachine {
         let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let counting = contents.map(|contents| contents.counting);
         match watched.read(generation, reading, counting, ctx.now) {
-            WasRead::So => self.targets.iter_mut().for_each(|target| target.read(name, generation, counting, ctx)),
+            WasRead::So => {
+                self.targets.iter_mut().for_each(|target| target.read(name, generation, counting, ctx))
+            }
             WasRead::Missing => {
                 ctx.act(Action::List(self.volume_ref(name)));
                 return;
@@ -106,10 +108,18 @@ impl PodMachine {
 
     /// Has those generations read that only are measured, once the containers that are told of them have read them.
     pub(super) fn read_late(&mut self, ctx: &mut Context<'_>) {
-        let (targets, opens) = (&self.targets, &self.opens);
+        let (targets, opens, volumes) = (&self.targets, &self.opens, &self.site.volumes);
+        let is_settling = |name: &Name, generation: &Generation| {
+            let state = volumes.get(name).map(Watched::state);
+            let is_told = targets.iter().any(|target| target.progress().contains_key(name));
+            is_told
+                && state
+                    .is_some_and(|state| state.settled().is_none() && state.generation() == Some(generation))
+        };
         let is_awaited = |name: &Name, generation: &Generation| {
             let mut waiting = targets.iter().flat_map(Target::pending);
-            opens.contains(&(name.clone(), generation.clone()))
+            is_settling(name, generation)
+                || opens.contains(&(name.clone(), generation.clone()))
                 || waiting.any(|(volume, pending)| volume == name && pending.generation == *generation)
         };
         for (name, generation, reading) in self.late_reads.take(is_awaited, ctx.now) {

@@ -356,6 +356,8 @@ impl PodMachine {
                     Step::Send(processes, worst) => {
                         self.sends_left = self.sends_left.saturating_sub(processes.len());
                         target.begin_turn(&self.site, ctx);
+                        // One signal is for all that stands there.
+                        target.give(&self.site);
                         target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
                         todo.sends.push((processes, target.signal()));
                         break;

@@ -115,6 +115,9 @@ impl Target {
         if let Some(verify) = &mut self.verify {
             verify.blinded(volume, generation);
         }
+        if let Some(sending) = &mut self.sending {
+            sending.blinded(volume, generation);
+        }
     }
 
     /// Somebody looked through a generation's directory.

@@ -73,7 +73,15 @@ impl Blocking {
         self.next = Time::default();
     }
 
-    /// Another program may run in the process: what was seen before counts for nothing, unless it speaks against it.
+    /// A reading that was due says nothing: the next one follows after a pause.
+    pub(super) fn put_off(&mut self, process: &ProcessIdentity, now: Time) {
+        if self.series > 0 && now >= self.next {
+            self.next = now + self.pause(process);
+        }
+    }
+
+    /// Another program may run in the process, or a reading says something else: what was seen before counts for nothing, unless
+    /// it speaks against it.
     pub(super) fn interrupt(&mut self) {
         self.series = 0;
         self.next = Time::default();

@@ -23,8 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The last of these pauses.
 const LAST_LOOK: Duration = Duration::from_secs(8);
 
-/// Masks that were read longer ago than this decide nothing.
-const STALE: Duration = Duration::from_millis(250);
+/// Masks that were read longer ago than this decide nothing, and so much more for each process that is told together with
+/// this one: as long as it takes to read those of all of them.
+const STALE: Duration = Duration::from_millis(50);
+const STALE_EACH: Duration = Duration::from_millis(4);
 
 /// What a process looked like when it was chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl Process {
 
     /// The same process, of which it isn't known what it does with another signal.
     pub(super) fn for_another_signal(self) -> Self {
-        Self { catches: false, blocking: Blocking::default(), ..self }
+        Self { catches: false, blocking: Blocking::default(), node: None, ..self }
     }
 
     /// Who it is.
@@ -142,8 +144,10 @@ impl Process {
     }
 
     /// What it does with the signal, if that was read at that time or later, and not long ago: the loop may have stood still.
-    pub(super) fn guard(&self, oldest: Time, now: Time) -> Option<Handling> {
-        let is_fresh = |guard: &&Guard| guard.begun >= oldest && guard.made >= now - STALE;
+    /// `all` are the processes that are told together with it.
+    pub(super) fn guard(&self, oldest: Time, all: usize, now: Time) -> Option<Handling> {
+        let stale = STALE + STALE_EACH * u32::try_from(all).unwrap_or(u32::MAX);
+        let is_fresh = |guard: &&Guard| guard.begun >= oldest && guard.made >= now - stale;
         self.guard.as_ref().filter(is_fresh).map(|guard| guard.handling)
     }
 
@@ -200,7 +204,8 @@ impl Process {
     pub(super) fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> Taken {
         self.asked = None;
         let is_close = reading.is_node.is_some();
-        if let Some(is_node) = reading.is_node {
+        // With another signal nobody has looked.
+        if let Some(is_node) = reading.is_node.filter(|_| signal == Signal::USR1) {
             self.node = Some((reading.comm.clone(), is_node));
         }
         let node = self.node.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, is_node)| *is_node);
@@ -223,11 +228,19 @@ impl Process {
     /// What a reading comes to, with what is known from before.
     fn judge(&mut self, seen: Handling, is_node: bool, now: Time) -> Handling {
         match seen {
-            Handling::Handled if is_node => Handling::Debugger,
-            Handling::Blocked | Handling::Spawning if self.catches => Handling::Starting,
+            Handling::Handled if is_node => {
+                self.blocking.interrupt();
+                Handling::Debugger
+            }
+            Handling::Blocked | Handling::Spawning if self.catches => {
+                self.blocking.interrupt();
+                Handling::Starting
+            }
             Handling::Blocked | Handling::Spawning => {
                 if seen == Handling::Blocked {
                     self.blocking.blocked(&self.identity, now);
+                } else {
+                    self.blocking.put_off(&self.identity, now);
                 }
                 if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
             }
@@ -235,13 +248,18 @@ impl Process {
                 self.blocking.not_blocked(seen == Handling::Default && now >= self.grown(YOUNG));
                 seen
             }
-            Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => seen,
+            Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => {
+                self.blocking.interrupt();
+                seen
+            }
         }
     }
 
     /// It was sent the signal.
     pub(super) fn told(&mut self, now: Time) {
         self.renewal.told();
+        // What was read before says nothing of what it does now.
+        self.guard = None;
         self.look = Some((now + FIRST_LOOK, FIRST_LOOK));
     }
 

@@ -322,12 +322,14 @@ impl Processes {
         self.chosen().is_some_and(|chosen| chosen.contains(process))
     }
 
-    /// The first of the processes to which nothing is sent, and what it does with the signal.
-    pub(super) fn refusing(&self) -> Option<(&Process, Handling)> {
+    /// The first of the processes to which nothing is sent, and what it does with the signal; `send_unhandled` says whether it is
+    /// sent to those that don't handle it, as far as that can be seen.
+    pub(super) fn refusing(&self, send_unhandled: bool) -> Option<(&Process, Handling)> {
         let mut told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
         told.find_map(|process| {
             let handling = process.last_handling()?;
-            (handling != Handling::Handled || process.other_kind().is_some()).then_some((process, handling))
+            let is_taken = handling.is_sent(send_unhandled);
+            (!is_taken || process.other_kind().is_some()).then_some((process, handling))
         })
     }
 }

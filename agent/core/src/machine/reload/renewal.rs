@@ -27,6 +27,8 @@ pub(super) struct Renewal {
     seen: Option<Seen>,
     /// The first and the last sign.
     signs: Option<(Time, Time)>,
+    /// When the agent started, before which nothing was seen.
+    unseen: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,12 +43,12 @@ impl Renewal {
     /// A process that has this name.
     pub(super) fn of(comm: &str) -> Self {
         let (caught, memory) = (SignalSet::default(), 0);
-        Self { seen: Some(Seen { comm: comm.to_owned(), caught, memory }), signs: None }
+        Self { seen: Some(Seen { comm: comm.to_owned(), caught, memory }), signs: None, unseen: None }
     }
 
     /// Nothing was seen of the process before, and it may have been told: it may be executing itself anew just then.
     pub(super) fn begin_unseen(&mut self, now: Time) {
-        self.signs.get_or_insert((now, now));
+        self.unseen = Some(now);
     }
 
     /// Whether a reading leaves open what a closer look would tell.
@@ -82,12 +84,12 @@ impl Renewal {
 
     /// The process was told: signs that come now are those of a new renewal.
     pub(super) const fn told(&mut self) {
-        self.signs = None;
+        (self.signs, self.unseen) = (None, None);
     }
 
-    /// When the last sign came that it was executed anew.
+    /// When the last sign came that it was executed anew, or until when it may have been, unseen.
     pub(super) fn last(&self) -> Option<Time> {
-        self.signs.map(|(_, last)| last)
+        self.signs.map(|(_, last)| last).max(self.unseen)
     }
 }
 

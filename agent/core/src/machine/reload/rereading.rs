@@ -21,7 +21,9 @@ pub(crate) struct Rereading {
     unread: u8,
     /// When the first of them was made.
     since: Option<Time>,
-    /// It is told a second time of the generations that it was told of last, or was.
+    /// It is to be told a second time of the generations that it was told of last.
+    is_due: bool,
+    /// It was told a second time of them.
     again: bool,
     /// It was seen to read after somebody had looked through a generation's directory, as the kubelet does: then its own reads may
     /// look like the kubelet's.
@@ -71,7 +73,7 @@ impl Rereading {
     /// What the journal holds of it.
     pub(super) const fn restored(record: &Rereads) -> Self {
         let Rereads { has_reread, unread, again, started, mark: _ } = *record;
-        Self { has_reread, unread, since: None, again, looks_through: false, started }
+        Self { has_reread, unread, since: None, is_due: false, again, looks_through: false, started }
     }
 
     /// What the journal is to hold of it; nothing where nothing was seen.
@@ -86,7 +88,7 @@ impl Rereading {
         if youngest != self.started {
             (self.unread, self.since, self.started) = (0, None, youngest);
         }
-        self.again = again;
+        (self.is_due, self.again) = (false, again);
     }
 
     /// A file of what it was told of was opened; `looked_through` says whether somebody had looked through its directory before.
@@ -111,9 +113,9 @@ impl Rereading {
                 return Next::Nothing;
             }
             Closing::InTime { .. }
-                if self.has_reread && !self.again && seen.retell && !self.is_given_up() =>
+                if self.has_reread && !self.is_due && !self.again && seen.retell && !self.is_given_up() =>
             {
-                self.again = true;
+                self.is_due = true;
                 return Next::Again;
             }
             Closing::Newer | Closing::InTime { .. } => self.count(seen, now),
@@ -131,7 +133,7 @@ impl Rereading {
     /// Several quick deliveries are said to be unread only once a window's time has passed since the first of them.
     fn count(&mut self, seen: Seen, now: Time) {
         let since = *self.since.get_or_insert(seen.delivered);
-        if self.unread + 1 < MOST_UNREAD || now.since(since) >= seen.window {
+        if self.unread.saturating_add(1) < MOST_UNREAD || now.since(since) >= seen.window {
             self.unread = self.unread.saturating_add(1);
         }
     }

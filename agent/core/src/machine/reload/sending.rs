@@ -17,6 +17,10 @@ const DENIED: &str = "EPERM: Operation not permitted";
 const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
                        handler, and none of the new files was opened within 2 s of the signal";
 
+/// The same where it can't be seen whether a file is opened.
+const UNSEEN: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
+                      handler, and whether one of the new files was opened couldn't be seen";
+
 /// How long a signal that the kernel may drop is taken not to be dropped yet: whoever takes it opens a file by then.
 pub(super) const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,8 @@ pub(super) struct Sending {
     opened: Option<(Name, Generation, Time)>,
     /// Nothing has shown it in time.
     is_dropped: bool,
+    /// Whether an open may have gone unseen.
+    is_blind: bool,
 }
 
 /// What came of a send.
@@ -71,6 +77,7 @@ impl Sending {
             unseen_until: None,
             opened: None,
             is_dropped: false,
+            is_blind: false,
         }
     }
 
@@ -86,6 +93,11 @@ impl Sending {
         if is_about && self.unseen_until.take().is_some() {
             self.opened = Some((volume.clone(), generation.clone(), at));
         }
+    }
+
+    /// Opens of a generation aren't seen any more.
+    pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
+        self.is_blind |= self.generation(volume).is_some_and(|pending| pending.generation == *generation);
     }
 
     /// The open that has shown that the signal was taken.
@@ -166,7 +178,7 @@ impl Sending {
             Some(Delivery::Failed(error)) => Some(*error),
             Some(Delivery::Sent | Delivery::Spared | Delivery::Gone) | None => None,
         });
-        refused.or_else(|| self.is_dropped.then_some(DROPPED))
+        refused.or_else(|| self.is_dropped.then_some(if self.is_blind { UNSEEN } else { DROPPED }))
     }
 
     /// What it was about.

@@ -2,7 +2,7 @@
 //! out, and what becomes of it where nobody handles it. Another means has a file of its own beside this one, and the same
 //! [`Step`]s.
 
-use crate::kernel::guard::{GuardReading, Handling};
+use crate::kernel::guard::GuardReading;
 use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::Kind;
 use crate::machine::context::Context;
@@ -60,7 +60,7 @@ impl Target {
         let mut to_ask = Vec::new();
         let mut to = Vec::new();
         for process in chosen.told() {
-            match each(process, oldest_use, waiting, terms, now) {
+            match each(process, (oldest_use, chosen.told().len()), waiting, terms, now) {
                 Each::Read { ask } => {
                     unread = true;
                     to_ask.extend(ask.then(|| process.identity().clone()));
@@ -141,14 +141,20 @@ impl Target {
     /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.
     pub(crate) fn refused(&mut self, terms: &Terms, now: Time) -> Option<Problem> {
         let say = self.waiting.as_mut().is_some_and(|waiting| waiting.refused(now));
-        let (process, handling) = self.processes.refusing().filter(|_| say)?;
+        let (process, handling) = self.processes.refusing(terms.send_unhandled).filter(|_| say)?;
         let sentence = refusal::sentence(&self.plan.container, self.plan.signal, process, handling, terms);
         Some(Problem::new(ProblemKind::Unhandled, sentence))
     }
 }
 
-fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms, now: Time) -> Each {
-    let Some(handling) = process.guard(oldest_use, now) else {
+fn each(
+    process: &Process,
+    (oldest_use, all): (Time, usize),
+    waiting: &Waiting,
+    terms: &Terms,
+    now: Time,
+) -> Each {
+    let Some(handling) = process.guard(oldest_use, all, now) else {
         return Each::Read { ask: !process.is_asked(oldest_use) };
     };
     match process.other_kind() {
@@ -157,19 +163,5 @@ fn each(process: &Process, oldest_use: Time, waiting: &Waiting, terms: &Terms, n
         Some(Kind::Init | Kind::Supervisor) => return Each::Refuse,
         Some(Kind::Other) | None => {}
     }
-    match handling {
-        Handling::Handled => Each::Send,
-        Handling::Starting | Handling::Spawning => Each::Refuse,
-        Handling::Blocked
-        | Handling::Ignored
-        | Handling::Default
-        | Handling::Debugger
-        | Handling::Unknown => {
-            if terms.send_unhandled {
-                Each::Send
-            } else {
-                Each::Refuse
-            }
-        }
-    }
+    if handling.is_sent(terms.send_unhandled) { Each::Send } else { Each::Refuse }
 }

@@ -16,7 +16,8 @@ const PROBE: Duration = Duration::from_secs(10 * 60);
 
 /// Why a reload ends that is suspended.
 pub(super) const REASON: &str = "the last two signals ended its process; it is told once more when its process has run for \
-                                 ten minutes, or at once when an annotation of reloadlet.io changes on the pod";
+                                 ten minutes, or at once when an annotation of reloadlet.io changes on the pod, and a restart \
+                                 loads the change";
 
 /// How many deliveries in a row ended the process.
 #[derive(Clone, Debug, Default)]

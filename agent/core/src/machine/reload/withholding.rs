@@ -42,9 +42,9 @@ enum Known {
 }
 
 impl Withholding {
-    /// What the journal holds of it, beside so many endings in a row.
-    pub(super) const fn restored(in_a_row: u8) -> Self {
-        let content = if in_a_row == 0 { Some(Known::Before) } else { None };
+    /// What the journal holds of it: something is withheld, and not since the process doesn't live through deliveries.
+    pub(super) const fn restored(is_content: bool) -> Self {
+        let content = if is_content { Some(Known::Before) } else { None };
         Self { content, said: false }
     }
 
@@ -105,7 +105,7 @@ impl Target {
     }
 
     /// What was withheld waits again, as far as it is what stands there.
-    fn give(&mut self, site: &Site) {
+    pub(crate) fn give(&mut self, site: &Site) {
         for (name, progress) in &mut self.progress {
             let settled = site.volumes.get(name).and_then(|watched| watched.state().settled());
             if let Some(settled) = settled.filter(|settled| progress.withheld() == Some(&settled.generation))
@@ -222,7 +222,7 @@ impl Target {
     pub(crate) fn belong(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let workload = Key::of(&site.pod, &self.plan.container);
         if workload != self.workload {
-            ctx.workloads.leave(&self.workload, &site.pod.uid, ctx.now);
+            ctx.workloads.leave(&self.workload, &site.pod.uid);
             ctx.workloads.join(&workload, &site.pod.uid, false);
             self.workload = workload;
         }
@@ -240,9 +240,19 @@ impl Target {
         ctx.workloads.begin_turn(&self.workload, &site.pod.uid, ctx.now, until);
     }
 
-    /// Gives it up.
+    /// Nothing comes any more of telling it.
+    pub(crate) fn end_turn(&self, site: &Site, ctx: &mut Context<'_>) {
+        ctx.workloads.end_turn(&self.workload, &site.pod.uid);
+    }
+
+    /// Gives its place up.
     pub(crate) fn leave(&self, site: &Site, ctx: &mut Context<'_>) {
-        ctx.workloads.leave(&self.workload, &site.pod.uid, ctx.now);
+        ctx.workloads.leave(&self.workload, &site.pod.uid);
+    }
+
+    /// The same, since the pod was deleted, so long ago at most.
+    pub(crate) fn delete(&self, site: &Site, ago: Duration, ctx: &mut Context<'_>) {
+        ctx.workloads.delete(&self.workload, &site.pod.uid, ctx.now, ago);
     }
 
     /// Whether an ending of these processes, told now, would say something about the signal, and whether they are known to be

@@ -197,7 +197,8 @@ impl Simulation {
         let volumes: Vec<Name> = self.node.pod(uid).volumes.keys().cloned().collect();
         let Some(volume) = self.rng.pick(&volumes).cloned() else { return };
         let volume = VolumeRef { pod: uid.clone(), volume };
-        if self.swapping.contains(&volume) || self.is_new(uid) || self.node.volume(&volume).current.is_none() {
+        if self.swapping.contains(&volume) || self.is_new(uid) || self.node.volume(&volume).current.is_none()
+        {
             return;
         }
         let state = self.node.volume(&volume);

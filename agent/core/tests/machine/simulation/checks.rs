@@ -121,7 +121,10 @@ impl Simulation {
             let seen = self.seen(&uid);
             if takes && container.dead.is_empty() && !self.excused.contains(&told.pid) {
                 let manner = self.manners[&uid];
-                assert_eq!(self.loaded[&told.pid], seen, "{uid}, {manner:?}: {told:?} has not read the newest files");
+                assert_eq!(
+                    self.loaded[&told.pid], seen,
+                    "{uid}, {manner:?}: {told:?} has not read the newest files"
+                );
             }
             for volume in pod.spec.volumes.iter().filter(|_| handles) {
                 let volume = VolumeRef { pod: uid.clone(), volume: volume.name.clone() };

@@ -92,7 +92,9 @@ impl Simulation {
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else happens isn't notified")]
     pub(super) fn notify(&mut self, event: Event) {
         let pod = match &event {
-            Event::Swapped(volume, ..) | Event::Removed(volume, ..) | Event::TornDown(volume, _) => &volume.pod,
+            Event::Swapped(volume, ..) | Event::Removed(volume, ..) | Event::TornDown(volume, _) => {
+                &volume.pod
+            }
             Event::CgroupChanged(pod) => pod,
             other => panic!("no notification: {other:?}"),
         };
