@@ -290,12 +290,12 @@ impl PodMachine {
         self.targets.iter().for_each(|target| target.delete(&self.site, ago, ctx));
     }
 
-    /// Nothing is told any more, as long as it isn't known whether the pod is gone.
-    pub(crate) fn park(&mut self, ctx: &mut Context<'_>) {
+    /// Nothing is told any more, as long as it isn't known whether the pod is gone; `is_deleted` says whether it will be.
+    pub(crate) fn park(&mut self, is_deleted: bool, ctx: &mut Context<'_>) {
         self.targets.iter_mut().for_each(|target| target.take_back(&self.site, ctx));
         self.release_all(ctx);
         for target in &self.targets {
-            if self.site.pod.terminating {
+            if is_deleted {
                 target.delete(&self.site, Duration::ZERO, ctx);
             } else {
                 target.end_turn(&self.site, ctx);

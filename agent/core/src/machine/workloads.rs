@@ -84,7 +84,7 @@ struct Bad {
 pub(crate) struct Objection {
     /// Another one is being told, and is waited for until then.
     pub(crate) turn: Option<Time>,
-    /// Some content has ended a process of the workload.
+    /// Some content has ended the process of another one.
     pub(crate) wary: bool,
     /// What it would be told of has, in another replica.
     pub(crate) bad: bool,
@@ -151,7 +151,7 @@ impl Workloads {
             |content: &Content| content.iter().all(|(volume, digest)| on_disk(volume) == Some(*digest));
         Objection {
             turn: others.filter(|_| !workload.proven).map(|(_, until)| *until),
-            wary: !workload.bad.is_empty(),
+            wary: workload.bad.iter().any(|bad| bad.process.pod != *pod),
             bad: workload.bad.iter().any(|bad| bad.process.pod != *pod && same(&bad.content)),
         }
     }

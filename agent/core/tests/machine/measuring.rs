@@ -104,6 +104,10 @@ fn a_delivery_says_how_long_each_stage_took() {
     show(&mut world, "config", version(2, 2));
     world.pass(40_000);
     world.publish(&config(), 2);
+    assert_eq!(world.sends(), [(world.now, 1001)]);
+    world.pass(298);
+    assert!(world.reloads().is_empty(), "what it brought is read when the container had its time to read it");
+    world.pass(1);
     let stages = stages(&world).remove(0).unwrap();
     assert_eq!(stages.observed, AGENT_STARTED + ms(60_000));
     assert_eq!((stages.publish, stages.propagation), (ms(40_000), ms(40_001)));
@@ -145,6 +149,7 @@ fn a_kubelet_that_was_faster_than_the_agents_watch_took_no_time() {
     world.publish(&config(), 2);
     world.pass(20);
     show(&mut world, "config", version(2, 2));
+    world.pass(300);
     let stages = stages(&world).remove(0).unwrap();
     assert_eq!((stages.publish, stages.propagation), (ms(0), ms(1)));
     assert_eq!(publish_delays(&world), [0]);
@@ -393,6 +398,8 @@ fn a_right_that_is_taken_away_leaves_reloads_as_they_are() {
     world.handle(Event::Observed(object("config"), Observed::Unmeasured, now));
     assert_eq!(stale(&world), []);
     world.publish(&config(), 2);
+    assert_eq!(world.sends().len(), 1);
+    world.pass(300);
     assert_eq!(stages(&world), [None]);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }

@@ -178,7 +178,7 @@ fn a_replica_waits_for_its_digest_where_a_content_has_ended_another_one() {
     world.hold_back(&example);
     publish(&mut world, 3, 3);
     world.pass(5_000);
-    assert_eq!(told(&world).len(), 1, "it could be the bad one");
+    assert_eq!((told(&world).len(), told(&world)[1] > 1002), (2, true), "for the other one it could be the bad one");
     world.answer();
     world.pass(60_000);
     assert_eq!(told(&world).len(), 3);
@@ -211,15 +211,72 @@ fn a_content_isnt_bad_where_sigkill_ended_the_process() {
 
 #[test]
 fn a_content_isnt_bad_where_the_pod_was_being_deleted() {
-    let mut world = replicas(3, &[]);
+    for is_told in [false, true] {
+        let mut world = replicas(3, &[]);
+        publish(&mut world, 2, 2);
+        world.pass(3_000);
+        world.exit(1001);
+        world.pass(2_000);
+        world.pods[0].terminating = is_told;
+        world.sync();
+        world.pods.remove(0);
+        world.sync();
+        world.pass(50_000);
+        // That it isn't listed for a moment isn't a deletion.
+        let expected = if is_told { (vec![1001, 1002, 1003], 0) } else { (vec![1001], 2) };
+        assert_eq!((told(&world), held(&world)), expected);
+        world.pass(60_000);
+        assert_eq!((told(&world), held(&world)), (vec![1001, 1002, 1003], expected.1));
+    }
+}
+
+#[test]
+fn a_content_stays_bad_while_the_pod_that_it_ended_isnt_listed_has_other_labels_or_the_agent_starts_again() {
+    for how in ["unlisted", "all unlisted", "relabelled", "agent"] {
+        let mut world = replicas(3, &[]);
+        publish(&mut world, 2, 2);
+        world.pass(1_000);
+        world.exit(1001);
+        world.start(&uid(1), "app");
+        world.pass(60_000);
+        assert_eq!((told(&world), held(&world)), (vec![1001], 2), "{how}");
+        let pods = world.pods.clone();
+        match how {
+            "unlisted" => drop(world.pods.remove(0)),
+            "all unlisted" => world.pods.clear(),
+            "relabelled" => world.pods[0].replica = None,
+            _ => world.start_agent(),
+        }
+        world.sync();
+        world.pass(5_000);
+        world.pods = pods;
+        world.sync();
+        world.pass(120_000);
+        assert_eq!((told(&world), held(&world)), (vec![1001], 2), "{how}");
+    }
+}
+
+#[test]
+fn a_content_stays_withheld_after_a_restart_from_a_replica_that_another_one_ended_once() {
+    let mut world = replicas(2, &[]);
+    // The first content ends the second pod's process, and newer ones are told.
     publish(&mut world, 2, 2);
-    world.pass(3_000);
-    world.exit(1001);
-    world.pass(2_000);
-    world.pods.remove(0);
-    world.sync();
+    let first = told(&world);
+    world.exit(first[0]);
+    let ended = if first[0] == 1001 { 1 } else { 2 };
+    world.start(&uid(ended), "app");
     world.pass(60_000);
-    assert_eq!((told(&world), held(&world)), (vec![1001, 1002, 1003], 0));
+    publish(&mut world, 3, 3);
+    let next = told(&world).last().copied().unwrap();
+    world.exit(next);
+    let other = world.pods.iter().find(|pod| world.node.pods[&pod.uid].containers.is_empty()).unwrap().uid.clone();
+    world.start(&other, "app");
+    world.pass(60_000);
+    let before = (told(&world), held(&world));
+    assert!(before.1 >= 1, "{before:?}");
+    world.start_agent();
+    world.pass(120_000);
+    assert_eq!((told(&world), held(&world)), before);
 }
 
 #[test]

@@ -98,8 +98,8 @@ impl AllDeparted {
 
 impl Machine {
     /// A pod isn't listed any more, or asks for nothing any more: nothing is sent to it from now on.
-    pub(super) fn depart(&mut self, uid: &PodUid, now: Time) {
-        let watched = self.park(uid, now).map(Left::Watched);
+    pub(super) fn depart(&mut self, uid: &PodUid, is_deleted: bool, now: Time) {
+        let watched = self.park(uid, is_deleted, now).map(Left::Watched);
         let Some(left) = watched.or_else(|| self.invalid.remove(uid).map(Left::Invalid)) else { return };
         self.departed.add(uid.clone(), Departed { until: now + GRACE, left });
         while self.departed.cost > MOST_KEPT {
@@ -108,10 +108,10 @@ impl Machine {
     }
 
     /// Lets go of all that is watched and held for a pod, whose machine comes back.
-    fn park(&mut self, uid: &PodUid, now: Time) -> Option<Box<PodMachine>> {
+    fn park(&mut self, uid: &PodUid, is_deleted: bool, now: Time) -> Option<Box<PodMachine>> {
         let mut machine = self.pods.remove(uid)?;
         self.files.forget(|(pod, _)| pod == uid);
-        machine.park(&mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
+        machine.park(is_deleted, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         self.actions.push_back(Action::Unwatch(uid.clone()));
         self.need_objects(uid, BTreeSet::new(), now);
         self.set_timer(uid, None);

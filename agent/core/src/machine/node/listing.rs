@@ -63,7 +63,7 @@ impl Machine {
             match self.work.pop_front() {
                 Some(Work::Gone(uid)) => {
                     done += self.cost(&uid);
-                    self.depart(&uid, now);
+                    self.depart(&uid, false, now);
                 }
                 Some(Work::Listed(pod)) => {
                     done += 1 + pod.spec.volumes.len();
@@ -101,7 +101,7 @@ impl Machine {
             return;
         }
         match select::plan_of(&pod) {
-            Planned::LeftAlone => self.depart(&uid, now),
+            Planned::LeftAlone => self.depart(&uid, pod.terminating, now),
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {
                 let known = self.pods.get(&uid);

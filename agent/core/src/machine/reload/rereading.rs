@@ -78,7 +78,8 @@ impl Rereading {
 
     /// What the journal is to hold of it; nothing where nothing was seen.
     pub(super) fn record(&self, mark: Mark) -> Option<Rereads> {
-        let Self { has_reread, unread, again, started, .. } = *self;
+        // One that is due counts as made: an agent that is killed in between doesn't make it again.
+        let (again, Self { has_reread, unread, started, .. }) = (self.again || self.is_due, *self);
         let is_anything_seen = has_reread || unread > 0 || again;
         is_anything_seen.then_some(Rereads { has_reread, unread, again, started, mark })
     }
