@@ -153,4 +153,27 @@ mod tests {
         assert!(ended.0.len() <= MOST_OF_NAMESPACE && ended.0.keys().all(|token| *token >= 12));
         child.wait().unwrap();
     }
+
+    #[test]
+    fn namespaces_whose_parents_never_ask_take_no_place_from_others() {
+        let mut ended = Ended::default();
+        let mut children = Vec::new();
+        for token in 0..MOST as u64 + 1 {
+            let (child, pidfd) = zombie(Signal::KILL);
+            children.push(child);
+            let namespace =
+                if token == MOST as u64 { "shop".to_owned() } else { format!("loud{}", token % 8) };
+            if let How::Otherwise = ended.take_in(token, &identity(7), pidfd, namespace.into()) {
+                assert_eq!(token, 0, "a kernel that doesn't tell says so at once");
+                break;
+            }
+        }
+        for mut child in children {
+            child.wait().unwrap();
+        }
+        if !ended.0.is_empty() {
+            assert!(ended.0.len() <= MOST);
+            assert_eq!(ended.hung_up(MOST as u64).map(|(_, was_killed)| was_killed), Some(true));
+        }
+    }
 }

@@ -178,7 +178,11 @@ fn a_replica_waits_for_its_digest_where_a_content_has_ended_another_one() {
     world.hold_back(&example);
     publish(&mut world, 3, 3);
     world.pass(5_000);
-    assert_eq!((told(&world).len(), told(&world)[1] > 1002), (2, true), "for the other one it could be the bad one");
+    assert_eq!(
+        (told(&world).len(), told(&world)[1] > 1002),
+        (2, true),
+        "for the other one it could be the bad one"
+    );
     world.answer();
     world.pass(60_000);
     assert_eq!(told(&world).len(), 3);
@@ -269,7 +273,8 @@ fn a_content_stays_withheld_after_a_restart_from_a_replica_that_another_one_ende
     publish(&mut world, 3, 3);
     let next = told(&world).last().copied().unwrap();
     world.exit(next);
-    let other = world.pods.iter().find(|pod| world.node.pods[&pod.uid].containers.is_empty()).unwrap().uid.clone();
+    let other =
+        world.pods.iter().find(|pod| world.node.pods[&pod.uid].containers.is_empty()).unwrap().uid.clone();
     world.start(&other, "app");
     world.pass(60_000);
     let before = (told(&world), held(&world));

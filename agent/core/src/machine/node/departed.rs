@@ -111,7 +111,8 @@ impl Machine {
     fn park(&mut self, uid: &PodUid, is_deleted: bool, now: Time) -> Option<Box<PodMachine>> {
         let mut machine = self.pods.remove(uid)?;
         self.files.forget(|(pod, _)| pod == uid);
-        machine.park(is_deleted, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
+        machine
+            .park(is_deleted, &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads });
         self.actions.push_back(Action::Unwatch(uid.clone()));
         self.need_objects(uid, BTreeSet::new(), now);
         self.set_timer(uid, None);

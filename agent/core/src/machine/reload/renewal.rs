@@ -174,4 +174,16 @@ mod tests {
         renames.take(&reading("b", 0, 0), Signal::HUP, at(60));
         assert_eq!(renames.last(), Some(at(60)));
     }
+
+    #[test]
+    fn what_an_agent_that_starts_didnt_see_hides_no_sign_that_it_sees() {
+        let mut renewal = Renewal::of("app");
+        renewal.take(&reading("app", 3, 100), Signal::HUP, at(100));
+        renewal.begin_unseen(at(100));
+        assert_eq!(renewal.last(), Some(at(100)));
+        assert!(renewal.take(&reading("app", 1, 100), Signal::HUP, at(115)));
+        assert_eq!(renewal.last(), Some(at(115)));
+        renewal.told();
+        assert_eq!(renewal.last(), None);
+    }
 }

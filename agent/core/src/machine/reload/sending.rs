@@ -269,4 +269,26 @@ mod tests {
         [1, 2].into_iter().for_each(|pid| sending.took(&process(pid), Delivery::Gone));
         assert_eq!(sending.result(), Sent::ToNobody);
     }
+
+    #[test]
+    fn where_opens_cant_be_seen_that_is_the_reason() {
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+        let generation = Generation::parse("..2026_11_21_05_56_44.2").unwrap();
+        let pending = Pending {
+            generation: generation.clone(),
+            swapped: at(0),
+            since: at(0),
+            settled: at(0),
+            only_if_older: false,
+            again: false,
+        };
+        let sent = vec![("config".into(), pending)];
+        let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
+        sending.took(&process(1), Delivery::Sent);
+        sending.blinded(&"other".into(), &generation);
+        sending.handle_timeout(at(2));
+        assert_eq!(sending.reason(), Some(DROPPED));
+        sending.blinded(&"config".into(), &generation);
+        assert_eq!(sending.reason(), Some(UNSEEN));
+    }
 }

@@ -133,3 +133,42 @@ fn a_teardown_that_is_listed_halfway_is_no_new_directory_yet() {
     volume.listed(&listing(2007, Some(3), &[], 7), at(2008));
     assert_eq!(volume.rebuilds(), 2, "each one counts: what a container sees is asked anew");
 }
+
+#[test]
+fn after_lost_notifications_a_swap_is_complete_once_no_other_generation_is_there() {
+    // The swap from 1 to 2 was lost, and the directory of 2 still stands.
+    let lost = || {
+        let mut volume = known();
+        volume.doubt(at(2000));
+        volume.removed(&generation(1), at(2001));
+        volume
+    };
+    let mut volume = lost();
+    assert_eq!(volume.swapped(Some(generation(3)), at(2002)), News::List);
+    assert_eq!(volume.removed(&generation(1), at(2003)), News::List);
+    volume.listed(&listing(2004, Some(3), &[2], 5), at(2005));
+    assert!(volume.settled().is_none());
+    assert_settled(&volume.listed(&listing(2006, Some(3), &[], 5), at(2007)), 3, 2002, 2007);
+    let mut volume = lost();
+    let seen = Listing { current: Some((generation(3), at(2001))), ..listing(2002, Some(3), &[2], 5) };
+    volume.listed(&seen, at(2003));
+    assert!(volume.settled().is_none(), "a listing may be the first to see it");
+}
+
+#[test]
+fn a_listing_that_was_begun_before_notifications_were_lost_says_nothing() {
+    let mut volume = known();
+    volume.doubt(at(2000));
+    assert_eq!(volume.listed(&listing(1999, Some(1), &[], 5), at(2001)), News::List);
+    assert_eq!(volume.swapped(Some(generation(3)), at(2002)), News::List, "it is in doubt still");
+}
+
+#[test]
+fn a_publication_after_lost_notifications_may_be_a_change() {
+    let mut volume = Volume::default();
+    volume.listed(&listing(1000, None, &[], 5), at(1001));
+    volume.doubt(at(2000));
+    assert_eq!(volume.swapped(Some(generation(2)), at(2001)), News::List);
+    let news = volume.listed(&listing(2002, Some(2), &[], 5), at(2003));
+    assert!(matches!(news, News::Settled(Settled { how: How::Changed, .. })), "{news:?}");
+}
