@@ -11,6 +11,7 @@ mod digests;
 mod endings;
 mod gauges;
 mod guard;
+mod journal;
 mod lacks;
 mod measuring;
 mod node;

@@ -10,7 +10,7 @@ use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::machine::event::{Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
+use reloadlet_core::model::journal::JournalSnapshot;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::Pod;
@@ -19,6 +19,7 @@ use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
 
 use crate::gauges::Gauges;
+use crate::journal::apply;
 use crate::node::{Node, at, generation, ms, pod, uid};
 
 /// When the volumes were published, the processes started, and the agent started.
@@ -404,38 +405,6 @@ impl World {
                 | Report::Verdict { .. } => None,
             })
             .collect()
-    }
-}
-
-/// As the journal's thread writes it.
-pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
-    journal.existed = true;
-    match update {
-        JournalUpdate::Handled(key, handled) => {
-            journal.handled.insert(key, handled);
-        }
-        JournalUpdate::Endings(pod, container, Some(endings)) => {
-            journal.endings.insert((pod, container), endings);
-        }
-        JournalUpdate::Endings(pod, container, None) => {
-            journal.endings.remove(&(pod, container));
-        }
-        JournalUpdate::Rereads(pod, container, Some(rereads)) => {
-            journal.rereads.insert((pod, container), rereads);
-        }
-        JournalUpdate::Rereads(pod, container, None) => {
-            journal.rereads.remove(&(pod, container));
-        }
-        JournalUpdate::Pod(pod) => {
-            journal.pods.retain(|known| known.uid != pod.uid);
-            journal.pods.push(pod);
-        }
-        JournalUpdate::Forget(pod) => {
-            journal.pods.retain(|known| known.uid != pod);
-            journal.handled.retain(|key, _| key.pod != pod);
-            journal.endings.retain(|(of, _), _| *of != pod);
-            journal.rereads.retain(|(of, _), _| *of != pod);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use standin::{ContainerSpec, Metrics, Pod, PodSpec, VolumeSpec, payload, require_root, wait_until};
 
-use crate::support::{LIMIT, Rig, SIGNAL, Setup};
+use crate::support::{LIMIT, SIGNAL, Setup};
 
 /// What is right after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

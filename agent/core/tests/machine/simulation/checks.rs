@@ -1,8 +1,8 @@
 //! What must hold all along, and at rest.
 
 use super::*;
+use crate::journal::apply;
 use crate::node::HUP;
-use crate::world::apply;
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::journal::JournalKey;
 use reloadlet_core::model::outcome::{Outcome, Verdict};

@@ -1,7 +1,7 @@
 //! The agent's edges: what the machine asks for is done and answered, sooner or later.
 
 use super::*;
-use crate::world::apply;
+use crate::journal::apply;
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Report};
 

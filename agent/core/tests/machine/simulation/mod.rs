@@ -8,6 +8,8 @@
 mod acts;
 mod checks;
 mod edge;
+mod kubelet;
+mod programs;
 pub(crate) mod rng;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
