@@ -152,6 +152,11 @@ impl Target {
     /// A generation was folded into a newer one's reload.
     pub(super) fn supersede(&mut self, site: &Site, volume: &Name, older: Pending, ctx: &mut Context<'_>) {
         self.end(site, volume, older.generation.clone(), Ending::Superseded, ctx);
+        // Whoever executes itself anew reads what stands there, told or not.
+        let is_read = self.processes.were_renewed_since(older.swapped);
+        if let Some(progress) = self.progress.get_mut(volume).filter(|_| is_read) {
+            progress.doubt_told();
+        }
         let report = report::superseded(site.pod.clone(), self, volume, older, ctx.now);
         ctx.act(Action::Report(Report::Reload(Box::new(report))));
     }

@@ -200,6 +200,11 @@ impl Process {
         self.renewal.last().map_or(self.identity.started, |last| last.max(self.identity.started)) + age
     }
 
+    /// When it was seen last to have executed itself anew.
+    pub(super) fn renewed(&self) -> Option<Time> {
+        self.renewal.last()
+    }
+
     /// Takes in what was read of its masks.
     pub(super) fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> Taken {
         self.asked = None;

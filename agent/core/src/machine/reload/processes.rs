@@ -306,6 +306,12 @@ impl Processes {
         self.chosen().map(Chosen::all).unwrap_or_default()
     }
 
+    /// Whether one of them was seen to execute itself anew since then.
+    pub(super) fn were_renewed_since(&self, time: Time) -> bool {
+        let told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
+        told.filter_map(Process::renewed).any(|renewed| renewed >= time)
+    }
+
     /// When the last of them started.
     pub(super) fn youngest(&self) -> Option<Time> {
         let chosen = self.chosen()?;

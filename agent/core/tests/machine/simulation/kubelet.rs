@@ -9,8 +9,10 @@ impl Simulation {
         let volumes: Vec<Name> = self.node.pod(uid).volumes.keys().cloned().collect();
         let Some(volume) = self.rng.pick(&volumes).cloned() else { return };
         let volume = VolumeRef { pod: uid.clone(), volume };
-        if self.swapping.contains(&volume) || self.is_new(uid) || self.node.volume(&volume).current.is_none()
-        {
+        // A first publication that the agent sees is none that a container has missed.
+        let is_known = self.journal.handled.keys().any(|key| key.pod == *uid && key.volume == volume.volume);
+        let is_there = self.node.volume(&volume).current.is_some();
+        if self.swapping.contains(&volume) || self.is_new(uid) || !is_there || !is_known {
             return;
         }
         let state = self.node.volume(&volume);
