@@ -76,9 +76,13 @@ fn a_secret_that_was_made_anew_during_an_overflow_is_followed_on() {
         (found.dev(), found.ino())
     };
     let before = place(&pod);
-    pod.unmake_volume("conf").unwrap();
-    pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
-    assert_eq!(place(&pod), before, "it looks the same");
+    // Another tmpfs of this machine may take or give back the number meanwhile.
+    let is_alike = (0..20).any(|_| {
+        pod.unmake_volume("conf").unwrap();
+        pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
+        place(&pod) == before
+    });
+    assert!(is_alike, "it looks the same");
     pod.start_container("app").unwrap();
     pod.wait_ready("app").unwrap();
     rig.agent.signal(Signal::CONT).unwrap();

@@ -32,7 +32,8 @@ fn a_container_that_hasnt_started_is_told_when_its_status_says_that_it_has() {
 
 #[test]
 fn a_container_that_is_killed_right_after_each_signal_goes_on_being_told() {
-    let spec = app("killed").annotation("reloadlet.io/verify", "1s");
+    // The window is open still whenever the end is seen.
+    let spec = app("killed").annotation("reloadlet.io/verify", "30s");
     let Some(rig) = Setup::new().start(vec![spec]) else { return };
     let pod = rig.pod("killed");
     for (count, content) in (1..).zip(["two", "three", "four"]) {

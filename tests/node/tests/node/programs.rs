@@ -2,7 +2,7 @@
 //! names, and reads it.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 use standin::{ContainerSpec, Metrics, Pod, PodSpec, VolumeSpec, payload, require_root, wait_until};
 
@@ -318,6 +318,12 @@ impl Program {
         path.split(':').any(|directory| std::path::Path::new(directory).join(self.needs).is_file())
     }
 
+    /// Whether it has started when its port answers.
+    fn listens(&self) -> bool {
+        let has_port = self.content.contains("@PORT@") || self.command.contains("@PORT@");
+        has_port && !self.command.contains("udp:")
+    }
+
     fn content(&self, port: u16, n: u32) -> String {
         self.content.replace("@PORT@", &port.to_string()).replace("@N@", &n.to_string())
     }
@@ -370,6 +376,14 @@ impl Program {
     }
 }
 
+/// Ports that nobody listens at, below those that the kernel gives to whoever asks for any.
+fn free_ports() -> impl Iterator<Item = u16> {
+    (20_000..32_000).filter(|port| {
+        let address = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    })
+}
+
 #[test]
 fn programs_as_debian_packages_them_are_told_once_and_read_their_configuration() {
     if let Err(skip) = require_root(standin::NodeOptions::default().hierarchy, &[]) {
@@ -385,13 +399,14 @@ fn programs_as_debian_packages_them_are_told_once_and_read_their_configuration()
             "run scripts/install-deps"
         );
     }
-    // All ports are held until each has one.
-    let held: Vec<TcpListener> =
-        there.iter().map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-    drop(held);
+    let ports: Vec<u16> = free_ports().take(there.len()).collect();
+    assert_eq!(ports.len(), there.len());
     let specs = there.iter().zip(&ports).map(|(program, port)| program.spec(*port)).collect();
     let Some(rig) = Setup::new().start(specs) else { return };
+    for (program, port) in there.iter().zip(&ports).filter(|(program, _)| program.listens()) {
+        let answers = || TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        wait_until(LIMIT, program.name, answers).unwrap();
+    }
     for (program, port) in there.iter().zip(&ports) {
         let pod = rig.pod(program.name);
         pod.update("conf", payload([(program.file, &program.content(*port, 2))])).unwrap();
