@@ -40,7 +40,7 @@ impl Ailment {
                 "The kubelet's directory of pods isn't there, or isn't the one that the kubelet uses: check --kubelet-root and the mount of it.".to_owned()
             }
             Self::PodsFile => {
-                "The pods file can't be used, and the pods of its last good content are served: the log says why.".to_owned()
+                "The pods file can't be used, and the pods of its last good content are served, if there was one: the log says why.".to_owned()
             }
             Self::PodsLeftAlone if count == 1 => {
                 "One pod of the pods file is left alone: the log says which and why.".to_owned()

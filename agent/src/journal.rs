@@ -82,6 +82,7 @@ impl JournalHandle {
             records: Records::default(),
             lock: None,
             store: None,
+            has_opened: false,
             retry: None,
         };
         thread::Builder::new()
@@ -198,6 +199,8 @@ struct Writer<F> {
     records: Records,
     lock: Option<DirectoryLock>,
     store: Option<Store>,
+    /// Whether what the file held at the start is known.
+    has_opened: bool,
     /// When the file is tried again, and after which pause: set while there is no store.
     retry: Option<(Instant, Duration)>,
 }
@@ -248,6 +251,7 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
                 self.config.wall.restore(&records.clock);
                 self.store = Some(store);
                 self.records = records;
+                self.has_opened = true;
                 existed
             }
             Err(error) => {
@@ -312,7 +316,8 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         self.retry = Some((Instant::now() + RETRY.0, RETRY.0));
         tracing::warn!(
             error = %Causes(error),
-            "the journal can't be written and is kept in memory only: a change during a restart of the agent is missed"
+            "the journal can't be written and is kept in memory only: an agent that starts doesn't know what was told, and tells \
+             processes that are older than the files once more"
         );
         self.set_in_memory(true);
     }
@@ -320,7 +325,14 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
     /// Tries to get back to a file, which then holds what was kept in memory.
     fn recover(&mut self) {
         let recovered = match self.try_open() {
-            Ok(Some((mut store, _older, _))) => store.replace(&self.records).map(|()| Some(store)),
+            Ok(Some((mut store, older, _))) => {
+                // It couldn't be read at the start, and can be now.
+                if !std::mem::replace(&mut self.has_opened, true) {
+                    self.config.wall.restore(&older.clock);
+                    self.records.take_over(older);
+                }
+                store.replace(&self.records).map(|()| Some(store))
+            }
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };

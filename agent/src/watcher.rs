@@ -119,6 +119,8 @@ pub(crate) struct Watcher {
     warned_limit: bool,
     warned_refused: bool,
     opens: BTreeMap<(VolumeRef, Generation), Opens>,
+    /// How many directories of theirs there are.
+    opened_directories: usize,
     own_reads: OwnReads,
 }
 
@@ -140,6 +142,7 @@ impl Watcher {
             warned_limit: false,
             warned_refused: false,
             opens: BTreeMap::new(),
+            opened_directories: 0,
             own_reads,
         }
     }

@@ -92,6 +92,16 @@ impl Records {
         }
     }
 
+    /// Takes over what was handled before, where nothing newer is known. Whether older endings and rereads still count isn't.
+    pub(super) fn take_over(&mut self, older: Self) {
+        for (key, handled) in older.handled {
+            self.handled.entry(key).or_insert(handled);
+        }
+        for (uid, pod) in older.pods {
+            self.pods.entry(uid).or_insert(pod);
+        }
+    }
+
     pub(super) fn snapshot(&self, existed: bool) -> JournalSnapshot {
         JournalSnapshot {
             existed,

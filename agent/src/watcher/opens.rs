@@ -23,6 +23,10 @@ const REARM_EACH: Duration = Duration::from_secs(5);
 /// An own read that hides what others open is no more than a blink if it takes this long at most: a thousandth of the window
 /// that is usual. After a longer one it isn't known any more that nobody has opened a file.
 const BLINK: Duration = Duration::from_millis(10);
+/// So many directories are watched for opens at most, on the node and of one pod: a pod chooses how many directories it has, and
+/// how long they are watched.
+const MOST_DIRECTORIES: usize = 8192;
+const MOST_OF_POD: usize = 64;
 
 /// What is watched of one generation.
 #[derive(Debug)]
@@ -69,6 +73,12 @@ impl Watcher {
         let Some(path) = self.path(volume).map(|path| path.join(generation.as_str())) else { return false };
         let directories = below.iter().map(|name| (path.join(&**name), None));
         let directories = std::iter::once((path.clone(), None)).chain(directories).collect();
+        let of_pod: usize = self.opens_of(&volume.pod).map(|(_, opens)| opens.directories.len()).sum();
+        let count = below.len() + 1;
+        if of_pod + count > MOST_OF_POD || self.opened_directories + count > MOST_DIRECTORIES {
+            return false;
+        }
+        self.opened_directories += count;
         let opens = Opens {
             directories,
             paused_until: None,
@@ -90,12 +100,23 @@ impl Watcher {
     /// That isn't of interest any more.
     pub(crate) fn unwatch_opens(&mut self, volume: &VolumeRef, generation: &Generation) {
         let Some(opens) = self.opens.remove(&(volume.clone(), generation.clone())) else { return };
+        self.opened_directories -= opens.directories.len();
         opens.directories.into_iter().filter_map(|(_, wd)| wd).for_each(|wd| self.drop_watch(wd));
+    }
+
+    /// What is watched of a pod.
+    fn opens_of(&self, pod: &PodUid) -> impl Iterator<Item = (&(VolumeRef, Generation), &Opens)> {
+        // No volume comes before this name, and no generation before this one.
+        let volume = VolumeRef { pod: pod.clone(), volume: "".into() };
+        let first = Generation::parse("..0000_00_00_00_00_00.0").map(|generation| (volume, generation));
+        let from_there = first.into_iter().flat_map(|first| self.opens.range(first..));
+        from_there.take_while(move |((of, _), _)| of.pod == *pod)
     }
 
     /// Lets go of what is watched of a volume that isn't followed any more.
     pub(super) fn forget_opens(&mut self, volume: &VolumeRef) {
-        let mine: Vec<_> = self.opens.keys().filter(|(of, _)| of == volume).cloned().collect();
+        let mine = self.opens_of(&volume.pod).map(|(key, _)| key).filter(|(of, _)| of == volume);
+        let mine: Vec<_> = mine.cloned().collect();
         mine.iter().for_each(|(volume, generation)| self.unwatch_opens(volume, generation));
     }
 
@@ -153,6 +174,7 @@ impl Watcher {
                 self.go_on_watching(&key, now);
             } else if let Some(opens) = self.opens.get_mut(&key) {
                 opens.paused_until = Some(now + BURST);
+                opens.hidden_since.get_or_insert(now);
             }
         }
     }

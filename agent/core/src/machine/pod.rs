@@ -347,6 +347,8 @@ impl PodMachine {
     /// Notifications were lost: nothing is known for certain of the volumes any more.
     pub(crate) fn doubt_volumes(&mut self, now: Time) {
         self.site.volumes.values_mut().for_each(|watched| watched.doubt(now));
+        // An open may be among them.
+        self.targets.iter_mut().for_each(Target::blind);
     }
 
     /// Notifications were lost: everything is looked at again.

@@ -331,3 +331,15 @@ fn a_pod_that_goes_takes_its_records_with_it() {
     assert!(world.journal.rereads.is_empty());
     assert!(!world.reports().any(|report| matches!(report, Report::Unread { .. })));
 }
+
+#[test]
+fn what_may_have_been_read_unseen_since_notifications_were_lost_isnt_told_again() {
+    let mut world = reader(&[]);
+    world.publish(&config(), 3);
+    world.pass(1_000);
+    world.handle(Event::Overflowed);
+    world.pass(60_000);
+    assert_eq!((world.sends().len(), state(&world)), (2, None));
+    unread(&mut world, 4);
+    assert_eq!(world.sends().len(), 4, "the next window is watched again");
+}

@@ -271,3 +271,35 @@ fn a_generation_that_is_removed_is_not_watched_any_more() {
     stage.watch();
     assert_eq!(stage.watcher.watch_count(), stage.watches_before);
 }
+
+#[test]
+fn so_many_directories_are_watched_of_one_pod_and_their_places_are_given_back() {
+    let mut stage = stage();
+    stage.watcher.unwatch_opens(&stage.volume, &stage.generation);
+    let below: Vec<Name> = (0..MOST_OF_POD).map(|n| format!("d{n}").into()).collect();
+    let watch = |stage: &mut Stage, count: usize| {
+        stage.watcher.watch_opens(&stage.volume, &stage.generation, &below[..count])
+    };
+    assert!(!watch(&mut stage, MOST_OF_POD));
+    for _ in 0..3 {
+        assert!(watch(&mut stage, MOST_OF_POD - 1));
+        let other = Generation::parse("..2026_11_21_05_56_44.3").unwrap();
+        assert!(!stage.watcher.watch_opens(&stage.volume, &other, &[]), "there is no room for another one");
+        stage.watcher.unwatch_opens(&stage.volume, &stage.generation);
+    }
+    assert_eq!((stage.watcher.opened_directories, stage.watcher.watch_count()), (0, stage.watches_before));
+}
+
+#[test]
+fn a_long_own_read_that_begins_within_a_pause_is_told() {
+    let mut stage = stage();
+    stage.sync();
+    assert_eq!(stage.seen(), 0);
+    stage.own_reads.begin(&stage.volume, &stage.generation);
+    for _ in 0..10 {
+        stage.pass(BURST);
+    }
+    assert_eq!(stage.end_own_read(), 0);
+    let unseen = Event::OpensUnseen(stage.volume.clone(), stage.generation.clone());
+    assert!(stage.told.contains(&unseen), "{:?}", stage.told);
+}

@@ -110,6 +110,16 @@ impl Target {
         self.change_rereading(site, ctx, |rereading, _| rereading.reread(looked_through));
     }
 
+    /// Any open may have gone unseen.
+    pub(crate) const fn blind(&mut self) {
+        if let Some(verify) = &mut self.verify {
+            verify.blind();
+        }
+        if let Some(sending) = &mut self.sending {
+            sending.blind();
+        }
+    }
+
     /// Opens of a generation aren't seen any more.
     pub(crate) fn blinded(&mut self, volume: &Name, generation: &Generation) {
         if let Some(verify) = &mut self.verify {

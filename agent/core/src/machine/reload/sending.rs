@@ -95,6 +95,11 @@ impl Sending {
         }
     }
 
+    /// Any open may have gone unseen.
+    pub(super) const fn blind(&mut self) {
+        self.is_blind = true;
+    }
+
     /// Opens of a generation aren't seen any more.
     pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
         self.is_blind |= self.generation(volume).is_some_and(|pending| pending.generation == *generation);

@@ -186,6 +186,11 @@ impl Verify {
         }
     }
 
+    /// Any open may have gone unseen.
+    pub(super) const fn blind(&mut self) {
+        self.is_blind = true;
+    }
+
     /// Opens of a generation aren't seen any more.
     pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
         self.is_blind |= self.tells_of(volume, generation);

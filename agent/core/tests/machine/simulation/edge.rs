@@ -214,6 +214,11 @@ impl Simulation {
                 let reading = self.node.guard(&process, self.now);
                 Event::Guarded(process, signal, reading)
             }
+            // An open may be lost too.
+            Event::Overflowed => {
+                self.excuse(|_| true);
+                event
+            }
             // Pods are listed as they are by now, or not at all.
             Event::PodsSynced(pods) if !pods.is_empty() => Event::PodsSynced(self.listed()),
             Event::Listed(..) => {
