@@ -71,8 +71,8 @@ enum Taken {
     Known(Held),
     /// Something from before the first look.
     Before,
-    /// Something that may be the same.
-    Unknown,
+    /// These, or something of an object that was there before: the next ones where none are known yet.
+    Presumed(Option<Held>),
 }
 
 /// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
@@ -190,7 +190,7 @@ impl Frozen {
             Observed::Absent => {
                 self.absent.get_or_insert(at);
                 if let Some((_, taken @ Taken::Before)) = &mut self.taken {
-                    *taken = Taken::Unknown;
+                    *taken = Taken::Presumed(None);
                 }
                 return;
             }
@@ -201,6 +201,9 @@ impl Frozen {
         };
         let held = self.part_of(version);
         let was_absent = self.absent.take().is_some();
+        if let Some((_, Taken::Presumed(presumed))) = &mut self.taken {
+            presumed.get_or_insert_with(|| held.clone());
+        }
         if self.latest.as_ref().is_some_and(|latest| latest.held == held) {
             return;
         }
@@ -229,12 +232,12 @@ impl Frozen {
         let taken = match (&self.latest, self.absent) {
             (None, None) => return,
             (_, Some(absent)) if absent + START_DOUBT < started => Taken::Known(Held::default()),
-            (_, Some(_)) => Taken::Unknown,
+            (_, Some(_)) => Taken::Presumed(None),
             (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < started) => {
                 Taken::Known(latest.held.clone())
             }
             (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= started) => {
-                Taken::Unknown
+                Taken::Presumed(Some(latest.held.clone()))
             }
             (Some(_), None) => Taken::Before,
         };
@@ -252,9 +255,9 @@ impl Frozen {
         let (started, taken) = self.taken.as_ref()?;
         let changed = latest.changed.filter(|changed| changed > started)?;
         let differs = match taken {
-            Taken::Known(held) => *held != latest.held,
+            Taken::Known(held) | Taken::Presumed(Some(held)) => *held != latest.held,
             Taken::Before => true,
-            Taken::Unknown => false,
+            Taken::Presumed(None) => false,
         };
         differs.then_some(changed)
     }

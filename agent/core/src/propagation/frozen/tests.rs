@@ -114,6 +114,20 @@ fn what_the_agent_saw_itself_goes_by_its_own_clock() {
 }
 
 #[test]
+fn a_change_makes_a_container_stale_that_started_just_when_the_object_was_made() {
+    // Both were made together, and which was first can't be told.
+    let made = Updated { written: at(50), between: Some((at(48), at(53))), made: Some(at(53)) };
+    let mut level = frozen(Part::Everything);
+    level.observed(&with(made, 1), at(51));
+    level.started(at(51));
+    assert_eq!(level.stale_since(), None);
+    level.observed(&with(updated_at(60, 63), 2), at(61));
+    assert_eq!(level.stale_since(), Some(at(61)));
+    level.observed(&with(updated_at(70, 73), 1), at(71));
+    assert_eq!(level.stale_since(), None, "it is what it was, as far as is known");
+}
+
+#[test]
 fn what_is_gone_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
     let mut level = frozen(Part::Everything);
     level.observed(&with(updated_at(1, 2), 1), at(10));
