@@ -259,6 +259,7 @@ fn a_write_that_fails_keeps_records_in_memory_until_one_succeeds() {
         records: Records::default(),
         lock: None,
         store: None,
+        has_opened: true,
         retry: None,
     };
     let mut up_to = 0;
