@@ -137,7 +137,12 @@ impl Target {
 
     /// A reload ended since what it was about is withheld.
     pub(super) fn withhold(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        if self.suspension.is_on() || self.withholding.content == Some(Known::Now) {
+        if self.suspension.is_on() {
+            // The journal may not know of the last ending yet, and would take this for a bad content.
+            self.record_count(site, ctx);
+            return;
+        }
+        if self.withholding.content == Some(Known::Now) {
             return;
         }
         self.withholding.content = Some(Known::Now);
