@@ -178,9 +178,6 @@ impl Watcher {
     /// Gives the inotify instance up, of which nothing can be read; nothing must be watched by it yet.
     pub(crate) fn drop_instance(&mut self) {
         self.inotify = None;
-        self.watches.clear();
-        self.parents.clear();
-        self.cgroups.clear();
     }
 
     /// The pods whose volumes are followed.
