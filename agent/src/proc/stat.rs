@@ -144,5 +144,21 @@ mod tests {
         fn no_bytes_make_it_panic(text in proptest::collection::vec(prop_oneof![Just(b'('), Just(b')'), Just(b' '), any::<u8>()], 0..60)) {
             prop_assert!(parse(&text).is_none());
         }
+
+        #[test]
+        fn a_whole_stat_with_a_changed_byte_is_none_or_has_its_name(
+            comm in proptest::collection::vec(any::<u8>(), 0..20),
+            at in 0_usize..200,
+            byte in any::<u8>(),
+        ) {
+            let mut text = named(&comm);
+            let at = at % text.len();
+            text[at] = byte;
+            if let Some(stat) = facts(&text) {
+                let open = text.iter().position(|byte| *byte == b'(').unwrap();
+                let close = text.iter().rposition(|byte| *byte == b')').unwrap();
+                prop_assert_eq!(stat.comm, String::from_utf8_lossy(&text[open + 1..close]));
+            }
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::model::excess::Excess;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
 
-/// How much memory there is for the pods of a node, in bytes as [`PodSpec::cost`](crate::model::pod::PodSpec::cost) counts them: a third of what the agent may
-/// take. 250 pods with ten volumes each take half of it.
+/// How much memory there is for the pods of a node, in bytes as [`PodSpec::cost`](crate::model::pod::PodSpec::cost) counts
+/// them: a third of what the agent may take. 250 pods with ten volumes each take half of it.
 pub const MOST_BYTES: usize = 24 << 20;
 
 /// The pods.

@@ -67,8 +67,8 @@ impl PodSpec {
         Self { excess: Some(excess), ..Self::default() }
     }
 
-    /// About how much memory a pod with this spec takes, with all that is kept for it while it is followed, in bytes: what was measured,
-    /// rounded up.
+    /// About how much memory a pod with this spec takes, with all that is kept for it while it is followed, in bytes:
+    /// what was measured, rounded up.
     pub fn cost(&self) -> usize {
         const POD: usize = 1024;
         const ASKS: usize = 4096;
@@ -77,7 +77,7 @@ impl PodSpec {
         const MOUNT: usize = 512;
         const REFERENCE: usize = 512;
         const ITEM: usize = 256;
-        // Of globs a table is made.
+        // A table is made of globs.
         const GLOBS: usize = 48;
         let text = self.annotations.iter().map(|(key, value)| {
             let times = if key == KEYS { GLOBS } else { 1 };
