@@ -179,6 +179,14 @@ impl Volume {
         }
     }
 
+    /// The swap that is on its way, if there is one.
+    pub const fn settling(&self) -> Option<&Settling> {
+        match &self.phase {
+            Phase::Settling(settling) => Some(settling),
+            Phase::Unknown | Phase::Unpublished | Phase::Settled(_) => None,
+        }
+    }
+
     /// The generation that `..data` names, as far as it is known.
     pub const fn generation(&self) -> Option<&Generation> {
         match &self.phase {

@@ -101,6 +101,8 @@ pub(crate) struct Happened {
     pub(crate) swapped: bool,
     /// The generation before was never removed.
     pub(crate) timed_out: bool,
+    /// When the generation was swapped in that a newer one took the place of before it was complete.
+    pub(crate) displaced: Option<Time>,
 }
 
 impl Watched {
@@ -178,9 +180,12 @@ impl Watched {
     /// Something happened to it.
     pub(crate) fn take(&mut self, what: impl FnOnce(&mut Volume) -> News) -> Happened {
         let before = self.state.generation().cloned();
+        let incomplete = self.state.settling().map(|settling| settling.swapped);
         let news = what(&mut self.state);
-        let swapped = self.state.is_changed() && self.state.generation() != before.as_ref();
-        Happened { news, swapped, timed_out: self.state.take_timed_out() }
+        let is_another = self.state.generation() != before.as_ref();
+        let swapped = self.state.is_changed() && is_another;
+        let displaced = incomplete.filter(|_| is_another);
+        Happened { news, swapped, timed_out: self.state.take_timed_out(), displaced }
     }
 
     /// Whether a swap may carry nothing that counts.

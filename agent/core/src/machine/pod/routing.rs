@@ -78,6 +78,9 @@ impl PodMachine {
         if happened.swapped {
             ctx.act(Action::Report(Report::Swapped(watched.plan().kind)));
         }
+        if let Some(swapped) = happened.displaced {
+            self.targets.iter_mut().for_each(|target| target.displaced(name, swapped));
+        }
         match happened.news {
             News::Nothing => {}
             News::List => ctx.act(Action::List(self.volume_ref(name))),

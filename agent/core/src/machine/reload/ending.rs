@@ -1,6 +1,7 @@
 //! Generations, from the settle to their end: each one that is taken in ends here, once, whatever becomes of it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report};
@@ -13,6 +14,9 @@ use crate::model::journal::{Handled, JournalUpdate};
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
+
+/// Whoever was sent a signal may read its files this much later.
+const READS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Target {
     /// A generation has settled. With `as_is`, what stands there when nothing is known is nobody's change.
@@ -152,13 +156,20 @@ impl Target {
     /// A generation was folded into a newer one's reload.
     pub(super) fn supersede(&mut self, site: &Site, volume: &Name, older: Pending, ctx: &mut Context<'_>) {
         self.end(site, volume, older.generation.clone(), Ending::Superseded, ctx);
-        // Whoever executes itself anew reads what stands there, told or not.
-        let is_read = self.processes.were_renewed_since(older.swapped);
-        if let Some(progress) = self.progress.get_mut(volume).filter(|_| is_read) {
-            progress.doubt_told();
-        }
+        self.displaced(volume, older.swapped);
         let report = report::superseded(site.pod.clone(), self, volume, older, ctx.now);
         ctx.act(Action::Report(Report::Reload(Box::new(report))));
+    }
+
+    /// A newer generation took the place of one that stood there since then and wasn't told. It may have been read:
+    /// whoever executes itself anew reads what stands there, and so does whoever is told of another volume.
+    pub(crate) fn displaced(&mut self, volume: &Name, swapped: Time) {
+        let was_told = self.last_delivery.is_some_and(|delivered| delivered + READS_WITHIN >= swapped);
+        if (was_told || self.processes.were_renewed_since(swapped))
+            && let Some(progress) = self.progress.get_mut(volume)
+        {
+            progress.doubt_told();
+        }
     }
 
     /// Ends a generation for the container: every one that was taken in ends here, once.
