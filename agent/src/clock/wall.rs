@@ -49,10 +49,12 @@ impl WallClock {
         }
     }
 
-    /// Looks at the clocks; whether the wall clock was set since the last look.
+    /// Looks at the clocks; whether the wall clock was set since the last look, whoever has noticed it since.
     pub(crate) fn look(&self) -> bool {
         let (at, offset) = read();
-        self.lock().saw(at, offset)
+        let mut offsets = self.lock();
+        offsets.saw(at, offset);
+        std::mem::take(&mut offsets.is_set)
     }
 
     /// The latest moment that a stamp can mean.
@@ -65,8 +67,10 @@ impl WallClock {
 
     /// What the journal is to hold of it.
     pub(crate) fn record(&self) -> String {
-        self.look();
-        self.lock().to_text()
+        let (at, offset) = read();
+        let mut offsets = self.lock();
+        offsets.saw(at, offset);
+        offsets.to_text()
     }
 
     fn lock(&self) -> MutexGuard<'_, Offsets> {
@@ -145,24 +149,25 @@ struct Offsets {
     /// Until when there were others that are forgotten.
     forgotten: Time,
     spans: VecDeque<Span>,
+    /// Whether another distance than the one before was seen, and nobody was told.
+    is_set: bool,
 }
 
 impl Offsets {
-    /// The clocks had this distance then; whether it is another one than before.
-    fn saw(&mut self, at: Time, offset: i128) -> bool {
+    /// The clocks had this distance then.
+    fn saw(&mut self, at: Time, offset: i128) {
         let jitter = signed(JITTER);
         if let Some(span) = self.spans.back_mut()
             && (span.offset - offset).abs() <= jitter
         {
             span.last = span.last.max(at);
-            return false;
+            return;
         }
-        let is_first = self.spans.is_empty();
+        self.is_set |= !self.spans.is_empty();
         self.spans.push_back(Span { first: at, last: at, offset });
         if self.spans.len() > MOST_SPANS {
             self.forgotten = self.spans.pop_front().map_or(self.forgotten, |span| span.last);
         }
-        !is_first
     }
 
     /// The latest moment that a stamp of the wall clock can mean, by `now`; `now` where it can mean none.
@@ -208,7 +213,7 @@ impl Offsets {
             let mut parts = text.split(';');
             let forgotten = time(parts.next()?)?;
             let spans: VecDeque<Span> = parts.map(span).collect::<Option<_>>()?;
-            (spans.len() <= MOST_SPANS).then_some(Self { forgotten, spans })
+            (spans.len() <= MOST_SPANS).then_some(Self { forgotten, spans, is_set: false })
         };
         parse().unwrap_or_default()
     }
@@ -289,16 +294,23 @@ mod tests {
     #[test]
     fn a_step_is_seen_and_what_two_reads_differ_by_is_none() {
         let mut offsets = seen(&[(100, 0)]);
-        assert!(!offsets.saw(at(101), WALL + SECOND / 200));
-        assert!(offsets.saw(at(102), WALL + SECOND / 50));
+        offsets.saw(at(101), WALL + SECOND / 200);
+        assert!(!offsets.is_set);
+        offsets.saw(at(102), WALL + SECOND / 50);
+        assert!(offsets.is_set);
         let clock = WallClock::default();
         assert!(!clock.look() && !clock.look(), "nobody sets the clock");
+        // Whoever asks what a stamp means, or keeps what is known, sees it first.
+        clock.lock().saw(Time::default(), 0);
+        clock.moment(0, 0);
+        clock.record();
+        assert!(clock.look() && !clock.look());
     }
 
     #[test]
     fn what_the_journal_holds_comes_before_what_was_seen_since() {
         let earlier = seen(&[(1, -3600), (2, 0)]).to_text();
-        assert_eq!(Offsets::parse(&earlier, at(3)), seen(&[(1, -3600), (2, 0)]));
+        assert_eq!(Offsets::parse(&earlier, at(3)).spans, seen(&[(1, -3600), (2, 0)]).spans);
         let clock = WallClock::default();
         clock.look();
         clock.restore(&earlier);

@@ -29,8 +29,9 @@ use crate::logs::Causes;
 const CACHE_BYTES: usize = 512 * 1024;
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
-/// How the clocks stood to each other. Agents that don't know of it leave it as it is.
+/// How the clocks stood to each other, and in which boot. Agents that don't know of it leave it as it is, also after a boot.
 const CLOCK: &str = "clock";
+const CLOCK_BOOT_ID: &str = "clock_boot_id";
 /// Pod UID, container, volume → generation, outcome (empty for a baseline), Unix seconds.
 const HANDLED: TableDefinition<'_, (&str, &str, &str), (&str, &str, u64)> = TableDefinition::new("handled");
 /// Pod UID, container → how many in a row, the version of the mark and the mark of the annotations, Unix seconds.
@@ -124,10 +125,11 @@ impl Store {
             return Err(StoreError::Schema { path: path.to_owned(), found: None });
         }
         let mut store = Self::over(file, path.to_owned())?;
-        let (schema, journalled_boot, begun, clock) = store.read(|transaction| {
+        let (schema, journalled_boot, begun, clock, clock_boot) = store.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
-            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), value(CLOCK)?))
+            let (clock, clock_boot) = (value(CLOCK)?, value(CLOCK_BOOT_ID)?);
+            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), clock, clock_boot))
         })?;
         if schema.as_deref() != Some(SCHEMA) {
             return Err(StoreError::Schema { path: path.to_owned(), found: schema });
@@ -145,7 +147,7 @@ impl Store {
                 Ok(Some((store, Records::default())))
             }
             Some(_) | None => {
-                let clock = clock.unwrap_or_default();
+                let clock = clock.filter(|_| clock_boot == journalled_boot).unwrap_or_default();
                 let records = Records { clock, ..store.records()? };
                 Ok(Some((store, records)))
             }
@@ -358,7 +360,9 @@ fn begin(transaction: &WriteTransaction, begun: bool, clock: &str) -> Result<(),
     if !begun {
         meta.insert("begun", "")?;
     }
+    let boot_id = meta.get("boot_id")?.map(|found| found.value().to_owned()).unwrap_or_default();
     meta.insert(CLOCK, clock)?;
+    meta.insert(CLOCK_BOOT_ID, boot_id.as_str())?;
     Ok(())
 }
 

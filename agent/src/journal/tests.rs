@@ -404,3 +404,21 @@ fn how_the_clocks_stood_outlives_the_agent_and_not_the_boot() {
     assert_ne!(clock_in("this boot"), recorded);
     assert_eq!(clock_in("the next boot"), "");
 }
+
+#[test]
+fn how_the_clocks_stood_in_another_boot_is_nothing_where_an_agent_that_knew_nothing_of_it_ran_in_between() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::start(directory.path());
+    journal.opened();
+    journal.handle.record(JournalUpdate::Handled(key(1), handled(1, None)));
+    assert!(journal.handle.close());
+    let path = directory.path().join("journal.redb");
+    let database = redb::Database::open(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, &str>::new("meta");
+    write.open_table(meta).unwrap().insert("boot_id", "the next boot").unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let (_, records, _) = Store::open(directory.path(), Some("the next boot")).unwrap();
+    assert_eq!((records.clock.as_str(), records.handled.len()), ("", 1));
+}

@@ -36,6 +36,8 @@ fn what_is_opened_later_does_not_count() {
     let late = world.now + ms(2);
     world.handle(Event::Opened(config(), generation(2), late));
     assert!(world.opens.len() == 1 && world.rereads().is_empty());
+    let watches = world.actions.iter().filter(|(_, action)| matches!(action, Action::WatchOpens(..)));
+    assert_eq!(watches.count(), 2, "a watch shows one open, and the window isn't over");
     world.pass(1);
     assert!(!world.open(&config(), 2), "nobody looks any more");
     world.handle(Event::Opened(config(), generation(2), world.now));

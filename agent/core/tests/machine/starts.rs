@@ -45,6 +45,14 @@ fn a_container_that_hasnt_started_is_told_when_its_status_says_that_it_has_and_i
 }
 
 #[test]
+fn a_status_that_never_says_that_a_container_has_started_is_waited_for_an_hour() {
+    let mut world = starting(Some(phase(false, false)));
+    let started = world.node.process_mut(1002).started;
+    world.pass(3_599_000);
+    assert_eq!(world.sends(), [(started + ms(3_600_000), 1002)]);
+}
+
+#[test]
 fn a_container_that_was_not_ready_yet_is_waited_for_until_a_minute_after_its_start() {
     let mut world = starting(Some(phase(true, false)));
     world.pass(10_000);

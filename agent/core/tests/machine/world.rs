@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) held: BTreeSet<ProcessIdentity>,
     /// The generations whose opens are watched.
     pub(crate) opens: BTreeSet<(VolumeRef, Generation)>,
+    /// Those whose watch has gone off, which it does once.
+    gone_off: BTreeSet<(VolumeRef, Generation)>,
     /// Every action since they were last taken.
     pub(crate) actions: Vec<(Time, Action)>,
     /// How every send ends while its process lives.
@@ -87,6 +89,7 @@ impl World {
             journal: JournalSnapshot::default(),
             held: BTreeSet::new(),
             opens: BTreeSet::new(),
+            gone_off: BTreeSet::new(),
             actions: Vec::new(),
             delivery: Delivery::Sent,
             unholdable: BTreeSet::new(),
@@ -124,6 +127,7 @@ impl World {
         self.machine = self.measuring.map_or_else(Machine::new, Machine::measuring);
         self.held.clear();
         self.opens.clear();
+        self.gone_off.clear();
         self.unanswered.clear();
         self.gauges = Gauges::default();
     }
@@ -206,6 +210,7 @@ impl World {
                 Some(Event::Read(volume, generation, reading, contents))
             }
             Action::WatchOpens(volume, generation, _) => {
+                self.gone_off.remove(&(volume.clone(), generation.clone()));
                 assert!(self.opens.insert((volume.clone(), generation.clone())), "{generation} is watched");
                 None
             }
@@ -269,7 +274,8 @@ impl World {
 
     /// Somebody opens a file of a generation; whether that is seen.
     pub(crate) fn open(&mut self, volume: &VolumeRef, n: u32) -> bool {
-        let is_seen = self.opens.contains(&(volume.clone(), generation(n)));
+        let watch = (volume.clone(), generation(n));
+        let is_seen = self.opens.contains(&watch) && self.gone_off.insert(watch);
         if is_seen {
             self.handle(Event::Opened(volume.clone(), generation(n), self.now));
         }

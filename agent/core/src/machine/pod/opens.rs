@@ -26,6 +26,13 @@ impl PodMachine {
         self.watch_opens(wanted, ctx);
     }
 
+    /// A watch has gone off, and shows nothing any more: whoever is told now needs another one.
+    pub(super) fn end_opened(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
+        if self.opens.remove(&(name.clone(), generation.clone())) {
+            ctx.act(Action::UnwatchOpens(self.volume_ref(name), generation.clone()));
+        }
+    }
+
     pub(super) fn watch_opens(&mut self, wanted: BTreeSet<(Name, Generation)>, ctx: &mut Context<'_>) {
         for (name, generation) in self.opens.difference(&wanted) {
             ctx.act(Action::UnwatchOpens(self.volume_ref(name), generation.clone()));

@@ -279,6 +279,7 @@ impl PodMachine {
 
     /// A file of a generation was opened.
     pub(crate) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time, ctx: &mut Context<'_>) {
+        self.end_opened(volume, generation, ctx);
         self.targets.iter_mut().for_each(|target| target.opened(&self.site, volume, generation, at, ctx));
         self.end_sends(ctx);
     }

@@ -14,6 +14,10 @@ use crate::model::time::Time;
 /// A container that hasn't been ready yet is waited for until it is this old.
 const READINESS: Duration = Duration::from_secs(60);
 
+/// A container that hasn't started by its status is waited for until it is this old: that status may be the last one that
+/// came.
+const START: Duration = Duration::from_hours(1);
+
 /// Where no status says whether a process was ready, its end counts if it was this old when it was told.
 const MATURE: Duration = Duration::from_secs(15);
 
@@ -40,17 +44,6 @@ pub(super) enum Standing {
     Unready,
     /// It was ready once since its start.
     Ready,
-}
-
-/// What a container is waited for, for want of maturity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ripe {
-    /// Nothing.
-    Now,
-    /// This time.
-    At(Time),
-    /// A status that says that it has started.
-    WhenStarted,
 }
 
 impl Maturity {
@@ -80,19 +73,18 @@ impl Maturity {
         }
     }
 
-    /// What these processes are waited for, where they are so far.
-    pub(super) fn ripe(&self, standing: Standing, chosen: &Chosen, now: Time) -> Ripe {
+    /// Until when these processes are waited for, unless a status changes where they are.
+    pub(super) fn ripe(&self, standing: Standing, chosen: &Chosen, now: Time) -> Time {
         let age = match standing {
             Standing::Unknown => self.lesson.unwrap_or(YOUNG),
             Standing::Starting | Standing::Unready | Standing::Ready => YOUNG,
         };
         let grown = chosen.told().iter().map(|process| process.grown(age)).max().unwrap_or(now);
-        let ripe = match standing {
-            Standing::Starting => return Ripe::WhenStarted,
+        match standing {
+            Standing::Starting => grown.max(chosen.first().started + START),
             Standing::Unready => grown.max(chosen.first().started + READINESS),
             Standing::Unknown | Standing::Ready => grown,
-        };
-        if now < ripe { Ripe::At(ripe) } else { Ripe::Now }
+        }
     }
 
     /// Whether the end of these processes, told now, would say something about the signal.

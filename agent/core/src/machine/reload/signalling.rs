@@ -7,7 +7,6 @@ use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::Kind;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
-use crate::machine::reload::maturity::Ripe;
 use crate::machine::reload::process::{Process, Taken};
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::refusal;
@@ -37,10 +36,9 @@ impl Target {
             return Step::Await;
         }
         let standing = self.maturity.standing(site, &self.plan.container, chosen);
-        match self.maturity.ripe(standing, chosen, now) {
-            Ripe::Now => {}
-            Ripe::At(time) => return Step::Until(time),
-            Ripe::WhenStarted => return Step::Await,
+        let ripe = self.maturity.ripe(standing, chosen, now);
+        if now < ripe {
+            return Step::Until(ripe);
         }
         if let Some(turn) = self.objection.turn.filter(|turn| now < *turn) {
             return Step::Until(turn);

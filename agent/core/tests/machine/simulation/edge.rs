@@ -39,7 +39,9 @@ impl Simulation {
                 self.push(pause, Todo::Event(life, Event::Read(volume, generation, reading, contents)));
             }
             Todo::Open(life, volume, generation) => {
-                if life == self.life && self.opens.contains(&(volume.clone(), generation.clone())) {
+                // A watch goes off once.
+                let watch = (volume.clone(), generation.clone());
+                if life == self.life && self.opens.contains(&watch) && self.gone_off.insert(watch) {
                     let pause = self.slow_at_times();
                     self.push(pause, Todo::Event(life, Event::Opened(volume, generation, self.now)));
                 }
@@ -148,6 +150,7 @@ impl Simulation {
         self.wanted.clear();
         self.held.clear();
         self.opens.clear();
+        self.gone_off.clear();
         self.watched.clear();
         self.shown.clear();
         self.waiting.clear();
@@ -304,6 +307,7 @@ impl Simulation {
                     let pause = self.micros(4_000_000);
                     self.push(pause, Todo::Open(life, volume.clone(), generation.clone()));
                 }
+                self.gone_off.remove(&(volume.clone(), generation.clone()));
                 assert!(self.opens.insert((volume, generation)), "watched twice");
             }
             Action::UnwatchOpens(volume, generation) => {

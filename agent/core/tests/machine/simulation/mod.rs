@@ -169,6 +169,8 @@ struct Simulation {
     watched: BTreeSet<PodUid>,
     /// The generations whose opens are watched.
     opens: BTreeSet<(VolumeRef, Generation)>,
+    /// Those whose watch has gone off, which it does once.
+    gone_off: BTreeSet<(VolumeRef, Generation)>,
     queue_epoch: u32,
     last_notified: Time,
     last_answered: Time,
@@ -217,6 +219,7 @@ impl Simulation {
             held: BTreeSet::new(),
             watched: BTreeSet::new(),
             opens: BTreeSet::new(),
+            gone_off: BTreeSet::new(),
             queue_epoch: 0,
             last_notified: Time::default(),
             last_answered: Time::default(),
