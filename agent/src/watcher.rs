@@ -109,6 +109,7 @@ pub(crate) struct Watcher {
     sights: VecDeque<Sight>,
     pods_dir: PathBuf,
     watches: HashMap<WatchDescriptor, Subject>,
+    pods: BTreeSet<PodUid>,
     volumes: BTreeMap<VolumeRef, Volume>,
     /// Those that are to be placed, and the one that was placed last: pods take turns.
     unplaced: BTreeSet<VolumeRef>,
@@ -133,6 +134,7 @@ impl Watcher {
             sights: VecDeque::new(),
             pods_dir: kubelet_root.join("pods"),
             watches: HashMap::new(),
+            pods: BTreeSet::new(),
             volumes: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             placed: None,
@@ -223,6 +225,7 @@ impl Watcher {
                 self.drop_volume(&volume);
             }
         }
+        self.pods.insert(pod.clone());
         for (name, path) in wanted {
             if !self.volumes.contains_key(&name) {
                 let volume =
@@ -258,6 +261,7 @@ impl Watcher {
 
     /// Lets a pod go.
     pub(crate) fn unwatch_pod(&mut self, pod: &PodUid) {
+        self.pods.remove(pod);
         for volume in self.volumes_of(pod) {
             self.drop_volume(&volume);
         }
@@ -313,6 +317,10 @@ impl Watcher {
     /// Watches a pod's cgroup, if it has one of its own, and the directories in which pods' cgroups appear. Without such a
     /// watch containers are still found when they are needed.
     pub(crate) fn watch_cgroup(&mut self, pod: &PodUid, directory: Option<&Path>, parents: &[PathBuf]) {
+        // A survey that was under way can name a pod that was let go meanwhile.
+        if !self.pods.contains(pod) {
+            return;
+        }
         let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ONLYDIR;
         let gone: Vec<WatchDescriptor> =
             self.parents.extract_if(.., |known, _| !parents.contains(known)).map(|(_, wd)| wd).collect();

@@ -100,7 +100,7 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
     }
     for AbsentStatus { container, object } in &pod.absent {
         let state = format!(
-            "gone: {} {} isn't there, and container {container} keeps what it has",
+            "gone: {} {} isn't there, and container {container} keeps what it took at its start",
             object.kind, object.name
         );
         rows.push(row("-", [format!("no {}", object.name), none(), none()], state));
@@ -140,7 +140,8 @@ fn gone(volume: &VolumeStatus) -> Option<String> {
     let missing =
         missing.filter(|wanted| !is_on_disk(wanted)).map(|wanted| format!("{} {}", wanted.kind, wanted.name));
     let missing: Vec<String> = missing.collect();
-    let sentence = format!("gone: {} isn't there, and the volume keeps what it has", missing.join(", "));
+    let sentence =
+        format!("gone: {} isn't there, and the kubelet leaves the volume as it is", missing.join(", "));
     (!missing.is_empty()).then_some(sentence)
 }
 
@@ -208,7 +209,9 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
             Some(why) => format!("container {container} wasn't told ({why})"),
             None => format!("container {container} wasn't told"),
         },
-        StaleReason::Suspended => format!("it is kept from container {container} for the reason above"),
+        StaleReason::Suspended => {
+            format!("it is kept from container {container}, as a problem of the pod says")
+        }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
         StaleReason::Environment => format!("container {container} has it in its environment: restart it"),
         StaleReason::Immutable => {
@@ -363,10 +366,13 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
                 "told 3 times, never read: container app was never seen to open a new file\n",
             ),
             (pod("", r#""toldAgain": true,"#, "", here), "up to date: container app was told twice\n"),
-            (pod("", "", "", &gone), "gone: configmap web isn't there, and the volume keeps what it has\n"),
+            (
+                pod("", "", "", &gone),
+                "gone: configmap web isn't there, and the kubelet leaves the volume as it is\n",
+            ),
             (
                 pod(absent, "", "", here),
-                "gone: configmap levels isn't there, and container app keeps what it has\n",
+                "gone: configmap levels isn't there, and container app keeps what it took at its start\n",
             ),
             (
                 pod("", "", undelivered, nowhere),

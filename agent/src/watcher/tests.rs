@@ -141,6 +141,18 @@ fn a_directory_that_went_and_came_while_notifications_were_lost_is_found_from_it
 }
 
 #[test]
+fn the_cgroup_of_a_pod_that_was_let_go_isnt_watched() {
+    let mut stage = Stage::watched();
+    let cgroup = stage.root.path().join("kubepods");
+    fs::create_dir_all(&cgroup).unwrap();
+    stage.watcher.unwatch_pod(&stage.volume.pod);
+    stage.watcher.watch_cgroup(&stage.volume.pod, Some(&cgroup), &[]);
+    fs::create_dir(cgroup.join("a-container")).unwrap();
+    stage.watcher.read_all(|| NOW).unwrap();
+    assert!(stage.sights().is_empty() && stage.watcher.watches.is_empty());
+}
+
+#[test]
 fn a_cgroup_that_was_made_anew_unseen_is_watched_again() {
     let mut stage = Stage::watched();
     let parent = stage.root.path().join("kubepods");

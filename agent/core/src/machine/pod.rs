@@ -9,7 +9,6 @@ use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
 use crate::machine::reload::waiting::Waits;
 use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
-use crate::machine::status::Stale;
 use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
@@ -24,7 +23,7 @@ use crate::model::time::Time;
 use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
 use crate::policy::sources::Source;
-use crate::propagation::frozen::{self, Frozen, Way};
+use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
@@ -199,35 +198,6 @@ impl PodMachine {
     /// Its problem, if it has one.
     pub(crate) const fn problem(&self) -> Option<&Problem> {
         self.problem.as_ref()
-    }
-
-    /// Everything of the pod that is stale: a volume, or what a container took at its start.
-    pub(crate) fn stale(&self) -> Vec<Stale> {
-        let volumes = self
-            .site
-            .volumes
-            .iter()
-            .filter_map(|(name, watched)| stale::volume(name, watched, &self.targets, &self.site.pod));
-        volumes.chain(self.frozen.iter().filter_map(stale::since_start)).collect()
-    }
-
-    /// The objects that containers took something of at their start, and that aren't there.
-    pub(crate) fn absent(&self) -> BTreeSet<(Name, ObjectRef)> {
-        let absent = self.frozen.iter().filter(|frozen| frozen.is_absent());
-        absent.map(|frozen| (frozen.container.clone(), frozen.object.clone())).collect()
-    }
-
-    /// Says which containers need a restart to get what they took at their start, each once.
-    fn say_restarts(&mut self, ctx: &mut Context<'_>) {
-        let unsaid = self.frozen.iter_mut().filter_map(|frozen| {
-            let what = (frozen.container.clone(), frozen.way, frozen.object.clone());
-            frozen.take_unsaid().then_some(what)
-        });
-        let unsaid: BTreeSet<(Name, Way, ObjectRef)> = unsaid.collect();
-        for (container, way, object) in unsaid {
-            let pod = self.site.pod.clone();
-            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, way }));
-        }
     }
 
     /// Whether every volume was listed, its files that count were read where that decides, and what stood there is

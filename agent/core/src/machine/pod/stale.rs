@@ -1,18 +1,55 @@
 //! Where a change is stuck: which volumes and containers hold something else than the API server shows, and why.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::mounts::View;
 use crate::kernel::process::NoProcess;
+use crate::machine::context::Context;
+use crate::machine::event::{Action, Report};
+use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
 use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
+use crate::model::object::ObjectRef;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::propagation::frozen::{Frozen, Way};
 use crate::propagation::volume::Standing;
 
+impl PodMachine {
+    /// Everything of the pod that is stale: a volume, or what a container took at its start.
+    pub(crate) fn stale(&self) -> Vec<Stale> {
+        let volumes = self
+            .site
+            .volumes
+            .iter()
+            .filter_map(|(name, watched)| volume(name, watched, &self.targets, &self.site.pod));
+        volumes.chain(self.frozen.iter().filter_map(since_start)).collect()
+    }
+
+    /// The objects that containers took something of at their start, and that aren't there.
+    pub(crate) fn absent(&self) -> BTreeSet<(Name, ObjectRef)> {
+        let absent = self.frozen.iter().filter(|frozen| frozen.is_absent());
+        absent.map(|frozen| (frozen.container.clone(), frozen.object.clone())).collect()
+    }
+
+    /// Says which containers need a restart to get what they took at their start, each once.
+    pub(super) fn say_restarts(&mut self, ctx: &mut Context<'_>) {
+        let unsaid = self.frozen.iter_mut().filter_map(|frozen| {
+            let what = (frozen.container.clone(), frozen.way, frozen.object.clone());
+            frozen.take_unsaid().then_some(what)
+        });
+        let unsaid: BTreeSet<(Name, Way, ObjectRef)> = unsaid.collect();
+        for (container, way, object) in unsaid {
+            let pod = self.site.pod.clone();
+            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, way }));
+        }
+    }
+}
+
 /// A volume is stale once, for the reason that comes first on the way.
-pub(super) fn volume(name: &Name, watched: &Watched, targets: &[Target], pod: &Pod) -> Option<Stale> {
+fn volume(name: &Name, watched: &Watched, targets: &[Target], pod: &Pod) -> Option<Stale> {
     let stale = |container, reason, since| Stale {
         volume: Some(name.clone()),
         container,
@@ -81,7 +118,7 @@ fn is_running(pod: &Pod, target: &Target) -> bool {
 }
 
 /// What a container took at its start, and has changed since.
-pub(super) fn since_start(frozen: &Frozen) -> Option<Stale> {
+fn since_start(frozen: &Frozen) -> Option<Stale> {
     let since = frozen.stale_since()?;
     let reason = match frozen.way {
         Way::Environment => StaleReason::Environment,
