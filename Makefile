@@ -51,6 +51,13 @@ simulate: ## Try 20,000 seeds of the core's simulation that nobody has tried (SE
 	RELOADLET_SEEDS=$(or $(SEEDS),20000) RELOADLET_FIRST_SEED=$(or $(FIRST),$(shell date +%s)) \
 		$(CARGO) test $(CARGO_FLAGS) --release -p reloadlet-core --test machine simulation
 
+.PHONY: kills
+kills: ## Make 10,000 changes on a stand-in node while the agent is killed 200 times (needs root)
+	@scripts/install-deps test
+	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
+	NODE_SUITE_KILLS=200 NODE_SUITE_CHANGES_PER_KILL=50 \
+		$(CARGO) test $(CARGO_FLAGS) --package node-suite kill_9 -- --nocapture
+
 .PHONY: mutants
 mutants: ## Change what decides, one place at a time, and have the core's tests find each change (hours)
 	@scripts/mutants $(ARGS)

@@ -2,7 +2,8 @@
 //!
 //! An action carries all that is needed to carry it out: whoever does asks nothing back. Each is answered as this table says.
 //! Answers come in any order, and other events between them. An answer says what it answers: one that comes after its pod,
-//! process or generation isn't of interest any more, or what was asked of it is something else by now, changes nothing.
+//! process or generation isn't of interest any more, or what was asked of it is something else by now, changes nothing. Only a
+//! survey says no more than its pod; where the pod has changed meanwhile another one is on its way, whose answer replaces it.
 //!
 //! | action | answered by | how often | what may be lost |
 //! | --- | --- | --- | --- |

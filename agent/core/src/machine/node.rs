@@ -296,7 +296,8 @@ impl Machine {
 
     fn overflowed(&mut self, now: Time) {
         self.actions.push_back(Action::Report(Report::Rescan));
-        self.pods.values_mut().for_each(|pod| pod.doubt_volumes(now));
+        let mut ctx = Context { now, out: &mut self.actions, workloads: &mut self.workloads };
+        self.pods.values_mut().for_each(|pod| pod.doubt_volumes(&mut ctx));
         // Those who have little don't wait for those who have much.
         let mut pods: Vec<_> = self.pods.iter().map(|(uid, pod)| (pod.volumes().len(), uid)).collect();
         pods.sort();

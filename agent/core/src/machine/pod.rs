@@ -166,7 +166,7 @@ impl PodMachine {
         }
         for (container, processes) in restored.processes {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
-                target.restore_processes(processes);
+                target.restore_processes(processes, self.plan.process.as_ref());
             }
         }
         for target in &mut self.targets {
@@ -232,7 +232,9 @@ impl PodMachine {
         self.release_all(ctx);
         self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
         for target in &mut self.targets {
-            restored.processes.push((target.container().clone(), target.remembered()));
+            restored
+                .processes
+                .push((target.container().clone(), target.remembered(self.plan.process.as_ref())));
             for (volume, handled) in target.handled() {
                 let (pod, container) = (self.site.pod.uid.clone(), target.container().clone());
                 restored.handled.push((JournalKey { pod, container, volume: volume.clone() }, handled));
@@ -315,15 +317,16 @@ impl PodMachine {
     }
 
     /// Notifications were lost: nothing is known for certain of the volumes any more.
-    pub(crate) fn doubt_volumes(&mut self, now: Time) {
-        self.site.volumes.values_mut().for_each(|watched| watched.doubt(now));
-        // An open may be among them.
+    pub(crate) fn doubt_volumes(&mut self, ctx: &mut Context<'_>) {
+        self.site.volumes.values_mut().for_each(|watched| watched.doubt(ctx.now));
+        // An open may be among them, with which its watch has ended.
         self.targets.iter_mut().for_each(Target::blind);
+        self.watch_opens(BTreeSet::new(), ctx);
     }
 
     /// Notifications were lost: everything is looked at again.
     pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
-        self.doubt_volumes(ctx.now);
+        self.doubt_volumes(ctx);
         self.take_each(ctx, |_| News::List);
         self.begin_survey(ctx);
     }

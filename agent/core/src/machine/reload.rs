@@ -123,6 +123,8 @@ pub(crate) enum Answered {
 pub(crate) struct KnownProcesses {
     /// What their masks were read for.
     signal: Signal,
+    /// The name under which they were chosen, if the pod gave one.
+    name: Option<Name>,
     processes: Processes,
 }
 
@@ -164,10 +166,16 @@ impl Target {
         self.withholding = Withholding::restored(is_content);
     }
 
-    /// What the machine before knew of its processes.
-    pub(crate) fn restore_processes(&mut self, known: KnownProcesses) {
-        let is_same = known.signal == self.plan.signal;
-        self.processes = if is_same { known.processes } else { known.processes.for_another_signal() };
+    /// What the machine before knew of its processes. Those that are told now are chosen by this name, if the pod gives one.
+    pub(crate) fn restore_processes(&mut self, known: KnownProcesses, name: Option<&Name>) {
+        let KnownProcesses { signal, name: named, mut processes } = known;
+        if signal != self.plan.signal {
+            processes = processes.for_another_signal();
+        }
+        if named.as_ref() != name {
+            processes.forget_choice();
+        }
+        self.processes = processes;
     }
 
     /// Whether anything of it was handled before.
@@ -181,13 +189,17 @@ impl Target {
     }
 
     /// What is known of its processes, which were let go of.
-    pub(crate) fn remembered(&mut self) -> KnownProcesses {
-        KnownProcesses { signal: self.plan.signal, processes: self.processes.remembered() }
+    pub(crate) fn remembered(&mut self, name: Option<&Name>) -> KnownProcesses {
+        let (signal, name) = (self.plan.signal, name.cloned());
+        KnownProcesses { signal, name, processes: self.processes.remembered() }
     }
 
     /// What the journal holds of whether it reads what it is told of.
-    pub(crate) const fn restore_rereads(&mut self, rereads: &Rereads) {
+    pub(crate) fn restore_rereads(&mut self, rereads: &Rereads) {
         self.rereading = Rereading::restored(rereads);
+        if rereads.again || rereads.unread > 0 {
+            self.progress.values_mut().for_each(Progress::doubt_told);
+        }
     }
 
     /// What the journal holds of each volume, for the same container under another plan.

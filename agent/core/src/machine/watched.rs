@@ -70,14 +70,14 @@ impl FilesDigest {
 }
 
 /// What came of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WasRead {
     /// What was read is what counts, or it can't be read.
     So,
     /// The generation couldn't be read, and may be another one by now: a listing is needed.
     Missing,
-    /// Something else counts by now: another read is on its way.
-    Otherwise,
+    /// Something else counts by now: another read is on its way, or was lost to this one. This is to be read.
+    Otherwise(Option<Reading>),
 }
 
 /// A generation against what was told before it.
@@ -233,8 +233,13 @@ impl Watched {
         counting: Option<Digest>,
         now: Time,
     ) -> WasRead {
-        if self.reading().filter != reading.filter {
-            return WasRead::Otherwise;
+        let wanted = self.reading();
+        if wanted.filter != reading.filter {
+            let is_awaited = match &self.digest {
+                FilesDigest::Reading(known) | FilesDigest::ReadingAgain(known) => known == generation,
+                FilesDigest::Unwanted | FilesDigest::Missing(..) | FilesDigest::Read(..) => false,
+            };
+            return WasRead::Otherwise(is_awaited.then_some(wanted));
         }
         let is_wanted = self.digest.generation() == Some(generation);
         let is_first = matches!(self.digest, FilesDigest::Reading(_));

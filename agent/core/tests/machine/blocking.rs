@@ -139,3 +139,17 @@ fn it_is_found_out_without_a_change_and_not_for_ever() {
     );
     assert!(world.now == AGENT_STARTED + ms(20_000));
 }
+
+#[test]
+fn what_the_program_before_caught_says_nothing_of_one_that_blocks_the_signal() {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    assert_eq!(world.sends().len(), 1, "it was seen to catch the signal");
+    world.pass(60_000);
+    world.node.exec(1001, "named", 400_000);
+    let process = world.node.process_mut(1001);
+    (process.caught, process.blocked) = (0, HUP);
+    world.publish(&config(), 3);
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 2);
+}

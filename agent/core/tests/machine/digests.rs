@@ -9,7 +9,7 @@ use reloadlet_core::policy::files::FileFilter;
 use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
-use crate::world::{World, app, config};
+use crate::world::{World, app, app_with_two_volumes, config, more};
 
 const KEYS: &[(&str, &str)] = &[("reloadlet.io/keys", "*.conf")];
 
@@ -55,6 +55,20 @@ fn what_was_read_under_another_filter_decides_nothing() {
     let same = Contents { counting: Digest::new([1; 32]), files: Arc::default() };
     world.handle(Event::Read(config(), generation(2), reading, Some(same)));
     assert_eq!(world.outcomes(), []);
+    world.answer();
+    assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn a_read_that_was_lost_to_one_under_another_filter_is_made_again() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 2)]);
+    world.hold_back(&a_read());
+    world.publish(&config(), 2);
+    // The agent makes one read of a generation of several that wait, and that one was asked for last.
+    world.unanswered.clear();
+    let reading = Reading { filter: FileFilter::default(), each: false, decides: true };
+    world.handle(Event::Read(config(), generation(2), reading, None));
     world.answer();
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
 }
@@ -260,4 +274,28 @@ fn a_generation_that_went_with_its_volume_holds_up_nothing() {
     world.answer();
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
+}
+
+#[test]
+fn a_content_that_came_and_went_unseen_may_have_been_read_by_whoever_was_told_of_another_volume() {
+    for is_told in [true, false] {
+        let mut world = World::node(vec![app_with_two_volumes(1, KEYS)]);
+        for (volume, n, content) in
+            [(config(), 1, 1), (config(), 2, 2), (more(), 1, 1), (more(), 2, 2), (more(), 3, 1)]
+        {
+            let digests = &mut world.node.volume(&volume).digests;
+            digests.insert(generation(n), Digest::new([content; 32]));
+        }
+        world.start_agent();
+        world.pass(60_000);
+        if is_told {
+            world.publish(&config(), 2);
+        }
+        world.pass(1_000);
+        world.publish_unseen(&more(), 2);
+        world.publish_unseen(&more(), 3);
+        world.handle(Event::Overflowed);
+        world.pass(60_000);
+        assert_eq!(world.sends().len(), if is_told { 2 } else { 0 });
+    }
 }

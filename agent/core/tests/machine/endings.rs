@@ -224,6 +224,28 @@ fn ten_minutes_of_life_have_it_told_of_what_was_held() {
 }
 
 #[test]
+fn ten_minutes_of_a_life_that_isnt_ready_bring_nothing() {
+    let (mut world, pid) = held();
+    world.publish(&config(), 4);
+    world.show_phase(Phase { started: Some(true), ready: Some(false), killed: None });
+    let sent = world.sends().len();
+    world.pass(1_200_000);
+    assert_eq!(world.sends().len(), sent);
+    world.show_phase(Phase { started: Some(true), ready: Some(true), killed: None });
+    world.pass(1_000);
+    assert_eq!(world.sends()[sent..].iter().map(|(_, told)| *told).collect::<Vec<_>>(), [pid]);
+}
+
+#[test]
+fn what_lifts_it_is_in_the_sentence() {
+    let (world, _) = held();
+    let sentence = world.sentences()[0];
+    for lifts in ["until an annotation of reloadlet.io changes on the pod", "has run for ten minutes"] {
+        assert!(sentence.contains(lifts), "{sentence}");
+    }
+}
+
+#[test]
 fn each_ten_minutes_of_life_have_it_told_once_where_it_ends_again() {
     let (mut world, pid) = held();
     world.pass(600_000);

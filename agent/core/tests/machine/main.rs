@@ -27,6 +27,7 @@ mod rereads;
 mod restarts;
 mod retelling;
 mod said;
+mod several;
 mod simulation;
 mod starts;
 mod swaps;

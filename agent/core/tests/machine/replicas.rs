@@ -1,7 +1,7 @@
 //! Replicas of a workload on one node: a content that ends one of them is kept from the others, and a workload that was never
 //! told before is told one pod at a time.
 
-use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::machine::event::{Report, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::{Pod, Replica};
@@ -10,7 +10,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::{Action, Event};
 
 use crate::node::uid;
-use crate::world::{World, app};
+use crate::world::{World, app, app_with_two_volumes, volume_of};
 
 /// A replica of the set `web`.
 fn replica(n: u32, annotations: &[(&str, &str)]) -> Pod {
@@ -141,6 +141,40 @@ fn pods_without_a_controller_and_those_of_other_namespaces_have_nothing_to_do_wi
         whoever_is_told_ends(&mut world, 200, 30_000);
         assert_eq!(held(&world), 0);
     }
+}
+
+#[test]
+fn a_content_isnt_bad_where_it_ended_a_process_that_wasnt_ready() {
+    let mut world = replicas(3, &[]);
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    // Without a status a process has to be 15 s old for its end to say something.
+    world.pass(10_000);
+    publish(&mut world, 2, 2);
+    whoever_is_told_ends(&mut world, 200, 1_000);
+    assert_eq!(told(&world)[0], 1004);
+    assert_eq!(world.machine.counts().problems_of(ProblemKind::BadContent), 0);
+}
+
+#[test]
+fn a_content_that_ends_a_container_is_kept_from_the_same_one_of_other_replicas_only() {
+    let annotations = [("signal.reloadlet.io/app", "SIGHUP"), ("signal.reloadlet.io/other", "SIGHUP")];
+    let containers: [(&str, &[&str]); 2] = [("app", &["config"]), ("other", &["config"])];
+    let with_other = |n: u32| {
+        let pod = crate::node::pod(n, &annotations, &containers, &["config"]);
+        Pod { replica: replica(n, &[]).replica, ..pod }
+    };
+    let mut world = World::running(vec![with_other(1), with_other(2)]);
+    // 1001 and 1002 are those of the first pod, 1003 and 1004 those of the second one.
+    publish(&mut world, 2, 2);
+    world.pass(200);
+    assert!(told(&world).contains(&1001), "{:?}", told(&world));
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    world.pass(120_000);
+    let mut told = told(&world);
+    told.sort_unstable();
+    assert_eq!(told, [1001, 1002, 1004]);
 }
 
 #[test]
@@ -344,5 +378,36 @@ fn each_content_ends_one_process_at_most_where_the_signal_ends_them_all() {
         publish(&mut world, n, u8::try_from(n).unwrap());
         whoever_is_told_ends(&mut world, 200, 60_000);
         assert_eq!(world.sends().len(), usize::try_from(n).unwrap() - 1);
+    }
+}
+
+#[test]
+fn a_content_stays_withheld_when_a_reload_of_another_volume_ends_without_a_signal() {
+    let keys = [("reloadlet.io/keys", "*.conf")];
+    let pod = |n| Pod { replica: replica(n, &[]).replica, ..app_with_two_volumes(n, &keys) };
+    let mut world = World::node(vec![pod(1), pod(2)]);
+    for pod in [1, 2] {
+        for (volume, n, content) in [("config", 1, 1), ("config", 2, 2), ("more", 1, 1), ("more", 2, 1)] {
+            let digests = &mut world.node.volume(&volume_of(pod, volume)).digests;
+            digests.insert(crate::node::generation(n), Digest::new([content; 32]));
+        }
+    }
+    world.start_agent();
+    world.pass(60_000);
+    (1..=2).for_each(|pod| world.publish(&volume_of(pod, "config"), 2));
+    whoever_is_told_ends(&mut world, 200, 30_000);
+    assert_eq!(told(&world), [1001]);
+    for restarts in [false, true] {
+        if restarts {
+            world.start_agent();
+            world.pass(60_000);
+        }
+        let solved = world.reports().filter(|report| matches!(report, Report::Solved(_))).count();
+        world.publish(&volume_of(2, "more"), if restarts { 1 } else { 2 });
+        world.pass(60_000);
+        assert_eq!(world.outcomes().last().map(|(_, _, outcome)| *outcome), Some(Outcome::Unchanged));
+        assert_eq!(told(&world), [1001]);
+        let after = world.reports().filter(|report| matches!(report, Report::Solved(_))).count();
+        assert_eq!((after, world.machine.counts().problems_of(ProblemKind::BadContent)), (solved, 1));
     }
 }

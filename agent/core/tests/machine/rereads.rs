@@ -178,3 +178,22 @@ fn the_directories_below_a_generation_are_watched_as_well() {
     let watch = Action::WatchOpens(config(), generation(2), ["tls".into()].into());
     assert!(world.actions.iter().any(|(_, action)| *action == watch), "{:?}", world.actions);
 }
+
+#[test]
+fn what_was_opened_before_the_send_says_nothing() {
+    let mut world = delivered();
+    let before = world.now - ms(1);
+    world.handle(Event::Opened(config(), generation(2), before));
+    assert_eq!(world.rereads(), []);
+    assert!(world.open(&config(), 2), "the watch is begun anew");
+    assert_eq!(world.rereads().len(), 1);
+}
+
+#[test]
+fn a_watch_that_may_have_gone_off_unseen_is_begun_anew() {
+    let mut world = delivered();
+    world.handle(Event::Overflowed);
+    world.pass(100);
+    let watches = world.actions.iter().filter(|(_, action)| matches!(action, Action::WatchOpens(..)));
+    assert_eq!((watches.count(), world.opens.len()), (2, 1));
+}

@@ -4,8 +4,10 @@ use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Event, Report};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::journal::JournalUpdate;
+use reloadlet_core::model::object::ObjectVersion;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 
+use crate::measuring::{contents, measured, show, version};
 use crate::node::{HUP, generation, ms, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more};
 
@@ -159,6 +161,24 @@ fn a_swap_while_the_second_telling_waits_takes_its_place() {
     world.pass(60_000);
     assert_eq!((world.sends().len(), world.retold()), (2, vec![]));
     assert_eq!(world.outcomes().len(), 2, "{:?}", world.outcomes());
+}
+
+#[test]
+fn a_swap_of_another_volume_that_tells_nobody_leaves_the_second_telling_as_it_is() {
+    let annotations = [("reloadlet.io/min-interval", "30s"), ("reloadlet.io/debounce", "0s")];
+    let mut world = measured(vec![app_with_two_volumes(1, &annotations)]);
+    contents(&mut world, "more", &[(1, 1), (2, 2)]);
+    // Its owner keeps it from triggering.
+    show(&mut world, "more", ObjectVersion { ignored: true, ..version(2, 2) });
+    read(&mut world, 2);
+    unread(&mut world, 3);
+    world.publish(&more(), 2);
+    world.pass(10_000);
+    assert_eq!(world.outcomes().last(), Some(&("more", generation(2), Outcome::Excluded)));
+    world.pass(9_998);
+    assert_eq!(world.sends().len(), 2);
+    world.pass(1);
+    assert_eq!((world.sends().len(), world.retold()), (3, vec![Outcome::Delivered]));
 }
 
 #[test]
@@ -342,4 +362,24 @@ fn what_may_have_been_read_unseen_since_notifications_were_lost_isnt_told_again(
     assert_eq!((world.sends().len(), state(&world)), (1, None));
     unread(&mut world, 4);
     assert_eq!(world.sends().len(), 3, "the next window is watched again");
+}
+
+#[test]
+fn after_a_restart_a_content_that_comes_again_is_told_to_whoever_left_the_other_one_unread() {
+    let mut world =
+        World::node(vec![app(1, &[("reloadlet.io/keys", "*.conf"), ("reloadlet.io/retell", "false")])]);
+    for (n, content) in [(1, 1), (2, 2), (3, 3), (4, 3)] {
+        world.node.volume(&config()).digests.insert(generation(n), Digest::new([content; 32]));
+    }
+    world.start_agent();
+    world.pass(60_000);
+    read(&mut world, 2);
+    unread(&mut world, 3);
+    world.pass(60_000);
+    world.start_agent();
+    world.pass(60_000);
+    let before = world.sends().len();
+    world.publish(&config(), 4);
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), before + 1);
 }

@@ -6,7 +6,7 @@ use reloadlet_core::machine::status::{StaleReason, ToldStatus};
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::names::ContainerId;
 use reloadlet_core::model::object::{ObjectKind, Observed};
-use reloadlet_core::model::pod::{EnvironmentSource, Pod};
+use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, Volume, VolumeMount, VolumeSource};
 use reloadlet_core::propagation::frozen::Way;
 
 use crate::measuring::{measured, object, show, version};
@@ -159,6 +159,23 @@ fn that_only_a_restart_brings_a_change_is_said_once_for_each_object_and_process(
     world.pass(5_000);
     show(&mut world, "levels", version(4, 4));
     assert_eq!(restarts(&world).len(), 2);
+}
+
+#[test]
+fn that_only_a_restart_brings_a_change_of_a_file_that_is_mounted_alone_is_said_once() {
+    let mut pod = app(1, &[]);
+    let mount = VolumeMount { volume: "files".into(), sub_path: Some("key".into()) };
+    pod.spec.containers[0].mounts.push(mount);
+    let source = ObjectSource { name: "files".into(), ..ObjectSource::default() };
+    pod.spec.volumes.push(Volume { name: "files".into(), source: VolumeSource::ConfigMap(source) });
+    let mut world = measured(vec![pod]);
+    show(&mut world, "files", version(1, 1));
+    world.pass(10_000);
+    for (n, content) in [(2, 2), (3, 3)] {
+        show(&mut world, "files", version(n, content));
+        world.pass(1_000);
+    }
+    assert_eq!(restarts(&world), [("configmap shop/files".to_owned(), Way::SubPath)]);
 }
 
 #[test]

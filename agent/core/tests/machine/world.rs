@@ -54,7 +54,7 @@ pub(crate) struct World {
     pub(crate) measuring: Option<Measuring>,
     pub(crate) gauges: Gauges,
     held_back: Vec<Discriminant<Action>>,
-    unanswered: Vec<Action>,
+    pub(crate) unanswered: Vec<Action>,
 }
 
 /// A pod with the container `app`, which mounts the only volume, `config`.

@@ -30,6 +30,11 @@ impl LateReads {
         self.0.insert(volume, Late { generation, reading, until: now + LONGEST });
     }
 
+    /// A volume is read at once.
+    pub(super) fn remove(&mut self, volume: &Name) {
+        self.0.remove(volume);
+    }
+
     /// Those that wait for nobody, or have waited long enough; `is_awaited` says whether a container may still read a
     /// generation that it is told of.
     pub(super) fn take(

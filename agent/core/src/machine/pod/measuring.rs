@@ -68,7 +68,11 @@ impl PodMachine {
                 ctx.act(Action::List(self.volume_ref(name)));
                 return;
             }
-            WasRead::Otherwise => {}
+            WasRead::Otherwise(again) => {
+                if let Some(reading) = again {
+                    ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
+                }
+            }
         }
         let Some(watched) = self.site.volumes.get_mut(name) else { return };
         if let Some(measured) = watched.measure(generation, contents, ctx.now) {
@@ -100,6 +104,7 @@ impl PodMachine {
         let watched = self.site.volumes.get_mut(name);
         let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) else { return };
         if compare || reading.decides {
+            self.late_reads.remove(name);
             ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
         } else {
             self.late_reads.put(name.clone(), generation.clone(), reading, ctx.now);

@@ -45,8 +45,6 @@ impl Target {
         if taken == Taken::Known {
             return;
         }
-        // The signal of the newer one is one for all that the container holds.
-        self.drop_again();
         self.waiting.get_or_insert_default().settled(settled.settled);
         if let Taken::Supersedes(older) = taken
             && !older.only_if_older
@@ -141,7 +139,7 @@ impl Target {
         self.last = Some((outcome, ctx.now));
         if outcome == Outcome::Suspended {
             self.withhold(site, ctx);
-        } else {
+        } else if !self.withholds() {
             self.withhold_nothing(site, ctx);
         }
         if outcome == Outcome::Delivered
@@ -164,12 +162,17 @@ impl Target {
     /// A newer generation took the place of one that stood there since then and wasn't told. It may have been read:
     /// whoever executes itself anew reads what stands there, and so does whoever is told of another volume.
     pub(crate) fn displaced(&mut self, volume: &Name, swapped: Time) {
-        let was_told = self.last_delivery.is_some_and(|delivered| delivered + READS_WITHIN >= swapped);
-        if (was_told || self.processes.were_renewed_since(swapped))
+        if self.may_have_read(swapped)
             && let Some(progress) = self.progress.get_mut(volume)
         {
             progress.doubt_told();
         }
+    }
+
+    /// Whether its processes may have read their files since then.
+    pub(super) fn may_have_read(&self, since: Time) -> bool {
+        let was_told = self.last_delivery.is_some_and(|delivered| delivered + READS_WITHIN >= since);
+        was_told || self.processes.were_renewed_since(since)
     }
 
     /// Ends a generation for the container: every one that was taken in ends here, once.

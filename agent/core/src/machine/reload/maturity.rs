@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::reload::Site;
-use crate::machine::reload::process::YOUNG;
+use crate::machine::reload::process::{Process, YOUNG};
 use crate::machine::reload::processes::Chosen;
 use crate::model::names::{ContainerId, Name};
 use crate::model::pod::Phase;
 use crate::model::time::Time;
 
 /// A container that hasn't been ready yet is waited for until it is this old.
-const READINESS: Duration = Duration::from_secs(60);
+pub(super) const READINESS: Duration = Duration::from_secs(60);
 
 /// A container that hasn't started by its status is waited for until it is this old: that status may be the last one that
 /// came.
@@ -74,15 +74,21 @@ impl Maturity {
     }
 
     /// Until when these processes are waited for, unless a status changes where they are.
-    pub(super) fn ripe(&self, standing: Standing, chosen: &Chosen, now: Time) -> Time {
+    pub(super) fn ripe(
+        &self,
+        standing: Standing,
+        first: &ProcessIdentity,
+        told: &[&Process],
+        now: Time,
+    ) -> Time {
         let age = match standing {
             Standing::Unknown => self.lesson.unwrap_or(YOUNG),
             Standing::Starting | Standing::Unready | Standing::Ready => YOUNG,
         };
-        let grown = chosen.told().iter().map(|process| process.grown(age)).max().unwrap_or(now);
+        let grown = told.iter().map(|process| process.grown(age)).max().unwrap_or(now);
         match standing {
-            Standing::Starting => grown.max(chosen.first().started + START),
-            Standing::Unready => grown.max(chosen.first().started + READINESS),
+            Standing::Starting => grown.max(first.started + START),
+            Standing::Unready => grown.max(first.started + READINESS),
             Standing::Unknown | Standing::Ready => grown,
         }
     }

@@ -185,6 +185,12 @@ impl Process {
         (kind != Kind::of(&self.face.comm)).then_some(kind)
     }
 
+    /// Whether it has another name by now than when it was chosen: then it may not be the one any more.
+    pub(super) fn is_renamed(&self) -> bool {
+        let chosen = &self.face.comm;
+        !chosen.is_empty() && self.guard.as_ref().is_some_and(|guard| guard.comm != *chosen)
+    }
+
     /// Whether its masks were asked for at that time or later, and didn't come yet.
     pub(super) fn is_asked(&self, oldest: Time) -> bool {
         self.asked.is_some_and(|asked| asked >= oldest)
@@ -206,7 +212,14 @@ impl Process {
     }
 
     /// Takes in what was read of its masks.
-    pub(super) fn guarded(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> Taken {
+    /// A change waits `since` then, if one does.
+    pub(super) fn guarded(
+        &mut self,
+        reading: &GuardReading,
+        signal: Signal,
+        since: Option<Time>,
+        now: Time,
+    ) -> Taken {
         self.asked = None;
         let is_close = reading.is_node.is_some();
         // With another signal nobody has looked.
@@ -219,7 +232,11 @@ impl Process {
             self.asked = Some(now);
             return Taken::InDoubt;
         }
-        if self.renewal.take(reading, signal, now) {
+        if !self.renewal.is_named(&reading.comm) {
+            // What another program caught says nothing of this one.
+            self.catches = false;
+        }
+        if self.renewal.take(reading, signal, since, now) {
             self.blocking.interrupt();
         }
         let was_proven = self.blocking.is_proven();
@@ -329,7 +346,7 @@ mod tests {
         ] {
             let mut process = process();
             assert!(process.take_look(at(3_000)));
-            process.guarded(&reading(0, hup, at(3_000)), Signal::HUP, at(3_000));
+            process.guarded(&reading(0, hup, at(3_000)), Signal::HUP, None, at(3_000));
             let mut now = at(3_000);
             for looks in 0.. {
                 let Some(due) = process.look_due() else { break };
@@ -340,7 +357,7 @@ mod tests {
                 }
                 assert!(process.take_look(now));
                 let next = GuardReading { state, complete, ..reading(caught, blocked, now) };
-                process.guarded(&next, Signal::HUP, now);
+                process.guarded(&next, Signal::HUP, None, now);
             }
         }
     }
@@ -348,7 +365,7 @@ mod tests {
     #[test]
     fn masks_from_before_a_delivery_and_old_ones_decide_nothing() {
         let mut process = process();
-        process.guarded(&reading(1, 0, at(5_000)), Signal::HUP, at(5_000));
+        process.guarded(&reading(1, 0, at(5_000)), Signal::HUP, None, at(5_000));
         assert_eq!(process.guard(at(5_000), 1, at(5_054)), Some(Handling::Handled));
         assert_eq!(process.guard(at(5_000), 1, at(5_055)), None);
         assert_eq!(process.guard(at(5_000), 250, at(6_050)), Some(Handling::Handled), "many take their time");
@@ -362,10 +379,10 @@ mod tests {
         let mut process = process();
         let close =
             GuardReading { is_node: Some(false), most_memory: Some(1), ..reading(1 << 9 | 1, 0, at(5_000)) };
-        process.guarded(&close, Signal::HUP, at(5_000));
+        process.guarded(&close, Signal::HUP, None, at(5_000));
         let mut other = process.released().for_another_signal();
         assert!(!other.catches);
         let usr1 = reading(1 << 9 | 1, 0, at(6_000));
-        assert_eq!(other.guarded(&usr1, Signal::USR1, at(6_000)), Taken::InDoubt, "it may be Node.js");
+        assert_eq!(other.guarded(&usr1, Signal::USR1, None, at(6_000)), Taken::InDoubt, "it may be Node.js");
     }
 }

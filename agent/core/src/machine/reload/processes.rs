@@ -100,6 +100,11 @@ impl Chosen {
         self.first_held && self.is_told_held()
     }
 
+    /// Whether none of those that are told is left without this process, or its container ends with it.
+    pub(super) fn ends_with(&self, process: &ProcessIdentity) -> bool {
+        self.first == *process || self.told.iter().all(|told| told.identity() == process)
+    }
+
     fn contains(&self, process: &ProcessIdentity) -> bool {
         self.first == *process || self.told.iter().any(|told| told.identity() == process)
     }
@@ -183,6 +188,11 @@ impl Processes {
         Self { were_told, before, unseen: self.unseen, ..Self::default() }
     }
 
+    /// Others are to be told from now on: that these were doesn't make them the ones.
+    pub(super) fn forget_choice(&mut self) {
+        self.were_told.clear();
+    }
+
     /// The choice must be made again before the next send.
     pub(super) const fn doubt(&mut self) {
         self.is_doubtful = true;
@@ -206,17 +216,18 @@ impl Processes {
         }
     }
 
-    /// A process's masks were read.
+    /// A process's masks were read. A change waits `since` then, if one does.
     pub(super) fn guarded(
         &mut self,
         process: &ProcessIdentity,
         reading: &GuardReading,
         signal: Signal,
+        since: Option<Time>,
         now: Time,
     ) -> Taken {
         let Known::Found(chosen) = &mut self.known else { return Taken::Known };
         let same = chosen.told.iter_mut().find(|told| told.identity() == process);
-        same.map_or(Taken::Known, |told| told.guarded(reading, signal, now))
+        same.map_or(Taken::Known, |told| told.guarded(reading, signal, since, now))
     }
 
     /// These processes' masks are asked for.

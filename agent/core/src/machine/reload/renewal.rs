@@ -17,8 +17,8 @@ use crate::machine::reload::retry::PATIENCE;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
-/// Signs are taken as ones of the same renewal for so long after its first one that no program keeps a change waiting for good
-/// by executing or renaming itself again and again.
+/// While a change waits, signs are taken as ones of the same renewal for so long after its first one that no program keeps a
+/// change waiting for good by executing or renaming itself again and again.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// What was seen of a process that tells whether it was executed anew, and when it was.
@@ -56,8 +56,19 @@ impl Renewal {
         reading.most_memory.is_none() && self.seen.as_ref().is_some_and(|seen| reading.memory < seen.memory)
     }
 
-    /// Takes in a reading. Whether the process was executed anew or has another name.
-    pub(super) fn take(&mut self, reading: &GuardReading, signal: Signal, now: Time) -> bool {
+    /// Whether the process had this name when it was seen last.
+    pub(super) fn is_named(&self, comm: &str) -> bool {
+        self.seen.as_ref().is_none_or(|seen| seen.comm == comm)
+    }
+
+    /// Takes in a reading; a change waits `since` then, if one does. Whether the process was executed anew or has another name.
+    pub(super) fn take(
+        &mut self,
+        reading: &GuardReading,
+        signal: Signal,
+        since: Option<Time>,
+        now: Time,
+    ) -> bool {
         let most = reading.most_memory.unwrap_or_default().max(reading.memory);
         let (is_executed, is_renamed, memory) = match &self.seen {
             None => (false, false, most),
@@ -73,7 +84,7 @@ impl Renewal {
         self.seen = Some(Seen { comm: reading.comm.clone(), caught: reading.caught, memory });
         self.signs = match self.signs {
             Some((first, _)) if now < first + FORGOTTEN => {
-                let is_another = is_executed && now < first + PATIENCE;
+                let is_another = is_executed && since.is_none_or(|since| now < first.max(since) + PATIENCE);
                 self.signs.map(|(first, last)| (first, if is_another { now } else { last }))
             }
             Some(_) | None if is_executed || is_renamed => Some((now, now)),
@@ -116,24 +127,24 @@ mod tests {
     fn another_name_lost_handlers_and_less_memory_at_most_are_signs() {
         let first = || {
             let mut renewal = Renewal::of("sh");
-            assert!(!renewal.take(&reading("sh", 3, 100), Signal::HUP, at(1)));
+            assert!(!renewal.take(&reading("sh", 3, 100), Signal::HUP, None, at(1)));
             renewal
         };
-        assert!(first().take(&reading("ruby", 3, 100), Signal::HUP, at(2)));
-        assert!(first().take(&reading("sh", 1, 100), Signal::HUP, at(2)));
-        assert!(!first().take(&reading("sh", 2, 100), Signal::HUP, at(2)), "it isn't told anyway");
-        assert!(first().take(&closely(reading("sh", 3, 50), 60), Signal::HUP, at(2)));
+        assert!(first().take(&reading("ruby", 3, 100), Signal::HUP, None, at(2)));
+        assert!(first().take(&reading("sh", 1, 100), Signal::HUP, None, at(2)));
+        assert!(!first().take(&reading("sh", 2, 100), Signal::HUP, None, at(2)), "it isn't told anyway");
+        assert!(first().take(&closely(reading("sh", 3, 50), 60), Signal::HUP, None, at(2)));
         for same in
             [reading("sh", 7, 200), closely(reading("sh", 3, 50), 100), closely(reading("sh", 3, 50), 101)]
         {
             let mut renewal = first();
-            assert!(!renewal.take(&same, Signal::HUP, at(2)), "{same:?}");
+            assert!(!renewal.take(&same, Signal::HUP, None, at(2)), "{same:?}");
             assert_eq!(renewal.last(), None);
         }
         let ignored = SignalSet::from_bits(2);
         let in_system = GuardReading { ignored, ..reading("sh", 1, 100) };
         assert!(
-            !first().take(&in_system, Signal::HUP, at(2)),
+            !first().take(&in_system, Signal::HUP, None, at(2)),
             "system(3) ignores what it caught for a while"
         );
     }
@@ -141,17 +152,17 @@ mod tests {
     #[test]
     fn real_time_signals_say_nothing_since_stat_doesnt_have_them() {
         let mut renewal = Renewal::of("sh");
-        renewal.take(&closely(reading("sh", 1 << 40 | 1, 1), 1), Signal::HUP, at(1));
-        assert!(!renewal.take(&reading("sh", 1, 1), Signal::HUP, at(2)));
+        renewal.take(&closely(reading("sh", 1 << 40 | 1, 1), 1), Signal::HUP, None, at(1));
+        assert!(!renewal.take(&reading("sh", 1, 1), Signal::HUP, None, at(2)));
     }
 
     #[test]
     fn only_less_memory_than_was_seen_is_looked_at_closely() {
         let mut renewal = Renewal::of("sh");
-        renewal.take(&reading("sh", 0, 100), Signal::HUP, at(1));
+        renewal.take(&reading("sh", 0, 100), Signal::HUP, None, at(1));
         assert!(renewal.is_in_doubt(&reading("sh", 0, 99)) && !renewal.is_in_doubt(&reading("sh", 0, 100)));
         assert!(!renewal.is_in_doubt(&closely(reading("sh", 0, 99), 100)));
-        renewal.take(&closely(reading("sh", 0, 10), 20), Signal::HUP, at(2));
+        renewal.take(&closely(reading("sh", 0, 10), 20), Signal::HUP, None, at(2));
         assert!(
             !renewal.is_in_doubt(&reading("sh", 0, 20)),
             "what the program before had counts for nothing"
@@ -163,25 +174,39 @@ mod tests {
         let mut renames = Renewal::of("a");
         let mut executes = Renewal::of("a");
         for second in 1..60 {
-            renames.take(&reading(&format!("{second}"), 0, 0), Signal::HUP, at(second));
-            executes.take(&reading("a", second % 2 * 2, 0), Signal::HUP, at(second));
+            renames.take(&reading(&format!("{second}"), 0, 0), Signal::HUP, None, at(second));
+            executes.take(&reading("a", second % 2 * 2, 0), Signal::HUP, Some(at(1)), at(second));
         }
         assert_eq!(renames.last(), Some(at(1)));
         let last = executes.last().unwrap();
         assert!(last > at(9) && last < at(13), "{last:?}");
         renames.told();
         assert_eq!(renames.last(), None);
-        renames.take(&reading("b", 0, 0), Signal::HUP, at(60));
+        renames.take(&reading("b", 0, 0), Signal::HUP, None, at(60));
         assert_eq!(renames.last(), Some(at(60)));
+    }
+
+    #[test]
+    fn what_a_process_did_before_a_change_waits_doesnt_hide_that_it_executes_itself_now() {
+        let mut renewal = Renewal::of("sh");
+        renewal.take(&reading("wrapper", 2, 0), Signal::HUP, None, at(5));
+        renewal.take(&reading("ruby", 0, 0), Signal::HUP, None, at(20));
+        assert_eq!(renewal.last(), Some(at(20)), "nothing waits");
+        renewal.take(&reading("ruby", 2, 0), Signal::HUP, Some(at(21)), at(21));
+        renewal.take(&reading("ruby", 0, 0), Signal::HUP, Some(at(21)), at(30));
+        assert_eq!(renewal.last(), Some(at(30)), "ten seconds count from the change");
+        renewal.take(&reading("ruby", 2, 0), Signal::HUP, Some(at(21)), at(31));
+        renewal.take(&reading("ruby", 0, 0), Signal::HUP, Some(at(21)), at(32));
+        assert_eq!(renewal.last(), Some(at(30)));
     }
 
     #[test]
     fn what_an_agent_that_starts_didnt_see_hides_no_sign_that_it_sees() {
         let mut renewal = Renewal::of("app");
-        renewal.take(&reading("app", 3, 100), Signal::HUP, at(100));
+        renewal.take(&reading("app", 3, 100), Signal::HUP, None, at(100));
         renewal.begin_unseen(at(100));
         assert_eq!(renewal.last(), Some(at(100)));
-        assert!(renewal.take(&reading("app", 1, 100), Signal::HUP, at(115)));
+        assert!(renewal.take(&reading("app", 1, 100), Signal::HUP, None, at(115)));
         assert_eq!(renewal.last(), Some(at(115)));
         renewal.told();
         assert_eq!(renewal.last(), None);

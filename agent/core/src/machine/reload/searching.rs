@@ -48,7 +48,7 @@ impl Target {
         if !self.processes.hang_on(process) {
             return false;
         }
-        self.ended = Some(process.container.clone());
+        self.note_end(process);
         release(self.processes.missing(NoProcess::NotRunning), ctx);
         self.look(ctx.now);
         true

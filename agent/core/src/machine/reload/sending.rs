@@ -39,6 +39,8 @@ pub(super) struct Sending {
     /// first one of a PID namespace that has no handler, unless it waits for it in `sigwait`, which can't be seen. Who takes
     /// it opens files.
     unseen_until: Option<Time>,
+    /// When it went out.
+    begun: Time,
     /// The open that has shown it.
     opened: Option<(Name, Generation, Time)>,
     /// Nothing has shown it in time.
@@ -66,6 +68,7 @@ impl Sending {
         changes: Option<(Time, Time)>,
         to: &[ProcessIdentity],
         worst: Outcome,
+        now: Time,
     ) -> Self {
         let results = to.iter().map(|process| (process.clone(), None)).collect();
         Self {
@@ -75,6 +78,7 @@ impl Sending {
             results,
             worst,
             unseen_until: None,
+            begun: now,
             opened: None,
             is_dropped: false,
             is_blind: false,
@@ -90,7 +94,7 @@ impl Sending {
     /// A file of a generation was opened.
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) {
         let is_about = self.generation(volume).is_some_and(|pending| pending.generation == *generation);
-        if is_about && self.unseen_until.take().is_some() {
+        if is_about && at >= self.begun && self.unseen_until.take().is_some() {
             self.opened = Some((volume.clone(), generation.clone(), at));
         }
     }
@@ -103,6 +107,11 @@ impl Sending {
     /// Opens of a generation aren't seen any more.
     pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
         self.is_blind |= self.generation(volume).is_some_and(|pending| pending.generation == *generation);
+    }
+
+    /// When it went out.
+    pub(super) const fn begun(&self) -> Time {
+        self.begun
     }
 
     /// The open that has shown that the signal was taken.
@@ -204,7 +213,7 @@ mod tests {
     }
 
     fn sending(worst: Outcome) -> Sending {
-        Sending::new(Vec::new(), Time::default(), None, &[process(1), process(2)], worst)
+        Sending::new(Vec::new(), Time::default(), None, &[process(1), process(2)], worst, Time::default())
     }
 
     #[test]
@@ -236,7 +245,7 @@ mod tests {
             };
             let sent = vec![(volume.clone(), pending)];
             let mut sending =
-                Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
+                Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0)).unseen(at(2));
             sending.took(&process(1), Delivery::Sent);
             sending
         };
@@ -288,7 +297,8 @@ mod tests {
             again: false,
         };
         let sent = vec![("config".into(), pending)];
-        let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered).unseen(at(2));
+        let mut sending =
+            Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0)).unseen(at(2));
         sending.took(&process(1), Delivery::Sent);
         sending.blinded(&"other".into(), &generation);
         sending.handle_timeout(at(2));

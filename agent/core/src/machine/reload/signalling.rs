@@ -7,8 +7,10 @@ use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::Kind;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
+use crate::machine::reload::maturity::READINESS;
 use crate::machine::reload::process::{Process, Taken};
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::refusal;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
@@ -35,8 +37,9 @@ impl Target {
         if !chosen.is_told_held() {
             return Step::Await;
         }
+        let told = self.awaited(chosen, now);
         let standing = self.maturity.standing(site, &self.plan.container, chosen);
-        let ripe = self.maturity.ripe(standing, chosen, now);
+        let ripe = self.maturity.ripe(standing, chosen.first(), &told, now);
         if now < ripe {
             return Step::Until(ripe);
         }
@@ -46,19 +49,29 @@ impl Target {
         if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
             return Step::Until(due);
         }
-        self.guarded_step(chosen, waiting, &site.terms, now)
+        self.guarded_step(&told, waiting, &site.terms, now)
+    }
+
+    /// The processes that are waited for and told. Of several under one name some may be started again and again: the others are
+    /// told without them after a minute, if these have all started after what is told of.
+    fn awaited<'a>(&self, chosen: &'a Chosen, now: Time) -> Vec<&'a Process> {
+        let newest = self.pending().map(|(_, pending)| pending.settled).max().unwrap_or_default();
+        let has_waited = now >= newest + READINESS;
+        let is_late = |process: &&Process| process.identity().started > newest + START_DOUBT;
+        let (late, older): (Vec<_>, Vec<_>) = chosen.told().iter().partition(is_late);
+        if has_waited && !older.is_empty() { older } else { [older, late].concat() }
     }
 
     /// The masks that decide are those that were read after the last wait. Where there was none, those that were read at the
     /// swap will do.
-    fn guarded_step(&self, chosen: &Chosen, waiting: &Waiting, terms: &Terms, now: Time) -> Step {
+    fn guarded_step(&self, told: &[&Process], waiting: &Waiting, terms: &Terms, now: Time) -> Step {
         let newest_swap = self.pending().map(|(_, pending)| pending.swapped).max().unwrap_or_default();
         let oldest_use = newest_swap.max(waiting.decides_since(now));
         let (mut unread, mut refused) = (false, false);
         let mut to_ask = Vec::new();
         let mut to = Vec::new();
-        for process in chosen.told() {
-            match each(process, (oldest_use, chosen.told().len()), waiting, terms, now) {
+        for process in told {
+            match each(process, (oldest_use, told.len()), waiting, terms, now) {
                 Each::Read { ask } => {
                     unread = true;
                     to_ask.extend(ask.then(|| process.identity().clone()));
@@ -108,7 +121,8 @@ impl Target {
         reading: &GuardReading,
         ctx: &mut Context<'_>,
     ) {
-        match self.processes.guarded(process, reading, self.plan.signal, ctx.now) {
+        let since = self.waiting.as_ref().and_then(Waiting::since);
+        match self.processes.guarded(process, reading, self.plan.signal, since, ctx.now) {
             Taken::Known => {}
             Taken::InDoubt => {
                 ctx.act(Action::ReadClosely(process.clone(), self.plan.signal));
@@ -159,6 +173,7 @@ fn each(
         Some(_) if waiting.may_choose() => return Each::ChooseAnew,
         // Whoever changes that all the time is taken as it is now.
         Some(Kind::Init | Kind::Supervisor) => return Each::Refuse,
+        Some(Kind::Other) | None if process.is_renamed() && waiting.may_choose() => return Each::ChooseAnew,
         Some(Kind::Other) | None => {}
     }
     if handling.is_sent(terms.send_unhandled) { Each::Send } else { Each::Refuse }

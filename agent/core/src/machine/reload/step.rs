@@ -92,7 +92,9 @@ impl Target {
                 Compared::Reading => return Some(Step::Await),
                 Compared::Excluded => same.entry(Outcome::Excluded).or_default().push(name.clone()),
                 Compared::Known(digest, outcome) => {
-                    let is_same = digest.is_some() && digest == progress.told();
+                    // Another one may have come and gone unseen, and have been read.
+                    let is_doubtful = pending.since < pending.swapped && self.may_have_read(pending.since);
+                    let is_same = digest.is_some() && digest == progress.told() && !is_doubtful;
                     let youngest = self.processes.youngest();
                     if is_same && youngest.is_some_and(|started| started + START_DOUBT < pending.since) {
                         same.entry(outcome).or_default().push(name.clone());

@@ -23,6 +23,10 @@ impl Target {
     /// The signal goes out to these processes: what waits is on its way.
     pub(crate) fn begin_sending(&mut self, waits: Waits, to: &[ProcessIdentity], worst: Outcome, now: Time) {
         let due = self.due(waits);
+        if self.pending().any(|(_, pending)| !pending.again) {
+            // The signal of something newer is one for all that the container holds.
+            self.drop_again();
+        }
         let progress = self.progress.iter_mut();
         let generations =
             progress.filter_map(|(name, progress)| Some((name.clone(), progress.take_pending()?)));
@@ -33,7 +37,7 @@ impl Target {
         {
             waiting.accepted();
         }
-        let sending = Sending::new(generations, due, changes, to, worst);
+        let sending = Sending::new(generations, due, changes, to, worst, now);
         let is_unseen = self.processes.may_drop(to);
         self.sending = Some(if is_unseen { sending.unseen(now + TAKEN_WITHIN) } else { sending });
     }
@@ -87,10 +91,11 @@ impl Target {
             self.processes.were_sent(sending.receivers(), ctx.now);
             self.follow_delivery(site, sending.is_again(), ctx);
             if let Some(chosen) = self.processes.chosen() {
+                let sent = sending.begun();
                 let told = sending.into_generations();
                 let known = known_digests(site, &told);
                 let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
-                let mut verify = verify.of_ready(was_ready).after(lives_since);
+                let mut verify = verify.sent(sent).of_ready(was_ready).after(lives_since);
                 for (volume, generation, digest) in known {
                     verify.read(&volume, &generation, Some(digest));
                 }
@@ -135,22 +140,31 @@ impl Target {
         if let Some(waiting) = &mut self.waiting {
             waiting.lose();
         }
-        if self.processes.chosen().is_some_and(|chosen| chosen.first() == process) {
-            self.ended = Some(process.container.clone());
-        }
+        // Others that are told live on otherwise, and what waits is theirs still.
+        let is_last = self.processes.chosen().is_some_and(|chosen| chosen.ends_with(process));
+        self.note_end(process);
         release(self.processes.forget(), ctx);
-        // Whatever starts now reads what is there.
-        self.drop_again();
+        if is_last {
+            // Whatever starts now reads what is there.
+            self.drop_again();
+        }
         if let Some(sending) = &mut self.sending {
             sending.took(process, Delivery::Gone);
         }
         let mut report = None;
-        if self.waiting.is_some_and(|waiting| waiting.is_refused()) {
+        if is_last && self.waiting.is_some_and(|waiting| waiting.is_refused()) {
             let waiting = self.waiting_volumes(|_, _| true);
             let reason = Some(Cow::Borrowed("the process ended without having handled the signal"));
             report = self.conclude(site, &waiting, Outcome::Unhandled, reason, ctx);
         }
         Exit { is_lost: true, report }
+    }
+
+    /// A container ends with its first process.
+    pub(super) fn note_end(&mut self, process: &ProcessIdentity) {
+        if self.processes.chosen().is_some_and(|chosen| chosen.first() == process) {
+            self.ended = Some(process.container.clone());
+        }
     }
 
     /// Takes in that a process has ended, as far as a delivery may be the reason.

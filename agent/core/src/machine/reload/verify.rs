@@ -28,6 +28,8 @@ pub(crate) struct Verify {
     /// The last masks are being read.
     reading: bool,
     delivered: Time,
+    /// When the signal went out.
+    sent: Time,
     /// What the delivery told of.
     generations: Vec<(Name, Pending)>,
     /// The generations whose opens would be seen and would count still.
@@ -65,6 +67,7 @@ impl Verify {
             told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
             exited: false,
             reading: false,
+            sent: now,
             delivered: now,
             content: opens.iter().map(unread).collect(),
             generations,
@@ -76,6 +79,12 @@ impl Verify {
             ended: None,
             has_blamed: false,
         }
+    }
+
+    /// The signal went out then. What was opened before says nothing.
+    pub(super) const fn sent(mut self, at: Time) -> Self {
+        self.sent = at;
+        self
     }
 
     /// The processes are known to be ready.
@@ -156,7 +165,7 @@ impl Verify {
     /// may have done it.
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) -> Option<Duration> {
         let is_told = self.opens.iter().any(|(name, told)| name == volume && told == generation);
-        if !is_told || at > self.until {
+        if !is_told || at < self.sent || at > self.until {
             return None;
         }
         let after = at.since(self.delivered);

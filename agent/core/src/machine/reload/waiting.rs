@@ -72,6 +72,11 @@ impl Waiting {
         last_delivery.map_or(spread, |delivered| spread.max(delivered + waits.min_interval))
     }
 
+    /// Since when the first of the changes waits.
+    pub(super) fn since(&self) -> Option<Time> {
+        self.changes.map(|(first, _)| first)
+    }
+
     /// The processes are looked for. Whether they weren't before.
     pub(super) fn look(&mut self, now: Time) -> bool {
         let first = self.missing.is_none();
