@@ -15,22 +15,27 @@ fn stamps(pod: &Pod) -> Vec<u64> {
     pod.signals("app").unwrap().into_iter().filter_map(at).collect()
 }
 
+/// As many as an environment variable says, as for `make kills`.
+fn asked(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).ok().and_then(|count| count.parse().ok()).unwrap_or(otherwise)
+}
+
 #[test]
 fn kill_9_loses_no_change_and_repeats_at_most_one() {
     const PODS: usize = 10;
-    const ROUNDS: usize = 20;
-    const CHANGES: usize = 15;
+    let rounds = asked("NODE_SUITE_KILLS", 20);
+    let changes = asked("NODE_SUITE_CHANGES_PER_KILL", 15);
     let specs = (0..PODS).map(|n| app(&format!("p{n}"))).collect();
     let Some(mut rig) = Setup::new().light().start(specs) else { return };
     let pods = rig.node.pods();
     let mut kills = Vec::new();
     let mut swaps: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         // In each round the kill comes after another change and at another distance: between swap, delivery and record,
         // or while an agent that was killed before is starting.
-        let kill_after = (7 * round) % CHANGES;
+        let kill_after = (7 * round) % changes;
         let mut newest = BTreeMap::new();
-        for n in 0..CHANGES {
+        for n in 0..changes {
             let (pod, content) = (&pods[n % PODS], format!("r{round}n{n}"));
             let swapped = change(pod, &content).renamed_at().unwrap();
             swaps.entry(pod.uid()).or_default().push(swapped);
@@ -46,6 +51,7 @@ fn kill_9_loses_no_change_and_repeats_at_most_one() {
         }
     }
     rig.agent.wait_ready(LIMIT).unwrap();
+    let (mut swapped, mut told_in_all) = (0, 0);
     for pod in &pods {
         let (swaps, signals) = (&swaps[pod.uid()], stamps(pod));
         // A change is told at most once more for each kill, at any time so far.
@@ -53,7 +59,10 @@ fn kill_9_loses_no_change_and_repeats_at_most_one() {
             let so_far = |times: &[u64]| times.iter().filter(|time| *time < at).count();
             assert!(told < so_far(swaps) + so_far(&kills), "{} at {at}: {signals:?}", pod.name());
         }
+        swapped += swaps.len();
+        told_in_all += signals.len();
     }
+    eprintln!("{swapped} changes, {} kills, {told_in_all} signals, no newest content untold", kills.len());
     rig.end();
 }
 
