@@ -142,8 +142,8 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_ACCELERATE", value_parser = BoolishValueParser::new())]
     accelerate: bool,
 
-    /// Each node waits its own fixed share of this before it does that, so that not all load a change at once; at most
-    /// 10m [default: 0s]
+    /// Each node waits its own fixed share of this before it has the kubelet publish a change, so that not all load it at
+    /// once; at most 10m [default: 0s]
     #[arg(long, env = "RELOADLET_ACCELERATE_SPREAD", value_name = "DURATION", value_parser = spread)]
     accelerate_spread: Option<Duration>,
 
@@ -152,8 +152,8 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_WITHOUT_FENCE", value_parser = BoolishValueParser::new())]
     without_fence: bool,
 
-    /// Address of this node's kubelet; port 10250 if none is given. There the agent reads whether that can help: not if
-    /// the kubelet's configMapAndSecretChangeDetectionStrategy is Cache. It needs the right to get nodes/configz for it, and
+    /// Address of this node's kubelet; port 10250 if none is given. There the agent reads whether acceleration can help:
+    /// not if the kubelet's configMapAndSecretChangeDetectionStrategy is Cache. It needs the right to get nodes/configz for it, and
     /// the kubelet a certificate of the cluster's authority
     #[arg(long, env = "RELOADLET_KUBELET_ADDRESS", value_name = "IP[:PORT]", value_parser = kubelet_address)]
     kubelet_address: Option<SocketAddr>,

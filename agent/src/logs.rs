@@ -87,11 +87,11 @@ pub(crate) enum LogLevel {
     Error,
     /// What an operator should look at.
     Warn,
-    /// Each reload and what became of it.
+    /// Each delivery, and each reload or verdict that somebody should look at, too.
     Info,
     /// Decisions on the way.
     Debug,
-    /// Each event that the loop takes in, too.
+    /// What is usual on connections and watches, too.
     Trace,
 }
 

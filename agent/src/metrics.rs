@@ -179,7 +179,7 @@ impl Metrics {
             confined: gauge(
                 &registry,
                 "reloadlet_landlock_enforced",
-                "1 when the agent has given up writing outside its state directory, 0 where the kernel lacks it.",
+                "1 when the agent has given up writing outside its state directory, 0 where the kernel lacks it or a part of it.",
             )?,
             fence_open: gauge(
                 &registry,

@@ -48,11 +48,11 @@ enum FilesDigest {
     Unwanted,
     /// That of this generation is being read.
     Reading(Generation),
-    /// This generation couldn't be read then: a newer one may have taken its place, which a listing will show.
+    /// A generation that couldn't be read then: a newer one may have taken its place, which a listing will show.
     Missing(Generation, Time),
     /// A listing has shown it since, and it is read once more.
     ReadingAgain(Generation),
-    /// This one; `None` where the generation couldn't be read.
+    /// The digest of a generation that was read; `None` where it couldn't be.
     Read(Generation, Option<Digest>),
 }
 
@@ -87,7 +87,7 @@ pub(crate) enum Compared {
     NotNeeded,
     /// It is being read.
     Reading,
-    /// This digest; `None` where it couldn't be read. If it is the one that was told of last, this is the outcome.
+    /// The digest; `None` where it couldn't be read. If it is the one that was told of last, this is the outcome.
     Known(Option<Digest>, Outcome),
     /// Whatever it is, the volume's owner keeps it from triggering.
     Excluded,

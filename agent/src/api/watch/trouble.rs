@@ -38,7 +38,7 @@ pub(super) enum Trouble {
     /// A watch came to its end.
     #[error("it ends a watch")]
     Ended,
-    /// This happened on a watch that had lasted so long.
+    /// Something that happened on a watch that had lasted so long.
     #[error("{trouble}")]
     Watch {
         lasted: Duration,

@@ -190,6 +190,7 @@ fn without_kill_another_users_process_is_denied() {
     let Some(rig) = Setup::new().programs(&["setpriv"]).agent(wrapper).start(vec![user]) else { return };
     change(&rig.pod("user"), "two");
     rig.wait_outcomes("user", "denied", 1);
+    rig.wait_reason("user", "denied", "EPERM: Operation not permitted");
     rig.signals(&rig.pod("user"), "app", 0);
     rig.end();
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use standin::{
     ContainerSpec, Pod, PodSpec, VolumeKind, VolumeSpec, Written, boottime_ns, payload, wait_until,
 };
 
-use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change};
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change, lines, wait_lines};
 
 /// A pod whose process catches the signal and reads nothing.
 fn silent(name: &str) -> PodSpec {
@@ -187,5 +187,149 @@ fn nginx_rereads_its_configuration() {
     rig.pod("web").update("conf", payload([("nginx.conf", &conf(65))])).unwrap();
     wait_verdict(&rig, "web", "reread", 1.0);
     assert_eq!(rig.metric("reloadlet_reread_seconds_count", &[]), 1.0);
+    rig.end();
+}
+
+/// A pod that runs a script in Python.
+fn script(name: &str, source: &str) -> PodSpec {
+    let container = ContainerSpec::new("app", &["/usr/bin/python3", "-c", source]).mount("conf", "/conf");
+    bare(name).annotation(SIGNAL, "SIGHUP").container(container)
+}
+
+/// What `/status` says of a pod's container.
+fn status(rig: &Rig, pod: &Pod) -> Value {
+    let status = rig.agent.status().unwrap();
+    let found = status["pods"].as_array().unwrap().iter().find(|found| found["uid"] == pod.uid());
+    found.unwrap()["containers"][0].clone()
+}
+
+/// Reads its file at the signal, and drops what comes within the next two seconds.
+const DROPS: &str = "
+import signal, time
+def append(file, text):
+    with open('/pod/' + file, 'a') as f: f.write(text)
+busy = 0
+def reload(*_):
+    global busy
+    if time.monotonic() < busy:
+        append('dropped', 'x\\n')
+        return
+    content = open('/conf/app.conf').read()
+    busy = time.monotonic() + 2
+    append('read', content)
+signal.signal(signal.SIGHUP, reload)
+append('ready', 'x\\n')
+while True: signal.pause()
+";
+
+#[test]
+fn a_signal_that_was_dropped_while_a_reload_ran_is_repeated_once_and_the_change_is_read() {
+    let spec = script("web", DROPS).annotation("reloadlet.io/verify", "3s");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("web");
+    wait_lines(&rig, &pod, "ready", 1);
+    change(&pod, "a");
+    wait_lines(&rig, &pod, "read", 1);
+    let end = boottime_ns() + 300_000_000;
+    wait_until(LIMIT, "the midst of the reload", || boottime_ns() > end).unwrap();
+    change(&pod, "b");
+    wait_lines(&rig, &pod, "dropped", 1);
+    wait_lines(&rig, &pod, "read", 2);
+    // The window of the repeat is over.
+    wait_verdict(&rig, "web", "reread", 2.0);
+    assert_eq!(verdicts(&rig, "web", "alive"), 1.0);
+    rig.wait_metric("reloadlet_retold_total", &[], 1.0);
+    let is_repeat = |line: &Value| {
+        line["pod"] == "web"
+            && line["message"].as_str().is_some_and(|text| text.starts_with("told a second time"))
+    };
+    let line = rig.wait_line("the repeat", is_repeat);
+    assert_eq!(line["outcome"], "delivered");
+    let generation = format!("conf={}", pod.generation("conf").unwrap().unwrap());
+    assert_eq!(line["generations"], generation, "{line}");
+    let container = status(&rig, &pod);
+    assert_eq!((&container["toldAgain"], &container["unread"]), (&json!(true), &Value::Null));
+
+    // The next signal is that of the next change.
+    change(&pod, "c");
+    wait_lines(&rig, &pod, "read", 3);
+    rig.wait_outcomes("web", "delivered", 3);
+    let read = fs::read_to_string(pod.exchange_dir().join("read")).unwrap();
+    assert_eq!((read.as_str(), lines(&pod, "dropped")), ("a\nb\nc\n", 1), "{}", rig.tail());
+    assert_eq!(rig.metric("reloadlet_retold_total", &[]), 1.0);
+    assert_eq!(rig.log().iter().filter(|line| is_repeat(line)).count(), 1);
+    assert_eq!(status(&rig, &pod)["toldAgain"], false);
+    rig.end();
+}
+
+/// Reads its file when it starts, and never again.
+const KEEPS: &str = "
+import signal
+def append(file, text):
+    with open('/pod/' + file, 'a') as f: f.write(text)
+kept = open('/conf/app.conf').read()
+signal.signal(signal.SIGHUP, lambda *_: append('told', kept))
+append('ready', kept)
+while True: signal.pause()
+";
+
+#[test]
+fn a_program_that_never_reads_again_is_said_after_three_deliveries_and_not_told_twice() {
+    let spec = script("web", KEEPS).annotation("reloadlet.io/verify", "1s");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("web");
+    wait_lines(&rig, &pod, "ready", 1);
+    for (count, content) in (1_u32..).zip(["two", "three", "four"]) {
+        assert_eq!(status(&rig, &pod)["unread"], Value::Null, "before delivery {count}");
+        change(&pod, content);
+        wait_verdict(&rig, "web", "alive", f64::from(count));
+    }
+    let says = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("never read"));
+    let line = rig.wait_line("that it never reads", says);
+    assert_eq!([&line["level"], &line["pod"], &line["container"]], ["WARN", "web", "app"]);
+    assert_eq!((&line["unread"], &line["deliveries"]), (&json!("never_read"), &json!(3)), "{line}");
+    rig.wait_metric("reloadlet_unread_containers", &[("state", "never_read")], 1.0);
+    let unread = status(&rig, &pod)["unread"].clone();
+    assert_eq!(unread, json!({ "state": "never_read", "deliveries": 3 }));
+    assert_eq!(rig.metric("reloadlet_unread_containers", &[("state", "not_read")]), 0.0);
+
+    // It is said once, and each change is told once.
+    change(&pod, "five");
+    wait_verdict(&rig, "web", "alive", 4.0);
+    rig.wait_outcomes("web", "delivered", 4);
+    assert_eq!(rig.log().iter().filter(|line| says(line)).count(), 1, "{}", rig.tail());
+    assert_eq!((lines(&pod, "told"), rig.metric("reloadlet_retold_total", &[])), (4, 0.0));
+    rig.end();
+}
+
+/// Opens its file three seconds after the signal.
+const READS_LATE: &str = "
+import signal, time
+def append(file, text):
+    with open('/pod/' + file, 'a') as f: f.write(text)
+def reload(*_):
+    time.sleep(3)
+    append('read', open('/conf/app.conf').read())
+signal.signal(signal.SIGHUP, reload)
+append('ready', 'x\\n')
+while True: signal.pause()
+";
+
+#[test]
+fn a_file_that_is_opened_seconds_after_the_signal_is_a_reread_as_long_as_the_window_is_open() {
+    let spec = script("web", READS_LATE).annotation("reloadlet.io/verify", "30s");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("web");
+    wait_lines(&rig, &pod, "ready", 1);
+    change(&pod, "two");
+    wait_lines(&rig, &pod, "read", 1);
+    rig.wait_metric("reloadlet_reread_seconds_count", &[], 1.0);
+    let seconds = rig.metric("reloadlet_reread_seconds_sum", &[]);
+    assert!((2.5..30.0).contains(&seconds), "{seconds}");
+    wait_verdict(&rig, "web", "reread", 1.0);
+    assert_eq!((verdicts(&rig, "web", "alive"), lines(&pod, "read")), (0.0, 1));
+    let line = rig.wait_line("a verdict", |line| line["pod"] == "web" && line["verdict"].is_string());
+    assert_eq!(line["verdict"], "reread", "{line}");
+    assert!(line["reread_us"].as_u64().is_some_and(|micros| micros > 2_500_000), "{line}");
     rig.end();
 }

@@ -1,6 +1,7 @@
 //! The agent dies and starts again.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use standin::{LogRecord, Pod, boottime_ns, wait_until};
@@ -18,6 +19,17 @@ fn stamps(pod: &Pod) -> Vec<u64> {
 /// As many as an environment variable says, as for `make kills`.
 fn asked(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().and_then(|count| count.parse().ok()).unwrap_or(otherwise)
+}
+
+/// How many signals are certainly repeats: nothing was published since the one before, nor right before that one, which may not
+/// have told of it yet.
+fn repeats(swaps: &[u64], signals: &[u64]) -> usize {
+    const DOUBT: u64 = 50_000_000;
+    let is_repeat = |pair: &&[u64]| {
+        let (before, at) = (pair[0], pair[1]);
+        !swaps.iter().any(|swap| *swap + DOUBT > before && *swap < at)
+    };
+    signals.windows(2).filter(is_repeat).count()
 }
 
 #[test]
@@ -51,7 +63,7 @@ fn kill_9_loses_no_change_and_repeats_at_most_one() {
         }
     }
     rig.agent.wait_ready(LIMIT).unwrap();
-    let (mut swapped, mut told_in_all) = (0, 0);
+    let (mut swapped, mut told_in_all, mut repeated) = (0, 0, 0);
     for pod in &pods {
         let (swaps, signals) = (&swaps[pod.uid()], stamps(pod));
         // A change is told at most once more for each kill, at any time so far.
@@ -61,8 +73,13 @@ fn kill_9_loses_no_change_and_repeats_at_most_one() {
         }
         swapped += swaps.len();
         told_in_all += signals.len();
+        repeated += repeats(swaps, &signals);
     }
-    eprintln!("{swapped} changes, {} kills, {told_in_all} signals, no newest content untold", kills.len());
+    eprintln!(
+        "{swapped} changes, {} kills, {told_in_all} signals, {repeated} repeats, no newest content untold",
+        kills.len()
+    );
+    assert!(repeated <= kills.len(), "{repeated} repeats for {} kills", kills.len());
     rig.end();
 }
 
@@ -91,6 +108,32 @@ fn a_change_while_the_agent_is_down_is_told_after_its_start_and_nothing_else_is(
     change(&new, "two");
     rig.wait_told(&new, "app", "two");
     rig.signals(&new, "app", 1);
+    rig.end();
+}
+
+#[test]
+fn a_damaged_journal_is_not_a_first_start() {
+    let Some(mut rig) = Setup::new().start(vec![app("older"), app("same")]) else { return };
+    let (older, same) = (rig.pod("older"), rig.pod("same"));
+    change(&older, "two");
+    rig.wait_told(&older, "app", "two");
+    rig.wait_outcomes("older", "delivered", 1);
+    rig.agent.kill9().unwrap();
+    let journal = rig.options.state_dir.join("journal.redb");
+    let length = fs::metadata(&journal).unwrap().len();
+    fs::write(&journal, vec![0x5a_u8; usize::try_from(length).unwrap()]).unwrap();
+    change(&older, "three");
+    change(&older, "four");
+    rig.agent = start_agent(rig.options.clone());
+    rig.agent.wait_ready(LIMIT).unwrap();
+    rig.wait_warning("the journal can't be read and was set aside");
+    rig.wait_told(&older, "app", "four");
+    rig.wait_outcomes("older", "delivered", 1);
+    rig.signals(&older, "app", 2);
+    // Nothing has changed since this one started. A change shows that the start has told it nothing.
+    change(&same, "two");
+    rig.wait_told(&same, "app", "two");
+    rig.signals(&same, "app", 1);
     rig.end();
 }
 

@@ -326,6 +326,18 @@ pub(crate) fn end_doubt() {
     wait_until(LIMIT, "the end of the doubt", || boottime_ns() > end).unwrap();
 }
 
+/// How many lines a file in the pod's directory has.
+pub(crate) fn lines(pod: &Pod, file: &str) -> usize {
+    fs::read_to_string(pod.exchange_dir().join(file)).unwrap_or_default().lines().count()
+}
+
+/// Waits until it has so many.
+pub(crate) fn wait_lines(rig: &Rig, pod: &Pod, file: &str, count: usize) {
+    let what = format!("{count} lines in {file} of {}", pod.name());
+    wait_until(LIMIT, &what, || lines(pod, file) >= count)
+        .unwrap_or_else(|error| panic!("{error} ({:?})\n{}", pod.exit("app"), rig.tail()));
+}
+
 /// The PIDs of a process's children.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

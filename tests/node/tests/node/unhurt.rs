@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use standin::{ContainerSpec, Pod, PodSpec, VolumeSpec, payload, wait_until};
+use standin::{ContainerSpec, PodSpec, VolumeSpec, payload, wait_until};
 
-use crate::support::{LIMIT, Rig, SIGNAL, Setup, app, bare, change, children, reader};
+use crate::support::{LIMIT, SIGNAL, Setup, app, bare, change, children, lines, reader, wait_lines};
 
 const PYTHON: &str = "/usr/bin/python3";
 const PROCESS: &str = "reloadlet.io/process";
@@ -15,17 +15,6 @@ const UNHANDLED: &[(&str, &str)] = &[("kind", "unhandled")];
 fn script(name: &str, source: &str) -> PodSpec {
     let container = ContainerSpec::new("app", &[PYTHON, "-c", source]).mount("conf", "/conf");
     bare(name).annotation(SIGNAL, "SIGHUP").share_process_namespace().container(container)
-}
-
-/// How many lines a file in the pod's directory has.
-fn lines(pod: &Pod, file: &str) -> usize {
-    fs::read_to_string(pod.exchange_dir().join(file)).unwrap_or_default().lines().count()
-}
-
-fn wait_lines(rig: &Rig, pod: &Pod, file: &str, count: usize) {
-    let what = format!("{count} lines in {file} of {}", pod.name());
-    wait_until(LIMIT, &what, || lines(pod, file) >= count)
-        .unwrap_or_else(|error| panic!("{error} ({:?})\n{}", pod.exit("app"), rig.tail()));
 }
 
 fn comm(pid: i32) -> String {
@@ -270,6 +259,43 @@ while True:
     }
     wait_lines(&rig, &rig.pod("sigwait"), "told", 1);
     rig.wait_outcomes("sigwait", "delivered", 1);
+    rig.end();
+}
+
+#[test]
+fn a_child_of_an_init_without_a_handler_lives_on_whatever_unhandled_says() {
+    let behind = |name: &str, init: &str| {
+        let command = [init, "--", "/workload", "--log", "/pod/app.log", "--none"];
+        bare(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .annotation("reloadlet.io/unhandled", "send")
+            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
+    };
+    let specs = vec![behind("tini", "/usr/bin/tini"), behind("dumb", "/usr/bin/dumb-init"), app("canary")];
+    let Some(rig) = Setup::new().programs(&["tini", "dumb-init"]).start(specs) else { return };
+    let names = ["tini", "dumb"];
+    let own = names.map(|name| {
+        let pod = rig.pod(name);
+        pod.wait_ready("app").unwrap();
+        children(pod.container("app").unwrap().pid)
+    });
+    for content in ["two", "three"] {
+        for name in ["tini", "dumb", "canary"] {
+            change(&rig.pod(name), content);
+        }
+        rig.wait_told(&rig.pod("canary"), "app", content);
+        rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
+    }
+    for (name, own) in names.into_iter().zip(own) {
+        let pod = rig.pod(name);
+        assert_eq!(own.len(), 1, "{own:?}");
+        rig.wait_warning(&format!("\"workload\" (PID {}) in container app doesn't handle SIGHUP", own[0]));
+        // The signal would have ended it, and its init with it.
+        assert_eq!(pod.exit("app").unwrap(), None, "{name}: {}", rig.tail());
+        assert_eq!(children(pod.container("app").unwrap().pid), own, "{name}");
+        let told = ["delivered", "unhandled"].map(|outcome| rig.outcomes(name, outcome));
+        assert_eq!(told, [0.0, 0.0], "{name}: {}", rig.tail());
+    }
     rig.end();
 }
 

@@ -183,12 +183,20 @@ fn a_secret_made_anew_is_found_while_mounts_change_all_the_time() {
         .container(reader("app", &[]));
     let Some(rig) = Setup::new().start(vec![pod]) else { return };
     wait_grown(&rig, &["tmpfs"]);
-    let busy = MountChanges::begin(&rig);
+    let mut busy = MountChanges::begin(&rig);
     let pod = rig.pod("tmpfs");
     pod.unmake_volume("conf").unwrap();
     pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
     rig.wait_outcomes("tmpfs", "no_process", 1);
     rig.wait_reason("tmpfs", "no_process", "until it restarts");
+    pod.restart_container("app").unwrap();
+    pod.wait_ready("app").unwrap();
+    for (told, content) in (2..).zip(["seen", "again"]) {
+        change(&pod, content);
+        rig.wait_told(&pod, "app", content);
+        rig.signals(&pod, "app", told);
+    }
+    assert!(busy.goes_on(), "mounts didn't change all the time");
     drop(busy);
     rig.end();
 }
@@ -206,6 +214,10 @@ impl MountChanges {
         let mut shell = Command::new("bash");
         shell.args(["-c", script, "bash"]).arg(&place).stdin(Stdio::piped());
         Self(shell.spawn().unwrap())
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 }
 

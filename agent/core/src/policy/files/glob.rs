@@ -27,7 +27,7 @@ pub(super) enum GlobError {
 /// What a match has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Atom {
-    /// This character.
+    /// One certain character.
     One(char),
     /// A character that isn't `/`.
     Any,
