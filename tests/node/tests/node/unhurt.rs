@@ -263,43 +263,6 @@ while True:
 }
 
 #[test]
-fn a_child_of_an_init_without_a_handler_lives_on_whatever_unhandled_says() {
-    let behind = |name: &str, init: &str| {
-        let command = [init, "--", "/workload", "--log", "/pod/app.log", "--none"];
-        bare(name)
-            .annotation(SIGNAL, "SIGHUP")
-            .annotation("reloadlet.io/unhandled", "send")
-            .container(ContainerSpec::new("app", &command).mount("conf", "/conf"))
-    };
-    let specs = vec![behind("tini", "/usr/bin/tini"), behind("dumb", "/usr/bin/dumb-init"), app("canary")];
-    let Some(rig) = Setup::new().programs(&["tini", "dumb-init"]).start(specs) else { return };
-    let names = ["tini", "dumb"];
-    let own = names.map(|name| {
-        let pod = rig.pod(name);
-        pod.wait_ready("app").unwrap();
-        children(pod.container("app").unwrap().pid)
-    });
-    for content in ["two", "three"] {
-        for name in ["tini", "dumb", "canary"] {
-            change(&rig.pod(name), content);
-        }
-        rig.wait_told(&rig.pod("canary"), "app", content);
-        rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
-    }
-    for (name, own) in names.into_iter().zip(own) {
-        let pod = rig.pod(name);
-        assert_eq!(own.len(), 1, "{own:?}");
-        rig.wait_warning(&format!("\"workload\" (PID {}) in container app doesn't handle SIGHUP", own[0]));
-        // The signal would have ended it, and its init with it.
-        assert_eq!(pod.exit("app").unwrap(), None, "{name}: {}", rig.tail());
-        assert_eq!(children(pod.container("app").unwrap().pid), own, "{name}");
-        let told = ["delivered", "unhandled"].map(|outcome| rig.outcomes(name, outcome));
-        assert_eq!(told, [0.0, 0.0], "{name}: {}", rig.tail());
-    }
-    rig.end();
-}
-
-#[test]
 fn a_leftover_of_an_exec_under_an_init_keeps_no_change_from_its_program() {
     let workload = ["/usr/bin/tini", "--", "/workload", "--log", "/pod/app.log", "--read", "/conf/app.conf"];
     let spec = bare("web")
