@@ -120,4 +120,15 @@ mod tests {
         }
         assert_eq!(of(&io::ErrorKind::InvalidData.into()), Lack::Unreadable);
     }
+
+    #[test]
+    fn an_error_of_a_send_has_its_name_and_any_other_its_meaning_alone() {
+        for (errno, text) in NAMED {
+            assert_eq!(text, errno.to_string());
+            assert_eq!(said(errno as i32), text);
+        }
+        assert_eq!(said(Errno::ENOSYS as i32), "ENOSYS: Function not implemented");
+        assert_eq!(said(Errno::ENOENT as i32), "No such file or directory");
+        assert_eq!(said(0), "Unknown errno");
+    }
 }

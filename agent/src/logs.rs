@@ -20,6 +20,9 @@ use crate::clock;
 
 mod shares;
 
+#[cfg(test)]
+pub(crate) use shares::tests::Page;
+
 /// How many lines wait for a slow reader; more are dropped.
 const WAITING_LINES: usize = 8192;
 /// How often it is said which lines aren't there.
@@ -163,7 +166,6 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::mpsc::{Receiver, channel};
 
-    use super::shares::tests::Page;
     use super::*;
 
     /// A reader that takes nothing before it is told to.

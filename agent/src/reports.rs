@@ -213,13 +213,76 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
+    use reloadlet_core::model::generation::Generation;
     use reloadlet_core::model::names::Name;
+    use reloadlet_core::model::signal::Signal;
 
     use super::*;
+    use crate::api::testing;
+    use crate::logs::Page;
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    /// The one line that a report becomes.
+    fn line(report: &Report) -> String {
+        let (page, metrics) = (Page::default(), Metrics::new().unwrap());
+        let shown = page.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || shown.clone()).finish();
+        tracing::subscriber::with_default(lines, || write(report, &metrics));
+        let [line] = <[String; 1]>::try_from(page.lines()).unwrap();
+        line
+    }
+
+    #[test]
+    fn what_was_left_unread_is_a_warning() {
+        for (unread, sentence) in [
+            (Unread::NotRead, "told, not read: none of the new files was opened"),
+            (Unread::NeverRead, "told again and again, never read: none of the new files was opened"),
+        ] {
+            let line = line(&Report::Unread {
+                pod: Arc::new(testing::pod("shop", "web", "0000000a")),
+                container: "app".into(),
+                signal: Signal::HUP,
+                unread,
+                deliveries: 3,
+                again: true,
+                window: Duration::from_secs(10),
+            });
+            assert!(line.contains(" WARN ") && line.contains(sentence), "{line}");
+            for field in ["namespace=shop", "pod=web", "container=app", "signal=SIGHUP", "told_again=true"] {
+                assert!(line.contains(field), "{field}: {line}");
+            }
+            assert!(line.contains(&format!("unread=\"{}\"", unread.as_str())), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_second_telling_is_said_like_a_delivery() {
+        let retold = ReloadReport {
+            pod: Arc::new(testing::pod("shop", "web", "0000000a")),
+            container: "app".into(),
+            signal: Signal::HUP,
+            outcome: Outcome::Delivered,
+            generations: vec![("config".into(), Generation::parse("..2026_01_01_00_00_00.1").unwrap())],
+            pids: vec![7],
+            swapped: at(1),
+            ended: at(2),
+            settle: Duration::ZERO,
+            since_settle: Duration::ZERO,
+            deliver: Duration::ZERO,
+            reason: None,
+            stages: None,
+        };
+        let line = line(&Report::Retold(Box::new(retold)));
+        let sentence = "told a second time, since none of the new files was opened";
+        assert!(line.contains(" INFO ") && line.contains(sentence), "{line}");
+        for field in ["container=app", "outcome=\"delivered\"", "config=..2026_01_01_00_00_00.1"] {
+            assert!(line.contains(field), "{field}: {line}");
+        }
     }
 
     #[test]

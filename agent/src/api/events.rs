@@ -335,12 +335,17 @@ fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: Stri
 /// What a reload told of: the versions that it brought where they are known, else the volumes.
 fn changed(reload: &ReloadReport) -> String {
     let versions = reload.stages.as_ref().map(|stages| reports::written(&stages.versions));
-    let mut text = versions.filter(|versions| !versions.is_empty()).unwrap_or_else(|| {
-        let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
-        volumes.join(", ")
-    });
-    if text.len() > LISTED {
-        text.truncate(text.floor_char_boundary(LISTED));
+    cut(versions.filter(|versions| !versions.is_empty()).unwrap_or_else(|| volumes(reload)), LISTED)
+}
+
+fn volumes(reload: &ReloadReport) -> String {
+    let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
+    volumes.join(", ")
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
         text.push('…');
     }
     text
@@ -357,8 +362,9 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn reload_note(reload: &ReloadReport) -> Option<Note> {
-    let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
-    let (volumes, container, signal) = (volumes.join(", "), &reload.container, reload.signal);
+    // What comes after them says what is to be done.
+    let volumes = cut(volumes(reload), LISTED / 2);
+    let (container, signal) = (&reload.container, reload.signal);
     let (urgent, reason, text) = match reload.outcome {
         Outcome::Delivered => {
             let since = reload.stages.as_ref().map_or_else(String::new, |stages| {

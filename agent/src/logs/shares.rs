@@ -197,7 +197,7 @@ impl Visit for Namespace {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -208,10 +208,10 @@ pub(super) mod tests {
 
     /// What is written.
     #[derive(Clone, Default)]
-    pub(in crate::logs) struct Page(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
 
     impl Page {
-        pub(in crate::logs) fn lines(&self) -> Vec<String> {
+        pub(crate) fn lines(&self) -> Vec<String> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()
         }

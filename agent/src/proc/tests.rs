@@ -22,8 +22,9 @@ fn this_process_can_be_read() {
 fn stat_and_a_pidfd_say_the_same_as_status() {
     let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let (proc, pid) = (own().0, child.id());
-    // Until it is executed it has this program's handlers.
-    while proc.stat(pid).unwrap().unwrap().comm != "sleep" {
+    // Until it is executed it has this program's handlers, and until it sleeps it loads its libraries.
+    let sleeps = |stat: Stat| stat.comm == "sleep" && stat.state == 'S';
+    while !sleeps(proc.stat(pid).unwrap().unwrap()) {
         std::thread::yield_now();
     }
     let (masks, status) = (proc.leader_masks(pid).unwrap().unwrap(), proc.status(pid).unwrap().unwrap());

@@ -338,7 +338,7 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
     }
 
     #[test]
-    fn what_isnt_known_to_be_read_there_or_held_isnt_up_to_date() {
+    fn only_what_is_known_to_be_unread_or_not_there_isnt_up_to_date() {
         let pod = |more: &str, app: &str, stale: &str, volume: &str| {
             format!(
                 r#"{{"namespace": "shop", "name": "web", "uid": "u-1", "notNudged": null, "problems": [], {more}
@@ -388,6 +388,38 @@ shop       web  -       ca      -        -          undelivered for 5 s: contain
             let table = table(&document);
             assert!(table.contains(state), "{state}: {table}");
         }
+    }
+
+    #[test]
+    fn a_container_whose_delivery_failed_is_shown_with_what_it_holds() {
+        let app = |name: &str, told: &str| {
+            format!(
+                r#"{{"name": "{name}", "signal": "SIGHUP", "pids": [7], "missing": null, "held": false,
+                "lastOutcome": "failed", "lastSecondsAgo": 1.0,
+                "volumes": [{{"name": "config", "handled": "..2", "waiting": null, {told}}}]}}"#
+            )
+        };
+        let web = |version| format!(r#"[{{"kind": "configmap", "name": "web", "version": "{version}"}}]"#);
+        let apps = [
+            app("app", &format!(r#""holds": "..1", "delivered": {}"#, web(11))),
+            app("cron", r#""holds": "..1", "delivered": []"#),
+            app("new", r#""holds": null, "delivered": []"#),
+        ];
+        let text = format!(
+            r#"{{"apiVersion": "status.reloadlet.io/v1",
+            "agent": {{"version": "1", "requests": {{}}, "watches": [], "lacks": []}}, "pods": [{{
+            "namespace": "shop", "name": "web", "uid": "u", "problems": [], "containers": [{}],
+            "volumes": [{{"name": "config", "kind": "configmap", "generation": "..2", "settledSecondsAgo": 1.0,
+                "wanted": {new}, "onDisk": {new}}}],
+            "stale": [{{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app"}}]}}]}}"#,
+            apps.join(","),
+            new = web(12)
+        );
+        let document: Document = serde_json::from_str(&text).unwrap();
+        let row = "web@12  web@12   app:web@11 cron:..1 new:-  undelivered for 5 s: container app wasn't \
+                   told (failed)\n";
+        let table = table(&document);
+        assert!(table.contains(row), "{table}");
     }
 
     #[test]

@@ -216,6 +216,59 @@ fn the_kernels_error_is_in_the_event_and_not_each_refusal_is_apparmors() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_back_is_sent_with_what_lifts_it() {
+    let (client, requests) = server(0);
+    let (notes, sender) = channel(Cluster::with_client(client), "node");
+    // As the machine gives them: `REASON` of its modules `suspension` and `withholding`.
+    let suspended = "the last two signals ended its process; it is told once more when its process has run \
+                     for ten minutes, or at once when an annotation of reloadlet.io changes on the pod, and \
+                     a restart loads the change";
+    let bad_content = "these files ended the process of another replica on this node; newer ones are told, \
+                       and these at once when an annotation of reloadlet.io changes on the pod";
+    for (n, reason) in [(1, suspended), (2, bad_content)] {
+        let report = ReloadReport { pod: pod("shop", n), ..measured(Outcome::Suspended, Some(reason)) };
+        let report = Report::Reload(Box::new(report));
+        let text = format!("config changed and container app wasn't told: {reason}.");
+        assert_eq!(said(&report), (true, "ReloadHeld", text));
+        notes.report(&report);
+    }
+    // And the problems beside them.
+    let suspended = "container app ends 400 ms after SIGHUP, 2 times in a row: nothing more is sent to it \
+                     until an annotation of reloadlet.io changes on the pod, or its process has run for ten \
+                     minutes; then it is told once of the newest files, if it is older than they are; the \
+                     program catches the signal in order to end, or can't load the new files";
+    let bad_content = "container app isn't told of the newest files, since they ended the process of another \
+                       replica on this node: newer ones are told, and these at once when an annotation of \
+                       reloadlet.io changes on the pod";
+    let problems = [(3, ProblemKind::Suspended, suspended), (4, ProblemKind::BadContent, bad_content)];
+    for (n, kind, sentence) in problems {
+        let report = Report::Problem(pod("shop", n), Problem::new(kind, sentence));
+        assert_eq!(said(&report), (true, "ReloadProblem", sentence.to_owned()));
+        notes.report(&report);
+    }
+    let sending = tokio::spawn(sender.run());
+    let texts: BTreeMap<String, String> = sent(&requests, 4).await.into_iter().collect();
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    for (pod, text) in &texts {
+        assert!(text.contains("an annotation of reloadlet.io changes on the pod"), "{pod}: {text}");
+    }
+    for pod in ["pod-1", "pod-3"] {
+        assert!(texts[pod].contains("its process has run for ten minutes"), "{texts:?}");
+    }
+    sending.abort();
+}
+
+#[test]
+fn however_many_volumes_changed_an_event_has_room_for_why_nobody_was_told() {
+    let mut report = measured(Outcome::Suspended, Some("that is why"));
+    let generation = report.generations[0].1.clone();
+    report.generations = (0..20).map(|n| (format!("{n:063}").as_str().into(), generation.clone())).collect();
+    let (_, _, text) = said(&Report::Reload(Box::new(report)));
+    assert!(text.len() < 400 && text.contains("… changed and"), "{text}");
+    assert!(text.ends_with("container app wasn't told: that is why."), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_left_unread_is_said_until_it_is_read() {
     let shop = pod("shop", 1);
     let unread = |unread| Report::Unread {

@@ -8,6 +8,8 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use kube::client::ClientBuilder;
 use tower::service_fn;
 
@@ -100,6 +102,35 @@ async fn how_new_an_answer_must_be_is_asked_for() {
             uri,
             format!("/api/v1/namespaces/shop/configmaps?&fieldSelector=metadata.name%3Dweb{expected}")
         );
+    }
+}
+
+#[tokio::test]
+async fn when_an_object_was_changed_is_told_by_the_nodes_clock_where_the_answer_has_a_date() {
+    let stamp = |second| Timestamp::from_second(second).unwrap();
+    let second = Timestamp::now().as_second();
+    for ahead in [30, -30] {
+        let list = format!(
+            r#"{{"metadata": {{"resourceVersion": "9"}}, "items": [{{"metadata": {{"resourceVersion": "7",
+                "managedFields": [{{"time": "{}", "fieldsV1": {{"f:data": {{}}}}}}]}}}}]}}"#,
+            stamp(second + ahead)
+        );
+        let service = service_fn(move |_: Request<Body>| {
+            let date = stamp(Timestamp::now().as_second() + ahead);
+            let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
+            let mut response = Response::new(Body::from(list.clone().into_bytes()));
+            response.headers_mut().insert("Date", date.try_into().unwrap());
+            async { Ok::<_, Infallible>(response) }
+        });
+        let client = ClientBuilder::new(service, "default").build();
+        let found = fetch(client, &object(), &Freshness::Any, &Semaphore::new(1)).await.unwrap().found;
+        let Found::Version(version) = found else { panic!() };
+        let updated = version.updated.unwrap();
+        let (earliest, latest) = updated.between.unwrap();
+        let (from, to) = (clock::from_wall_second(second), clock::from_wall_second(second + 1));
+        assert!(earliest <= from && to <= latest, "{ahead} s ahead: {updated:?}");
+        let is_shifted = if ahead > 0 { latest < updated.written } else { updated.written < earliest };
+        assert!(is_shifted, "{ahead} s ahead: {updated:?}");
     }
 }
 
