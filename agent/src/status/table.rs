@@ -147,7 +147,10 @@ fn gone(volume: &VolumeStatus) -> Option<String> {
 
 /// That a container has left unread what it was told of a volume.
 fn unread(container: &ContainerStatus, volume: &VolumeStatus) -> Option<String> {
-    let unread = container.unread.as_ref().filter(|_| tells(container, volume))?;
+    let told = container.volumes.iter().find(|told| told.name == volume.name)?;
+    // Where it isn't known which volume it was, it may have been any.
+    let is_known = container.volumes.iter().any(|told| told.unread);
+    let unread = container.unread.as_ref().filter(|_| told.unread || !is_known)?;
     let name = &container.name;
     Some(match &unread.state {
         Word::Known(Unread::NotRead) if container.told_again => {

@@ -125,6 +125,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
                 .map(|pending| name_of(&pending.generation)),
             holds: held(target, progress, watched).map(name_of),
             delivered: held(target, progress, watched).and_then(versions_held).unwrap_or_default(),
+            unread: progress.is_unread(),
         }
     });
     let unread =

@@ -139,6 +139,9 @@ pub struct ToldStatus {
     pub holds: Option<Name>,
     /// The versions of the volume's objects that the container holds, as far as they are known.
     pub delivered: Vec<VersionStatus>,
+    /// Whether the last signal that the container left unread told of it; after a restart of the agent that isn't known.
+    #[serde(default)]
+    pub unread: bool,
 }
 
 /// Something in a running container that isn't what the API server shows.

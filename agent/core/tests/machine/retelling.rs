@@ -383,3 +383,18 @@ fn after_a_restart_a_content_that_comes_again_is_told_to_whoever_left_the_other_
     world.pass(60_000);
     assert_eq!(world.sends().len(), before + 1);
 }
+
+#[test]
+fn only_of_the_volumes_that_were_told_of_last_it_is_said_that_nothing_was_read() {
+    let mut world = World::running(vec![app_with_two_volumes(1, &[("reloadlet.io/debounce", "0s")])]);
+    let unread = |world: &World| {
+        let told = world.machine.status(world.now)[0].containers[0].volumes.clone();
+        told.into_iter().filter(|told| told.unread).map(|told| String::from(&*told.name)).collect::<Vec<_>>()
+    };
+    read(&mut world, 2);
+    world.publish(&more(), 2);
+    world.pass(60_000);
+    assert_eq!((unread(&world), state(&world)), (vec!["more".to_owned()], Some(("not_read".to_owned(), 1))));
+    read(&mut world, 3);
+    assert_eq!((unread(&world), state(&world)), (vec![], None));
+}

@@ -36,7 +36,13 @@ impl Target {
             window: site.terms.verify,
             retell: site.terms.retell,
         };
+        let before = self.rereading.in_a_row();
         let next = self.change_rereading(site, ctx, |rereading, now| rereading.unread(seen, now));
+        if self.rereading.in_a_row() > before {
+            for (name, progress) in &mut self.progress {
+                progress.leave_unread(told().any(|(volume, _)| volume == name));
+            }
+        }
         // What it holds isn't what it was told of, as far as is known: nothing later is the same as that.
         if next == Next::Again || self.left_how().is_some_and(|(unread, _)| unread == Unread::NotRead) {
             self.progress.values_mut().for_each(Progress::doubt_told);
@@ -108,6 +114,7 @@ impl Target {
     pub(super) fn reread(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let looked_through = self.verify.as_ref().is_some_and(Verify::is_looked_through);
         self.change_rereading(site, ctx, |rereading, _| rereading.reread(looked_through));
+        self.progress.values_mut().for_each(|progress| progress.leave_unread(false));
     }
 
     /// Any open may have gone unseen.

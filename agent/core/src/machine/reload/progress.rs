@@ -29,6 +29,8 @@ pub(crate) struct Progress {
     pending: Option<Pending>,
     /// The generation that is done with was withheld from the container.
     withheld: bool,
+    /// The last signal that was left unread told of it.
+    unread: bool,
 }
 
 /// A generation that waits to be told.
@@ -92,6 +94,7 @@ impl Progress {
             is_told_doubtful: false,
             pending: None,
             withheld: outcome == Some(Outcome::Suspended),
+            unread: false,
         }
     }
 
@@ -113,6 +116,16 @@ impl Progress {
     /// The digest of what the container was told of last, where it is known.
     pub(super) const fn told(&self) -> Option<Digest> {
         self.told
+    }
+
+    /// A signal that told of it was left unread, or one was read.
+    pub(super) const fn leave_unread(&mut self, unread: bool) {
+        self.unread = unread;
+    }
+
+    /// Whether the last signal that was left unread told of it.
+    pub(crate) const fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// The generation that was withheld from the container.

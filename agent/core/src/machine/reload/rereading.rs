@@ -139,6 +139,11 @@ impl Rereading {
         }
     }
 
+    /// How many deliveries in a row were left unread.
+    pub(super) const fn in_a_row(&self) -> u8 {
+        self.unread
+    }
+
     /// Whether reads of the container can't be told from the kubelet's, as far as is known.
     const fn hides(&self) -> bool {
         self.looks_through || !self.has_reread
