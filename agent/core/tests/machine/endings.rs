@@ -238,10 +238,15 @@ fn ten_minutes_of_a_life_that_isnt_ready_bring_nothing() {
 
 #[test]
 fn what_lifts_it_is_in_the_sentence() {
-    let (world, _) = held();
+    let (mut world, _) = held();
+    world.publish(&config(), 4);
     let sentence = world.sentences()[0];
+    let reason = world.reloads().last().unwrap().reason.clone().unwrap();
     for lifts in ["until an annotation of reloadlet.io changes on the pod", "has run for ten minutes"] {
         assert!(sentence.contains(lifts), "{sentence}");
+    }
+    for lifts in ["when an annotation of reloadlet.io changes on the pod", "has run for ten minutes"] {
+        assert!(reason.contains(lifts), "{reason}");
     }
 }
 

@@ -1,16 +1,18 @@
 //! What the status says that a container holds, and what of it isn't known.
 
+use std::collections::BTreeSet;
+
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::{Delivery, Report};
 use reloadlet_core::machine::status::{StaleReason, ToldStatus};
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::names::ContainerId;
-use reloadlet_core::model::object::{ObjectKind, Observed};
+use reloadlet_core::model::object::{ObjectKind, ObjectVersion, Observed, Updated};
 use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, Volume, VolumeMount, VolumeSource};
 use reloadlet_core::propagation::frozen::Way;
 
 use crate::measuring::{measured, object, show, version};
-use crate::node::{generation, uid};
+use crate::node::{at, generation, uid};
 use crate::world::{World, app, config};
 
 fn told(world: &World) -> ToldStatus {
@@ -195,4 +197,31 @@ fn an_object_that_is_gone_is_no_reason_to_restart_before_and_after_a_restart_of_
     world.pass(5_000);
     assert_eq!(absent(&mut world), (vec![], vec!["levels".to_owned()]));
     assert_eq!(restarts(&world), []);
+}
+
+#[test]
+fn what_a_container_took_at_its_start_is_judged_the_same_before_and_after_a_restart_of_the_agent() {
+    let changed =
+        |from, to| Updated { written: at(from), between: Some((at(from), at(to))), made: Some(at(0)) };
+    let made = |time: u64| Updated { made: Some(at(time)), ..changed(time - 1_000, time) };
+    let reasons = |world: &World| stale(world).into_iter().collect::<BTreeSet<_>>();
+    // The container started at 50.5 s.
+    for (what, times, content, expected) in [
+        ("changed since", changed(110_000, 113_000), 2, [StaleReason::Environment].into()),
+        ("made anew with the same content", made(110_000), 1, BTreeSet::new()),
+    ] {
+        let mut world = with_environment();
+        let now = world.now;
+        world.handle(Event::Observed(object("levels"), Observed::Absent, now));
+        world.pass(1_000);
+        let shown = ObjectVersion { uid: "v".into(), updated: Some(times), ..version(2, content) };
+        show(&mut world, "levels", shown.clone());
+        world.pass(1_000);
+        assert_eq!(reasons(&world), expected, "{what}");
+        world.start_agent();
+        show(&mut world, "config", version(1, 1));
+        show(&mut world, "levels", shown);
+        world.pass(5_000);
+        assert_eq!(reasons(&world), expected, "{what}, after a restart");
+    }
 }
