@@ -101,11 +101,15 @@ mod tests {
         let read = |file: &str| std::fs::read(format!("/proc/thread-self/{file}")).unwrap();
         let name = |comm: &[u8]| std::fs::write("/proc/thread-self/comm", comm).unwrap();
         let before = facts(&read("stat")).unwrap();
-        for comm in [&b"a) S 1 2 3 ("[..], b"\xff\xfe) Z ", b") ) ) )", b"\t\x0b ) R "] {
+        for comm in
+            [&b"a) S 1 2 3 ("[..], b"\xff\xfe) Z ", b") ) ) )", b"\t\x0b ) R ", b"\\n\n\\ \r", b"Name:\tb\n"]
+        {
             name(comm);
             let stat = facts(&read("stat")).unwrap();
             assert_eq!((stat.parent, stat.started, stat.is_dead()), (before.parent, before.started, false));
             assert_eq!(stat.comm, String::from_utf8_lossy(comm));
+            let status = Status::parse(&String::from_utf8_lossy(&read("status"))).unwrap();
+            assert_eq!(status.comm, stat.comm, "whichever it is read from");
         }
         name(before.comm.as_bytes());
     }

@@ -67,12 +67,13 @@ impl Status {
     pub fn parse(text: &str) -> Option<Self> {
         let mut status = Self::default();
         let mut masks = 0;
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
-            let value = value.trim();
+        // A name can end with any byte, so no line is cut but at its end.
+        for line in text.split('\n') {
+            let Some((key, whole)) = line.split_once(':') else { continue };
+            let value = whole.trim();
             let mask = match key {
                 "Name" => {
-                    value.clone_into(&mut status.comm);
+                    status.comm = unescaped(whole.strip_prefix('\t').unwrap_or(whole));
                     continue;
                 }
                 "State" => {
@@ -110,6 +111,19 @@ impl Status {
         }
         (masks == 4).then_some(status)
     }
+}
+
+/// A name as `stat` has it: `status` alone writes a line's end and a backslash with a backslash (kernel `proc_task_name`).
+fn unescaped(name: &str) -> String {
+    let mut chars = name.chars();
+    let next = || match chars.next()? {
+        '\\' => Some(match chars.next()? {
+            'n' => '\n',
+            other => other,
+        }),
+        other => Some(other),
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// `  123456 kB`.
@@ -203,6 +217,17 @@ mod tests {
         assert!(status.caught.contains(1) && status.caught.contains(2) && status.caught.contains(17));
         assert!(status.ignored.contains(3) && !status.ignored.contains(1));
         assert!(!status.caught.contains(0) && !status.caught.contains(65));
+    }
+
+    #[test]
+    fn a_name_is_what_it_is_in_stat() {
+        for (written, name) in
+            [("a b ", "a b "), (" \\n", " \n"), ("a\\\\n", "a\\n"), ("\r", "\r"), ("\\", "")]
+        {
+            let masks = "ShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n";
+            let status = Status::parse(&format!("Name:\t{written}\n{masks}")).unwrap();
+            assert_eq!(status.comm, name, "{written:?}");
+        }
     }
 
     #[test]
