@@ -2,9 +2,9 @@
 
 use rustix::process::Signal;
 use serde_json::json;
-use standin::{Exit, LogRecord, PodSpec};
+use standin::{ContainerSpec, Exit, LogRecord, PodSpec};
 
-use crate::support::{SIGNAL, Setup, app, bare, change, reader};
+use crate::support::{SIGNAL, Setup, app, bare, change, reader, wait_lines};
 
 #[test]
 fn a_container_that_hasnt_started_is_told_when_its_status_says_that_it_has() {
@@ -53,6 +53,88 @@ fn a_container_that_is_killed_right_after_each_signal_goes_on_being_told() {
     change(&pod, "five");
     rig.wait_told(&pod, "app", "five");
     assert!(rig.outcomes("killed", "held") < 0.5, "{}", rig.tail());
+    rig.end();
+}
+
+/// A program that ends at a SIGHUP while it loads, which takes it six seconds, and reads its file at one after that.
+const ENDS_WHILE_IT_LOADS: &str = "
+import signal, sys, time
+def say(file, text):
+    with open('/pod/' + file, 'a') as log:
+        log.write(text + '\\n')
+def read(*_):
+    say('read', open('/conf/app.conf').read().strip())
+signal.signal(signal.SIGHUP, lambda *_: sys.exit(3))
+say('started', '')
+loaded = time.monotonic() + 6
+while time.monotonic() < loaded:
+    time.sleep(0.1)
+signal.signal(signal.SIGHUP, read)
+say('loaded', '')
+while True:
+    signal.pause()
+";
+
+#[test]
+fn a_program_that_ends_at_the_signal_while_it_loads_is_told_when_it_has_loaded() {
+    let container = ContainerSpec::new("app", &["/usr/bin/python3", "-c", ENDS_WHILE_IT_LOADS]);
+    let spec = bare("loads").annotation(SIGNAL, "SIGHUP").container(container.mount("conf", "/conf"));
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("loads");
+    wait_lines(&rig, &pod, "started", 1);
+    pod.set_phase("app", false, false);
+    // The one of before was ready.
+    pod.restart_container("app").unwrap();
+    rig.publish_pods();
+    wait_lines(&rig, &pod, "started", 2);
+    change(&pod, "two");
+    // Its startup probe passes a little after that.
+    wait_lines(&rig, &pod, "loaded", 1);
+    assert_eq!(rig.outcomes("loads", "delivered"), 0.0);
+    pod.set_phase("app", true, true);
+    rig.publish_pods();
+    wait_lines(&rig, &pod, "read", 1);
+    rig.wait_outcomes("loads", "delivered", 1);
+    assert_eq!(pod.exit("app").unwrap(), None, "{}", rig.tail());
+    rig.end();
+}
+
+/// A program that takes SIGHUP for its end, and two seconds to end, as a JVM with a shutdown hook does.
+const SLOW_TO_END: &str = "
+import signal, sys, time
+def end(*_):
+    time.sleep(2)
+    sys.exit(0)
+signal.signal(signal.SIGHUP, end)
+with open('/pod/started', 'a') as log:
+    log.write('started\\n')
+while True:
+    signal.pause()
+";
+
+#[test]
+fn a_container_that_ends_seconds_after_each_signal_is_told_no_more_and_it_is_said_when_it_ends() {
+    let container =
+        ContainerSpec::new("app", &["/usr/bin/python3", "-c", SLOW_TO_END]).mount("conf", "/conf");
+    let spec = bare("slow").annotation(SIGNAL, "SIGHUP").container(container);
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("slow");
+    for (count, content) in (1..).zip(["two", "three"]) {
+        wait_lines(&rig, &pod, "started", count);
+        rig.publish_pods();
+        change(&pod, content);
+        assert_eq!(pod.wait_exit("app").unwrap(), Exit::Code(0), "{}", rig.tail());
+        pod.start_container("app").unwrap();
+    }
+    rig.wait_warning(" s after SIGHUP, 2 times in a row: nothing more is sent to it");
+    wait_lines(&rig, &pod, "started", 3);
+    rig.publish_pods();
+    change(&pod, "four");
+    rig.wait_outcomes("slow", "held", 1);
+    let status = rig.agent.status().unwrap();
+    let problem = status["pods"][0]["problems"][0]["sentence"].as_str().unwrap();
+    assert!(problem.starts_with("container app ends ") && problem.contains(" s after SIGHUP"), "{problem}");
+    assert_eq!((pod.exit("app").unwrap(), rig.outcomes("slow", "delivered")), (None, 2.0));
     rig.end();
 }
 
