@@ -91,6 +91,48 @@ fn masks_that_were_read_before_a_wait_dont_end_a_program_that_executes_itself_at
     rig.end();
 }
 
+/// At the signal it finishes its work for 200 ms, executes itself anew and has its handler 150 ms after that.
+const EXECUTES_AT_SIGNAL: &str = "
+import os, signal, time
+def append(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+def reload(*_):
+    time.sleep(0.14)
+    append('soon')
+    time.sleep(0.06)
+    os.execv('/usr/bin/python3', ['python3', '-c', os.environ['SOURCE']])
+time.sleep(0.15)
+read = open('/more/more.conf').read().strip()
+signal.signal(signal.SIGHUP, reload)
+with open('/pod/ready', 'a') as f: f.write(read + '\\n')
+while True: signal.pause()
+";
+
+#[test]
+fn a_second_change_just_before_a_program_executes_itself_anew_doesnt_end_it_and_is_told() {
+    let mut spec =
+        script("drains", EXECUTES_AT_SIGNAL).volume(VolumeSpec::config_map("more").key("more.conf", "one\n"));
+    let container = spec.containers.remove(0).env("SOURCE", EXECUTES_AT_SIGNAL).mount("more", "/more");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec.container(container)]) else {
+        return;
+    };
+    let pod = rig.pod("drains");
+    let read = || fs::read_to_string(pod.exchange_dir().join("ready")).unwrap_or_default();
+    wait_lines(&rig, &pod, "ready", 1);
+    for round in 1..=3 {
+        let reloads = lines(&pod, "soon");
+        change(&pod, &format!("n{round}"));
+        wait_lines(&rig, &pod, "soon", reloads + 1);
+        pod.update("more", payload([("more.conf", &format!("n{round}\n"))])).unwrap();
+        wait_until(LIMIT, "the second change was read", || read().ends_with(&format!("n{round}\n")))
+            .unwrap_or_else(|error| panic!("{error} ({:?})\n{}", pod.exit("app"), rig.tail()));
+        // It is told of that one too, though it has read it by itself where it was late with its first reload.
+        wait_lines(&rig, &pod, "ready", lines(&pod, "soon") + 1);
+        assert_eq!(pod.exit("app").unwrap(), None);
+    }
+    rig.end();
+}
+
 /// Catches the signal from its start in order to end, as Ruby's VM does, and when it has booted in order to execute itself anew.
 const BOOTS: &str = "
 import os, signal, time
