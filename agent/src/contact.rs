@@ -172,7 +172,7 @@ impl Contact {
         self.set(resource, WatchState::Down);
     }
 
-    /// The API server said something of the resource: a page of a list, or something on a watch.
+    /// The API server said something of the resource: a whole list, an object, or something on a watch.
     pub(crate) fn heard(&self, resource: Resource, now: Time) {
         self.0.watches[resource.index()].last.fetch_max(nanos(now), Ordering::Relaxed);
     }

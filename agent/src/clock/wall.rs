@@ -51,26 +51,26 @@ impl WallClock {
 
     /// Looks at the clocks; whether the wall clock was set since the last look, whoever has noticed it since.
     pub(crate) fn look(&self) -> bool {
-        let (at, offset) = read();
-        let mut offsets = self.lock();
-        offsets.saw(at, offset);
-        std::mem::take(&mut offsets.is_set)
+        std::mem::take(&mut self.seen().1.is_set)
     }
 
     /// The latest moment that a stamp can mean.
     pub(crate) fn moment(&self, seconds: i64, nanos: i64) -> Time {
-        let (at, offset) = read();
-        let mut offsets = self.lock();
-        offsets.saw(at, offset);
+        let (at, offsets) = self.seen();
         offsets.latest(i128::from(seconds) * 1_000_000_000 + i128::from(nanos), at)
     }
 
     /// What the journal is to hold of it.
     pub(crate) fn record(&self) -> String {
+        self.seen().1.to_text()
+    }
+
+    /// What is known, with how the clocks stand now, and when that is.
+    fn seen(&self) -> (Time, MutexGuard<'_, Offsets>) {
         let (at, offset) = read();
         let mut offsets = self.lock();
         offsets.saw(at, offset);
-        offsets.to_text()
+        (at, offsets)
     }
 
     fn lock(&self) -> MutexGuard<'_, Offsets> {

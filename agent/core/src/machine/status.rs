@@ -99,7 +99,7 @@ pub struct ContainerStatus {
     pub pids: Vec<u32>,
     /// Why there are none.
     pub missing: Option<Cow<'static, str>>,
-    /// Whether nothing is sent to it, since it doesn't live through that.
+    /// Whether nothing is sent to it, since it doesn't live through that, or another replica didn't live through these files.
     #[serde(rename = "held")]
     pub is_suspended: bool,
     /// How the last reload ended.
@@ -239,7 +239,7 @@ closed_set! {
         Waiting => "waiting",
         /// It is on disk, and the process wasn't told.
         Undelivered => "undelivered",
-        /// It is on disk, and the process isn't told since the last two signals ended it.
+        /// It is on disk, and the process isn't told since the last two signals ended it, or these files another replica's.
         Suspended => "held",
         /// The container mounts it by subPath.
         SubPath => "subpath",

@@ -71,7 +71,7 @@ pub enum NudgeAnswer {
     Withheld,
     /// It asked to be left alone for this long.
     Throttled(Duration),
-    /// The agent may not, or this kubelet can't be helped so.
+    /// The API server refuses it, or it isn't sent since the fence isn't proved.
     Refused,
     /// Something else went wrong.
     Failed,
@@ -88,7 +88,7 @@ closed_set! {
         Unanswered => "unanswered",
         /// The API server asked for fewer.
         Throttled => "throttled",
-        /// The agent may not, or this kubelet can't be helped so.
+        /// The API server refuses it, or it isn't sent since the fence isn't proved.
         Refused => "refused",
         /// Something else went wrong.
         Failed => "failed",

@@ -2,9 +2,9 @@
 
 use rustix::process::Signal;
 use serde_json::json;
-use standin::{ContainerSpec, Exit, LogRecord, PodSpec};
+use standin::{Exit, LogRecord, PodSpec};
 
-use crate::support::{SIGNAL, Setup, app, bare, change, reader, wait_lines};
+use crate::support::{SIGNAL, Setup, app, bare, change, reader, script, wait_lines};
 
 #[test]
 fn a_container_that_hasnt_started_is_told_when_its_status_says_that_it_has() {
@@ -77,8 +77,7 @@ while True:
 
 #[test]
 fn a_program_that_ends_at_the_signal_while_it_loads_is_told_when_it_has_loaded() {
-    let container = ContainerSpec::new("app", &["/usr/bin/python3", "-c", ENDS_WHILE_IT_LOADS]);
-    let spec = bare("loads").annotation(SIGNAL, "SIGHUP").container(container.mount("conf", "/conf"));
+    let spec = script("loads", ENDS_WHILE_IT_LOADS);
     let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
     let pod = rig.pod("loads");
     wait_lines(&rig, &pod, "started", 1);
@@ -114,9 +113,7 @@ while True:
 
 #[test]
 fn a_container_that_ends_seconds_after_each_signal_is_told_no_more_and_it_is_said_when_it_ends() {
-    let container =
-        ContainerSpec::new("app", &["/usr/bin/python3", "-c", SLOW_TO_END]).mount("conf", "/conf");
-    let spec = bare("slow").annotation(SIGNAL, "SIGHUP").container(container);
+    let spec = script("slow", SLOW_TO_END);
     let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
     let pod = rig.pod("slow");
     for (count, content) in (1..).zip(["two", "three"]) {

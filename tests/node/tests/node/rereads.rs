@@ -7,7 +7,7 @@ use standin::{
     ContainerSpec, Pod, PodSpec, VolumeKind, VolumeSpec, Written, boottime_ns, payload, wait_until,
 };
 
-use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change, lines, wait_lines};
+use crate::support::{LIMIT, Rig, SIGNAL, Setup, Sysctl, app, bare, change, lines, script, wait_lines};
 
 /// A pod whose process catches the signal and reads nothing.
 fn silent(name: &str) -> PodSpec {
@@ -188,12 +188,6 @@ fn nginx_rereads_its_configuration() {
     wait_verdict(&rig, "web", "reread", 1.0);
     assert_eq!(rig.metric("reloadlet_reread_seconds_count", &[]), 1.0);
     rig.end();
-}
-
-/// A pod that runs a script in Python.
-fn script(name: &str, source: &str) -> PodSpec {
-    let container = ContainerSpec::new("app", &["/usr/bin/python3", "-c", source]).mount("conf", "/conf");
-    bare(name).annotation(SIGNAL, "SIGHUP").container(container)
 }
 
 /// What `/status` says of a pod's container.

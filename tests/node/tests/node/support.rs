@@ -326,6 +326,12 @@ pub(crate) fn end_doubt() {
     wait_until(LIMIT, "the end of the doubt", || boottime_ns() > end).unwrap();
 }
 
+/// A pod that runs a script in Python, with a volume in `/conf`.
+pub(crate) fn script(name: &str, source: &str) -> PodSpec {
+    let container = ContainerSpec::new("app", &["/usr/bin/python3", "-c", source]).mount("conf", "/conf");
+    bare(name).annotation(SIGNAL, "SIGHUP").container(container)
+}
+
 /// How many lines a file in the pod's directory has.
 pub(crate) fn lines(pod: &Pod, file: &str) -> usize {
     fs::read_to_string(pod.exchange_dir().join(file)).unwrap_or_default().lines().count()

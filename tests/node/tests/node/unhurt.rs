@@ -5,16 +5,15 @@ use std::path::Path;
 
 use standin::{ContainerSpec, PodSpec, VolumeSpec, payload, wait_until};
 
-use crate::support::{LIMIT, SIGNAL, Setup, app, bare, change, children, lines, reader, wait_lines};
+use crate::support::{self, LIMIT, SIGNAL, Setup, app, bare, change, children, lines, reader, wait_lines};
 
 const PYTHON: &str = "/usr/bin/python3";
 const PROCESS: &str = "reloadlet.io/process";
 const UNHANDLED: &[(&str, &str)] = &[("kind", "unhandled")];
 
-/// A pod that runs a script in Python. In a shared PID namespace, where a signal without a handler ends it.
+/// A script in a shared PID namespace, where a signal without a handler ends it.
 fn script(name: &str, source: &str) -> PodSpec {
-    let container = ContainerSpec::new("app", &[PYTHON, "-c", source]).mount("conf", "/conf");
-    bare(name).annotation(SIGNAL, "SIGHUP").share_process_namespace().container(container)
+    support::script(name, source).share_process_namespace()
 }
 
 fn comm(pid: i32) -> String {

@@ -57,9 +57,9 @@ impl Target {
     fn awaited<'a>(&self, chosen: &'a Chosen, now: Time) -> Vec<&'a Process> {
         let newest = self.pending().map(|(_, pending)| pending.settled).max().unwrap_or_default();
         let has_waited = now >= newest + READINESS;
-        let is_late = |process: &&Process| process.identity().started > newest + START_DOUBT;
-        let (late, older): (Vec<_>, Vec<_>) = chosen.told().iter().partition(is_late);
-        if has_waited && !older.is_empty() { older } else { [older, late].concat() }
+        let is_older = |process: &&Process| process.identity().started <= newest + START_DOUBT;
+        let is_any_older = has_waited && chosen.told().iter().any(|process| is_older(&process));
+        chosen.told().iter().filter(|process| !is_any_older || is_older(process)).collect()
     }
 
     /// The masks that decide are those that were read after the last wait. Where there was none, those that were read at the
