@@ -14,7 +14,6 @@ use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
 use crate::model::journal::{Endings, Handled, JournalKey, Rereads};
-use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
@@ -147,14 +146,14 @@ impl PodMachine {
             }
         }
         for (container, endings) in
-            restored.endings.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.spec.annotations))
+            restored.endings.into_iter().filter(|(_, of)| self.site.pod.spec.is_marked(of.mark))
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_endings(endings);
             }
         }
         for (container, rereads) in
-            restored.rereads.into_iter().filter(|(_, of)| of.mark.is_of(&self.site.pod.spec.annotations))
+            restored.rereads.into_iter().filter(|(_, of)| self.site.pod.spec.is_marked(of.mark))
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_rereads(&rereads);
@@ -408,7 +407,7 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
         min_interval: plan.min_interval,
         splay: hash::of(pod.uid.as_str().bytes(), plan.splay),
     };
-    let mark = Mark::of(&pod.spec.annotations);
+    let mark = pod.spec.mark();
     Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, retell: plan.retell, mark }
 }
 

@@ -43,7 +43,7 @@ impl Key {
             namespace: pod.namespace.clone(),
             owner: pod.replica.clone().map_or_else(nobodys, Owner::Controller),
             container: container.clone(),
-            mark: Mark::of(&pod.spec.annotations),
+            mark: pod.spec.mark(),
         })
     }
 }

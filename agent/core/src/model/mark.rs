@@ -9,6 +9,8 @@ use crate::model::pod::{AnnotationValue, Annotations};
 const PRINTED: u8 = 1;
 /// A hash of the annotations' bytes, each text behind its length.
 const MEASURED: u8 = 2;
+/// The same of those alone that ask for something.
+const ASKING: u8 = 3;
 
 /// A mark of some annotations, with the way in which it was made: the journal outlives the agent that made it, and a later
 /// agent must find that the annotations are the same.
@@ -19,9 +21,9 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The mark of these annotations.
-    pub fn of(annotations: &Annotations) -> Self {
-        Self { version: MEASURED, value: measured(annotations) }
+    /// The mark of those of these annotations whose key `asks` for something.
+    pub fn of(annotations: &Annotations, asks: fn(&str) -> bool) -> Self {
+        Self { version: ASKING, value: asking(annotations, asks) }
     }
 
     /// A mark as the journal holds it.
@@ -46,17 +48,22 @@ impl Mark {
 
     /// Whether it is the mark of these annotations, made in the same way. One that was made in a way that isn't known here
     /// is nobody's.
-    pub fn is_of(self, annotations: &Annotations) -> bool {
+    pub fn is_of(self, annotations: &Annotations, asks: fn(&str) -> bool) -> bool {
         match self.version {
             PRINTED => self.value == printed(annotations),
             MEASURED => self.value == measured(annotations),
+            ASKING => self.value == asking(annotations, asks),
             _ => false,
         }
     }
 }
 
+fn asking(annotations: &Annotations, asks: fn(&str) -> bool) -> u64 {
+    measured(annotations.iter().filter(|(key, _)| asks(key)))
+}
+
 /// The bytes must stay the same between versions: for each annotation the key, what kind of value it has, and the value.
-fn measured(annotations: &Annotations) -> u64 {
+fn measured<'a>(annotations: impl IntoIterator<Item = (&'a String, &'a AnnotationValue)>) -> u64 {
     let mut bytes = Vec::new();
     for (key, value) in annotations {
         let (kind, value) = match value {
@@ -107,6 +114,10 @@ mod tests {
         AnnotationValue::NotText(text.to_owned())
     }
 
+    fn asks(key: &str) -> bool {
+        key != "no"
+    }
+
     fn example() -> Annotations {
         annotations(&[
             ("reloadlet.io/signal", text("SIGHUP")),
@@ -118,16 +129,27 @@ mod tests {
     #[test]
     fn a_mark_of_an_agent_before_is_still_the_mark_of_the_same_annotations() {
         for (of, value) in [(example(), 0x4ebb_fb81_a8e0_0aac), (Annotations::new(), 0x6134_549a_78d1_3b58)] {
-            assert!(Mark::without_version(value).is_of(&of), "{:#x}", printed(&of));
-            assert!(!Mark::without_version(value + 1).is_of(&of));
-            assert!(!Mark::recorded(MEASURED, value).is_of(&of), "the ways are told apart");
+            assert!(Mark::without_version(value).is_of(&of, asks), "{:#x}", printed(&of));
+            assert!(!Mark::without_version(value + 1).is_of(&of, asks));
+            assert!(!Mark::recorded(MEASURED, value).is_of(&of, asks), "the ways are told apart");
         }
     }
 
     #[test]
     fn a_mark_stays_the_same_between_versions_of_the_agent() {
-        assert_eq!(Mark::of(&example()), Mark::recorded(2, 0x4d33_75da_8258_5d98));
-        assert_eq!(Mark::of(&Annotations::new()), Mark::recorded(2, 0x4f43_b61e_f14c_89b9));
+        for (of, value) in [(example(), 0x4d33_75da_8258_5d98), (Annotations::new(), 0x4f43_b61e_f14c_89b9)] {
+            assert_eq!(Mark::of(&of, asks), Mark::recorded(3, value));
+            assert!(Mark::recorded(2, value).is_of(&of, asks));
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_changes_no_mark_but_those_of_agents_before() {
+        let of = |value| annotations(&[("a", text("b")), ("no", text(value))]);
+        assert!(Mark::of(&of("1"), asks).is_of(&of("2"), asks));
+        assert!(Mark::of(&of("1"), asks).is_of(&annotations(&[("a", text("b"))]), asks));
+        let before = Mark::recorded(2, measured(&of("1")));
+        assert!(before.is_of(&of("1"), asks) && !before.is_of(&of("2"), asks));
     }
 
     #[test]
@@ -144,9 +166,12 @@ mod tests {
         ];
         for (n, one) in others.iter().enumerate() {
             for (m, other) in others.iter().enumerate() {
-                assert_eq!(Mark::of(one).is_of(other), n == m, "{one:?} {other:?}");
+                assert_eq!(Mark::of(one, asks).is_of(other, asks), n == m, "{one:?} {other:?}");
             }
-            assert!(!Mark::recorded(9, Mark::of(one).value()).is_of(one), "it isn't known how it was made");
+            assert!(
+                !Mark::recorded(9, Mark::of(one, asks).value()).is_of(one, asks),
+                "it isn't known how it was made"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::model::mark::Mark;
 use crate::model::names::Name;
 use crate::model::pod::{AnnotationValue, Annotations, PodSpec};
 use crate::model::signal::{self, SignalChoice};
@@ -65,6 +66,16 @@ impl PodSpec {
     /// Whether it asks for anything: nothing needs to be known of the others.
     pub fn asks(&self) -> bool {
         self.excess.is_some() || self.annotations.keys().any(|key| asks(key))
+    }
+
+    /// What stands in the journal for the annotations that ask for something.
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.annotations, asks)
+    }
+
+    /// Whether this mark stands for its annotations.
+    pub fn is_marked(&self, mark: Mark) -> bool {
+        mark.is_of(&self.annotations, asks)
     }
 }
 

@@ -66,6 +66,22 @@ fn a_change_of_the_annotations_clears_it() {
 }
 
 #[test]
+fn an_annotation_of_somebody_elses_lifts_nothing_though_it_helps_to_choose_the_container() {
+    let (mut world, _) = held();
+    for default in ["app", "other"] {
+        world.pods = vec![app(1, &[("kubectl.kubernetes.io/default-container", default)])];
+        world.sync();
+        world.pass(60_000);
+        assert_eq!(world.problems(), [Some(ProblemKind::Suspended)], "{default}");
+    }
+    world.actions.clear();
+    world.publish(&config(), 4);
+    world.pass(60_000);
+    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Suspended)]);
+    assert_eq!(world.sends(), []);
+}
+
+#[test]
 fn it_is_remembered_over_a_restart_of_the_agent() {
     let (mut world, _) = held();
     world.start_agent();

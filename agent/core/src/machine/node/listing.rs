@@ -105,9 +105,8 @@ impl Machine {
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {
                 let known = self.pods.get(&uid);
-                let same = known.is_some_and(|known| {
-                    *known.plan() == plan && known.pod().spec.annotations == pod.spec.annotations
-                });
+                let same = known
+                    .is_some_and(|known| *known.plan() == plan && known.pod().spec.mark() == pod.spec.mark());
                 if known.is_none_or(|known| *known.pod() != pod) {
                     self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
                 }
