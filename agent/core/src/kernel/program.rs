@@ -1,4 +1,8 @@
-//! What a program is, by the name that its process has at the moment: whether a signal to it reaches the application.
+//! What a program is, by the name that its process has at the moment: whether a signal to it reaches the application, and what
+//! it does there.
+
+use crate::kernel::procfs::{SignalSet, Status};
+use crate::model::signal::Signal;
 
 /// What a signal to a program means to the application in its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,10 +117,79 @@ pub fn stands_before(comm: &str) -> bool {
     SHELLS.contains(&name) || LAUNCHERS.contains(&name)
 }
 
-/// Whether a thread of this name is Node.js's: its first threads have the name of the program, or from version 22 on names of
-/// their own. The title that a script gives its process is the name of the main thread alone.
-pub fn is_node(thread: &str) -> bool {
-    matches!(thread, "node" | "nodejs" | "V8Worker" | "SignalInspector")
+/// What runs a program, as far as it has handlers of its own: the masks don't tell those from the program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Node.js.
+    Node,
+    /// Erlang's virtual machine, which runs Elixir too.
+    Erlang,
+    /// HotSpot, the usual Java virtual machine.
+    Jvm,
+    /// Anything else.
+    Other,
+}
+
+/// What a signal does to a program that has no handler for it, though what runs it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Harm {
+    /// What runs the program.
+    pub runtime: &'static str,
+    /// What that does at the signal.
+    pub does: &'static str,
+}
+
+/// The signals that what runs a program takes for itself, so that they aren't sent unless that is asked for.
+const HARMS: [(Nature, Signal, Harm); 5] = [
+    (Nature::Node, Signal::USR1, Harm { runtime: "Node.js", does: "opens its debugger" }),
+    (Nature::Erlang, Signal::USR1, Harm { runtime: ERLANG, does: "writes a crash dump and ends" }),
+    (Nature::Erlang, Signal::QUIT, Harm { runtime: ERLANG, does: "ends" }),
+    (
+        Nature::Jvm,
+        Signal::USR2,
+        Harm { runtime: JVM, does: "crashes, since it stops its own threads with it," },
+    ),
+    (Nature::Jvm, Signal::QUIT, Harm { runtime: JVM, does: "only prints what its threads do" }),
+];
+
+const ERLANG: &str = "Erlang's virtual machine";
+const JVM: &str = "a Java virtual machine";
+
+/// Whether there is anything that takes this signal for itself: only then it matters what runs a program.
+pub fn may_harm(signal: Signal) -> bool {
+    HARMS.iter().any(|(_, harmful, _)| *harmful == signal)
+}
+
+impl Nature {
+    /// What a thread of this name belongs to. The title that a program gives its process is the name of its first thread alone:
+    /// Node.js's others have the name of its file, or from version 22 on names of their own, as those of the others always have.
+    pub fn of_thread(name: &str) -> Self {
+        match name {
+            "node" | "nodejs" | "V8Worker" | "SignalInspector" => Self::Node,
+            "beam" | "beam.smp" | "sys_sig_dispatc" | "1_scheduler" | "erts_sched_1" => Self::Erlang,
+            "java" | "VM Thread" | "Signal Dispatch" | "VM Periodic Tas" => Self::Jvm,
+            _ => Self::Other,
+        }
+    }
+
+    /// What a process is by its masks, as one of its threads blocks these signals. Node.js before version 22 under another name
+    /// (a script's that begins with `#!`, a copy's or a link's) shows itself by nothing else: it ignores SIGPIPE and SIGXFSZ,
+    /// catches SIGINT, SIGUSR1, SIGSEGV and SIGTERM, and the thread that opens the debugger blocks all signals.
+    pub fn of_masks(first: &Status, blocked_in_thread: SignalSet) -> Self {
+        const ALL: u64 = 0x7ffb_feff;
+        const IGNORED: u64 = 1 << 12 | 1 << 24;
+        const CAUGHT: u64 = 1 << 1 | 1 << 9 | 1 << 10 | 1 << 14;
+        let ignored = first.ignored.in_stat() == SignalSet::from_bits(IGNORED);
+        let caught = SignalSet::from_bits(CAUGHT).without(first.caught).is_empty();
+        let blocks_all = SignalSet::from_bits(ALL).without(blocked_in_thread).is_empty();
+        if ignored && caught && blocks_all { Self::Node } else { Self::Other }
+    }
+
+    /// What this signal would do to a program that hasn't taken it for itself.
+    pub fn harm(self, signal: Signal) -> Option<Harm> {
+        let row = HARMS.iter().find(|(nature, harmful, _)| (*nature, *harmful) == (self, signal));
+        row.map(|(_, _, harm)| *harm)
+    }
 }
 
 /// A title's first word, up to a colon or a blank: `gunicorn` of `gunicorn: master [web:app]`, `puma` of
@@ -148,6 +221,49 @@ mod tests {
         for other in ["nginx", "monit", "sh", "PM2", "initd", "tini2", ""] {
             assert_eq!(Kind::of(other), Kind::Other, "{other}");
         }
+    }
+
+    #[test]
+    fn what_runs_a_program_is_known_by_the_names_of_its_threads_and_node_js_by_its_masks_too() {
+        for (name, nature) in [
+            ("node", Nature::Node),
+            ("V8Worker", Nature::Node),
+            ("beam.smp", Nature::Erlang),
+            ("sys_sig_dispatc", Nature::Erlang),
+            ("java", Nature::Jvm),
+            ("VM Thread", Nature::Jvm),
+            ("nodes", Nature::Other),
+            ("", Nature::Other),
+        ] {
+            assert_eq!(Nature::of_thread(name), nature, "{name}");
+        }
+        // Read of Node.js 20, and of CPython with handlers of its own.
+        let status = |ignored, caught| Status {
+            ignored: SignalSet::from_bits(ignored),
+            caught: SignalSet::from_bits(caught),
+            ..Status::default()
+        };
+        let inspector = SignalSet::from_bits(0xffff_fffe_7ffb_feff);
+        let node = status(0x0100_1000, 0x1_0000_4602);
+        assert_eq!(Nature::of_masks(&node, inspector), Nature::Node);
+        assert_eq!(Nature::of_masks(&node, SignalSet::from_bits(0x200)), Nature::Other, "a worker");
+        assert_eq!(Nature::of_masks(&status(0x0100_1000, 0x4202), inspector), Nature::Other);
+        assert_eq!(Nature::of_masks(&status(0x1000, 0x1_0000_4602), inspector), Nature::Other);
+    }
+
+    #[test]
+    fn a_signal_does_harm_only_where_what_runs_the_program_takes_it_for_itself() {
+        let does = |nature: Nature, signal| nature.harm(signal).map(|harm| harm.does);
+        assert_eq!(does(Nature::Node, Signal::USR1), Some("opens its debugger"));
+        assert_eq!(does(Nature::Erlang, Signal::USR1), Some("writes a crash dump and ends"));
+        assert!(does(Nature::Jvm, Signal::USR2).is_some() && does(Nature::Jvm, Signal::QUIT).is_some());
+        for (nature, signal) in
+            [(Nature::Node, Signal::USR2), (Nature::Jvm, Signal::USR1), (Nature::Erlang, Signal::USR2)]
+        {
+            assert_eq!(does(nature, signal), None);
+        }
+        assert_eq!(does(Nature::Other, Signal::USR1), None);
+        assert!(!may_harm(Signal::HUP) && may_harm(Signal::QUIT));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
-use crate::kernel::program::Kind;
+use crate::kernel::program::{Harm, Kind, Nature, may_harm};
 use crate::machine::reload::blocking::Blocking;
 use crate::machine::reload::renewal::Renewal;
 use crate::model::names::Name;
@@ -53,8 +53,8 @@ pub(super) struct Process {
     guard: Option<Guard>,
     blocking: Blocking,
     renewal: Renewal,
-    /// Whether it is Node.js, under the name that it had then.
-    node: Option<(String, bool)>,
+    /// What runs the program, under the name that it had then.
+    nature: Option<(String, Nature)>,
     /// When it is looked at again though nothing waits for it, and the pause after that.
     look: Option<(Time, Duration)>,
 }
@@ -95,7 +95,7 @@ impl Process {
             guard: None,
             blocking: Blocking::default(),
             renewal,
-            node: None,
+            nature: None,
             look,
         }
     }
@@ -120,7 +120,7 @@ impl Process {
 
     /// The same process, of which it isn't known what it does with another signal.
     pub(super) fn for_another_signal(self) -> Self {
-        Self { catches: false, blocking: Blocking::default(), node: None, ..self }
+        Self { catches: false, blocking: Blocking::default(), nature: None, ..self }
     }
 
     /// Who it is.
@@ -165,7 +165,7 @@ impl Process {
                 Handling::Handled
                 | Handling::Blocked
                 | Handling::Spawning
-                | Handling::Debugger
+                | Handling::Harmful(_)
                 | Handling::Starting
                 | Handling::Unknown,
             )
@@ -221,14 +221,16 @@ impl Process {
         now: Time,
     ) -> Taken {
         self.asked = None;
-        let is_close = reading.is_node.is_some();
-        // With another signal nobody has looked.
-        if let Some(is_node) = reading.is_node.filter(|_| signal == Signal::USR1) {
-            self.node = Some((reading.comm.clone(), is_node));
+        let is_close = reading.nature.is_some();
+        // What was seen of a young one may still become another. With another signal nobody has looked.
+        let is_grown = now >= self.grown(YOUNG);
+        if let Some(nature) = reading.nature.filter(|_| is_grown && may_harm(signal)) {
+            self.nature = Some((reading.comm.clone(), nature));
         }
-        let node = self.node.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, is_node)| *is_node);
-        let may_be_node = signal == Signal::USR1 && reading.catches(signal);
-        if !is_close && (self.renewal.is_in_doubt(reading) || (may_be_node && node.is_none())) {
+        let known = self.nature.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, nature)| *nature);
+        let nature = reading.nature.or(known);
+        let may_harm = may_harm(signal) && reading.catches(signal);
+        if !is_close && (self.renewal.is_in_doubt(reading) || (may_harm && nature.is_none())) {
             self.asked = Some(now);
             return Taken::InDoubt;
         }
@@ -238,9 +240,15 @@ impl Process {
         }
         if self.renewal.take(reading, signal, since, now) {
             self.blocking.interrupt();
+            self.nature = None;
+            if may_harm && !is_close {
+                self.asked = Some(now);
+                return Taken::InDoubt;
+            }
         }
         let was_proven = self.blocking.is_proven();
-        let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
+        let handling =
+            self.judge(reading.handling(signal), nature.and_then(|nature| nature.harm(signal)), now);
         self.catches |= reading.catches(signal);
         self.guard =
             Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
@@ -248,12 +256,12 @@ impl Process {
     }
 
     /// What a reading comes to, with what is known from before.
-    fn judge(&mut self, seen: Handling, is_node: bool, now: Time) -> Handling {
+    fn judge(&mut self, seen: Handling, harm: Option<Harm>, now: Time) -> Handling {
+        if let (Handling::Handled, Some(harm)) = (seen, harm) {
+            self.blocking.interrupt();
+            return Handling::Harmful(harm);
+        }
         match seen {
-            Handling::Handled if is_node => {
-                self.blocking.interrupt();
-                Handling::Debugger
-            }
             Handling::Blocked | Handling::Spawning if self.catches => {
                 self.blocking.interrupt();
                 Handling::Starting
@@ -270,7 +278,7 @@ impl Process {
                 self.blocking.not_blocked(seen == Handling::Default && now >= self.grown(YOUNG));
                 seen
             }
-            Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => {
+            Handling::Handled | Handling::Harmful(_) | Handling::Starting | Handling::Unknown => {
                 self.blocking.interrupt();
                 seen
             }
@@ -377,12 +385,19 @@ mod tests {
     #[test]
     fn what_is_known_of_one_signal_says_nothing_of_another() {
         let mut process = process();
-        let close =
-            GuardReading { is_node: Some(false), most_memory: Some(1), ..reading(1 << 9 | 1, 0, at(5_000)) };
+        let close = GuardReading {
+            nature: Some(Nature::Other),
+            most_memory: Some(1),
+            ..reading(1 << 9 | 1, 0, at(5_000))
+        };
         process.guarded(&close, Signal::HUP, None, at(5_000));
         let mut other = process.released().for_another_signal();
         assert!(!other.catches);
         let usr1 = reading(1 << 9 | 1, 0, at(6_000));
-        assert_eq!(other.guarded(&usr1, Signal::USR1, None, at(6_000)), Taken::InDoubt, "it may be Node.js");
+        assert_eq!(
+            other.guarded(&usr1, Signal::USR1, None, at(6_000)),
+            Taken::InDoubt,
+            "what runs it may take it for itself"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Why nothing is sent to a process, and what helps: a sentence for people.
 
 use crate::kernel::guard::Handling;
-use crate::kernel::program::{Kind, stands_before};
+use crate::kernel::program::{Harm, Kind, stands_before};
 use crate::machine::reload::Terms;
 use crate::machine::reload::process::Process;
 use crate::model::names::Name;
@@ -41,10 +41,10 @@ pub(super) fn sentence(
              known to take it by signalfd or sigwait, since programs that start others block all signals for a moment; if it \
              takes it so, set reloadlet.io/unhandled to send"
         ),
-        Handling::Debugger => format!(
-            "{who} is Node.js, which opens its debugger at {signal} unless the program listens to it, and that can't be seen \
-             from outside: nothing is sent; choose another signal in reloadlet.io/signal, or set reloadlet.io/unhandled to \
-             send if the program listens"
+        Handling::Harmful(Harm { runtime, does }) => format!(
+            "{who} is {runtime}, which {does} at {signal} unless the program has taken that signal for itself, and that can't \
+             be seen from outside: nothing is sent; choose another signal in reloadlet.io/signal, or set \
+             reloadlet.io/unhandled to send if the program has taken it"
         ),
         Handling::Starting => format!(
             "{who} isn't as far yet as to take {signal}: it is being started, or executes itself anew; it is told once it \
