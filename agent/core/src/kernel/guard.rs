@@ -105,6 +105,8 @@ pub const fn needs_threads(leader: &Status, signal: Signal) -> bool {
 pub enum Handling {
     /// A handler, or it is known to be taken in another way.
     Handled,
+    /// A handler that may be there for a moment only. Only time tells.
+    Fleeting,
     /// It is blocked in every thread and has no handler: by a program that takes it by `signalfd` or `sigwait`, or for a moment
     /// by one that starts another. Only time tells.
     Blocked,
@@ -129,9 +131,12 @@ impl Handling {
     pub const fn is_sent(self, send_unhandled: bool) -> bool {
         match self {
             Self::Handled => true,
-            Self::Blocked | Self::Ignored | Self::Default | Self::Harmful(_) | Self::Unknown => {
-                send_unhandled
-            }
+            Self::Fleeting
+            | Self::Blocked
+            | Self::Ignored
+            | Self::Default
+            | Self::Harmful(_)
+            | Self::Unknown => send_unhandled,
             Self::Starting | Self::Spawning => false,
         }
     }

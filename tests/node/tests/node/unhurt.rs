@@ -282,6 +282,46 @@ fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_it_is_called() {
     rig.end();
 }
 
+/// Has no handler, and for a moment after each change one that ends it; from the third change on it keeps another one.
+const CATCHES_FOR_A_MOMENT: &str = "
+import os, signal, time
+def append(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+time.sleep(4)
+append('ready')
+for n in range(3):
+    seen = os.readlink('/conf/..data')
+    append('waits')
+    while os.readlink('/conf/..data') == seen: time.sleep(0.001)
+    if n == 2: break
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(1))
+    time.sleep(1.2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    append('over')
+signal.signal(signal.SIGHUP, lambda *_: append('told'))
+append('over')
+while True: time.sleep(1)
+";
+
+#[test]
+fn a_program_that_catches_the_signal_for_a_moment_in_order_to_end_isnt_told_in_that_moment() {
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![script("eager", CATCHES_FOR_A_MOMENT)])
+    else {
+        return;
+    };
+    let pod = rig.pod("eager");
+    wait_lines(&rig, &pod, "ready", 1);
+    for n in 1..4 {
+        wait_lines(&rig, &pod, "waits", n);
+        // The agent has seen it without a handler by now.
+        change(&pod, &format!("n{n}"));
+        wait_lines(&rig, &pod, "over", n);
+        assert_eq!(pod.exit("app").unwrap(), None);
+    }
+    wait_lines(&rig, &pod, "told", 1);
+    rig.end();
+}
+
 #[test]
 fn virtual_machines_get_no_signal_that_they_take_for_themselves() {
     let named = |name: &str, signal: &str, comm: &str| {

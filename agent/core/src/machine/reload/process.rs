@@ -6,6 +6,7 @@ use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::{Harm, Kind, Nature, may_harm};
 use crate::machine::reload::blocking::Blocking;
+use crate::machine::reload::catching::Catching;
 use crate::machine::reload::renewal::Renewal;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
@@ -52,6 +53,7 @@ pub(super) struct Process {
     asked: Option<Time>,
     guard: Option<Guard>,
     blocking: Blocking,
+    catching: Catching,
     renewal: Renewal,
     /// What runs the program, under the name that it had then.
     nature: Option<(String, Nature)>,
@@ -77,7 +79,7 @@ pub(super) enum Taken {
     Known,
     /// It leaves something open that decides: the process is to be looked at closely.
     InDoubt,
-    /// It proves that the signal is taken though nothing catches it.
+    /// It proves that the signal is taken though nothing catches it, or that it goes on to be caught.
     Proven,
 }
 
@@ -94,6 +96,7 @@ impl Process {
             asked: None,
             guard: None,
             blocking: Blocking::default(),
+            catching: Catching::default(),
             renewal,
             nature: None,
             look,
@@ -120,7 +123,8 @@ impl Process {
 
     /// The same process, of which it isn't known what it does with another signal.
     pub(super) fn for_another_signal(self) -> Self {
-        Self { catches: false, blocking: Blocking::default(), nature: None, ..self }
+        let (blocking, catching) = (Blocking::default(), Catching::default());
+        Self { catches: false, blocking, catching, nature: None, ..self }
     }
 
     /// Who it is.
@@ -163,6 +167,7 @@ impl Process {
             Some(Handling::Default) => self.face.is_first,
             Some(
                 Handling::Handled
+                | Handling::Fleeting
                 | Handling::Blocked
                 | Handling::Spawning
                 | Handling::Harmful(_)
@@ -240,19 +245,22 @@ impl Process {
         }
         if self.renewal.take(reading, signal, since, now) {
             self.blocking.interrupt();
+            self.catching.interrupt();
             self.nature = None;
             if may_harm && !is_close {
                 self.asked = Some(now);
                 return Taken::InDoubt;
             }
         }
-        let was_proven = self.blocking.is_proven();
+        let (was_proven, was_believed) = (self.blocking.is_proven(), self.catching.is_believed());
         let handling =
             self.judge(reading.handling(signal), nature.and_then(|nature| nature.harm(signal)), now);
         self.catches |= reading.catches(signal);
         self.guard =
             Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
-        if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
+        let is_proven =
+            (self.blocking.is_proven() && !was_proven) || (self.catching.is_believed() && !was_believed);
+        if is_proven { Taken::Proven } else { Taken::Known }
     }
 
     /// What a reading comes to, with what is known from before.
@@ -262,27 +270,44 @@ impl Process {
             return Handling::Harmful(harm);
         }
         match seen {
-            Handling::Blocked | Handling::Spawning if self.catches => {
+            Handling::Handled => {
                 self.blocking.interrupt();
-                Handling::Starting
+                if self.catching.caught(&self.identity, now) { Handling::Handled } else { Handling::Fleeting }
             }
             Handling::Blocked | Handling::Spawning => {
-                if seen == Handling::Blocked {
-                    self.blocking.blocked(&self.identity, now);
-                } else {
-                    self.blocking.put_off(&self.identity, now);
-                }
-                if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
+                self.catching.interrupt();
+                self.judge_blocked(seen == Handling::Blocked, now)
+            }
+            Handling::Default if now >= self.grown(YOUNG) => {
+                self.blocking.not_blocked(true);
+                self.catching.not_caught();
+                Handling::Default
             }
             Handling::Default | Handling::Ignored => {
-                self.blocking.not_blocked(seen == Handling::Default && now >= self.grown(YOUNG));
+                self.blocking.not_blocked(false);
+                self.catching.interrupt();
                 seen
             }
-            Handling::Handled | Handling::Harmful(_) | Handling::Starting | Handling::Unknown => {
+            Handling::Fleeting | Handling::Harmful(_) | Handling::Starting | Handling::Unknown => {
                 self.blocking.interrupt();
+                self.catching.interrupt();
                 seen
             }
         }
+    }
+
+    /// The same of one that blocks the signal; `counts` says whether it doesn't just wait for a child.
+    fn judge_blocked(&mut self, counts: bool, now: Time) -> Handling {
+        if self.catches {
+            self.blocking.interrupt();
+            return Handling::Starting;
+        }
+        if counts {
+            self.blocking.blocked(&self.identity, now);
+        } else {
+            self.blocking.put_off(&self.identity, now);
+        }
+        if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
     }
 
     /// It was sent the signal.
@@ -297,7 +322,7 @@ impl Process {
     pub(super) fn look_due(&self) -> Option<Time> {
         let look = self.look.map(|(due, _)| due);
         let is_free = self.held && self.asked.is_none();
-        look.into_iter().chain(self.blocking.next()).min().filter(|_| is_free)
+        look.into_iter().chain(self.blocking.next()).chain(self.catching.next()).min().filter(|_| is_free)
     }
 
     /// It is looked at now, if that is due.

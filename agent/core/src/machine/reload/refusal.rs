@@ -32,6 +32,11 @@ pub(super) fn sentence(
     }
     match handling {
         Handling::Default | Handling::Handled => unhandled(&who, signal, process),
+        Handling::Fleeting => format!(
+            "{who} had no handler for {signal}, and has one now, maybe for a moment: nothing is sent until it has had it for \
+             long enough to be known to keep it, since {signal} would end a program that handles it only now and then; \
+             choose a signal that it handles all the time in reloadlet.io/signal"
+        ),
         Handling::Ignored => format!(
             "{who} ignores {signal}: nothing is sent until it handles it; choose another signal in reloadlet.io/signal, or \
              start the program without nohup and the like"
