@@ -7,16 +7,32 @@ use crate::model::signal::Signal;
 /// What a signal to a program means to the application in its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An init that hands signals on to its child.
-    Init,
+    /// A program that runs one other as its child and ends with it: an init, or one that stands before a command. The other one
+    /// is meant.
+    Wrapper,
     /// A program that runs others and keeps signals for itself.
     Supervisor,
     /// Any other one.
     Other,
 }
 
-/// Inits that hand signals on to their child. `podman-init` is catatonit.
-const INITS: [&str; 6] = ["tini", "tini-static", "docker-init", "dumb-init", "catatonit", "podman-init"];
+/// Inits that run one program. `podman-init` is catatonit.
+const INITS: [&str; 6] = ["tini", "docker-init", "dumb-init", "catatonit", "podman-init", "pid1"];
+
+/// What the names of inits end with where they are installed as they are published: `tini-static-amd64`,
+/// `dumb-init_1.2.5_x86_64`, `catatonit.aarch64`.
+const VARIANTS: [&str; 17] = [
+    "static", "muslc", "musl", "amd64", "x86", "i386", "i686", "arm", "arm64", "armhf", "armel", "armv7",
+    "aarch64", "ppc64", "ppc64el", "ppc64le", "s390x",
+];
+
+/// Commands that stay there as long as the program that they have started. `timeout` hands on HUP, INT, QUIT and TERM, whatever the
+/// program makes of them; the others hand on some, or none. `env`, `nice`, `nohup`, `setpriv`, `gosu`, `su-exec`, `chpst` and
+/// `stdbuf` become the program.
+const COMMANDS: [&str; 14] = [
+    "timeout", "sudo", "su", "runuser", "doas", "sg", "setsid", "flock", "unshare", "nsenter", "bwrap",
+    "script", "strace", "ltrace",
+];
 
 /// Programs that run others and take signals as orders to themselves, by what they make of them:
 ///
@@ -82,8 +98,8 @@ const PM2: &str = "PM2 v";
 impl Kind {
     /// What a process of this name is.
     pub fn of(comm: &str) -> Self {
-        if INITS.contains(&comm) {
-            Self::Init
+        if INITS.iter().any(|init| is_variant(comm, init)) || COMMANDS.contains(&comm) {
+            Self::Wrapper
         } else if SUPERVISORS.contains(&first_word(comm)) || comm.starts_with(PM2) {
             Self::Supervisor
         } else {
@@ -92,24 +108,36 @@ impl Kind {
     }
 }
 
+/// Whether a name is this program's, with a version or an architecture behind it or without, and maybe cut.
+fn is_variant(comm: &str, program: &str) -> bool {
+    let Some(rest) = comm.strip_prefix(program) else { return false };
+    let mut parts = rest.split(['-', '_', '.']).peekable();
+    if parts.next() != Some("") {
+        return false;
+    }
+    while let Some(part) = parts.next() {
+        let is_cut = parts.peek().is_none() && comm.len() == LONGEST_NAME;
+        let number = part.strip_prefix('v').unwrap_or(part);
+        let is_version = number.starts_with(|first: char| first.is_ascii_digit());
+        if !(is_version
+            || VARIANTS.contains(&part)
+            || (is_cut && VARIANTS.iter().any(|known| known.starts_with(part))))
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// The kernel keeps so many bytes of a name.
+const LONGEST_NAME: usize = 15;
+
 /// Shells: one that stands before the program runs it as a child, and hands no signal on.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "busybox", "csh"];
 
 /// Programs that start another one and wait for it. What they hand on differs.
-const LAUNCHERS: [&str; 12] = [
-    "npm",
-    "npx",
-    "yarn",
-    "pnpm",
-    "su",
-    "sudo",
-    "runuser",
-    "make",
-    "timeout",
-    "apachectl",
-    "apache2ctl",
-    "start-stop-daem",
-];
+const LAUNCHERS: [&str; 8] =
+    ["npm", "npx", "yarn", "pnpm", "make", "apachectl", "apache2ctl", "start-stop-daem"];
 
 /// Whether a process of this name only stands before the program that is meant, as far as names tell.
 pub fn stands_before(comm: &str) -> bool {
@@ -204,8 +232,8 @@ mod tests {
 
     #[test]
     fn no_name_is_longer_than_one_that_the_kernel_keeps() {
-        let names = INITS.iter().chain(&SUPERVISORS).chain(&SHELLS).chain(&LAUNCHERS);
-        assert!(names.clone().all(|name| name.len() <= 15), "TASK_COMM_LEN is 16");
+        let mut names = INITS.iter().chain(&COMMANDS).chain(&SUPERVISORS).chain(&SHELLS).chain(&LAUNCHERS);
+        assert!(names.all(|name| name.len() <= LONGEST_NAME), "TASK_COMM_LEN is 16");
     }
 
     #[test]
@@ -215,11 +243,48 @@ mod tests {
         {
             assert_eq!(Kind::of(supervisor), Kind::Supervisor, "{supervisor}");
         }
-        for init in ["tini", "docker-init", "dumb-init", "catatonit", "podman-init"] {
-            assert_eq!(Kind::of(init), Kind::Init, "{init}");
+        for wrapper in [
+            "tini",
+            "docker-init",
+            "dumb-init",
+            "catatonit",
+            "podman-init",
+            "pid1",
+            "timeout",
+            "sudo",
+            "su",
+            "unshare",
+            "script",
+        ] {
+            assert_eq!(Kind::of(wrapper), Kind::Wrapper, "{wrapper}");
         }
-        for other in ["nginx", "monit", "sh", "PM2", "initd", "tini2", ""] {
+        for other in ["nginx", "monit", "sh", "PM2", "initd", "tini2", "sudoku", "env", "nohup", ""] {
             assert_eq!(Kind::of(other), Kind::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_init_is_known_with_a_version_and_an_architecture_behind_its_name_and_where_that_is_cut() {
+        for name in [
+            "tini-static",
+            "tini-amd64",
+            "tini-static-amd64",
+            "tini-static-muslc-amd64",
+            "tini-0.19.0",
+            "tini-v0.19.0",
+            "tini_0.19.0-1_arm64",
+            "dumb-init_1.2.5",
+            "dumb-init_1.2.5_x86_64",
+            "dumb-init-1.2.5",
+            "catatonit.x86_64",
+            "catatonit.aarch64",
+        ] {
+            for bytes in [name.len(), LONGEST_NAME.min(name.len())] {
+                assert_eq!(Kind::of(&name[..bytes]), Kind::Wrapper, "{}", &name[..bytes]);
+            }
+        }
+        for name in ["tini-web", "tini-s", "tinis", "tini-", "pid1-server", "dumb-init-app", "catatonitor"] {
+            assert_eq!(Kind::of(name), Kind::Other, "{name}");
         }
     }
 

@@ -407,6 +407,45 @@ fn a_leftover_of_an_exec_under_an_init_keeps_no_change_from_its_program() {
 }
 
 #[test]
+fn behind_a_command_that_stays_and_an_init_under_a_longer_name_the_program_is_told_itself() {
+    let spec = |name: &str, command: &str| {
+        let source = format!("ln -s /usr/bin/tini /pod/tini-static-amd64; exec {command}");
+        let container = ContainerSpec::new("app", &["/bin/sh", "-c", &source]).mount("conf", "/conf");
+        bare(name).annotation(SIGNAL, "SIGHUP").container(container)
+    };
+    let told = "/workload --log /pod/app.log --read /conf/app.conf";
+    let none = "/workload --none --log /pod/app.log";
+    let specs = vec![
+        spec("timeout", &format!("timeout 1000 {told}")),
+        spec("timeout-none", &format!("timeout 1000 {none}")),
+        spec("flock", &format!("flock /pod/lock {told}")),
+        spec("unshare", &format!("unshare --fork timeout 1000 {told}")),
+        spec("init", &format!("/pod/tini-static-amd64 -- {told}")),
+    ];
+    let Some(rig) = Setup::new().programs(&["tini", "flock"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        pod.wait_ready("app").unwrap();
+        change(&pod, "two");
+    }
+    for name in ["timeout", "flock", "unshare", "init"] {
+        let pod = rig.pod(name);
+        rig.wait_told(&pod, "app", "two");
+        rig.wait_outcomes(name, "delivered", 1);
+        let mut own = pod.container("app").unwrap().pid;
+        while let Some(child) = children(own).first() {
+            own = *child;
+        }
+        rig.assert_only_told(name, &[own]);
+        rig.signals(&pod, "app", 1);
+    }
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 1.0);
+    rig.wait_warning("and with it \"timeout\" and the container");
+    let none = rig.pod("timeout-none");
+    assert_eq!((none.exit("app").unwrap(), rig.outcomes("timeout-none", "delivered")), (None, 0.0));
+    rig.end();
+}
+
+#[test]
 fn a_title_names_its_program_and_the_names_that_are_there_are_said() {
     // The comm is the program's, the first argument a title.
     let title =

@@ -36,8 +36,8 @@ pub(crate) struct Face {
     pub(crate) comm: String,
     /// Whether it is the first process of its PID namespace: the kernel drops a signal to it that it has no handler for.
     pub(crate) is_first: bool,
-    /// The name of the forwarding init whose child it is.
-    pub(crate) init: Option<Name>,
+    /// The name of the wrapper whose child it is.
+    pub(crate) wrapper: Option<Name>,
 }
 
 /// One of the processes to tell.

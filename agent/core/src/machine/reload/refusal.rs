@@ -18,9 +18,9 @@ pub(super) fn sentence(
 ) -> String {
     let who = format!("{} (PID {}) in container {container}", quoted(process.name()), process.identity().pid);
     match process.other_kind() {
-        Some(Kind::Init) => {
+        Some(Kind::Wrapper) => {
             return format!(
-                "{who} changes its name all the time, and hands {signal} on under the one that it has now: nothing is sent"
+                "{who} changes its name all the time, and runs another program under the one that it has now: nothing is sent"
             );
         }
         Some(Kind::Supervisor) => {
@@ -72,12 +72,12 @@ fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
              reloadlet.io/process, or have it started by exec"
         );
     }
-    let otherwise = match (face.is_first, &face.init) {
+    let otherwise = match (face.is_first, &face.wrapper) {
         (true, _) => {
             format!("the kernel drops {signal} for the first process of a container that has no handler")
         }
-        (false, Some(init)) => {
-            format!("{signal} would end it, and with it {} and the container", quoted(init))
+        (false, Some(wrapper)) => {
+            format!("{signal} would end it, and with it {} and the container", quoted(wrapper))
         }
         (false, None) => format!("{signal} would end it"),
     };
