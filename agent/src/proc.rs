@@ -186,17 +186,16 @@ impl ProcRoot {
         in_stat: bool,
     ) -> Result<Option<SignalSet>, ProcError> {
         let status = if in_stat {
-            self.stat_in(pid, &format!("task/{thread}/stat"), stat::masks)?
+            self.thread_masks(pid, thread)?
         } else {
             self.status_in(pid, &format!("task/{thread}/status"))?
         };
         Ok(status.map(|status| status.blocked))
     }
 
-    /// A thread's name.
-    pub(crate) fn thread_name(&self, pid: u32, thread: &str) -> Result<Option<String>, ProcError> {
-        let name = self.read_text(pid, &format!("task/{thread}/comm"))?;
-        Ok(name.map(|name| name.trim_end_matches('\n').to_owned()))
+    /// A thread's name, and its masks of the first 31 signals.
+    pub(crate) fn thread_masks(&self, pid: u32, thread: &str) -> Result<Option<Status>, ProcError> {
+        self.stat_in(pid, &format!("task/{thread}/stat"), stat::masks)
     }
 
     /// Where a process's file is: a first thread that has ended has no memory and no mounts any more, and on a hierarchy of

@@ -7,7 +7,7 @@ use reloadlet_core::Time;
 use reloadlet_core::kernel::guard::{GuardReading, needs_threads};
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::{SignalSet, Status};
-use reloadlet_core::kernel::program::is_node;
+use reloadlet_core::kernel::program::{Nature, may_harm};
 use reloadlet_core::model::signal::Signal;
 
 use super::{MOST_TIME, Request, SLICE};
@@ -17,7 +17,7 @@ use crate::proc::{ProcError, ProcRoot};
 /// The most threads that are looked at. What more of them do isn't known.
 const MOST_THREADS: usize = 4096;
 
-/// The most threads whose names are looked at: those that Node.js starts with come first.
+/// The most threads that are looked at to know what runs a program: those that it starts with come first.
 const MOST_NAMES: usize = 64;
 
 /// What is read of a process.
@@ -25,7 +25,7 @@ const MOST_NAMES: usize = 64;
 pub(crate) enum Depth {
     /// Its masks.
     Masks,
-    /// Besides, the most memory that it ever had, and whether it is Node.js.
+    /// Besides, the most memory that it ever had, and what runs the program.
     Closely,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Masks {
     depth: Depth,
     leader: Status,
     read: Time,
-    is_node: Option<bool>,
+    nature: Option<Nature>,
     threads: ReadDir,
     /// What all threads block that were looked at.
     blocked: SignalSet,
@@ -67,15 +67,15 @@ impl Masks {
         let read = clock::now();
         let Some(leader) = proc.status(process.pid)? else { return Ok(Begun::Read(None)) };
         let blocked = SignalSet::from_bits(u64::MAX);
-        let is_node = match depth {
+        let nature = match depth {
             Depth::Masks => None,
-            // Nobody else asks for the names of threads.
-            Depth::Closely if signal != Signal::USR1 => Some(false),
-            Depth::Closely => Some(has_node_threads(proc, process.pid, &leader)?),
+            // Then it doesn't matter.
+            Depth::Closely if !may_harm(signal) => Some(Nature::Other),
+            Depth::Closely => Some(nature(proc, process.pid, &leader)?),
         };
         if !needs_threads(&leader, signal) {
             let reading = GuardReading::new(leader, blocked, read);
-            let reading = GuardReading { is_node, made: clock::now(), ..reading };
+            let reading = GuardReading { nature, made: clock::now(), ..reading };
             return Ok(Begun::Read(Some(reading)));
         }
         let Some(threads) = proc.threads(process.pid)? else { return Ok(Begun::Read(None)) };
@@ -86,7 +86,7 @@ impl Masks {
             depth,
             leader,
             read,
-            is_node,
+            nature,
             threads,
             blocked,
             looked_at: 0,
@@ -158,23 +158,27 @@ impl Masks {
 
     fn reading(&self) -> GuardReading {
         let reading = GuardReading::new(self.leader.clone(), self.blocked, self.read);
-        GuardReading { is_node: self.is_node, made: clock::now(), ..reading }
+        GuardReading { nature: self.nature, made: clock::now(), ..reading }
     }
 }
 
-/// Whether a process has threads of Node.js's. What can't be read of one that ends meanwhile says nothing.
-fn has_node_threads(proc: &ProcRoot, pid: u32, leader: &Status) -> Result<bool, ProcError> {
-    if is_node(&leader.comm) {
-        return Ok(true);
+/// What runs the program of a process, by its threads. What can't be read of one that ends meanwhile says nothing.
+fn nature(proc: &ProcRoot, pid: u32, leader: &Status) -> Result<Nature, ProcError> {
+    let of_first = Nature::of_thread(&leader.comm);
+    if of_first != Nature::Other {
+        return Ok(of_first);
     }
-    let Some(mut threads) = proc.threads(pid)? else { return Ok(false) };
+    let Some(mut threads) = proc.threads(pid)? else { return Ok(Nature::Other) };
     for _ in 0..MOST_NAMES {
-        let Some(thread) = proc.next_thread(pid, &mut threads)? else { return Ok(false) };
-        if proc.thread_name(pid, &thread.to_string_lossy())?.is_some_and(|name| is_node(&name)) {
-            return Ok(true);
+        let Some(thread) = proc.next_thread(pid, &mut threads)? else { break };
+        let Some(thread) = proc.thread_masks(pid, &thread.to_string_lossy())? else { continue };
+        for nature in [Nature::of_thread(&thread.comm), Nature::of_masks(leader, thread.blocked)] {
+            if nature != Nature::Other {
+                return Ok(nature);
+            }
         }
     }
-    Ok(false)
+    Ok(Nature::Other)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::kernel::process::is_runtime;
 use crate::kernel::procfs::{SignalSet, Status};
+use crate::kernel::program::{Harm, Nature};
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
@@ -30,8 +31,8 @@ pub struct GuardReading {
     pub begun: Time,
     /// When the last of it was read: what happened after isn't.
     pub made: Time,
-    /// Whether it was looked at closely: `None` where it wasn't, else whether it was found to be Node.js.
-    pub is_node: Option<bool>,
+    /// What runs the program, where it was looked at closely.
+    pub nature: Option<Nature>,
 }
 
 impl GuardReading {
@@ -49,7 +50,7 @@ impl GuardReading {
             most_memory: leader.most_memory,
             begun: read,
             made: read,
-            is_node: None,
+            nature: None,
         }
     }
 
@@ -104,6 +105,8 @@ pub const fn needs_threads(leader: &Status, signal: Signal) -> bool {
 pub enum Handling {
     /// A handler, or it is known to be taken in another way.
     Handled,
+    /// A handler that may be there for a moment only. Only time tells.
+    Fleeting,
     /// It is blocked in every thread and has no handler: by a program that takes it by `signalfd` or `sigwait`, or for a moment
     /// by one that starts another. Only time tells.
     Blocked,
@@ -114,9 +117,9 @@ pub enum Handling {
     Ignored,
     /// Its default action: it ends the process, or is dropped by the first process of a PID namespace.
     Default,
-    /// A handler of Node.js's, which opens its debugger unless the program has put one of its own beside it. The masks show
+    /// A handler of what runs the program, which does this unless the program has put one of its own in its place. The masks show
     /// both alike.
-    Debugger,
+    Harmful(Harm),
     /// The container isn't started yet: the runtime's own process still stands in its place.
     Starting,
     /// The masks couldn't be read, or not in the time that there is.
@@ -128,7 +131,12 @@ impl Handling {
     pub const fn is_sent(self, send_unhandled: bool) -> bool {
         match self {
             Self::Handled => true,
-            Self::Blocked | Self::Ignored | Self::Default | Self::Debugger | Self::Unknown => send_unhandled,
+            Self::Fleeting
+            | Self::Blocked
+            | Self::Ignored
+            | Self::Default
+            | Self::Harmful(_)
+            | Self::Unknown => send_unhandled,
             Self::Starting | Self::Spawning => false,
         }
     }
@@ -151,7 +159,7 @@ mod tests {
             most_memory: None,
             begun: Time::default(),
             made: Time::default(),
-            is_node: None,
+            nature: None,
         }
     }
 

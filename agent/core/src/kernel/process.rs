@@ -72,8 +72,8 @@ pub struct Chosen<'a> {
     pub first: &'a ProcessFacts,
     /// Those to tell; at least one.
     pub told: Vec<&'a ProcessFacts>,
-    /// The forwarding init whose child is told.
-    pub init: Option<&'a ProcessFacts>,
+    /// The wrapper whose child is told.
+    pub wrapper: Option<&'a ProcessFacts>,
     /// Whether the choice hangs on processes that come and go without a trace in the cgroup's directory, so that it
     /// must be made again at each swap.
     pub volatile: bool,
@@ -92,8 +92,8 @@ pub enum NoProcess {
     TooManyNamed,
     /// The container has more processes or cgroups than are looked at, or they take too long to look at.
     TooMuch,
-    /// A forwarding init has no child yet.
-    InitWithoutChild,
+    /// A wrapper has no child yet.
+    WrapperWithoutChild,
     /// A supervisor of this name stands in the place of the program, and nobody said which of its programs is meant.
     Supervised(Supervisor),
     /// The runtime class hides or may hide the process: status and PID namespace don't vouch for it.
@@ -114,7 +114,7 @@ impl NoProcess {
             | Self::NoneNamed(_)
             | Self::TooManyNamed
             | Self::TooMuch
-            | Self::InitWithoutChild
+            | Self::WrapperWithoutChild
             | Self::Supervised(_)
             | Self::Hidden
             | Self::StaleMount => false,
@@ -128,7 +128,7 @@ impl NoProcess {
             Self::NoneNamed(_)
             | Self::TooManyNamed
             | Self::TooMuch
-            | Self::InitWithoutChild
+            | Self::WrapperWithoutChild
             | Self::Supervised(_)
             | Self::Hidden
             | Self::StaleMount
@@ -151,7 +151,9 @@ impl NoProcess {
                 "the container has more than 1024 cgroups, or its pod more than 4096 processes or 2048 cgroups, or they \
                  take too long to look at"
             }
-            Self::InitWithoutChild => "the container's init has no child",
+            Self::WrapperWithoutChild => {
+                "the container's init, or the command that starts its program, has no child"
+            }
             Self::Supervised(supervisor) => {
                 return Cow::Owned(format!(
                     "{} (PID {}) supervises other programs and takes signals as orders to itself; name the program that \
@@ -185,8 +187,8 @@ pub struct Supervisor {
 /// The most processes of a container that are told: each is held by a descriptor, and those are the whole node's.
 pub const MOST_TOLD: usize = 256;
 
-/// The most inits in a row that are passed over for their child.
-const MOST_INITS: usize = 8;
+/// The most wrappers in a row that are passed over for their child.
+const MOST_WRAPPERS: usize = 8;
 
 /// What is asked for among the processes of a container.
 #[derive(Clone, Copy)]
@@ -213,16 +215,18 @@ pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen
         let told = topmost_named(leaf, first, wanted, name);
         return match told.len() {
             0 => Err(NoProcess::NoneNamed(names(leaf))),
-            1..=MOST_TOLD => Ok(Chosen { first, told, init: None, volatile: true }),
+            1..=MOST_TOLD => Ok(Chosen { first, told, wrapper: None, volatile: true }),
             _ => Err(NoProcess::TooManyNamed),
         };
     }
-    let (mut told, mut init) = (first, None);
-    for _ in 0..MOST_INITS {
+    let (mut told, mut wrapper) = (first, None);
+    for _ in 0..MOST_WRAPPERS {
         match Kind::of(&told.stat.comm) {
-            Kind::Other => return Ok(Chosen { first, told: vec![told], init, volatile: init.is_some() }),
-            Kind::Init => {
-                init = Some(told);
+            Kind::Other => {
+                return Ok(Chosen { first, told: vec![told], wrapper, volatile: wrapper.is_some() });
+            }
+            Kind::Wrapper => {
+                wrapper = Some(told);
                 told = own_child(leaf, told.pid)?;
             }
             Kind::Supervisor => {
@@ -231,18 +235,18 @@ pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen
             }
         }
     }
-    Err(NoProcess::InitWithoutChild)
+    Err(NoProcess::WrapperWithoutChild)
 }
 
-/// The child that an init has started itself: the oldest one. It starts it before anything else runs in the container, and
+/// The child that a wrapper has started itself: the oldest one. It starts it before anything else runs in the container, and
 /// ends with it. Whatever else has it for a parent was adopted, as a leftover of `kubectl exec` or of the program's own, and is
-/// younger; so is a child that the program has left to it. Where the oldest one is a zombie the init is about to end, and the
+/// younger; so is a child that the program has left to it. Where the oldest one is a zombie the wrapper is about to end, and the
 /// next one is only a leftover.
-fn own_child(leaf: &[ProcessFacts], init: u32) -> Result<&ProcessFacts, NoProcess> {
-    let children = leaf.iter().filter(|process| process.stat.parent == init && process.pid != init);
+fn own_child(leaf: &[ProcessFacts], wrapper: u32) -> Result<&ProcessFacts, NoProcess> {
+    let children = leaf.iter().filter(|process| process.stat.parent == wrapper && process.pid != wrapper);
     match children.min_by_key(|process| (process.stat.started, process.pid)) {
         Some(child) if child.may_be_told() => Ok(child),
-        Some(_) | None => Err(NoProcess::InitWithoutChild),
+        Some(_) | None => Err(NoProcess::WrapperWithoutChild),
     }
 }
 

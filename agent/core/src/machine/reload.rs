@@ -32,6 +32,7 @@ use crate::policy::plan::TargetPlan;
 
 mod again;
 mod blocking;
+mod catching;
 mod ending;
 mod maturity;
 pub(crate) mod process;

@@ -34,8 +34,12 @@ pub struct SignalError;
 impl Signal {
     /// `SIGHUP`.
     pub const HUP: Self = Self(1);
+    /// `SIGQUIT`.
+    pub const QUIT: Self = Self(3);
     /// `SIGUSR1`.
     pub const USR1: Self = Self(10);
+    /// `SIGUSR2`.
+    pub const USR2: Self = Self(12);
 
     /// Reads `SIGHUP`, `hup`, `1`, `RTMIN+3` and the like.
     pub fn parse(text: &str) -> Result<Self, SignalError> {

@@ -160,7 +160,7 @@ fn a_problem_that_time_brings_and_its_end_change_the_numbers() {
     assert!(changes(&mut world, |world| world.pass(1)));
     assert_eq!(world.machine.counts().problems.iter().sum::<usize>(), 1);
     world.node.process_mut(1001).caught = HUP;
-    assert!(changes(&mut world, |world| world.pass(5_000)));
+    assert!(changes(&mut world, |world| world.pass(10_000)));
     assert_eq!(world.machine.counts().problems.iter().sum::<usize>(), 0);
     let wrong = Event::KubeletRoot(Some(Arc::from("it is wrong")));
     assert!(changes(&mut world, |world| world.handle(wrong)));

@@ -54,7 +54,7 @@ fn once_the_signal_is_handled_it_is_delivered_and_the_problem_is_solved() {
     let (mut world, _) = unhandled(&[]);
     world.pass(30_000);
     world.node.process_mut(1001).caught = HUP;
-    world.pass(5_000);
+    world.pass(10_000);
     assert_eq!(world.sends().len(), 1);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Delivered)]);
     assert_eq!(world.problems(), [Some(ProblemKind::Unhandled), None]);

@@ -7,6 +7,7 @@
 )]
 
 mod blocking;
+mod catching;
 mod digests;
 mod endings;
 mod gauges;

@@ -10,6 +10,7 @@ use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::mounts::{ContainerMounts, Device, DirId};
 use reloadlet_core::kernel::process::{ProcessFacts, ProcessIdentity};
 use reloadlet_core::kernel::procfs::{SignalSet, Stat};
+use reloadlet_core::kernel::program::Nature;
 use reloadlet_core::machine::event::{ContainerFacts, VolumeRef};
 use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::digest::{Contents, Digest};
@@ -97,7 +98,7 @@ pub(crate) struct ProcessState {
     /// How much memory it has mapped, and the most that it has had mapped since it was executed.
     pub(crate) memory: u64,
     pub(crate) most_memory: u64,
-    pub(crate) is_node: bool,
+    pub(crate) nature: Nature,
     /// In how many of a hundred readings it is seen as it starts another program and blocks everything, though it handles
     /// nothing; in as many more it waits for that program.
     pub(crate) spawns: u64,
@@ -181,7 +182,7 @@ impl Node {
             pending: 0,
             memory: 100_000,
             most_memory: 100_000,
-            is_node: false,
+            nature: Nature::Other,
             spawns: 0,
             program: None,
         };
@@ -271,7 +272,7 @@ impl Node {
             most_memory: None,
             begun: now,
             made: now,
-            is_node: None,
+            nature: None,
         })
     }
 
@@ -287,8 +288,8 @@ impl Node {
     /// The same, looked at closely.
     pub(crate) fn guard_closely(&self, identity: &ProcessIdentity, now: Time) -> Option<GuardReading> {
         let process = self.process(identity)?;
-        let (most_memory, is_node) = (Some(process.most_memory), Some(process.is_node));
-        self.guard(identity, now).map(|reading| GuardReading { most_memory, is_node, ..reading })
+        let (most_memory, nature) = (Some(process.most_memory), Some(process.nature));
+        self.guard(identity, now).map(|reading| GuardReading { most_memory, nature, ..reading })
     }
 
     /// The process executes another program, which has no handlers yet.

@@ -1,16 +1,14 @@
 //! Who is never told, what is said of it, and where a signal can't arrive.
 
+use reloadlet_core::kernel::program::Nature;
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::signal::Signal;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::{Action, Event};
 
 use crate::node::{HUP, ProcessState, generation, uid};
 use crate::world::{STARTED, World, app, config};
-
-/// SIGUSR1 and its bit in a mask.
-const USR1: (&str, &str) = ("reloadlet.io/signal", "SIGUSR1");
-const USR1_BIT: u64 = 1 << 9;
 
 fn sentences(world: &World) -> Vec<String> {
     let said = |report: &Report| {
@@ -121,11 +119,13 @@ fn a_script_that_has_such_a_name_for_a_moment_is_no_problem() {
     assert_eq!(world.problems(), []);
 }
 
-/// A process that has caught SIGUSR1 all along.
-fn with_usr1(annotations: &[(&str, &str)], is_node: bool) -> World {
-    let mut world = World::node(vec![app(1, &[&[USR1][..], annotations].concat())]);
+/// A process of this nature that has caught this signal all along.
+fn with_nature(annotations: &[(&str, &str)], nature: Nature, signal: &str) -> World {
+    let signal = ("reloadlet.io/signal", signal);
+    let mut world = World::node(vec![app(1, &[&[signal][..], annotations].concat())]);
     let process = world.node.process_mut(1001);
-    (process.caught, process.is_node) = (USR1_BIT, is_node);
+    process.caught = 1 << (Signal::parse(signal.1).unwrap().number() - 1);
+    process.nature = nature;
     world.start_agent();
     world.pass(60_000);
     world.actions.clear();
@@ -134,19 +134,31 @@ fn with_usr1(annotations: &[(&str, &str)], is_node: bool) -> World {
 }
 
 #[test]
-fn sigusr1_opens_the_debugger_of_node_js_and_isnt_sent_unless_that_is_asked_for() {
-    let mut world = with_usr1(&[], true);
-    world.pass(60_000);
-    assert_eq!(world.sends(), []);
-    let said = sentences(&world).join(" ");
-    assert!(
-        said.contains("Node.js") && said.contains("debugger") && said.contains("reloadlet.io/unhandled"),
-        "{said}"
-    );
-    let world = with_usr1(&[("reloadlet.io/unhandled", "send")], true);
-    assert_eq!(world.sends(), [(world.now, 1001)]);
+fn a_signal_that_what_runs_the_program_takes_for_itself_isnt_sent_unless_that_is_asked_for() {
+    for (nature, signal, who, does) in [
+        (Nature::Node, "SIGUSR1", "Node.js", "debugger"),
+        (Nature::Erlang, "SIGUSR1", "Erlang", "crash dump"),
+        (Nature::Erlang, "SIGQUIT", "Erlang", "ends"),
+        (Nature::Jvm, "SIGUSR2", "Java", "crashes"),
+        (Nature::Jvm, "SIGQUIT", "Java", "prints"),
+    ] {
+        let mut world = with_nature(&[], nature, signal);
+        world.pass(60_000);
+        assert_eq!(world.sends(), [], "{who} {signal}");
+        let said = sentences(&world).join(" ");
+        for part in [who, does, signal, "PID 1001", "reloadlet.io/unhandled"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(said.len() < 900, "it fits into an Event: {said}");
+        let world = with_nature(&[("reloadlet.io/unhandled", "send")], nature, signal);
+        assert_eq!(world.sends(), [(world.now, 1001)]);
+    }
+    for (nature, signal) in [(Nature::Jvm, "SIGHUP"), (Nature::Node, "SIGUSR2"), (Nature::Jvm, "SIGUSR1")] {
+        let world = with_nature(&[], nature, signal);
+        assert_eq!(world.sends(), [(world.now, 1001)], "{nature:?} {signal}");
+    }
     // Others are told of it at once, and looked at closely once.
-    let mut world = with_usr1(&[], false);
+    let mut world = with_nature(&[], Nature::Other, "SIGUSR1");
     assert_eq!(world.sends(), [(world.now, 1001)]);
     world.pass(60_000);
     world.publish(&config(), 3);
@@ -154,6 +166,21 @@ fn sigusr1_opens_the_debugger_of_node_js_and_isnt_sent_unless_that_is_asked_for(
     let closely =
         world.actions.iter().filter(|(_, action)| matches!(action, Action::ReadClosely(..))).count();
     assert_eq!(closely, 0, "it was known before");
+}
+
+#[test]
+fn a_script_of_the_same_name_that_becomes_a_program_that_takes_the_signal_for_itself_is_looked_at_anew() {
+    let usr2 = ("reloadlet.io/signal", "SIGUSR2");
+    let mut world = World::node(vec![app(1, &[usr2])]);
+    world.node.process_mut(1001).caught = 1 << 11 | 1 << 5;
+    world.start_agent();
+    world.pass(60_000);
+    world.node.exec(1001, "app", 50_000);
+    let process = world.node.process_mut(1001);
+    (process.caught, process.nature) = (1 << 11, Nature::Jvm);
+    world.publish(&config(), 2);
+    world.pass(60_000);
+    assert_eq!(world.sends(), []);
 }
 
 /// A first process without a handler that is to be sent the signal all the same.

@@ -103,7 +103,7 @@ fn an_open_counts_for_every_container_that_was_told_by_then() {
     assert_eq!(world.sends().len(), 1);
     assert!(world.open(&config(), 2));
     world.node.process_mut(1002).caught = HUP;
-    world.pass(1_000);
+    world.pass(5_000);
     assert_eq!((world.sends().len(), world.rereads().len()), (2, 1));
     // The other one has only now been told.
     assert!(world.open(&config(), 2));

@@ -166,8 +166,11 @@ fn a_container_with_its_own_signal_is_told_beside_the_other() {
         &[("a", &["config"]), ("b", &["config"])],
         &["config"],
     );
-    let mut world = World::running(vec![two]);
+    let mut world = World::node(vec![two]);
     world.node.process_mut(1001).caught |= 1 << 9;
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
     world.publish(&config(), 2);
     let told: Vec<(u32, i32)> = world
         .actions

@@ -234,31 +234,41 @@ fn a_supervisor_is_a_problem_that_names_it_and_its_program_is_told_by_name() {
 }
 
 #[test]
-fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_its_title_is() {
-    let node = |name: &str, source: &str| {
-        let container = ContainerSpec::new("app", &["/usr/bin/node", "-e", source]).mount("conf", "/conf");
+fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_it_is_called() {
+    let command = |name: &str, command: &[&str]| {
+        let container = ContainerSpec::new("app", command).mount("conf", "/conf");
         bare(name).annotation(SIGNAL, "SIGUSR1").container(container)
     };
+    let node = |name: &str, source: &str| command(name, &["/usr/bin/node", "-e", source]);
     let waits = "require('fs').writeFileSync('/pod/up', ''); setInterval(() => {}, 1000)";
     let titled = format!("process.title = 'shop'; {waits}");
     let listens =
         format!("process.on('SIGUSR1', () => require('fs').appendFileSync('/pod/told', 'x\\n')); {waits}");
+    let script = format!(
+        "{{ echo '#!/usr/bin/node'; echo \"{waits}\"; }} >/pod/server; chmod +x /pod/server; exec /pod/server"
+    );
+    let linked = format!("ln -s /usr/bin/node /pod/shop; exec /pod/shop -e \"{waits}\"");
     let specs = vec![
         node("plain", waits),
         node("titled", &titled),
+        // The kernel names a process after its script, or after the link to its file.
+        command("script", &["/bin/sh", "-c", &script]),
+        command("linked", &["/bin/sh", "-c", &linked]),
         node("listens", &listens).annotation("reloadlet.io/unhandled", "send"),
     ];
     let Some(rig) = Setup::new().programs(&["node"]).start(specs) else { return };
     for pod in rig.node.pods() {
         wait_until(LIMIT, "Node.js", || pod.exchange_dir().join("up").exists()).unwrap();
     }
-    assert_eq!(comm(rig.pod("titled").container("app").unwrap().pid), "shop");
+    for (name, called) in [("titled", "shop"), ("script", "server"), ("linked", "shop")] {
+        assert_eq!(comm(rig.pod(name).container("app").unwrap().pid), called);
+    }
     for pod in rig.node.pods() {
         change(&pod, "two");
     }
     wait_lines(&rig, &rig.pod("listens"), "told", 1);
-    rig.wait_metric("reloadlet_problems", UNHANDLED, 2.0);
-    for name in ["plain", "titled"] {
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 4.0);
+    for name in ["plain", "titled", "script", "linked"] {
         let pod = rig.pod(name);
         let says = format!(
             "PID {}) in container app is Node.js, which opens its debugger",
@@ -268,6 +278,76 @@ fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_its_title_is() {
         let output = fs::read_to_string(pod.container("app").unwrap().output).unwrap();
         assert!(!output.contains("Debugger"), "{output}");
         assert_eq!(rig.outcomes(name, "delivered"), 0.0);
+    }
+    rig.end();
+}
+
+/// Has no handler, and for a moment after each change one that ends it; from the third change on it keeps another one.
+const CATCHES_FOR_A_MOMENT: &str = "
+import os, signal, time
+def append(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+time.sleep(4)
+append('ready')
+for n in range(3):
+    seen = os.readlink('/conf/..data')
+    append('waits')
+    while os.readlink('/conf/..data') == seen: time.sleep(0.001)
+    if n == 2: break
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(1))
+    time.sleep(1.2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    append('over')
+signal.signal(signal.SIGHUP, lambda *_: append('told'))
+append('over')
+while True: time.sleep(1)
+";
+
+#[test]
+fn a_program_that_catches_the_signal_for_a_moment_in_order_to_end_isnt_told_in_that_moment() {
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![script("eager", CATCHES_FOR_A_MOMENT)])
+    else {
+        return;
+    };
+    let pod = rig.pod("eager");
+    wait_lines(&rig, &pod, "ready", 1);
+    for n in 1..4 {
+        wait_lines(&rig, &pod, "waits", n);
+        // The agent has seen it without a handler by now.
+        change(&pod, &format!("n{n}"));
+        wait_lines(&rig, &pod, "over", n);
+        assert_eq!(pod.exit("app").unwrap(), None);
+    }
+    wait_lines(&rig, &pod, "told", 1);
+    rig.end();
+}
+
+#[test]
+fn virtual_machines_get_no_signal_that_they_take_for_themselves() {
+    let named = |name: &str, signal: &str, comm: &str| {
+        bare(name).annotation(SIGNAL, signal).container(reader("app", &["--comm", comm, "--catch", signal]))
+    };
+    let specs = vec![
+        named("erlang", "USR1", "beam.smp"),
+        named("java", "USR2", "java"),
+        named("dump", "QUIT", "java"),
+        named("told", "USR1", "java"),
+        named("asked", "USR2", "java").annotation("reloadlet.io/unhandled", "send"),
+    ];
+    let Some(rig) = Setup::new().start(specs) else { return };
+    for pod in rig.node.pods() {
+        change(&pod, "two");
+    }
+    for name in ["told", "asked"] {
+        rig.wait_told(&rig.pod(name), "app", "two");
+    }
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 3.0);
+    rig.wait_warning("is Erlang's virtual machine, which writes a crash dump and ends at SIGUSR1");
+    rig.wait_warning(
+        "is a Java virtual machine, which crashes, since it stops its own threads with it, at SIGUSR2",
+    );
+    for name in ["erlang", "java", "dump"] {
+        rig.signals(&rig.pod(name), "app", 0);
     }
     rig.end();
 }
@@ -323,6 +403,45 @@ fn a_leftover_of_an_exec_under_an_init_keeps_no_change_from_its_program() {
     }
     rig.signals(&pod, "app", 2);
     rig.assert_only_told("web", &own);
+    rig.end();
+}
+
+#[test]
+fn behind_a_command_that_stays_and_an_init_under_a_longer_name_the_program_is_told_itself() {
+    let spec = |name: &str, command: &str| {
+        let source = format!("ln -s /usr/bin/tini /pod/tini-static-amd64; exec {command}");
+        let container = ContainerSpec::new("app", &["/bin/sh", "-c", &source]).mount("conf", "/conf");
+        bare(name).annotation(SIGNAL, "SIGHUP").container(container)
+    };
+    let told = "/workload --log /pod/app.log --read /conf/app.conf";
+    let none = "/workload --none --log /pod/app.log";
+    let specs = vec![
+        spec("timeout", &format!("timeout 1000 {told}")),
+        spec("timeout-none", &format!("timeout 1000 {none}")),
+        spec("flock", &format!("flock /pod/lock {told}")),
+        spec("unshare", &format!("unshare --fork timeout 1000 {told}")),
+        spec("init", &format!("/pod/tini-static-amd64 -- {told}")),
+    ];
+    let Some(rig) = Setup::new().programs(&["tini", "flock"]).start(specs) else { return };
+    for pod in rig.node.pods() {
+        pod.wait_ready("app").unwrap();
+        change(&pod, "two");
+    }
+    for name in ["timeout", "flock", "unshare", "init"] {
+        let pod = rig.pod(name);
+        rig.wait_told(&pod, "app", "two");
+        rig.wait_outcomes(name, "delivered", 1);
+        let mut own = pod.container("app").unwrap().pid;
+        while let Some(child) = children(own).first() {
+            own = *child;
+        }
+        rig.assert_only_told(name, &[own]);
+        rig.signals(&pod, "app", 1);
+    }
+    rig.wait_metric("reloadlet_problems", UNHANDLED, 1.0);
+    rig.wait_warning("and with it \"timeout\" and the container");
+    let none = rig.pod("timeout-none");
+    assert_eq!((none.exit("app").unwrap(), rig.outcomes("timeout-none", "delivered")), (None, 0.0));
     rig.end();
 }
 

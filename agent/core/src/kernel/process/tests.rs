@@ -64,22 +64,32 @@ fn a_zombie_is_never_told() {
 }
 
 #[test]
-fn a_forwarding_init_is_replaced_by_the_child_that_it_started() {
-    for init in ["tini", "docker-init", "dumb-init", "catatonit", "podman-init"] {
+fn a_wrapper_is_replaced_by_the_child_that_it_started() {
+    for init in [
+        "tini",
+        "docker-init",
+        "dumb-init",
+        "catatonit",
+        "podman-init",
+        "tini-0.19.0",
+        "timeout",
+        "sudo",
+        "su",
+    ] {
         let app = process(101, 100, "app", 101, &[101, 7]);
         let one = [process(100, 10, init, 100, &[100, 1]), app.clone()];
         assert_eq!(told(&one, None), Ok(vec![101]), "{init}");
-        assert_eq!(told(&one[..1], None), Err(NoProcess::InitWithoutChild), "{init}");
+        assert_eq!(told(&one[..1], None), Err(NoProcess::WrapperWithoutChild), "{init}");
         // A leftover of `kubectl exec`, with a PID that has come round.
         let leftover = process(90, 100, "sleep", 500, &[90, 30]);
         let two = [leftover.clone(), one[0].clone(), app.clone()];
         assert_eq!(told(&two, None), Ok(vec![101]), "{init}: the oldest is its own");
         assert_eq!(told(&two, Some("sleep")), Ok(vec![90]), "{init}");
-        // The init is about to end with its child.
+        // The wrapper is about to end with its child.
         let mut zombie = app;
         zombie.stat.state = 'Z';
         let ending = [one[0].clone(), zombie, leftover];
-        assert_eq!(told(&ending, None), Err(NoProcess::InitWithoutChild), "{init}: never the leftover");
+        assert_eq!(told(&ending, None), Err(NoProcess::WrapperWithoutChild), "{init}: never the leftover");
     }
 }
 
@@ -95,7 +105,7 @@ fn inits_in_a_row_are_passed_over_and_not_without_end() {
     };
     assert_eq!(told(&row(2), None), Ok(vec![102]));
     assert_eq!(told(&row(7), None), Ok(vec![107]));
-    assert_eq!(told(&row(9), None), Err(NoProcess::InitWithoutChild));
+    assert_eq!(told(&row(9), None), Err(NoProcess::WrapperWithoutChild));
 }
 
 #[test]

@@ -110,11 +110,11 @@ impl<'a> Leaves<'a> {
         volumes: &BTreeMap<Name, Watched>,
     ) -> Chosen {
         let identity = |process: &ProcessFacts| self.identity(process, container);
-        let init: Option<Name> = chosen.init.map(|init| init.stat.comm.as_str().into());
+        let wrapper: Option<Name> = chosen.wrapper.map(|wrapper| wrapper.stat.comm.as_str().into());
         let face = |process: &&ProcessFacts| Face {
             comm: process.stat.comm.clone(),
             is_first: process.is_first_in_namespace(),
-            init: init.clone(),
+            wrapper: wrapper.clone(),
         };
         let views = target.progress().keys().filter_map(|name| {
             let watched = volumes.get(name)?;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
-use crate::kernel::program::Kind;
+use crate::kernel::program::{Harm, Kind, Nature, may_harm};
 use crate::machine::reload::blocking::Blocking;
+use crate::machine::reload::catching::Catching;
 use crate::machine::reload::renewal::Renewal;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
@@ -35,8 +36,8 @@ pub(crate) struct Face {
     pub(crate) comm: String,
     /// Whether it is the first process of its PID namespace: the kernel drops a signal to it that it has no handler for.
     pub(crate) is_first: bool,
-    /// The name of the forwarding init whose child it is.
-    pub(crate) init: Option<Name>,
+    /// The name of the wrapper whose child it is.
+    pub(crate) wrapper: Option<Name>,
 }
 
 /// One of the processes to tell.
@@ -52,9 +53,10 @@ pub(super) struct Process {
     asked: Option<Time>,
     guard: Option<Guard>,
     blocking: Blocking,
+    catching: Catching,
     renewal: Renewal,
-    /// Whether it is Node.js, under the name that it had then.
-    node: Option<(String, bool)>,
+    /// What runs the program, under the name that it had then.
+    nature: Option<(String, Nature)>,
     /// When it is looked at again though nothing waits for it, and the pause after that.
     look: Option<(Time, Duration)>,
 }
@@ -77,7 +79,7 @@ pub(super) enum Taken {
     Known,
     /// It leaves something open that decides: the process is to be looked at closely.
     InDoubt,
-    /// It proves that the signal is taken though nothing catches it.
+    /// It proves that the signal is taken though nothing catches it, or that it goes on to be caught.
     Proven,
 }
 
@@ -94,8 +96,9 @@ impl Process {
             asked: None,
             guard: None,
             blocking: Blocking::default(),
+            catching: Catching::default(),
             renewal,
-            node: None,
+            nature: None,
             look,
         }
     }
@@ -120,7 +123,8 @@ impl Process {
 
     /// The same process, of which it isn't known what it does with another signal.
     pub(super) fn for_another_signal(self) -> Self {
-        Self { catches: false, blocking: Blocking::default(), node: None, ..self }
+        let (blocking, catching) = (Blocking::default(), Catching::default());
+        Self { catches: false, blocking, catching, nature: None, ..self }
     }
 
     /// Who it is.
@@ -163,9 +167,10 @@ impl Process {
             Some(Handling::Default) => self.face.is_first,
             Some(
                 Handling::Handled
+                | Handling::Fleeting
                 | Handling::Blocked
                 | Handling::Spawning
-                | Handling::Debugger
+                | Handling::Harmful(_)
                 | Handling::Starting
                 | Handling::Unknown,
             )
@@ -221,14 +226,16 @@ impl Process {
         now: Time,
     ) -> Taken {
         self.asked = None;
-        let is_close = reading.is_node.is_some();
-        // With another signal nobody has looked.
-        if let Some(is_node) = reading.is_node.filter(|_| signal == Signal::USR1) {
-            self.node = Some((reading.comm.clone(), is_node));
+        let is_close = reading.nature.is_some();
+        // What was seen of a young one may still become another. With another signal nobody has looked.
+        let is_grown = now >= self.grown(YOUNG);
+        if let Some(nature) = reading.nature.filter(|_| is_grown && may_harm(signal)) {
+            self.nature = Some((reading.comm.clone(), nature));
         }
-        let node = self.node.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, is_node)| *is_node);
-        let may_be_node = signal == Signal::USR1 && reading.catches(signal);
-        if !is_close && (self.renewal.is_in_doubt(reading) || (may_be_node && node.is_none())) {
+        let known = self.nature.as_ref().filter(|(comm, _)| *comm == reading.comm).map(|(_, nature)| *nature);
+        let nature = reading.nature.or(known);
+        let may_harm = may_harm(signal) && reading.catches(signal);
+        if !is_close && (self.renewal.is_in_doubt(reading) || (may_harm && nature.is_none())) {
             self.asked = Some(now);
             return Taken::InDoubt;
         }
@@ -238,43 +245,69 @@ impl Process {
         }
         if self.renewal.take(reading, signal, since, now) {
             self.blocking.interrupt();
+            self.catching.interrupt();
+            self.nature = None;
+            if may_harm && !is_close {
+                self.asked = Some(now);
+                return Taken::InDoubt;
+            }
         }
-        let was_proven = self.blocking.is_proven();
-        let handling = self.judge(reading.handling(signal), may_be_node && node == Some(true), now);
+        let (was_proven, was_believed) = (self.blocking.is_proven(), self.catching.is_believed());
+        let handling =
+            self.judge(reading.handling(signal), nature.and_then(|nature| nature.harm(signal)), now);
         self.catches |= reading.catches(signal);
         self.guard =
             Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
-        if self.blocking.is_proven() && !was_proven { Taken::Proven } else { Taken::Known }
+        let is_proven =
+            (self.blocking.is_proven() && !was_proven) || (self.catching.is_believed() && !was_believed);
+        if is_proven { Taken::Proven } else { Taken::Known }
     }
 
     /// What a reading comes to, with what is known from before.
-    fn judge(&mut self, seen: Handling, is_node: bool, now: Time) -> Handling {
+    fn judge(&mut self, seen: Handling, harm: Option<Harm>, now: Time) -> Handling {
+        if let (Handling::Handled, Some(harm)) = (seen, harm) {
+            self.blocking.interrupt();
+            return Handling::Harmful(harm);
+        }
         match seen {
-            Handling::Handled if is_node => {
+            Handling::Handled => {
                 self.blocking.interrupt();
-                Handling::Debugger
-            }
-            Handling::Blocked | Handling::Spawning if self.catches => {
-                self.blocking.interrupt();
-                Handling::Starting
+                if self.catching.caught(&self.identity, now) { Handling::Handled } else { Handling::Fleeting }
             }
             Handling::Blocked | Handling::Spawning => {
-                if seen == Handling::Blocked {
-                    self.blocking.blocked(&self.identity, now);
-                } else {
-                    self.blocking.put_off(&self.identity, now);
-                }
-                if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
+                self.catching.interrupt();
+                self.judge_blocked(seen == Handling::Blocked, now)
+            }
+            Handling::Default if now >= self.grown(YOUNG) => {
+                self.blocking.not_blocked(true);
+                self.catching.not_caught();
+                Handling::Default
             }
             Handling::Default | Handling::Ignored => {
-                self.blocking.not_blocked(seen == Handling::Default && now >= self.grown(YOUNG));
+                self.blocking.not_blocked(false);
+                self.catching.interrupt();
                 seen
             }
-            Handling::Handled | Handling::Debugger | Handling::Starting | Handling::Unknown => {
+            Handling::Fleeting | Handling::Harmful(_) | Handling::Starting | Handling::Unknown => {
                 self.blocking.interrupt();
+                self.catching.interrupt();
                 seen
             }
         }
+    }
+
+    /// The same of one that blocks the signal; `counts` says whether it doesn't just wait for a child.
+    fn judge_blocked(&mut self, counts: bool, now: Time) -> Handling {
+        if self.catches {
+            self.blocking.interrupt();
+            return Handling::Starting;
+        }
+        if counts {
+            self.blocking.blocked(&self.identity, now);
+        } else {
+            self.blocking.put_off(&self.identity, now);
+        }
+        if self.blocking.is_proven() { Handling::Handled } else { Handling::Blocked }
     }
 
     /// It was sent the signal.
@@ -289,7 +322,7 @@ impl Process {
     pub(super) fn look_due(&self) -> Option<Time> {
         let look = self.look.map(|(due, _)| due);
         let is_free = self.held && self.asked.is_none();
-        look.into_iter().chain(self.blocking.next()).min().filter(|_| is_free)
+        look.into_iter().chain(self.blocking.next()).chain(self.catching.next()).min().filter(|_| is_free)
     }
 
     /// It is looked at now, if that is due.
@@ -377,12 +410,19 @@ mod tests {
     #[test]
     fn what_is_known_of_one_signal_says_nothing_of_another() {
         let mut process = process();
-        let close =
-            GuardReading { is_node: Some(false), most_memory: Some(1), ..reading(1 << 9 | 1, 0, at(5_000)) };
+        let close = GuardReading {
+            nature: Some(Nature::Other),
+            most_memory: Some(1),
+            ..reading(1 << 9 | 1, 0, at(5_000))
+        };
         process.guarded(&close, Signal::HUP, None, at(5_000));
         let mut other = process.released().for_another_signal();
         assert!(!other.catches);
         let usr1 = reading(1 << 9 | 1, 0, at(6_000));
-        assert_eq!(other.guarded(&usr1, Signal::USR1, None, at(6_000)), Taken::InDoubt, "it may be Node.js");
+        assert_eq!(
+            other.guarded(&usr1, Signal::USR1, None, at(6_000)),
+            Taken::InDoubt,
+            "what runs it may take it for itself"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Why nothing is sent to a process, and what helps: a sentence for people.
 
 use crate::kernel::guard::Handling;
-use crate::kernel::program::{Kind, stands_before};
+use crate::kernel::program::{Harm, Kind, stands_before};
 use crate::machine::reload::Terms;
 use crate::machine::reload::process::Process;
 use crate::model::names::Name;
@@ -18,9 +18,9 @@ pub(super) fn sentence(
 ) -> String {
     let who = format!("{} (PID {}) in container {container}", quoted(process.name()), process.identity().pid);
     match process.other_kind() {
-        Some(Kind::Init) => {
+        Some(Kind::Wrapper) => {
             return format!(
-                "{who} changes its name all the time, and hands {signal} on under the one that it has now: nothing is sent"
+                "{who} changes its name all the time, and runs another program under the one that it has now: nothing is sent"
             );
         }
         Some(Kind::Supervisor) => {
@@ -32,6 +32,11 @@ pub(super) fn sentence(
     }
     match handling {
         Handling::Default | Handling::Handled => unhandled(&who, signal, process),
+        Handling::Fleeting => format!(
+            "{who} had no handler for {signal}, and has one now, maybe for a moment: nothing is sent until it has had it for \
+             long enough to be known to keep it, since {signal} would end a program that handles it only now and then; \
+             choose a signal that it handles all the time in reloadlet.io/signal"
+        ),
         Handling::Ignored => format!(
             "{who} ignores {signal}: nothing is sent until it handles it; choose another signal in reloadlet.io/signal, or \
              start the program without nohup and the like"
@@ -41,10 +46,10 @@ pub(super) fn sentence(
              known to take it by signalfd or sigwait, since programs that start others block all signals for a moment; if it \
              takes it so, set reloadlet.io/unhandled to send"
         ),
-        Handling::Debugger => format!(
-            "{who} is Node.js, which opens its debugger at {signal} unless the program listens to it, and that can't be seen \
-             from outside: nothing is sent; choose another signal in reloadlet.io/signal, or set reloadlet.io/unhandled to \
-             send if the program listens"
+        Handling::Harmful(Harm { runtime, does }) => format!(
+            "{who} is {runtime}, which {does} at {signal} unless the program has taken that signal for itself, and that can't \
+             be seen from outside: nothing is sent; choose another signal in reloadlet.io/signal, or set \
+             reloadlet.io/unhandled to send if the program has taken it"
         ),
         Handling::Starting => format!(
             "{who} isn't as far yet as to take {signal}: it is being started, or executes itself anew; it is told once it \
@@ -67,12 +72,12 @@ fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
              reloadlet.io/process, or have it started by exec"
         );
     }
-    let otherwise = match (face.is_first, &face.init) {
+    let otherwise = match (face.is_first, &face.wrapper) {
         (true, _) => {
             format!("the kernel drops {signal} for the first process of a container that has no handler")
         }
-        (false, Some(init)) => {
-            format!("{signal} would end it, and with it {} and the container", quoted(init))
+        (false, Some(wrapper)) => {
+            format!("{signal} would end it, and with it {} and the container", quoted(wrapper))
         }
         (false, None) => format!("{signal} would end it"),
     };

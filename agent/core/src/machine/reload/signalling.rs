@@ -172,7 +172,7 @@ fn each(
     match process.other_kind() {
         Some(_) if waiting.may_choose() => return Each::ChooseAnew,
         // Whoever changes that all the time is taken as it is now.
-        Some(Kind::Init | Kind::Supervisor) => return Each::Refuse,
+        Some(Kind::Wrapper | Kind::Supervisor) => return Each::Refuse,
         Some(Kind::Other) | None if process.is_renamed() && waiting.may_choose() => return Each::ChooseAnew,
         Some(Kind::Other) | None => {}
     }

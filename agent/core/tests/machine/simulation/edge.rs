@@ -213,7 +213,7 @@ impl Simulation {
                 Event::Opened(volume, generation, self.now)
             }
             // The loop reads masks itself, and takes them in at once.
-            Event::Guarded(process, signal, Some(reading)) if reading.is_node.is_none() => {
+            Event::Guarded(process, signal, Some(reading)) if reading.nature.is_none() => {
                 let reading = self.node.guard(&process, self.now);
                 Event::Guarded(process, signal, reading)
             }
