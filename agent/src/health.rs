@@ -11,6 +11,10 @@ closed_set! {
     /// sentence, and call [`Health::set`] (or [`Health::count`], where the number matters) whenever it is known whether it
     /// is so.
     pub(crate) enum Ailment {
+        /// Another agent holds the journal.
+        JournalHeld => "journal_held",
+        /// The agent isn't allowed to look into the kubelet's directory of pods.
+        KubeletRootClosed => "kubelet_root_closed",
         /// The kubelet's directory of pods isn't there, or isn't the kubelet's.
         KubeletRoot => "kubelet_root",
         /// The pods file can't be used.
@@ -36,6 +40,12 @@ impl Ailment {
     /// What it means, in one sentence.
     fn sentence(self, count: u64) -> String {
         match self {
+            Self::JournalHeld => {
+                "Another agent on this node holds the journal: one of the two must end (the log says which process it is).".to_owned()
+            }
+            Self::KubeletRootClosed => {
+                "The agent isn't allowed to look into the kubelet's directory of pods: changes aren't seen until it is (the log has the error).".to_owned()
+            }
             Self::KubeletRoot => {
                 "The kubelet's directory of pods isn't there, or isn't the one that the kubelet uses: check --kubelet-root and the mount of it.".to_owned()
             }

@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{Device, path_on_host};
 use reloadlet_core::model::names::PodUid;
 
 use crate::cgroups::Cgroups;
+use crate::lack;
 use crate::listing;
 use crate::proc::ProcRoot;
 
@@ -20,6 +22,8 @@ const MOST_MOUNTS: u64 = 8 << 20;
 pub(crate) enum Home {
     /// The directory is there, or it can't be told.
     There,
+    /// The agent isn't allowed to look.
+    Closed,
     /// It isn't, and no container of the pod runs.
     NotNeeded,
     /// It isn't, although containers of the pod run.
@@ -33,6 +37,14 @@ pub(crate) struct Shown {
     pub(crate) on_host: bool,
     /// The path.
     pub(crate) path: String,
+}
+
+/// Whether the agent isn't allowed to look into the kubelet's directory of pods.
+pub(crate) fn is_closed(pods_dir: &Path) -> bool {
+    // The first asks whether it may be read, which a watch needs, and the second whether what is in it may be reached.
+    let opened =
+        File::open(pods_dir).map(drop).and_then(|()| pods_dir.join(".").symlink_metadata().map(drop));
+    opened.is_err_and(|error| lack::of(&error) == Lack::Refused)
 }
 
 /// Looks for the directories.
@@ -50,6 +62,9 @@ impl Homes {
 
     /// Looks for a pod's directory, and asks its containers' mounts where it isn't there.
     pub(crate) fn look(&self, pod: &PodUid, proc: &ProcRoot, cgroups: &mut Cgroups) -> Home {
+        if is_closed(&self.pods_dir) {
+            return Home::Closed;
+        }
         if !matches!(listing::look(&self.pods_dir.join(pod.as_str())), Ok(None)) {
             return Home::There;
         }

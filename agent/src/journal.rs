@@ -13,7 +13,7 @@ use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use error::StoreError;
 use file::DirectoryLock;
 use records::{Changes, Records};
-use store::{Store, unix_seconds};
+use store::{Past, Store, unix_seconds};
 
 mod error;
 mod file;
@@ -25,6 +25,8 @@ mod tests;
 
 /// How often the lock is asked for while another agent holds it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long another agent may hold it until that is said.
+const HELD_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked whether the file is still there, while nothing is recorded.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
@@ -32,13 +34,15 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// How long [`JournalHandle::close`] waits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(800);
 
-/// Where the journal is, and how a boot is known.
+/// Where the journal is, and how a boot and the holder of its lock are known.
 #[derive(Clone, Debug)]
 pub(crate) struct JournalConfig {
     /// The directory of `journal.redb`; created if it is missing.
     pub(crate) state_dir: PathBuf,
     /// The file that names the boot: `/proc/sys/kernel/random/boot_id`.
     pub(crate) boot_id: PathBuf,
+    /// The kernel's list of file locks: `/proc/locks`.
+    pub(crate) locks: PathBuf,
     /// How the clocks stand to each other, which is kept with the records.
     pub(crate) wall: WallClock,
 }
@@ -52,6 +56,8 @@ pub(crate) enum JournalEvent {
     Flushed,
     /// Whether records are kept in memory only; comes when that changes, `false` is assumed at the start.
     InMemory(bool),
+    /// Whether another agent holds the journal; comes when that changes, `false` is assumed at the start.
+    Held(bool),
 }
 
 /// Why the journal's thread can't be started.
@@ -83,6 +89,7 @@ impl JournalHandle {
             lock: None,
             store: None,
             has_opened: false,
+            is_held: false,
             retry: None,
         };
         thread::Builder::new()
@@ -201,6 +208,8 @@ struct Writer<F> {
     store: Option<Store>,
     /// Whether what the file held at the start is known.
     has_opened: bool,
+    /// Whether it was said that another agent holds it.
+    is_held: bool,
     /// When the file is tried again, and after which pause: set while there is no store.
     retry: Option<(Instant, Duration)>,
 }
@@ -230,41 +239,81 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
 
     /// Waits for the lock, opens the file, and tells what it held.
     fn open(&mut self) {
-        let mut waiting = false;
+        let held_since = Instant::now();
         let opened = loop {
             match self.try_open() {
                 Ok(None) => {}
                 Ok(Some(opened)) => break Ok(opened),
                 Err(error) => break Err(error),
             }
-            if !waiting {
-                waiting = true;
-                let directory = self.config.state_dir.display();
-                tracing::info!(%directory, "another agent holds the journal; waiting for its end");
+            if held_since.elapsed() >= HELD_AFTER {
+                self.set_held(true);
             }
             if self.shared.pause(LOCK_INTERVAL) {
                 return;
             }
         };
-        let existed = match opened {
-            Ok((store, records, existed)) => {
-                self.config.wall.restore(&records.clock);
+        self.set_held(false);
+        let past = match opened {
+            Ok((store, records, past)) => {
                 self.store = Some(store);
-                self.records = records;
-                self.has_opened = true;
-                existed
+                self.take(records);
+                past
             }
             Err(error) => {
                 self.degrade(&error);
-                // There was an agent before, though it isn't known what it did.
-                file::path(&self.config.state_dir).exists()
+                self.only_read()
             }
         };
-        (self.on_event)(JournalEvent::Opened(self.records.snapshot(existed)));
+        let directory = self.config.state_dir.display();
+        match past {
+            Past::Nothing => tracing::info!(
+                %directory,
+                "first start: there was no journal here, so what volumes hold now is taken as known; what changes from now on is \
+                 told"
+            ),
+            Past::Gone => tracing::warn!(
+                %directory,
+                "the journal is gone, though there was one: whoever is older than what its volumes hold is told of it, maybe \
+                 once more"
+            ),
+            // It was said when it was set aside.
+            Past::Unreadable | Past::Read => {}
+        }
+        (self.on_event)(JournalEvent::Opened(self.records.snapshot(past.existed())));
+    }
+
+    /// What a file holds that can't be written.
+    fn only_read(&mut self) -> Past {
+        let directory = &self.config.state_dir;
+        match Store::only_read(directory, self.boot_id().as_deref()) {
+            Ok(Some((records, begun))) => {
+                self.take(records);
+                return if begun { Past::Read } else { Past::Nothing };
+            }
+            Ok(None) if !file::was_begun(directory) => {}
+            Ok(None) => self.say_unknown(None),
+            Err(error) => self.say_unknown(Some(&error)),
+        }
+        // Else each start would tell everybody once more, as nothing can be kept that ends that.
+        Past::Nothing
+    }
+
+    fn say_unknown(&self, error: Option<&StoreError>) {
+        tracing::warn!(
+            error = error.map(|error| Causes(error).to_string()),
+            "it can't be known what an earlier agent did: what was changed while no agent ran is told to nobody"
+        );
+    }
+
+    fn take(&mut self, records: Records) {
+        self.config.wall.restore(&records.clock);
+        self.records = records;
+        self.has_opened = true;
     }
 
     /// `None` while another agent holds the lock.
-    fn try_open(&mut self) -> Result<Option<(Store, Records, bool)>, StoreError> {
+    fn try_open(&mut self) -> Result<Option<(Store, Records, Past)>, StoreError> {
         // A lock on a directory that was removed keeps nobody out of the one in its place.
         self.lock = self.lock.take().filter(|lock| lock.is_of(&self.config.state_dir));
         if self.lock.is_none() {
@@ -273,15 +322,18 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         if self.lock.is_none() {
             return Ok(None);
         }
-        let boot_id = match std::fs::read_to_string(&self.config.boot_id) {
+        Store::open(&self.config.state_dir, self.boot_id().as_deref()).map(Some)
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        match std::fs::read_to_string(&self.config.boot_id) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => {
                 let path = self.config.boot_id.display();
                 tracing::warn!(%path, %error, "can't read the boot ID: the journal is taken as this boot's");
                 None
             }
-        };
-        Store::open(&self.config.state_dir, boot_id.as_deref()).map(Some)
+        }
     }
 
     /// Whether the file is still there. If it isn't, it is made anew, of what is in memory.
@@ -316,8 +368,7 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         self.retry = Some((Instant::now() + RETRY.0, RETRY.0));
         tracing::warn!(
             error = %Causes(error),
-            "the journal can't be written and is kept in memory only: an agent that starts doesn't know what was told, and tells \
-             processes that are older than the files once more"
+            "the journal can't be written and is kept in memory only: what the agent does until it can be is forgotten when it ends"
         );
         self.set_in_memory(true);
     }
@@ -342,13 +393,38 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
                 self.retry = None;
                 tracing::info!("the journal is written again");
                 self.set_in_memory(false);
+                self.set_held(false);
                 return;
             }
-            Ok(None) => tracing::debug!("another agent holds the journal"),
+            Ok(None) => self.set_held(true),
             Err(error) => tracing::debug!(error = %Causes(&error), "the journal still can't be written"),
         }
         let pause = self.retry.map_or(RETRY.0, |(_, pause)| (pause * 2).min(RETRY.1));
         self.retry = Some((Instant::now() + pause, pause));
+    }
+
+    fn set_held(&mut self, held: bool) {
+        if std::mem::replace(&mut self.is_held, held) == held {
+            return;
+        }
+        let directory = self.config.state_dir.display();
+        let holder = file::holder(&self.config.state_dir, &self.config.locks);
+        let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        match (held, self.retry) {
+            (true, None) => tracing::warn!(
+                %directory,
+                "{holder} holds the journal, probably another agent on this node: this one does nothing until that one ends, since \
+                 together they would tell everybody twice; end one of them"
+            ),
+            // Its own directory was replaced.
+            (true, Some(_)) => tracing::warn!(
+                %directory,
+                "{holder} holds the journal that took the place of this agent's, probably another agent on this node: both tell \
+                 everybody; end one of them"
+            ),
+            (false, _) => tracing::info!(%directory, "no other agent holds the journal any more"),
+        }
+        (self.on_event)(JournalEvent::Held(held));
     }
 
     fn set_in_memory(&mut self, in_memory: bool) {

@@ -1,7 +1,8 @@
 //! Whether the kubelet root is the one that the kubelet uses. A wrong one can exist, and then nothing ever changes there.
 //!
 //! It is wrong if containers run for some time and the directory of not one of their pods is below it. Where some pods'
-//! directories are there, a missing one is that pod's affair.
+//! directories are there, a missing one is that pod's affair. A root into which the agent isn't allowed to look is neither right nor
+//! wrong.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use crate::home::{Home, Shown};
 const WRONG_AFTER: Duration = Duration::from_secs(20);
 /// How often it is looked for again, as long as no directory is there.
 const LOOK_EACH: Duration = Duration::from_secs(5);
+/// How often it is looked whether the agent is still allowed to.
+const LOOK_INTO_EACH: Duration = Duration::from_secs(15);
 
 /// What is known of one pod's directory.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(crate) struct KubeletRoot {
     path: PathBuf,
     pods: BTreeMap<PodUid, (Name, Known)>,
     wrong: bool,
+    closed: bool,
     next_look: Option<Time>,
 }
 
@@ -47,6 +51,8 @@ pub(crate) struct KubeletRoot {
 pub(crate) enum Judgement {
     /// It isn't the one that the kubelet uses: a sentence about that.
     Wrong(String),
+    /// The agent isn't allowed to look into it: a sentence about that.
+    Closed(String),
     /// It is right after all.
     Right,
 }
@@ -54,7 +60,7 @@ pub(crate) enum Judgement {
 impl KubeletRoot {
     /// The root in use.
     pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path, pods: BTreeMap::new(), wrong: false, next_look: None }
+        Self { path, pods: BTreeMap::new(), wrong: false, closed: false, next_look: None }
     }
 
     /// A pod is watched, and its directory is looked for.
@@ -71,18 +77,34 @@ impl KubeletRoot {
     /// What was found of a pod's directory.
     pub(crate) fn take(&mut self, pod: &PodUid, home: Home, now: Time) -> Option<Judgement> {
         let (_, known) = self.pods.get_mut(pod)?;
-        *known = match home {
-            Home::There => Known::There,
-            Home::NotNeeded => Known::NotNeeded,
-            Home::Missing(shown) => {
-                let since = if let Known::Missing { since, .. } = known { *since } else { now };
-                Known::Missing { since, last: now, shown }
+        match (home, &mut *known) {
+            (Home::Closed, _) => {
+                self.next_look = Some(now + LOOK_EACH);
+                return self.take_closed(true);
             }
-        };
-        if self.next_look.is_none() && !self.is_right() {
-            self.next_look = Some(now + LOOK_EACH);
+            // The kubelet removes it when the pod has ended.
+            (_, Known::There) => {}
+            (Home::There, _) => *known = Known::There,
+            (Home::NotNeeded, _) => *known = Known::NotNeeded,
+            (Home::Missing(shown), Known::Missing { since, .. }) => {
+                *known = Known::Missing { since: *since, last: now, shown };
+            }
+            (Home::Missing(shown), _) => *known = Known::Missing { since: now, last: now, shown },
         }
-        self.judge()
+        if self.next_look.is_none() {
+            self.next_look = Some(now + if self.is_right() { LOOK_INTO_EACH } else { LOOK_EACH });
+        }
+        let opened = self.take_closed(false);
+        self.judge().or(opened)
+    }
+
+    /// Whether the agent isn't allowed to look into it.
+    pub(crate) fn take_closed(&mut self, closed: bool) -> Option<Judgement> {
+        if std::mem::replace(&mut self.closed, closed) == closed {
+            return None;
+        }
+        self.wrong = false;
+        Some(if closed { Judgement::Closed(self.closed_sentence()) } else { Judgement::Right })
     }
 
     /// Whether it may be wrong: some pod's directory wasn't looked for yet, or one is missing and none is there.
@@ -104,7 +126,8 @@ impl KubeletRoot {
     /// The pods whose directory is to be looked for again.
     pub(crate) fn look_again(&mut self) -> Vec<PodUid> {
         self.next_look = None;
-        if self.is_right() { Vec::new() } else { self.pods.keys().cloned().collect() }
+        let most = if self.is_right() { 1 } else { usize::MAX };
+        self.pods.keys().take(most).cloned().collect()
     }
 
     fn is_right(&self) -> bool {
@@ -119,6 +142,14 @@ impl KubeletRoot {
             return None;
         }
         Some(if wrong { Judgement::Wrong(self.sentence()) } else { Judgement::Right })
+    }
+
+    fn closed_sentence(&self) -> String {
+        let root = quoted(&self.path.to_string_lossy());
+        format!(
+            "the agent isn't allowed to look into the kubelet's directory of pods (\"pods\" in --kubelet-root {root}): SELinux, \
+             AppArmor or file permissions refuse it; until it is, changes aren't seen"
+        )
     }
 
     fn sentence(&self) -> String {
@@ -221,6 +252,24 @@ mod tests {
         let Some(Judgement::Wrong(sentence)) = root.take(&uid(4), shown("/data"), at(30)) else { panic!() };
         assert!(sentence.contains("\"/data\"") && !sentence.contains("lie"), "{sentence}");
         assert_eq!(root.forget(&uid(4)), Some(Judgement::Right), "the others were missing for a moment only");
+    }
+
+    #[test]
+    fn a_root_that_is_closed_is_said_once_and_looked_at_again_until_it_isnt() {
+        let mut root = root(&["a", "b"]);
+        root.take(&uid(0), Home::There, at(0));
+        assert_eq!(root.next_look(), Some(at(15)), "whether it still may be looked at");
+        assert_eq!(root.look_again(), [uid(0)]);
+        let judged = root.take(&uid(0), Home::Closed, at(30));
+        let Some(Judgement::Closed(sentence)) = judged else { panic!("{judged:?}") };
+        assert!(sentence.contains("\"/var/lib/kubelet\""), "{sentence}");
+        assert!(root.closed);
+        assert_eq!(root.take(&uid(1), Home::Closed, at(31)), None, "said once");
+        assert_eq!(root.next_look(), Some(at(36)));
+        root.look_again();
+        assert_eq!(root.take(&uid(0), shown("/removed by the kubelet"), at(36)), Some(Judgement::Right));
+        assert!(!root.closed && !root.is_wrong());
+        assert_eq!(root.take(&uid(0), shown("/removed by the kubelet"), at(66)), None, "it was there once");
     }
 
     #[test]

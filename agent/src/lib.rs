@@ -58,7 +58,13 @@ fn agent(config: &cli::AgentConfig) -> ExitCode {
     // Before any thread starts: threads inherit it.
     let undumped = dumps::forbid();
     let confined = landlock::confine(&config.state_dir);
-    let log = logs::start(config.log_format, config.log_level);
+    let log = match logs::start(config.log_format, config.log_level) {
+        Ok(log) => log,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "reloadlet agent: can't start a thread for the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     if let Err(error) = undumped {
         tracing::warn!(%error, "core files of the agent can't be forbidden: they would hold what it knows of Secrets");
     }

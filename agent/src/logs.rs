@@ -2,8 +2,11 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -25,13 +28,15 @@ pub(crate) use shares::tests::Page;
 
 /// How many lines wait for a slow reader; more are dropped.
 const WAITING_LINES: usize = 8192;
+/// How long the last lines may take where nobody reads them.
+const LAST_LINES: Duration = Duration::from_millis(500);
 /// How often it is said which lines aren't there.
 const SAY_EACH: Duration = Duration::from_secs(60);
 
 /// The log. Lines are written until it is dropped.
 pub(crate) struct Log {
     missing: Missing,
-    _writer: WorkerGuard,
+    writer: Option<WorkerGuard>,
 }
 
 impl Log {
@@ -44,6 +49,20 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.missing.say();
+        end_within(LAST_LINES, self.writer.take());
+    }
+}
+
+/// Drops something that may wait for whoever reads the log, and waits for that as long at most.
+fn end_within(limit: Duration, what: impl Send + 'static) {
+    let (ended, end) = channel::<()>();
+    let ending = thread::Builder::new().name("log-end".to_owned()).spawn(move || {
+        drop(what);
+        drop(ended);
+    });
+    // Without a thread it was dropped at once.
+    if ending.is_ok() {
+        end.recv_timeout(limit).unwrap_or_default();
     }
 }
 
@@ -110,12 +129,14 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// Starts to write the log.
-pub(crate) fn start(format: LogFormat, level: LogLevel) -> Log {
+/// Starts to write the log; an error where it can't have a thread.
+pub(crate) fn start(format: LogFormat, level: LogLevel) -> io::Result<Log> {
+    // What starts the writer's thread panics where there can't be one.
+    thread::Builder::new().spawn(|| {})?.join().unwrap_or_default();
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(std::io::stderr());
+        .finish(io::stderr());
     let missing =
         Missing { shares: Shares::new(clock::now()), dropped: writer.error_counter(), said: Arc::default() };
     let lines =
@@ -127,7 +148,7 @@ pub(crate) fn start(format: LogFormat, level: LogLevel) -> Log {
             lines.json().flatten_event(true).finish().with(targets).with(missing.shares.clone()).init();
         }
     }
-    Log { missing, _writer: guard }
+    Ok(Log { missing, writer: Some(guard) })
 }
 
 /// Who may say what. What the API server says is told by the agent; the client has a line for each request that fails, and
@@ -163,8 +184,9 @@ impl fmt::Display for Causes<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::mpsc::{Receiver, channel};
+    use std::io::Write;
+    use std::sync::mpsc::Receiver;
+    use std::time::Instant;
 
     use super::*;
 
@@ -209,6 +231,24 @@ mod tests {
         assert!(said[0].contains(&format!("lines={lost}")), "{said:?}");
         drop(go);
         drop(guard);
+    }
+
+    /// Its end waits for a reader that never comes.
+    struct Unread(Receiver<()>);
+
+    impl Drop for Unread {
+        fn drop(&mut self) {
+            self.0.recv().unwrap_or_default();
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_keeps_the_agent_from_its_end_for_a_moment_only() {
+        let (reader, wait) = channel();
+        let begun = Instant::now();
+        end_within(Duration::from_millis(1), Unread(wait));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(reader);
     }
 
     #[test]

@@ -74,9 +74,11 @@ pub(crate) struct Metrics {
     settle_timeouts: IntCounter,
     problems: Family<ProblemKind, IntGaugeVec>,
     journal_in_memory: IntGauge,
+    journal_held: IntGauge,
     confined: IntGauge,
     fence_open: IntGauge,
     kubelet_root_wrong: IntGauge,
+    kubelet_root_closed: IntGauge,
 }
 
 impl Metrics {
@@ -176,6 +178,11 @@ impl Metrics {
                 "reloadlet_journal_in_memory",
                 "1 while the journal can't be written and would not survive the agent, else 0.",
             )?,
+            journal_held: gauge(
+                &registry,
+                "reloadlet_journal_held",
+                "1 while another agent on the node holds the journal, else 0.",
+            )?,
             confined: gauge(
                 &registry,
                 "reloadlet_landlock_enforced",
@@ -185,6 +192,11 @@ impl Metrics {
                 &registry,
                 "reloadlet_fence_open",
                 "1 when the admission policy doesn't keep the agent's account from changing more than a nudge does, else 0.",
+            )?,
+            kubelet_root_closed: gauge(
+                &registry,
+                "reloadlet_kubelet_root_closed",
+                "1 while the agent isn't allowed to look into the kubelet's directory of pods, else 0.",
             )?,
             kubelet_root_wrong: gauge(
                 &registry,
@@ -307,6 +319,11 @@ impl Metrics {
         self.journal_in_memory.set(in_memory.into());
     }
 
+    /// Whether another agent holds the journal.
+    pub(crate) fn set_journal_held(&self, held: bool) {
+        self.journal_held.set(held.into());
+    }
+
     /// Whether writing outside the state directory was given up.
     pub(crate) fn set_confined(&self, confined: bool) {
         self.confined.set(confined.into());
@@ -320,6 +337,11 @@ impl Metrics {
     /// Whether the kubelet root isn't the kubelet's.
     pub(crate) fn set_kubelet_root_wrong(&self, wrong: bool) {
         self.kubelet_root_wrong.set(wrong.into());
+    }
+
+    /// Whether the agent isn't allowed to look into the kubelet root.
+    pub(crate) fn set_kubelet_root_closed(&self, closed: bool) {
+        self.kubelet_root_closed.set(closed.into());
     }
 
     /// Which namespaces have pods here now.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Event, Machine};
+use rustix::process::Signal;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -49,6 +51,9 @@ use crate::watcher::Watcher;
 /// How long a question waits that the loop's inbox has no room for.
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
+/// With fewer the agent can't watch, serve and ask the API server.
+const FEWEST_DESCRIPTORS: u64 = 32;
+
 /// Runs the agent until SIGTERM or SIGINT, or until something that it can't do without fails.
 pub(crate) fn agent(
     config: &AgentConfig,
@@ -58,12 +63,18 @@ pub(crate) fn agent(
     holder::try_pidfds()?;
     ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
     // Held processes take a descriptor each.
-    descriptor_limit();
+    let descriptors = descriptor_limit();
+    ensure!(
+        descriptors >= FEWEST_DESCRIPTORS,
+        "the agent may have only {descriptors} files open (RLIMIT_NOFILE): it needs {FEWEST_DESCRIPTORS}, and one more for each \
+         process that it may have to signal"
+    );
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("can't start the runtime of the API and HTTP")?;
     runtime.spawn(missing.warn());
+    forbid_death_by_file_size(&runtime).context("can't handle SIGXFSZ")?;
     let server = Server::bind(config.listen, config.admin_listen)?;
     let metrics = Arc::new(Metrics::new().context("can't set up the metrics")?);
     let (health, contact) = (Health::new(), Contact::new());
@@ -177,6 +188,13 @@ pub(crate) fn agent(
     served
 }
 
+/// A write beyond the limit of file sizes (RLIMIT_FSIZE) fails from now on, as on a full disk, and no signal ends the agent.
+fn forbid_death_by_file_size(runtime: &Runtime) -> io::Result<()> {
+    let _context = runtime.enter();
+    // Nobody waits for it: that there is a handler is enough, and it stays when this is dropped.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+}
+
 /// Whether nothing outside the state directory can be written any more.
 fn is_confined(confined: Result<Confined, LandlockError>) -> bool {
     match confined {
@@ -210,6 +228,7 @@ fn start_journal(
     let journal = JournalConfig {
         state_dir: config.state_dir.clone(),
         boot_id: config.proc_root.join("sys/kernel/random/boot_id"),
+        locks: config.proc_root.join("locks"),
         wall,
     };
     let on_event = move |event| match event {
@@ -218,6 +237,10 @@ fn start_journal(
         JournalEvent::InMemory(in_memory) => {
             metrics.set_journal_in_memory(in_memory);
             health.set(Ailment::Journal, in_memory);
+        }
+        JournalEvent::Held(held) => {
+            metrics.set_journal_held(held);
+            health.set(Ailment::JournalHeld, held);
         }
     };
     Ok(JournalHandle::start(journal, on_event)?)

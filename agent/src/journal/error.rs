@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 /// The schema of the file. Another one means another meaning of its tables.
 pub(super) const SCHEMA: &str = "2";
 
@@ -34,4 +36,19 @@ impl StoreError {
             Self::Schema { .. } | Self::Record { .. } => true,
         }
     }
+
+    /// Whether it is this file that can't be opened or read, and another one in its place may.
+    pub(super) fn is_of_file(&self) -> bool {
+        let error = match self {
+            Self::Io { op: "open", source, .. } => Some(source),
+            Self::Database { source, .. } => io_of(source),
+            Self::Io { .. } | Self::Schema { .. } | Self::Record { .. } => None,
+        };
+        let found = error.and_then(io::Error::raw_os_error).map(Errno::from_raw);
+        matches!(found, Some(Errno::EACCES | Errno::EPERM | Errno::EIO | Errno::EISDIR | Errno::ELOOP))
+    }
+}
+
+fn io_of(error: &redb::Error) -> Option<&io::Error> {
+    if let redb::Error::Io(error) = error { Some(error) } else { None }
 }

@@ -1,9 +1,8 @@
 //! The journal's file: redb's tables, and what is done about a file that can't be read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,11 +18,14 @@ use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 
-use super::error::{SCHEMA, StoreError};
+use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
 use super::records::{Changes, Records};
 use super::rereads;
-use crate::logs::Causes;
+
+pub(super) use opening::Past;
+
+mod opening;
 
 /// Records are small and few; redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 512 * 1024;
@@ -56,104 +58,6 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the journal of a locked directory or begins one. Gives what it held, and whether it had ever been used.
-    pub(super) fn open(directory: &Path, boot_id: Option<&str>) -> Result<(Self, Records, bool), StoreError> {
-        let path = file::path(directory);
-        match Self::load(&path, boot_id) {
-            Ok(Some((store, records))) => {
-                let existed = store.begun;
-                return Ok((store, records, existed));
-            }
-            Ok(None) => {}
-            Err(error) if error.is_content() => set_aside(&path, &error)?,
-            Err(error) => return Err(error),
-        }
-        let existed = file::is_any_aside(directory);
-        Ok((Self::create(directory, path, boot_id, existed)?, Records::default(), existed))
-    }
-
-    /// A new file appears under its name only when it is whole. `begun` says whether there was one before, which can't be
-    /// read: then this isn't an installation.
-    fn create(
-        directory: &Path,
-        path: PathBuf,
-        boot_id: Option<&str>,
-        begun: bool,
-    ) -> Result<Self, StoreError> {
-        let draft = directory.join("journal.redb.new");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(|source| StoreError::Io { op: "create", path: draft.clone(), source })?;
-        let mut store = Self::over(file, path)?;
-        store.begun = begun;
-        store.write("begin", |transaction| {
-            let mut meta = transaction.open_table(META)?;
-            meta.insert("schema", SCHEMA)?;
-            meta.insert("boot_id", boot_id.unwrap_or_default())?;
-            if begun {
-                meta.insert("begun", "")?;
-            }
-            transaction.open_table(HANDLED)?;
-            transaction.open_table(ENDINGS)?;
-            transaction.open_table(EARLIER_ENDINGS)?;
-            transaction.open_table(PODS)?;
-            Ok(())
-        })?;
-        fs::rename(&draft, &store.path).map_err(|source| StoreError::Io {
-            op: "rename",
-            path: draft,
-            source,
-        })?;
-        Ok(store)
-    }
-
-    /// `None` where there is no file.
-    fn load(path: &Path, boot_id: Option<&str>) -> Result<Option<(Self, Records)>, StoreError> {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { op: "open", path: path.to_owned(), source }),
-        };
-        // redb takes an empty file for one to begin.
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        if length == 0 {
-            return Err(StoreError::Schema { path: path.to_owned(), found: None });
-        }
-        let mut store = Self::over(file, path.to_owned())?;
-        let (schema, journalled_boot, begun, clock, clock_boot) = store.read(|transaction| {
-            let meta = transaction.open_table(META)?;
-            let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
-            let (clock, clock_boot) = (value(CLOCK)?, value(CLOCK_BOOT_ID)?);
-            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), clock, clock_boot))
-        })?;
-        if schema.as_deref() != Some(SCHEMA) {
-            return Err(StoreError::Schema { path: path.to_owned(), found: schema });
-        }
-        store.begun = begun;
-        match boot_id {
-            // No process is older than the boot, so none has missed what came before it.
-            Some(boot_id) if journalled_boot.as_deref() != Some(boot_id) => {
-                store.write("empty", |transaction| {
-                    let mut meta = transaction.open_table(META)?;
-                    meta.insert("boot_id", boot_id)?;
-                    meta.remove(CLOCK)?;
-                    clear(transaction)
-                })?;
-                Ok(Some((store, Records::default())))
-            }
-            Some(_) | None => {
-                let clock = clock.filter(|_| clock_boot == journalled_boot).unwrap_or_default();
-                let records = Records { clock, ..store.records()? };
-                Ok(Some((store, records)))
-            }
-        }
-    }
-
     fn over(file: File, path: PathBuf) -> Result<Self, StoreError> {
         let file_id = file.metadata().map(|found| FileId::of(&found));
         let file_id =
@@ -265,7 +169,7 @@ impl Store {
             }
             Ok(())
         })?;
-        self.begun |= !changes.only_pods();
+        self.set_begun(!changes.only_pods());
         Ok(())
     }
 
@@ -288,8 +192,15 @@ impl Store {
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
         })?;
-        self.begun |= !records.handled.is_empty();
+        self.set_begun(!records.handled.is_empty());
         Ok(())
+    }
+
+    /// Something was recorded, if it is so: from the first time on there is a sign of it beside the file.
+    fn set_begun(&mut self, begun: bool) {
+        if begun && !std::mem::replace(&mut self.begun, true) {
+            file::mark_begun(&self.path);
+        }
     }
 
     fn write(
@@ -403,21 +314,6 @@ fn put_endings(
 ) -> Result<(), redb::Error> {
     table
         .insert((pod.as_str(), container), (value.in_a_row, value.mark.version(), value.mark.value(), at))?;
-    Ok(())
-}
-
-fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
-    let aside = path.with_file_name(format!("{}{}", file::ASIDE, unix_seconds()));
-    fs::rename(path, &aside).map_err(|source| StoreError::Io {
-        op: "rename",
-        path: path.to_owned(),
-        source,
-    })?;
-    tracing::warn!(
-        error = %Causes(error),
-        aside = %aside.display(),
-        "the journal can't be read and was set aside: whoever is older than what its volumes hold is told of it, maybe once more"
-    );
     Ok(())
 }
 

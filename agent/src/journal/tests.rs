@@ -19,6 +19,7 @@ use crate::logs::Causes;
 /// What becomes of a journal that is damaged, or that can't be written.
 mod damage;
 mod earlier;
+mod gone;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CHILD_DIRECTORY: &str = "RELOADLET_TEST_JOURNAL";
@@ -44,8 +45,12 @@ impl Journal {
         let boot_id = tempfile::NamedTempFile::new().unwrap();
         fs::write(&boot_id, boot).unwrap();
         let wall = WallClock::default();
-        let config =
-            JournalConfig { state_dir: directory.to_owned(), boot_id: boot_id.path().to_owned(), wall };
+        let config = JournalConfig {
+            state_dir: directory.to_owned(),
+            boot_id: boot_id.path().to_owned(),
+            locks: "/proc/locks".into(),
+            wall,
+        };
         let (sender, events) = channel();
         let handle =
             JournalHandle::start(config, move |event| sender.send(event).unwrap_or_default()).unwrap();
@@ -60,7 +65,9 @@ impl Journal {
     fn opened(&self) -> JournalSnapshot {
         match self.event() {
             JournalEvent::Opened(snapshot) => snapshot,
-            other @ (JournalEvent::Flushed | JournalEvent::InMemory(_)) => panic!("{other:?}"),
+            other @ (JournalEvent::Flushed | JournalEvent::InMemory(_) | JournalEvent::Held(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -240,8 +247,25 @@ fn a_second_agent_waits_until_the_first_is_gone() {
         third.events.recv_timeout(LIMIT).is_err(),
         "an agent that ends while it waits has seen no journal"
     );
+    assert_eq!(second.event(), JournalEvent::Held(true));
     assert!(first.handle.close());
+    assert_eq!(second.event(), JournalEvent::Held(false));
     assert_eq!(second.opened().handled, [(key(1), handled(1, None))].into());
+}
+
+#[test]
+fn another_agent_that_took_the_place_of_the_directory_is_said() {
+    let whole = tempfile::tempdir().unwrap();
+    let directory = whole.path().join("state");
+    let first = Journal::start(&directory);
+    first.opened();
+    fs::rename(&directory, whole.path().join("old")).unwrap();
+    let second = Journal::start(&directory);
+    second.opened();
+    // It looks for its file at its end.
+    first.handle.close();
+    assert_eq!(first.event(), JournalEvent::InMemory(true));
+    assert_eq!(first.event(), JournalEvent::Held(true));
 }
 
 #[test]
@@ -253,6 +277,7 @@ fn a_write_that_fails_keeps_records_in_memory_until_one_succeeds() {
         config: JournalConfig {
             state_dir: directory.path().to_owned(),
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            locks: "/proc/locks".into(),
             wall: WallClock::default(),
         },
         on_event: move |event| sender.send(event).unwrap(),
@@ -260,6 +285,7 @@ fn a_write_that_fails_keeps_records_in_memory_until_one_succeeds() {
         lock: None,
         store: None,
         has_opened: true,
+        is_held: false,
         retry: None,
     };
     let mut up_to = 0;
@@ -360,7 +386,7 @@ fn a_kill_at_any_moment_leaves_all_that_was_acknowledged() {
         assert!(found.clone().unwrap() >= last, "round {round}: {found:?} after {last}");
         last = found.unwrap();
         assert!(journal.handle.close());
-        assert_eq!(names(directory.path()), ["journal.redb"], "round {round}");
+        assert_eq!(names(directory.path()), ["journal.begun", "journal.redb"], "round {round}");
     }
 }
 

@@ -14,7 +14,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use super::NodeLoop;
 use crate::health::Ailment;
 use crate::kubelet_root::Judgement;
-use crate::{clock, reports};
+use crate::{clock, home, reports};
 
 /// How often at most the loop looks around while there is always something to do.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const GAUGES_EACH: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Startup {
     ready: Arc<AtomicBool>,
-    /// The kubelet's directory of pods, and whether it wasn't there when it was last looked for.
+    /// The kubelet's directory of pods, and whether it couldn't be looked into when it was last looked for.
     pods_dir: PathBuf,
     is_root_missing: bool,
     /// The volumes whose listing is on its way.
@@ -139,7 +139,14 @@ impl NodeLoop {
 
     /// Before the agent is ready: whether the kubelet's directory of pods is there. Else it is waited for.
     fn is_root_there(&mut self) -> bool {
+        let closed = home::is_closed(&self.parts.startup.pods_dir);
+        let judgement = self.parts.kubelet_root.take_closed(closed);
+        self.take_judgement(judgement);
         let startup = &mut self.parts.startup;
+        if closed {
+            startup.is_root_missing = true;
+            return false;
+        }
         if !startup.pods_dir.is_dir() {
             self.parts.health.set(Ailment::KubeletRoot, true);
             if !std::mem::replace(&mut startup.is_root_missing, true) {
@@ -157,17 +164,22 @@ impl NodeLoop {
 
     /// Says what became of the kubelet root; what the pods are told of it.
     pub(super) fn judged(&self, judgement: Option<Judgement>) -> Option<Event> {
-        match judgement? {
-            Judgement::Wrong(sentence) => {
-                self.parts.metrics.set_kubelet_root_wrong(true);
-                self.parts.health.set(Ailment::KubeletRoot, true);
+        let judgement = judgement?;
+        let (is_wrong, is_closed) =
+            (matches!(judgement, Judgement::Wrong(_)), matches!(judgement, Judgement::Closed(_)));
+        self.parts.metrics.set_kubelet_root_wrong(is_wrong);
+        self.parts.metrics.set_kubelet_root_closed(is_closed);
+        self.parts.health.set(Ailment::KubeletRoot, is_wrong);
+        self.parts.health.set(Ailment::KubeletRootClosed, is_closed);
+        match judgement {
+            Judgement::Wrong(sentence) | Judgement::Closed(sentence) => {
                 tracing::warn!("{sentence}");
                 Some(Event::KubeletRoot(Some(sentence.into())))
             }
             Judgement::Right => {
-                self.parts.metrics.set_kubelet_root_wrong(false);
-                self.parts.health.set(Ailment::KubeletRoot, false);
-                tracing::info!("no pod's directory is missing below the kubelet root any more");
+                tracing::info!(
+                    "the kubelet root can be looked into, and no pod's directory is missing there any more"
+                );
                 Some(Event::KubeletRoot(None))
             }
         }

@@ -32,8 +32,8 @@ fn a_file_that_cant_be_read_is_set_aside_and_the_one_in_its_place_is_no_installa
         journal.handle.record(JournalUpdate::Handled(key(2), handled(2, None)));
         assert!(journal.handle.close(), "{name}");
         let names = names(directory.path());
-        assert_eq!(names.len(), 2, "{name}: {names:?}");
-        assert!(names[1].starts_with("journal.redb.unreadable-"), "{name}: {names:?}");
+        assert_eq!(names.len(), 3, "{name}: {names:?}");
+        assert!(names[2].starts_with("journal.redb.unreadable-"), "{name}: {names:?}");
         assert_eq!(Journal::start(directory.path()).opened().handled.len(), 1, "{name}");
     }
 }
@@ -57,13 +57,11 @@ fn any_lost_page_is_survived_after_a_close() {
         let mut bytes = good.clone();
         bytes[page * 4096..(page + 1) * 4096].fill(0);
         fs::write(&file, bytes).unwrap();
-        let aside = file::is_any_aside(directory.path());
-        let (_, records, existed) =
-            Store::open(directory.path(), Some("this boot")).unwrap_or_else(|error| {
-                panic!("page {page}: {}", Causes(&error));
-            });
-        assert!(existed, "page {page}");
-        let was_set_aside = !aside && file::is_any_aside(directory.path());
+        let (_, records, past) = Store::open(directory.path(), Some("this boot")).unwrap_or_else(|error| {
+            panic!("page {page}: {}", Causes(&error));
+        });
+        assert!(past.existed(), "page {page}");
+        let was_set_aside = past == Past::Unreadable;
         assert_eq!(records.handled.len(), if was_set_aside { 0 } else { 100 }, "page {page}");
         if was_set_aside {
             let names = names(directory.path()).into_iter().filter(|name| name.starts_with(file::ASIDE));
@@ -82,7 +80,7 @@ fn another_schema_is_set_aside() {
     transaction.commit().unwrap();
     drop(database);
     assert!(Journal::start(directory.path()).opened().existed);
-    assert_eq!(names(directory.path()).len(), 2);
+    assert_eq!(names(directory.path()).len(), 3);
 }
 
 #[test]
@@ -146,11 +144,38 @@ fn a_file_or_a_directory_that_is_taken_away_is_made_anew_with_all_that_was_kept(
 }
 
 #[test]
-fn a_file_that_cant_be_opened_is_no_first_start() {
+fn a_file_that_cant_be_opened_is_set_aside_so_that_everybody_is_told_once_and_not_at_each_start() {
+    type Stand = fn(&Path);
+    let stands: [Stand; 2] =
+        [|place| fs::create_dir(place).unwrap(), |place| std::os::unix::fs::symlink(place, place).unwrap()];
+    for stand in stands {
+        let directory = tempfile::tempdir().unwrap();
+        stand(&directory.path().join("journal.redb"));
+        let journal = Journal::start(directory.path());
+        assert!(journal.opened().existed);
+        journal.handle.record(JournalUpdate::Handled(key(1), handled(1, None)));
+        assert!(journal.handle.close());
+        assert_eq!(Journal::start(directory.path()).opened().handled, [(key(1), handled(1, None))].into());
+        assert!(names(directory.path())[2].starts_with(file::ASIDE));
+    }
+}
+
+#[test]
+fn a_file_that_cant_be_opened_and_stays_is_taken_for_a_first_start_as_each_start_would_tell_everybody() {
     let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::start(directory.path());
+    journal.opened();
+    journal.handle.record(JournalUpdate::Handled(key(1), handled(1, None)));
+    assert!(journal.handle.close());
     let place = directory.path().join("journal.redb");
+    fs::remove_file(&place).unwrap();
+    // A directory that isn't empty stands where the file would be set aside.
     fs::create_dir(&place).unwrap();
+    for at in 0..60 {
+        let aside = format!("{}{}", file::ASIDE, unix_seconds() + at);
+        fs::create_dir_all(directory.path().join(aside).join("full")).unwrap();
+    }
     let journal = Journal::start(directory.path());
     assert_eq!(journal.event(), JournalEvent::InMemory(true));
-    assert!(journal.opened().existed);
+    assert_eq!(journal.opened(), JournalSnapshot::default());
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use rustix::mount::MountFlags;
 use standin::{LogRecord, Pod, boottime_ns, wait_until};
 
 use crate::support::{LIMIT, Setup, app, change, end_doubt, start_agent};
@@ -138,6 +139,67 @@ fn a_damaged_journal_is_not_a_first_start() {
 }
 
 #[test]
+fn a_journal_that_is_gone_is_not_a_first_start() {
+    let Some(mut rig) = Setup::new().start(vec![app("older"), app("same")]) else { return };
+    let (older, same) = (rig.pod("older"), rig.pod("same"));
+    rig.agent.kill9().unwrap();
+    fs::remove_file(rig.options.state_dir.join("journal.redb")).unwrap();
+    change(&older, "two");
+    rig.agent = start_agent(rig.options.clone());
+    rig.agent.wait_ready(LIMIT).unwrap();
+    rig.wait_warning("the journal is gone");
+    rig.wait_told(&older, "app", "two");
+    rig.wait_outcomes("older", "delivered", 1);
+    // It is begun anew, and the next agent goes by it.
+    rig.kill_and_restart();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    change(&same, "two");
+    rig.wait_told(&same, "app", "two");
+    rig.signals(&same, "app", 1);
+    rig.signals(&older, "app", 1);
+    rig.end();
+}
+
+#[test]
+fn a_journal_that_cant_be_written_any_more_is_read_all_the_same() {
+    let Some(stage) = Setup::new().stage(vec![app("told"), app("down")]) else { return };
+    let state = stage.options.state_dir.clone();
+    fs::create_dir(&state).unwrap();
+    let remount = |flags| {
+        rustix::mount::mount_remount(&state, flags, "").unwrap();
+    };
+    rustix::mount::mount("tmpfs", &state, "tmpfs", MountFlags::empty(), None).unwrap();
+    let mut rig = stage.start();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    let (told, down) = (rig.pod("told"), rig.pod("down"));
+    change(&told, "two");
+    rig.wait_told(&told, "app", "two");
+    rig.wait_outcomes("told", "delivered", 1);
+    rig.agent.kill9().unwrap();
+    remount(MountFlags::RDONLY);
+    change(&down, "two");
+    rig.agent = start_agent(rig.options.clone());
+    rig.agent.wait_ready(LIMIT).unwrap();
+    rig.wait_metric("reloadlet_journal_in_memory", &[], 1.0);
+    rig.wait_told(&down, "app", "two");
+    change(&told, "three");
+    rig.wait_told(&told, "app", "three");
+    rig.signals(&told, "app", 2);
+    rig.signals(&down, "app", 1);
+    // What was kept in memory is in the file once it can be written.
+    remount(MountFlags::empty());
+    rig.wait_metric("reloadlet_journal_in_memory", &[], 0.0);
+    rig.kill_and_restart();
+    rig.agent.wait_ready(LIMIT).unwrap();
+    change(&down, "three");
+    rig.wait_told(&down, "app", "three");
+    rig.signals(&down, "app", 2);
+    rig.signals(&told, "app", 2);
+    rustix::mount::unmount(&state, rustix::mount::UnmountFlags::DETACH).unwrap();
+    rig.end();
+}
+
+#[test]
 fn nothing_is_signalled_at_the_very_first_start() {
     let Some(stage) = Setup::new().stage(vec![app("old"), app("canary")]) else { return };
     let old = stage.pod("old");
@@ -205,10 +267,16 @@ fn a_second_agent_waits_for_the_first_ones_journal() {
     rig.wait_told(&pod, "app", "two");
     rig.wait_outcomes("web", "delivered", 1);
     assert!(!second.is_ready() && second.try_wait().unwrap().is_none());
+    let is_held = |metrics: &standin::Metrics| metrics.value("reloadlet_journal_held", &[]) == 1.0;
+    second.wait_metrics(LIMIT, "a journal that is held", is_held).unwrap();
+    let lacks = second.status().unwrap()["agent"]["lacks"].clone();
+    assert!(lacks.as_array().unwrap().iter().any(|lack| lack["what"] == "journal_held"), "{lacks}");
+    rig.wait_warning(&format!("process {} holds the journal", rig.agent.pid()));
     assert_eq!(second.metrics().unwrap().sum("reloadlet_reloads_total"), 0.0);
     rig.agent.kill9().unwrap();
     second.wait_ready(LIMIT).unwrap();
     rig.agent = second;
+    rig.wait_metric("reloadlet_journal_held", &[], 0.0);
     change(&pod, "three");
     rig.wait_told(&pod, "app", "three");
     rig.signals(&pod, "app", 2);

@@ -306,3 +306,59 @@ fn a_runtime_that_takes_the_pods_slice_for_a_part_of_a_name_hides_no_process() {
     told.unwrap_or_else(|error| panic!("{error}\n{}", rig.tail()));
     rig.end();
 }
+
+#[test]
+fn a_limit_of_file_sizes_is_as_a_full_disk() {
+    let wrapper = |_: &Node, options: AgentOptions| options.wrapper(&["prlimit", "--fsize=262144"]);
+    let setup = Setup::new().light().programs(&["prlimit"]).agent(wrapper);
+    let Some(rig) = setup.start(apps(1)) else { return };
+    rig.wait_metric("reloadlet_journal_in_memory", &[], 1.0);
+    rig.wait_line("the error", |line| {
+        line["error"].as_str().is_some_and(|error| error.contains("File too large"))
+    });
+    let pod = rig.pod("a0");
+    change(&pod, "two");
+    rig.wait_told(&pod, "app", "two");
+    rig.end();
+}
+
+fn lacks(rig: &Rig, what: &str) -> bool {
+    let Ok(status) = rig.agent.status() else { return false };
+    status["agent"]["lacks"].as_array().is_some_and(|lacks| lacks.iter().any(|lack| lack["what"] == what))
+}
+
+#[test]
+fn a_kubelet_root_that_is_closed_to_the_agent_is_said_and_awaited() {
+    for below in ["", "pods"] {
+        let wrapper = |_: &Node, options: AgentOptions| options.wrapper(&ONLY_KILL);
+        let Some(stage) = Setup::new().light().programs(&["setpriv"]).agent(wrapper).stage(apps(1)) else {
+            return;
+        };
+        let (pod, root) = (stage.pod("a0"), stage.node.kubelet_root().join(below));
+        let closed = Closed::new(&root);
+        let mut rig = stage.start();
+        wait_until(LIMIT, "the lack", || lacks(&rig, "kubelet_root_closed")).unwrap();
+        rig.wait_metric("reloadlet_kubelet_root_closed", &[], 1.0);
+        rig.wait_warning("isn't allowed to look into the kubelet's directory of pods");
+        assert!(!rig.agent.is_ready(), "{}", rig.tail());
+        drop(closed);
+        rig.agent.wait_ready(LIMIT).unwrap();
+        rig.wait_metric("reloadlet_kubelet_root_closed", &[], 0.0);
+        assert!(!lacks(&rig, "kubelet_root_closed"));
+        end_doubt();
+        change(&pod, "two");
+        rig.wait_told(&pod, "app", "two");
+        if below.is_empty() {
+            rig.end();
+            continue;
+        }
+        let closed = Closed::new(&root);
+        rig.wait_metric("reloadlet_kubelet_root_closed", &[], 1.0);
+        drop(closed);
+        rig.wait_metric("reloadlet_kubelet_root_closed", &[], 0.0);
+        change(&pod, "three");
+        rig.wait_told(&pod, "app", "three");
+        rig.signals(&pod, "app", 2);
+        rig.end();
+    }
+}
