@@ -20,9 +20,6 @@ const BURST: Duration = Duration::from_millis(5);
 /// [`REARM_EACH`]. The kubelet needs one a minute.
 const MOST_REARMS: u8 = 16;
 const REARM_EACH: Duration = Duration::from_secs(5);
-/// An own read that hides what others open is no more than a blink if it takes this long at most: a thousandth of the window
-/// that is usual. After a longer one it isn't known any more that nobody has opened a file.
-const BLINK: Duration = Duration::from_millis(10);
 /// So many directories are watched for opens at most, on the node and of one pod: a pod chooses how many directories it has, and
 /// how long they are watched.
 const MOST_DIRECTORIES: usize = 8192;
@@ -41,10 +38,8 @@ pub(super) struct Opens {
     next_rearm: Option<Time>,
     /// Whether it was told that somebody looked through the directory.
     looked_through: bool,
-    /// Since when an own read hides what others open.
-    hidden_since: Option<Time>,
-    /// Whether it was told that an own read has hidden more than a blink.
-    was_hidden: bool,
+    /// Whether an own read hides what others open.
+    is_hidden: bool,
 }
 
 impl Opens {
@@ -85,8 +80,7 @@ impl Watcher {
             rearms_left: MOST_REARMS,
             next_rearm: None,
             looked_through: false,
-            hidden_since: None,
-            was_hidden: false,
+            is_hidden: false,
         };
         let key = (volume.clone(), generation.clone());
         self.opens.insert(key.clone(), opens);
@@ -140,12 +134,9 @@ impl Watcher {
 
     /// No own read hides what others open any more.
     fn show_again(&mut self, key: &(VolumeRef, Generation), now: Time) {
-        let Some(opens) = self.opens.get_mut(key) else { return };
-        let Some(since) = opens.hidden_since.take() else { return };
-        if now.since(since) > BLINK && !std::mem::replace(&mut opens.was_hidden, true) {
-            self.sights.push_back(Sight::Event(Event::OpensUnseen(key.0.clone(), key.1.clone())));
+        if self.opens.get_mut(key).is_some_and(|opens| std::mem::take(&mut opens.is_hidden)) {
+            self.go_on_watching(key, now);
         }
-        self.go_on_watching(key, now);
     }
 
     /// Watches what was paused until now.
@@ -174,7 +165,7 @@ impl Watcher {
                 self.go_on_watching(&key, now);
             } else if let Some(opens) = self.opens.get_mut(&key) {
                 opens.paused_until = Some(now + BURST);
-                opens.hidden_since.get_or_insert(now);
+                opens.is_hidden = true;
             }
         }
     }
@@ -226,7 +217,7 @@ impl Watcher {
         let is_listing = index == 0 && note.name.is_none() && note.mask.contains(EventMask::ISDIR);
         if self.own_reads.is_read(&key.0, &key.1) {
             opens.paused_until = Some(at + BURST);
-            opens.hidden_since.get_or_insert(at);
+            opens.is_hidden = true;
             return None;
         }
         let (volume, generation) = key.clone();

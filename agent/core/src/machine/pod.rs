@@ -26,14 +26,14 @@ use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
-use self::late_reads::LateReads;
+use self::reads::Reads;
 use self::surveys::Surveys;
 use self::unsaid::Unsaid;
 
-mod late_reads;
 mod leaves;
 mod measuring;
 mod opens;
+mod reads;
 mod routing;
 mod stages;
 mod stale;
@@ -77,7 +77,7 @@ pub(crate) struct PodMachine {
     nudges: Nudges,
     /// The generations whose opens are watched.
     opens: BTreeSet<(Name, Generation)>,
-    late_reads: LateReads,
+    reads: Reads,
     /// How many more processes are sent to before something else has its turn, and whether any waits for that.
     sends_left: usize,
     unsent: bool,
@@ -116,7 +116,7 @@ impl PodMachine {
                 .filter(|_| can_accelerate(&plan)),
             nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
-            late_reads: LateReads::default(),
+            reads: Reads::default(),
             sends_left: SENT_AT_A_TIME,
             unsent: false,
             plan,
@@ -296,7 +296,7 @@ impl PodMachine {
             .chain(self.unsaid.timeout())
             .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
-            .chain(self.late_reads.timeout())
+            .chain(self.reads.timeout(|name, generation| self.read_waits_for(name, generation)))
             .chain(self.unsent.then_some(now))
             .min()
     }

@@ -45,6 +45,7 @@ mod rereading;
 pub(crate) mod retry;
 mod searching;
 mod sending;
+pub(crate) mod sight;
 mod signalling;
 pub(crate) mod step;
 mod suspension;

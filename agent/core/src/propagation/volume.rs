@@ -156,10 +156,14 @@ impl Propagation {
         Ignored::Paths(paths.collect())
     }
 
+    /// Whether this generation was read.
+    pub(crate) fn has_read(&self, generation: &Generation) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.generation == *generation)
+    }
+
     /// Whether it is known what this generation brought.
     pub(crate) fn is_decided(&self, generation: &Generation) -> bool {
-        let read = self.disk.as_ref().is_some_and(|disk| disk.generation == *generation);
-        read && !self.sources.iter().any(|source| source.ahead)
+        self.has_read(generation) && !self.sources.iter().any(|source| source.ahead)
     }
 
     /// Takes in what the API server says of an object.
@@ -284,7 +288,9 @@ impl Propagation {
     /// The object whose newest version is not on disk and was seen last, and when; not those that the kubelet doesn't look
     /// at any more.
     pub(crate) fn newest_lagging(&self, current: &Generation) -> Option<(&ObjectRef, Time)> {
-        self.disk.as_ref().filter(|disk| disk.generation == *current)?;
+        if !self.has_read(current) {
+            return None;
+        }
         let lagging = self.lagging()?.into_iter().filter(|one| !one.immutable);
         lagging.map(|one| (one.object, one.seen)).max_by_key(|(_, seen)| *seen)
     }

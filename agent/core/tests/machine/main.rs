@@ -18,6 +18,7 @@ mod measuring;
 mod node;
 mod notifications;
 mod nudging;
+mod own_reads;
 mod pieces;
 mod pods;
 mod processes;

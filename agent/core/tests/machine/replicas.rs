@@ -182,9 +182,11 @@ fn nothing_is_read_for_a_pod_that_is_alone() {
     let reads = |world: &World| world.actions.iter().any(|(_, action)| matches!(action, Action::Read(..)));
     let mut alone = replicas(1, &[]);
     publish(&mut alone, 2, 2);
+    alone.pass(60_000);
     assert!(!reads(&alone));
     let mut two = replicas(2, &[]);
     publish(&mut two, 2, 2);
+    two.pass(300);
     assert!(reads(&two));
 }
 
@@ -205,9 +207,9 @@ fn a_signal_doesnt_wait_for_a_digest_where_nothing_has_ended() {
 fn a_replica_waits_for_its_digest_where_a_content_has_ended_another_one() {
     let mut world = replicas(2, &[]);
     publish(&mut world, 2, 2);
+    whoever_is_told_ends(&mut world, 200, 30_000);
     let example = world.actions.iter().find(|(_, action)| matches!(action, Action::Read(..)));
     let example = example.unwrap().1.clone();
-    whoever_is_told_ends(&mut world, 200, 30_000);
     assert_eq!((told(&world).len(), held(&world)), (1, 1));
     world.hold_back(&example);
     publish(&mut world, 3, 3);

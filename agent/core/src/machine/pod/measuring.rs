@@ -6,6 +6,7 @@ use crate::machine::context::Context;
 use crate::machine::event::{Action, Reading, Report};
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
+use crate::machine::reload::sight::{Sight, Wait};
 use crate::machine::watched::{IGNORED_WAITS, Measured, WasRead, Watched};
 use crate::model::digest::Contents;
 use crate::model::generation::Generation;
@@ -58,6 +59,7 @@ impl PodMachine {
         contents: Option<&Contents>,
         ctx: &mut Context<'_>,
     ) {
+        self.reads.end(name, generation, reading);
         let Some(watched) = self.site.volumes.get_mut(name) else { return };
         let counting = contents.map(|contents| contents.counting);
         match watched.read(generation, reading, counting, ctx.now) {
@@ -70,7 +72,7 @@ impl PodMachine {
             }
             WasRead::Otherwise(again) => {
                 if let Some(reading) = again {
-                    ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
+                    self.begin_read(name, generation.clone(), reading, ctx);
                 }
             }
         }
@@ -98,38 +100,50 @@ impl PodMachine {
         }
     }
 
-    /// Has a generation read, where that decides something, is measured or may be kept from other replicas.
+    /// Has a generation read, where that decides something, is measured or may be kept from other replicas. Where a reload may
+    /// wait for it that is at once, and else once the containers that are told of it have read it.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
         let compare = self.targets.iter().any(|target| ctx.workloads.has_others(target.workload()));
         let watched = self.site.volumes.get_mut(name);
         let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) else { return };
-        if compare || reading.decides {
-            self.late_reads.remove(name);
-            ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
+        if reading.decides {
+            self.begin_read(name, generation.clone(), reading, ctx);
         } else {
-            self.late_reads.put(name.clone(), generation.clone(), reading, ctx.now);
+            self.reads.put(name.clone(), generation.clone(), reading, ctx.now);
         }
     }
 
-    /// Has those generations read that only are measured, once the containers that are told of them have read them.
+    /// Has a generation read. What a container opens meanwhile isn't seen.
+    pub(super) fn begin_read(
+        &mut self,
+        name: &Name,
+        generation: Generation,
+        reading: Reading,
+        ctx: &mut Context<'_>,
+    ) {
+        self.reads.begin(name, &generation, &reading);
+        self.targets.iter_mut().for_each(|target| target.dim(name, &generation, Sight::Hidden));
+        ctx.act(Action::Read(self.volume_ref(name), generation, reading));
+    }
+
+    /// Has those generations read that wait for nobody any more.
     pub(super) fn read_late(&mut self, ctx: &mut Context<'_>) {
-        let (targets, opens, volumes) = (&self.targets, &self.opens, &self.site.volumes);
-        let is_settling = |name: &Name, generation: &Generation| {
-            let state = volumes.get(name).map(Watched::state);
-            let is_told = targets.iter().any(|target| target.progress().contains_key(name));
-            is_told
-                && state
-                    .is_some_and(|state| state.settled().is_none() && state.generation() == Some(generation))
-        };
-        let is_awaited = |name: &Name, generation: &Generation| {
-            let mut waiting = targets.iter().flat_map(Target::pending);
-            is_settling(name, generation)
-                || opens.contains(&(name.clone(), generation.clone()))
-                || waiting.any(|(volume, pending)| volume == name && pending.generation == *generation)
-        };
-        for (name, generation, reading) in self.late_reads.take(is_awaited, ctx.now) {
-            ctx.act(Action::Read(self.volume_ref(&name), generation, reading));
+        let mut reads = std::mem::take(&mut self.reads);
+        let due = reads.take(|name, generation| self.read_waits_for(name, generation), ctx.now);
+        self.reads = reads;
+        for (name, generation, reading) in due {
+            self.begin_read(&name, generation, reading, ctx);
         }
+    }
+
+    /// What a read waits for that can wait.
+    pub(super) fn read_waits_for(&self, name: &Name, generation: &Generation) -> Wait {
+        let Some(watched) = self.site.volumes.get(name) else { return Wait::Nothing };
+        if self.targets.iter().any(|target| target.needs_read(name, generation, watched)) {
+            return Wait::Nothing;
+        }
+        let waits = self.targets.iter().map(|target| target.read_waits_for(name, generation, watched));
+        waits.max().unwrap_or(Wait::Nothing)
     }
 
     /// When nothing more is waited for to see whether what is ignored is all that a generation brought.

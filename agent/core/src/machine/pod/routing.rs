@@ -10,6 +10,7 @@ use crate::machine::pod::PodMachine;
 use crate::machine::pod::leaves::Leaves;
 use crate::machine::pod::surveys::Surveys;
 use crate::machine::reload::retry::PATIENCE;
+use crate::machine::reload::sight::Sight;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
@@ -57,7 +58,7 @@ impl PodMachine {
         let before = rebuilds(self);
         self.take_news(volume, ctx, |state| state.listed(listing, now));
         if let Some((generation, reading)) = self.site.volumes.get_mut(volume).and_then(Watched::look_again) {
-            ctx.act(Action::Read(self.volume_ref(volume), generation, reading));
+            self.begin_read(volume, generation, reading, ctx);
         }
         if rebuilds(self) != before {
             // What the container sees of it isn't known.
@@ -294,7 +295,7 @@ impl PodMachine {
         if let Some(watched) = self.site.volumes.get_mut(volume) {
             watched.opens_unseen(generation);
         }
-        self.targets.iter_mut().for_each(|target| target.blinded(volume, generation));
+        self.targets.iter_mut().for_each(|target| target.dim(volume, generation, Sight::Blind));
     }
 
     fn is_waiting(&self) -> bool {
@@ -363,6 +364,8 @@ impl PodMachine {
                         // One signal is for all that stands there.
                         target.give(&self.site);
                         target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
+                        let reads = &self.reads;
+                        target.dim_where(|volume, generation| reads.is_underway(volume, generation));
                         todo.sends.push((processes, target.signal()));
                         break;
                     }

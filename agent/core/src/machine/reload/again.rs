@@ -7,6 +7,7 @@ use crate::machine::event::{Action, Report};
 use crate::machine::reload::progress::{Pending, Progress};
 use crate::machine::reload::rereading::{Closing, Next, Rereading, Seen};
 use crate::machine::reload::sending::Sending;
+use crate::machine::reload::sight::Sight;
 use crate::machine::reload::verify::Verify;
 use crate::machine::reload::{Site, Target, report};
 use crate::model::generation::Generation;
@@ -30,7 +31,7 @@ impl Target {
         };
         let seen = Seen {
             closing,
-            watched: !verify.is_blind() && told().all(can_see),
+            sight: if told().all(can_see) { verify.sight() } else { Sight::Blind },
             looked_through: verify.is_looked_through(),
             delivered: verify.delivered(),
             window: site.terms.verify,
@@ -115,26 +116,6 @@ impl Target {
         let looked_through = self.verify.as_ref().is_some_and(Verify::is_looked_through);
         self.change_rereading(site, ctx, |rereading, _| rereading.reread(looked_through));
         self.progress.values_mut().for_each(|progress| progress.leave_unread(false));
-    }
-
-    /// Any open may have gone unseen.
-    pub(crate) const fn blind(&mut self) {
-        if let Some(verify) = &mut self.verify {
-            verify.blind();
-        }
-        if let Some(sending) = &mut self.sending {
-            sending.blind();
-        }
-    }
-
-    /// Opens of a generation aren't seen any more.
-    pub(crate) fn blinded(&mut self, volume: &Name, generation: &Generation) {
-        if let Some(verify) = &mut self.verify {
-            verify.blinded(volume, generation);
-        }
-        if let Some(sending) = &mut self.sending {
-            sending.blinded(volume, generation);
-        }
     }
 
     /// Somebody looked through a generation's directory.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::machine::reload::sight::Sight;
 use crate::model::journal::Rereads;
 use crate::model::mark::Mark;
 use crate::model::outcome::Unread;
@@ -47,8 +48,8 @@ pub(super) enum Closing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) closing: Closing,
-    /// Whether an open would have been seen.
-    pub(super) watched: bool,
+    /// How well an open would have been seen.
+    pub(super) sight: Sight,
     /// Whether somebody looked through a generation's directory: the kubelet, or a reader.
     pub(super) looked_through: bool,
     /// Since when the delivery's window was open, and how long one is.
@@ -101,7 +102,13 @@ impl Rereading {
 
     /// Nothing was opened in the window of a delivery, and the container lives.
     pub(super) fn unread(&mut self, seen: Seen, now: Time) -> Next {
-        if !seen.watched {
+        // Nothing is said of what a read of the agent may have hidden.
+        let is_unsure = match seen.sight {
+            Sight::Clear => false,
+            Sight::Hidden => self.has_reread || self.would_be_last(),
+            Sight::Blind => true,
+        };
+        if is_unsure {
             return Next::Nothing;
         }
         let before = self.state();
@@ -149,6 +156,18 @@ impl Rereading {
         self.looks_through || !self.has_reread
     }
 
+    /// Whether it is said to read nothing, or to have read nothing, after one more delivery that it leaves unread.
+    const fn would_be_last(&self) -> bool {
+        self.unread.saturating_add(1) >= MOST_UNREAD
+    }
+
+    /// Whether something follows if nothing is seen in a window; `looked_through` says whether somebody has looked through a
+    /// generation's directory in it.
+    pub(super) const fn is_decided_by(&self, looked_through: bool) -> bool {
+        let is_hidden = looked_through && self.hides();
+        !is_hidden && !self.is_given_up() && (self.has_reread || self.would_be_last())
+    }
+
     /// Whether second tellings have come to nothing too often.
     const fn is_given_up(&self) -> bool {
         self.unread >= MOST_UNREAD
@@ -186,7 +205,7 @@ mod tests {
     fn seen(closing: Closing, delivered: u64) -> Seen {
         Seen {
             closing,
-            watched: true,
+            sight: Sight::Clear,
             looked_through: false,
             delivered: at(delivered),
             window: Duration::from_secs(10),
@@ -238,7 +257,8 @@ mod tests {
     #[test]
     fn where_opens_cant_be_seen_or_something_newer_waits_nothing_follows() {
         for seen in [
-            Seen { watched: false, ..seen(IN_TIME, 10) },
+            Seen { sight: Sight::Hidden, ..seen(IN_TIME, 10) },
+            Seen { sight: Sight::Blind, ..seen(IN_TIME, 10) },
             seen(Closing::InTime { newest: false }, 10),
             seen(Closing::Newer, 10),
             seen(Closing::Over, 10),
@@ -263,6 +283,22 @@ mod tests {
         assert_eq!(said, [Next::Nothing, Next::Nothing, never, Next::Nothing, Next::Nothing]);
         assert_eq!(rereading.known(Some(at(1))), Some((Unread::NeverRead, 5)));
         assert_eq!(rereading.known(Some(at(2))), None, "another process has read what was there");
+    }
+
+    #[test]
+    fn what_an_own_read_may_have_hidden_counts_and_is_never_the_last() {
+        let hidden = |n| Seen { sight: Sight::Hidden, ..seen(IN_TIME, n * 20) };
+        let mut rereading = Rereading::default();
+        for n in 1..6 {
+            rereading.delivered(at(1), false);
+            assert_eq!(rereading.unread(hidden(n), at(n * 20 + 10)), Next::Nothing);
+            assert_eq!(rereading.is_decided_by(false), n >= 2);
+        }
+        assert!(!rereading.is_decided_by(true), "its reads may look like the kubelet's");
+        let blind = Seen { sight: Sight::Blind, ..seen(IN_TIME, 200) };
+        assert_eq!((rereading.unread(blind, at(210)), rereading.in_a_row()), (Next::Nothing, 2));
+        assert_eq!(rereading.unread(seen(IN_TIME, 200), at(210)), Next::Say(Unread::NeverRead));
+        assert!(!rereading.is_decided_by(false) && reader().is_decided_by(true));
     }
 
     #[test]

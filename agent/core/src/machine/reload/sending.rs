@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::event::Delivery;
 use crate::machine::reload::progress::Pending;
+use crate::machine::reload::sight::Sight;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
@@ -45,8 +46,8 @@ pub(super) struct Sending {
     opened: Option<(Name, Generation, Time)>,
     /// Nothing has shown it in time.
     is_dropped: bool,
-    /// Whether an open may have gone unseen.
-    is_blind: bool,
+    /// How well opens were seen.
+    sight: Sight,
 }
 
 /// What came of a send.
@@ -81,7 +82,7 @@ impl Sending {
             begun: now,
             opened: None,
             is_dropped: false,
-            is_blind: false,
+            sight: Sight::Clear,
         }
     }
 
@@ -93,20 +94,24 @@ impl Sending {
 
     /// A file of a generation was opened.
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) {
-        let is_about = self.generation(volume).is_some_and(|pending| pending.generation == *generation);
-        if is_about && at >= self.begun && self.unseen_until.take().is_some() {
+        if self.tells_of(volume, generation) && at >= self.begun && self.unseen_until.take().is_some() {
             self.opened = Some((volume.clone(), generation.clone(), at));
         }
     }
 
-    /// Any open may have gone unseen.
-    pub(super) const fn blind(&mut self) {
-        self.is_blind = true;
+    /// Opens were seen no better than this at some time.
+    pub(super) fn dim(&mut self, sight: Sight) {
+        self.sight = self.sight.max(sight);
     }
 
-    /// Opens of a generation aren't seen any more.
-    pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
-        self.is_blind |= self.generation(volume).is_some_and(|pending| pending.generation == *generation);
+    /// How well opens were seen at any time.
+    pub(super) const fn sight(&self) -> Sight {
+        self.sight
+    }
+
+    /// Whether it tells of a generation.
+    pub(super) fn tells_of(&self, volume: &Name, generation: &Generation) -> bool {
+        self.generation(volume).is_some_and(|pending| pending.generation == *generation)
     }
 
     /// When it went out.
@@ -192,7 +197,8 @@ impl Sending {
             Some(Delivery::Failed(error)) => Some(*error),
             Some(Delivery::Sent | Delivery::Spared | Delivery::Gone) | None => None,
         });
-        refused.or_else(|| self.is_dropped.then_some(if self.is_blind { UNSEEN } else { DROPPED }))
+        refused
+            .or_else(|| self.is_dropped.then_some(if self.sight == Sight::Clear { DROPPED } else { UNSEEN }))
     }
 
     /// What it was about.
@@ -300,10 +306,13 @@ mod tests {
         let mut sending =
             Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0)).unseen(at(2));
         sending.took(&process(1), Delivery::Sent);
-        sending.blinded(&"other".into(), &generation);
+        assert!(
+            sending.tells_of(&"config".into(), &generation)
+                && !sending.tells_of(&"other".into(), &generation)
+        );
         sending.handle_timeout(at(2));
         assert_eq!(sending.reason(), Some(DROPPED));
-        sending.blinded(&"config".into(), &generation);
+        sending.dim(Sight::Hidden);
         assert_eq!(sending.reason(), Some(UNSEEN));
     }
 }

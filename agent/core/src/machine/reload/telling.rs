@@ -69,7 +69,7 @@ impl Target {
     pub(crate) fn end_sending(&mut self, site: &Site, ctx: &mut Context<'_>) -> Option<ReloadReport> {
         let Sent::So(outcome, was_sent) = self.sending.as_ref()?.result() else { return None };
         let mut sending = self.sending.take()?;
-        let opened = sending.take_opened();
+        let (opened, sight) = (sending.take_opened(), sending.sight());
         let (counts, was_ready) = self.is_grown(site, ctx.now);
         let lives_since = self.verify.as_ref().and_then(|verify| verify.lives_since(ctx.now));
         if was_sent {
@@ -96,6 +96,7 @@ impl Target {
                 let known = known_digests(site, &told);
                 let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
                 let mut verify = verify.sent(sent).of_ready(was_ready).after(lives_since);
+                verify.dim(sight);
                 for (volume, generation, digest) in known {
                     verify.read(&volume, &generation, Some(digest));
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::Pending;
+use crate::machine::reload::sight::Sight;
 use crate::machine::workloads::Content;
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
@@ -34,8 +35,8 @@ pub(crate) struct Verify {
     generations: Vec<(Name, Pending)>,
     /// The generations whose opens would be seen and would count still.
     opens: Vec<(Name, Generation)>,
-    /// Whether an open may have gone unseen, since a watch couldn't be had.
-    is_blind: bool,
+    /// How well opens were seen.
+    sight: Sight,
     /// Whether somebody looked through a generation's directory.
     looked_through: bool,
     /// From the delivery to the first open.
@@ -72,7 +73,7 @@ impl Verify {
             content: opens.iter().map(unread).collect(),
             generations,
             opens,
-            is_blind: false,
+            sight: Sight::Clear,
             looked_through: false,
             reread: None,
             was_ready: false,
@@ -195,19 +196,19 @@ impl Verify {
         }
     }
 
-    /// Any open may have gone unseen.
-    pub(super) const fn blind(&mut self) {
-        self.is_blind = true;
+    /// Opens were seen no better than this at some time.
+    pub(super) fn dim(&mut self, sight: Sight) {
+        self.sight = self.sight.max(sight);
     }
 
-    /// Opens of a generation aren't seen any more.
-    pub(super) fn blinded(&mut self, volume: &Name, generation: &Generation) {
-        self.is_blind |= self.tells_of(volume, generation);
+    /// How well opens were seen at any time.
+    pub(super) const fn sight(&self) -> Sight {
+        self.sight
     }
 
-    /// Whether an open may have gone unseen.
-    pub(super) const fn is_blind(&self) -> bool {
-        self.is_blind
+    /// Whether a process may still open a file of a generation, which would count.
+    pub(super) fn awaits(&self, volume: &Name, generation: &Generation) -> bool {
+        !self.exited && self.opens.iter().any(|(name, told)| name == volume && told == generation)
     }
 
     /// Somebody looked through a generation's directory.
@@ -220,7 +221,8 @@ impl Verify {
         self.looked_through
     }
 
-    fn tells_of(&self, volume: &Name, generation: &Generation) -> bool {
+    /// Whether the delivery told of a generation.
+    pub(super) fn tells_of(&self, volume: &Name, generation: &Generation) -> bool {
         self.generations.iter().any(|(name, told)| name == volume && told.generation == *generation)
     }
 

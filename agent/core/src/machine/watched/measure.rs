@@ -107,8 +107,12 @@ impl Watched {
         self.propagation.newest_lagging(self.state.generation()?)
     }
 
-    /// How the disk stands to what the API server shows.
+    /// How the disk stands to what the API server shows; of what has settled that isn't known until it was read.
     pub(crate) fn standing(&self) -> Standing {
+        let settled = self.state.settled().map(|settled| &settled.generation);
+        if settled.is_some_and(|settled| !self.propagation.has_read(settled)) {
+            return Standing::Unknown;
+        }
         self.propagation.standing()
     }
 
@@ -128,7 +132,7 @@ impl Watched {
 
     /// The versions of its objects that a generation brought, as far as they are known.
     pub(crate) fn versions_of(&self, generation: &Generation) -> Vec<(ObjectRef, Option<Name>)> {
-        if self.is_current(generation) {
+        if self.is_current(generation) && self.propagation.has_read(generation) {
             return named(self.propagation.on_disk());
         }
         self.publication(generation).map_or_else(Vec::new, |known| {
