@@ -22,7 +22,7 @@ use reloadlet_core::policy::crowd::Crowd;
 use super::error::{SCHEMA, StoreError};
 use super::file::{self, FileId, Unsynced};
 use super::records::{Changes, Records};
-use super::rereads;
+use super::{deliveries, rereads};
 use crate::logs::Causes;
 
 /// Records are small and few; redb's own default is 1 GiB.
@@ -125,11 +125,11 @@ impl Store {
             return Err(StoreError::Schema { path: path.to_owned(), found: None });
         }
         let mut store = Self::over(file, path.to_owned())?;
-        let (schema, journalled_boot, begun, clock, clock_boot) = store.read(|transaction| {
+        let (schema, journalled_boot, begun, clock, boots) = store.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
-            let (clock, clock_boot) = (value(CLOCK)?, value(CLOCK_BOOT_ID)?);
-            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), clock, clock_boot))
+            let boots = (value(CLOCK_BOOT_ID)?, value(deliveries::BOOT_ID)?);
+            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), value(CLOCK)?, boots))
         })?;
         if schema.as_deref() != Some(SCHEMA) {
             return Err(StoreError::Schema { path: path.to_owned(), found: schema });
@@ -147,8 +147,12 @@ impl Store {
                 Ok(Some((store, Records::default())))
             }
             Some(_) | None => {
-                let clock = clock.filter(|_| clock_boot == journalled_boot).unwrap_or_default();
-                let records = Records { clock, ..store.records()? };
+                let clock = clock.filter(|_| boots.0 == journalled_boot).unwrap_or_default();
+                let shows_deliveries = boots.1 == journalled_boot;
+                if !shows_deliveries {
+                    store.write("empty", deliveries::clear)?;
+                }
+                let records = Records { clock, shows_deliveries, ..store.records()? };
                 Ok(Some((store, records)))
             }
         }
@@ -205,6 +209,10 @@ impl Store {
                 Some(pod) => drop(records.rereads.insert((pod, container.into()), (value, at))),
                 None => bad = Some(format!("{pod} {container}")),
             })?;
+            deliveries::read(transaction, |pod, container, value| match PodUid::parse(pod) {
+                Some(pod) => drop(records.deliveries.insert((pod, container.into()), Arc::new(value))),
+                None => bad = Some(format!("{pod} {container}")),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -250,6 +258,7 @@ impl Store {
                 pods.remove(pod)?;
             }
             rereads::write(transaction, changes, at)?;
+            deliveries::write(transaction, changes)?;
             for (key, value) in &changes.handled {
                 put_handled(&mut handled, key, value, at)?;
             }
@@ -284,6 +293,7 @@ impl Store {
                 put_endings(&mut endings, pod, container, *value, *at)?;
             }
             rereads::write_all(transaction, records)?;
+            deliveries::write_all(transaction, records)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
@@ -363,6 +373,7 @@ fn begin(transaction: &WriteTransaction, begun: bool, clock: &str) -> Result<(),
     let boot_id = meta.get("boot_id")?.map(|found| found.value().to_owned()).unwrap_or_default();
     meta.insert(CLOCK, clock)?;
     meta.insert(CLOCK_BOOT_ID, boot_id.as_str())?;
+    meta.insert(deliveries::BOOT_ID, boot_id.as_str())?;
     Ok(())
 }
 
@@ -372,6 +383,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(EARLIER_ENDINGS)?.retain(|_, _| false)?;
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     rereads::clear(transaction)?;
+    deliveries::clear(transaction)?;
     Ok(())
 }
 

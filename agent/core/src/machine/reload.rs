@@ -10,6 +10,7 @@ use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport};
 use crate::machine::reload::maturity::Maturity;
+use crate::machine::reload::past::Past;
 use crate::machine::reload::processes::Processes;
 use crate::machine::reload::progress::{Pending, Progress};
 use crate::machine::reload::rereading::Rereading;
@@ -34,6 +35,7 @@ mod again;
 mod blocking;
 mod ending;
 mod maturity;
+mod past;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
@@ -92,6 +94,7 @@ pub(crate) struct Target {
     /// What stands against telling it, as it was looked up last.
     objection: Objection,
     last_delivery: Option<Time>,
+    past: Option<Past>,
     /// The container of which the end was seen last.
     ended: Option<ContainerId>,
     /// How the last reload ended.
@@ -147,6 +150,7 @@ impl Target {
             workload,
             objection: Objection::default(),
             last_delivery: None,
+            past: None,
             ended: None,
             last: None,
         }

@@ -33,4 +33,5 @@ mod starts;
 mod swaps;
 mod verdicts;
 mod waits;
+mod windows;
 mod world;

@@ -140,6 +140,11 @@ impl Processes {
         self.unseen = Some(now);
     }
 
+    /// An agent before has told these.
+    pub(super) fn restore_told(&mut self, told: impl Iterator<Item = ProcessIdentity>) {
+        self.were_told.extend(told.take(MOST_TOLD));
+    }
+
     /// These stand for the container now.
     pub(super) fn found(&mut self, mut chosen: Chosen) -> Turnover {
         let before = self.all();

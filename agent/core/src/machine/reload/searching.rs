@@ -44,10 +44,12 @@ impl Target {
     }
 
     /// A process is gone, or another one: whether the container hung on it.
-    pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
+    pub(crate) fn not_held(&mut self, site: &Site, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
         if !self.processes.hang_on(process) {
             return false;
         }
+        // One that an agent before has told isn't held yet when it ends.
+        self.count_exit(site, process, Some(ctx.now), ctx);
         self.note_end(process);
         release(self.processes.missing(NoProcess::NotRunning), ctx);
         self.look(ctx.now);
