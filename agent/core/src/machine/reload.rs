@@ -2,7 +2,7 @@
 //! to tell is for [`processes`], when is for [`waiting`] and [`step`], whether it is good for the container is for
 //! [`maturity`], [`suspension`], [`withholding`] and [`verify`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
 mod refusal;
+mod remembered;
 mod renewal;
 mod report;
 mod rereading;
@@ -95,6 +96,8 @@ pub(crate) struct Target {
     objection: Objection,
     last_delivery: Option<Time>,
     past: Option<Past>,
+    /// Processes that surveys don't show or that aren't chosen any more, and that stay held: the window is about them.
+    lingering: BTreeSet<ProcessIdentity>,
     /// The container of which the end was seen last.
     ended: Option<ContainerId>,
     /// How the last reload ended.
@@ -151,6 +154,7 @@ impl Target {
             objection: Objection::default(),
             last_delivery: None,
             past: None,
+            lingering: BTreeSet::new(),
             ended: None,
             last: None,
         }
@@ -321,6 +325,6 @@ impl Target {
     }
 }
 
-fn release(processes: Vec<ProcessIdentity>, ctx: &mut Context<'_>) {
+fn release(processes: impl IntoIterator<Item = ProcessIdentity>, ctx: &mut Context<'_>) {
     processes.into_iter().for_each(|process| ctx.act(Action::Release(process)));
 }

@@ -14,6 +14,7 @@ mod guard;
 mod journal;
 mod lacks;
 mod measuring;
+mod missed;
 mod node;
 mod notifications;
 mod nudging;

@@ -143,7 +143,7 @@ impl PodMachine {
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
-            target.forget_told(|process| leaves.is_there(process));
+            target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
         let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);

@@ -131,7 +131,11 @@ impl Target {
         ctx: &mut Context<'_>,
     ) -> Exit {
         self.count_exit(site, process, Some(at), ctx);
+        if self.lingering.remove(process) {
+            ctx.act(Action::Release(process.clone()));
+        }
         if !self.processes.hang_on(process) {
+            self.processes.ended(process);
             return Exit::default();
         }
         if let Some(waiting) = &mut self.waiting {
@@ -140,7 +144,11 @@ impl Target {
         // Others that are told live on otherwise, and what waits is theirs still.
         let is_last = self.processes.chosen().is_some_and(|chosen| chosen.ends_with(process));
         self.note_end(process);
-        release(self.processes.forget(), ctx);
+        let mut held = self.processes.held_ones();
+        held.remove(process);
+        let all = self.processes.forget();
+        self.let_go(all, &held, ctx);
+        self.processes.ended(process);
         if is_last {
             // Whatever starts now reads what is there.
             self.drop_again();
@@ -279,6 +287,7 @@ impl Target {
     /// Ends the window; `living` is the verdict where no process ended.
     fn close(&mut self, site: &Site, living: Verdict, closing: Closing, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
+        self.release_lingering(ctx);
         if matches!(closing, Closing::InTime { .. }) {
             self.close_past(site, ctx);
         }
