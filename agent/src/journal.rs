@@ -15,6 +15,7 @@ use file::DirectoryLock;
 use records::{Changes, Records};
 use store::{Past, Store, unix_seconds};
 
+mod deliveries;
 mod error;
 mod file;
 mod records;

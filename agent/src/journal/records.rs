@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
+use reloadlet_core::model::journal::{
+    Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, LastDelivery, Rereads,
+};
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
 
@@ -14,6 +16,7 @@ pub(super) struct Changes {
     pub(super) handled: BTreeMap<JournalKey, Handled>,
     pub(super) endings: BTreeMap<(PodUid, Name), Option<Endings>>,
     pub(super) rereads: BTreeMap<(PodUid, Name), Option<Rereads>>,
+    pub(super) deliveries: BTreeMap<(PodUid, Name), Option<Arc<LastDelivery>>>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
@@ -29,6 +32,9 @@ impl Changes {
             JournalUpdate::Rereads(pod, container, rereads) => {
                 self.rereads.insert((pod, container), rereads);
             }
+            JournalUpdate::LastDelivery(pod, container, delivery) => {
+                self.deliveries.insert((pod, container), delivery);
+            }
             JournalUpdate::Pod(pod) => {
                 self.pods.insert(pod.uid.clone(), pod);
             }
@@ -37,6 +43,7 @@ impl Changes {
                 self.handled.retain(|key, _| key.pod != pod);
                 self.endings.retain(|(of, _), _| *of != pod);
                 self.rereads.retain(|(of, _), _| *of != pod);
+                self.deliveries.retain(|(of, _), _| *of != pod);
                 self.forgotten.insert(pod);
             }
         }
@@ -52,6 +59,7 @@ impl Changes {
             && self.handled.is_empty()
             && self.endings.is_empty()
             && self.rereads.is_empty()
+            && self.deliveries.is_empty()
     }
 }
 
@@ -61,6 +69,9 @@ pub(super) struct Records {
     pub(super) handled: BTreeMap<JournalKey, (Handled, u64)>,
     pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
     pub(super) rereads: BTreeMap<(PodUid, Name), (Rereads, u64)>,
+    pub(super) deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
+    /// Whether the agent before recorded deliveries.
+    pub(super) shows_deliveries: bool,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
     /// How the clocks stood to each other; empty where an earlier agent wrote the rest.
     pub(super) clock: String,
@@ -72,6 +83,7 @@ impl Records {
             self.handled.retain(|key, _| !changes.forgotten.contains(&key.pod));
             self.endings.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.rereads.retain(|(pod, _), _| !changes.forgotten.contains(pod));
+            self.deliveries.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.pods.retain(|pod, _| !changes.forgotten.contains(pod));
         }
         self.pods.extend(changes.pods.iter().map(|(uid, pod)| (uid.clone(), pod.clone())));
@@ -90,9 +102,16 @@ impl Records {
                 None => self.rereads.remove(key),
             };
         }
+        for (key, delivery) in &changes.deliveries {
+            match delivery {
+                Some(delivery) => self.deliveries.insert(key.clone(), delivery.clone()),
+                None => self.deliveries.remove(key),
+            };
+        }
     }
 
-    /// Takes over what was handled before, where nothing newer is known. Whether older endings and rereads still count isn't.
+    /// Takes over what was handled before, where nothing newer is known. Whether older endings, rereads and deliveries still count
+    /// isn't.
     pub(super) fn take_over(&mut self, older: Self) {
         for (key, handled) in older.handled {
             self.handled.entry(key).or_insert(handled);
@@ -109,6 +128,8 @@ impl Records {
             pods: self.pods.values().cloned().collect(),
             endings: self.endings.iter().map(|(key, (endings, _))| (key.clone(), *endings)).collect(),
             rereads: self.rereads.iter().map(|(key, (rereads, _))| (key.clone(), *rereads)).collect(),
+            deliveries: self.deliveries.clone(),
+            shows_deliveries: self.shows_deliveries,
         }
     }
 }

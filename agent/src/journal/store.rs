@@ -21,7 +21,7 @@ use reloadlet_core::policy::crowd::Crowd;
 use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
 use super::records::{Changes, Records};
-use super::rereads;
+use super::{deliveries, rereads};
 
 pub(super) use opening::Past;
 
@@ -109,6 +109,10 @@ impl Store {
                 Some(pod) => drop(records.rereads.insert((pod, container.into()), (value, at))),
                 None => bad = Some(format!("{pod} {container}")),
             })?;
+            deliveries::read(transaction, |pod, container, value| match PodUid::parse(pod) {
+                Some(pod) => drop(records.deliveries.insert((pod, container.into()), Arc::new(value))),
+                None => bad = Some(format!("{pod} {container}")),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -154,6 +158,7 @@ impl Store {
                 pods.remove(pod)?;
             }
             rereads::write(transaction, changes, at)?;
+            deliveries::write(transaction, changes)?;
             for (key, value) in &changes.handled {
                 put_handled(&mut handled, key, value, at)?;
             }
@@ -188,6 +193,7 @@ impl Store {
                 put_endings(&mut endings, pod, container, *value, *at)?;
             }
             rereads::write_all(transaction, records)?;
+            deliveries::write_all(transaction, records)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
@@ -274,6 +280,7 @@ fn begin(transaction: &WriteTransaction, begun: bool, clock: &str) -> Result<(),
     let boot_id = meta.get("boot_id")?.map(|found| found.value().to_owned()).unwrap_or_default();
     meta.insert(CLOCK, clock)?;
     meta.insert(CLOCK_BOOT_ID, boot_id.as_str())?;
+    meta.insert(deliveries::BOOT_ID, boot_id.as_str())?;
     Ok(())
 }
 
@@ -283,6 +290,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(EARLIER_ENDINGS)?.retain(|_, _| false)?;
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     rereads::clear(transaction)?;
+    deliveries::clear(transaction)?;
     Ok(())
 }
 

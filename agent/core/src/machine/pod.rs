@@ -13,7 +13,7 @@ use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::hash;
-use crate::model::journal::{Endings, Handled, JournalKey, Rereads};
+use crate::model::journal::{Endings, Handled, JournalKey, LastDelivery, Rereads};
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
@@ -46,6 +46,7 @@ pub(crate) struct Restored {
     pub(crate) handled: Vec<(JournalKey, Handled)>,
     pub(crate) endings: Vec<(Name, Endings)>,
     pub(crate) rereads: Vec<(Name, Rereads)>,
+    pub(crate) deliveries: Vec<(Name, Arc<LastDelivery>)>,
     /// What its machine before knew of the containers' processes.
     pub(crate) processes: Vec<(Name, KnownProcesses)>,
     /// How often it is nudged, from its machine before.
@@ -159,6 +160,13 @@ impl PodMachine {
                 target.restore_rereads(&rereads);
             }
         }
+        for (container, delivery) in
+            restored.deliveries.into_iter().filter(|(_, of)| self.site.pod.spec.is_marked(of.mark))
+        {
+            if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
+                target.restore_delivery(&self.site, &delivery);
+            }
+        }
         // The record of a delivery may be lost with the agent that made it.
         for target in self.targets.iter_mut().filter(|target| target.is_recorded()) {
             target.begin_unseen(ctx.now);
@@ -241,11 +249,14 @@ impl PodMachine {
             if other_plan {
                 target.drop_endings(&self.site, ctx);
                 target.drop_rereads(&self.site, ctx);
+                target.drop_delivery(&self.site, ctx);
             } else {
                 let endings = target.endings(&self.site);
                 restored.endings.extend(endings.map(|endings| (target.container().clone(), endings)));
                 let rereads = target.rereads(&self.site);
                 restored.rereads.extend(rereads.map(|rereads| (target.container().clone(), rereads)));
+                let delivery = target.last_delivery().cloned();
+                restored.deliveries.extend(delivery.map(|delivery| (target.container().clone(), delivery)));
             }
         }
         restored

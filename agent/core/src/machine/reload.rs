@@ -2,7 +2,7 @@
 //! to tell is for [`processes`], when is for [`waiting`] and [`step`], whether it is good for the container is for
 //! [`maturity`], [`suspension`], [`withholding`] and [`verify`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport};
 use crate::machine::reload::maturity::Maturity;
+use crate::machine::reload::past::Past;
 use crate::machine::reload::processes::Processes;
 use crate::machine::reload::progress::{Pending, Progress};
 use crate::machine::reload::rereading::Rereading;
@@ -35,10 +36,12 @@ mod blocking;
 mod catching;
 mod ending;
 mod maturity;
+mod past;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
 mod refusal;
+mod remembered;
 mod renewal;
 mod report;
 mod rereading;
@@ -94,6 +97,9 @@ pub(crate) struct Target {
     /// What stands against telling it, as it was looked up last.
     objection: Objection,
     last_delivery: Option<Time>,
+    past: Option<Past>,
+    /// Processes that surveys don't show or that aren't chosen any more, and that stay held: the window is about them.
+    lingering: BTreeSet<ProcessIdentity>,
     /// The container of which the end was seen last.
     ended: Option<ContainerId>,
     /// How the last reload ended.
@@ -149,6 +155,8 @@ impl Target {
             workload,
             objection: Objection::default(),
             last_delivery: None,
+            past: None,
+            lingering: BTreeSet::new(),
             ended: None,
             last: None,
         }
@@ -319,6 +327,6 @@ impl Target {
     }
 }
 
-fn release(processes: Vec<ProcessIdentity>, ctx: &mut Context<'_>) {
+fn release(processes: impl IntoIterator<Item = ProcessIdentity>, ctx: &mut Context<'_>) {
     processes.into_iter().for_each(|process| ctx.act(Action::Release(process)));
 }

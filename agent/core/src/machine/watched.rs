@@ -281,6 +281,12 @@ impl Watched {
         }
     }
 
+    /// Whether it is still to be seen what a generation holds: it may stand there, and isn't known to be unreadable.
+    pub(crate) fn may_be_read(&self, generation: &Generation) -> bool {
+        let is_there = !self.state.is_listed() || self.is_current(generation);
+        is_there && !matches!(&self.digest, FilesDigest::Read(known, None) if known == generation)
+    }
+
     /// A generation against what was told before it.
     pub(crate) fn compared(&self, generation: &Generation, now: Time) -> Compared {
         if self.may_be_ignored(generation) {

@@ -68,6 +68,9 @@ struct Workload {
     proven: bool,
     /// The one that is being told, and until when the others wait for what comes of it.
     turn: Option<(PodUid, Time)>,
+    /// Those of which it isn't known yet what came of the delivery that an agent before made, and until when the others wait for
+    /// that.
+    doubted: BTreeMap<PodUid, Time>,
     bad: VecDeque<Bad>,
 }
 
@@ -102,6 +105,7 @@ impl Workloads {
     /// another pod leaves.
     pub(crate) fn leave(&mut self, key: &Arc<Key>, pod: &PodUid) {
         self.end_turn(key, pod);
+        self.end_doubt(key, pod);
         let Some(workload) = self.all.get_mut(key) else { return };
         workload.replicas.remove(pod);
         if !workload.replicas.is_empty() {
@@ -146,11 +150,13 @@ impl Workloads {
         now: Time,
     ) -> Objection {
         let Some(workload) = self.all.get(key) else { return Objection::default() };
-        let others = workload.turn.as_ref().filter(|(other, until)| other != pod && now < *until);
+        let turn = workload.turn.as_ref().filter(|_| !workload.proven).map(|(other, until)| (other, until));
+        let others = turn.into_iter().chain(&workload.doubted);
+        let others = others.filter(|(other, until)| *other != pod && now < **until);
         let same =
             |content: &Content| content.iter().all(|(volume, digest)| on_disk(volume) == Some(*digest));
         Objection {
-            turn: others.filter(|_| !workload.proven).map(|(_, until)| *until),
+            turn: others.map(|(_, until)| *until).max(),
             wary: workload.bad.iter().any(|bad| bad.process.pod != *pod),
             bad: workload.bad.iter().any(|bad| bad.process.pod != *pod && same(&bad.content)),
         }
@@ -169,6 +175,21 @@ impl Workloads {
     pub(crate) fn end_turn(&mut self, key: &Key, pod: &PodUid) {
         let Some(workload) = self.all.get_mut(key) else { return };
         if workload.turn.take_if(|(other, _)| other == pod).is_some() {
+            self.woken.extend(workload.replicas.iter().filter(|other| *other != pod).cloned());
+        }
+    }
+
+    /// An agent before made a delivery to a replica: what came of it is known at that time at the latest.
+    pub(crate) fn begin_doubt(&mut self, key: &Key, pod: &PodUid, until: Time) {
+        if let Some(workload) = self.all.get_mut(key) {
+            workload.doubted.insert(pod.clone(), until);
+        }
+    }
+
+    /// What came of it is known, or nothing will be.
+    pub(crate) fn end_doubt(&mut self, key: &Key, pod: &PodUid) {
+        let Some(workload) = self.all.get_mut(key) else { return };
+        if workload.doubted.remove(pod).is_some() {
             self.woken.extend(workload.replicas.iter().filter(|other| *other != pod).cloned());
         }
     }

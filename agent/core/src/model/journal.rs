@@ -1,11 +1,12 @@
-//! What must outlive the agent: the last handled generation of each volume and container, and what is held.
+//! What must outlive the agent: the last handled generation of each volume and container, what is held, and what may still come of
+//! the last delivery.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::generation::Generation;
 use crate::model::mark::Mark;
-use crate::model::names::{Name, PodUid};
+use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
@@ -55,6 +56,36 @@ pub struct Rereads {
     pub mark: Mark,
 }
 
+/// A process of a container: its PID on the host, and when it started.
+pub type Pid = (u32, Time);
+
+/// The last delivery to a container: what comes of it is known only later, maybe to another agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastDelivery {
+    /// When it was made.
+    pub at: Time,
+    /// Until when an ending is a consequence of it.
+    pub until: Time,
+    /// Whether that time isn't over yet, as far as the agent has seen.
+    pub is_open: bool,
+    /// The container.
+    pub container: ContainerId,
+    /// The container's first process.
+    pub first: Pid,
+    /// The processes that were told.
+    pub told: Vec<Pid>,
+    /// What it told of, by volume.
+    pub generations: BTreeMap<Name, Generation>,
+    /// Whether the processes were known to be ready.
+    pub was_ready: bool,
+    /// Whether an ending says something about the signal.
+    pub counts: bool,
+    /// The process whose end is taken for its consequence, and when it was seen.
+    pub ended: Option<(Pid, Time)>,
+    /// Which annotations it was made under; under other ones nothing comes of it.
+    pub mark: Mark,
+}
+
 /// One change of the journal. Changes of one key replace each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalUpdate {
@@ -64,6 +95,8 @@ pub enum JournalUpdate {
     Endings(PodUid, Name, Option<Endings>),
     /// What was seen of whether a container reads what it is told of; `None` removes it.
     Rereads(PodUid, Name, Option<Rereads>),
+    /// The last delivery to a container, or what is known of it; `None` removes it.
+    LastDelivery(PodUid, Name, Option<Arc<LastDelivery>>),
     /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
     Pod(Arc<Pod>),
     /// A pod is gone: all of its records go.
@@ -83,4 +116,8 @@ pub struct JournalSnapshot {
     pub endings: BTreeMap<(PodUid, Name), Endings>,
     /// The containers of which it was seen whether they read what they are told of.
     pub rereads: BTreeMap<(PodUid, Name), Rereads>,
+    /// The last deliveries to containers.
+    pub deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
+    /// Whether the last delivery to each container is among them, as far as it was recorded: earlier agents didn't record them.
+    pub shows_deliveries: bool,
 }

@@ -5,6 +5,7 @@ use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 /// As the journal's thread writes it.
 pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
     journal.existed = true;
+    journal.shows_deliveries = true;
     match update {
         JournalUpdate::Handled(key, handled) => {
             journal.handled.insert(key, handled);
@@ -21,6 +22,12 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::Rereads(pod, container, None) => {
             journal.rereads.remove(&(pod, container));
         }
+        JournalUpdate::LastDelivery(pod, container, Some(delivery)) => {
+            journal.deliveries.insert((pod, container), delivery);
+        }
+        JournalUpdate::LastDelivery(pod, container, None) => {
+            journal.deliveries.remove(&(pod, container));
+        }
         JournalUpdate::Pod(pod) => {
             journal.pods.retain(|known| known.uid != pod.uid);
             journal.pods.push(pod);
@@ -30,6 +37,7 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
             journal.handled.retain(|key, _| key.pod != pod);
             journal.endings.retain(|(of, _), _| *of != pod);
             journal.rereads.retain(|(of, _), _| *of != pod);
+            journal.deliveries.retain(|(of, _), _| *of != pod);
         }
     }
 }

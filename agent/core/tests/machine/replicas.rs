@@ -13,18 +13,18 @@ use crate::node::uid;
 use crate::world::{World, app, app_with_two_volumes, volume_of};
 
 /// A replica of the set `web`.
-fn replica(n: u32, annotations: &[(&str, &str)]) -> Pod {
+pub(crate) fn replica(n: u32, annotations: &[(&str, &str)]) -> Pod {
     let of = Replica { kind: "ReplicaSet".into(), name: "web".into(), uid: "1".into(), template: None };
     Pod { replica: Some(of), ..app(n, annotations) }
 }
 
 /// So many of them. The process of the first one is 1001, and so on.
-fn replicas(count: u32, annotations: &[(&str, &str)]) -> World {
+pub(crate) fn replicas(count: u32, annotations: &[(&str, &str)]) -> World {
     World::running((1..=count).map(|n| replica(n, annotations)).collect())
 }
 
 /// A content is published in each pod, with a digest.
-fn publish(world: &mut World, n: u32, digest: u8) {
+pub(crate) fn publish(world: &mut World, n: u32, digest: u8) {
     for pod in world.pods.clone() {
         let volume = VolumeRef { pod: pod.uid.clone(), volume: "config".into() };
         let digests = &mut world.node.volume(&volume).digests;
@@ -50,11 +50,11 @@ fn whoever_is_told_ends(world: &mut World, after: u64, millis: u64) {
     }
 }
 
-fn told(world: &World) -> Vec<u32> {
+pub(crate) fn told(world: &World) -> Vec<u32> {
     world.sends().into_iter().map(|(_, pid)| pid).collect()
 }
 
-fn held(world: &World) -> usize {
+pub(crate) fn held(world: &World) -> usize {
     world.outcomes().iter().filter(|(_, _, outcome)| *outcome == Outcome::Suspended).count()
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Report};
+use reloadlet_core::model::journal::JournalUpdate;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::VolumeKind;
 
@@ -71,11 +72,14 @@ fn the_guard_is_read_between_swap_and_settle_so_that_after_it_only_a_watch_and_t
     world.pass(1);
     world.actions.clear();
     world.settle(&config());
-    let [settled, watch, send, record, reload] = &actions(&world)[..] else { panic!("{:?}", world.actions) };
+    let [settled, watch, send, told, record, reload] = &actions(&world)[..] else {
+        panic!("{:?}", world.actions)
+    };
     assert_eq!(*settled, Action::Report(Report::Settled(ms(1))));
     assert_eq!(*watch, Action::WatchOpens(config(), generation(2), Arc::default()));
     assert_eq!(*send, Action::Send(process, hup));
-    assert!(matches!(record, Action::Record(_)), "{record:?}");
+    assert!(matches!(told, Action::Record(JournalUpdate::LastDelivery(..))), "{told:?}");
+    assert!(matches!(record, Action::Record(JournalUpdate::Handled(..))), "{record:?}");
     assert!(matches!(reload, Action::Report(Report::Reload(_))), "{reload:?}");
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     /// Processes that can't be held although they are there.
     pub(crate) unholdable: BTreeSet<u32>,
+    /// Pods of which surveys show nothing.
+    pub(crate) hidden: BTreeSet<PodUid>,
     /// What the agent lacks to look at containers, and to hold processes.
     pub(crate) blind: Option<Lack>,
     pub(crate) handless: Option<Lack>,
@@ -93,6 +95,7 @@ impl World {
             actions: Vec::new(),
             delivery: Delivery::Sent,
             unholdable: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             blind: None,
             handless: None,
             measuring: None,
@@ -171,7 +174,8 @@ impl World {
                 if let Some(lack) = self.blind {
                     return Some(Event::NotSurveyed(survey.pod, lack));
                 }
-                let facts = self.node.survey(&survey.pod);
+                let is_hidden = self.hidden.contains(&survey.pod);
+                let facts = if is_hidden { Vec::new() } else { self.node.survey(&survey.pod) };
                 Some(Event::Surveyed(survey.pod, facts))
             }
             Action::Hold(process) => {

@@ -148,11 +148,11 @@ impl Store {
             return Err(StoreError::Schema { path, found: None });
         }
         let mut store = Self::over(file, path.clone())?;
-        let (schema, journalled_boot, begun, clock, clock_boot) = store.read(|transaction| {
+        let (schema, journalled_boot, begun, clock, boots) = store.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value().to_owned()));
-            let (clock, clock_boot) = (value(CLOCK)?, value(CLOCK_BOOT_ID)?);
-            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), clock, clock_boot))
+            let boots = (value(CLOCK_BOOT_ID)?, value(deliveries::BOOT_ID)?);
+            Ok((value("schema")?, value("boot_id")?, value("begun")?.is_some(), value(CLOCK)?, boots))
         })?;
         if schema.as_deref() != Some(SCHEMA) {
             return Err(StoreError::Schema { path, found: schema });
@@ -170,8 +170,12 @@ impl Store {
                 Ok((store, Records::default()))
             }
             Some(_) | None => {
-                let clock = clock.filter(|_| clock_boot == journalled_boot).unwrap_or_default();
-                let records = Records { clock, ..store.records()? };
+                let clock = clock.filter(|_| boots.0 == journalled_boot).unwrap_or_default();
+                let shows_deliveries = boots.1 == journalled_boot;
+                if !shows_deliveries {
+                    store.write("empty", deliveries::clear)?;
+                }
+                let records = Records { clock, shows_deliveries, ..store.records()? };
                 Ok((store, records))
             }
         }

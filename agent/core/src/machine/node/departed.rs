@@ -180,6 +180,7 @@ impl Machine {
             gone.extend(std::mem::take(&mut journal.handled).into_keys().map(|key| key.pod));
             gone.extend(std::mem::take(&mut journal.endings).into_keys().map(|(pod, _)| pod));
             gone.extend(std::mem::take(&mut journal.rereads).into_keys().map(|(pod, _)| pod));
+            gone.extend(std::mem::take(&mut journal.deliveries).into_keys().map(|(pod, _)| pod));
         }
         self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
     }

@@ -47,8 +47,11 @@ impl Machine {
         let known = self.pods.keys().chain(self.invalid.keys());
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
         let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
-        // Those who have little don't wait for those who have much.
-        new.sort_by_key(|pod| pod.spec.volumes.len());
+        // Others wait for what came of the last delivery to a replica. Of the rest those who have little don't wait for those who
+        // have much.
+        let told: BTreeSet<&PodUid> =
+            self.journal.iter().flat_map(|journal| journal.deliveries.keys()).map(|(pod, _)| pod).collect();
+        new.sort_by_key(|pod| (!told.contains(&pod.uid), pod.spec.volumes.len()));
         self.work.extend(new.into_iter().map(Work::Listed));
         if let Some((_, remembered)) = self.remembered.take() {
             self.last_time = remembered;
@@ -190,6 +193,7 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         handled,
         endings: taken(&mut journal.endings, uid),
         rereads: taken(&mut journal.rereads, uid),
+        deliveries: taken(&mut journal.deliveries, uid),
         as_is: first_listing && !journal.existed,
         ..Restored::default()
     }

@@ -15,6 +15,7 @@ use crate::model::time::Time;
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
 pub(super) struct Leaves<'a> {
     pod: &'a Pod,
+    containers: &'a [ContainerFacts],
     /// By the name in the spec, with their places in the survey.
     named: BTreeMap<Name, Vec<(usize, &'a ContainerFacts)>>,
     /// When the survey was asked for.
@@ -36,7 +37,7 @@ impl<'a> Leaves<'a> {
             processes.extend(own.map(|process| (process.pid, place, process.stat.started)));
         }
         processes.sort_unstable();
-        Self { pod, named, looked_at, processes }
+        Self { pod, containers, named, looked_at, processes }
     }
 
     fn named(&self, name: &Name) -> &[(usize, &'a ContainerFacts)] {
@@ -133,6 +134,18 @@ impl<'a> Leaves<'a> {
             pod: self.pod.uid.clone(),
             container: container.id.clone(),
         }
+    }
+
+    /// Whether a process is there and lives; nothing where its container wasn't looked at as a whole.
+    pub(super) fn runs(&self, process: &ProcessIdentity) -> Option<bool> {
+        let mut of_pid = self.of_pid(process.pid).filter(|(.., started)| *started == process.started);
+        if let Some((_, place, _)) = of_pid.next() {
+            let mut facts =
+                self.containers.get(*place).into_iter().flat_map(|container| &container.processes);
+            return facts.find(|facts| facts.pid == process.pid).map(|facts| !facts.stat.is_dead());
+        }
+        let own = self.containers.iter().find(|container| container.id == process.container);
+        own.is_none_or(|own| own.complete).then_some(false)
     }
 
     /// Whether a process is still there.

@@ -103,7 +103,9 @@ impl PodMachine {
     /// Has a generation read, where that decides something, is measured or may be kept from other replicas. Where a reload may
     /// wait for it that is at once, and else once the containers that are told of it have read it.
     pub(super) fn want_contents(&mut self, name: &Name, generation: &Generation, ctx: &mut Context<'_>) {
-        let compare = self.targets.iter().any(|target| ctx.workloads.has_others(target.workload()));
+        let compare = self.targets.iter().any(|target| {
+            ctx.workloads.has_others(target.workload()) || target.wants_digest(name, generation)
+        });
         let watched = self.site.volumes.get_mut(name);
         let Some(reading) = watched.and_then(|watched| watched.want(generation, compare)) else { return };
         if reading.decides {

@@ -143,7 +143,8 @@ impl PodMachine {
                 }
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }
-            target.forget_told(|process| leaves.is_there(process));
+            target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
+            target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
         let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
@@ -197,7 +198,7 @@ impl PodMachine {
     /// The process is gone or another one: look again, but not at once.
     pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
         for target in &mut self.targets {
-            if target.not_held(process, ctx) && target.is_waiting() {
+            if target.not_held(&self.site, process, ctx) && target.is_waiting() {
                 self.surveys.keep_looking(ctx.now);
             }
         }

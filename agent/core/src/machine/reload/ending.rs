@@ -65,8 +65,8 @@ impl Target {
         if let Some(progress) = self.progress.get_mut(volume) {
             progress.read(generation, digest);
         }
-        if let Some(verify) = &mut self.verify {
-            verify.read(volume, generation, digest);
+        if let Some(past) = &mut self.past {
+            past.read(volume, generation, digest);
         }
         self.keep_from_others(ctx);
     }
@@ -133,6 +133,9 @@ impl Target {
                 && matches!(outcome, Outcome::Unchanged | Outcome::Excluded)
             {
                 verify.carry_over(volume, pending);
+            }
+            if outcome == Outcome::Unchanged {
+                self.carry_over(site, volume, &pending.generation, ctx);
             }
         }
         let report = report::ended(&site.pod, self, due, ended, outcome, reason, ctx.now)?;

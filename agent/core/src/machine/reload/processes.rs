@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::mounts::View;
-use crate::kernel::process::{MOST_TOLD, NoProcess, ProcessIdentity};
+use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::reload::process::{Face, Process, Taken};
+use crate::machine::reload::remembered::Remembered;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
@@ -16,10 +17,7 @@ pub(crate) struct Processes {
     known: Known,
     /// The choice of processes must be made again before the next send.
     is_doubtful: bool,
-    /// Those that were told, as long as they are there: what they call themselves by now doesn't matter.
-    were_told: BTreeSet<ProcessIdentity>,
-    /// Those that stood for the container last, while none do: what is known of them counts if they are found again.
-    before: Vec<Process>,
+    remembered: Remembered,
     /// When the agent started, if the one before it may have told the container: what its processes did then wasn't seen.
     unseen: Option<Time>,
 }
@@ -140,15 +138,27 @@ impl Processes {
         self.unseen = Some(now);
     }
 
+    /// An agent before has told these.
+    pub(super) fn restore_told(&mut self, told: impl Iterator<Item = ProcessIdentity>) {
+        self.remembered.tell(told);
+    }
+
     /// These stand for the container now.
     pub(super) fn found(&mut self, mut chosen: Chosen) -> Turnover {
         let before = self.all();
         let (unseen, told) = (self.unseen, std::mem::take(&mut chosen.told));
         chosen.told = told.into_iter().map(|process| process.unseen(unseen)).collect();
-        chosen.inherit(&std::mem::take(&mut self.before));
-        if let Known::Found(known) = &self.known {
-            chosen.first_held = known.first_held && known.first == chosen.first;
+        let is_same = |known: &Chosen| known.first_held && known.first == chosen.first;
+        chosen.first_held = self.chosen().is_some_and(is_same);
+        if let Known::Found(known) = std::mem::take(&mut self.known) {
             chosen.inherit(&known.told);
+            let gone = known.told.into_iter().filter(|process| !chosen.contains(process.identity()));
+            gone.for_each(|process| self.remembered.put(process));
+        }
+        for process in &mut chosen.told {
+            if let Some(known) = self.remembered.take(process.identity()) {
+                *process = known.chosen_anew(process.face().clone());
+            }
         }
         let after = chosen.all();
         self.known = Known::Found(chosen);
@@ -172,25 +182,24 @@ impl Processes {
     fn replace(&mut self, known: Known) -> Vec<ProcessIdentity> {
         let released = self.all();
         if let Known::Found(chosen) = std::mem::replace(&mut self.known, known) {
-            self.before = chosen.told.into_iter().map(Process::released).collect();
+            chosen.told.into_iter().for_each(|process| self.remembered.put(process));
         }
         released
     }
 
     /// The same processes, of which it isn't known what they do with another signal.
     pub(super) fn for_another_signal(self) -> Self {
-        Self { before: self.before.into_iter().map(Process::for_another_signal).collect(), ..self }
+        Self { remembered: self.remembered.for_another_signal(), ..self }
     }
 
     /// What is known of processes that aren't held, for the same container under another plan.
     pub(super) fn remembered(&mut self) -> Self {
-        let (were_told, before) = (std::mem::take(&mut self.were_told), std::mem::take(&mut self.before));
-        Self { were_told, before, unseen: self.unseen, ..Self::default() }
+        Self { remembered: std::mem::take(&mut self.remembered), unseen: self.unseen, ..Self::default() }
     }
 
     /// Others are to be told from now on: that these were doesn't make them the ones.
     pub(super) fn forget_choice(&mut self) {
-        self.were_told.clear();
+        self.remembered.forget_told();
     }
 
     /// The choice must be made again before the next send.
@@ -244,9 +253,7 @@ impl Processes {
         for process in to {
             let same = chosen.told.iter_mut().filter(|told| told.identity() == process);
             same.for_each(|told| told.told(now));
-            if self.were_told.len() < MOST_TOLD {
-                self.were_told.insert(process.clone());
-            }
+            self.remembered.tell([process.clone()]);
         }
     }
 
@@ -258,13 +265,25 @@ impl Processes {
 
     /// Whether a process was told.
     pub(crate) fn was_told(&self, process: &ProcessIdentity) -> bool {
-        self.were_told.contains(process)
+        self.remembered.was_told(process)
     }
 
-    /// Only of those that are there it is remembered that they were told.
-    pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
-        self.were_told.retain(&is_there);
-        self.before.retain(|process| is_there(process.identity()));
+    /// A survey was made: of those that it and the ones before haven't found for long nothing is remembered.
+    pub(super) fn surveyed(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool, now: Time) {
+        self.remembered.surveyed(is_there, now);
+    }
+
+    /// A process has ended.
+    pub(super) fn ended(&mut self, process: &ProcessIdentity) {
+        self.remembered.ended(process);
+    }
+
+    /// Those that are held.
+    pub(super) fn held_ones(&self) -> BTreeSet<ProcessIdentity> {
+        let Some(chosen) = self.chosen() else { return BTreeSet::new() };
+        let first = chosen.first_held.then(|| chosen.first.clone());
+        let told = chosen.told.iter().filter(|told| told.is_held()).map(|told| told.identity().clone());
+        told.chain(first).collect()
     }
 
     /// When one of them is looked at though nothing waits for it.

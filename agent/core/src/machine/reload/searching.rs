@@ -1,5 +1,7 @@
 //! The processes of a container, and what its reload does for want of them.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::Action;
@@ -14,19 +16,50 @@ use crate::policy::problem::{Problem, ProblemKind};
 impl Target {
     /// These processes stand for the container.
     pub(crate) fn found(&mut self, chosen: Chosen, ctx: &mut Context<'_>) {
+        let held = self.processes.held_ones();
         let turnover = self.processes.found(chosen);
+        self.let_go(turnover.release, &held, ctx);
+        for process in turnover.hold {
+            if self.lingering.remove(&process) {
+                self.processes.held(&process);
+            } else {
+                ctx.act(Action::Hold(process));
+            }
+        }
         // As long as they can't be held they are looked for with growing pauses.
         if self.processes.are_held() {
             self.end_search();
         }
-        turnover.release.into_iter().for_each(|process| ctx.act(Action::Release(process)));
-        turnover.hold.into_iter().for_each(|process| ctx.act(Action::Hold(process)));
+    }
+
+    /// These don't stand for the container any more. Those of them that an open window is about stay held: their end is to be seen.
+    pub(super) fn let_go(
+        &mut self,
+        processes: Vec<ProcessIdentity>,
+        held: &BTreeSet<ProcessIdentity>,
+        ctx: &mut Context<'_>,
+    ) {
+        for process in processes {
+            let is_watched = self.verify.as_ref().is_some_and(|verify| verify.concerns(&process));
+            if is_watched && held.contains(&process) {
+                self.lingering.insert(process);
+            } else {
+                ctx.act(Action::Release(process));
+            }
+        }
+    }
+
+    /// No window is about them any more.
+    pub(super) fn release_lingering(&mut self, ctx: &mut Context<'_>) {
+        release(std::mem::take(&mut self.lingering), ctx);
     }
 
     /// There is no process to tell. `looked` says whether whoever looked did so after the last sign of a change.
     pub(crate) fn missing(&mut self, site: &Site, why: NoProcess, looked: bool, ctx: &mut Context<'_>) {
         let is_not_started = why.is_not_started();
-        release(self.processes.missing(why), ctx);
+        let held = self.processes.held_ones();
+        let missing = self.processes.missing(why);
+        self.let_go(missing, &held, ctx);
         let looks = self.waiting.is_some_and(|waiting| waiting.looks_since().is_some());
         // New to the journal, and nothing runs that could be older: whatever starts now reads what is there.
         if looks && looked && is_not_started {
@@ -44,12 +77,17 @@ impl Target {
     }
 
     /// A process is gone, or another one: whether the container hung on it.
-    pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
+    pub(crate) fn not_held(&mut self, site: &Site, process: &ProcessIdentity, ctx: &mut Context<'_>) -> bool {
         if !self.processes.hang_on(process) {
             return false;
         }
+        // One that an agent before has told isn't held yet when it ends.
+        self.count_exit(site, process, Some(ctx.now), ctx);
         self.note_end(process);
-        release(self.processes.missing(NoProcess::NotRunning), ctx);
+        self.processes.ended(process);
+        let held = self.processes.held_ones();
+        let missing = self.processes.missing(NoProcess::NotRunning);
+        self.let_go(missing, &held, ctx);
         self.look(ctx.now);
         true
     }
@@ -117,9 +155,9 @@ impl Target {
         self.processes.doubt();
     }
 
-    /// Of those that were told and aren't there any more nothing is remembered.
-    pub(crate) fn forget_told(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool) {
-        self.processes.forget_told(is_there);
+    /// A survey was made. Of those that aren't there any more nothing is remembered after a while.
+    pub(crate) fn surveyed(&mut self, is_there: impl Fn(&ProcessIdentity) -> bool, now: Time) {
+        self.processes.surveyed(is_there, now);
     }
 
     /// The choice of processes must be made again before the next send, if the container is told of this volume.

@@ -36,8 +36,8 @@ pub(crate) struct Suspension {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ended {
     process: ProcessIdentity,
-    /// How long after the delivery it came.
-    after: Duration,
+    /// How long after the delivery it came, if that was seen.
+    after: Option<Duration>,
 }
 
 impl Suspension {
@@ -73,17 +73,28 @@ impl Suspension {
     }
 
     /// A process that was told has ended. Whether that counts.
-    pub(super) fn exited(&mut self, process: &ProcessIdentity, after: Duration) -> bool {
+    pub(super) fn exited(&mut self, process: &ProcessIdentity, after: Option<Duration>) -> bool {
         let is_first = !std::mem::replace(&mut self.ended_last, true);
         if !is_first || !self.counts {
             return false;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
+        self.keep(process, after);
+        true
+    }
+
+    /// The last of the endings that the journal holds was this one.
+    pub(super) fn restore_ending(&mut self, process: &ProcessIdentity, after: Duration) {
+        if self.in_a_row > 0 {
+            self.keep(process, Some(after));
+        }
+    }
+
+    fn keep(&mut self, process: &ProcessIdentity, after: Option<Duration>) {
         if self.ended.len() == ENDINGS {
             self.ended.remove(0);
         }
         self.ended.push(Ended { process: process.clone(), after });
-        true
     }
 
     /// A process has ended by something that no signal of ours does. Whether its ending had counted.
@@ -113,10 +124,8 @@ impl Suspension {
     }
 
     fn problem(&self, container: &Name, signal: Signal) -> Problem {
-        let ends = match self.ended.last() {
-            Some(last) => {
-                format!("ends {} after {signal}, {} times in a row", shown(last.after), self.in_a_row)
-            }
+        let ends = match self.ended.last().and_then(|last| last.after) {
+            Some(after) => format!("ends {} after {signal}, {} times in a row", shown(after), self.in_a_row),
             None => format!("ended after the last {} {signal}s", self.in_a_row),
         };
         let sentence = format!(
@@ -157,7 +166,7 @@ mod tests {
         let mut suspension = Suspension::default();
         for pid in pids {
             suspension.delivered(true);
-            assert!(suspension.exited(&process(*pid), Duration::from_millis(after)));
+            assert!(suspension.exited(&process(*pid), Some(Duration::from_millis(after))));
         }
         suspension
     }
@@ -165,7 +174,7 @@ mod tests {
     #[test]
     fn two_endings_in_a_row_suspend_it_and_are_said_once() {
         let mut suspension = ended(&[1], 100);
-        assert!(!suspension.exited(&process(1), Duration::ZERO), "one delivery counts once");
+        assert!(!suspension.exited(&process(1), None), "one delivery counts once");
         assert!(!suspension.judged() && !suspension.is_on());
         assert_eq!(suspension.say(&"app".into(), hup()), None);
         let mut suspension = ended(&[1, 2], 2_140);
@@ -196,7 +205,7 @@ mod tests {
     fn an_ending_that_says_nothing_neither_counts_nor_starts_the_count_anew() {
         let mut suspension = ended(&[1], 1);
         suspension.delivered(false);
-        assert!(!suspension.exited(&process(2), Duration::ZERO));
+        assert!(!suspension.exited(&process(2), None));
         assert!(!suspension.judged());
         assert_eq!(suspension.in_a_row(), 1);
     }
@@ -210,7 +219,7 @@ mod tests {
             assert!(suspension.killed(|other| *other == process(pid)));
             assert!(!suspension.is_on() && !suspension.killed(|other| *other == process(pid)));
             suspension.delivered(true);
-            assert!(suspension.exited(&process(3), Duration::ZERO) && suspension.is_on());
+            assert!(suspension.exited(&process(3), None) && suspension.is_on());
             assert!(suspension.say(&"app".into(), hup()).is_some(), "it is on again");
         }
     }

@@ -6,13 +6,11 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Delivery, ReloadReport, Report};
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::progress::Pending;
 use crate::machine::reload::rereading::Closing;
 use crate::machine::reload::sending::{Sending, Sent, TAKEN_WITHIN};
 use crate::machine::reload::verify::{End, Verify};
 use crate::machine::reload::waiting::{Waiting, Waits};
 use crate::machine::reload::{Answered, Exit, Site, Target, release};
-use crate::model::digest::Digest;
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, JournalUpdate};
 use crate::model::names::Name;
@@ -77,6 +75,10 @@ impl Target {
         } else {
             ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         }
+        if was_sent {
+            // The journal knows who was told before it knows that somebody was.
+            self.remember(site, sending.generations(), (counts, was_ready), ctx);
+        }
         let reason = sending.reason();
         let report = if sending.is_again() {
             self.end_again(site, &sending, outcome, reason, ctx);
@@ -93,13 +95,9 @@ impl Target {
             if let Some(chosen) = self.processes.chosen() {
                 let sent = sending.begun();
                 let told = sending.into_generations();
-                let known = known_digests(site, &told);
                 let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
                 let mut verify = verify.sent(sent).of_ready(was_ready).after(lives_since);
                 verify.dim(sight);
-                for (volume, generation, digest) in known {
-                    verify.read(&volume, &generation, Some(digest));
-                }
                 self.verify = Some(verify);
             }
             if let Some((volume, generation, at)) = opened {
@@ -134,8 +132,12 @@ impl Target {
         at: Time,
         ctx: &mut Context<'_>,
     ) -> Exit {
-        self.count_exit(site, process, at, ctx);
+        self.count_exit(site, process, Some(at), ctx);
+        if self.lingering.remove(process) {
+            ctx.act(Action::Release(process.clone()));
+        }
         if !self.processes.hang_on(process) {
+            self.processes.ended(process);
             return Exit::default();
         }
         if let Some(waiting) = &mut self.waiting {
@@ -144,7 +146,11 @@ impl Target {
         // Others that are told live on otherwise, and what waits is theirs still.
         let is_last = self.processes.chosen().is_some_and(|chosen| chosen.ends_with(process));
         self.note_end(process);
-        release(self.processes.forget(), ctx);
+        let mut held = self.processes.held_ones();
+        held.remove(process);
+        let all = self.processes.forget();
+        self.let_go(all, &held, ctx);
+        self.processes.ended(process);
         if is_last {
             // Whatever starts now reads what is there.
             self.drop_again();
@@ -168,11 +174,17 @@ impl Target {
         }
     }
 
-    /// Takes in that a process has ended, as far as a delivery may be the reason.
-    fn count_exit(&mut self, site: &Site, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
+    /// Takes in that a process has ended, as far as a delivery may be the reason, and when if that was seen.
+    pub(super) fn count_exit(
+        &mut self,
+        site: &Site,
+        process: &ProcessIdentity,
+        at: Option<Time>,
+        ctx: &mut Context<'_>,
+    ) {
         let Some(verify) = self.verify.as_mut().filter(|verify| verify.concerns(process)) else { return };
         if !verify.has_exited() && !verify.was_ready() {
-            self.maturity.ended(process, verify.delivered(), at);
+            self.maturity.ended(process, verify.delivered(), at.unwrap_or(ctx.now));
         }
         verify.exited();
         let killed = site.pod.phases.get(&self.plan.container).and_then(|phase| phase.killed.as_ref());
@@ -180,9 +192,9 @@ impl Target {
             // The status was faster than the kernel's notification.
             self.suspension.delivered(false);
         }
-        if self.suspension.exited(process, at.since(verify.delivered())) {
-            verify.blame(process, at);
-            self.keep_from_others(ctx);
+        let after = at.map(|at| at.since(verify.delivered()));
+        if self.suspension.exited(process, after) {
+            self.blame(site, process, at.unwrap_or(ctx.now), ctx);
         }
     }
 
@@ -277,9 +289,9 @@ impl Target {
     /// Ends the window; `living` is the verdict where no process ended.
     fn close(&mut self, site: &Site, living: Verdict, closing: Closing, ctx: &mut Context<'_>) {
         let Some(verify) = self.verify.take() else { return };
-        if verify.has_blamed() {
-            // By now it would mostly be known if something else had ended the process.
-            self.record_count(site, ctx);
+        self.release_lingering(ctx);
+        if matches!(closing, Closing::InTime { .. }) {
+            self.close_past(site, ctx);
         }
         if verify.is_over(ctx.now) {
             self.judge(site, ctx);
@@ -297,13 +309,4 @@ impl Target {
             self.follow_unread(site, &verify, closing, ctx);
         }
     }
-}
-
-/// What is known by now of what these generations hold.
-fn known_digests(site: &Site, told: &[(Name, Pending)]) -> Vec<(Name, Generation, Digest)> {
-    let known = |(volume, Pending { generation, .. }): &(Name, Pending)| {
-        let digest = site.volumes.get(volume)?.known_digest(generation)?;
-        Some((volume.clone(), generation.clone(), digest))
-    };
-    told.iter().filter_map(known).collect()
 }

@@ -1,15 +1,13 @@
 //! The verify window: what becomes of a process after a delivery.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::Pending;
 use crate::machine::reload::sight::Sight;
-use crate::machine::workloads::Content;
-use crate::model::digest::Digest;
 use crate::model::generation::Generation;
+use crate::model::journal::LastDelivery;
 use crate::model::names::Name;
 use crate::model::outcome::Verdict;
 use crate::model::time::Time;
@@ -43,11 +41,17 @@ pub(crate) struct Verify {
     reread: Option<Duration>,
     /// The processes were known to be ready.
     was_ready: bool,
-    /// What was told of, with the digests that are known by now.
-    content: BTreeMap<Name, (Generation, Option<Digest>)>,
-    /// The process whose end is the consequence of the delivery, until that was taken.
-    ended: Option<(ProcessIdentity, Time)>,
-    has_blamed: bool,
+    /// An agent before made the delivery.
+    resumed: Option<Resumed>,
+}
+
+/// How far a window is that an agent before has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resumed {
+    /// It isn't known yet whether its processes are there.
+    Unseen,
+    /// They were looked for.
+    Seen,
 }
 
 impl Verify {
@@ -60,7 +64,6 @@ impl Verify {
     ) -> Self {
         let opens: Vec<_> =
             generations.iter().map(|(name, told)| (name.clone(), told.generation.clone())).collect();
-        let unread = |(volume, generation): &(Name, Generation)| (volume.clone(), (generation.clone(), None));
         Self {
             until: now + window.max(SHORTEST),
             since: now,
@@ -70,16 +73,52 @@ impl Verify {
             reading: false,
             sent: now,
             delivered: now,
-            content: opens.iter().map(unread).collect(),
             generations,
             opens,
             sight: Sight::Clear,
             looked_through: false,
             reread: None,
             was_ready: false,
-            ended: None,
-            has_blamed: false,
+            resumed: None,
         }
+    }
+
+    /// The window of a delivery that an agent before has made. Which files were opened meanwhile wasn't seen.
+    pub(super) fn resume(past: &LastDelivery, first: ProcessIdentity, told: Vec<ProcessIdentity>) -> Self {
+        Self {
+            until: past.until,
+            since: past.at,
+            first,
+            told,
+            exited: false,
+            reading: false,
+            delivered: past.at,
+            sent: past.at,
+            generations: Vec::new(),
+            opens: Vec::new(),
+            sight: Sight::Blind,
+            looked_through: false,
+            reread: None,
+            was_ready: past.was_ready,
+            resumed: Some(Resumed::Unseen),
+        }
+    }
+
+    /// Its processes were looked for.
+    pub(super) fn seen(&mut self) {
+        if self.resumed.is_some() {
+            self.resumed = Some(Resumed::Seen);
+        }
+    }
+
+    /// A process that was taken to have ended is there.
+    pub(super) const fn revive(&mut self) {
+        self.exited = false;
+    }
+
+    /// When an ending is no consequence any more.
+    pub(super) const fn until(&self) -> Time {
+        self.until
     }
 
     /// The signal went out then. What was opened before says nothing.
@@ -118,43 +157,6 @@ impl Verify {
     /// Whether a process that the delivery was about has ended.
     pub(super) const fn has_exited(&self) -> bool {
         self.exited
-    }
-
-    /// A generation was read.
-    pub(super) fn read(&mut self, volume: &Name, generation: &Generation, digest: Option<Digest>) {
-        if let Some((_, known)) = self.content.get_mut(volume).filter(|(told, _)| told == generation)
-            && known.is_none()
-        {
-            *known = digest;
-        }
-    }
-
-    /// The end of this process is the consequence of the delivery.
-    pub(super) fn blame(&mut self, process: &ProcessIdentity, at: Time) {
-        self.ended = Some((process.clone(), at));
-        self.has_blamed = true;
-    }
-
-    /// Whether the end of a process was the consequence of the delivery at any time.
-    pub(super) const fn has_blamed(&self) -> bool {
-        self.has_blamed
-    }
-
-    /// It isn't after all.
-    pub(super) fn absolve(&mut self, is_it: impl Fn(&ProcessIdentity) -> bool) {
-        self.ended.take_if(|(process, _)| is_it(process));
-    }
-
-    /// The content whose delivery ended a process, once both are known.
-    pub(super) fn take_bad(&mut self) -> Option<(Content, ProcessIdentity, Time)> {
-        self.ended.as_ref()?;
-        let known = |(volume, (_, digest)): (&Name, &(Generation, Option<Digest>))| {
-            Some((volume.clone(), (*digest)?))
-        };
-        let content: Option<Content> = self.content.iter().map(known).collect();
-        let content = content?;
-        let (process, at) = self.ended.take()?;
-        Some((content, process, at))
     }
 
     /// When the delivery was made.
@@ -240,16 +242,17 @@ impl Verify {
 
     /// When something of it is due.
     pub(super) fn timeout(&self) -> Option<Time> {
-        (!self.reading).then_some(self.until)
+        (!self.reading && self.resumed != Some(Resumed::Unseen)).then_some(self.until)
     }
 
     /// Time has passed. At the window's end the masks of one process are read once more.
     pub(super) fn handle_timeout(&mut self, now: Time) -> End {
-        if self.reading || now < self.until {
+        if self.timeout().is_none_or(|due| now < due) {
             return End::NotYet;
         }
         match self.told.first() {
-            Some(process) if !self.exited => {
+            // Of a delivery of before it isn't known that they are held.
+            Some(process) if !self.exited && self.resumed.is_none() => {
                 self.reading = true;
                 End::Read(process.clone())
             }
@@ -347,35 +350,6 @@ mod tests {
         assert_eq!(verify.opened(&config, &generation(), at(5000)), Some(Duration::from_secs(5)));
         assert_eq!(verify.opened(&config, &generation(), at(5000)), None);
         assert_eq!(verify.verdict(Verdict::Alive, None), (Verdict::Reread, Some(Duration::from_secs(5))));
-    }
-
-    #[test]
-    fn a_content_is_bad_once_its_digest_and_the_end_that_it_brought_are_known() {
-        let (config, digest) = (Name::from("config"), Digest::new([1; 32]));
-        let read = |verify: &mut Verify| verify.read(&config, &generation(), Some(digest));
-        let mut verify = window();
-        read(&mut verify);
-        assert_eq!(verify.take_bad(), None);
-        let bad = Some((Content::from([(config.clone(), digest)]), process(2), at(3)));
-        for late in [false, true] {
-            let mut verify = window();
-            if late {
-                verify.blame(&process(2), at(3));
-                assert_eq!(verify.take_bad(), None);
-                read(&mut verify);
-            } else {
-                read(&mut verify);
-                verify.blame(&process(2), at(3));
-            }
-            assert_eq!((verify.take_bad(), verify.take_bad()), (bad.clone(), None));
-        }
-        let mut verify = window();
-        verify.blame(&process(2), at(3));
-        verify.read(&config, &Generation::parse("..2026_11_21_05_56_44.2").unwrap(), Some(digest));
-        assert_eq!(verify.take_bad(), None, "that is another generation");
-        verify.absolve(|process| process.pid == 2);
-        read(&mut verify);
-        assert_eq!(verify.take_bad(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::machine::reload::maturity::{Maturity, Standing};
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::suspension::Suspension;
-use crate::machine::reload::verify::{SHORTEST, Verify};
+use crate::machine::reload::verify::SHORTEST;
 use crate::machine::reload::{Site, Target};
 use crate::machine::workloads::Key;
 use crate::model::digest::Digest;
@@ -57,6 +57,7 @@ impl Withholding {
 impl Target {
     /// Looks up what stands against telling the container. What was withheld from it, and isn't any more, waits again.
     pub(crate) fn consult(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        self.end_doubt(site, ctx);
         let withholds = self.withholds();
         if self.waiting.is_none() && !withholds {
             return;
@@ -137,12 +138,7 @@ impl Target {
 
     /// A reload ended since what it was about is withheld.
     pub(super) fn withhold(&mut self, site: &Site, ctx: &mut Context<'_>) {
-        if self.suspension.is_on() {
-            // The journal may not know of the last ending yet, and would take this for a bad content.
-            self.record_count(site, ctx);
-            return;
-        }
-        if self.withholding.content == Some(Known::Now) {
+        if self.suspension.is_on() || self.withholding.content == Some(Known::Now) {
             return;
         }
         self.withholding.content = Some(Known::Now);
@@ -207,19 +203,9 @@ impl Target {
         is_it: &dyn Fn(&ProcessIdentity) -> bool,
         ctx: &mut Context<'_>,
     ) {
-        if let Some(verify) = &mut self.verify {
-            verify.absolve(is_it);
-        }
-        ctx.workloads.killed(&self.workload, is_it);
+        self.absolve(site, is_it, ctx);
         if self.suspension.killed(is_it) {
             self.record_count(site, ctx);
-        }
-    }
-
-    /// The content whose delivery has ended a process is kept from the other replicas.
-    pub(super) fn keep_from_others(&mut self, ctx: &mut Context<'_>) {
-        if let Some((content, process, at)) = self.verify.as_mut().and_then(Verify::take_bad) {
-            ctx.workloads.ended(&self.workload, content, &process, at);
         }
     }
 
@@ -235,14 +221,19 @@ impl Target {
 
     /// Takes its place among the replicas of its workload.
     pub(crate) fn join(&self, site: &Site, told_before: bool, ctx: &mut Context<'_>) {
-        let proven = told_before && !self.has_endings();
+        let proven = told_before && !self.has_endings() && self.verify.is_none();
         ctx.workloads.join(&self.workload, &site.pod.uid, proven);
+        self.begin_doubt(site, ctx);
     }
 
     /// It is being told: the other replicas wait for what comes of that, where none has lived through it yet.
     pub(crate) fn begin_turn(&self, site: &Site, ctx: &mut Context<'_>) {
-        let until = ctx.now + site.terms.verify.max(SHORTEST) + UNREAD;
-        ctx.workloads.begin_turn(&self.workload, &site.pod.uid, ctx.now, until);
+        self.begin_turn_until(site, ctx.now + site.terms.verify.max(SHORTEST), ctx);
+    }
+
+    /// The same, with a window until then.
+    pub(super) fn begin_turn_until(&self, site: &Site, until: Time, ctx: &mut Context<'_>) {
+        ctx.workloads.begin_turn(&self.workload, &site.pod.uid, ctx.now, until + UNREAD);
     }
 
     /// Nothing comes any more of telling it.
