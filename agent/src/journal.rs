@@ -17,6 +17,7 @@ use store::{Store, unix_seconds};
 
 mod error;
 mod file;
+mod held;
 mod records;
 mod rereads;
 mod store;
