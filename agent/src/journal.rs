@@ -18,6 +18,7 @@ use store::{Past, Store, unix_seconds};
 mod deliveries;
 mod error;
 mod file;
+mod held;
 mod records;
 mod rereads;
 mod store;

@@ -3,7 +3,7 @@
 
 use redb::{ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction};
 use reloadlet_core::Time;
-use reloadlet_core::model::journal::Rereads;
+use reloadlet_core::model::journal::{Again, Rereads};
 use reloadlet_core::model::mark::Mark;
 
 use super::records::{Changes, Records};
@@ -11,12 +11,14 @@ use super::records::{Changes, Records};
 type Key = (&'static str, &'static str);
 type Value = (u8, u8, u64, u8, u64, u64);
 
-/// Pod UID, container → [`HAS_REREAD`] and [`AGAIN`], how many deliveries in a row were unread, when the youngest process had
+/// Pod UID, container → [`HAS_REREAD`], [`AGAIN`] and [`DUE`], how many deliveries in a row were unread, when the youngest process had
 /// started in nanoseconds since the boot, the version of the mark and the mark of the annotations, Unix seconds.
 const REREADS: TableDefinition<'_, Key, Value> = TableDefinition::new("rereads");
 
 const HAS_REREAD: u8 = 1;
 const AGAIN: u8 = 2;
+/// Beside [`AGAIN`], which is all that an earlier agent knows.
+const DUE: u8 = 4;
 
 /// Tells of all of them: each with its pod, its container and its Unix seconds.
 pub(super) fn read(
@@ -35,7 +37,11 @@ pub(super) fn read(
         let rereads = Rereads {
             has_reread: flags & HAS_REREAD != 0,
             unread,
-            again: flags & AGAIN != 0,
+            again: match (flags & AGAIN != 0, flags & DUE != 0) {
+                (false, _) => Again::No,
+                (true, true) => Again::Due,
+                (true, false) => Again::Made,
+            },
             started: Time::from_nanos(started),
             mark: Mark::recorded(version, mark),
         };
@@ -80,7 +86,12 @@ fn put(
     value: &Rereads,
     at: u64,
 ) -> Result<(), redb::Error> {
-    let flags = u8::from(value.has_reread) * HAS_REREAD + u8::from(value.again) * AGAIN;
+    let again = match value.again {
+        Again::No => 0,
+        Again::Due => AGAIN | DUE,
+        Again::Made => AGAIN,
+    };
+    let flags = again | if value.has_reread { HAS_REREAD } else { 0 };
     let started = u64::try_from(value.started.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX);
     table.insert(key, (flags, value.unread, started, value.mark.version(), value.mark.value(), at))?;
     Ok(())

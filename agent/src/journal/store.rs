@@ -20,6 +20,7 @@ use reloadlet_core::policy::crowd::Crowd;
 
 use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
+use super::held;
 use super::records::{Changes, Records};
 use super::{deliveries, rereads};
 
@@ -89,12 +90,13 @@ impl Store {
                     (Some(pod), Some(generation)) => {
                         let key = JournalKey { pod, container: container.into(), volume: volume.into() };
                         // An outcome that only a later version knows is as good as a baseline.
-                        let handled = Handled { generation, outcome: Outcome::parse(outcome) };
+                        let handled = Handled::new(generation, Outcome::parse(outcome));
                         records.handled.insert(key, (handled, at));
                     }
                     (None, _) | (_, None) => bad = Some(format!("{pod} {container} {volume} {generation}")),
                 }
             }
+            held::read(transaction, &mut records.handled)?;
             endings_of(transaction, |pod, container, endings, at| match PodUid::parse(pod) {
                 Some(pod) => {
                     let of = records.endings.entry((pod, container.into())).or_insert((endings, at));
@@ -159,6 +161,7 @@ impl Store {
             }
             rereads::write(transaction, changes, at)?;
             deliveries::write(transaction, changes)?;
+            held::write(transaction, changes)?;
             for (key, value) in &changes.handled {
                 put_handled(&mut handled, key, value, at)?;
             }
@@ -194,6 +197,7 @@ impl Store {
             }
             rereads::write_all(transaction, records)?;
             deliveries::write_all(transaction, records)?;
+            held::write_all(transaction, &records.handled)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
@@ -291,6 +295,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     rereads::clear(transaction)?;
     deliveries::clear(transaction)?;
+    held::clear(transaction)?;
     Ok(())
 }
 

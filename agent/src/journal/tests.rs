@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use reloadlet_core::Time;
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::journal::{Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, Rereads};
+use reloadlet_core::model::journal::{
+    Again, Endings, Handled, Held, JournalKey, JournalSnapshot, JournalUpdate, Rereads,
+};
 use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::outcome::Outcome;
@@ -89,7 +91,7 @@ fn key(pod: usize) -> JournalKey {
 
 fn handled(number: usize, outcome: Option<Outcome>) -> Handled {
     let generation = Generation::parse(&format!("..2026_11_21_05_56_44.{number}")).unwrap();
-    Handled { generation, outcome }
+    Handled::new(generation, outcome)
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -117,11 +119,11 @@ fn what_was_recorded_is_there_after_a_restart() {
     let rereads = Rereads {
         has_reread: true,
         unread: 2,
-        again: true,
+        again: Again::Due,
         started: Time::from_nanos(77),
         mark: Mark::recorded(2, u64::MAX),
     };
-    let unread = Rereads { has_reread: false, again: false, ..rereads };
+    let unread = Rereads { has_reread: false, again: Again::Made, ..rereads };
     journal.handle.record(JournalUpdate::Rereads(uid(1), "app".into(), Some(rereads)));
     journal.handle.record(JournalUpdate::Rereads(uid(1), "other".into(), Some(unread)));
     for pod in [2, 3] {

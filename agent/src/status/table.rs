@@ -210,10 +210,7 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
              below that of pod {}",
             pod.uid.as_str()
         ),
-        StaleReason::Undelivered => match undelivered(container, pod) {
-            Some(why) => format!("container {container} wasn't told ({why})"),
-            None => format!("container {container} wasn't told"),
-        },
+        StaleReason::Undelivered => undelivered(container, stale.volume.as_deref(), pod),
         StaleReason::Suspended => {
             format!("it is kept from container {container}, as a problem of the pod says")
         }
@@ -226,10 +223,20 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
     }
 }
 
-/// What is known of why a container wasn't told.
-fn undelivered<'a>(container: &str, pod: &'a PodStatus) -> Option<&'a str> {
-    let told = pod.containers.iter().find(|known| *known.name == *container)?;
-    told.missing.as_deref().or_else(|| told.last_outcome.as_ref().map(Word::as_str))
+/// What is known of why a container wasn't told of a volume: nobody is there to be told, or how that ended.
+fn undelivered(container: &str, volume: Option<&str>, pod: &PodStatus) -> String {
+    let known = pod.containers.iter().find(|known| *known.name == *container);
+    let told = known.and_then(|known| known.volumes.iter().find(|told| Some(&*told.name) == volume));
+    let waits = told.is_some_and(|told| told.waiting.is_some());
+    let ended = told.and_then(|told| told.outcome.as_ref()).filter(|_| !waits);
+    // Early agents say only how the last reload of the container ended.
+    let ended = ended.or_else(|| known?.last_outcome.as_ref().filter(|_| !waits));
+    let why = known.and_then(|known| known.missing.as_deref()).or_else(|| ended.map(Word::as_str));
+    let sentence = if waits { "hasn't been told yet" } else { "wasn't told" };
+    why.map_or_else(
+        || format!("container {container} {sentence}"),
+        |why| format!("container {container} {sentence} ({why})"),
+    )
 }
 
 fn seconds(age: Duration) -> String {

@@ -2,19 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::kernel::process::NoProcess;
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
-use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::progress::{Progress, START_DOUBT};
+use crate::machine::reload::progress::Progress;
 use crate::machine::status::{
     AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, UnreadStatus,
     VersionStatus, VolumeStatus,
 };
-use crate::machine::volume::Settled;
-use crate::machine::watched::Watched;
-use crate::model::closed::Closed as _;
+use crate::model::closed::{Closed as _, Word};
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
@@ -123,9 +119,10 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
                 .pending()
                 .filter(|pending| !pending.again)
                 .map(|pending| name_of(&pending.generation)),
-            holds: held(target, progress, watched).map(name_of),
-            delivered: held(target, progress, watched).and_then(versions_held).unwrap_or_default(),
-            unread: progress.is_unread(),
+            outcome: progress.outcome().map(Word::from),
+            holds: held(target, progress).map(name_of),
+            delivered: held(target, progress).and_then(versions_held).unwrap_or_default(),
+            unread: progress.is_unread() && target.left_how().is_some(),
         }
     });
     let unread =
@@ -157,16 +154,9 @@ fn unfound(pod: &Pod, target: &Target) -> String {
     sentence
 }
 
-/// What a container holds of a volume, as far as that is known: what it was told of last, or what was there when it started.
-fn held<'a>(target: &Target, progress: &'a Progress, watched: Option<&'a Watched>) -> Option<&'a Generation> {
-    let first = target.processes().chosen().map(Chosen::first);
-    if first.is_none() && target.processes().why_missing().is_some_and(NoProcess::is_not_started) {
-        return None;
-    }
-    let settled = watched.and_then(|watched| watched.state().settled());
-    let is_read =
-        |settled: &&Settled| first.is_some_and(|first| first.started > settled.settled + START_DOUBT);
-    settled.filter(is_read).map(|settled| &settled.generation).or_else(|| progress.held())
+/// What a container holds of a volume for certain: what it was told of last, or what was there when it started.
+fn held<'a>(target: &Target, progress: &'a Progress) -> Option<&'a Generation> {
+    progress.held(target.processes().chosen()?.first().started)
 }
 
 fn name_of(generation: &Generation) -> Name {

@@ -22,7 +22,7 @@ use crate::machine::reload::withholding::Withholding;
 use crate::machine::watched::Watched;
 use crate::machine::workloads::{Key, Objection};
 use crate::model::generation::Generation;
-use crate::model::journal::{Endings, Handled, Rereads};
+use crate::model::journal::{Again, Endings, Handled, Rereads};
 use crate::model::mark::Mark;
 use crate::model::names::{ContainerId, Name};
 use crate::model::outcome::{Outcome, Unread};
@@ -165,7 +165,7 @@ impl Target {
     /// What the journal holds of a volume.
     pub(crate) fn restore(&mut self, volume: &Name, handled: Handled) {
         if let Some(progress) = self.progress.get_mut(volume) {
-            *progress = Progress::restored(handled.generation, handled.outcome);
+            *progress = Progress::restored(handled);
         }
     }
 
@@ -207,7 +207,7 @@ impl Target {
     /// What the journal holds of whether it reads what it is told of.
     pub(crate) fn restore_rereads(&mut self, rereads: &Rereads) {
         self.rereading = Rereading::restored(rereads);
-        if rereads.again || rereads.unread > 0 {
+        if rereads.again != Again::No || rereads.unread > 0 {
             self.progress.values_mut().for_each(Progress::doubt_told);
         }
     }
@@ -217,7 +217,7 @@ impl Target {
         self.progress.iter().filter_map(|(volume, progress)| {
             let missed = if progress.is_to_be_given() { Outcome::Suspended } else { Outcome::Failed };
             let outcome = if progress.holds().is_some() { None } else { Some(missed) };
-            Some((volume, Handled { generation: progress.handled()?.clone(), outcome }))
+            Some((volume, Handled { outcome, ..progress.record()? }))
         })
     }
 

@@ -102,7 +102,7 @@ pub struct ContainerStatus {
     /// Whether nothing is sent to it, since it doesn't live through that, or another replica didn't live through these files.
     #[serde(rename = "held")]
     pub is_suspended: bool,
-    /// How the last reload ended.
+    /// How the last reload ended that this agent has seen since its start.
     pub last_outcome: Option<Word<Outcome>>,
     /// How long ago it did.
     pub last_seconds_ago: Option<Age>,
@@ -132,14 +132,17 @@ pub struct ToldStatus {
     pub name: Name,
     /// The generation that is done with.
     pub handled: Option<Name>,
+    /// How that ended; `None` for one that was there before anything is known. Early agents don't say it.
+    #[serde(default)]
+    pub outcome: Option<Word<Outcome>>,
     /// The generation that waits.
     pub waiting: Option<Name>,
-    /// The generation that the container holds, as far as that is known.
+    /// The generation that the container holds for certain: it was told of that, or it was there when the container started.
     #[serde(default)]
     pub holds: Option<Name>,
     /// The versions of the volume's objects that the container holds, as far as they are known.
     pub delivered: Vec<VersionStatus>,
-    /// Whether the last signal that the container left unread told of it; after a restart of the agent that isn't known.
+    /// Whether the last signal that the container left unread told of it.
     #[serde(default)]
     pub unread: bool,
 }

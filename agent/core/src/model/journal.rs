@@ -29,6 +29,26 @@ pub struct Handled {
     pub generation: Generation,
     /// How it ended; `None` for a baseline: what was there when the volume was first seen.
     pub outcome: Option<Outcome>,
+    /// What the container holds for certain; early agents don't say it.
+    pub held: Option<Held>,
+    /// Whether the last signal that the container left unread told of the volume.
+    pub unread: bool,
+}
+
+impl Handled {
+    /// A generation that ended so, where nothing else is known.
+    pub const fn new(generation: Generation, outcome: Option<Outcome>) -> Self {
+        Self { generation, outcome, held: None, unread: false }
+    }
+}
+
+/// What a container holds of a volume: it was told of that, or it was there when the container started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The generation.
+    pub generation: Generation,
+    /// When the container's first process had started: of another one it isn't true.
+    pub started: Time,
 }
 
 /// That deliveries ended the process of a container.
@@ -49,7 +69,7 @@ pub struct Rereads {
     /// After so many signals in a row it wasn't.
     pub unread: u8,
     /// Whether it was told a second time of the generations that it was told of last.
-    pub again: bool,
+    pub again: Again,
     /// When the youngest of the processes that were told had started: of others only the first of these is true.
     pub started: Time,
     /// Which annotations the signals were sent under; under other ones nothing of it is known.
@@ -84,6 +104,18 @@ pub struct LastDelivery {
     pub ended: Option<(Pid, Time)>,
     /// Which annotations it was made under; under other ones nothing comes of it.
     pub mark: Mark,
+}
+
+/// A second telling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// There is none.
+    #[default]
+    No,
+    /// It is due: an agent that ends before it is made doesn't make it any more, since it may have been made.
+    Due,
+    /// It was made.
+    Made,
 }
 
 /// One change of the journal. Changes of one key replace each other.

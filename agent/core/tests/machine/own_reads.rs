@@ -14,9 +14,9 @@ use crate::world::{World, app, config};
 /// When which generation of the first pod was asked to be read.
 fn reads(world: &World) -> Vec<(Time, u32)> {
     let number = |wanted: &_| (1..20).find(|n| generation(*n) == *wanted).unwrap();
-    let read = |(at, action): &(Time, Action)| match action {
-        Action::Read(volume, generation, _) if volume.pod == uid(1) => Some((*at, number(generation))),
-        _ => None,
+    let read = |(at, action): &(Time, Action)| {
+        let Action::Read(volume, generation, _) = action else { return None };
+        (volume.pod == uid(1)).then(|| (*at, number(generation)))
     };
     world.actions.iter().filter_map(read).collect()
 }

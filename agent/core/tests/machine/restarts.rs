@@ -18,7 +18,7 @@ fn with_journal(handled: Option<u32>, started_late: i64) -> World {
     world.journal.existed = true;
     if let Some(n) = handled {
         let key = JournalKey { pod: uid(1), container: "app".into(), volume: "config".into() };
-        world.journal.handled.insert(key, Handled { generation: generation(n), outcome: None });
+        world.journal.handled.insert(key, Handled::new(generation(n), None));
     }
     world.start_agent();
     world.pass(60_000);

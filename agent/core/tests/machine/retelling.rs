@@ -3,7 +3,7 @@
 use reloadlet_core::Action;
 use reloadlet_core::machine::event::{Delivery, Event, Report};
 use reloadlet_core::model::digest::Digest;
-use reloadlet_core::model::journal::JournalUpdate;
+use reloadlet_core::model::journal::{Again, JournalUpdate};
 use reloadlet_core::model::object::ObjectVersion;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 
@@ -232,7 +232,7 @@ fn the_journal_knows_what_was_told_twice_and_who_has_read() {
     unread(&mut world, 3);
     assert_eq!(world.sends().len(), 2);
     let recorded = world.actions.iter().position(|(_, action)| {
-        matches!(action, Action::Record(JournalUpdate::Rereads(_, _, Some(rereads))) if rereads.again)
+        matches!(action, Action::Record(JournalUpdate::Rereads(_, _, Some(rereads))) if rereads.again == Again::Due)
     });
     let sent = world.actions.iter().rposition(|(_, action)| matches!(action, Action::Send(..)));
     assert!(recorded < sent, "before it is sent");

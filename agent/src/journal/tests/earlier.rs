@@ -1,4 +1,4 @@
-//! Files of agents whose marks of annotations had no version.
+//! Files of earlier agents: of those whose marks of annotations had no version, and of those that knew nothing of what is held.
 
 use redb::{Database, TableDefinition};
 use reloadlet_core::model::mark::Mark;
@@ -73,4 +73,41 @@ fn of_what_two_agents_recorded_the_later_counts() {
 
     let snapshot = Journal::start(directory.path()).opened();
     assert_eq!(found(&snapshot), [(uid(1), newer), (uid(2), Mark::without_version(8))]);
+}
+
+#[test]
+fn what_is_held_for_certain_is_there_after_a_restart_and_only_with_what_was_done_with_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let held =
+        |number| Some(Held { generation: handled(number, None).generation, started: Time::from_nanos(77) });
+    let failed = Handled { held: held(1), unread: true, ..handled(2, Some(Outcome::Failed)) };
+    let unread = Handled { unread: true, ..handled(2, Some(Outcome::Delivered)) };
+    let journal = Journal::start(directory.path());
+    journal.opened();
+    for (pod, value) in [(1, &failed), (2, &unread), (3, &failed), (4, &failed)] {
+        journal.handle.record(JournalUpdate::Handled(key(pod), value.clone()));
+    }
+    journal.wait_until_flushed();
+    journal.handle.record(JournalUpdate::Handled(key(3), handled(3, Some(Outcome::Delivered))));
+    journal.handle.record(JournalUpdate::Forget(uid(4)));
+    assert!(journal.handle.close());
+    drop(journal);
+    let expected = [(key(1), failed), (key(2), unread), (key(3), handled(3, Some(Outcome::Delivered)))];
+    let journal = Journal::start(directory.path());
+    assert_eq!(journal.opened().handled, expected.clone().into());
+    assert!(journal.handle.close());
+    drop(journal);
+    // An agent that doesn't know of it has ended another generation of the first one.
+    {
+        let database = Database::open(directory.path().join("journal.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(HANDLED).unwrap();
+        let generation = handled(5, None).generation;
+        table.insert((uid(1).as_str(), "app", "config"), (generation.as_str(), "delivered", 7)).unwrap();
+        drop(table);
+        transaction.commit().unwrap();
+    }
+    let found = Journal::start(directory.path()).opened().handled;
+    assert_eq!(found[&key(1)], handled(5, Some(Outcome::Delivered)));
+    assert_eq!(found[&key(2)], expected[1].1);
 }

@@ -217,3 +217,38 @@ fn of_the_volumes_that_the_signal_told_of_it_is_said_that_nothing_was_read() {
     assert_eq!(of(true, false), [true, false]);
     assert_eq!(of(false, false), [true, true], "an agent that has just started doesn't know which");
 }
+
+#[test]
+fn what_waits_hasnt_been_told_yet_and_what_ended_says_how() {
+    let state = |told: &str, last: &str, missing: &str| {
+        let text = format!(
+            r#"{{"apiVersion": "status.reloadlet.io/v1",
+            "agent": {{"version": "1", "lacks": [], "requests": {{}}, "watches": []}}, "pods": [{{
+            "namespace": "shop", "name": "web", "uid": "u", "problems": [],
+            "volumes": [{{"name": "config", "kind": "configmap", "generation": "..2", "settledSecondsAgo": 1.0,
+                "wanted": [], "onDisk": []}}],
+            "containers": [{{
+                "name": "app", "signal": "SIGHUP", "pids": [], "missing": {missing}, "held": false,
+                "lastOutcome": {last}, "lastSecondsAgo": null, "volumes": [
+                    {{"name": "config", "handled": "..1", "holds": "..1", "delivered": [], {told}}}]
+            }}],
+            "stale": [{{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app", "object": null}}]
+        }}]}}"#
+        );
+        let document: Document = serde_json::from_str(&text).unwrap();
+        let table = table(&document);
+        table.rsplit_once("undelivered for 5 s: container app ").unwrap().1.trim().to_owned()
+    };
+    let delivered = r#""delivered""#;
+    assert_eq!(
+        state(r#""waiting": "..2", "outcome": "delivered""#, delivered, "null"),
+        "hasn't been told yet"
+    );
+    assert_eq!(
+        state(r#""waiting": "..2", "outcome": null"#, "null", r#""not looked for yet""#),
+        "hasn't been told yet (not looked for yet)"
+    );
+    assert_eq!(state(r#""waiting": null, "outcome": "denied""#, delivered, "null"), "wasn't told (denied)");
+    assert_eq!(state(r#""waiting": null"#, r#""failed""#, "null"), "wasn't told (failed)");
+    assert_eq!(state(r#""waiting": null"#, "null", "null"), "wasn't told");
+}

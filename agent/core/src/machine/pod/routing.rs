@@ -321,6 +321,7 @@ impl PodMachine {
         let mut todo = Todo::default();
         for target in &mut self.targets {
             target.decide_older();
+            target.note_start(&self.site, ctx);
             target.consult(&self.site, ctx);
             loop {
                 match target.step(&self.site, is_surveying(&self.surveys, target), ctx.now) {

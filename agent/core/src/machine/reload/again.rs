@@ -40,9 +40,7 @@ impl Target {
         let before = self.rereading.in_a_row();
         let next = self.change_rereading(site, ctx, |rereading, now| rereading.unread(seen, now));
         if self.rereading.in_a_row() > before {
-            for (name, progress) in &mut self.progress {
-                progress.leave_unread(told().any(|(volume, _)| volume == name));
-            }
+            self.leave_unread(site, |name| told().any(|(volume, _)| volume == name), ctx);
         }
         // What it holds isn't what it was told of, as far as is known: nothing later is the same as that.
         if next == Next::Again || self.left_how().is_some_and(|(unread, _)| unread == Unread::NotRead) {
@@ -115,7 +113,17 @@ impl Target {
     pub(super) fn reread(&mut self, site: &Site, ctx: &mut Context<'_>) {
         let looked_through = self.verify.as_ref().is_some_and(Verify::is_looked_through);
         self.change_rereading(site, ctx, |rereading, _| rereading.reread(looked_through));
-        self.progress.values_mut().for_each(|progress| progress.leave_unread(false));
+        self.leave_unread(site, |_| false, ctx);
+    }
+
+    /// Of these volumes the last signal told that was left unread.
+    fn leave_unread(&mut self, site: &Site, is_it: impl Fn(&Name) -> bool, ctx: &mut Context<'_>) {
+        let news = self
+            .progress
+            .iter_mut()
+            .filter_map(|(name, progress)| progress.leave_unread(is_it(name)).then(|| name.clone()));
+        let news: Vec<Name> = news.collect();
+        news.iter().for_each(|name| self.record_handled(site, name, ctx));
     }
 
     /// Somebody looked through a generation's directory.

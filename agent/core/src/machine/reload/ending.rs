@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report};
-use crate::machine::reload::progress::{Ending, Pending, Progress, Taken};
+use crate::machine::reload::progress::{Ending, Pending, Progress, START_DOUBT, Taken};
 use crate::machine::reload::{Site, Target, report};
 use crate::machine::volume::{How, Settled};
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
-use crate::model::journal::{Handled, JournalUpdate};
+use crate::model::journal::JournalUpdate;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
@@ -193,18 +193,39 @@ impl Target {
             Ending::Baseline => None,
             Ending::Reload(outcome) => Some(outcome),
         };
-        let key = report::key(&site.pod.uid, &self.plan.container, volume);
-        let handled = Handled { generation: generation.clone(), outcome };
-        ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
         let digest = digest(site, volume, &generation);
-        if let Some(progress) = self.progress.get_mut(volume) {
-            let is_current = site.volumes.get(volume).is_some_and(|watched| watched.is_current(&generation));
-            progress.end(generation, ending, digest);
-            // A newer one stood there when it was told, which may never be complete.
-            if outcome == Some(Outcome::Delivered) && !is_current {
-                progress.doubt_told();
+        let started = self.processes.chosen().map(|chosen| chosen.first().started);
+        let Some(progress) = self.progress.get_mut(volume) else { return };
+        let is_current = site.volumes.get(volume).is_some_and(|watched| watched.is_current(&generation));
+        progress.end(generation, ending, digest, started);
+        // A newer one stood there when it was told, which may never be complete.
+        if outcome == Some(Outcome::Delivered) && !is_current {
+            progress.doubt_told();
+        }
+        self.record_handled(site, volume, ctx);
+    }
+
+    /// The journal is to hold what is known of a volume by now.
+    pub(super) fn record_handled(&self, site: &Site, volume: &Name, ctx: &mut Context<'_>) {
+        if let Some(handled) = self.progress.get(volume).and_then(Progress::record) {
+            let key = report::key(&site.pod.uid, &self.plan.container, volume);
+            ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
+        }
+    }
+
+    /// Takes in which generations were there for certain when the container's first process started.
+    pub(crate) fn note_start(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        let Some(first) = self.processes.chosen().map(|chosen| chosen.first().started) else { return };
+        let mut news = Vec::new();
+        for (name, progress) in &mut self.progress {
+            let settled = site.volumes.get(name).and_then(|watched| watched.state().settled());
+            if let Some(settled) = settled.filter(|settled| first > settled.settled + START_DOUBT)
+                && progress.was_there(&settled.generation, first)
+            {
+                news.push(name.clone());
             }
         }
+        news.iter().for_each(|name| self.record_handled(site, name, ctx));
     }
 
     /// Nothing waits any more: what was remembered of the wait goes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::machine::volume::{How, Settled};
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
+use crate::model::journal::{Handled, Held};
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
 
@@ -19,8 +20,10 @@ pub(crate) struct Progress {
     handled: Option<Generation>,
     /// Whether the container is taken to hold that generation: it was told, or it started after it.
     holds_it: bool,
-    /// The generation before, which it still holds where it wasn't told of that one, as far as is known.
-    before: Option<Generation>,
+    /// How it ended.
+    outcome: Option<Outcome>,
+    /// What the container holds for certain.
+    held: Option<Held>,
     /// The digest of what the container was told of last; unknown after a restart or a failure.
     told: Option<Digest>,
     /// Whether the container may hold something else than what it was told of last.
@@ -85,17 +88,26 @@ pub(super) enum Taken {
 
 impl Progress {
     /// What the journal holds of it.
-    pub(super) fn restored(generation: Generation, outcome: Option<Outcome>) -> Self {
+    pub(super) fn restored(record: Handled) -> Self {
+        let Handled { generation, outcome, held, unread } = record;
         Self {
             handled: Some(generation),
             holds_it: outcome.is_none_or(Outcome::reached),
-            before: None,
+            outcome,
+            held,
             told: None,
             is_told_doubtful: false,
             pending: None,
             withheld: outcome == Some(Outcome::Suspended),
-            unread: false,
+            unread,
         }
+    }
+
+    /// What the journal is to hold of it.
+    pub(super) fn record(&self) -> Option<Handled> {
+        let Self { outcome, held, unread, .. } = self;
+        let generation = self.handled.clone()?;
+        Some(Handled { generation, outcome: *outcome, held: held.clone(), unread: *unread })
     }
 
     /// The last generation that is done with.
@@ -108,9 +120,23 @@ impl Progress {
         self.handled.as_ref().filter(|_| self.holds_it)
     }
 
-    /// What the container was last known to hold.
-    pub(crate) fn held(&self) -> Option<&Generation> {
-        self.holds().or(self.before.as_ref())
+    /// How the last generation that is done with ended; `None` for one that was there before anything is known.
+    pub(crate) const fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// What a container whose first process has started then holds for certain.
+    pub(crate) fn held(&self, started: Time) -> Option<&Generation> {
+        self.held.as_ref().filter(|held| held.started == started).map(|held| &held.generation)
+    }
+
+    /// A generation was there when the first process started. Whether that is news.
+    pub(super) fn was_there(&mut self, generation: &Generation, started: Time) -> bool {
+        if self.held(started) == Some(generation) {
+            return false;
+        }
+        self.held = Some(Held { generation: generation.clone(), started });
+        true
     }
 
     /// The digest of what the container was told of last, where it is known.
@@ -118,9 +144,9 @@ impl Progress {
         self.told
     }
 
-    /// A signal that told of it was left unread, or one was read.
-    pub(super) const fn leave_unread(&mut self, unread: bool) {
-        self.unread = unread;
+    /// A signal that told of it was left unread, or one was read. Whether that is news.
+    pub(super) const fn leave_unread(&mut self, unread: bool) -> bool {
+        std::mem::replace(&mut self.unread, unread) != unread
     }
 
     /// Whether the last signal that was left unread told of it.
@@ -207,8 +233,15 @@ impl Progress {
         }
     }
 
-    /// A generation is done with. What is told of it has this digest, where that is known.
-    pub(super) fn end(&mut self, generation: Generation, ending: Ending, digest: Option<Digest>) {
+    /// A generation is done with. What is told of it has this digest, where that is known; `started` says when the container's
+    /// first process has.
+    pub(super) fn end(
+        &mut self,
+        generation: Generation,
+        ending: Ending,
+        digest: Option<Digest>,
+        started: Option<Time>,
+    ) {
         let holds_it = match ending {
             Ending::Superseded => return,
             Ending::Baseline => {
@@ -218,10 +251,15 @@ impl Progress {
             Ending::Reload(outcome) => outcome.reached(),
         };
         self.withheld = matches!(ending, Ending::Reload(Outcome::Suspended));
-        if holds_it {
-            self.before = None;
-        } else if self.holds_it {
-            self.before = self.handled.take();
+        self.outcome = match ending {
+            Ending::Baseline | Ending::Superseded => None,
+            Ending::Reload(outcome) => Some(outcome),
+        };
+        if self.outcome == Some(Outcome::Delivered) {
+            self.held = started.map(|started| Held { generation: generation.clone(), started });
+        } else if let Some(held) = self.held.as_mut().filter(|_| self.outcome == Some(Outcome::Unchanged)) {
+            // What counts of it is what it holds.
+            held.generation = generation.clone();
         }
         self.handled = Some(generation);
         self.holds_it = holds_it;
@@ -263,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_generation_waits_once_and_a_newer_one_takes_its_place() {
-        let mut progress = Progress::restored(generation(1), None);
+        let mut progress = Progress::restored(Handled::new(generation(1), None));
         assert_eq!(progress.settled(&settled(1, How::Changed), None), Taken::Known);
         assert_eq!(progress.settled(&settled(2, How::Changed), None), Taken::Waits);
         assert_eq!(progress.settled(&settled(2, How::Changed), None), Taken::Known);
@@ -276,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_waits_unless_something_newer_does() {
-        let mut progress = Progress::restored(generation(1), None);
+        let mut progress = Progress::restored(Handled::new(generation(1), None));
         progress.settled(&settled(2, How::Changed), None);
         let sent = progress.take_pending().unwrap();
         assert_eq!(progress.give_back(sent.clone()), None);
@@ -289,32 +327,41 @@ mod tests {
 
     #[test]
     fn what_it_holds_follows_from_how_a_generation_ends() {
-        let digest = Some(Digest::new([1; 32]));
+        let (digest, start) = (Some(Digest::new([1; 32])), Some(at(7)));
         let mut progress = Progress::default();
-        progress.end(generation(1), Ending::Baseline, digest);
+        progress.end(generation(1), Ending::Baseline, digest, start);
         assert_eq!((progress.holds(), progress.told()), (Some(&generation(1)), digest));
-        progress.end(generation(2), Ending::Superseded, digest);
+        assert_eq!(progress.held(at(7)), None, "it may be older");
+        progress.end(generation(2), Ending::Superseded, digest, start);
         assert_eq!(progress.handled(), Some(&generation(1)));
-        progress.end(generation(3), Ending::Reload(Outcome::Failed), digest);
+        assert!(progress.was_there(&generation(1), at(7)) && !progress.was_there(&generation(1), at(7)));
+        progress.end(generation(3), Ending::Reload(Outcome::Failed), digest, start);
         assert_eq!(
             (progress.handled(), progress.holds(), progress.told()),
             (Some(&generation(3)), None, None)
         );
-        assert_eq!(progress.held(), Some(&generation(1)), "what it held before");
-        progress.end(generation(4), Ending::Reload(Outcome::Denied), digest);
-        assert_eq!(progress.held(), Some(&generation(1)));
-        progress.end(generation(5), Ending::Reload(Outcome::Delivered), digest);
-        assert_eq!((progress.holds(), progress.held()), (Some(&generation(5)), Some(&generation(5))));
-        assert_eq!(progress.told(), digest);
-        assert_eq!(Progress::restored(generation(1), Some(Outcome::Failed)).held(), None);
+        for outcome in [Outcome::Denied, Outcome::NoProcess, Outcome::Unhandled, Outcome::Suspended] {
+            progress.end(generation(4), Ending::Reload(outcome), digest, start);
+            assert_eq!(progress.held(at(7)), Some(&generation(1)), "what it held before");
+        }
+        for outcome in [Outcome::DryRun, Outcome::Excluded, Outcome::Gone] {
+            progress.end(generation(5), Ending::Reload(outcome), digest, start);
+            assert_eq!(progress.held(at(7)), Some(&generation(1)), "it wasn't told");
+        }
+        progress.end(generation(6), Ending::Reload(Outcome::Unchanged), digest, start);
+        assert_eq!(progress.held(at(7)), Some(&generation(6)), "it is the same to it");
+        progress.end(generation(7), Ending::Reload(Outcome::Delivered), digest, start);
+        assert_eq!((progress.holds(), progress.held(at(7))), (Some(&generation(7)), Some(&generation(7))));
+        assert_eq!((progress.told(), progress.held(at(8))), (digest, None), "another one may hold another");
+        assert_eq!(Progress::restored(progress.record().unwrap()).held(at(7)), Some(&generation(7)));
     }
 
     #[test]
     fn what_is_told_a_second_time_is_what_was_delivered_last_and_gives_way_to_anything_newer() {
-        let mut progress = Progress::restored(generation(1), None);
+        let mut progress = Progress::restored(Handled::new(generation(1), None));
         progress.settled(&settled(2, How::Changed), None);
         let told = progress.take_pending().unwrap();
-        progress.end(generation(2), Ending::Reload(Outcome::Delivered), None);
+        progress.end(generation(2), Ending::Reload(Outcome::Delivered), None, None);
         progress.tell_again(&Pending { generation: generation(1), ..told.clone() });
         assert_eq!(progress.pending(), None, "it isn't what was told last");
         progress.tell_again(&told);
@@ -328,7 +375,7 @@ mod tests {
     #[test]
     fn what_was_withheld_is_given_once() {
         let mut progress = Progress::default();
-        progress.end(generation(1), Ending::Reload(Outcome::Suspended), None);
+        progress.end(generation(1), Ending::Reload(Outcome::Suspended), None, None);
         assert_eq!(progress.withheld(), Some(&generation(1)));
         progress.give(&settled(1, How::Changed));
         assert!(progress.withheld().is_none() && progress.is_to_be_given());
@@ -336,10 +383,12 @@ mod tests {
         let sent = progress.take_pending().unwrap();
         assert!(progress.withheld().is_none());
         assert_eq!(progress.settled(&settled(1, How::Changed), Some(&sent)), Taken::Known);
-        progress.end(generation(1), Ending::Reload(Outcome::Delivered), None);
+        progress.end(generation(1), Ending::Reload(Outcome::Delivered), None, None);
         assert!(progress.withheld().is_none() && !progress.is_to_be_given());
-        assert!(Progress::restored(generation(1), Some(Outcome::Suspended)).withheld().is_some());
-        assert!(Progress::restored(generation(1), Some(Outcome::Failed)).withheld().is_none());
+        assert!(
+            Progress::restored(Handled::new(generation(1), Some(Outcome::Suspended))).withheld().is_some()
+        );
+        assert!(Progress::restored(Handled::new(generation(1), Some(Outcome::Failed))).withheld().is_none());
     }
 
     #[test]
@@ -351,7 +400,7 @@ mod tests {
         assert!(progress.pending().unwrap().only_if_older, "within the doubt");
         progress.decide_older(at(9));
         assert!(!progress.pending().unwrap().only_if_older);
-        let mut known = Progress::restored(generation(1), None);
+        let mut known = Progress::restored(Handled::new(generation(1), None));
         known.settled(&settled(10, How::Discovered), None);
         assert!(!known.pending().unwrap().only_if_older);
     }

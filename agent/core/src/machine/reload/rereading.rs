@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::machine::reload::sight::Sight;
-use crate::model::journal::Rereads;
+use crate::model::journal::{Again, Rereads};
 use crate::model::mark::Mark;
 use crate::model::outcome::Unread;
 use crate::model::time::Time;
@@ -22,10 +22,8 @@ pub(crate) struct Rereading {
     unread: u8,
     /// When the first of them was made.
     since: Option<Time>,
-    /// It is to be told a second time of the generations that it was told of last.
-    is_due: bool,
-    /// It was told a second time of them.
-    again: bool,
+    /// Whether it is told a second time of the generations that it was told of last.
+    again: Again,
     /// It was seen to read after somebody had looked through a generation's directory, as the kubelet does: then its own reads may
     /// look like the kubelet's.
     looks_through: bool,
@@ -74,14 +72,18 @@ impl Rereading {
     /// What the journal holds of it.
     pub(super) const fn restored(record: &Rereads) -> Self {
         let Rereads { has_reread, unread, again, started, mark: _ } = *record;
-        Self { has_reread, unread, since: None, is_due: false, again, looks_through: false, started }
+        // One that was due isn't made any more: what the first telling told of was left unread.
+        let (again, unread) = match again {
+            Again::Due => (Again::No, unread.saturating_add(1)),
+            Again::No | Again::Made => (again, unread),
+        };
+        Self { has_reread, unread, since: None, again, looks_through: false, started }
     }
 
     /// What the journal is to hold of it; nothing where nothing was seen.
     pub(super) fn record(&self, mark: Mark) -> Option<Rereads> {
-        // One that is due counts as made: an agent that is killed in between doesn't make it again.
-        let (again, Self { has_reread, unread, started, .. }) = (self.again || self.is_due, *self);
-        let is_anything_seen = has_reread || unread > 0 || again;
+        let Self { has_reread, unread, again, started, .. } = *self;
+        let is_anything_seen = has_reread || unread > 0 || again != Again::No;
         is_anything_seen.then_some(Rereads { has_reread, unread, again, started, mark })
     }
 
@@ -90,7 +92,7 @@ impl Rereading {
         if youngest != self.started {
             (self.unread, self.since, self.started) = (0, None, youngest);
         }
-        (self.is_due, self.again) = (false, again);
+        self.again = if again { Again::Made } else { Again::No };
     }
 
     /// A file of what it was told of was opened; `looked_through` says whether somebody had looked through its directory before.
@@ -121,9 +123,9 @@ impl Rereading {
                 return Next::Nothing;
             }
             Closing::InTime { .. }
-                if self.has_reread && !self.is_due && !self.again && seen.retell && !self.is_given_up() =>
+                if self.has_reread && self.again == Again::No && seen.retell && !self.is_given_up() =>
             {
-                self.is_due = true;
+                self.again = Again::Due;
                 return Next::Again;
             }
             Closing::Newer | Closing::InTime { .. } => self.count(seen, now),
@@ -190,7 +192,7 @@ impl Rereading {
 
     /// Whether these processes were told a second time of what they were told of last.
     pub(crate) fn is_told_again(&self, youngest: Option<Time>) -> bool {
-        self.again && youngest == Some(self.started)
+        self.again == Again::Made && youngest == Some(self.started)
     }
 }
 
@@ -334,6 +336,11 @@ mod tests {
         assert_eq!(Rereading::default().record(mark), None);
         let mut rereading = reader();
         rereading.unread(seen(IN_TIME, 10), at(20));
+        assert!(!rereading.is_told_again(Some(at(1))), "it is due");
+        let due = Rereading::restored(&rereading.record(mark).unwrap());
+        assert!(!due.is_told_again(Some(at(1))));
+        assert_eq!(due.known(Some(at(1))), Some((Unread::NotRead, 1)), "and isn't made any more");
+        rereading.delivered(at(1), true);
         let mut again = Rereading::restored(&rereading.record(mark).unwrap());
         assert!(again.is_told_again(Some(at(1))));
         assert_eq!(again.unread(seen(IN_TIME, 30), at(40)), Next::Say(Unread::NotRead), "no third time");
