@@ -1,18 +1,20 @@
 //! The command line: flags as they were typed become a configuration that is known to make sense.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
-use reloadlet_core::policy::duration;
 
 use crate::address::address;
 use crate::logs::{LogFormat, LogLevel};
 use crate::status::command::StatusFlags;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+
+mod source;
+mod values;
+
+use values::{kubelet_address, node_name, spread, yes_or_no};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -70,10 +72,18 @@ pub(crate) enum PodSource {
 /// The command that these arguments (the program's name first) and the environment ask for. The error prints itself,
 /// help and version included, and knows its exit status (2 for wrong usage): [`clap::Error::exit`].
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    match Cli::try_parse_from(arguments)?.command {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = Cli::try_parse_from(&arguments).and_then(|cli| match cli.command {
         Commands::Agent(flags) => flags.validate().map(Box::new).map(Command::Agent),
         Commands::Status(flags) => Ok(Command::Status(flags)),
-    }
+    });
+    parsed.map_err(|mut error| {
+        if let Some(variable) = source::variable(&error, &arguments, |name| std::env::var_os(name)) {
+            let said = format!("the value is that of the environment variable {variable}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![said.into()]));
+        }
+        error
+    })
 }
 
 /// Tells running processes to load the configuration that the kubelet has just published.
@@ -95,7 +105,7 @@ enum Commands {
 #[derive(Debug, Args)]
 struct AgentFlags {
     /// Name of the node that the agent runs on; also read from NODE_NAME
-    #[arg(long, env = "RELOADLET_NODE_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "RELOADLET_NODE_NAME", value_name = "NAME", value_parser = node_name)]
     node_name: Option<String>,
 
     /// Directory of the kubelet, with the pods' volumes in its `pods`
@@ -134,12 +144,12 @@ struct AgentFlags {
     pods_file: Option<PathBuf>,
 
     /// Do everything but send signals
-    #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = yes_or_no)]
     dry_run: bool,
 
     /// Have the kubelet publish changes at once for pods that ask for it (`reloadlet.io/accelerate`). The agent needs the
     /// right to patch pods/status for it
-    #[arg(long, env = "RELOADLET_ACCELERATE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "RELOADLET_ACCELERATE", value_parser = yes_or_no)]
     accelerate: bool,
 
     /// Each node waits its own fixed share of this before it has the kubelet publish a change, so that not all load it at
@@ -149,7 +159,7 @@ struct AgentFlags {
 
     /// Nudge also where it isn't proved that an admission policy fences the agent in, the right to patch pods/status being
     /// wider than what it is for
-    #[arg(long, env = "RELOADLET_WITHOUT_FENCE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "RELOADLET_WITHOUT_FENCE", value_parser = yes_or_no)]
     without_fence: bool,
 
     /// Address of this node's kubelet; port 10250 if none is given. There the agent reads whether acceleration can help:
@@ -160,7 +170,7 @@ struct AgentFlags {
 
     /// Measure the propagation of Secrets too, and obey `reloadlet.io/ignore` on them. The agent needs the right to list
     /// and watch all Secrets for it. Of what they hold it keeps keyed digests, in memory
-    #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = yes_or_no)]
     watch_secrets: bool,
 
     /// How log lines are written (to standard error)
@@ -176,7 +186,13 @@ impl AgentFlags {
     fn validate(self) -> Result<AgentConfig, clap::Error> {
         // The downward API's usual name, for manifests that set it for more than one program.
         let node_variable = || std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-        let node = self.node_name.or_else(node_variable);
+        let node = match (self.node_name, node_variable()) {
+            (None, Some(name)) => Some(
+                node_name(&name)
+                    .map_err(|error| usage(format!("invalid value '{name}' for NODE_NAME: {error}")))?,
+            ),
+            (name, _) => name,
+        };
         let pods = match (self.pods_file, node.clone()) {
             (Some(file), _) => PodSource::File(file),
             (None, Some(node)) => PodSource::Node(node),
@@ -238,29 +254,6 @@ fn usage(sentence: impl std::fmt::Display) -> clap::Error {
         None => program,
     };
     command.error(ErrorKind::MissingRequiredArgument, sentence)
-}
-
-/// The longest spread: nobody who asks for acceleration wants to wait longer.
-const LONGEST_SPREAD: Duration = Duration::from_secs(600);
-
-fn spread(text: &str) -> Result<Duration, String> {
-    match duration::parse(text) {
-        Ok(spread) if spread <= LONGEST_SPREAD => Ok(spread),
-        Ok(_) => Err("it is at most 10m".to_owned()),
-        Err(error) => Err(format!("{error} is needed")),
-    }
-}
-
-/// Where a kubelet serves its API unless it is told otherwise.
-const KUBELET_PORT: u16 = 10250;
-
-/// An address as a pod's `status.hostIP` gives it, or with a port.
-fn kubelet_address(text: &str) -> Result<SocketAddr, String> {
-    let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, KUBELET_PORT));
-    alone.or_else(|_has_port| text.parse()).map_err(|_unspecific| {
-        "an IP address is needed, such as 192.0.2.1 or 2001:db8::1, or one with a port, such as [2001:db8::1]:10250"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]
@@ -378,6 +371,8 @@ mod tests {
             (&[file, "--admin-listen=[::]:9847"], "need different addresses, but both are [::]:9847"),
             (&[file, "--log-level=loud"], "[possible values: error, warn, info, debug, trace]"),
             (&[file, "--log-format=xml"], "[possible values: text, json]"),
+            (&[file, "--node-name=$(NODE_NAME)"], "the name of a node is needed, of lower-case letters"),
+            (&[file, "--node-name="], "a value is required for '--node-name <NAME>'"),
             (&[file, "--rollouts"], "unexpected argument '--rollouts'"),
             (
                 &[file, "--accelerate"],

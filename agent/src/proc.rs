@@ -58,6 +58,11 @@ impl ProcRoot {
         Self(path)
     }
 
+    /// Fails where this isn't a proc file system of a PID namespace in which the agent is.
+    pub(crate) fn see_itself(&self) -> io::Result<()> {
+        File::open(self.0.join("self/stat")).map(drop)
+    }
+
     /// A file's first bytes, at most so many; `None` when the process is gone.
     fn read(&self, pid: u32, file: &str, most: u64) -> Result<Option<Vec<u8>>, ProcError> {
         let path = self.0.join(pid.to_string()).join(file);

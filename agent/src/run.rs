@@ -85,6 +85,10 @@ pub(crate) fn agent(
     let ready = Arc::new(AtomicBool::new(false));
 
     let proc = ProcRoot::new(config.proc_root.clone());
+    let no_proc = || {
+        format!("--proc-root {} shows no proc file system with the agent in it", config.proc_root.display())
+    };
+    proc.see_itself().with_context(no_proc)?;
     let wall = WallClock::default();
     wall.look();
     let journal = start_journal(config, wall.clone(), &inbox, &metrics, &health)?;

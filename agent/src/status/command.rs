@@ -68,7 +68,8 @@ pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
 }
 
 async fn ask(address: SocketAddr) -> Result<String> {
-    let connection = TcpStream::connect(address).await.context("does it run?")?;
+    let connection =
+        TcpStream::connect(address).await.context("does it run, and is this its --admin-listen?")?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
     // The agent answers loopback names only, whatever the address that it was told to listen on.
     let host = format!("localhost:{}", address.port());

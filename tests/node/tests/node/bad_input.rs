@@ -1,7 +1,9 @@
 //! What people get wrong: each is said in a sentence, and nobody else suffers.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use serde_json::json;
@@ -241,4 +243,40 @@ fn wrong_flags_end_with_2_and_one_sentence() {
         assert_eq!(errors.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{errors}");
         assert!(errors.contains(part) && output.stdout.is_empty(), "{errors}");
     }
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_said_with_the_variables_name() {
+    let binary = sibling_binary("reloadlet").unwrap();
+    for (variable, value, part) in [
+        ("RELOADLET_DRY_RUN", &b""[..], "true or false is needed"),
+        ("RELOADLET_LISTEN", b"9847", "an IP address and a port are needed"),
+        ("RELOADLET_STATE_DIR", b"", "a value is required"),
+        ("RELOADLET_LOG_LEVEL", b"loud", "possible values"),
+        ("RELOADLET_NODE_NAME", b"$(NODE_NAME)", "the name of a node is needed"),
+        ("NODE_NAME", b"Node 1", "the name of a node is needed"),
+        ("RELOADLET_LISTEN", b"\xff", "UTF-8"),
+    ] {
+        let mut command = Command::new(&binary);
+        command.args(["agent", "--pods-file", "f"]).env_clear().env(variable, OsStr::from_bytes(value));
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{variable}: {errors}");
+        assert!(errors.contains(part) && errors.contains(variable), "{variable}: {errors}");
+    }
+}
+
+#[test]
+fn a_proc_root_that_is_none_ends_the_agent_with_one_sentence() {
+    let options = |_: &standin::Node, options: standin::AgentOptions| standin::AgentOptions {
+        proc_root: "/nosuch".into(),
+        ..options
+    };
+    let Some(stage) = Setup::new().light().agent(options).stage(vec![app("web")]) else { return };
+    let mut rig = stage.start();
+    let status = wait_until(LIMIT, "the agent's end", || rig.agent.try_wait()).unwrap();
+    assert_eq!(status.code(), Some(1));
+    let errors = rig.messages("ERROR");
+    assert!(errors.len() == 1 && errors[0].contains("--proc-root"), "{errors:?}");
+    rig.end_of_node();
 }
