@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use reloadlet_core::model::closed::Closed as _;
@@ -21,8 +20,8 @@ use reloadlet_core::policy::crowd::Crowd;
 
 use super::error::{SCHEMA, StoreError};
 use super::file::{self, FileId, Unsynced};
-use super::records::{Changes, Records};
-use super::{deliveries, rereads};
+use super::records::{Changes, Records, unix_seconds};
+use super::{deliveries, rereads, whole};
 use crate::logs::Causes;
 
 /// Records are small and few; redb's own default is 1 GiB.
@@ -135,6 +134,9 @@ impl Store {
             return Err(StoreError::Schema { path: path.to_owned(), found: schema });
         }
         store.begun = begun;
+        let is_whole = store.write("begin", |transaction| {
+            whole::take(&mut transaction.open_table(META)?, clock.as_deref())
+        })?;
         match boot_id {
             // No process is older than the boot, so none has missed what came before it.
             Some(boot_id) if journalled_boot.as_deref() != Some(boot_id) => {
@@ -152,7 +154,7 @@ impl Store {
                 if !shows_deliveries {
                     store.write("empty", deliveries::clear)?;
                 }
-                let records = Records { clock, shows_deliveries, ..store.records()? };
+                let records = Records { clock, shows_deliveries, is_whole, ..store.records()? };
                 Ok(Some((store, records)))
             }
         }
@@ -302,15 +304,24 @@ impl Store {
         Ok(())
     }
 
-    fn write(
+    /// Everything is recorded.
+    pub(super) fn finish(&self, clock: &str) -> Result<(), StoreError> {
+        self.write("finish", |transaction| {
+            begin(transaction, true, clock)?;
+            whole::mark(&mut transaction.open_table(META)?, clock)
+        })
+    }
+
+    fn write<T>(
         &self,
         op: &'static str,
-        fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let run = || -> Result<(), redb::Error> {
+        fill: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let run = || -> Result<T, redb::Error> {
             let transaction = self.database()?.begin_write()?;
-            fill(&transaction)?;
-            Ok(transaction.commit()?)
+            let filled = fill(&transaction)?;
+            transaction.commit()?;
+            Ok(filled)
         };
         run().map_err(|error| self.failed(op, error))
     }
@@ -431,11 +442,6 @@ fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
         "the journal can't be read and was set aside: whoever is older than what its volumes hold is told of it, maybe once more"
     );
     Ok(())
-}
-
-/// Seconds since the Unix epoch.
-pub(super) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

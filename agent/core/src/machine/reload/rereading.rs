@@ -169,6 +169,11 @@ impl Rereading {
         self.state().filter(|_| youngest == Some(self.started)).map(|unread| (unread, self.unread))
     }
 
+    /// Whether a second telling was made or is due.
+    pub(super) const fn is_again(&self) -> bool {
+        self.again || self.is_due
+    }
+
     /// Whether these processes were told a second time of what they were told of last.
     pub(crate) fn is_told_again(&self, youngest: Option<Time>) -> bool {
         self.again && youngest == Some(self.started)
