@@ -12,8 +12,8 @@ use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 
 use error::StoreError;
 use file::DirectoryLock;
-use records::{Changes, Records};
-use store::{Past, Store, unix_seconds};
+use records::{Changes, Records, unix_seconds};
+use store::{Past, Store};
 
 mod deliveries;
 mod error;
@@ -24,6 +24,7 @@ mod rereads;
 mod store;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 /// How often the lock is asked for while another agent holds it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
@@ -231,6 +232,11 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         self.look();
         if self.retry.is_some() {
             self.recover();
+        }
+        if let Some(store) = &self.store
+            && let Err(error) = store.finish(&self.config.wall.record())
+        {
+            tracing::warn!(error = %Causes(&error), "the journal doesn't say that it is complete");
         }
         // The file and the lock are another agent's from here on.
         self.store = None;

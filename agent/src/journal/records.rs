@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use reloadlet_core::model::journal::{
     Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, LastDelivery, Rereads,
@@ -72,6 +73,8 @@ pub(super) struct Records {
     pub(super) deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
     /// Whether the agent before recorded deliveries.
     pub(super) shows_deliveries: bool,
+    /// Whether it had recorded everything when it ended.
+    pub(super) is_whole: bool,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
     /// How the clocks stood to each other; empty where an earlier agent wrote the rest.
     pub(super) clock: String,
@@ -130,6 +133,12 @@ impl Records {
             rereads: self.rereads.iter().map(|(key, (rereads, _))| (key.clone(), *rereads)).collect(),
             deliveries: self.deliveries.clone(),
             shows_deliveries: self.shows_deliveries,
+            is_whole: self.is_whole,
         }
     }
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use reloadlet_core::model::closed::Closed as _;
@@ -21,8 +20,8 @@ use reloadlet_core::policy::crowd::Crowd;
 use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
 use super::held;
-use super::records::{Changes, Records};
-use super::{deliveries, rereads};
+use super::records::{Changes, Records, unix_seconds};
+use super::{deliveries, rereads, whole};
 
 pub(super) use opening::Past;
 
@@ -213,15 +212,24 @@ impl Store {
         }
     }
 
-    fn write(
+    /// Everything is recorded.
+    pub(super) fn finish(&self, clock: &str) -> Result<(), StoreError> {
+        self.write("finish", |transaction| {
+            begin(transaction, true, clock)?;
+            whole::mark(&mut transaction.open_table(META)?, clock)
+        })
+    }
+
+    fn write<T>(
         &self,
         op: &'static str,
-        fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let run = || -> Result<(), redb::Error> {
+        fill: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let run = || -> Result<T, redb::Error> {
             let transaction = self.database()?.begin_write()?;
-            fill(&transaction)?;
-            Ok(transaction.commit()?)
+            let filled = fill(&transaction)?;
+            transaction.commit()?;
+            Ok(filled)
         };
         run().map_err(|error| self.failed(op, error))
     }
@@ -328,11 +336,6 @@ fn put_endings(
     table
         .insert((pod.as_str(), container), (value.in_a_row, value.mark.version(), value.mark.value(), at))?;
     Ok(())
-}
-
-/// Seconds since the Unix epoch.
-pub(super) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -217,6 +217,7 @@ fn after_a_boot_nothing_is_known_but_that_there_was_a_journal() {
     let expected = JournalSnapshot { existed: true, ..JournalSnapshot::default() };
     assert_eq!(journal.opened(), expected);
     assert!(journal.handle.close());
+    let expected = JournalSnapshot { shows_deliveries: true, is_whole: true, ..expected };
     assert_eq!(Journal::start_in_boot(directory.path(), "two\n").opened(), expected, "the new boot is noted");
 }
 

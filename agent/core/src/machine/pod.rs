@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
+use crate::machine::reload::predecessor::Predecessor;
 use crate::machine::reload::waiting::Waits;
 use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
 use crate::machine::volume::{News, Volume};
@@ -51,6 +52,8 @@ pub(crate) struct Restored {
     pub(crate) processes: Vec<(Name, KnownProcesses)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
+    /// What the journal says of whom the agent before has told.
+    pub(crate) predecessor: Predecessor,
     /// The very first start: volumes are taken as they are.
     pub(crate) as_is: bool,
 }
@@ -160,17 +163,12 @@ impl PodMachine {
                 target.restore_rereads(&rereads);
             }
         }
-        for (container, delivery) in
-            restored.deliveries.into_iter().filter(|(_, of)| self.site.pod.spec.is_marked(of.mark))
-        {
+        for (container, delivery) in restored.deliveries {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_delivery(&self.site, &delivery);
             }
         }
-        // The record of a delivery may be lost with the agent that made it.
-        for target in self.targets.iter_mut().filter(|target| target.is_recorded()) {
-            target.begin_unseen(ctx.now);
-        }
+        self.targets.iter_mut().for_each(|target| target.follow(restored.predecessor, ctx.now));
         for (container, processes) in restored.processes {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_processes(processes, self.plan.process.as_ref());

@@ -37,6 +37,7 @@ mod catching;
 mod ending;
 mod maturity;
 mod past;
+pub(crate) mod predecessor;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod progress;
@@ -100,6 +101,8 @@ pub(crate) struct Target {
     past: Option<Past>,
     /// Processes that surveys don't show or that aren't chosen any more, and that stay held: the window is about them.
     lingering: BTreeSet<ProcessIdentity>,
+    /// The volumes of which the agent before may have told something that isn't recorded.
+    unconfirmed: BTreeSet<Name>,
     /// The container of which the end was seen last.
     ended: Option<ContainerId>,
     /// How the last reload ended.
@@ -157,6 +160,7 @@ impl Target {
             last_delivery: None,
             past: None,
             lingering: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
             ended: None,
             last: None,
         }
@@ -191,11 +195,6 @@ impl Target {
     /// Whether anything of it was handled before.
     pub(crate) fn is_recorded(&self) -> bool {
         self.progress.values().any(|progress| progress.handled().is_some())
-    }
-
-    /// The agent starts, and the one before it may have told the container.
-    pub(crate) const fn begin_unseen(&mut self, now: Time) {
-        self.processes.begin_unseen(now);
     }
 
     /// What is known of its processes, which were let go of.

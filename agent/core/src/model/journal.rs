@@ -152,4 +152,6 @@ pub struct JournalSnapshot {
     pub deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
     /// Whether the last delivery to each container is among them, as far as it was recorded: earlier agents didn't record them.
     pub shows_deliveries: bool,
+    /// Whether the agent before had recorded everything when it ended: nobody was told of anything that isn't here.
+    pub is_whole: bool,
 }

@@ -279,3 +279,60 @@ fn an_empty_listing_at_the_very_first_start_makes_no_storm() {
     world.pass(60_000);
     assert_eq!(world.sends().len(), 1);
 }
+
+/// A pod that was told of a change so long before the agent ended, which had recorded everything if it ended in order. Another change
+/// came while there was none, or comes half a second after the start. How long after the start, or the change, it is told.
+fn told_after(ago: u64, in_order: bool, published_before: bool, earlier: bool) -> u128 {
+    let mut world = World::app(&[]);
+    world.publish(&config(), 2);
+    world.pass(ago);
+    world.stop_agent();
+    if published_before {
+        world.publish_unseen(&config(), 3);
+    }
+    world.actions.clear();
+    world.journal.is_whole = in_order;
+    world.journal.shows_deliveries = !earlier;
+    let mut since = world.now;
+    world.start_agent();
+    if !published_before {
+        world.pass(500);
+        world.publish(&config(), 3);
+        since = world.now;
+    }
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+    world.sends()[0].0.since(since).as_millis()
+}
+
+#[test]
+fn whoever_was_not_told_shortly_before_the_agent_ended_is_told_at_once_after_its_start() {
+    for in_order in [false, true] {
+        assert_eq!(told_after(3_600_000, in_order, false, false), 0, "in order: {in_order}");
+    }
+    assert_eq!(told_after(3_600_000, true, true, false), 0);
+    assert_eq!(told_after(11_000, true, true, false), 0);
+}
+
+#[test]
+fn whoever_may_have_been_told_shortly_before_the_agent_ended_is_looked_at_for_three_seconds() {
+    // It may have been told of what stands there: the record of that may be lost.
+    assert_eq!(told_after(3_600_000, false, true, false), 3_000);
+    for (ago, in_order, earlier) in
+        [(5_000, false, false), (5_000, true, false), (3_600_000, false, true), (3_600_000, true, true)]
+    {
+        assert_eq!(told_after(ago, in_order, false, earlier), 2_499, "{ago} {in_order} {earlier}");
+        assert_eq!(told_after(ago, in_order, true, earlier), 3_000, "{ago} {in_order} {earlier}");
+    }
+}
+
+#[test]
+fn where_nothing_is_known_of_the_agent_before_everybody_is_looked_at_for_three_seconds() {
+    let mut world = World::node(vec![app(1, &[])]);
+    world.node.process_mut(1001).started = PUBLISHED - ms(500);
+    world.journal.existed = true;
+    let started = world.now;
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(world.sends(), [(started + ms(3_000), 1001)]);
+}

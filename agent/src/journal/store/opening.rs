@@ -158,6 +158,9 @@ impl Store {
             return Err(StoreError::Schema { path, found: schema });
         }
         store.begun = begun;
+        let is_whole = store.write("begin", |transaction| {
+            whole::take(&mut transaction.open_table(META)?, clock.as_deref())
+        })?;
         match boot_id {
             // No process is older than the boot, so none has missed what came before it.
             Some(boot_id) if journalled_boot.as_deref() != Some(boot_id) => {
@@ -175,7 +178,7 @@ impl Store {
                 if !shows_deliveries {
                     store.write("empty", deliveries::clear)?;
                 }
-                let records = Records { clock, shows_deliveries, ..store.records()? };
+                let records = Records { clock, shows_deliveries, is_whole, ..store.records()? };
                 Ok((store, records))
             }
         }

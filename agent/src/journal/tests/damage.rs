@@ -22,9 +22,15 @@ fn a_file_that_cant_be_read_is_set_aside_and_the_one_in_its_place_is_no_installa
         fs::write(&file, &bytes).unwrap();
 
         // Killed before anything else is recorded, it is no first start either.
-        for _ in 0..2 {
+        for is_whole in [false, true] {
             let journal = Journal::start(directory.path());
-            let nothing = JournalSnapshot { existed: true, ..JournalSnapshot::default() };
+            // The second of them follows one that has recorded all that it did, which is nothing.
+            let nothing = JournalSnapshot {
+                existed: true,
+                shows_deliveries: is_whole,
+                is_whole,
+                ..JournalSnapshot::default()
+            };
             assert_eq!(journal.opened(), nothing, "{name}");
         }
         let journal = Journal::start(directory.path());

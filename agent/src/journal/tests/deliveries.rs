@@ -74,9 +74,10 @@ fn deliveries_of_another_boot_that_an_earlier_agent_has_left_there_are_nothing()
         }
         transaction.commit().unwrap();
         drop(database);
-        for _ in 0..2 {
+        for is_next in [false, true] {
             let snapshot = Journal::start_in_boot(directory.path(), "the next one").opened();
-            assert!(snapshot.existed && snapshot.deliveries.is_empty() && !snapshot.shows_deliveries);
+            assert!(snapshot.existed && snapshot.deliveries.is_empty());
+            assert_eq!(snapshot.shows_deliveries, is_next, "one that records them has run meanwhile");
         }
     }
 }
@@ -95,4 +96,32 @@ fn a_delivery_that_only_a_later_version_can_read_is_left_out() {
     drop(database);
     let snapshot = Journal::start(directory.path()).opened();
     assert_eq!(snapshot.deliveries.keys().map(|(pod, _)| pod.clone()).collect::<Vec<_>>(), [uid(1)]);
+}
+
+#[test]
+fn an_agent_that_ended_in_order_has_recorded_everything_and_one_that_was_killed_may_not_have() {
+    let directory = written();
+    let killed = tempfile::tempdir().unwrap();
+    let journal = Journal::start(directory.path());
+    assert!(journal.opened().is_whole);
+    record(&journal, 1, None);
+    journal.wait_until_flushed();
+    fs::copy(directory.path().join("journal.redb"), killed.path().join("journal.redb")).unwrap();
+    assert!(journal.handle.close());
+    drop(journal);
+    assert!(!Journal::start(killed.path()).opened().is_whole);
+    assert!(Journal::start(directory.path()).opened().is_whole);
+    assert!(Journal::start(directory.path()).opened().is_whole, "it has ended as well");
+}
+
+#[test]
+fn an_earlier_agent_that_was_killed_may_not_have_recorded_everything() {
+    let directory = written();
+    let database = Database::create(directory.path().join("journal.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    // What such an agent writes with each record.
+    transaction.open_table(META).unwrap().insert("clock", "later").unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(!Journal::start(directory.path()).opened().is_whole);
 }

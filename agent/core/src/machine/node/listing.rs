@@ -8,6 +8,7 @@ use super::{AT_A_TIME, Invalid, Machine, REMEMBERED_AFTER, Work};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Report};
 use crate::machine::pod::{PodMachine, Restored};
+use crate::machine::reload::predecessor::Predecessor;
 use crate::model::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::model::names::{Name, PodUid};
 use crate::model::pod::Pod;
@@ -189,11 +190,19 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         .cloned()
         .collect();
     let handled = keys.into_iter().filter_map(|key| journal.handled.remove_entry(&key)).collect();
+    let predecessor = match (journal.existed, journal.shows_deliveries, journal.is_whole) {
+        (false, ..) => Predecessor::Nobody,
+        (true, false, _) if first_listing => Predecessor::Unknown,
+        (true, false, _) => Predecessor::Nobody,
+        (true, true, false) => Predecessor::Killed,
+        (true, true, true) => Predecessor::Ended,
+    };
     Restored {
         handled,
         endings: taken(&mut journal.endings, uid),
         rereads: taken(&mut journal.rereads, uid),
         deliveries: taken(&mut journal.deliveries, uid),
+        predecessor,
         as_is: first_listing && !journal.existed,
         ..Restored::default()
     }

@@ -43,6 +43,9 @@ impl Target {
         let sent = self.sending.as_ref().and_then(|sending| sending.generation(volume));
         let taken = progress.settled(settled, sent);
         if taken == Taken::Known {
+            if settled.how == How::Discovered {
+                self.confirm(volume);
+            }
             return;
         }
         self.waiting.get_or_insert_default().settled(settled.settled);

@@ -155,6 +155,10 @@ impl Target {
     /// What the journal holds of the last delivery. What an ending says of the content isn't known before the processes were looked
     /// for and the files were read: as long the other replicas wait.
     pub(crate) fn restore_delivery(&mut self, site: &Site, record: &Arc<LastDelivery>) {
+        self.last_delivery = Some(record.at);
+        if !site.pod.spec.is_marked(record.mark) {
+            return;
+        }
         let past = Past {
             pod: site.pod.uid.clone(),
             record: record.clone(),
@@ -163,7 +167,6 @@ impl Target {
             resumed: Some(Resumed::default()),
             missed: None,
         };
-        self.last_delivery = Some(record.at);
         self.processes.restore_told(past.told());
         if let Some((process, at)) = past.ended() {
             self.suspension.restore_ending(&process, at.since(record.at));

@@ -116,6 +116,11 @@ impl Process {
         self
     }
 
+    /// No agent has told it shortly before its end.
+    pub(super) const fn end_unseen(&mut self) {
+        self.renewal.end_unseen();
+    }
+
     /// The same process, let go of.
     pub(super) fn released(self) -> Self {
         Self { held: false, asked: None, guard: None, ..self }

@@ -138,6 +138,14 @@ impl Processes {
         self.unseen = Some(now);
     }
 
+    /// It hasn't.
+    pub(super) fn end_unseen(&mut self) {
+        self.unseen = None;
+        if let Known::Found(chosen) = &mut self.known {
+            chosen.told.iter_mut().for_each(Process::end_unseen);
+        }
+    }
+
     /// An agent before has told these.
     pub(super) fn restore_told(&mut self, told: impl Iterator<Item = ProcessIdentity>) {
         self.remembered.tell(told);

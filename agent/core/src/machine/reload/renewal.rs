@@ -51,6 +51,11 @@ impl Renewal {
         self.unseen = Some(now);
     }
 
+    /// It wasn't told.
+    pub(super) const fn end_unseen(&mut self) {
+        self.unseen = None;
+    }
+
     /// Whether a reading leaves open what a closer look would tell.
     pub(super) fn is_in_doubt(&self, reading: &GuardReading) -> bool {
         reading.most_memory.is_none() && self.seen.as_ref().is_some_and(|seen| reading.memory < seen.memory)

@@ -24,6 +24,8 @@ pub(crate) struct Rereading {
     since: Option<Time>,
     /// Whether it is told a second time of the generations that it was told of last.
     again: Again,
+    /// A second telling was due when the agent before ended.
+    was_due: bool,
     /// It was seen to read after somebody had looked through a generation's directory, as the kubelet does: then its own reads may
     /// look like the kubelet's.
     looks_through: bool,
@@ -77,7 +79,8 @@ impl Rereading {
             Again::Due => (Again::No, unread.saturating_add(1)),
             Again::No | Again::Made => (again, unread),
         };
-        Self { has_reread, unread, since: None, again, looks_through: false, started }
+        let was_due = matches!(record.again, Again::Due);
+        Self { has_reread, unread, since: None, again, was_due, looks_through: false, started }
     }
 
     /// What the journal is to hold of it; nothing where nothing was seen.
@@ -188,6 +191,11 @@ impl Rereading {
     /// deliveries in a row.
     pub(crate) fn known(&self, youngest: Option<Time>) -> Option<(Unread, u8)> {
         self.state().filter(|_| youngest == Some(self.started)).map(|unread| (unread, self.unread))
+    }
+
+    /// Whether a second telling was due when the agent before ended: it may have been made.
+    pub(super) const fn was_due(&self) -> bool {
+        self.was_due
     }
 
     /// Whether these processes were told a second time of what they were told of last.
