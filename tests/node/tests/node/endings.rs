@@ -56,6 +56,38 @@ fn a_container_that_is_killed_right_after_each_signal_goes_on_being_told() {
     rig.end();
 }
 
+/// A program that ends by itself when it sees a change, when it is no longer young. That takes the kernel a while,
+/// since it gives much memory back.
+const ENDS_AT_SWAP: &str = "
+import mmap, os, signal, time
+MAP_POPULATE = 0x8000
+kept = mmap.mmap(-1, 400 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_POPULATE)
+signal.signal(signal.SIGHUP, lambda *_: None)
+time.sleep(3.5)
+seen = os.readlink('/conf/..data')
+with open('/pod/ready', 'a') as f: f.write('x\\n')
+while os.readlink('/conf/..data') == seen: time.sleep(0.0001)
+os._exit(0)
+";
+
+#[test]
+fn a_program_that_ends_at_the_change_by_itself_was_neither_told_nor_ended_by_it() {
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![script("ends", ENDS_AT_SWAP)]) else {
+        return;
+    };
+    let pod = rig.pod("ends");
+    for count in 1..4 {
+        wait_lines(&rig, &pod, "ready", usize::try_from(count).unwrap());
+        change(&pod, &format!("n{count}"));
+        assert_eq!(pod.wait_exit("app").unwrap(), Exit::Code(0));
+        pod.start_container("app").unwrap();
+        rig.publish_pods();
+        rig.wait_outcomes("ends", "started_after", count);
+    }
+    assert_eq!(rig.outcomes("ends", "delivered"), 0.0);
+    rig.end();
+}
+
 /// A program that ends at a SIGHUP while it loads, which takes it six seconds, and reads its file at one after that.
 const ENDS_WHILE_IT_LOADS: &str = "
 import signal, sys, time

@@ -90,11 +90,11 @@ impl Target {
             self.last_delivery = Some(ctx.now);
             self.processes.were_sent(sending.receivers(), ctx.now);
             self.follow_delivery(site, sending.is_again(), ctx);
-            if let Some(chosen) = self.processes.chosen() {
-                let sent = sending.begun();
+            if let Some(first) = self.processes.chosen().map(Chosen::first) {
+                let (sent, receivers) = (sending.begun(), sending.receivers().cloned().collect());
                 let told = sending.into_generations();
                 let known = known_digests(site, &told);
-                let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
+                let verify = Verify::open(first.clone(), receivers, told, site.terms.verify, ctx.now);
                 let mut verify = verify.sent(sent).of_ready(was_ready).after(lives_since);
                 for (volume, generation, digest) in known {
                     verify.read(&volume, &generation, Some(digest));

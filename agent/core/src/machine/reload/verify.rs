@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
-use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::Pending;
 use crate::machine::workloads::Content;
 use crate::model::digest::Digest;
@@ -50,9 +49,10 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    /// The window of a delivery to these processes that told of these generations.
+    /// The window of a delivery to these processes of a container, of which this is the first one, that told of these generations.
     pub(super) fn open(
-        chosen: &Chosen,
+        first: ProcessIdentity,
+        told: Vec<ProcessIdentity>,
         generations: Vec<(Name, Pending)>,
         window: Duration,
         now: Time,
@@ -63,8 +63,8 @@ impl Verify {
         Self {
             until: now + window.max(SHORTEST),
             since: now,
-            first: chosen.first().clone(),
-            told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
+            first,
+            told,
             exited: false,
             reading: false,
             sent: now,
@@ -291,8 +291,6 @@ pub(super) enum End {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::machine::volume::{How, Settled};
     use crate::model::names::{ContainerId, PodUid};
@@ -312,7 +310,6 @@ mod tests {
     }
 
     fn window() -> Verify {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         let told = Settled {
             generation: generation(),
             swapped: at(0),
@@ -321,7 +318,7 @@ mod tests {
             how: How::Changed,
         };
         let told = vec![("config".into(), Pending::of(&told, false))];
-        Verify::open(&chosen, told, Duration::from_secs(5), at(0))
+        Verify::open(process(1), vec![process(2)], told, Duration::from_secs(5), at(0))
     }
 
     #[test]
@@ -378,12 +375,12 @@ mod tests {
 
     #[test]
     fn windows_that_close_one_another_are_over_together() {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         let mut verify = window();
         for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
             assert_eq!(verify.is_over(at(millis)), over);
             let before = verify.lives_since(at(millis));
-            verify = Verify::open(&chosen, vec![], Duration::from_secs(5), at(millis)).after(before);
+            verify = Verify::open(process(1), vec![process(2)], vec![], Duration::from_secs(5), at(millis));
+            verify = verify.after(before);
         }
         assert!(!verify.is_over(at(10_999)) && verify.is_over(at(11_000)), "it begins anew");
         verify.exited();
