@@ -368,14 +368,19 @@ while True:
         send(bare("none").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--none"]))),
         send(bare("ignores").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--ignore", "HUP"]))),
         send(bare("sigwait").annotation(SIGNAL, "SIGHUP").container(container)),
+        // Without a handler nothing comes of it, whoever gets it.
+        send(script("winch", "import time\nwhile True: time.sleep(1)").annotation(SIGNAL, "SIGWINCH")),
+        send(bare("realtime").annotation(SIGNAL, "SIGRTMIN+3").container(reader("app", &["--none"]))),
     ];
     let Some(rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
     for pod in rig.node.pods() {
         change(&pod, "two");
     }
-    for name in ["none", "ignores"] {
+    for name in ["none", "ignores", "winch", "realtime"] {
         rig.wait_outcomes(name, "unhandled", 1);
         rig.wait_reason(name, "unhandled", "the kernel drops it");
+        let alive = [("pod_namespace", name), ("verdict", "alive")];
+        assert_eq!(rig.metric("reloadlet_verdicts_total", &alive), 0.0);
         assert_eq!(rig.outcomes(name, "delivered"), 0.0);
     }
     wait_lines(&rig, &rig.pod("sigwait"), "told", 1);

@@ -38,8 +38,9 @@ impl Target {
             waiting.accepted();
         }
         let sending = Sending::new(generations, due, changes, to, worst, now);
-        let is_unseen = self.processes.may_drop(to);
-        self.sending = Some(if is_unseen { sending.unseen(now + TAKEN_WITHIN) } else { sending });
+        let may_drop = self.processes.may_drop(to, self.plan.signal);
+        self.sending =
+            Some(if may_drop.is_empty() { sending } else { sending.unseen(may_drop, now + TAKEN_WITHIN) });
     }
 
     /// How a process took the signal.
