@@ -56,6 +56,48 @@ fn a_container_that_is_killed_right_after_each_signal_goes_on_being_told() {
     rig.end();
 }
 
+/// A server behind a supervisor that at a SIGHUP starts the next one, which reads the file, and ends.
+const HANDS_OVER: &str = "
+import os, signal, time
+def say(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+def serve():
+    told = []
+    signal.signal(signal.SIGHUP, lambda *_: told.append(1))
+    with open('/proc/self/comm', 'w') as f: f.write('server')
+    open('/conf/app.conf').read()
+    say('up')
+    while not told: time.sleep(0.01)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    while True: time.sleep(1000)
+while True:
+    serve()
+    if os.fork():
+        time.sleep(0.3)
+        say('over')
+        os._exit(0)
+";
+
+#[test]
+fn a_server_that_hands_over_to_the_next_one_and_ends_has_lived_through_the_signal() {
+    let spec = script("hands", HANDS_OVER)
+        .annotation("reloadlet.io/process", "server")
+        .annotation("reloadlet.io/verify", "2s");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("hands");
+    for count in 1..4_u32 {
+        let lines = usize::try_from(count).unwrap();
+        wait_lines(&rig, &pod, "up", lines);
+        change(&pod, &format!("n{count}"));
+        wait_lines(&rig, &pod, "over", lines);
+        let reread = [("pod_namespace", "hands"), ("verdict", "reread")];
+        rig.wait_metric("reloadlet_verdicts_total", &reread, f64::from(count));
+    }
+    rig.wait_outcomes("hands", "delivered", 3);
+    rig.end();
+}
+
 /// A program that ends by itself when it sees a change, when it is no longer young. That takes the kernel a while,
 /// since it gives much memory back.
 const ENDS_AT_SWAP: &str = "

@@ -13,7 +13,8 @@ use crate::policy::problem::{Problem, ProblemKind};
 
 impl Target {
     /// These processes stand for the container.
-    pub(crate) fn found(&mut self, chosen: Chosen, ctx: &mut Context<'_>) {
+    pub(crate) fn found(&mut self, site: &Site, chosen: Chosen, ctx: &mut Context<'_>) {
+        self.follow_hand_over(site, &chosen, ctx);
         let turnover = self.processes.found(chosen);
         // As long as they can't be held they are looked for with growing pauses.
         if self.processes.are_held() {

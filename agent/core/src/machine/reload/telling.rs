@@ -174,7 +174,7 @@ impl Target {
         if !verify.has_exited() && !verify.was_ready() {
             self.maturity.ended(process, verify.delivered(), at);
         }
-        verify.exited();
+        verify.exited(process, at);
         let killed = site.pod.phases.get(&self.plan.container).and_then(|phase| phase.killed.as_ref());
         if killed == Some(&process.container) {
             // The status was faster than the kernel's notification.
@@ -183,6 +183,17 @@ impl Target {
         if self.suspension.exited(process, at.since(verify.delivered())) {
             verify.blame(process, at);
             self.keep_from_others(ctx);
+        }
+    }
+
+    /// These processes stand for the container by now: one that was told may have handed over to one of them.
+    pub(super) fn follow_hand_over(&mut self, site: &Site, chosen: &Chosen, ctx: &mut Context<'_>) {
+        while let Some(ended) = self.verify.as_mut().and_then(|verify| verify.handed_over(chosen)) {
+            self.killed(site, &|process| *process == ended, ctx);
+            self.maturity.lived();
+            if self.verify.as_ref().is_some_and(|verify| !verify.has_exited()) {
+                self.suspension.handed_over();
+            }
         }
     }
 

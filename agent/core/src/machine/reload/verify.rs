@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
-use crate::machine::reload::progress::Pending;
+use crate::machine::reload::process::Process;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::{Pending, START_DOUBT};
 use crate::machine::workloads::Content;
 use crate::model::digest::Digest;
 use crate::model::generation::Generation;
@@ -23,7 +25,8 @@ pub(crate) struct Verify {
     since: Time,
     first: ProcessIdentity,
     told: Vec<ProcessIdentity>,
-    exited: bool,
+    /// Those that have ended, and when.
+    exits: Vec<(ProcessIdentity, Time)>,
     /// The last masks are being read.
     reading: bool,
     delivered: Time,
@@ -65,7 +68,7 @@ impl Verify {
             since: now,
             first,
             told,
-            exited: false,
+            exits: Vec::new(),
             reading: false,
             sent: now,
             delivered: now,
@@ -106,7 +109,7 @@ impl Verify {
 
     /// Since when its processes have lived through deliveries, where that isn't long enough yet.
     pub(super) fn lives_since(&self, now: Time) -> Option<Time> {
-        (!self.exited && !self.is_over(now)).then_some(self.since)
+        (!self.has_exited() && !self.is_over(now)).then_some(self.since)
     }
 
     /// Whether there was time enough for a consequence: where changes come fast, no window has its time.
@@ -116,7 +119,7 @@ impl Verify {
 
     /// Whether a process that the delivery was about has ended.
     pub(super) const fn has_exited(&self) -> bool {
-        self.exited
+        !self.exits.is_empty()
     }
 
     /// A generation was read.
@@ -230,10 +233,32 @@ impl Verify {
     }
 
     /// A process that the delivery was about has ended.
-    pub(super) const fn exited(&mut self) {
-        self.exited = true;
+    pub(super) fn exited(&mut self, process: &ProcessIdentity, at: Time) {
+        if !self.exits.iter().any(|(ended, _)| ended == process) {
+            self.exits.push((process.clone(), at));
+        }
         // Masks that were asked for don't come any more.
         self.reading = false;
+    }
+
+    /// These processes stand for the container by now. If one of them was started between the signal and the end of one that it went
+    /// to, that one has handed over to it, and what becomes of it is the consequence: the one that has ended.
+    pub(super) fn handed_over(&mut self, chosen: &Chosen) -> Option<ProcessIdentity> {
+        if *chosen.first() != self.first {
+            return None;
+        }
+        // Starts are rounded down: of one that was started at once after the end it isn't known.
+        let started_within = |next: &ProcessIdentity, end: Time| {
+            next.started + START_DOUBT >= self.sent && next.started + START_DOUBT < end
+        };
+        let (place, next) = self.exits.iter().enumerate().find_map(|(place, (ended, end))| {
+            let mut told = chosen.told().iter().map(Process::identity);
+            let next = told.find(|next| !self.told.contains(next) && started_within(next, *end))?;
+            (*ended != self.first).then(|| (place, next.clone()))
+        })?;
+        let (ended, _) = self.exits.remove(place);
+        self.told.iter_mut().filter(|told| **told == ended).for_each(|told| *told = next.clone());
+        Some(ended)
     }
 
     /// When something of it is due.
@@ -247,7 +272,7 @@ impl Verify {
             return End::NotYet;
         }
         match self.told.first() {
-            Some(process) if !self.exited => {
+            Some(process) if !self.has_exited() => {
                 self.reading = true;
                 End::Read(process.clone())
             }
@@ -268,7 +293,7 @@ impl Verify {
         first: Option<&ProcessIdentity>,
     ) -> (Verdict, Option<Duration>) {
         let runs_again = first.is_some_and(|first| *first != self.first || !self.told.contains(first));
-        let verdict = match (self.exited, runs_again) {
+        let verdict = match (self.has_exited(), runs_again) {
             (false, _) if living == Verdict::Alive && self.reread.is_some() => Verdict::Reread,
             (false, _) => living,
             (true, true) => Verdict::Restarted,
@@ -329,7 +354,7 @@ mod tests {
         assert!(verify.ends_with(&process(2)) && !verify.ends_with(&process(1)));
         let mut gone = window();
         assert!(!gone.concerns(&process(3)) && gone.concerns(&process(1)));
-        gone.exited();
+        gone.exited(&process(2), at(1));
         assert_eq!(gone.handle_timeout(at(5000)), End::Now);
     }
 
@@ -383,7 +408,7 @@ mod tests {
             verify = verify.after(before);
         }
         assert!(!verify.is_over(at(10_999)) && verify.is_over(at(11_000)), "it begins anew");
-        verify.exited();
+        verify.exited(&process(2), at(6_500));
         assert_eq!(verify.lives_since(at(7_000)), None);
     }
 
@@ -392,7 +417,7 @@ mod tests {
         assert_eq!(window().verdict(Verdict::Pending, None).0, Verdict::Pending);
         let ended = || {
             let mut verify = window();
-            verify.exited();
+            verify.exited(&process(2), at(1));
             verify
         };
         assert_eq!(ended().verdict(Verdict::Alive, None).0, Verdict::Exited);
