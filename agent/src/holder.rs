@@ -217,7 +217,7 @@ impl Holder {
     }
 
     /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
-    /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable.
+    /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable; and so does one to a process that is still ending.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
         let Some(Kept { pidfd, .. }) = self.held.get(process) else { return Delivery::Gone };
         if !self.dry_run {
@@ -233,6 +233,9 @@ impl Holder {
         }
         match has_exited(pidfd) {
             Ok(true) => Delivery::Gone,
+            // It may have begun to end before, by itself, and takes no signal any more. What the signal itself brings about
+            // takes longer than to come here.
+            Ok(false) if matches!(self.proc.has_ended(process.pid), Ok(true)) => Delivery::Gone,
             Ok(false) if self.dry_run => Delivery::Spared,
             Ok(false) => Delivery::Sent,
             Err(error) => {

@@ -30,6 +30,8 @@ const STATUS: u64 = 1 << 20;
 const MOUNTINFO: u64 = 1 << 20;
 /// The most threads that are looked at for one that lives, where a process's first has ended.
 const MOST_THREADS: usize = 64;
+/// The same, to know whether a process ends with its first thread.
+const MOST_ENDING: usize = 16;
 /// The longest line that is looked at: a mount has two paths of 4 KiB, and each byte can be printed as four.
 const LONGEST_LINE: usize = 40 << 10;
 
@@ -94,19 +96,44 @@ impl ProcRoot {
         }
     }
 
-    /// `stat`. `None` means that the process is gone, and nothing else.
+    /// `stat`. `None` means that the process is gone, and nothing else. One that is ending is dead already.
     pub(crate) fn stat(&self, pid: u32) -> Result<Option<Stat>, ProcError> {
-        self.stat_in(pid, "stat", stat::facts)
+        let Some(whole) = self.whole_stat(pid, "stat")? else { return Ok(None) };
+        let is_ending = self.is_ending(pid, &whole)?;
+        let facts = stat::facts(whole).ok_or_else(|| self.malformed(pid, "stat"))?;
+        Ok(Some(if is_ending { Stat { state: 'X', ..facts } } else { facts }))
+    }
+
+    fn whole_stat(&self, pid: u32, file: &str) -> Result<Option<procfs::process::Stat>, ProcError> {
+        let Some(text) = self.read(pid, file, SMALL)? else { return Ok(None) };
+        stat::parse(&text).map(Some).ok_or_else(|| self.malformed(pid, file))
     }
 
     fn stat_in<T>(
         &self,
         pid: u32,
         file: &str,
-        parse: fn(&[u8]) -> Option<T>,
+        of: fn(procfs::process::Stat) -> Option<T>,
     ) -> Result<Option<T>, ProcError> {
-        let Some(text) = self.read(pid, file, SMALL)? else { return Ok(None) };
-        parse(&text).map(Some).ok_or_else(|| self.malformed(pid, file))
+        let Some(whole) = self.whole_stat(pid, file)? else { return Ok(None) };
+        of(whole).map(Some).ok_or_else(|| self.malformed(pid, file))
+    }
+
+    /// Whether a process whose first thread has this `stat` is ending, and not its first thread alone (pthread_exit(3) in `main`):
+    /// when a process ends, all of its threads do.
+    fn is_ending(&self, pid: u32, first: &procfs::process::Stat) -> Result<bool, ProcError> {
+        if !stat::is_exiting(first) || first.num_threads <= 1 {
+            return Ok(stat::is_exiting(first));
+        }
+        let Some(mut threads) = self.threads(pid)? else { return Ok(true) };
+        for _ in 0..MOST_ENDING {
+            let Some(thread) = self.next_thread(pid, &mut threads)? else { break };
+            let found = self.whole_stat(pid, &format!("task/{}/stat", thread.to_string_lossy()))?;
+            if found.is_some_and(|found| !stat::is_exiting(&found)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// `status` of the process, which is its leader thread's. `None` means that the process is gone, and nothing else.
@@ -131,9 +158,20 @@ impl ProcRoot {
         Status::parse(&text).map(Some).ok_or_else(|| self.malformed(pid, file))
     }
 
-    /// The leader thread's masks of the first 31 signals, which takes 20 µs whatever the process does.
+    /// The leader thread's masks of the first 31 signals, which takes 20 µs whatever the process does; `None` when the process is
+    /// gone or ending.
     pub(crate) fn leader_masks(&self, pid: u32) -> Result<Option<Status>, ProcError> {
-        self.stat_in(pid, "stat", stat::masks)
+        let Some(whole) = self.whole_stat(pid, "stat")? else { return Ok(None) };
+        if self.is_ending(pid, &whole)? {
+            return Ok(None);
+        }
+        stat::masks(whole).map(Some).ok_or_else(|| self.malformed(pid, "stat"))
+    }
+
+    /// Whether a process is gone, or ending.
+    pub(crate) fn has_ended(&self, pid: u32) -> Result<bool, ProcError> {
+        let Some(whole) = self.whole_stat(pid, "stat")? else { return Ok(true) };
+        self.is_ending(pid, &whole)
     }
 
     fn malformed(&self, pid: u32, file: &str) -> ProcError {

@@ -26,9 +26,17 @@ fn has_its_form(text: &[u8]) -> bool {
     open < close && is_number && has_state
 }
 
+/// The flag of a thread that is ending (kernel `include/linux/sched.h`, `PF_EXITING`).
+const EXITING: u32 = 4;
+
+/// Whether a thread is ending. It takes no signal any more, and its process may take a while to be gone: it gives its memory back
+/// first.
+pub(super) fn is_exiting(stat: &procfs::process::Stat) -> bool {
+    stat.flags & EXITING != 0
+}
+
 /// What tells a process from others.
-pub(super) fn facts(text: &[u8]) -> Option<Stat> {
-    let stat = parse(text)?;
+pub(super) fn facts(stat: procfs::process::Stat) -> Option<Stat> {
     let millis = stat.starttime.checked_mul(1000)? / procfs::ticks_per_second().max(1);
     let (state, parent) = (stat.state, u32::try_from(stat.ppid).ok()?);
     let threads = u32::try_from(stat.num_threads).ok()?;
@@ -38,8 +46,7 @@ pub(super) fn facts(text: &[u8]) -> Option<Stat> {
 
 /// The state, the memory and the masks of the first 31 signals, without what waits and without the namespaces' PIDs. `stat` is short whatever the
 /// process does, while `status` lists up to 65,536 groups before its masks.
-pub(super) fn masks(text: &[u8]) -> Option<Status> {
-    let stat = parse(text)?;
+pub(super) fn masks(stat: procfs::process::Stat) -> Option<Status> {
     Some(Status {
         state: stat.state,
         memory: stat.vsize >> 10,
@@ -56,6 +63,14 @@ pub(super) fn masks(text: &[u8]) -> Option<Status> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn facts_of(text: &[u8]) -> Option<Stat> {
+        parse(text).and_then(facts)
+    }
+
+    fn masks_of(text: &[u8]) -> Option<Status> {
+        parse(text).and_then(masks)
+    }
 
     /// The fields from the parent on.
     const REST: &str = "8423 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 1 18446744073709551615 1 2 3 4 5 0 1 4 65538 \
@@ -78,7 +93,7 @@ mod tests {
             "ñé)漢",
             "\t\x0b ) R ",
         ] {
-            let stat = facts(&named(comm.as_bytes())).unwrap();
+            let stat = facts_of(&named(comm.as_bytes())).unwrap();
             assert_eq!((stat.comm.as_str(), stat.state, stat.parent), (comm, 'S', 8423));
             assert_eq!(stat.started, Time::since_boot(Duration::from_millis(123_450)));
             assert!(!stat.is_dead());
@@ -88,7 +103,7 @@ mod tests {
     #[test]
     fn a_name_that_is_no_text_doesnt_shift_the_fields() {
         for comm in [&b"\xff\xfe\x80)("[..], b")\xc3", b"\xf0\x9f("] {
-            let stat = facts(&named(comm)).unwrap();
+            let stat = facts_of(&named(comm)).unwrap();
             assert_eq!(
                 (stat.comm, stat.state, stat.parent),
                 (String::from_utf8_lossy(comm).into_owned(), 'S', 8423)
@@ -100,12 +115,12 @@ mod tests {
     fn a_process_of_this_kernel_with_a_hostile_name_is_read() {
         let read = |file: &str| std::fs::read(format!("/proc/thread-self/{file}")).unwrap();
         let name = |comm: &[u8]| std::fs::write("/proc/thread-self/comm", comm).unwrap();
-        let before = facts(&read("stat")).unwrap();
+        let before = facts_of(&read("stat")).unwrap();
         for comm in
             [&b"a) S 1 2 3 ("[..], b"\xff\xfe) Z ", b") ) ) )", b"\t\x0b ) R ", b"\\n\n\\ \r", b"Name:\tb\n"]
         {
             name(comm);
-            let stat = facts(&read("stat")).unwrap();
+            let stat = facts_of(&read("stat")).unwrap();
             assert_eq!((stat.parent, stat.started, stat.is_dead()), (before.parent, before.started, false));
             assert_eq!(stat.comm, String::from_utf8_lossy(comm));
             let status = Status::parse(&String::from_utf8_lossy(&read("status"))).unwrap();
@@ -116,11 +131,11 @@ mod tests {
 
     #[test]
     fn stat_gives_the_masks_of_the_first_31_signals() {
-        let status = masks(&named(b"a) b")).unwrap();
+        let status = masks_of(&named(b"a) b")).unwrap();
         assert_eq!((status.comm.as_str(), status.threads), ("a) b", 3));
         assert!(status.blocked.contains(1) && status.ignored.contains(3));
         assert!(status.caught.contains(2) && status.caught.contains(17) && !status.caught.contains(1));
-        assert_eq!(masks(b"8505 (sh) S 8423 1"), None);
+        assert_eq!(masks_of(b"8505 (sh) S 8423 1"), None);
     }
 
     #[test]
@@ -139,7 +154,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_stat_makes_it_panic(text in "[0-9]{0,6} ?\\(?.{0,8}\\)? ?[A-Z]?( [0-9]{0,22}){0,50}|.{0,40}") {
-            if let Some(stat) = facts(text.as_bytes()) {
+            if let Some(stat) = facts_of(text.as_bytes()) {
                 prop_assert!(text.contains(&stat.comm));
             }
         }
@@ -158,7 +173,7 @@ mod tests {
             let mut text = named(&comm);
             let at = at % text.len();
             text[at] = byte;
-            if let Some(stat) = facts(&text) {
+            if let Some(stat) = facts_of(&text) {
                 let open = text.iter().position(|byte| *byte == b'(').unwrap();
                 let close = text.iter().rposition(|byte| *byte == b')').unwrap();
                 prop_assert_eq!(stat.comm, String::from_utf8_lossy(&text[open + 1..close]));

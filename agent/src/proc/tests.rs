@@ -45,6 +45,31 @@ fn stat_and_a_pidfd_say_the_same_as_status() {
     }
 }
 
+/// A process whose first thread and another one have these flags and numbers of threads.
+fn ending(first: u32, threads: u32, other: u32) -> bool {
+    let stat = |flags, threads| {
+        format!("7 (app) R 1 1 1 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 {threads} 0 123{}", " 0".repeat(30))
+    };
+    let (dir, proc) = fake("stat", &stat(first, threads));
+    for (thread, flags) in [("7", first), ("8", other)] {
+        let task = dir.path().join("7/task").join(thread);
+        std::fs::create_dir_all(&task).unwrap();
+        std::fs::write(task.join("stat"), stat(flags, threads)).unwrap();
+    }
+    let ended = proc.has_ended(7).unwrap();
+    assert_eq!(proc.stat(7).unwrap().unwrap().is_dead(), ended);
+    assert_eq!(proc.leader_masks(7).unwrap().is_none(), ended);
+    ended
+}
+
+#[test]
+fn a_process_that_is_ending_is_dead_unless_only_its_first_thread_is() {
+    let (runs, exits) = (0x40_0000, 0x40_0004);
+    assert!(ending(exits, 1, exits) && ending(exits, 2, exits));
+    assert!(!ending(runs, 1, runs) && !ending(runs, 2, exits), "another thread ends");
+    assert!(!ending(exits, 2, runs), "its first one does");
+}
+
 fn fake(file: &str, text: &str) -> (tempfile::TempDir, ProcRoot) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("7")).unwrap();

@@ -66,6 +66,9 @@ impl Masks {
     ) -> Result<Begun, ProcError> {
         let read = clock::now();
         let Some(leader) = proc.status(process.pid)? else { return Ok(Begun::Read(None)) };
+        if proc.has_ended(process.pid)? {
+            return Ok(Begun::Read(None));
+        }
         let blocked = SignalSet::from_bits(u64::MAX);
         let nature = match depth {
             Depth::Masks => None,
@@ -195,12 +198,13 @@ mod tests {
         let status = format!(
             "Name:\tapp\nNSpid:\t7\t1\nThreads:\t{threads}\nShdPnd:\t0\nSigBlk:\t1\nSigIgn:\t0\nSigCgt:\t0\n"
         );
+        let stat = format!("7 (app) S 1{} 1 0 0 0{}", " 0".repeat(27), " 0".repeat(17));
         for thread in 0..threads {
             let task = own.join("task").join(thread.to_string());
             std::fs::create_dir_all(&task).unwrap();
-            let stat = format!("7 (app) S 1{} 1 0 0 0{}", " 0".repeat(27), " 0".repeat(17));
-            std::fs::write(task.join("stat"), stat).unwrap();
+            std::fs::write(task.join("stat"), &stat).unwrap();
         }
+        std::fs::write(own.join("stat"), &stat).unwrap();
         std::fs::write(own.join("status"), status).unwrap();
         let process = ProcessIdentity {
             pid: 7,

@@ -69,6 +69,12 @@ impl Signal {
         self.0 < 32
     }
 
+    /// Whether nothing comes of it in a process that has no handler for it: the kernel drops SIGWINCH, and SIGCONT has a process
+    /// go on that was stopped (signal(7)). Any other one ends the process.
+    pub const fn is_harmless(self) -> bool {
+        matches!(self.0, 18 | 28)
+    }
+
     /// Its number.
     pub const fn number(self) -> i32 {
         self.0

@@ -33,6 +33,7 @@ mod said;
 mod several;
 mod simulation;
 mod starts;
+mod supervised;
 mod swaps;
 mod verdicts;
 mod waits;

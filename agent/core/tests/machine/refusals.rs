@@ -210,7 +210,68 @@ fn what_the_kernel_drops_is_not_delivered() {
         assert_eq!(world.sends().len(), 1);
         world.pass(60_000);
         assert_eq!(world.machine.poll_timeout(), None);
+        assert_eq!(world.verdicts(), [], "it has no verify window");
+        assert!(world.journal.rereads.is_empty(), "it isn't one that was left unread");
+        let status = &world.machine.status(world.now)[0].containers[0];
+        assert_ne!(status.volumes[0].holds.as_deref(), Some(generation(2).as_str()));
     }
+}
+
+#[test]
+fn one_that_has_no_handler_and_gets_what_the_kernel_drops_without_one_was_told_nothing() {
+    let rt = "SIGRTMIN+3";
+    let first = |process: &mut ProcessState| process.caught = 0;
+    let other = |process: &mut ProcessState| (process.caught, process.namespace_pids) = (0, vec![1001, 9]);
+    let case = |signal: &str, change: &dyn Fn(&mut ProcessState)| {
+        let terms = [("reloadlet.io/signal", signal), ("reloadlet.io/unhandled", "send")];
+        let mut world = World::node(vec![app(1, &terms)]);
+        change(world.node.process_mut(1001));
+        world.start_agent();
+        world.pass(60_000);
+        world.publish(&config(), 2);
+        assert_eq!(world.sends(), [(world.now, 1001)], "{signal}");
+        world.pass(60_000);
+        let outcome = world.outcomes()[0].2;
+        assert_eq!(world.verdicts().len(), usize::from(outcome == Outcome::Delivered), "{signal}");
+        outcome
+    };
+    for signal in ["SIGWINCH", "SIGCONT", rt, "SIGHUP"] {
+        assert_eq!(case(signal, &first), Outcome::Unhandled, "{signal}");
+    }
+    for signal in ["SIGWINCH", "SIGCONT"] {
+        assert_eq!(case(signal, &other), Outcome::Unhandled, "{signal}");
+    }
+    assert_eq!(case(rt, &other), Outcome::Delivered, "it ends by it");
+}
+
+#[test]
+fn one_of_several_that_ignores_the_signal_wasnt_told_whatever_the_others_open() {
+    let terms = [("reloadlet.io/process", "worker"), ("reloadlet.io/unhandled", "send")];
+    let mut world = World::node(vec![app(1, &terms)]);
+    world.node.fork(&uid(1), 1001, "worker", STARTED);
+    let ignores = |world: &mut World, started| {
+        let pid = world.node.fork(&uid(1), 1001, "worker", started);
+        (world.node.process_mut(pid).caught, world.node.process_mut(pid).ignored) = (0, HUP);
+        pid
+    };
+    let mut ignoring = ignores(&mut world, STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    for n in 2..5 {
+        world.publish(&config(), n);
+        assert_eq!(world.outcomes().last(), Some(&("config", generation(n), Outcome::Unhandled)));
+        assert!(
+            world.reloads().last().unwrap().reason.as_deref().unwrap().contains("those of the processes")
+        );
+        world.pass(5);
+        assert!(world.open(&config(), n));
+        // The end of one that wasn't told is no consequence.
+        let now = world.now;
+        let next = ignores(&mut world, now);
+        world.exit(std::mem::replace(&mut ignoring, next));
+        world.pass(60_000);
+    }
+    assert_eq!(world.verdicts(), [Verdict::Reread; 3]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Several processes that are told together, and a choice that changes: what becomes of one of them doesn't take the change
 //! from the others.
 
-use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::outcome::{Outcome, Verdict};
+use reloadlet_core::model::signal::Signal;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, ms, uid};
 use crate::world::{STARTED, World, app, config};
@@ -57,6 +59,25 @@ fn a_process_that_ends_without_having_handled_the_signal_takes_the_change_from_n
     assert_eq!(world.outcomes(), []);
     world.exit(handles);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unhandled)]);
+}
+
+#[test]
+fn one_that_had_ended_by_itself_before_it_was_sent_the_signal_didnt_end_of_it() {
+    let (mut world, _, mut other) = workers(|_| {});
+    for n in 2..6 {
+        // It ends at the change by itself, and that is taken in after the send.
+        let ended = world.node.identity(other).unwrap();
+        world.hold_back(&Action::Send(ended.clone(), Signal::HUP));
+        world.publish(&config(), n);
+        world.node.kill(other);
+        world.answer();
+        world.pass(1);
+        world.handle(Event::Exited(ended, world.now));
+        other = world.node.fork(&uid(1), 1001, "worker", world.now);
+        world.pass(60_000);
+    }
+    assert!(!world.machine.status(world.now)[0].containers[0].is_suspended);
+    assert_eq!(world.verdicts(), [Verdict::Alive; 4]);
 }
 
 #[test]

@@ -56,6 +56,80 @@ fn a_container_that_is_killed_right_after_each_signal_goes_on_being_told() {
     rig.end();
 }
 
+/// A server behind a supervisor that at a SIGHUP starts the next one, which reads the file, and ends.
+const HANDS_OVER: &str = "
+import os, signal, time
+def say(file):
+    with open('/pod/' + file, 'a') as f: f.write('x\\n')
+def serve():
+    told = []
+    signal.signal(signal.SIGHUP, lambda *_: told.append(1))
+    with open('/proc/self/comm', 'w') as f: f.write('server')
+    open('/conf/app.conf').read()
+    say('up')
+    while not told: time.sleep(0.01)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    while True: time.sleep(1000)
+while True:
+    serve()
+    if os.fork():
+        time.sleep(0.3)
+        say('over')
+        os._exit(0)
+";
+
+#[test]
+fn a_server_that_hands_over_to_the_next_one_and_ends_has_lived_through_the_signal() {
+    let spec = script("hands", HANDS_OVER)
+        .annotation("reloadlet.io/process", "server")
+        .annotation("reloadlet.io/verify", "2s");
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    let pod = rig.pod("hands");
+    for count in 1..4_u32 {
+        let lines = usize::try_from(count).unwrap();
+        wait_lines(&rig, &pod, "up", lines);
+        change(&pod, &format!("n{count}"));
+        wait_lines(&rig, &pod, "over", lines);
+        let reread = [("pod_namespace", "hands"), ("verdict", "reread")];
+        rig.wait_metric("reloadlet_verdicts_total", &reread, f64::from(count));
+    }
+    rig.wait_outcomes("hands", "delivered", 3);
+    rig.end();
+}
+
+/// A program that ends by itself when it sees a change, when it is no longer young. That takes the kernel a while,
+/// since it gives much memory back.
+const ENDS_AT_SWAP: &str = "
+import mmap, os, signal, time
+MAP_POPULATE = 0x8000
+kept = mmap.mmap(-1, 400 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_POPULATE)
+signal.signal(signal.SIGHUP, lambda *_: None)
+time.sleep(3.5)
+seen = os.readlink('/conf/..data')
+with open('/pod/ready', 'a') as f: f.write('x\\n')
+while os.readlink('/conf/..data') == seen: time.sleep(0.0001)
+os._exit(0)
+";
+
+#[test]
+fn a_program_that_ends_at_the_change_by_itself_was_neither_told_nor_ended_by_it() {
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![script("ends", ENDS_AT_SWAP)]) else {
+        return;
+    };
+    let pod = rig.pod("ends");
+    for count in 1..4 {
+        wait_lines(&rig, &pod, "ready", usize::try_from(count).unwrap());
+        change(&pod, &format!("n{count}"));
+        assert_eq!(pod.wait_exit("app").unwrap(), Exit::Code(0));
+        pod.start_container("app").unwrap();
+        rig.publish_pods();
+        rig.wait_outcomes("ends", "started_after", count);
+    }
+    assert_eq!(rig.outcomes("ends", "delivered"), 0.0);
+    rig.end();
+}
+
 /// A program that ends at a SIGHUP while it loads, which takes it six seconds, and reads its file at one after that.
 const ENDS_WHILE_IT_LOADS: &str = "
 import signal, sys, time

@@ -16,13 +16,6 @@ fn script(name: &str, source: &str) -> PodSpec {
     support::script(name, source).share_process_namespace()
 }
 
-fn comm(pid: i32) -> String {
-    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"))
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
-
 #[test]
 fn programs_that_start_others_all_the_time_are_never_told_whatever_changes_while_they_do() {
     let source = "import subprocess\nwhile True: subprocess.run(['/usr/bin/true'])";
@@ -233,55 +226,6 @@ fn a_supervisor_is_a_problem_that_names_it_and_its_program_is_told_by_name() {
     rig.end();
 }
 
-#[test]
-fn node_js_gets_sigusr1_only_where_that_is_asked_for_whatever_it_is_called() {
-    let command = |name: &str, command: &[&str]| {
-        let container = ContainerSpec::new("app", command).mount("conf", "/conf");
-        bare(name).annotation(SIGNAL, "SIGUSR1").container(container)
-    };
-    let node = |name: &str, source: &str| command(name, &["/usr/bin/node", "-e", source]);
-    let waits = "require('fs').writeFileSync('/pod/up', ''); setInterval(() => {}, 1000)";
-    let titled = format!("process.title = 'shop'; {waits}");
-    let listens =
-        format!("process.on('SIGUSR1', () => require('fs').appendFileSync('/pod/told', 'x\\n')); {waits}");
-    let script = format!(
-        "{{ echo '#!/usr/bin/node'; echo \"{waits}\"; }} >/pod/server; chmod +x /pod/server; exec /pod/server"
-    );
-    let linked = format!("ln -s /usr/bin/node /pod/shop; exec /pod/shop -e \"{waits}\"");
-    let specs = vec![
-        node("plain", waits),
-        node("titled", &titled),
-        // The kernel names a process after its script, or after the link to its file.
-        command("script", &["/bin/sh", "-c", &script]),
-        command("linked", &["/bin/sh", "-c", &linked]),
-        node("listens", &listens).annotation("reloadlet.io/unhandled", "send"),
-    ];
-    let Some(rig) = Setup::new().programs(&["node"]).start(specs) else { return };
-    for pod in rig.node.pods() {
-        wait_until(LIMIT, "Node.js", || pod.exchange_dir().join("up").exists()).unwrap();
-    }
-    for (name, called) in [("titled", "shop"), ("script", "server"), ("linked", "shop")] {
-        assert_eq!(comm(rig.pod(name).container("app").unwrap().pid), called);
-    }
-    for pod in rig.node.pods() {
-        change(&pod, "two");
-    }
-    wait_lines(&rig, &rig.pod("listens"), "told", 1);
-    rig.wait_metric("reloadlet_problems", UNHANDLED, 4.0);
-    for name in ["plain", "titled", "script", "linked"] {
-        let pod = rig.pod(name);
-        let says = format!(
-            "PID {}) in container app is Node.js, which opens its debugger",
-            pod.container("app").unwrap().pid
-        );
-        rig.wait_warning(&says);
-        let output = fs::read_to_string(pod.container("app").unwrap().output).unwrap();
-        assert!(!output.contains("Debugger"), "{output}");
-        assert_eq!(rig.outcomes(name, "delivered"), 0.0);
-    }
-    rig.end();
-}
-
 /// Has no handler, and for a moment after each change one that ends it; from the third change on it keeps another one.
 const CATCHES_FOR_A_MOMENT: &str = "
 import os, signal, time
@@ -323,36 +267,6 @@ fn a_program_that_catches_the_signal_for_a_moment_in_order_to_end_isnt_told_in_t
 }
 
 #[test]
-fn virtual_machines_get_no_signal_that_they_take_for_themselves() {
-    let named = |name: &str, signal: &str, comm: &str| {
-        bare(name).annotation(SIGNAL, signal).container(reader("app", &["--comm", comm, "--catch", signal]))
-    };
-    let specs = vec![
-        named("erlang", "USR1", "beam.smp"),
-        named("java", "USR2", "java"),
-        named("dump", "QUIT", "java"),
-        named("told", "USR1", "java"),
-        named("asked", "USR2", "java").annotation("reloadlet.io/unhandled", "send"),
-    ];
-    let Some(rig) = Setup::new().start(specs) else { return };
-    for pod in rig.node.pods() {
-        change(&pod, "two");
-    }
-    for name in ["told", "asked"] {
-        rig.wait_told(&rig.pod(name), "app", "two");
-    }
-    rig.wait_metric("reloadlet_problems", UNHANDLED, 3.0);
-    rig.wait_warning("is Erlang's virtual machine, which writes a crash dump and ends at SIGUSR1");
-    rig.wait_warning(
-        "is a Java virtual machine, which crashes, since it stops its own threads with it, at SIGUSR2",
-    );
-    for name in ["erlang", "java", "dump"] {
-        rig.signals(&rig.pod(name), "app", 0);
-    }
-    rig.end();
-}
-
-#[test]
 fn what_the_kernel_drops_for_a_first_process_is_unhandled_and_what_sigwait_takes_is_delivered() {
     let send = |spec: PodSpec| spec.annotation("reloadlet.io/unhandled", "send");
     let waits = "
@@ -368,14 +282,19 @@ while True:
         send(bare("none").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--none"]))),
         send(bare("ignores").annotation(SIGNAL, "SIGHUP").container(reader("app", &["--ignore", "HUP"]))),
         send(bare("sigwait").annotation(SIGNAL, "SIGHUP").container(container)),
+        // Without a handler nothing comes of it, whoever gets it.
+        send(script("winch", "import time\nwhile True: time.sleep(1)").annotation(SIGNAL, "SIGWINCH")),
+        send(bare("realtime").annotation(SIGNAL, "SIGRTMIN+3").container(reader("app", &["--none"]))),
     ];
     let Some(rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
     for pod in rig.node.pods() {
         change(&pod, "two");
     }
-    for name in ["none", "ignores"] {
+    for name in ["none", "ignores", "winch", "realtime"] {
         rig.wait_outcomes(name, "unhandled", 1);
         rig.wait_reason(name, "unhandled", "the kernel drops it");
+        let alive = [("pod_namespace", name), ("verdict", "alive")];
+        assert_eq!(rig.metric("reloadlet_verdicts_total", &alive), 0.0);
         assert_eq!(rig.outcomes(name, "delivered"), 0.0);
     }
     wait_lines(&rig, &rig.pod("sigwait"), "told", 1);

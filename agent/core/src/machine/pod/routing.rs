@@ -139,7 +139,7 @@ impl PodMachine {
                     let own = |frozen: &&mut Frozen| frozen.container == *target.container();
                     let started = chosen.first().started;
                     self.frozen.iter_mut().filter(own).for_each(|frozen| frozen.started(started));
-                    target.found(chosen, ctx);
+                    target.found(&self.site, chosen, ctx);
                 }
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }

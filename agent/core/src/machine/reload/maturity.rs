@@ -85,10 +85,12 @@ impl Maturity {
             Standing::Unknown => self.lesson.unwrap_or(YOUNG),
             Standing::Starting | Standing::Unready | Standing::Ready => YOUNG,
         };
+        // A supervisor starts its program anew in a container that is old.
+        let youngest = told.iter().map(|process| process.identity().started).chain([first.started]).max();
         let grown = told.iter().map(|process| process.grown(age)).max().unwrap_or(now);
         match standing {
             Standing::Starting => grown.max(first.started + START),
-            Standing::Unready => grown.max(first.started + READINESS),
+            Standing::Unready => grown.max(youngest.unwrap_or(first.started) + READINESS),
             Standing::Unknown | Standing::Ready => grown,
         }
     }

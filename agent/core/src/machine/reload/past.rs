@@ -10,7 +10,7 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::Action;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::progress::Pending;
+use crate::machine::reload::sending::Sending;
 use crate::machine::reload::verify::{SHORTEST, Verify};
 use crate::machine::reload::{Site, Target};
 use crate::machine::workloads::Content;
@@ -110,11 +110,11 @@ impl Past {
 }
 
 impl Target {
-    /// A delivery of these generations was made to the processes that are told.
+    /// A delivery was made.
     pub(super) fn remember(
         &mut self,
         site: &Site,
-        generations: &[(Name, Pending)],
+        sending: &Sending,
         (counts, was_ready): (bool, bool),
         ctx: &mut Context<'_>,
     ) {
@@ -126,8 +126,9 @@ impl Target {
             is_open: true,
             container: chosen.first().container.clone(),
             first: pid(chosen.first()),
-            told: chosen.told().iter().map(|process| pid(process.identity())).collect(),
-            generations: generations
+            told: sending.receivers().map(pid).collect(),
+            generations: sending
+                .generations()
                 .iter()
                 .map(|(name, told)| (name.clone(), told.generation.clone()))
                 .collect(),

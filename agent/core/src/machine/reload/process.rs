@@ -165,19 +165,18 @@ impl Process {
         self.guard.as_ref().map(|guard| guard.handling)
     }
 
-    /// Whether the kernel may drop the signal for it, as far as the masks tell.
-    pub(super) fn may_drop(&self) -> bool {
+    /// Whether the kernel may drop this signal for it, as far as the masks tell.
+    pub(super) fn may_drop(&self, signal: Signal) -> bool {
         match self.last_handling() {
             Some(Handling::Ignored) => true,
-            Some(Handling::Default) => self.face.is_first,
+            Some(Handling::Default | Handling::Unknown) => self.face.is_first || signal.is_harmless(),
             Some(
                 Handling::Handled
                 | Handling::Fleeting
                 | Handling::Blocked
                 | Handling::Spawning
                 | Handling::Harmful(_)
-                | Handling::Starting
-                | Handling::Unknown,
+                | Handling::Starting,
             )
             | None => false,
         }

@@ -265,10 +265,11 @@ impl Processes {
         }
     }
 
-    /// Whether the kernel may drop the signal for one of these processes, as far as the masks tell.
-    pub(super) fn may_drop(&self, to: &[ProcessIdentity]) -> bool {
+    /// Those of these processes for which the kernel may drop this signal, as far as the masks tell.
+    pub(super) fn may_drop(&self, to: &[ProcessIdentity], signal: Signal) -> Vec<ProcessIdentity> {
         let told = self.chosen().into_iter().flat_map(|chosen| &chosen.told);
-        told.filter(|process| to.contains(process.identity())).any(Process::may_drop)
+        let dropping = told.filter(|process| process.may_drop(signal)).map(Process::identity);
+        dropping.filter(|process| to.contains(process)).cloned().collect()
     }
 
     /// Whether a process was told.

@@ -73,6 +73,7 @@ fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
         );
     }
     let otherwise = match (face.is_first, &face.wrapper) {
+        (_, _) if signal.is_harmless() => format!("nothing comes of {signal} without a handler"),
         (true, _) => {
             format!("the kernel drops {signal} for the first process of a container that has no handler")
         }

@@ -15,7 +15,8 @@ use crate::policy::problem::{Problem, ProblemKind};
 
 impl Target {
     /// These processes stand for the container.
-    pub(crate) fn found(&mut self, chosen: Chosen, ctx: &mut Context<'_>) {
+    pub(crate) fn found(&mut self, site: &Site, chosen: Chosen, ctx: &mut Context<'_>) {
+        self.follow_hand_over(site, &chosen, ctx);
         let held = self.processes.held_ones();
         let turnover = self.processes.found(chosen);
         self.let_go(turnover.release, &held, ctx);

@@ -14,13 +14,18 @@ use crate::model::time::Time;
 /// What the kernel says where it denies a send.
 const DENIED: &str = "EPERM: Operation not permitted";
 
-/// Why a signal that was sent counts as unhandled.
+/// Why a signal that was sent counts as unhandled: for whom the kernel drops it, and what was seen.
 const DROPPED: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
-                       handler, and none of the new files was opened within 2 s of the signal";
+                       handler (SIGWINCH and SIGCONT for any such), and none of the new files was opened within 2 s of the \
+                       signal";
 
 /// The same where it can't be seen whether a file is opened.
 const UNSEEN: &str = "the kernel drops it for a process that ignores it and for the first one of a container that has no \
-                      handler, and whether one of the new files was opened couldn't be seen";
+                      handler (SIGWINCH and SIGCONT for any such), and whether one of the new files was opened couldn't be seen";
+
+/// The same where others were sent it too, which open files.
+const DROPPED_FOR_SOME: &str = "the kernel drops it for those of the processes that ignore it, or have no handler and are the \
+                                first one of a PID namespace (SIGWINCH and SIGCONT for any such)";
 
 /// How long a signal that the kernel may drop is taken not to be dropped yet: whoever takes it opens a file by then.
 pub(super) const TAKEN_WITHIN: Duration = Duration::from_secs(2);
@@ -36,16 +41,17 @@ pub(super) struct Sending {
     results: Vec<(ProcessIdentity, Option<Delivery>)>,
     /// What the processes that were not sent anything make of it.
     worst: Outcome,
-    /// Until when it isn't known whether anybody takes the signal: the kernel drops it for a process that ignores it and for the
-    /// first one of a PID namespace that has no handler, unless it waits for it in `sigwait`, which can't be seen. Who takes
-    /// it opens files.
+    /// For whom the kernel may drop the signal: a process that ignores it and the first one of a PID namespace that has no
+    /// handler, unless it waits for it in `sigwait`, which can't be seen. Who takes it opens files.
+    may_drop: Vec<ProcessIdentity>,
+    /// Until when it isn't known whether these take it.
     unseen_until: Option<Time>,
     /// When it went out.
     begun: Time,
     /// The open that has shown it.
     opened: Option<(Name, Generation, Time)>,
-    /// Nothing has shown it in time.
-    is_dropped: bool,
+    /// Whether an open has shown it.
+    is_shown: bool,
     /// How well opens were seen.
     sight: Sight,
 }
@@ -78,17 +84,18 @@ impl Sending {
             changes,
             results,
             worst,
+            may_drop: Vec::new(),
             unseen_until: None,
             begun: now,
             opened: None,
-            is_dropped: false,
+            is_shown: false,
             sight: Sight::Clear,
         }
     }
 
-    /// The same; until then it isn't known whether anybody takes it, and if nothing has shown it by then nobody has.
-    pub(super) const fn unseen(mut self, until: Time) -> Self {
-        self.unseen_until = Some(until);
+    /// The same; until then it isn't known whether these take it, and if nothing has shown it by then they haven't.
+    pub(super) fn unseen(mut self, may_drop: Vec<ProcessIdentity>, until: Time) -> Self {
+        (self.may_drop, self.unseen_until) = (may_drop, Some(until));
         self
     }
 
@@ -96,6 +103,7 @@ impl Sending {
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) {
         if self.tells_of(volume, generation) && at >= self.begun && self.unseen_until.take().is_some() {
             self.opened = Some((volume.clone(), generation.clone(), at));
+            self.is_shown = true;
         }
     }
 
@@ -131,17 +139,29 @@ impl Sending {
 
     /// Time has passed: whoever hasn't opened anything by now hasn't taken the signal, as far as can be known.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        if self.unseen_until.is_some_and(|until| now >= until) {
-            self.unseen_until = None;
-            self.is_dropped = true;
-            self.worst = self.worst.max(Outcome::Unhandled);
-        }
+        self.unseen_until.take_if(|until| now >= *until);
+    }
+
+    /// Those that were there to be sent it, and for whom the kernel hasn't dropped it, as far as can be known.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &ProcessIdentity> {
+        let is_dropped = !self.is_shown || self.is_any_sure();
+        self.sent().filter(move |process| !is_dropped || !self.may_drop.contains(process))
     }
 
     /// Those that were there to be sent it.
-    pub(super) fn receivers(&self) -> impl Iterator<Item = &ProcessIdentity> {
+    fn sent(&self) -> impl Iterator<Item = &ProcessIdentity> {
         let sent = self.results.iter().filter(|(_, result)| *result == Some(Delivery::Sent));
         sent.map(|(process, _)| process)
+    }
+
+    /// Whether anybody surely got it: then an open says nothing of the others.
+    fn is_any_sure(&self) -> bool {
+        self.sent().any(|process| !self.may_drop.contains(process))
+    }
+
+    /// Whether the kernel has dropped it for somebody, as far as can be known.
+    fn is_dropped(&self) -> bool {
+        self.sent().count() > self.receivers().count()
     }
 
     /// The generations that it is about.
@@ -168,11 +188,12 @@ impl Sending {
         if results.iter().all(|result| *result == Delivery::Gone) {
             return Sent::ToNobody;
         }
-        if self.unseen_until.is_some() && results.contains(&Delivery::Sent) {
+        if self.unseen_until.is_some() && results.contains(&Delivery::Sent) && !self.is_any_sure() {
             return Sent::NotYet;
         }
-        let worst = results.iter().map(|result| result.outcome()).fold(self.worst, Outcome::max);
-        Sent::So(worst, results.contains(&Delivery::Sent))
+        let least = if self.is_dropped() { self.worst.max(Outcome::Unhandled) } else { self.worst };
+        let worst = results.iter().map(|result| result.outcome()).fold(least, Outcome::max);
+        Sent::So(worst, self.receivers().next().is_some())
     }
 
     /// When the waits that the pod asked for were over.
@@ -197,8 +218,12 @@ impl Sending {
             Some(Delivery::Failed(error)) => Some(*error),
             Some(Delivery::Sent | Delivery::Spared | Delivery::Gone) | None => None,
         });
-        refused
-            .or_else(|| self.is_dropped.then_some(if self.sight == Sight::Clear { DROPPED } else { UNSEEN }))
+        let dropped = match (self.is_any_sure(), self.sight) {
+            (true, _) => DROPPED_FOR_SOME,
+            (false, Sight::Clear) => DROPPED,
+            (false, Sight::Hidden | Sight::Blind) => UNSEEN,
+        };
+        refused.or_else(|| self.is_dropped().then_some(dropped))
     }
 
     /// What it was about.
@@ -250,8 +275,8 @@ mod tests {
                 again: false,
             };
             let sent = vec![(volume.clone(), pending)];
-            let mut sending =
-                Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0)).unseen(at(2));
+            let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0))
+                .unseen(vec![process(1)], at(2));
             sending.took(&process(1), Delivery::Sent);
             sending
         };
@@ -266,9 +291,28 @@ mod tests {
         assert_eq!(taken.take_opened(), Some((volume.clone(), generation(2), at(1))));
         let mut dropped = sending();
         dropped.handle_timeout(at(2));
-        assert_eq!((dropped.result(), dropped.timeout()), (Sent::So(Outcome::Unhandled, true), None));
+        assert_eq!((dropped.result(), dropped.timeout()), (Sent::So(Outcome::Unhandled, false), None));
         dropped.opened(&volume, &generation(2), at(3));
         assert_eq!(dropped.take_opened(), None);
+    }
+
+    #[test]
+    fn beside_one_that_surely_got_it_those_for_whom_the_kernel_may_have_dropped_it_got_nothing() {
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+        let mut some = sending(Outcome::Delivered).unseen(vec![process(2)], at(2));
+        [1, 2].into_iter().for_each(|pid| some.took(&process(pid), Delivery::Sent));
+        assert_eq!(some.result(), Sent::So(Outcome::Unhandled, true), "nothing is waited for");
+        assert_eq!(some.receivers().collect::<Vec<_>>(), [&process(1)]);
+        assert_eq!(some.reason(), Some(DROPPED_FOR_SOME));
+        let mut gone = sending(Outcome::Delivered).unseen(vec![process(2)], at(2));
+        gone.took(&process(1), Delivery::Gone);
+        gone.took(&process(2), Delivery::Sent);
+        assert_eq!(gone.result(), Sent::NotYet);
+        gone.handle_timeout(at(2));
+        assert_eq!(
+            (gone.result(), gone.receivers().count()),
+            (Sent::So(Outcome::Unhandled.max(Outcome::Gone), false), 0)
+        );
     }
 
     #[test]
@@ -303,8 +347,8 @@ mod tests {
             again: false,
         };
         let sent = vec![("config".into(), pending)];
-        let mut sending =
-            Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0)).unseen(at(2));
+        let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0))
+            .unseen(vec![process(1)], at(2));
         sending.took(&process(1), Delivery::Sent);
         assert!(
             sending.tells_of(&"config".into(), &generation)

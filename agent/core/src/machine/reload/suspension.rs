@@ -97,6 +97,11 @@ impl Suspension {
         self.ended.push(Ended { process: process.clone(), after });
     }
 
+    /// Whoever ended after the last delivery had handed over to another process, which may still end of it.
+    pub(super) const fn handed_over(&mut self) {
+        self.ended_last = false;
+    }
+
     /// A process has ended by something that no signal of ours does. Whether its ending had counted.
     pub(super) fn killed(&mut self, is_it: impl Fn(&ProcessIdentity) -> bool) -> bool {
         let Some(place) = self.ended.iter().position(|ended| is_it(&ended.process)) else { return false };

@@ -36,8 +36,9 @@ impl Target {
             waiting.accepted();
         }
         let sending = Sending::new(generations, due, changes, to, worst, now);
-        let is_unseen = self.processes.may_drop(to);
-        self.sending = Some(if is_unseen { sending.unseen(now + TAKEN_WITHIN) } else { sending });
+        let may_drop = self.processes.may_drop(to, self.plan.signal);
+        self.sending =
+            Some(if may_drop.is_empty() { sending } else { sending.unseen(may_drop, now + TAKEN_WITHIN) });
     }
 
     /// How a process took the signal.
@@ -72,12 +73,10 @@ impl Target {
         let lives_since = self.verify.as_ref().and_then(|verify| verify.lives_since(ctx.now));
         if was_sent {
             self.close(site, Verdict::Alive, Closing::Newer, ctx);
+            // The journal knows who was told before it knows that somebody was.
+            self.remember(site, &sending, (counts, was_ready), ctx);
         } else {
             ctx.workloads.end_turn(&self.workload, &site.pod.uid);
-        }
-        if was_sent {
-            // The journal knows who was told before it knows that somebody was.
-            self.remember(site, sending.generations(), (counts, was_ready), ctx);
         }
         let reason = sending.reason();
         let report = if sending.is_again() {
@@ -92,10 +91,10 @@ impl Target {
             self.last_delivery = Some(ctx.now);
             self.processes.were_sent(sending.receivers(), ctx.now);
             self.follow_delivery(site, sending.is_again(), ctx);
-            if let Some(chosen) = self.processes.chosen() {
-                let sent = sending.begun();
+            if let Some(first) = self.processes.chosen().map(Chosen::first) {
+                let (sent, receivers) = (sending.begun(), sending.receivers().cloned().collect());
                 let told = sending.into_generations();
-                let verify = Verify::open(chosen, told, site.terms.verify, ctx.now);
+                let verify = Verify::open(first.clone(), receivers, told, site.terms.verify, ctx.now);
                 let mut verify = verify.sent(sent).of_ready(was_ready).after(lives_since);
                 verify.dim(sight);
                 self.verify = Some(verify);
@@ -186,7 +185,7 @@ impl Target {
         if !verify.has_exited() && !verify.was_ready() {
             self.maturity.ended(process, verify.delivered(), at.unwrap_or(ctx.now));
         }
-        verify.exited();
+        verify.exited(process, at);
         let killed = site.pod.phases.get(&self.plan.container).and_then(|phase| phase.killed.as_ref());
         if killed == Some(&process.container) {
             // The status was faster than the kernel's notification.
@@ -195,6 +194,17 @@ impl Target {
         let after = at.map(|at| at.since(verify.delivered()));
         if self.suspension.exited(process, after) {
             self.blame(site, process, at.unwrap_or(ctx.now), ctx);
+        }
+    }
+
+    /// These processes stand for the container by now: one that was told may have handed over to one of them.
+    pub(super) fn follow_hand_over(&mut self, site: &Site, chosen: &Chosen, ctx: &mut Context<'_>) {
+        while let Some(ended) = self.verify.as_mut().and_then(|verify| verify.handed_over(chosen)) {
+            self.killed(site, &|process| *process == ended, ctx);
+            self.maturity.lived();
+            if self.verify.as_ref().is_some_and(|verify| !verify.has_exited()) {
+                self.suspension.handed_over();
+            }
         }
     }
 

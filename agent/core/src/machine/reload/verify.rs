@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
+use crate::machine::reload::process::Process;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::progress::Pending;
+use crate::machine::reload::progress::{Pending, START_DOUBT};
 use crate::machine::reload::sight::Sight;
 use crate::model::generation::Generation;
 use crate::model::journal::LastDelivery;
@@ -23,7 +24,8 @@ pub(crate) struct Verify {
     since: Time,
     first: ProcessIdentity,
     told: Vec<ProcessIdentity>,
-    exited: bool,
+    /// Those that have ended, and when if that was seen.
+    exits: Vec<(ProcessIdentity, Option<Time>)>,
     /// The last masks are being read.
     reading: bool,
     delivered: Time,
@@ -55,9 +57,10 @@ enum Resumed {
 }
 
 impl Verify {
-    /// The window of a delivery to these processes that told of these generations.
+    /// The window of a delivery to these processes of a container, of which this is the first one, that told of these generations.
     pub(super) fn open(
-        chosen: &Chosen,
+        first: ProcessIdentity,
+        told: Vec<ProcessIdentity>,
         generations: Vec<(Name, Pending)>,
         window: Duration,
         now: Time,
@@ -67,9 +70,9 @@ impl Verify {
         Self {
             until: now + window.max(SHORTEST),
             since: now,
-            first: chosen.first().clone(),
-            told: chosen.told().iter().map(|process| process.identity().clone()).collect(),
-            exited: false,
+            first,
+            told,
+            exits: Vec::new(),
             reading: false,
             sent: now,
             delivered: now,
@@ -90,7 +93,7 @@ impl Verify {
             since: past.at,
             first,
             told,
-            exited: false,
+            exits: Vec::new(),
             reading: false,
             delivered: past.at,
             sent: past.at,
@@ -112,8 +115,8 @@ impl Verify {
     }
 
     /// A process that was taken to have ended is there.
-    pub(super) const fn revive(&mut self) {
-        self.exited = false;
+    pub(super) fn revive(&mut self) {
+        self.exits.clear();
     }
 
     /// When an ending is no consequence any more.
@@ -146,7 +149,7 @@ impl Verify {
 
     /// Since when its processes have lived through deliveries, where that isn't long enough yet.
     pub(super) fn lives_since(&self, now: Time) -> Option<Time> {
-        (!self.exited && !self.is_over(now)).then_some(self.since)
+        (!self.has_exited() && !self.is_over(now)).then_some(self.since)
     }
 
     /// Whether there was time enough for a consequence: where changes come fast, no window has its time.
@@ -156,7 +159,7 @@ impl Verify {
 
     /// Whether a process that the delivery was about has ended.
     pub(super) const fn has_exited(&self) -> bool {
-        self.exited
+        !self.exits.is_empty()
     }
 
     /// When the delivery was made.
@@ -210,7 +213,7 @@ impl Verify {
 
     /// Whether a process may still open a file of a generation, which would count.
     pub(super) fn awaits(&self, volume: &Name, generation: &Generation) -> bool {
-        !self.exited && self.opens.iter().any(|(name, told)| name == volume && told == generation)
+        !self.has_exited() && self.opens.iter().any(|(name, told)| name == volume && told == generation)
     }
 
     /// Somebody looked through a generation's directory.
@@ -234,10 +237,33 @@ impl Verify {
     }
 
     /// A process that the delivery was about has ended.
-    pub(super) const fn exited(&mut self) {
-        self.exited = true;
+    pub(super) fn exited(&mut self, process: &ProcessIdentity, at: Option<Time>) {
+        if !self.exits.iter().any(|(ended, _)| ended == process) {
+            self.exits.push((process.clone(), at));
+        }
         // Masks that were asked for don't come any more.
         self.reading = false;
+    }
+
+    /// These processes stand for the container by now. If one of them was started between the signal and the end of one that it went
+    /// to, that one has handed over to it, and what becomes of it is the consequence: the one that has ended.
+    pub(super) fn handed_over(&mut self, chosen: &Chosen) -> Option<ProcessIdentity> {
+        if *chosen.first() != self.first {
+            return None;
+        }
+        // Starts are rounded down: of one that was started at once after the end it isn't known.
+        let started_within = |next: &ProcessIdentity, end: Time| {
+            next.started + START_DOUBT >= self.sent && next.started + START_DOUBT < end
+        };
+        let (place, next) = self.exits.iter().enumerate().find_map(|(place, (ended, end))| {
+            let mut told = chosen.told().iter().map(Process::identity);
+            let end = (*end)?;
+            let next = told.find(|next| !self.told.contains(next) && started_within(next, end))?;
+            (*ended != self.first).then(|| (place, next.clone()))
+        })?;
+        let (ended, _) = self.exits.remove(place);
+        self.told.iter_mut().filter(|told| **told == ended).for_each(|told| *told = next.clone());
+        Some(ended)
     }
 
     /// When something of it is due.
@@ -252,7 +278,7 @@ impl Verify {
         }
         match self.told.first() {
             // Of a delivery of before it isn't known that they are held.
-            Some(process) if !self.exited && self.resumed.is_none() => {
+            Some(process) if !self.has_exited() && self.resumed.is_none() => {
                 self.reading = true;
                 End::Read(process.clone())
             }
@@ -273,7 +299,7 @@ impl Verify {
         first: Option<&ProcessIdentity>,
     ) -> (Verdict, Option<Duration>) {
         let runs_again = first.is_some_and(|first| *first != self.first || !self.told.contains(first));
-        let verdict = match (self.exited, runs_again) {
+        let verdict = match (self.has_exited(), runs_again) {
             (false, _) if living == Verdict::Alive && self.reread.is_some() => Verdict::Reread,
             (false, _) => living,
             (true, true) => Verdict::Restarted,
@@ -296,8 +322,6 @@ pub(super) enum End {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::machine::volume::{How, Settled};
     use crate::model::names::{ContainerId, PodUid};
@@ -317,7 +341,6 @@ mod tests {
     }
 
     fn window() -> Verify {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         let told = Settled {
             generation: generation(),
             swapped: at(0),
@@ -326,7 +349,7 @@ mod tests {
             how: How::Changed,
         };
         let told = vec![("config".into(), Pending::of(&told, false))];
-        Verify::open(&chosen, told, Duration::from_secs(5), at(0))
+        Verify::open(process(1), vec![process(2)], told, Duration::from_secs(5), at(0))
     }
 
     #[test]
@@ -337,7 +360,7 @@ mod tests {
         assert!(verify.ends_with(&process(2)) && !verify.ends_with(&process(1)));
         let mut gone = window();
         assert!(!gone.concerns(&process(3)) && gone.concerns(&process(1)));
-        gone.exited();
+        gone.exited(&process(2), Some(at(1)));
         assert_eq!(gone.handle_timeout(at(5000)), End::Now);
     }
 
@@ -354,15 +377,15 @@ mod tests {
 
     #[test]
     fn windows_that_close_one_another_are_over_together() {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
         let mut verify = window();
         for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
             assert_eq!(verify.is_over(at(millis)), over);
             let before = verify.lives_since(at(millis));
-            verify = Verify::open(&chosen, vec![], Duration::from_secs(5), at(millis)).after(before);
+            verify = Verify::open(process(1), vec![process(2)], vec![], Duration::from_secs(5), at(millis));
+            verify = verify.after(before);
         }
         assert!(!verify.is_over(at(10_999)) && verify.is_over(at(11_000)), "it begins anew");
-        verify.exited();
+        verify.exited(&process(2), Some(at(6_500)));
         assert_eq!(verify.lives_since(at(7_000)), None);
     }
 
@@ -371,7 +394,7 @@ mod tests {
         assert_eq!(window().verdict(Verdict::Pending, None).0, Verdict::Pending);
         let ended = || {
             let mut verify = window();
-            verify.exited();
+            verify.exited(&process(2), Some(at(1)));
             verify
         };
         assert_eq!(ended().verdict(Verdict::Alive, None).0, Verdict::Exited);
