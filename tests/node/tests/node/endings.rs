@@ -156,7 +156,7 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others() {
     rig.wait_outcomes("web", "held", 3);
     rig.wait_outcomes("web", "delivered", 1);
     rig.wait_metric("reloadlet_problems", &[("kind", "bad_content")], 3.0);
-    rig.wait_warning("they ended the process of another replica on this node");
+    rig.wait_warning("the process of another replica on this node ended after it was told of them");
     let is_signal = |record: &LogRecord| matches!(record, LogRecord::Signal { .. });
     let told = |count: usize| {
         let log = pods.iter().flat_map(|pod| pod.log("app").unwrap());
