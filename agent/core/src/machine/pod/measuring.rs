@@ -70,6 +70,7 @@ impl PodMachine {
             }
             WasRead::Otherwise(again) => {
                 if let Some(reading) = again {
+                    self.late_reads.remove(name);
                     ctx.act(Action::Read(self.volume_ref(name), generation.clone(), reading));
                 }
             }
