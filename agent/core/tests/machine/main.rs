@@ -32,6 +32,7 @@ mod several;
 mod simulation;
 mod starts;
 mod swaps;
+mod tmpfs;
 mod verdicts;
 mod waits;
 mod windows;

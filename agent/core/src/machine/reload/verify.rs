@@ -294,8 +294,6 @@ pub(super) enum End {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::machine::volume::{How, Settled};
     use crate::model::names::{ContainerId, PodUid};
@@ -315,7 +313,7 @@ mod tests {
     }
 
     fn window() -> Verify {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
+        let chosen = Chosen::new(process(1), [process(2)], false, None, at(0));
         let told = Settled {
             generation: generation(),
             swapped: at(0),
@@ -352,7 +350,7 @@ mod tests {
 
     #[test]
     fn windows_that_close_one_another_are_over_together() {
-        let chosen = Chosen::new(process(1), [process(2)], false, BTreeMap::new(), at(0));
+        let chosen = Chosen::new(process(1), [process(2)], false, None, at(0));
         let mut verify = window();
         for (millis, over) in [(2_000, false), (4_000, false), (6_000, true)] {
             assert_eq!(verify.is_over(at(millis)), over);
