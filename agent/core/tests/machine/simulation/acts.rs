@@ -121,7 +121,9 @@ impl Simulation {
             _ => Manner::Handles,
         };
         let mut made = made;
-        let manner = if is_replica && manner == Manner::Quits { Manner::Handles } else { manner };
+        // Nothing but what is bad ends a replica.
+        let is_ended = matches!(manner, Manner::Quits | Manner::Renews);
+        let manner = if is_replica && is_ended { Manner::Handles } else { manner };
         if is_replica {
             let (kind, name, of) = ("ReplicaSet".into(), "web".into(), "1".into());
             made.replica = Some(Replica { kind, name, uid: of, template: None });
@@ -365,6 +367,9 @@ impl Simulation {
             let gone = self.node.kill(pid).unwrap();
             self.loaded.remove(&pid);
             self.note_ending(pid, &uid, killed);
+            if killed && !self.held.contains(&gone) {
+                self.unseen_kills.insert(uid.clone());
+            }
             let by_status = is_first && self.reported.contains(&uid) && self.rng.percent(20);
             if killed && by_status {
                 let pause = self.micros(5_000_000);

@@ -139,6 +139,8 @@ struct Simulation {
     first_started: BTreeMap<PodUid, Time>,
     /// When a process lost its handlers last, and in which life of the agent.
     lost_handlers: BTreeMap<u32, (Time, u32)>,
+    /// Pods of which a process was killed from outside without the agent's seeing that.
+    unseen_kills: BTreeSet<PodUid>,
     /// Processes whose VM boots.
     booting: BTreeSet<u32>,
     /// Until when processes drop signals, and which of them dropped the last one.
@@ -201,6 +203,7 @@ impl Simulation {
             unhandled: BTreeSet::new(),
             first_started: BTreeMap::new(),
             lost_handlers: BTreeMap::new(),
+            unseen_kills: BTreeSet::new(),
             booting: BTreeSet::new(),
             dropping: BTreeMap::new(),
             dropped: BTreeSet::new(),
