@@ -153,7 +153,7 @@ impl Machine {
             Event::JournalRead(snapshot) => self.journal_read(snapshot, now),
             Event::PodsSynced(pods) => self.pods_synced(pods, now),
             Event::Overflowed => self.overflowed(now),
-            Event::Dropped(uid) => self.with(&uid, now, PodMachine::rescan),
+            Event::Dropped(uid) => self.with(&uid, now, PodMachine::dropped),
             Event::Swapped(volume, generation, at) => {
                 self.with_volume(&volume, now, |pod, name, ctx| pod.swapped(name, generation, at, ctx));
             }

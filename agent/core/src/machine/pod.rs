@@ -333,8 +333,13 @@ impl PodMachine {
     }
 
     /// Notifications were lost: everything is looked at again.
-    pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn dropped(&mut self, ctx: &mut Context<'_>) {
         self.doubt_volumes(ctx);
+        self.rescan(ctx);
+    }
+
+    /// Everything is looked at again.
+    pub(crate) fn rescan(&mut self, ctx: &mut Context<'_>) {
         self.take_each(ctx, |_| News::List);
         self.begin_survey(ctx);
     }

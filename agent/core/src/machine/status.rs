@@ -242,7 +242,7 @@ closed_set! {
         Waiting => "waiting",
         /// It is on disk, and the process wasn't told.
         Undelivered => "undelivered",
-        /// It is on disk, and the process isn't told since the last two signals ended it, or these files another replica's.
+        /// It is on disk, and the process isn't told, since it ended after the last two signals, or another replica's after it was told of this.
         Suspended => "held",
         /// The container mounts it by subPath.
         SubPath => "subpath",

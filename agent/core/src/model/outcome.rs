@@ -28,7 +28,7 @@ closed_set! {
         Denied => "denied",
         /// The send failed otherwise.
         Failed => "failed",
-        /// Two deliveries in a row ended the process, or what is to be told ended the process of another replica: nothing is
+        /// The process ended after two deliveries in a row, or another replica's after it was told of the same: nothing is
         /// sent until that is over.
         Suspended => "held",
     }

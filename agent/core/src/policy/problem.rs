@@ -31,7 +31,7 @@ closed_set! {
         Supervisor => "supervisor",
         /// Reloads that are held since the process ended after the last ones.
         Suspended => "held",
-        /// Files that a container isn't told of, since they ended the process of another replica.
+        /// Files that a container isn't told of, since the process of another replica ended after it was told of them.
         BadContent => "bad_content",
         /// A pod that is larger than one that is followed may be.
         TooLarge => "too_large",

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use reloadlet_core::machine::event::{Reading, VolumeRef};
 use reloadlet_core::model::digest::{Contents, Digest};
+use reloadlet_core::model::object::ObjectVersion;
 use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::pod::{Item, ObjectSource, ProjectedSource, VolumeSource};
 use reloadlet_core::policy::files::FileFilter;
+use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event};
 
+use crate::measuring::{show, version};
 use crate::node::{generation, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more};
 
@@ -298,4 +302,39 @@ fn a_content_that_came_and_went_unseen_may_have_been_read_by_whoever_was_told_of
         world.pass(60_000);
         assert_eq!(world.sends().len(), if is_told { 2 } else { 0 });
     }
+}
+
+#[test]
+fn what_counts_no_longer_while_it_is_read_is_read_once_more_and_not_twice() {
+    let source = |name: &str| {
+        let items = vec![Item { key: "key".into(), path: name.into() }];
+        ProjectedSource::ConfigMap(ObjectSource { name: name.into(), items, optional: false })
+    };
+    let mut pod = app(1, &[]);
+    pod.spec.volumes[0].source = VolumeSource::Projected(vec![source("a"), source("b")]);
+    let mut world = World::node(vec![pod]);
+    world.measuring = Some(Measuring { secrets: false, accelerate: None });
+    world.node.volume(&config()).tmpfs = Some(5);
+    world.node.pod(&uid(1)).containers[0].tmpfs = Some(5);
+    let digest = |content: u8| Digest::new([content; 32]);
+    for (n, content) in [(1, 1), (2, 2)] {
+        let files = [("a".into(), digest(content)), ("b".into(), digest(1))].into();
+        world.node.volume(&config()).files.insert(generation(n), files);
+    }
+    world.start_agent();
+    show(&mut world, "a", version(1, 1));
+    show(&mut world, "b", ObjectVersion { ignored: true, ..version(1, 1) });
+    world.pass(60_000);
+    let example = world.actions.iter().find(|(_, action)| matches!(action, Action::Read(..)));
+    let example = example.unwrap().1.clone();
+    world.actions.clear();
+    world.hold_back(&example);
+    world.publish(&config(), 2);
+    assert_eq!(world.unanswered.len(), 1, "whether anything else changed decides");
+    show(&mut world, "b", version(2, 1));
+    assert_eq!(world.sends().len(), 1, "everything counts");
+    world.answer();
+    world.pass(1_000);
+    let reads = world.actions.iter().filter(|(_, action)| matches!(action, Action::Read(..)));
+    assert_eq!(reads.count(), 2);
 }

@@ -35,6 +35,7 @@ mod simulation;
 mod starts;
 mod supervised;
 mod swaps;
+mod tmpfs;
 mod verdicts;
 mod waits;
 mod windows;

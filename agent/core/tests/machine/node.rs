@@ -113,12 +113,16 @@ pub(crate) struct ContainerState {
     pub(crate) processes: Vec<ProcessState>,
     /// Volumes of which it holds a directory that was torn down.
     pub(crate) dead: BTreeSet<Name>,
+    /// The tmpfs that its mounts show, by its minor number.
+    pub(crate) tmpfs: Option<u32>,
     /// Whether it has more processes than are looked at.
     pub(crate) too_much: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VolumeState {
+    /// Its tmpfs, by its minor number, if it is on one.
+    pub(crate) tmpfs: Option<u32>,
     pub(crate) dir: Option<u64>,
     pub(crate) current: Option<(Generation, Time)>,
     pub(crate) others: BTreeSet<Generation>,
@@ -188,7 +192,7 @@ impl Node {
         };
         let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
         let (processes, dead) = (vec![process], BTreeSet::new());
-        let made = ContainerState { name: name.into(), id, processes, dead, too_much: false };
+        let made = ContainerState { name: name.into(), id, processes, dead, tmpfs: None, too_much: false };
         self.pod(pod).containers.push(made);
         pid
     }
@@ -302,7 +306,8 @@ impl Node {
     pub(crate) fn listing(&self, volume: &VolumeRef, begun: Time) -> Listing {
         let state = self.pods.get(&volume.pod).and_then(|pod| pod.volumes.get(&volume.volume));
         let Some(state) = state else { return Listing { begun, dir: None, current: None, others: vec![] } };
-        let device = Device { major: 254, minor: 0 };
+        let disk = Device { major: 254, minor: 0 };
+        let device = state.tmpfs.map_or(disk, |minor| Device { major: 0, minor });
         Listing {
             begun,
             dir: state.dir.map(|inode| DirId { device, inode }),
@@ -338,6 +343,9 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
         let plugin = VolumeKind::ConfigMap.directory();
         mountinfo +=
             &format!("2 0 {below}/volumes/{plugin}/{volume}//deleted /{volume} ro - ext4 /dev/vda rw\n");
+    }
+    if let Some(minor) = container.tmpfs {
+        mountinfo += &format!("3 0 0:{minor} / /sec ro - tmpfs tmpfs rw\n");
     }
     let process = |process: &ProcessState| ProcessFacts {
         pid: process.pid,

@@ -6,7 +6,7 @@ use reloadlet_core::model::outcome::Verdict;
 use reloadlet_core::model::pod::{Item, ObjectSource, VolumeSource};
 
 use crate::node::{HUP, generation, ms, pod, uid};
-use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};
+use crate::world::{PUBLISHED, STARTED, World, app, app_with_two_volumes, config, more, volume_of};
 
 fn delivered() -> World {
     let mut world = World::app(&[]);
@@ -196,4 +196,30 @@ fn a_watch_that_may_have_gone_off_unseen_is_begun_anew() {
     world.pass(100);
     let watches = world.actions.iter().filter(|(_, action)| matches!(action, Action::WatchOpens(..)));
     assert_eq!((watches.count(), world.opens.len()), (2, 1));
+}
+
+#[test]
+fn a_watch_that_is_begun_anew_after_lost_notifications_is_begun_once() {
+    // So many that the last of them is looked at again only after something else.
+    let mut world = World::running((1..=30).map(|n| app(n, &[])).collect());
+    for n in 31..=60 {
+        let late = app(n, &[]);
+        world.node.add_pod(&late, PUBLISHED);
+        world.node.start(&late.uid, "app", STARTED);
+        world.pods.push(late);
+    }
+    world.sync();
+    world.pass(60_000);
+    let last = volume_of(60, "config");
+    world.publish(&last, 2);
+    world.actions.clear();
+    world.machine.handle(world.now, Event::Overflowed);
+    world.handle(Event::LookedThrough(last.clone(), generation(1)));
+    while world.machine.is_busy() {
+        world.machine.handle_timeout(world.now);
+        world.handle(Event::LookedThrough(last.clone(), generation(1)));
+    }
+    let begun = |action: &Action| matches!(action, Action::WatchOpens(volume, ..) if *volume == last);
+    assert_eq!(world.actions.iter().filter(|(_, action)| begun(action)).count(), 1);
+    assert_eq!(world.opens.len(), 1);
 }

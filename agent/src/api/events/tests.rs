@@ -220,11 +220,12 @@ async fn what_is_held_back_is_sent_with_what_lifts_it() {
     let (client, requests) = server(0);
     let (notes, sender) = channel(Cluster::with_client(client), "node");
     // As the machine gives them: `REASON` of its modules `suspension` and `withholding`.
-    let suspended = "the last two signals ended its process; it is told once more when its process has run \
-                     for ten minutes, or at once when an annotation of reloadlet.io changes on the pod, and \
-                     a restart loads the change";
-    let bad_content = "these files ended the process of another replica on this node; newer ones are told, \
-                       and these at once when an annotation of reloadlet.io changes on the pod";
+    let suspended = "its process ended after each of the last two signals; it is told once more when its \
+                     process has run for ten minutes, or at once when an annotation of reloadlet.io changes on \
+                     the pod, and a restart loads the change";
+    let bad_content = "the process of another replica on this node ended after it was told of these files; \
+                       newer ones are told, and these at once when an annotation of reloadlet.io changes on \
+                       the pod";
     for (n, reason) in [(1, suspended), (2, bad_content)] {
         let report = ReloadReport { pod: pod("shop", n), ..measured(Outcome::Suspended, Some(reason)) };
         let report = Report::Reload(Box::new(report));
@@ -236,10 +237,10 @@ async fn what_is_held_back_is_sent_with_what_lifts_it() {
     let suspended = "container app ends 400 ms after SIGHUP, 2 times in a row: nothing more is sent to it \
                      until an annotation of reloadlet.io changes on the pod, or its process has run for ten \
                      minutes; then it is told once of the newest files, if it is older than they are; the \
-                     program catches the signal in order to end, or can't load the new files";
-    let bad_content = "container app isn't told of the newest files, since they ended the process of another \
-                       replica on this node: newer ones are told, and these at once when an annotation of \
-                       reloadlet.io changes on the pod";
+                     program may catch the signal in order to end, or be unable to load the new files";
+    let bad_content = "container app isn't told of the newest files: the process of another replica on this \
+                       node ended after it was told of them; newer ones are told, and these at once when an \
+                       annotation of reloadlet.io changes on the pod";
     let problems = [(3, ProblemKind::Suspended, suspended), (4, ProblemKind::BadContent, bad_content)];
     for (n, kind, sentence) in problems {
         let report = Report::Problem(pod("shop", n), Problem::new(kind, sentence));

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use standin::{Exit, LogRecord, PodSpec};
 
-use crate::support::{SIGNAL, Setup, app, bare, change, reader, script, wait_lines};
+use crate::support::{SIGNAL, Setup, app, bare, change, lines, reader, script, start_agent, wait_lines};
 
 #[test]
 fn a_container_that_hasnt_started_is_told_when_its_status_says_that_it_has() {
@@ -230,7 +230,7 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others() {
     rig.wait_outcomes("web", "held", 3);
     rig.wait_outcomes("web", "delivered", 1);
     rig.wait_metric("reloadlet_problems", &[("kind", "bad_content")], 3.0);
-    rig.wait_warning("they ended the process of another replica on this node");
+    rig.wait_warning("the process of another replica on this node ended after it was told of them");
     let is_signal = |record: &LogRecord| matches!(record, LogRecord::Signal { .. });
     let told = |count: usize| {
         let log = pods.iter().flat_map(|pod| pod.log("app").unwrap());
@@ -243,5 +243,36 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others() {
     rig.wait_outcomes("web", "delivered", 2);
     rig.wait_outcomes("web", "held", 5);
     told(2);
+    rig.end();
+}
+
+#[test]
+fn a_content_that_ends_a_replica_while_there_is_no_agent_is_kept_from_the_others_after_its_start() {
+    let names = ["one", "two", "three"];
+    let reference = json!({ "kind": "ReplicaSet", "name": "web", "uid": "1", "controller": true });
+    let slow = |name: &str| {
+        let owned = json!({ "metadata": { "ownerReferences": [reference] } });
+        script(name, SLOW_TO_END).namespace("web").patch(owned)
+    };
+    let specs = names.iter().map(|name| slow(name)).collect();
+    let Some(mut rig) = Setup::new().programs(&["python3"]).start(specs) else { return };
+    let pods: Vec<_> = names.iter().map(|name| rig.pod(name)).collect();
+    pods.iter().for_each(|pod| wait_lines(&rig, pod, "started", 1));
+    rig.publish_pods();
+    change(&pods[0], "bad");
+    rig.wait_outcomes("web", "delivered", 1);
+    // The program takes two seconds to end.
+    rig.agent.kill9().unwrap();
+    assert_eq!(pods[0].wait_exit("app").unwrap(), Exit::Code(0));
+    pods[0].start_container("app").unwrap();
+    wait_lines(&rig, &pods[0], "started", 2);
+    pods[1..].iter().for_each(|pod| drop(change(pod, "bad")));
+    rig.publish_pods();
+    rig.agent = start_agent(rig.options.clone());
+    rig.wait_outcomes("web", "held", 2);
+    assert_eq!(rig.outcomes("web", "delivered"), 0.0, "{}", rig.tail());
+    for pod in &pods[1..] {
+        assert_eq!((lines(pod, "started"), pod.exit("app").unwrap()), (1, None));
+    }
     rig.end();
 }

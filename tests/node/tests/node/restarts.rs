@@ -5,9 +5,9 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::mount::MountFlags;
-use standin::{LogRecord, Pod, boottime_ns, wait_until};
+use standin::{LogRecord, Pod, PodSpec, VolumeSpec, boottime_ns, payload, wait_until};
 
-use crate::support::{LIMIT, Setup, app, change, end_doubt, start_agent};
+use crate::support::{LIMIT, SIGNAL, Setup, app, change, end_doubt, reader, start_agent};
 
 fn stamps(pod: &Pod) -> Vec<u64> {
     let at = |record: LogRecord| match record {
@@ -280,5 +280,35 @@ fn a_second_agent_waits_for_the_first_ones_journal() {
     change(&pod, "three");
     rig.wait_told(&pod, "app", "three");
     rig.signals(&pod, "app", 2);
+    rig.end();
+}
+
+#[test]
+fn a_tmpfs_that_was_made_anew_while_there_was_no_agent_is_told_only_to_whoever_sees_it() {
+    let secret = |name: &str| {
+        PodSpec::new(name)
+            .namespace(name)
+            .annotation(SIGNAL, "SIGHUP")
+            .volume(VolumeSpec::secret("conf").key("app.conf", "one\n"))
+            .container(reader("app", &[]))
+    };
+    let Some(mut rig) = Setup::new().start(vec![secret("old"), secret("new")]) else { return };
+    let (old, new) = (rig.pod("old"), rig.pod("new"));
+    rig.agent.kill9().unwrap();
+    for pod in [&old, &new] {
+        pod.unmake_volume("conf").unwrap();
+        pod.make_volume("conf", payload([("app.conf", "anew\n")])).unwrap();
+    }
+    new.restart_container("app").unwrap();
+    new.wait_ready("app").unwrap();
+    end_doubt();
+    change(&new, "two");
+    change(&old, "two");
+    rig.publish_pods();
+    rig.agent = start_agent(rig.options.clone());
+    rig.wait_told(&new, "app", "two");
+    rig.wait_outcomes("old", "no_process", 1);
+    rig.wait_reason("old", "no_process", "until it restarts");
+    rig.signals(&old, "app", 0);
     rig.end();
 }

@@ -7,7 +7,6 @@ use crate::machine::event::ContainerFacts;
 use crate::machine::reload::Target;
 use crate::machine::reload::process::Face;
 use crate::machine::reload::processes::Chosen;
-use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
@@ -56,12 +55,7 @@ impl<'a> Leaves<'a> {
     }
 
     /// Which processes stand for a container; `process` is the name of those that are to be told.
-    pub(super) fn find(
-        &self,
-        target: &Target,
-        process: Option<&str>,
-        volumes: &BTreeMap<Name, Watched>,
-    ) -> Result<Chosen, NoProcess> {
+    pub(super) fn find(&self, target: &Target, process: Option<&str>) -> Result<Chosen, NoProcess> {
         let name = target.container();
         let mut starting = None;
         let mut newest: Option<(process::Chosen<'_>, &ContainerFacts)> = None;
@@ -100,16 +94,10 @@ impl<'a> Leaves<'a> {
                 return Err(NoProcess::Hidden);
             }
         }
-        Ok(self.chosen(target, &chosen, container, volumes))
+        Ok(self.chosen(&chosen, container))
     }
 
-    fn chosen(
-        &self,
-        target: &Target,
-        chosen: &process::Chosen<'_>,
-        container: &ContainerFacts,
-        volumes: &BTreeMap<Name, Watched>,
-    ) -> Chosen {
+    fn chosen(&self, chosen: &process::Chosen<'_>, container: &ContainerFacts) -> Chosen {
         let identity = |process: &ProcessFacts| self.identity(process, container);
         let wrapper: Option<Name> = chosen.wrapper.map(|wrapper| wrapper.stat.comm.as_str().into());
         let face = |process: &&ProcessFacts| Face {
@@ -117,13 +105,8 @@ impl<'a> Leaves<'a> {
             is_first: process.is_first_in_namespace(),
             wrapper: wrapper.clone(),
         };
-        let views = target.progress().keys().filter_map(|name| {
-            let watched = volumes.get(name)?;
-            let mounts = container.mounts.as_ref()?;
-            Some((name.clone(), mounts.view(watched.plan().kind, name, watched.state().dir())))
-        });
         let told = chosen.told.iter().map(|process| identity(process));
-        Chosen::new(identity(chosen.first), told, chosen.volatile, views.collect(), self.looked_at)
+        Chosen::new(identity(chosen.first), told, chosen.volatile, container.mounts.clone(), self.looked_at)
             .with_faces(chosen.told.iter().map(face))
     }
 

@@ -134,7 +134,7 @@ impl PodMachine {
         let leaves = Leaves::of(&self.site.pod, containers, self.surveys.begun());
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
-            match leaves.find(target, self.plan.process.as_deref(), &self.site.volumes) {
+            match leaves.find(target, self.plan.process.as_deref()) {
                 Ok(chosen) => {
                     let own = |frozen: &&mut Frozen| frozen.container == *target.container();
                     let started = chosen.first().started;

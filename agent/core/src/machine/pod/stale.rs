@@ -87,7 +87,7 @@ fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> 
     }
     let started = match target.processes().chosen() {
         Some(chosen) => {
-            if watched.state().is_rebuilt() && chosen.view(name) == Some(View::Dead) {
+            if watched.state().is_rebuilt() && chosen.view(watched) == Some(View::Dead) {
                 return Some((StaleReason::Orphaned, settled.settled));
             }
             chosen.first().started

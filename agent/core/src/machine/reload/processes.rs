@@ -1,13 +1,14 @@
 //! The processes of a container: which ones stand for it, whether they are held, and what they do with the signal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::kernel::guard::{GuardReading, Handling};
-use crate::kernel::mounts::View;
+use crate::kernel::mounts::{ContainerMounts, View};
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::reload::process::{Face, Process, Taken};
 use crate::machine::reload::remembered::Remembered;
-use crate::model::names::Name;
+use crate::machine::watched::Watched;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
@@ -40,8 +41,8 @@ pub(crate) struct Chosen {
     told: Vec<Process>,
     /// See [`crate::kernel::process::Chosen::volatile`].
     volatile: bool,
-    /// What the container sees of each volume.
-    views: BTreeMap<Name, View>,
+    /// What the container sees of the pod's volumes, where that could be read.
+    mounts: Option<Arc<ContainerMounts>>,
     /// When whoever found this out was asked to look.
     looked_at: Time,
 }
@@ -52,12 +53,12 @@ impl Chosen {
         first: ProcessIdentity,
         told: impl IntoIterator<Item = ProcessIdentity>,
         volatile: bool,
-        views: BTreeMap<Name, View>,
+        mounts: Option<Arc<ContainerMounts>>,
         looked_at: Time,
     ) -> Self {
         let process = |identity| Process::new(identity, Face::default());
         let told = told.into_iter().map(process).collect();
-        Self { first, first_held: false, told, volatile, views, looked_at }
+        Self { first, first_held: false, told, volatile, mounts, looked_at }
     }
 
     /// The same; the processes look like this, in their order.
@@ -83,9 +84,10 @@ impl Chosen {
         self.looked_at
     }
 
-    /// What the container sees of a volume.
-    pub(crate) fn view(&self, volume: &Name) -> Option<View> {
-        self.views.get(volume).copied()
+    /// What the container sees of a volume, as far as is known of its directory by now.
+    pub(crate) fn view(&self, watched: &Watched) -> Option<View> {
+        let plan = watched.plan();
+        self.mounts.as_ref().map(|mounts| mounts.view(plan.kind, &plan.name, watched.state().dir()))
     }
 
     /// Whether the processes to tell are held.

@@ -128,7 +128,8 @@ impl Target {
             return Step::End(read, Outcome::StartedAfter, None);
         }
         let blind = self.waiting_volumes(|name, _| {
-            chosen.view(name).is_some_and(|view| matches!(view, View::Frozen | View::Dead))
+            let view = site.volumes.get(name).and_then(|watched| chosen.view(watched));
+            view.is_some_and(|view| matches!(view, View::Frozen | View::Dead))
         });
         if !blind.is_empty() && !chosen.is_held() {
             // Whoever was seen may have ended by now.

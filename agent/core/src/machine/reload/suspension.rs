@@ -15,7 +15,7 @@ const ENDINGS: usize = 2;
 const PROBE: Duration = Duration::from_secs(10 * 60);
 
 /// Why a reload ends that is suspended.
-pub(super) const REASON: &str = "the last two signals ended its process; it is told once more when its process has run for \
+pub(super) const REASON: &str = "its process ended after each of the last two signals; it is told once more when its process has run for \
                                  ten minutes, or at once when an annotation of reloadlet.io changes on the pod, and a restart \
                                  loads the change";
 
@@ -136,7 +136,7 @@ impl Suspension {
         let sentence = format!(
             "container {container} {ends}: nothing more is sent to it until an annotation of reloadlet.io changes on the pod, \
              or its process has run for ten minutes; then it is told once of the newest files, if it is older than they are; \
-             the program catches the signal in order to end, or can't load the new files"
+             the program may catch the signal in order to end, or be unable to load the new files"
         );
         Problem::new(ProblemKind::Suspended, sentence)
     }

@@ -1,5 +1,5 @@
 //! What is withheld from a container although its process could be told: it doesn't live through deliveries, or another replica
-//! of its workload didn't live through this content. When that is over, what was withheld is told.
+//! of its workload ended after it was told of this content. When that is over, what was withheld is told.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
 /// Why a reload ends whose content is withheld.
-pub(super) const REASON: &str = "these files ended the process of another replica on this node; newer ones are told, and these \
-                                 at once when an annotation of reloadlet.io changes on the pod";
+pub(super) const REASON: &str = "the process of another replica on this node ended after it was told of these files; newer ones \
+                                 are told, and these at once when an annotation of reloadlet.io changes on the pod";
 
 /// How long after a verify window other replicas still wait for what came of it: masks may be read slowly.
 const UNREAD: Duration = Duration::from_secs(5);
@@ -180,8 +180,9 @@ impl Target {
         let is_new = self.withholding.is_content() && !std::mem::replace(&mut self.withholding.said, true);
         is_new.then(|| {
             let sentence = format!(
-                "container {container} isn't told of the newest files, since they ended the process of another replica on \
-                 this node: newer ones are told, and these at once when an annotation of reloadlet.io changes on the pod"
+                "container {container} isn't told of the newest files: the process of another replica on this node ended \
+                 after it was told of them; newer ones are told, and these at once when an annotation of reloadlet.io changes on \
+                 the pod"
             );
             Problem::new(ProblemKind::BadContent, sentence)
         })

@@ -98,7 +98,9 @@ impl Simulation {
         }
         let n = self.next_pod;
         self.next_pod += 1;
-        let volumes: &[&str] = if self.rng.percent(40) { &["config", "more"] } else { &["config"] };
+        let is_replica = n.is_multiple_of(3);
+        let has_more = self.rng.percent(40) && !is_replica;
+        let volumes: &[&str] = if has_more { &["config", "more"] } else { &["config"] };
         let made = pod(n, &[("reloadlet.io/signal", "SIGHUP")], &[("app", volumes)], volumes);
         let uid = made.uid.clone();
         self.node.add_pod(&made, self.now);
@@ -119,8 +121,9 @@ impl Simulation {
             _ => Manner::Handles,
         };
         let mut made = made;
-        let is_replica = n.is_multiple_of(3);
-        let manner = if is_replica && manner == Manner::Quits { Manner::Handles } else { manner };
+        // Nothing but what is bad ends a replica.
+        let is_ended = matches!(manner, Manner::Quits | Manner::Renews);
+        let manner = if is_replica && is_ended { Manner::Handles } else { manner };
         if is_replica {
             let (kind, name, of) = ("ReplicaSet".into(), "web".into(), "1".into());
             made.replica = Some(Replica { kind, name, uid: of, template: None });
@@ -363,6 +366,10 @@ impl Simulation {
         for pid in ending {
             let gone = self.node.kill(pid).unwrap();
             self.loaded.remove(&pid);
+            self.note_ending(pid, &uid, killed);
+            if killed && !self.held.contains(&gone) {
+                self.unseen_kills.insert(uid.clone());
+            }
             let by_status = is_first && self.reported.contains(&uid) && self.rng.percent(20);
             if killed && by_status {
                 let pause = self.micros(5_000_000);

@@ -108,7 +108,10 @@ impl Simulation {
         assert!(self.opens.is_empty(), "watched for nobody: {:?}", self.opens);
         for pod in machine.status(self.now) {
             let is_suspended = pod.containers.iter().any(|container| container.is_suspended);
-            let may_be = self.manners[&pod.uid] == Manner::Quits;
+            // Contents may have ended it twice in a row.
+            let may_be = self.manners[&pod.uid] == Manner::Quits || self.is_replica(&pod.uid);
+            // Or it was killed while there was no agent, and no status says so.
+            let may_be = may_be || self.unseen_kills.contains(&pod.uid);
             assert!(may_be || !is_suspended, "{} is suspended for what ended it from outside", pod.uid);
         }
         let mut all_handle = true;

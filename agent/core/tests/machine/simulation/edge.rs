@@ -30,7 +30,8 @@ impl Simulation {
             }
             Todo::MakeSurvey(life, uid) => {
                 let facts = self.node.survey(&uid);
-                let pause = self.slow_at_times();
+                // Other replicas don't wait for longer than some seconds for what comes of one.
+                let pause = if self.is_replica(&uid) { self.micros(2_000) } else { self.slow_at_times() };
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
             Todo::Read(life, volume, generation, reading) => {
@@ -142,6 +143,7 @@ impl Simulation {
                 apply(&mut self.journal, update);
             } else {
                 self.checks.lost(&update);
+                self.forget_told(&update);
             }
         }
         self.life += 1;
@@ -274,7 +276,8 @@ impl Simulation {
                 self.push(pause, Todo::BeginListing(life, volume));
             }
             Action::Survey(survey) => {
-                let pause = self.slow_at_times();
+                let is_quick = self.is_replica(&survey.pod);
+                let pause = if is_quick { self.micros(2_000) } else { self.slow_at_times() };
                 self.push(pause, Todo::MakeSurvey(life, survey.pod));
             }
             Action::Hold(process) => {
@@ -333,6 +336,7 @@ impl Simulation {
             state.state != 'Z'
         });
         self.checks.sent(&process, self.now);
+        self.check_content(&process);
         let is_starting = self.starts.get(&process.container).is_some_and(|over| self.now < *over);
         if lives && is_starting {
             assert_eq!(self.shown.get(&process.container), None, "{process:?} hasn't started");

@@ -77,19 +77,16 @@ impl Simulation {
             unique[..4].copy_from_slice(&self.next_generation.to_le_bytes());
             unique
         };
-        let now = self.now;
+        let is_shared = self.is_replica(uid) && !self.has_keys(uid);
+        let content = if is_shared { self.next_content(false) } else { Digest::new(content) };
         let state = self.node.volume(&volume);
-        state.digests.insert(new.clone(), Digest::new(content));
+        state.digests.insert(new.clone(), content);
         if self.rng.percent(5) {
             // The kubelet is killed before the rename.
             self.node.volume(&volume).others.insert(new);
             return;
         }
-        let state = self.node.volume(&volume);
-        let before = state.current.replace((new.clone(), now));
-        state.others.extend(before.map(|(before, _)| before));
-        self.swapping.insert(volume.clone());
-        self.notify(Event::Swapped(volume.clone(), Some(new.clone()), now));
+        self.rename(&volume, &new);
         if self.rng.percent(10) {
             // It is killed after the rename: the directory of before stays for good.
             self.push(ms(2_000), Todo::Expire(volume, new));
@@ -97,6 +94,23 @@ impl Simulation {
             let pause = self.micros(3_000);
             self.push(pause, Todo::Unlink(volume));
         }
+    }
+
+    /// A content is published in a volume; what was there before is still to be removed.
+    pub(super) fn swap_to(&mut self, volume: &VolumeRef, content: Digest) {
+        self.next_generation += 1;
+        let new = generation(self.next_generation);
+        self.node.volume(volume).digests.insert(new.clone(), content);
+        self.rename(volume, &new);
+    }
+
+    fn rename(&mut self, volume: &VolumeRef, new: &Generation) {
+        let now = self.now;
+        let state = self.node.volume(volume);
+        let before = state.current.replace((new.clone(), now));
+        state.others.extend(before.map(|(before, _)| before));
+        self.swapping.insert(volume.clone());
+        self.notify(Event::Swapped(volume.clone(), Some(new.clone()), now));
     }
 
     pub(super) fn unlink(&mut self, volume: &VolumeRef) {

@@ -19,7 +19,8 @@ impl Simulation {
         assert!(!boots || is_unseen || self.unhandled.contains(uid), "{pid} boots, and ends at the signal");
         let container = self.node.identity(pid).unwrap().container;
         let is_starting = self.slow.contains(uid) && self.now < self.starts[&container];
-        if boots || (handles && (is_starting || self.manners[uid] == Manner::Quits)) {
+        let is_ended = is_starting || self.manners[uid] == Manner::Quits || self.loads_bad(uid);
+        if boots || (handles && is_ended) {
             let after = self.micros(900_000);
             self.push(after, Todo::Exit(pid));
         } else if handles && self.manners[uid] == Manner::Renews {
@@ -61,6 +62,7 @@ impl Simulation {
 
     /// Nor that pods read after signals, of those that have other annotations or aren't listed.
     pub(super) fn forget_proofs(&mut self, listed: &[Arc<Pod>]) {
+        self.forget_unlisted(listed);
         let now: BTreeMap<PodUid, _> =
             listed.iter().map(|pod| (pod.uid.clone(), pod.spec.annotations.clone())).collect();
         let before = std::mem::replace(&mut self.taken, now.clone());
