@@ -198,9 +198,9 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadUnhandled",
             format!(
-                "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}{}. Choose \
-                 a signal that it handles in reloadlet.io/signal.",
-                reload.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"))
+                "{volumes} changed and container {container} didn't take {signal}: {}. Choose a signal that its program \
+                 handles in reloadlet.io/signal.",
+                reload.reason.as_deref().unwrap_or("its process doesn't handle it")
             ),
         ),
         Outcome::Denied => (

@@ -138,6 +138,11 @@ impl Sending {
         }
     }
 
+    /// Whether it goes out to a process.
+    pub(super) fn is_to(&self, process: &ProcessIdentity) -> bool {
+        self.results.iter().any(|(to, _)| to == process)
+    }
+
     /// Those that were there to be sent it.
     pub(super) fn receivers(&self) -> impl Iterator<Item = &ProcessIdentity> {
         let sent = self.results.iter().filter(|(_, result)| *result == Some(Delivery::Sent));
