@@ -5,23 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
+use k8s_openapi::api::events;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use reloadlet_core::machine::event::{ReloadReport, Report};
-use reloadlet_core::model::names::Name;
-use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
-use reloadlet_core::model::pod::Pod;
-use reloadlet_core::propagation::frozen::Way;
+use kube::{Api, Client};
+use reloadlet_core::machine::event::Report;
 use tokio::sync::Notify;
 
 use super::backoff::{Backoff, chances};
 use super::budget::Key;
 use super::cluster::Cluster;
-use super::unsaid::{About, Note, Saying, Text, Unsaid};
+use super::unsaid::{About, Saying, Unsaid};
 use crate::clock;
 use crate::logs::Causes;
-use crate::reports;
 
 /// How often an Event is tried while the API server can't take it. Then others have their turn.
 const TRIES: u32 = 3;
@@ -32,19 +31,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Of how many pods and reasons it is known what was said last.
 const SAID: usize = 64;
 
-/// The reason of an Event that says that a signal was sent.
-const SENT: &str = "SignalSent";
-/// The reason of an Event that says what is wrong with what a pod asks for.
-const PROBLEM: &str = "ReloadProblem";
-/// The reason of one that says that a container has left unread what it was told of.
-const UNREAD: &str = "ReloadUnread";
-/// The reason of one that says that only a restart brings a change.
-const NEEDS_RESTART: &str = "ConfigNeedsRestart";
-/// The longest list of what was changed in an Event, in bytes.
-const LISTED: usize = 512;
-/// Those that say that a container wasn't told of a change.
-const NOT_TOLD: [&str; 5] =
-    ["ReloadNoProcess", "ReloadUnhandled", "ReloadDenied", "ReloadFailed", "ReloadHeld"];
+/// What the agent does, in an Event.
+const ACTION: &str = "Reload";
+/// The longest name of an object.
+const LONGEST_NAME: usize = 253;
 
 /// Hands what is to be said to the sender.
 #[derive(Clone, Debug)]
@@ -86,8 +76,8 @@ impl Notes {
     /// Says what a report means to the pod's owner, if anything, and no more what it makes untrue.
     pub(crate) fn report(&self, report: &Report) {
         let mut unsaid = self.0.unsaid();
-        unsay(report, &mut unsaid);
-        if let Some(note) = note(report) {
+        words::unsay(report, &mut unsaid);
+        if let Some(note) = words::note(report) {
             if unsaid.say(note) {
                 tracing::debug!("an Event is dropped: too many wait");
             }
@@ -179,6 +169,9 @@ impl Speaker {
     }
 
     async fn publish(&mut self, saying: &Saying) -> Result<(), kube::Error> {
+        if let Some(once) = &saying.once {
+            return self.publish_once(saying, once).await;
+        }
         let key = (saying.pod.uid.clone(), saying.reason);
         let differs = self.said.get(&key).is_some_and(|said| *said != saying.text);
         // A recorder takes each Event of the same pod and reason for the last one again, whatever it says.
@@ -191,11 +184,49 @@ impl Speaker {
             type_: if saying.urgent { EventType::Warning } else { EventType::Normal },
             reason: saying.reason.to_owned(),
             note: Some(saying.text.clone()),
-            action: "Reload".to_owned(),
+            action: ACTION.to_owned(),
             secondary: None,
         };
         self.recorder.publish(&event, &reference(&saying.pod)).await
     }
+
+    /// The Event's name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
+    async fn publish_once(&self, saying: &Saying, once: &str) -> Result<(), kube::Error> {
+        let reporter = &self.reporter;
+        let event = events::v1::Event {
+            metadata: ObjectMeta {
+                namespace: Some(saying.pod.namespace.to_string()),
+                name: Some(name(&saying.pod.name, once)),
+                ..ObjectMeta::default()
+            },
+            action: Some(ACTION.to_owned()),
+            reason: Some(saying.reason.to_owned()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            note: Some(saying.text.clone()),
+            regarding: Some(reference(&saying.pod)),
+            reporting_controller: Some(reporter.controller.clone()),
+            reporting_instance: reporter.instance.clone(),
+            type_: Some(if saying.urgent { "Warning" } else { "Normal" }.to_owned()),
+            ..events::v1::Event::default()
+        };
+        let api: Api<events::v1::Event> = Api::namespaced(self.client.clone(), &saying.pod.namespace);
+        match api.create(&PostParams::default(), &event).await {
+            Err(error) if is_said(&error) => Ok(()),
+            answered => answered.map(drop),
+        }
+    }
+}
+
+/// The name of an Event on a pod: as kube makes it, with something else at its end. A name has 253 bytes at most.
+fn name(pod: &str, end: &str) -> String {
+    let room = LONGEST_NAME.saturating_sub(end.len() + 1);
+    let pod = pod.get(..room).unwrap_or(pod).trim_end_matches(['.', '-']);
+    format!("{pod}.{end}")
+}
+
+/// Whether there is such an Event already.
+fn is_said(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }
 
 /// Whether the same Event may be taken a little later: there was no answer, or it says that the server is busy, or that it
@@ -225,206 +256,7 @@ fn reference(pod: &About) -> ObjectReference {
     }
 }
 
-/// What isn't true any more after a report isn't said.
-fn unsay(report: &Report, unsaid: &mut Unsaid) {
-    match report {
-        Report::Solved(pod) => unsaid.unsay(pod, &[PROBLEM], |_| true),
-        Report::Mended(pod, problem) => {
-            unsaid.unsay(pod, &[PROBLEM], |text| text.text == problem.sentence);
-        }
-        Report::Forgotten(pod) => unsaid.forget(pod),
-        Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
-            unsaid.unsay(&reload.pod, &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
-        }
-        Report::Reread { pod, container, .. } => {
-            unsaid.unsay(pod, &[UNREAD], |text| text.container.as_ref() == Some(container));
-        }
-        Report::Reload(_)
-        | Report::Retold(_)
-        | Report::Unread { .. }
-        | Report::NeedsRestart { .. }
-        | Report::Problem(..)
-        | Report::Verdict { .. }
-        | Report::Swapped(_)
-        | Report::Published { .. }
-        | Report::Nudged(..)
-        | Report::Settled(_)
-        | Report::SettleTimedOut(_)
-        | Report::Rescan => {}
-    }
-}
-
-/// What a report means to a pod's owner.
-fn note(report: &Report) -> Option<Note> {
-    match report {
-        Report::Reload(reload) => reload_note(reload),
-        Report::Problem(pod, problem) => Some(warning(pod, PROBLEM, None, problem.sentence.clone())),
-        Report::Verdict { pod, container, verdict, .. } => {
-            let text = match verdict {
-                Verdict::Reread | Verdict::Alive => return None,
-                Verdict::Pending => format!(
-                    "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
-                ),
-                Verdict::Exited => format!(
-                    "Container {container} ended after the signal and doesn't run: check its log for what it made of \
-                     the new configuration."
-                ),
-                Verdict::Restarted => format!(
-                    "Container {container} ended after the signal and was restarted: check that the program reloads \
-                     on this signal instead of ending."
-                ),
-            };
-            Some(warning(pod, "ReloadVerdict", Some(container), text))
-        }
-        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
-            let window = seconds(*window);
-            let twice = if *again { " twice" } else { "" };
-            let text = match unread {
-                Unread::NotRead => format!(
-                    "Told, not read: container {container} was sent {signal}{twice} and opened none of the new files within \
-                     {window}, though it has after earlier signals. It may hold the old ones still: look at its log. If it \
-                     drops a signal that comes while it reloads, set reloadlet.io/min-interval; if it takes longer, set \
-                     reloadlet.io/verify."
-                ),
-                Unread::NeverRead => format!(
-                    "Told {deliveries} times, never read: container {container} was sent {signal} and never seen to open a \
-                     new file within {window}. Check that the program reloads on {signal}, and that it reads the mounted \
-                     files and no copy of them."
-                ),
-            };
-            Some(warning(pod, UNREAD, Some(container), text))
-        }
-        Report::NeedsRestart { pod, container, object, way } => {
-            let how = match way {
-                Way::Environment => "has it in its environment",
-                Way::SubPath => "mounts it by subPath",
-            };
-            let text = format!(
-                "{object} has changed, and container {container} {how}, which never changes in a running container: restart \
-                 it to load the change."
-            );
-            Some(warning(pod, NEEDS_RESTART, None, text))
-        }
-        Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
-            let text = format!(
-                "Sent {} to container {} a second time for {}, since it opened none of the new files.",
-                reload.signal,
-                reload.container,
-                changed(reload)
-            );
-            let text = Text { container: Some(reload.container.clone()), text };
-            Note { pod: (&*reload.pod).into(), urgent: false, reason: SENT, text }
-        }),
-        Report::Swapped(_)
-        | Report::Published { .. }
-        | Report::Nudged(..)
-        | Report::Settled(_)
-        | Report::SettleTimedOut(_)
-        | Report::Rescan
-        | Report::Reread { .. }
-        | Report::Mended(..)
-        | Report::Forgotten(_)
-        | Report::Solved(_) => None,
-    }
-}
-
-fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: String) -> Note {
-    Note { pod: pod.into(), urgent: true, reason, text: Text { container: container.cloned(), text } }
-}
-
-/// What a reload told of: the versions that it brought where they are known, else the volumes.
-fn changed(reload: &ReloadReport) -> String {
-    let versions = reload.stages.as_ref().map(|stages| reports::written(&stages.versions));
-    cut(versions.filter(|versions| !versions.is_empty()).unwrap_or_else(|| volumes(reload)), LISTED)
-}
-
-fn volumes(reload: &ReloadReport) -> String {
-    let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
-    volumes.join(", ")
-}
-
-fn cut(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes));
-        text.push('…');
-    }
-    text
-}
-
-/// A duration as people say it.
-fn seconds(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    if millis < 10_000 {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        format!("{} s", (millis + 500) / 1000)
-    }
-}
-
-fn reload_note(reload: &ReloadReport) -> Option<Note> {
-    // What comes after them says what is to be done.
-    let volumes = cut(volumes(reload), LISTED / 2);
-    let (container, signal) = (&reload.container, reload.signal);
-    let (urgent, reason, text) = match reload.outcome {
-        Outcome::Delivered => {
-            let since = reload.stages.as_ref().map_or_else(String::new, |stages| {
-                format!(", {} after the API server showed it", seconds(stages.propagation))
-            });
-            (false, SENT, format!("Sent {signal} to container {container} for {}{since}.", changed(reload)))
-        }
-        Outcome::NoProcess => (
-            true,
-            "ReloadNoProcess",
-            format!(
-                "{volumes} changed and container {container} wasn't told: {}.",
-                reload.reason.as_deref().unwrap_or("no process to tell was found")
-            ),
-        ),
-        Outcome::Unhandled => (
-            true,
-            "ReloadUnhandled",
-            format!(
-                "{volumes} changed and container {container} wasn't told: its process doesn't handle {signal}{}. Choose \
-                 a signal that it handles in reloadlet.io/signal.",
-                reload.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"))
-            ),
-        ),
-        Outcome::Denied => (
-            true,
-            "ReloadDenied",
-            format!(
-                "{volumes} changed and container {container} wasn't told: the kernel refused {signal} ({}). The agent has no \
-                 right to signal the process: it lacks the capability KILL there, or a security module such as AppArmor or \
-                 SELinux forbids it; the node's audit log says so if one does.",
-                reload.reason.as_deref().unwrap_or("EPERM")
-            ),
-        ),
-        Outcome::Failed => (
-            true,
-            "ReloadFailed",
-            format!(
-                "{volumes} changed and container {container} wasn't told: {signal} failed with the kernel's error {}.",
-                reload.reason.as_deref().unwrap_or("that isn't known")
-            ),
-        ),
-        Outcome::Suspended => (
-            true,
-            "ReloadHeld",
-            format!(
-                "{volumes} changed and container {container} wasn't told: {}.",
-                reload.reason.as_deref().unwrap_or("signals end its process")
-            ),
-        ),
-        Outcome::DryRun
-        | Outcome::Unchanged
-        | Outcome::Excluded
-        | Outcome::StartedAfter
-        | Outcome::Superseded
-        | Outcome::Gone => return None,
-    };
-    let text = Text { container: Some(container.clone()), text };
-    Some(Note { pod: (&*reload.pod).into(), urgent, reason, text })
-}
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,8 @@ impl From<&Pod> for About {
 pub(crate) struct Text {
     pub(crate) container: Option<Name>,
     pub(crate) text: String,
+    /// What tells it from all else, where it is said once for all times. It has an Event of its own.
+    pub(crate) once: Option<String>,
 }
 
 impl Text {
@@ -69,6 +71,8 @@ pub(crate) struct Saying {
     pub(crate) reason: &'static str,
     /// What it says.
     pub(crate) text: String,
+    /// What tells it from all else, where it is said once for all times.
+    pub(crate) once: Option<String>,
 }
 
 /// What waits for one pod and reason.
@@ -98,7 +102,11 @@ impl Item {
     /// Takes what fits into one Event, and leaves the rest.
     fn take_fitting(&mut self) -> Self {
         let mut bytes = 0;
+        let is_alone = self.texts.first().is_some_and(|text| text.once.is_some());
         let fits = self.texts.iter().take_while(|text| {
+            if is_alone || text.once.is_some() {
+                return false;
+            }
             bytes += text.text.len() + "; ".len();
             bytes <= EVENT_BYTES - COUNT_BYTES
         });
@@ -208,8 +216,9 @@ impl Unsaid {
         }
         let text = sending.written();
         let (pod, urgent, reason) = (sending.pod.clone(), sending.urgent, key.1);
+        let once = sending.texts.first().and_then(|text| text.once.clone());
         self.sending = Some((key, sending));
-        Some(Saying { pod, urgent, reason, text })
+        Some(Saying { pod, urgent, reason, text, once })
     }
 
     /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it, and is counted

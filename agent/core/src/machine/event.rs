@@ -315,6 +315,8 @@ pub enum Report {
         container: Name,
         /// The object.
         object: ObjectRef,
+        /// The version that it doesn't get.
+        version: Name,
         /// How the container came by it.
         way: Way,
     },

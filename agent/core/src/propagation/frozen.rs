@@ -38,8 +38,8 @@ pub(crate) struct Frozen {
     absent: Option<Time>,
     /// What the object held when the container's process started, and which process that was.
     taken: Option<(Time, Taken)>,
-    /// Whether it was said that the process needs a restart.
-    said: bool,
+    /// The last version of which it was said that the process needs a restart.
+    said: Option<Name>,
 }
 
 /// Which part of the object.
@@ -57,6 +57,8 @@ type Held = Arc<Files>;
 #[derive(Clone, Debug)]
 struct Latest {
     held: Held,
+    /// The version that brought it, as far as that was seen.
+    version: Name,
     /// When it came to hold this for certain: what the agent saw itself by its own clock, else not before that by any of the two
     /// clocks.
     changed: Option<Time>,
@@ -119,7 +121,7 @@ impl<'a> Room<'a> {
             latest: None,
             absent: None,
             taken: None,
-            said: false,
+            said: None,
         };
         for source in &container.environment {
             self.left = self.left.checked_sub(1)?;
@@ -208,11 +210,13 @@ impl Frozen {
             return;
         }
         let between = version.updated.and_then(|updated| updated.between);
+        let number = version.version.clone();
         let is_first_look = self.latest.is_none() && !was_absent;
         self.latest = Some(if is_first_look {
             let made = version.updated.and_then(|updated| updated.made);
             Latest {
                 held,
+                version: number,
                 changed: between.map(|(earliest, _)| earliest),
                 by: between.map(|(_, by)| by),
                 made,
@@ -220,7 +224,7 @@ impl Frozen {
         } else {
             // The watch may have been behind.
             let changed = between.map_or(at, |(_, latest)| at.min(latest));
-            Latest { held, changed: Some(changed), by: Some(changed), made: None }
+            Latest { held, version: number, changed: Some(changed), by: Some(changed), made: None }
         });
     }
 
@@ -241,7 +245,7 @@ impl Frozen {
             }
             (Some(_), None) => Taken::Before,
         };
-        (self.taken, self.said) = (Some((started, taken)), false);
+        (self.taken, self.said) = (Some((started, taken)), None);
     }
 
     /// Whether there is no such object, as far as is known.
@@ -262,9 +266,15 @@ impl Frozen {
         differs.then_some(changed)
     }
 
-    /// Whether it is to be said now that the process needs a restart: once for each.
-    pub(crate) fn take_unsaid(&mut self) -> bool {
-        self.stale_since().is_some() && !std::mem::replace(&mut self.said, true)
+    /// The version of which it is to be said now that only a restart brings it: once for each.
+    pub(crate) fn take_unsaid(&mut self) -> Option<Name> {
+        self.stale_since()?;
+        let version = self.latest.as_ref().map(|latest| latest.version.clone());
+        if self.said == version {
+            return None;
+        }
+        self.said.clone_from(&version);
+        version
     }
 
     fn part_of(&self, version: &Arc<ObjectVersion>) -> Held {

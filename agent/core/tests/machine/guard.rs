@@ -87,6 +87,8 @@ fn a_process_that_ends_without_having_handled_the_signal_ends_the_reload_as_unha
     world.pass(60_000);
     assert_eq!(world.sends(), []);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unhandled)]);
+    let reason = world.reloads()[0].reason.as_deref().unwrap();
+    assert_eq!(reason, "\"app\" (PID 1001) ended without having handled the signal");
     assert_eq!(world.problems(), [Some(ProblemKind::Unhandled), None]);
 }
 
@@ -166,6 +168,8 @@ fn where_only_some_of_the_processes_handle_the_signal_these_are_told_in_the_end(
     world.pass(60_000);
     assert_eq!(world.sends(), [(settled + ms(10_000), handles)]);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unhandled)], "the worst of theirs");
+    let reason = world.reloads()[0].reason.as_deref().unwrap();
+    assert_eq!(reason, "\"worker\" (PID 1003) didn't handle it within 10 s, and the others did");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod rereads;
 mod restarts;
 mod retelling;
 mod said;
+mod same_after;
 mod several;
 mod simulation;
 mod starts;

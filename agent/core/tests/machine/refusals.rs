@@ -206,7 +206,7 @@ fn what_the_kernel_drops_is_not_delivered() {
         world.pass(1);
         assert_eq!(world.outcomes(), [("config", generation(2), Outcome::Unhandled)]);
         let reason = world.reloads()[0].reason.as_deref().unwrap();
-        assert!(reason.contains("the kernel drops it"), "{reason}");
+        assert!(reason.starts_with("\"app\" (PID 1001): the kernel drops it"), "{reason}");
         assert_eq!(world.sends().len(), 1);
         world.pass(60_000);
         assert_eq!(world.machine.poll_timeout(), None);

@@ -1,11 +1,10 @@
 //! What the status says that a container holds, and what of it isn't known.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::{Delivery, Report};
-use reloadlet_core::machine::status::{Age, StaleReason, ToldStatus};
+use reloadlet_core::machine::status::{StaleReason, ToldStatus};
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::names::ContainerId;
 use reloadlet_core::model::object::{ObjectKind, ObjectVersion, Observed, Updated};
@@ -14,23 +13,23 @@ use reloadlet_core::propagation::frozen::Way;
 
 use crate::measuring::{measured, object, show, version};
 use crate::node::{at, generation, uid};
-use crate::world::{World, app, app_with_two_volumes, config, more};
+use crate::world::{World, app, config};
 
 fn told(world: &World) -> ToldStatus {
     world.machine.status(world.now)[0].containers[0].volumes[0].clone()
 }
 
-fn holds(world: &World) -> Option<String> {
+pub(crate) fn holds(world: &World) -> Option<String> {
     told(world).holds.map(|name| String::from(&*name))
 }
 
-fn stale(world: &World) -> Vec<StaleReason> {
+pub(crate) fn stale(world: &World) -> Vec<StaleReason> {
     let pods = world.machine.status(world.now);
     let stale = pods.iter().flat_map(|pod| &pod.stale);
     stale.map(|stale| StaleReason::parse(stale.reason.as_str()).unwrap()).collect()
 }
 
-fn name_of(n: u32) -> Option<String> {
+pub(crate) fn name_of(n: u32) -> Option<String> {
     Some(generation(n).as_str().to_owned())
 }
 
@@ -126,7 +125,7 @@ fn a_container_that_runs_and_whose_volume_isnt_there_is_undelivered() {
 }
 
 /// Such a pod that also has a ConfigMap in its environment.
-fn with_environment() -> World {
+pub(crate) fn with_environment() -> World {
     let mut pod = app(1, &[]);
     let level = |key: &str| EnvironmentSource {
         kind: ObjectKind::ConfigMap,
@@ -142,8 +141,8 @@ fn with_environment() -> World {
 
 fn restarts(world: &World) -> Vec<(String, Way)> {
     let of = |report: &Report| {
-        if let Report::NeedsRestart { object, way, .. } = report {
-            Some((object.to_string(), *way))
+        if let Report::NeedsRestart { object, version, way, .. } = report {
+            Some((format!("{object}@{version}"), *way))
         } else {
             None
         }
@@ -152,21 +151,25 @@ fn restarts(world: &World) -> Vec<(String, Way)> {
 }
 
 #[test]
-fn that_only_a_restart_brings_a_change_is_said_once_for_each_object_and_process() {
+fn that_only_a_restart_brings_a_change_is_said_once_for_each_version() {
+    let levels = |n: u32| (format!("configmap shop/levels@{n}"), Way::Environment);
     let mut world = with_environment();
-    show(&mut world, "levels", version(2, 2));
-    world.pass(1_000);
-    show(&mut world, "levels", version(3, 3));
-    assert_eq!(restarts(&world), [("configmap shop/levels".to_owned(), Way::Environment)]);
+    for n in [2, 2, 3] {
+        show(&mut world, "levels", version(n, u8::try_from(n).unwrap()));
+        world.pass(1_000);
+    }
+    assert_eq!(restarts(&world), [levels(2), levels(3)]);
+    // Nothing that the container took has changed.
+    show(&mut world, "levels", version(4, 3));
     world.exit(1001);
     world.start(&uid(1), "app");
     world.pass(5_000);
-    show(&mut world, "levels", version(4, 4));
-    assert_eq!(restarts(&world).len(), 2);
+    show(&mut world, "levels", version(5, 5));
+    assert_eq!(restarts(&world), [levels(2), levels(3), levels(5)]);
 }
 
 #[test]
-fn that_only_a_restart_brings_a_change_of_a_file_that_is_mounted_alone_is_said_once() {
+fn that_only_a_restart_brings_a_change_of_a_file_that_is_mounted_alone_is_said() {
     let mut pod = app(1, &[]);
     let mount = VolumeMount { volume: "files".into(), sub_path: Some("key".into()) };
     pod.spec.containers[0].mounts.push(mount);
@@ -179,7 +182,8 @@ fn that_only_a_restart_brings_a_change_of_a_file_that_is_mounted_alone_is_said_o
         show(&mut world, "files", version(n, content));
         world.pass(1_000);
     }
-    assert_eq!(restarts(&world), [("configmap shop/files".to_owned(), Way::SubPath)]);
+    let files = |n: u32| (format!("configmap shop/files@{n}"), Way::SubPath);
+    assert_eq!(restarts(&world), [files(2), files(3)]);
 }
 
 #[test]
@@ -226,187 +230,4 @@ fn what_a_container_took_at_its_start_is_judged_the_same_before_and_after_a_rest
         world.pass(5_000);
         assert_eq!(reasons(&world), expected, "{what}, after a restart");
     }
-}
-
-/// What the status says, but for how long ago things were and what is known only since the agent's start.
-fn said(world: &World) -> Vec<reloadlet_core::machine::status::PodStatus> {
-    let mut pods = world.machine.status(world.now);
-    for pod in &mut pods {
-        pod.volumes.iter_mut().for_each(|volume| volume.settled_seconds_ago = None);
-        pod.stale.iter_mut().for_each(|stale| stale.seconds = Age(Duration::ZERO));
-        for container in &mut pod.containers {
-            (container.last_outcome, container.last_seconds_ago) = (None, None);
-        }
-        for problem in &mut pod.problems {
-            // How long after the signals it ended isn't kept.
-            let (who, what) = problem.sentence.split_once(": ").unwrap();
-            problem.sentence = format!("{}: {what}", &who[.."container app".len()]);
-        }
-    }
-    pods
-}
-
-/// The volume is older than the process in one of two ways, or younger.
-#[test]
-fn the_status_says_the_same_before_and_after_a_restart_of_the_agent() {
-    type Scenario = (&'static str, fn() -> World);
-    let scenarios: &[Scenario] = &[
-        ("baseline", || World::app(&[])),
-        ("baseline of older processes", || with_older_process()),
-        ("delivered", || {
-            let mut world = World::app(&[]);
-            world.publish(&config(), 2);
-            world
-        }),
-        ("delivered to an older process", || {
-            let mut world = with_older_process();
-            world.publish(&config(), 2);
-            world
-        }),
-        ("failed", || after(Delivery::Failed("EIO"))),
-        ("denied", || after(Delivery::Denied)),
-        ("dry run", || after(Delivery::Spared)),
-        ("failed twice", || {
-            let mut world = after(Delivery::Denied);
-            world.pass(60_000);
-            world.publish(&config(), 3);
-            world
-        }),
-        ("failed, and another one started", || {
-            let mut world = after(Delivery::Denied);
-            world.exit(1001);
-            world.start(&uid(1), "app");
-            world.pass(60_000);
-            world.publish(&config(), 3);
-            world
-        }),
-        ("started after", || {
-            let mut world = World::app(&[]);
-            world.swap(&config(), 2);
-            world.exit(1001);
-            world.pass(1);
-            world.settle(&config());
-            world.pass(1_000);
-            world.start(&uid(1), "app");
-            world
-        }),
-        ("superseded", || {
-            let mut world = World::app(&[("reloadlet.io/debounce", "1s")]);
-            world.publish(&config(), 2);
-            world.pass(100);
-            world.publish(&config(), 3);
-            world
-        }),
-        ("no process", || {
-            let mut world = World::app(&[("reloadlet.io/process", "other")]);
-            world.publish(&config(), 2);
-            world
-        }),
-        ("unhandled", || {
-            let mut world = World::app(&[]);
-            world.node.process_mut(1001).caught = 0;
-            world.publish(&config(), 2);
-            world.pass(120_000);
-            world
-        }),
-        ("held", || {
-            let mut world = World::app(&[]);
-            for (n, pid) in [(2, 1001), (3, 1002)] {
-                world.publish(&config(), n);
-                world.pass(400);
-                world.exit(pid);
-                world.start(&uid(1), "app");
-                world.pass(60_000);
-            }
-            world.publish(&config(), 4);
-            world
-        }),
-        ("told, not read", || {
-            let mut world = World::running(vec![app_with_two_volumes(1, &[("reloadlet.io/debounce", "0s")])]);
-            world.publish(&config(), 2);
-            world.pass(5);
-            assert!(world.open(&config(), 2));
-            world.pass(60_000);
-            world.publish(&more(), 2);
-            world
-        }),
-        ("never read", || {
-            let mut world = World::app(&[]);
-            for n in 2..6 {
-                world.publish(&config(), n);
-                world.pass(60_000);
-            }
-            world
-        }),
-        ("told twice", || {
-            let mut world = World::app(&[]);
-            world.publish(&config(), 2);
-            world.pass(5);
-            assert!(world.open(&config(), 2));
-            world.pass(60_000);
-            world.publish(&config(), 3);
-            world.pass(10_005);
-            assert!(world.open(&config(), 3));
-            world
-        }),
-    ];
-    for (what, scenario) in scenarios {
-        let mut world = scenario();
-        world.pass(120_000);
-        let before = said(&world);
-        world.start_agent();
-        world.pass(120_000);
-        assert_eq!(said(&world), before, "{what}");
-        world.start_agent();
-        world.pass(120_000);
-        assert_eq!(said(&world), before, "{what}, once more");
-    }
-}
-
-fn after(delivery: Delivery) -> World {
-    let mut world = World::app(&[]);
-    world.delivery = delivery;
-    world.publish(&config(), 2);
-    world
-}
-
-/// The agent's very first start, where the process is older than what its volume holds.
-fn with_older_process() -> World {
-    let mut world = World::node(vec![app(1, &[])]);
-    world.now = at(60_000);
-    world.publish_unseen(&config(), 5);
-    world.now = crate::world::AGENT_STARTED;
-    world.start_agent();
-    world.pass(60_000);
-    world
-}
-
-#[test]
-fn what_stood_there_at_the_first_start_is_what_a_container_holds_only_if_it_has_read_it() {
-    let mut older = with_older_process();
-    assert_eq!((holds(&older), stale(&older)), (None, vec![]), "nothing is known");
-    older.start_agent();
-    older.pass(60_000);
-    assert_eq!((holds(&older), stale(&older)), (None, vec![]));
-    older.publish(&config(), 2);
-    assert_eq!(holds(&older), name_of(2));
-    assert_eq!(holds(&World::app(&[])), name_of(1));
-}
-
-#[test]
-fn a_second_telling_that_was_only_due_isnt_one_after_a_restart_of_the_agent() {
-    let mut world = World::app(&[("reloadlet.io/min-interval", "30s")]);
-    world.publish(&config(), 2);
-    world.pass(5);
-    assert!(world.open(&config(), 2));
-    world.pass(60_000);
-    world.publish(&config(), 3);
-    world.pass(15_000);
-    assert_eq!(world.sends().len(), 2, "it waits");
-    world.start_agent();
-    world.pass(120_000);
-    let container = world.machine.status(world.now)[0].containers[0].clone();
-    assert_eq!(world.sends().len(), 2);
-    assert!(!container.told_again);
-    assert_eq!(container.unread.unwrap().state.as_str(), "not_read", "it has left it unread");
 }

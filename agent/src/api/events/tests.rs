@@ -2,13 +2,17 @@ use std::borrow::Cow;
 
 use hyper::{Request, Response};
 use kube::client::Body;
-use reloadlet_core::machine::event::Stages;
+use reloadlet_core::machine::event::{ReloadReport, Stages};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion};
+use reloadlet_core::model::outcome::{Outcome, Unread};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
+use reloadlet_core::propagation::frozen::Way;
 use serde_json::Value;
 use tower::service_fn;
 
+use super::words::note;
 use super::*;
 use crate::api::testing;
 
@@ -141,7 +145,13 @@ async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_an
     let mut speaker = Speaker::new(client, reporter);
     let shop = pod("shop", 1);
     for text in ["first", "second", "second", "first"] {
-        let saying = Saying { pod: (&*shop).into(), urgent: true, reason: PROBLEM, text: text.to_owned() };
+        let saying = Saying {
+            pod: (&*shop).into(),
+            urgent: true,
+            reason: "ReloadProblem",
+            text: text.to_owned(),
+            once: None,
+        };
         speaker.publish(&saying).await.unwrap();
     }
     let requests = requests.lock().unwrap();
@@ -295,14 +305,92 @@ async fn what_is_left_unread_is_said_until_it_is_read() {
 }
 
 #[test]
-fn that_only_a_restart_brings_a_change_names_the_object_and_the_way() {
-    let object = ObjectRef { kind: ObjectKind::Secret, namespace: "shop".into(), name: "keys".into() };
-    let needs = |way| {
-        let (pod, object) = (pod("shop", 1), object.clone());
-        said(&Report::NeedsRestart { pod, container: "app".into(), object, way })
-    };
-    let environment = needs(Way::Environment);
+fn that_only_a_restart_brings_a_change_names_the_object_its_version_and_the_way() {
+    let environment = said(&needs_restart(1, "app", "12", Way::Environment));
     assert_eq!((environment.0, environment.1), (true, "ConfigNeedsRestart"));
-    assert!(environment.2.contains("secret shop/keys has changed") && environment.2.contains("environment"));
-    assert!(needs(Way::SubPath).2.contains("subPath"));
+    let text = environment.2;
+    assert!(text.contains("configmap shop/web has changed to version 12") && text.contains("environment"));
+    assert!(said(&needs_restart(1, "app", "12", Way::SubPath)).2.contains("subPath"));
+}
+
+/// An API server that keeps Events by their names.
+fn keeping_server() -> (Client, Requests) {
+    let requests = Requests::default();
+    let seen = requests.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let seen = seen.clone();
+        async move {
+            let method = request.method().to_string();
+            let body = request.into_body().collect_bytes().await?;
+            let event: Value = serde_json::from_slice(&body).unwrap();
+            let mut seen = seen.lock().unwrap();
+            let name = &event["metadata"]["name"];
+            let is_there = seen.iter().any(|(_, kept)| kept["metadata"]["name"] == *name);
+            let there = br#"{"kind": "Status", "status": "Failure", "code": 409, "reason": "AlreadyExists"}"#;
+            seen.push((if is_there { "again".to_owned() } else { method }, event));
+            let (status, answer) = if is_there { (409, there.to_vec()) } else { (201, body.to_vec()) };
+            Ok::<_, kube::Error>(Response::builder().status(status).body(Body::from(answer)).unwrap())
+        }
+    });
+    (Client::new(service, "default"), requests)
+}
+
+fn needs_restart(n: u32, container: &str, version: &str, way: Way) -> Report {
+    Report::NeedsRestart {
+        pod: pod("shop", n),
+        container: container.into(),
+        object: ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "web".into() },
+        version: version.into(),
+        way,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_container_needs_a_restart_is_said_once_also_by_the_next_agent() {
+    let (client, requests) = keeping_server();
+    for agent in 1..3 {
+        let (notes, sender) = channel(Cluster::with_client(client.clone()), "node");
+        (1..3).for_each(|n| notes.report(&needs_restart(n, "app", "12", Way::Environment)));
+        let sending = tokio::spawn(sender.run());
+        sent(&requests, agent * 2).await;
+        sending.abort();
+    }
+    let requests = requests.lock().unwrap();
+    let methods: Vec<&str> = requests.iter().map(|(method, _)| &**method).collect();
+    assert_eq!(methods, ["POST", "POST", "again", "again"]);
+    let (_, event) = &requests[0];
+    assert_eq!((&event["reason"], &event["type"]), (&"ConfigNeedsRestart".into(), &"Warning".into()));
+    assert_eq!(
+        (&event["reportingController"], &event["regarding"]["uid"]),
+        (&"reloadlet".into(), &"00000001".into())
+    );
+    assert!(event["metadata"]["name"].as_str().unwrap().starts_with("pod-1."), "{event}");
+}
+
+#[test]
+fn each_restart_that_is_needed_has_an_event_of_its_own() {
+    let all = [
+        needs_restart(1, "app", "12", Way::Environment),
+        needs_restart(2, "app", "12", Way::Environment),
+        needs_restart(1, "app", "12", Way::SubPath),
+        needs_restart(1, "other", "12", Way::Environment),
+        needs_restart(1, "app", "13", Way::Environment),
+    ];
+    let names: std::collections::BTreeSet<_> =
+        all.iter().map(|report| note(report).unwrap().text.once).collect();
+    assert_eq!(names.len(), all.len());
+    let (mut unsaid, now) = (Unsaid::new(clock::now()), clock::now());
+    [&all[0], &all[2]].into_iter().for_each(|report| drop(unsaid.say(note(report).unwrap())));
+    let said = unsaid.next(now).unwrap();
+    assert!(said.text.contains("environment") && !said.text.contains("subPath"), "{}", said.text);
+    unsaid.ended(false);
+    assert!(unsaid.next(now).is_none() && unsaid.is_waiting(), "the other one has to wait");
+    assert!(unsaid.next(now + Duration::from_secs(30)).unwrap().text.contains("subPath"));
+}
+
+#[test]
+fn the_name_of_an_event_has_room_for_any_pods_name() {
+    let long = name(&"a.".repeat(126), &"0".repeat(32));
+    assert!(long.len() <= 253 && long.ends_with(&format!("a.{}", "0".repeat(32))), "{long}");
+    assert_eq!(name("web", "12"), "web.12");
 }

@@ -12,12 +12,12 @@ fn pod(namespace: &str, n: u32) -> Pod {
 }
 
 fn problem(pod: &Pod, text: &str) -> Note {
-    let text = Text { container: None, text: text.to_owned() };
+    let text = Text { container: None, text: text.to_owned(), once: None };
     Note { pod: pod.into(), urgent: true, reason: "ReloadProblem", text }
 }
 
 fn of_container(pod: &Pod, reason: &'static str, container: &str, text: &str) -> Note {
-    let text = Text { container: Some(container.into()), text: text.to_owned() };
+    let text = Text { container: Some(container.into()), text: text.to_owned(), once: None };
     Note { pod: pod.into(), urgent: reason != "SignalSent", reason, text }
 }
 
@@ -154,7 +154,7 @@ fn what_couldnt_be_sent_keeps_what_it_counted() {
         let mut unsaid = Unsaid::new(at(0));
         let one = pod("shop", 1);
         let say = |unsaid: &mut Unsaid| {
-            let text = Text { container: Some("app".into()), text: "told".to_owned() };
+            let text = Text { container: Some("app".into()), text: "told".to_owned(), once: None };
             unsaid.say(Note { pod: About::from(&one), urgent, reason, text })
         };
         say(&mut unsaid);

@@ -1,6 +1,6 @@
 //! Where a change is stuck: which volumes and containers hold something else than the API server shows, and why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::mounts::View;
 use crate::kernel::process::NoProcess;
@@ -14,7 +14,7 @@ use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
-use crate::propagation::frozen::{Frozen, Way};
+use crate::propagation::frozen::Way;
 use crate::propagation::volume::Standing;
 
 impl PodMachine {
@@ -25,7 +25,24 @@ impl PodMachine {
             .volumes
             .iter()
             .filter_map(|(name, watched)| volume(name, watched, &self.targets, &self.site.pod));
-        volumes.chain(self.frozen.iter().filter_map(since_start)).collect()
+        let mut stale: Vec<Stale> = volumes.collect();
+        // A container may take an object in many pieces.
+        let mut frozen = BTreeMap::new();
+        for (since, one) in self.frozen.iter().filter_map(|one| Some((one.stale_since()?, one))) {
+            let oldest = frozen.entry((&one.container, one.way, &one.object)).or_insert(since);
+            *oldest = since.min(*oldest);
+        }
+        stale.extend(frozen.into_iter().map(|((container, way, object), since)| Stale {
+            volume: None,
+            container: Some(container.clone()),
+            object: Some(object.clone()),
+            reason: match way {
+                Way::Environment => StaleReason::Environment,
+                Way::SubPath => StaleReason::SubPath,
+            },
+            since,
+        }));
+        stale
     }
 
     /// The objects that containers took something of at their start, and that aren't there.
@@ -34,16 +51,16 @@ impl PodMachine {
         absent.map(|frozen| (frozen.container.clone(), frozen.object.clone())).collect()
     }
 
-    /// Says which containers need a restart to get what they took at their start, each once.
+    /// Says which containers need a restart to get what they took at their start, once for each version of that.
     pub(super) fn say_restarts(&mut self, ctx: &mut Context<'_>) {
         let unsaid = self.frozen.iter_mut().filter_map(|frozen| {
-            let what = (frozen.container.clone(), frozen.way, frozen.object.clone());
-            frozen.take_unsaid().then_some(what)
+            let version = frozen.take_unsaid()?;
+            Some((frozen.container.clone(), frozen.way, frozen.object.clone(), version))
         });
-        let unsaid: BTreeSet<(Name, Way, ObjectRef)> = unsaid.collect();
-        for (container, way, object) in unsaid {
+        let unsaid: BTreeSet<(Name, Way, ObjectRef, Name)> = unsaid.collect();
+        for (container, way, object, version) in unsaid {
             let pod = self.site.pod.clone();
-            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, way }));
+            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, version, way }));
         }
     }
 }
@@ -115,15 +132,4 @@ fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> 
 /// Whether the pod's status says that a container runs.
 fn is_running(pod: &Pod, target: &Target) -> bool {
     pod.status.contains_key(target.container())
-}
-
-/// What a container took at its start, and has changed since.
-fn since_start(frozen: &Frozen) -> Option<Stale> {
-    let since = frozen.stale_since()?;
-    let reason = match frozen.way {
-        Way::Environment => StaleReason::Environment,
-        Way::SubPath => StaleReason::SubPath,
-    };
-    let (container, object) = (Some(frozen.container.clone()), Some(frozen.object.clone()));
-    Some(Stale { volume: None, container, object, reason, since })
 }

@@ -87,11 +87,10 @@ impl Target {
         site: &Site,
         sending: &Sending,
         outcome: Outcome,
-        reason: Option<&'static str>,
+        reason: Option<Cow<'static, str>>,
         ctx: &mut Context<'_>,
     ) {
         let told = sending.generations();
-        let reason = reason.map(Cow::Borrowed);
         let report = report::ended(&site.pod, self, sending.due(), told, outcome, reason, ctx.now);
         if let Some(report) = report {
             ctx.act(Action::Report(Report::Retold(Box::new(report))));

@@ -1,12 +1,46 @@
 //! Why nothing is sent to a process, and what helps: a sentence for people.
 
 use crate::kernel::guard::Handling;
+use crate::kernel::process::ProcessIdentity;
 use crate::kernel::program::{Harm, Kind, stands_before};
-use crate::machine::reload::Terms;
 use crate::machine::reload::process::Process;
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::sending::Sending;
+use crate::machine::reload::{Target, Terms};
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::policy::problem::quoted;
+
+/// How many processes a sentence names.
+const NAMED: usize = 3;
+
+impl Target {
+    /// The processes of these that are told, as sentences name them, and how many more there are.
+    pub(super) fn named(&self, is_it: impl Fn(&ProcessIdentity) -> bool) -> String {
+        let told = self.processes.chosen().map(Chosen::told).unwrap_or_default();
+        let mut named = told.iter().filter(|process| is_it(process.identity()));
+        let first: Vec<String> = named
+            .by_ref()
+            .take(NAMED)
+            .map(|process| format!("{} (PID {})", quoted(process.name()), process.identity().pid))
+            .collect();
+        match named.count() {
+            0 => first.join(", "),
+            more => format!("{} and {more} more", first.join(", ")),
+        }
+    }
+
+    /// Why the outcome of a send is `unhandled`, with the processes that have to do with it.
+    pub(super) fn why_unhandled(&self, sending: &Sending, reason: Option<&str>) -> String {
+        match reason {
+            Some(reason) => format!("{}: {reason}", self.named(|process| sending.is_to(process))),
+            None => {
+                let others = self.named(|process| !sending.is_to(process));
+                format!("{others} didn't handle it within 10 s, and the others did")
+            }
+        }
+    }
+}
 
 /// What is said of a process that does this with the signal.
 pub(super) fn sentence(

@@ -148,6 +148,11 @@ impl Sending {
         self.sent().filter(move |process| !is_dropped || !self.may_drop.contains(process))
     }
 
+    /// Whether it goes out to a process.
+    pub(super) fn is_to(&self, process: &ProcessIdentity) -> bool {
+        self.results.iter().any(|(to, _)| to == process)
+    }
+
     /// Those that were there to be sent it.
     fn sent(&self) -> impl Iterator<Item = &ProcessIdentity> {
         let sent = self.results.iter().filter(|(_, result)| *result == Some(Delivery::Sent));

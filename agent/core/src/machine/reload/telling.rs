@@ -78,12 +78,14 @@ impl Target {
         } else {
             ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         }
-        let reason = sending.reason();
+        let reason = match sending.reason() {
+            reason if outcome == Outcome::Unhandled => Some(Cow::Owned(self.why_unhandled(&sending, reason))),
+            reason => reason.map(Cow::Borrowed),
+        };
         let report = if sending.is_again() {
             self.end_again(site, &sending, outcome, reason, ctx);
             None
         } else {
-            let reason = reason.map(Cow::Borrowed);
             self.end_reload(site, sending.generations(), sending.due(), outcome, reason, ctx)
         };
         if was_sent {
@@ -142,6 +144,7 @@ impl Target {
         if let Some(waiting) = &mut self.waiting {
             waiting.lose();
         }
+        let who = self.named(|other| other == process);
         // Others that are told live on otherwise, and what waits is theirs still.
         let is_last = self.processes.chosen().is_some_and(|chosen| chosen.ends_with(process));
         self.note_end(process);
@@ -160,7 +163,7 @@ impl Target {
         let mut report = None;
         if is_last && self.waiting.is_some_and(|waiting| waiting.is_refused()) {
             let waiting = self.waiting_volumes(|_, _| true);
-            let reason = Some(Cow::Borrowed("the process ended without having handled the signal"));
+            let reason = Some(Cow::Owned(format!("{who} ended without having handled the signal")));
             report = self.conclude(site, &waiting, Outcome::Unhandled, reason, ctx);
         }
         Exit { is_lost: true, report }

@@ -12,6 +12,7 @@ mod accelerate;
 mod annotations;
 mod containers;
 mod fence;
+mod frozen;
 mod hierarchies;
 mod hostile_objects;
 mod hostile_pods;

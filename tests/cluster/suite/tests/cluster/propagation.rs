@@ -26,7 +26,7 @@ fn version(space: &Space, name: &str) -> String {
 }
 
 /// What the agent's command shows of a namespace: by pod and volume, the other columns.
-fn status(space: &Space) -> BTreeMap<(String, String), [String; 4]> {
+pub(crate) fn status(space: &Space) -> BTreeMap<(String, String), [String; 4]> {
     let document: Value = serde_json::from_str(&agent::status(&["-o", "json"])).unwrap();
     let table = agent::status(&[]);
     assert!(

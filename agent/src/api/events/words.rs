@@ -1,0 +1,241 @@
+//! What reports mean to a pod's owner, in words.
+
+use std::time::Duration;
+
+use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::ObjectRef;
+use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
+use reloadlet_core::model::pod::Pod;
+use reloadlet_core::propagation::frozen::Way;
+use ring::digest::{SHA256, digest};
+
+use super::super::unsaid::{Note, Text, Unsaid};
+use crate::reports;
+
+/// The reason of an Event that says that a signal was sent.
+const SENT: &str = "SignalSent";
+/// The reason of an Event that says what is wrong with what a pod asks for.
+const PROBLEM: &str = "ReloadProblem";
+/// The reason of one that says that a container has left unread what it was told of.
+const UNREAD: &str = "ReloadUnread";
+/// The reason of one that says that only a restart brings a change.
+const NEEDS_RESTART: &str = "ConfigNeedsRestart";
+/// The longest list of what was changed in an Event, in bytes.
+const LISTED: usize = 512;
+/// Those that say that a container wasn't told of a change.
+const NOT_TOLD: [&str; 5] =
+    ["ReloadNoProcess", "ReloadUnhandled", "ReloadDenied", "ReloadFailed", "ReloadHeld"];
+
+/// What isn't true any more after a report isn't said.
+pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
+    match report {
+        Report::Solved(pod) => unsaid.unsay(pod, &[PROBLEM], |_| true),
+        Report::Mended(pod, problem) => {
+            unsaid.unsay(pod, &[PROBLEM], |text| text.text == problem.sentence);
+        }
+        Report::Forgotten(pod) => unsaid.forget(pod),
+        Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
+            unsaid.unsay(&reload.pod, &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
+        }
+        Report::Reread { pod, container, .. } => {
+            unsaid.unsay(pod, &[UNREAD], |text| text.container.as_ref() == Some(container));
+        }
+        Report::Reload(_)
+        | Report::Retold(_)
+        | Report::Unread { .. }
+        | Report::NeedsRestart { .. }
+        | Report::Problem(..)
+        | Report::Verdict { .. }
+        | Report::Swapped(_)
+        | Report::Published { .. }
+        | Report::Nudged(..)
+        | Report::Settled(_)
+        | Report::SettleTimedOut(_)
+        | Report::Rescan => {}
+    }
+}
+
+/// What a report means to a pod's owner.
+pub(super) fn note(report: &Report) -> Option<Note> {
+    match report {
+        Report::Reload(reload) => reload_note(reload),
+        Report::Problem(pod, problem) => Some(warning(pod, PROBLEM, None, problem.sentence.clone())),
+        Report::Verdict { pod, container, verdict, .. } => {
+            let text = match verdict {
+                Verdict::Reread | Verdict::Alive => return None,
+                Verdict::Pending => format!(
+                    "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
+                ),
+                Verdict::Exited => format!(
+                    "Container {container} ended after the signal and doesn't run: check its log for what it made of \
+                     the new configuration."
+                ),
+                Verdict::Restarted => format!(
+                    "Container {container} ended after the signal and was restarted: check that the program reloads \
+                     on this signal instead of ending."
+                ),
+            };
+            Some(warning(pod, "ReloadVerdict", Some(container), text))
+        }
+        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
+            let window = seconds(*window);
+            let twice = if *again { " twice" } else { "" };
+            let text = match unread {
+                Unread::NotRead => format!(
+                    "Told, not read: container {container} was sent {signal}{twice} and opened none of the new files within \
+                     {window}, though it has after earlier signals. It may hold the old ones still: look at its log. If it \
+                     drops a signal that comes while it reloads, set reloadlet.io/min-interval; if it takes longer, set \
+                     reloadlet.io/verify."
+                ),
+                Unread::NeverRead => format!(
+                    "Told {deliveries} times, never read: container {container} was sent {signal} and never seen to open a \
+                     new file within {window}. Check that the program reloads on {signal}, and that it reads the mounted \
+                     files and no copy of them."
+                ),
+            };
+            Some(warning(pod, UNREAD, Some(container), text))
+        }
+        Report::NeedsRestart { pod, container, object, version, way } => {
+            let how = match way {
+                Way::Environment => "has it in its environment",
+                Way::SubPath => "mounts it by subPath",
+            };
+            let text = format!(
+                "{object} has changed to version {version}, and container {container} {how}, which never changes in a running \
+                 container: restart it to load the change."
+            );
+            let mut note = warning(pod, NEEDS_RESTART, None, text);
+            note.text.once = Some(once(pod, container, object, version, *way));
+            Some(note)
+        }
+        Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
+            let text = format!(
+                "Sent {} to container {} a second time for {}, since it opened none of the new files.",
+                reload.signal,
+                reload.container,
+                changed(reload)
+            );
+            let text = Text { container: Some(reload.container.clone()), text, once: None };
+            Note { pod: (&*reload.pod).into(), urgent: false, reason: SENT, text }
+        }),
+        Report::Swapped(_)
+        | Report::Published { .. }
+        | Report::Nudged(..)
+        | Report::Settled(_)
+        | Report::SettleTimedOut(_)
+        | Report::Rescan
+        | Report::Reread { .. }
+        | Report::Mended(..)
+        | Report::Forgotten(_)
+        | Report::Solved(_) => None,
+    }
+}
+
+fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: String) -> Note {
+    let text = Text { container: container.cloned(), text, once: None };
+    Note { pod: pod.into(), urgent: true, reason, text }
+}
+
+/// What tells that a container needs a restart for a version from all else that is said, whichever agent says it.
+fn once(pod: &Pod, container: &Name, object: &ObjectRef, version: &Name, way: Way) -> String {
+    let object = object.to_string();
+    let parts = [NEEDS_RESTART, pod.uid.as_str(), container, way.as_str(), &object, version];
+    // None of them contains a line break, but for what a pods file holds: there is no API server then.
+    let hash = digest(&SHA256, parts.join("\n").as_bytes());
+    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a reload told of: the versions that it brought where they are known, else the volumes.
+fn changed(reload: &ReloadReport) -> String {
+    let versions = reload.stages.as_ref().map(|stages| reports::written(&stages.versions));
+    cut(versions.filter(|versions| !versions.is_empty()).unwrap_or_else(|| volumes(reload)), LISTED)
+}
+
+fn volumes(reload: &ReloadReport) -> String {
+    let volumes: Vec<&str> = reload.generations.iter().map(|(volume, _)| &**volume).collect();
+    volumes.join(", ")
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+/// A duration as people say it.
+fn seconds(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 10_000 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} s", (millis + 500) / 1000)
+    }
+}
+
+fn reload_note(reload: &ReloadReport) -> Option<Note> {
+    // What comes after them says what is to be done.
+    let volumes = cut(volumes(reload), LISTED / 2);
+    let (container, signal) = (&reload.container, reload.signal);
+    let (urgent, reason, text) = match reload.outcome {
+        Outcome::Delivered => {
+            let since = reload.stages.as_ref().map_or_else(String::new, |stages| {
+                format!(", {} after the API server showed it", seconds(stages.propagation))
+            });
+            (false, SENT, format!("Sent {signal} to container {container} for {}{since}.", changed(reload)))
+        }
+        Outcome::NoProcess => (
+            true,
+            "ReloadNoProcess",
+            format!(
+                "{volumes} changed and container {container} wasn't told: {}.",
+                reload.reason.as_deref().unwrap_or("no process to tell was found")
+            ),
+        ),
+        Outcome::Unhandled => (
+            true,
+            "ReloadUnhandled",
+            format!(
+                "{volumes} changed and container {container} didn't take {signal}: {}. Choose a signal that its program \
+                 handles in reloadlet.io/signal.",
+                reload.reason.as_deref().unwrap_or("its process doesn't handle it")
+            ),
+        ),
+        Outcome::Denied => (
+            true,
+            "ReloadDenied",
+            format!(
+                "{volumes} changed and container {container} wasn't told: the kernel refused {signal} ({}). The agent has no \
+                 right to signal the process: it lacks the capability KILL there, or a security module such as AppArmor or \
+                 SELinux forbids it; the node's audit log says so if one does.",
+                reload.reason.as_deref().unwrap_or("EPERM")
+            ),
+        ),
+        Outcome::Failed => (
+            true,
+            "ReloadFailed",
+            format!(
+                "{volumes} changed and container {container} wasn't told: {signal} failed with the kernel's error {}.",
+                reload.reason.as_deref().unwrap_or("that isn't known")
+            ),
+        ),
+        Outcome::Suspended => (
+            true,
+            "ReloadHeld",
+            format!(
+                "{volumes} changed and container {container} wasn't told: {}.",
+                reload.reason.as_deref().unwrap_or("signals end its process")
+            ),
+        ),
+        Outcome::DryRun
+        | Outcome::Unchanged
+        | Outcome::Excluded
+        | Outcome::StartedAfter
+        | Outcome::Superseded
+        | Outcome::Gone => return None,
+    };
+    let text = Text { container: Some(container.clone()), text, once: None };
+    Some(Note { pod: (&*reload.pod).into(), urgent, reason, text })
+}
