@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(accelerate(&["--accelerate"]), Some(Duration::ZERO));
         let spread = ["--accelerate", "--accelerate-spread=1m30s"];
         assert_eq!(accelerate(&spread), Some(Duration::from_secs(90)));
-        assert_eq!(accelerate(&["--accelerate", "--accelerate-spread=10m"]), Some(LONGEST_SPREAD));
+        assert_eq!(accelerate(&["--accelerate", "--accelerate-spread=10m"]), Some(Duration::from_secs(600)));
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
             (&[file, "--log-level=loud"], "[possible values: error, warn, info, debug, trace]"),
             (&[file, "--log-format=xml"], "[possible values: text, json]"),
             (&[file, "--node-name=$(NODE_NAME)"], "the name of a node is needed, of lower-case letters"),
-            (&[file, "--node-name="], "a value is required for '--node-name <NAME>'"),
+            (&[file, "--node-name="], "the name of a node is needed"),
             (&[file, "--rollouts"], "unexpected argument '--rollouts'"),
             (
                 &[file, "--accelerate"],

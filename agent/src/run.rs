@@ -61,6 +61,10 @@ pub(crate) fn agent(
     missing: Missing,
 ) -> Result<()> {
     holder::try_pidfds()?;
+    ensure!(
+        std::process::id() != 1,
+        "the agent is the first process of a PID namespace of its own and sees no other pod's processes: its pod needs hostPID: true"
+    );
     ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
     // Held processes take a descriptor each.
     let descriptors = descriptor_limit();
