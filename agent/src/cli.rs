@@ -372,7 +372,7 @@ mod tests {
             (&[file, "--log-level=loud"], "[possible values: error, warn, info, debug, trace]"),
             (&[file, "--log-format=xml"], "[possible values: text, json]"),
             (&[file, "--node-name=$(NODE_NAME)"], "the name of a node is needed, of lower-case letters"),
-            (&[file, "--node-name="], "a value is required for '--node-name <NAME>'"),
+            (&[file, "--node-name="], "the name of a node is needed"),
             (&[file, "--rollouts"], "unexpected argument '--rollouts'"),
             (
                 &[file, "--accelerate"],

@@ -29,6 +29,8 @@ closed_set! {
         Confinement => "confinement",
         /// The admission policy doesn't refuse what it must.
         Fence => "fence",
+        /// What the kubelet mounts isn't seen by the agent.
+        MountPropagation => "mount_propagation",
         /// Changes of mounts can't be seen.
         MountTable => "mount_table",
         /// Some volumes can't be watched: how many.
@@ -73,6 +75,9 @@ impl Ailment {
             }
             Self::Fence => {
                 "The admission policy doesn't fence this account in: it could change more of pods than a nudge does.".to_owned()
+            }
+            Self::MountPropagation => {
+                "What the kubelet mounts after the agent's start isn't seen: the mount of its directory of pods needs mountPropagation: HostToContainer.".to_owned()
             }
             Self::MountTable => {
                 "Changes of mounts can't be seen, and volumes are looked at each second.".to_owned()

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::kernel::lack::Lack;
-use reloadlet_core::kernel::mounts::{Device, path_on_host};
+use reloadlet_core::kernel::mounts::{self, Device, path_on_host};
 use reloadlet_core::model::names::PodUid;
 
 use crate::cgroups::Cgroups;
@@ -45,6 +45,19 @@ pub(crate) fn is_closed(pods_dir: &Path) -> bool {
     let opened =
         File::open(pods_dir).map(drop).and_then(|()| pods_dir.join(".").symlink_metadata().map(drop));
     opened.is_err_and(|error| lack::of(&error) == Lack::Refused)
+}
+
+/// Whether volumes that the kubelet mounts from now on are seen in its directory of pods, as far as is known.
+pub(crate) fn sees_later_mounts(pods_dir: &Path, proc_root: &Path) -> bool {
+    let read = |name: &str| {
+        let mut text = Vec::new();
+        let read =
+            File::open(proc_root.join(name)).and_then(|file| file.take(MOST_MOUNTS).read_to_end(&mut text));
+        read.ok().map(|_| String::from_utf8_lossy(&text).into_owned())
+    };
+    let path = pods_dir.canonicalize().ok();
+    let known = path.zip(read("self/mountinfo")).zip(read("1/mountinfo"));
+    known.is_none_or(|((path, own), host)| mounts::sees_later_mounts(&own, &host, &path.to_string_lossy()))
 }
 
 /// Looks for the directories.

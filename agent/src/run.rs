@@ -31,7 +31,7 @@ use crate::contact::Contact;
 use crate::digest;
 use crate::health::{Ailment, Health};
 use crate::holder::{self, Holder};
-use crate::home::Homes;
+use crate::home::{self, Homes};
 use crate::http::{Answer, Endpoints, Readiness, Server};
 use crate::inbox::{Inbound, Inbox};
 use crate::journal::{JournalConfig, JournalEvent, JournalHandle};
@@ -61,6 +61,10 @@ pub(crate) fn agent(
     missing: Missing,
 ) -> Result<()> {
     holder::try_pidfds()?;
+    ensure!(
+        std::process::id() != 1,
+        "the agent is the first process of a PID namespace of its own and sees no other pod's processes: its pod needs hostPID: true"
+    );
     ensure!(digest::make_key(), "the kernel gives no random bytes: contents can't be compared without a key");
     // Held processes take a descriptor each.
     let descriptors = descriptor_limit();
@@ -123,6 +127,15 @@ pub(crate) fn agent(
         kubelet_root: KubeletRoot::new(config.kubelet_root.clone()),
         lacks,
     };
+    let sees_mounts = home::sees_later_mounts(&config.kubelet_root.join("pods"), &config.proc_root);
+    health.set(Ailment::MountPropagation, !sees_mounts);
+    if !sees_mounts {
+        tracing::warn!(
+            kubelet_root = %config.kubelet_root.display(),
+            "what the kubelet mounts after the agent's start isn't seen, as Secrets of new pods: the mount of its directory of pods needs \
+             mountPropagation: HostToContainer"
+        );
+    }
     let mount_table = File::open(config.proc_root.join("self/mountinfo"))
         .inspect_err(|error| tracing::warn!(%error, "changes of mounts can't be seen: volumes are looked at each second"))
         .ok();

@@ -19,7 +19,7 @@ pub(super) fn variable(
     };
     let program = Cli::command();
     let mut flags = program.get_subcommands().flat_map(clap::Command::get_arguments);
-    let found = flags.find_map(|flag| {
+    flags.find_map(|flag| {
         let variable = flag.get_env()?.to_str()?;
         let value = get(variable)?;
         let is_it = match &wrong {
@@ -28,8 +28,7 @@ pub(super) fn variable(
             None => error.kind() == ErrorKind::InvalidUtf8 && value.to_str().is_none(),
         };
         is_it.then(|| variable.to_owned())
-    });
-    found
+    })
 }
 
 fn is_typed(long: &str, arguments: &[OsString]) -> bool {

@@ -197,6 +197,23 @@ pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
     text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
 }
 
+/// Whether mounts that are made later below a path are seen there, by the `mountinfo` of who looks and that of the host's first process:
+/// the mount there gets them from others, or it is the host's own.
+pub fn sees_later_mounts(own: &str, host: &str, path: &str) -> bool {
+    let covers = |line: &&str| {
+        let point = line.split(' ').nth(4).map(|point| point.trim_end_matches('/'));
+        let rest = point.and_then(|point| path.strip_prefix(point));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let depth = |line: &&str| line.split(' ').nth(4).map_or(0, str::len);
+    // Of several at one place the last one is on top. What isn't known isn't said.
+    let Some(mount) = own.lines().filter(covers).max_by_key(depth) else { return true };
+    let mut options = mount.split(' ').skip(6).take_while(|word| *word != "-");
+    let id = |line: &str| line.split(' ').next().map(str::to_owned);
+    options.any(|word| word.starts_with("master:") || word.starts_with("shared:"))
+        || host.lines().any(|line| id(line) == id(mount))
+}
+
 /// The view through a mount whose root lies at this path inside a volume.
 fn view_of(path: &str) -> View {
     if path.is_empty() {
@@ -310,6 +327,21 @@ mod tests {
         assert_eq!(mounts.view(VolumeKind::ConfigMap, "conf", on(7)), View::Frozen, "it came first");
         assert_eq!(mounts.view(VolumeKind::Secret, "other", on(99)), View::Live, "it may be beyond");
         assert_eq!(mounts.view(VolumeKind::ConfigMap, "v7999", on(7)), View::Live);
+    }
+
+    #[test]
+    fn a_mount_that_gets_none_from_elsewhere_is_blind_unless_it_is_the_hosts_own() {
+        let own = "20 1 254:0 / / rw - overlay o rw\n21 20 254:0 /k /k/pods rw master:3 - ext4 d rw\n";
+        let sees = |own: &str, host: &str| sees_later_mounts(own, host, "/k/pods");
+        assert!(sees(own, ""));
+        assert!(sees(&own.replace("master:3", "shared:3"), ""));
+        let private = own.replace(" master:3", "");
+        assert!(!sees(&private, "20 1 254:0 / / rw - ext4 d rw\n"));
+        assert!(sees(&private, "21 20 254:0 /k /k/pods rw - ext4 d rw\n"));
+        let above = format!("{private}22 20 254:0 /k /k/pods rw shared:3 - ext4 d rw\n");
+        assert!(sees(&above, ""), "the last one is on top");
+        assert!(sees(&format!("{own}22 20 0:9 / /k/pod rw - tmpfs t rw\n"), ""), "another directory");
+        assert!(sees("x\n", ""), "what isn't known isn't said");
     }
 
     #[test]

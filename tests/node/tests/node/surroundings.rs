@@ -85,6 +85,34 @@ fn without_pidfd_send_signal_the_agent_ends_with_one_sentence() {
 }
 
 #[test]
+fn without_the_hosts_processes_the_agent_ends_with_one_sentence() {
+    let apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let wrapper = move |_: &Node, options: AgentOptions| options.wrapper(&apart);
+    let setup = Setup::new().light().programs(&["unshare"]).agent(wrapper);
+    let Some(stage) = setup.stage(apps(1)) else { return };
+    let mut rig = stage.start();
+    let ended = wait_until(LIMIT, "the end of the agent", || rig.agent.try_wait().unwrap()).unwrap();
+    assert_eq!(ended.code(), Some(1), "{}", rig.tail());
+    let errors = rig.messages("ERROR");
+    assert!(errors.len() == 1 && errors[0].contains("hostPID: true"), "{errors:?}");
+}
+
+#[test]
+fn a_mount_of_the_kubelet_root_that_gets_no_later_mounts_is_said() {
+    for (propagation, is_blind) in [("private", true), ("slave", false)] {
+        let apart = ["unshare", "--mount", "--propagation", propagation];
+        let wrapper = move |_: &Node, options: AgentOptions| options.wrapper(&apart);
+        let setup = Setup::new().light().programs(&["unshare"]).agent(wrapper);
+        let Some(rig) = setup.start(apps(1)) else { return };
+        assert_eq!(lacks(&rig, "mount_propagation"), is_blind, "{propagation}");
+        if is_blind {
+            rig.wait_warning("mountPropagation: HostToContainer");
+        }
+        rig.end();
+    }
+}
+
+#[test]
 fn without_an_inotify_instance_volumes_are_polled_until_one_can_be_had() {
     // A limit of a user namespace's own: nobody else on this machine is hurt.
     let set = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"";
