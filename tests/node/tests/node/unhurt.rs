@@ -1,7 +1,6 @@
 //! Programs that a signal would hurt at that moment, or at any: real ones, or small ones that do as they do.
 
 use std::fs;
-use std::path::Path;
 
 use standin::{ContainerSpec, PodSpec, VolumeSpec, payload, wait_until};
 

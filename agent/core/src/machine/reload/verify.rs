@@ -16,6 +16,10 @@ use crate::model::time::Time;
 /// The shortest window.
 pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
+/// Whoever takes over from a process has started so long before that one ends. Starts are rounded down, and ends are seen a
+/// little late: one that was started at once after the end may look as if it had been there before.
+const OVERLAP: Duration = Duration::from_millis(50);
+
 /// An open window.
 #[derive(Clone, Debug)]
 pub(crate) struct Verify {
@@ -251,9 +255,8 @@ impl Verify {
         if *chosen.first() != self.first {
             return None;
         }
-        // Starts are rounded down: of one that was started at once after the end it isn't known.
         let started_within = |next: &ProcessIdentity, end: Time| {
-            next.started + START_DOUBT >= self.sent && next.started + START_DOUBT < end
+            next.started + START_DOUBT >= self.sent && next.started + OVERLAP < end
         };
         let (place, next) = self.exits.iter().enumerate().find_map(|(place, (ended, end))| {
             let mut told = chosen.told().iter().map(Process::identity);
