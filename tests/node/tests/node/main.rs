@@ -26,6 +26,7 @@ mod pods_file;
 mod programs;
 mod rereads;
 mod restarts;
+mod said;
 mod support;
 mod surroundings;
 mod unhurt;
