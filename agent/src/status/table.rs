@@ -121,9 +121,16 @@ fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<Strin
 
 fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
     let state = if volume.wanted.is_empty() { "not measured" } else { "up to date" };
-    let again =
-        pod.containers.iter().filter(|container| container.told_again && told(container, volume).is_some());
-    let again: Vec<&str> = again.map(|container| &*container.name).collect();
+    let told = pod.containers.iter().filter(|container| told(container, volume).is_some());
+    let missing = told.clone().filter_map(|container| {
+        Some(format!("container {}: {}", container.name, container.missing.as_deref()?))
+    });
+    let missing: Vec<String> = missing.collect();
+    if !missing.is_empty() {
+        return format!("{state}, and nobody to tell: {}", missing.join("; "));
+    }
+    let again: Vec<&str> =
+        told.filter(|container| container.told_again).map(|container| &*container.name).collect();
     if again.is_empty() {
         state.to_owned()
     } else {

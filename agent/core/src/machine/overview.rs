@@ -20,13 +20,17 @@ use crate::policy::problem::Problem;
 use crate::propagation::strategy::Strategy;
 
 impl Machine {
-    /// Every pod that asked for something, as it is now.
+    /// Every pod that asked for something, as it is now, by namespace and name.
     pub fn status(&self, now: Time) -> Vec<PodStatus> {
         let invalid = self.invalid().map(|invalid| PodStatus {
             problems: invalid.problems.iter().map(ProblemStatus::from).collect(),
             ..nothing_of(&invalid.pod)
         });
-        self.watched().map(|pod| pod_status(pod, now)).chain(invalid).collect()
+        let mut pods: Vec<PodStatus> =
+            self.watched().map(|pod| pod_status(pod, now)).chain(invalid).collect();
+        let place = |pod: &PodStatus| (pod.namespace.clone(), pod.name.clone(), pod.uid.clone());
+        pods.sort_by_cached_key(place);
+        pods
     }
 
     /// The numbers for gauges.

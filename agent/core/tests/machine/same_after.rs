@@ -283,3 +283,13 @@ fn a_second_telling_that_was_only_due_isnt_one_after_a_restart_of_the_agent() {
     assert!(!container.told_again);
     assert_eq!(container.unread.unwrap().state.as_str(), "not_read", "it has left it unread");
 }
+
+#[test]
+fn pods_are_in_the_order_of_their_names() {
+    let mut other = app(1, &[]);
+    other.namespace = "zoo".into();
+    let world = World::running(vec![other, app(3, &[("reloadlet.io/debounce", "soon")]), app(2, &[])]);
+    let names: Vec<String> =
+        world.machine.status(world.now).iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    assert_eq!(names, ["shop/web-2", "shop/web-3", "zoo/web-1"]);
+}

@@ -380,7 +380,9 @@ fn each_restart_that_is_needed_has_an_event_of_its_own() {
         all.iter().map(|report| note(report).unwrap().text.once).collect();
     assert_eq!(names.len(), all.len());
     let (mut unsaid, now) = (Unsaid::new(clock::now()), clock::now());
-    [&all[0], &all[2]].into_iter().for_each(|report| drop(unsaid.say(note(report).unwrap())));
+    for report in [&all[0], &all[2]] {
+        assert!(!unsaid.say(note(report).unwrap()), "nothing is given up");
+    }
     let said = unsaid.next(now).unwrap();
     assert!(said.text.contains("environment") && !said.text.contains("subPath"), "{}", said.text);
     unsaid.ended(false);

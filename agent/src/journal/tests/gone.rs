@@ -14,9 +14,14 @@ fn a_journal_that_is_gone_is_no_first_start_and_one_whose_directory_was_emptied_
     let directory = tempfile::tempdir().unwrap();
     used(directory.path());
     fs::remove_file(directory.path().join("journal.redb")).unwrap();
-    // Killed before anything else is recorded, it is no first start either.
-    for _ in 0..2 {
-        let nothing = JournalSnapshot { existed: true, ..JournalSnapshot::default() };
+    // Nothing else is recorded, and it is no first start either.
+    for is_whole in [false, true] {
+        let nothing = JournalSnapshot {
+            existed: true,
+            shows_deliveries: is_whole,
+            is_whole,
+            ..JournalSnapshot::default()
+        };
         assert_eq!(Journal::start(directory.path()).opened(), nothing);
     }
     for name in names(directory.path()) {

@@ -252,3 +252,24 @@ fn what_waits_hasnt_been_told_yet_and_what_ended_says_how() {
     assert_eq!(state(r#""waiting": null"#, r#""failed""#, "null"), "wasn't told (failed)");
     assert_eq!(state(r#""waiting": null"#, "null", "null"), "wasn't told");
 }
+
+#[test]
+fn where_nobody_would_be_told_that_is_said_before_any_change() {
+    let text = r#"{"apiVersion": "status.reloadlet.io/v1",
+            "agent": {"version": "1", "lacks": [], "requests": {}, "watches": []}, "pods": [{
+            "namespace": "shop", "name": "web", "uid": "u", "problems": [], "stale": [],
+            "volumes": [{"name": "config", "kind": "configmap", "generation": "..2", "settledSecondsAgo": 1.0,
+                "wanted": [{"kind": "configmap", "name": "web", "version": "12"}],
+                "onDisk": [{"kind": "configmap", "name": "web", "version": "12"}]}],
+            "containers": [
+                {"name": "app", "signal": "SIGHUP", "pids": [], "missing": "it isn't there", "held": false,
+                 "lastOutcome": null, "lastSecondsAgo": null, "volumes": [
+                    {"name": "config", "handled": "..2", "holds": null, "delivered": [], "waiting": null}]},
+                {"name": "other", "signal": "SIGHUP", "pids": [], "missing": "of another volume", "held": false,
+                 "lastOutcome": null, "lastSecondsAgo": null, "volumes": []}
+            ]
+        }]}"#;
+    let document: Document = serde_json::from_str(text).unwrap();
+    let table = table(&document);
+    assert!(table.ends_with("  up to date, and nobody to tell: container app: it isn't there\n"), "{table}");
+}

@@ -27,6 +27,7 @@ mod programs;
 mod rereads;
 mod restarts;
 mod runtimes;
+mod said;
 mod support;
 mod surroundings;
 mod unhurt;
