@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reloadlet_core::kernel::lack::Lack;
@@ -13,6 +14,7 @@ use reloadlet_core::model::signal::Signal;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use crate::clock;
 use crate::lack;
 use crate::proc::{ProcError, ProcRoot};
 use crate::raw_signal;
@@ -25,6 +27,10 @@ mod ended;
 /// The most descriptors that are left to everything else: connections, watches, reads, the journal. Of a low limit it is
 /// half.
 const RESERVE: u64 = 256;
+
+/// A process that is ending so soon after a signal was sent to it doesn't do so because of it: it has to be woken up for that.
+/// Where this thread was interrupted meanwhile nothing is known.
+const AT_ONCE: Duration = Duration::from_micros(30);
 
 /// Every held process.
 #[derive(Debug)]
@@ -220,6 +226,7 @@ impl Holder {
     /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable; and so does one to a process that is still ending.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
         let Some(Kept { pidfd, .. }) = self.held.get(process) else { return Delivery::Gone };
+        let before = clock::now();
         if !self.dry_run {
             match pidfd_send_signal(pidfd, raw_signal::raw(signal)) {
                 Ok(()) => {}
@@ -233,9 +240,8 @@ impl Holder {
         }
         match has_exited(pidfd) {
             Ok(true) => Delivery::Gone,
-            // It may have begun to end before, by itself, and takes no signal any more. What the signal itself brings about
-            // takes longer than to come here.
-            Ok(false) if matches!(self.proc.has_ended(process.pid), Ok(true)) => Delivery::Gone,
+            // It had begun to end before, by itself, and takes no signal any more.
+            Ok(false) if clock::now() < before + AT_ONCE && self.is_ending(process) => Delivery::Gone,
             Ok(false) if self.dry_run => Delivery::Spared,
             Ok(false) => Delivery::Sent,
             Err(error) => {
@@ -243,6 +249,11 @@ impl Holder {
                 Delivery::Failed(lack::said(error.raw_os_error().unwrap_or_default()))
             }
         }
+    }
+
+    /// Whether a process is ending, though its pidfd doesn't say so yet.
+    fn is_ending(&self, process: &ProcessIdentity) -> bool {
+        matches!(self.proc.has_ended(process.pid), Ok(true))
     }
 
     /// How many processes are held.
@@ -358,6 +369,18 @@ mod tests {
         poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
         assert_eq!(holder.has_ended(&fake.process), Some(true), "though its exit wasn't taken in");
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Gone);
+    }
+
+    #[test]
+    fn a_process_that_is_ending_already_was_not_sent_anything() {
+        let fake = Fake::new();
+        let mut holder = fake.holder();
+        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
+        let ending = format!("1 (sleep) S 1 1 1 0 -1 4{} 123 1{}", " 0".repeat(12), " 0".repeat(29));
+        std::fs::write(fake.dir.path().join(fake.child.id().to_string()).join("stat"), ending).unwrap();
+        let send = || holder.send(&fake.process, Signal::parse("WINCH").unwrap());
+        // Where this thread is interrupted in between that isn't seen.
+        assert!((0..100).any(|_| send() == Delivery::Gone));
     }
 
     #[test]
