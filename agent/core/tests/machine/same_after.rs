@@ -5,13 +5,14 @@ use std::time::Duration;
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::Delivery;
 use reloadlet_core::machine::status::{Age, PodStatus, StaleReason};
+use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::object::{ObjectKind, ObjectVersion, Observed, Updated};
-use reloadlet_core::model::pod::EnvironmentSource;
+use reloadlet_core::model::pod::{EnvironmentSource, Pod, Replica};
 
 use crate::measuring::{measured, object, show, version};
-use crate::node::{at, uid};
+use crate::node::{at, generation, uid};
 use crate::said::{holds, name_of, stale, with_environment};
-use crate::world::{AGENT_STARTED, World, app, app_with_two_volumes, config, more};
+use crate::world::{AGENT_STARTED, World, app, app_with_two_volumes, config, more, volume_of};
 
 /// A container that takes an object at its start and has a volume of another one; both are shown again after a restart of the
 /// agent. What is stale by then, and what is gone.
@@ -192,6 +193,25 @@ fn the_status_says_the_same_before_and_after_a_restart_of_the_agent() {
                 world.pass(60_000);
             }
             world.publish(&config(), 4);
+            world
+        }),
+        ("withheld", || {
+            let of =
+                Replica { kind: "ReplicaSet".into(), name: "web".into(), uid: "1".into(), template: None };
+            let replica = |n| Pod { replica: Some(of.clone()), ..app(n, &[]) };
+            let mut world = World::running(vec![replica(1), replica(2)]);
+            for volume in [config(), volume_of(2, "config")] {
+                world.node.volume(&volume).digests.insert(generation(2), Digest::new([2; 32]));
+                world.publish(&volume, 2);
+            }
+            world.pass(400);
+            world.exit(1001);
+            world.start(&uid(1), "app");
+            world
+        }),
+        ("waits for hours", || {
+            let mut world = World::app(&[("reloadlet.io/debounce", "24h")]);
+            world.publish(&config(), 2);
             world
         }),
         ("told, not read", || {
