@@ -15,7 +15,7 @@ use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::ContainerMounts;
 use reloadlet_core::kernel::process::{ProcessFacts, ProcessIdentity, is_runtime};
 use reloadlet_core::kernel::procfs::is_called;
-use reloadlet_core::kernel::program::first_word;
+use reloadlet_core::kernel::program::{first_word, is_interpreter, supervisor_in};
 use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::model::digest::Contents;
 use reloadlet_core::model::generation::Generation;
@@ -366,6 +366,9 @@ impl<R: FnMut(Finding)> Worker<R> {
         if let Some(name) = survey.name.as_deref().filter(is_other) {
             let cmdline = self.cmdlines.read(&survey.pod, pid)?;
             program = cmdline.is_some_and(|cmdline| is_called(&cmdline, name)).then(|| name.to_owned());
+        } else if survey.name.is_none() && is_interpreter(&stat.comm) {
+            let cmdline = self.cmdlines.read(&survey.pod, pid)?;
+            program = cmdline.and_then(|cmdline| supervisor_in(&cmdline)).map(str::to_owned);
         }
         Ok(Some(ProcessFacts { pid, stat, namespace_pids, program }))
     }

@@ -39,7 +39,8 @@ pub struct ProcessFacts {
     pub stat: Stat,
     /// Its PID in each PID namespace, the host's first.
     pub namespace_pids: Vec<u32>,
-    /// The name that was asked for, where `argv[0]` has it; read only where the name in `stat` didn't match.
+    /// What `cmdline` adds to the name in `stat`: the name that was asked for, where `argv[0]` has it and `stat` hasn't; where none was
+    /// asked for, the supervisor that an interpreter runs.
     pub program: Option<String>,
 }
 
@@ -51,6 +52,14 @@ impl ProcessFacts {
     /// A title's first word is a name too: `gunicorn: maste` is what the kernel keeps of gunicorn's.
     fn is_named(&self, name: &str) -> bool {
         self.stat.comm == name || first_word(&self.stat.comm) == name || self.program.as_deref() == Some(name)
+    }
+
+    /// What it is by its names.
+    fn kind(&self) -> Kind {
+        match Kind::of(&self.stat.comm) {
+            Kind::Other => self.program.as_deref().map_or(Kind::Other, Kind::of),
+            kind @ (Kind::Wrapper | Kind::Supervisor) => kind,
+        }
     }
 
     /// Whether it is the first process of its PID namespace: the kernel drops signals that would end it (pid_namespaces(7)).
@@ -157,9 +166,10 @@ impl NoProcess {
             Self::Supervised(supervisor) => {
                 return Cow::Owned(format!(
                     "{} (PID {}) supervises other programs and takes signals as orders to itself; name the program that \
-                     is to be told in reloadlet.io/process",
+                     is to be told in reloadlet.io/process: beside it there are {}",
                     quoted(&supervisor.name),
-                    supervisor.pid
+                    supervisor.pid,
+                    supervisor.others
                 ));
             }
             Self::Hidden => {
@@ -182,6 +192,8 @@ pub struct Supervisor {
     pub pid: u32,
     /// When it started. A script can have such a name for a moment.
     pub started: Time,
+    /// The names of the other processes in the container, as a sentence lists them.
+    pub others: Name,
 }
 
 /// The most processes of a container that are told: each is held by a descriptor, and those are the whole node's.
@@ -221,7 +233,7 @@ pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen
     }
     let (mut told, mut wrapper) = (first, None);
     for _ in 0..MOST_WRAPPERS {
-        match Kind::of(&told.stat.comm) {
+        match told.kind() {
             Kind::Other => {
                 return Ok(Chosen { first, told: vec![told], wrapper, volatile: wrapper.is_some() });
             }
@@ -230,8 +242,9 @@ pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen
                 told = own_child(leaf, told.pid)?;
             }
             Kind::Supervisor => {
-                let (name, pid) = (told.stat.comm.as_str().into(), told.pid);
-                return Err(NoProcess::Supervised(Supervisor { name, pid, started: told.stat.started }));
+                let name = told.program.as_ref().unwrap_or(&told.stat.comm).as_str().into();
+                let (pid, started, others) = (told.pid, told.stat.started, others(leaf, told));
+                return Err(NoProcess::Supervised(Supervisor { name, pid, started, others }));
             }
         }
     }
@@ -251,10 +264,15 @@ fn own_child(leaf: &[ProcessFacts], wrapper: u32) -> Result<&ProcessFacts, NoPro
 }
 
 /// The names of a container's processes, as a sentence lists them.
-fn names(leaf: &[ProcessFacts]) -> Name {
-    let alive = leaf.iter().filter(|process| process.may_be_told());
+fn names<'a>(processes: impl IntoIterator<Item = &'a ProcessFacts>) -> Name {
+    let alive = processes.into_iter().filter(|process| process.may_be_told());
     let names: BTreeSet<&str> = alive.map(|process| process.stat.comm.as_str()).collect();
     listed(names).into()
+}
+
+/// The names of a container's other processes than this one, as a sentence lists them.
+pub fn others(leaf: &[ProcessFacts], process: &ProcessFacts) -> Name {
+    names(leaf.iter().filter(|other| other.pid != process.pid))
 }
 
 /// The first process: PID 1 of the container's own PID namespace; in a shared one the earliest of those whose parent

@@ -108,6 +108,37 @@ impl Kind {
     }
 }
 
+/// Interpreters: what they run may have no other trace than their arguments. A version can follow.
+const INTERPRETERS: [&str; 5] = ["python", "ruby", "perl", "node", "nodejs"];
+
+/// Their options that take the next argument.
+const WITH_ARGUMENT: [&[u8]; 7] = [b"-W", b"-X", b"-I", b"-r", b"--require", b"--import", b"--loader"];
+
+/// Whether a process of this name runs a program that only its arguments name, as far as names tell.
+pub fn is_interpreter(comm: &str) -> bool {
+    INTERPRETERS.iter().any(|interpreter| {
+        let rest = comm.strip_prefix(interpreter);
+        rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+    })
+}
+
+/// The supervisor that an interpreter with this `cmdline` runs: its script, without what stands behind a dot, or a part of its
+/// module's name.
+pub fn supervisor_in(cmdline: &[u8]) -> Option<&'static str> {
+    let mut arguments = cmdline.split(|byte| *byte == 0).skip(1);
+    let script = loop {
+        match arguments.next()? {
+            b"-m" => break arguments.next()?,
+            option if WITH_ARGUMENT.contains(&option) => drop(arguments.next()),
+            option if option.starts_with(b"-") => {}
+            script => break script,
+        }
+    };
+    let file = script.rsplit(|byte| *byte == b'/').next()?;
+    let known = |part: &[u8]| SUPERVISORS.into_iter().find(|supervisor| supervisor.as_bytes() == part);
+    file.split(|byte| *byte == b'.').find_map(known)
+}
+
 /// Whether a name is this program's, with a version or an architecture behind it or without, and maybe cut.
 fn is_variant(comm: &str, program: &str) -> bool {
     let Some(rest) = comm.strip_prefix(program) else { return false };
@@ -229,6 +260,39 @@ pub fn first_word(title: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_interpreter_runs_is_a_supervisor_by_its_script_or_its_module() {
+        for (cmdline, expected) in [
+            ("python3\0/usr/bin/supervisord\0-n", Some("supervisord")),
+            ("python3\0-u\0-W\0ignore\0/usr/bin/supervisord", Some("supervisord")),
+            ("python3\0-m\0supervisor.supervisord\0-c\0/etc/s.conf", Some("supervisord")),
+            ("python\0-X\0dev\0-m\0circusd", Some("circusd")),
+            ("python\0supervisord.py", Some("supervisord")),
+            ("node\0--require\0x.js\0/usr/local/bin/pm2-runtime\0app.js", Some("pm2-runtime")),
+            ("ruby\0/usr/local/bin/foreman\0start", Some("foreman")),
+            ("python3\0/app/server.py\0/usr/bin/supervisord", None),
+            ("python3\0-W\0supervisord\0/app/server.py", None),
+            ("python3\0-c\0import x", None),
+            ("python3\0-m", None),
+            ("python3\0/supervisord/app", None),
+            ("python3\0supervisord2", None),
+            ("supervisord", None),
+            ("", None),
+        ] {
+            assert_eq!(supervisor_in(cmdline.as_bytes()), expected, "{cmdline:?}");
+        }
+    }
+
+    #[test]
+    fn interpreters_are_known_with_any_version() {
+        for interpreter in ["python", "python3", "python3.11", "ruby3.1", "node", "nodejs", "perl5.36.0"] {
+            assert!(is_interpreter(interpreter), "{interpreter}");
+        }
+        for other in ["pythonic", "python3-config", "rubyist", "nodemon", "cpython", "", "py"] {
+            assert!(!is_interpreter(other), "{other}");
+        }
+    }
 
     #[test]
     fn no_name_is_longer_than_one_that_the_kernel_keeps() {

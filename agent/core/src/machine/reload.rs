@@ -22,7 +22,7 @@ use crate::machine::reload::withholding::Withholding;
 use crate::machine::watched::Watched;
 use crate::machine::workloads::{Key, Objection};
 use crate::model::generation::Generation;
-use crate::model::journal::{Again, Endings, Handled, Rereads};
+use crate::model::journal::{Again, Endings, Handled, Pid, Rereads};
 use crate::model::mark::Mark;
 use crate::model::names::{ContainerId, Name};
 use crate::model::outcome::{Outcome, Unread};
@@ -30,6 +30,7 @@ use crate::model::pod::Pod;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::plan::TargetPlan;
+use crate::policy::problem::Problem;
 
 mod again;
 mod blocking;
@@ -107,6 +108,8 @@ pub(crate) struct Target {
     ended: Option<ContainerId>,
     /// How the last reload ended.
     last: Option<(Outcome, Time)>,
+    /// What was said of a supervisor in the place of the program, by its PID and start.
+    supervisor: Option<(Pid, Problem)>,
 }
 
 /// What follows from the end of a process.
@@ -163,6 +166,7 @@ impl Target {
             unconfirmed: BTreeSet::new(),
             ended: None,
             last: None,
+            supervisor: None,
         }
     }
 

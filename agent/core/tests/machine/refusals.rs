@@ -60,6 +60,24 @@ fn what_is_said_names_the_process_and_the_advice_fits_the_case() {
 }
 
 #[test]
+fn of_a_shell_before_the_program_it_is_said_what_there_is_to_name() {
+    let mut world = World::node(vec![app(1, &[])]);
+    (world.node.process_mut(1001).comm, world.node.process_mut(1001).caught) = ("sh".into(), 0);
+    world.node.fork(&uid(1), 1001, "server", STARTED);
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    let said = sentences(&world).join(" ");
+    assert!(
+        said.contains(
+            "name the program in reloadlet.io/process (beside it there are \"server\"), or have it"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
 fn of_a_child_of_an_init_it_is_said_that_the_container_would_end_with_it() {
     let mut world = World::node(vec![app(1, &[])]);
     (world.node.process_mut(1001).comm, world.node.process_mut(1001).caught) = ("tini".into(), 0);
@@ -86,7 +104,11 @@ fn a_supervisor_is_a_problem_that_names_it_and_nothing_is_sent_to_it() {
     assert_eq!(world.problems(), [Some(ProblemKind::Supervisor)], "before there is a change");
     let said = sentences(&world).join(" ");
     assert!(said.contains("\"supervisord\" (PID 1001)") && said.contains("reloadlet.io/process"), "{said}");
+    assert!(said.ends_with("beside it there are \"app\""), "{said}");
+    let helper = world.node.fork(&uid(1), 1001, "helper", STARTED);
     world.publish(&config(), 2);
+    assert_eq!(world.problems().len(), 1, "that other programs come and go is nothing new");
+    world.exit(helper);
     world.pass(60_000);
     assert_eq!(world.sends(), []);
     assert_eq!(world.outcomes(), [("config", generation(2), Outcome::NoProcess)]);

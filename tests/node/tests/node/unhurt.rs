@@ -225,6 +225,35 @@ fn a_supervisor_is_a_problem_that_names_it_and_its_program_is_told_by_name() {
     rig.end();
 }
 
+/// A supervisor as far as signals go: at HUP it would end its program.
+const SUPERVISORD: &str = "
+import os, signal, subprocess
+program = subprocess.Popen(['/usr/bin/sleep', 'infinity'])
+def hup(*_):
+    with open('/pod/hups', 'a') as f: f.write('x\\n')
+    program.kill()
+signal.signal(signal.SIGHUP, hup)
+while True: signal.pause()
+";
+
+#[test]
+fn a_supervisor_that_an_interpreter_runs_is_known_by_its_arguments() {
+    let run = "printf %s \"$1\" > /pod/supervisord; exec /usr/bin/python3 -u /pod/supervisord -n";
+    let command = ["/bin/sh", "-c", run, "sh", SUPERVISORD];
+    let spec = bare("runs-by-python").annotation(SIGNAL, "SIGHUP");
+    let spec = spec.container(ContainerSpec::new("app", &command).mount("conf", "/conf"));
+    let Some(rig) = Setup::new().programs(&["python3"]).start(vec![spec]) else { return };
+    rig.wait_metric("reloadlet_problems", &[("kind", "supervisor")], 1.0);
+    let pod = rig.pod("runs-by-python");
+    change(&pod, "two");
+    rig.wait_outcomes("runs-by-python", "no_process", 1);
+    let pid = pod.container("app").unwrap().pid;
+    rig.wait_reason("runs-by-python", "no_process", &format!("\"supervisord\" (PID {pid})"));
+    rig.wait_reason("runs-by-python", "no_process", "beside it there are \"sleep\"");
+    assert_eq!(lines(&pod, "hups"), 0);
+    rig.end();
+}
+
 /// Has no handler, and for a moment after each change one that ends it; from the third change on it keeps another one.
 const CATCHES_FOR_A_MOMENT: &str = "
 import os, signal, time

@@ -109,18 +109,35 @@ fn inits_in_a_row_are_passed_over_and_not_without_end() {
 }
 
 #[test]
+fn a_supervisor_that_an_interpreter_runs_is_one_unless_it_is_named() {
+    let runs = |program: Option<&str>| {
+        let first = process(100, 10, "python3.11", 100, &[100, 1]);
+        let first = ProcessFacts { program: program.map(str::to_owned), ..first };
+        [first, process(101, 100, "app", 101, &[101, 7])]
+    };
+    assert_eq!(told(&runs(None), None), Ok(vec![100]));
+    let Err(NoProcess::Supervised(supervisor)) = told(&runs(Some("supervisord")), None) else { panic!() };
+    assert_eq!((&*supervisor.name, supervisor.pid), ("supervisord", 100));
+    assert_eq!(told(&runs(Some("supervisord")), Some("app")), Ok(vec![101]));
+}
+
+#[test]
 fn a_supervisor_is_told_only_by_name_and_so_are_its_programs() {
     let supervisors =
         ["s6-svscan", "runsvdir", "supervisord", "systemd", "init", "PM2 v5.3.0: God", "circusd"];
     for name in supervisors {
         let first = process(100, 10, name, 100, &[100, 1]);
         let leaf = [first.clone(), process(101, 100, "app", 101, &[101, 7])];
-        let supervisor = Supervisor { name: name.into(), pid: 100, started: first.stat.started };
+        let started = first.stat.started;
+        let supervisor = Supervisor { name: name.into(), pid: 100, started, others: "\"app\"".into() };
         let missing = NoProcess::Supervised(supervisor);
         assert_eq!(told(&leaf, None), Err(missing.clone()));
         let sentence = missing.sentence();
         assert!(
-            sentence.contains(name) && sentence.contains("100") && sentence.contains("reloadlet.io/process")
+            sentence.contains(name)
+                && sentence.contains("100")
+                && sentence.contains("reloadlet.io/process: beside it there are \"app\""),
+            "{sentence}"
         );
         assert_eq!(told(&leaf, Some("app")), Ok(vec![101]));
         assert_eq!(told(&leaf, Some(name)), Ok(vec![100]), "whoever names it means it");

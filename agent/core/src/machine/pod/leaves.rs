@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity, Wanted};
+use crate::kernel::program::stands_before;
 use crate::machine::event::ContainerFacts;
 use crate::machine::reload::Target;
 use crate::machine::reload::process::Face;
@@ -104,6 +105,7 @@ impl<'a> Leaves<'a> {
             comm: process.stat.comm.clone(),
             is_first: process.is_first_in_namespace(),
             wrapper: wrapper.clone(),
+            others: stands_before(&process.stat.comm).then(|| process::others(&container.processes, process)),
         };
         let told = chosen.told.iter().map(|process| identity(process));
         Chosen::new(identity(chosen.first), told, chosen.volatile, container.mounts.clone(), self.looked_at)

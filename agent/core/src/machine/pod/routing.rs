@@ -146,7 +146,7 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
-        let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
+        let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
         let is_too_much =
             |target: &Target| matches!(target.processes().why_missing(), Some(&NoProcess::TooMuch));

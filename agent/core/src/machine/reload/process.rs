@@ -38,6 +38,8 @@ pub(crate) struct Face {
     pub(crate) is_first: bool,
     /// The name of the wrapper whose child it is.
     pub(crate) wrapper: Option<Name>,
+    /// The names of the other processes in the container, as a sentence lists them, where it only stands before the one that is meant.
+    pub(crate) others: Option<Name>,
 }
 
 /// One of the processes to tell.

@@ -101,9 +101,11 @@ pub(super) fn sentence(
 fn unhandled(who: &str, signal: Signal, process: &Process) -> String {
     let face = process.face();
     if stands_before(process.name()) {
+        let others =
+            face.others.as_ref().map_or(String::new(), |others| format!(" (beside it there are {others})"));
         return format!(
             "{who} doesn't handle {signal} and only starts the program: nothing is sent; name the program in \
-             reloadlet.io/process, or have it started by exec"
+             reloadlet.io/process{others}, or have it started by exec"
         );
     }
     let otherwise = match (face.is_first, &face.wrapper) {

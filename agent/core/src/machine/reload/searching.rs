@@ -142,10 +142,23 @@ impl Target {
 
     /// What people are told where a supervisor stands in the place of the program, once it is old enough not to become another
     /// one.
-    pub(crate) fn say_supervisor(&self, now: Time) -> Option<Problem> {
+    pub(crate) fn say_supervisor(&mut self, now: Time) -> Option<Problem> {
         let Some(why @ NoProcess::Supervised(supervisor)) = self.processes.why_missing() else { return None };
-        let sentence = format!("container {} isn't told of changes: {}", self.plan.container, why.sentence());
-        (now >= supervisor.started + YOUNG).then(|| Problem::new(ProblemKind::Supervisor, sentence))
+        let who = (supervisor.pid, supervisor.started);
+        if now < supervisor.started + YOUNG {
+            return None;
+        }
+        let (said, problem) = match self.supervisor.take() {
+            // The names beside it come and go.
+            Some((said, problem)) if said == who => (said, problem),
+            Some(_) | None => {
+                let container = &self.plan.container;
+                let sentence = format!("container {container} isn't told of changes: {}", why.sentence());
+                (who, Problem::new(ProblemKind::Supervisor, sentence))
+            }
+        };
+        self.supervisor = Some((said, problem.clone()));
+        Some(problem)
     }
 
     /// Another program than was chosen runs in a process: the processes are chosen anew.
