@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::PostParams;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use reloadlet_core::machine::event::Report;
 use tokio::sync::Notify;
@@ -33,8 +32,13 @@ const SAID: usize = 64;
 
 /// What the agent does, in an Event.
 const ACTION: &str = "Reload";
-/// The longest name of an object.
+/// Who says it.
+const REPORTER: &str = "reloadlet";
+/// The longest name of an object, and of an Event's reporting instance.
 const LONGEST_NAME: usize = 253;
+const LONGEST_INSTANCE: usize = 128;
+/// So many seconds after the last time the same is counted as once more; later it is said anew.
+const RECENT: i64 = 6 * 60;
 
 /// Hands what is to be said to the sender.
 #[derive(Clone, Debug)]
@@ -65,9 +69,8 @@ pub(crate) struct NoteSender {
 /// The two ends.
 pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
     let shared = Arc::new(Shared { unsaid: Mutex::new(Unsaid::new(clock::now())), more: Notify::new() });
-    let reporter = Reporter { controller: "reloadlet".to_owned(), instance: Some(node.to_owned()) };
     let connection = cluster.current();
-    let speaker = Speaker::new(connection.client, reporter);
+    let speaker = Speaker::new(connection.client, node);
     let (revision, backoff) = (connection.revision, Backoff::new());
     (Notes(shared.clone()), NoteSender { shared, cluster, speaker, revision, backoff })
 }
@@ -148,7 +151,7 @@ impl NoteSender {
         let connection = self.cluster.current();
         if connection.revision != self.revision {
             self.revision = connection.revision;
-            self.speaker = Speaker::new(connection.client, self.speaker.reporter.clone());
+            self.speaker = Speaker::new(connection.client, &self.speaker.instance);
         }
     }
 }
@@ -156,65 +159,81 @@ impl NoteSender {
 /// Sends Events. One that says the same as the last one of its pod and reason is counted there.
 struct Speaker {
     client: Client,
-    reporter: Reporter,
-    recorder: Recorder,
-    /// What the recorder has said last.
-    said: BTreeMap<Key, String>,
+    /// The node, as far as an Event has room for its name.
+    instance: String,
+    /// What was said last, by pod and reason.
+    said: BTreeMap<Key, Event>,
 }
 
 impl Speaker {
-    fn new(client: Client, reporter: Reporter) -> Self {
-        let recorder = Recorder::new(client.clone(), reporter.clone());
-        Self { client, reporter, recorder, said: BTreeMap::new() }
+    fn new(client: Client, node: &str) -> Self {
+        let instance = node.get(..LONGEST_INSTANCE).unwrap_or(node).to_owned();
+        Self { client, instance, said: BTreeMap::new() }
     }
 
     async fn publish(&mut self, saying: &Saying) -> Result<(), kube::Error> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &saying.pod.namespace);
+        let now = Timestamp::now();
         if let Some(once) = &saying.once {
-            return self.publish_once(saying, once).await;
+            // Its name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
+            let event = self.event(saying, once, now);
+            return match api.create(&PostParams::default(), &event).await {
+                Err(error) if is_answer(&error, 409) => Ok(()),
+                answered => answered.map(drop),
+            };
         }
         let key = (saying.pod.uid.clone(), saying.reason);
-        let differs = self.said.get(&key).is_some_and(|said| *said != saying.text);
-        // A recorder takes each Event of the same pod and reason for the last one again, whatever it says.
-        if differs || self.said.len() >= SAID {
-            self.recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-            self.said.clear();
+        let said = self.said.remove(&key).filter(|said| said.note.as_ref() == Some(&saying.text));
+        if let Some(mut event) = said.filter(|said| is_recent(said, now)) {
+            let count = event.series.as_ref().map_or(1, |series| series.count).saturating_add(1);
+            event.series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
+            let name = event.metadata.name.clone().unwrap_or_default();
+            match api.patch(&name, &PatchParams::default(), &Patch::Merge(&event)).await {
+                // The API server doesn't keep it any more.
+                Err(error) if is_answer(&error, 404) => {}
+                answered => {
+                    self.remember(key, event);
+                    return answered.map(drop);
+                }
+            }
         }
-        self.said.insert(key, saying.text.clone());
-        let event = Event {
-            type_: if saying.urgent { EventType::Warning } else { EventType::Normal },
-            reason: saying.reason.to_owned(),
-            note: Some(saying.text.clone()),
-            action: ACTION.to_owned(),
-            secondary: None,
-        };
-        self.recorder.publish(&event, &reference(&saying.pod)).await
+        let event = self.event(saying, &format!("{:x}", now.as_nanosecond()), now);
+        api.create(&PostParams::default(), &event).await?;
+        self.remember(key, event);
+        Ok(())
     }
 
-    /// The Event's name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
-    async fn publish_once(&self, saying: &Saying, once: &str) -> Result<(), kube::Error> {
-        let reporter = &self.reporter;
-        let event = events::v1::Event {
+    fn event(&self, saying: &Saying, end: &str, now: Timestamp) -> Event {
+        Event {
             metadata: ObjectMeta {
                 namespace: Some(saying.pod.namespace.to_string()),
-                name: Some(name(&saying.pod.name, once)),
+                name: Some(name(&saying.pod.name, end)),
                 ..ObjectMeta::default()
             },
             action: Some(ACTION.to_owned()),
             reason: Some(saying.reason.to_owned()),
-            event_time: Some(MicroTime(Timestamp::now())),
+            event_time: Some(MicroTime(now)),
             note: Some(saying.text.clone()),
             regarding: Some(reference(&saying.pod)),
-            reporting_controller: Some(reporter.controller.clone()),
-            reporting_instance: reporter.instance.clone(),
+            reporting_controller: Some(REPORTER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
             type_: Some(if saying.urgent { "Warning" } else { "Normal" }.to_owned()),
-            ..events::v1::Event::default()
-        };
-        let api: Api<events::v1::Event> = Api::namespaced(self.client.clone(), &saying.pod.namespace);
-        match api.create(&PostParams::default(), &event).await {
-            Err(error) if is_said(&error) => Ok(()),
-            answered => answered.map(drop),
+            ..Event::default()
         }
     }
+
+    fn remember(&mut self, key: Key, event: Event) {
+        if self.said.len() >= SAID {
+            self.said.clear();
+        }
+        self.said.insert(key, event);
+    }
+}
+
+/// Whether an Event is counted on: people see when it was last.
+fn is_recent(event: &Event, now: Timestamp) -> bool {
+    let last = event.series.as_ref().map(|series| &series.last_observed_time).or(event.event_time.as_ref());
+    last.is_some_and(|last| now.as_second() - last.0.as_second() < RECENT)
 }
 
 /// The name of an Event on a pod: as kube makes it, with something else at its end. A name has 253 bytes at most.
@@ -224,9 +243,9 @@ fn name(pod: &str, end: &str) -> String {
     format!("{pod}.{end}")
 }
 
-/// Whether there is such an Event already.
-fn is_said(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+/// Whether the API server has answered with this code.
+fn is_answer(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
 /// Whether the same Event may be taken a little later: there was no answer, or it says that the server is busy, or that it

@@ -120,7 +120,12 @@ fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<Strin
 }
 
 fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
-    let state = if volume.wanted.is_empty() { "not measured" } else { "up to date" };
+    let state = match (volume.wanted.is_empty(), volume.on_disk.is_empty()) {
+        (true, _) => "not measured",
+        // It wasn't read yet, or is a version that nobody has shown yet.
+        (false, true) => "not known",
+        (false, false) => "up to date",
+    };
     let told = pod.containers.iter().filter(|container| told(container, volume).is_some());
     let missing = told.clone().filter_map(|container| {
         Some(format!("container {}: {}", container.name, container.missing.as_deref()?))

@@ -141,8 +141,7 @@ async fn what_isnt_true_any_more_isnt_said() {
 #[tokio::test(start_paused = true)]
 async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_and_reason() {
     let (client, requests) = server(0);
-    let reporter = Reporter { controller: "reloadlet".to_owned(), instance: None };
-    let mut speaker = Speaker::new(client, reporter);
+    let mut speaker = Speaker::new(client, &"n".repeat(200));
     let shop = pod("shop", 1);
     for text in ["first", "second", "second", "first"] {
         let saying = Saying {
@@ -158,6 +157,9 @@ async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_an
     let sent: Vec<(&str, &str)> =
         requests.iter().map(|(method, event)| (&**method, event["note"].as_str().unwrap())).collect();
     assert_eq!(sent, [("POST", "first"), ("POST", "second"), ("PATCH", "second"), ("POST", "first")]);
+    assert_eq!((&requests[2].1["series"]["count"], &requests[1].1["series"]), (&2.into(), &Value::Null));
+    assert_eq!(requests[2].1["metadata"]["name"], requests[1].1["metadata"]["name"]);
+    assert_eq!(requests[0].1["reportingInstance"], "n".repeat(128), "there is no room for more");
 }
 
 #[tokio::test(start_paused = true)]

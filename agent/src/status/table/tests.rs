@@ -111,8 +111,9 @@ fn only_what_is_known_to_be_unread_or_not_there_isnt_up_to_date() {
                 "stale": [{stale}]}}"#
         )
     };
-    let here = r#""generation": "..2", "wanted": [{"kind": "configmap", "name": "web", "version": "12"}], "onDisk": []"#;
-    let gone = here.replace(r#""12""#, "null");
+    let version = r#"[{"kind": "configmap", "name": "web", "version": "12"}]"#;
+    let here = &*format!(r#""generation": "..2", "wanted": {version}, "onDisk": {version}"#);
+    let gone = here.replacen(r#""12""#, "null", 1);
     let nowhere = r#""generation": null, "wanted": [], "onDisk": []"#;
     let undelivered = r#"{"reason": "undelivered", "seconds": 5.0, "volume": "config", "container": "app", "object": null}"#;
     let absent = r#""absent": [{"container": "app", "object": {"kind": "configmap", "name": "levels"}}],"#;
@@ -272,4 +273,17 @@ fn where_nobody_would_be_told_that_is_said_before_any_change() {
     let document: Document = serde_json::from_str(text).unwrap();
     let table = table(&document);
     assert!(table.ends_with("  up to date, and nobody to tell: container app: it isn't there\n"), "{table}");
+}
+
+#[test]
+fn what_wasnt_read_yet_isnt_up_to_date() {
+    let text = r#"{"apiVersion": "status.reloadlet.io/v1",
+            "agent": {"version": "1", "lacks": [], "requests": {}, "watches": []}, "pods": [{
+            "namespace": "shop", "name": "web", "uid": "u", "problems": [], "stale": [], "containers": [],
+            "volumes": [{"name": "config", "kind": "configmap", "generation": "..2", "settledSecondsAgo": 1.0,
+                "wanted": [{"kind": "configmap", "name": "web", "version": "12"}], "onDisk": []}]
+        }]}"#;
+    let document: Document = serde_json::from_str(text).unwrap();
+    let table = table(&document);
+    assert!(table.ends_with("  web@12  ..2      -          not known\n"), "{table}");
 }

@@ -327,3 +327,26 @@ fn a_file_that_is_opened_seconds_after_the_signal_is_a_reread_as_long_as_the_win
     assert!(line["reread_us"].as_u64().is_some_and(|micros| micros > 2_500_000), "{line}");
     rig.end();
 }
+
+#[test]
+fn replicas_that_read_at_once_are_seen_to_though_the_agent_reads_the_same_files() {
+    let reference = json!({ "kind": "ReplicaSet", "name": "set", "uid": "set-1", "controller": true });
+    let replica = |n: usize| {
+        app(&format!("r{n}"))
+            .namespace("set")
+            .annotation("reloadlet.io/verify", "1s")
+            .patch(json!({ "metadata": { "ownerReferences": [reference.clone()] } }))
+    };
+    let Some(rig) = Setup::new().light().start((0..8).map(replica).collect()) else { return };
+    let pods: Vec<_> = (0..8).map(|n| rig.pod(&format!("r{n}"))).collect();
+    for (round, content) in ["two", "three", "four"].into_iter().enumerate() {
+        pods.iter().for_each(|pod| drop(change(pod, content)));
+        for pod in &pods {
+            rig.wait_told(pod, "app", content);
+        }
+        wait_verdict(&rig, "set", "reread", 8.0 * f64::from(u32::try_from(round + 1).unwrap()));
+    }
+    assert_eq!(verdicts(&rig, "set", "alive"), 0.0, "{}", rig.tail());
+    assert_eq!(rig.metric("reloadlet_retold_total", &[]), 0.0);
+    rig.end();
+}
