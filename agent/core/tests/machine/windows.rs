@@ -1,11 +1,11 @@
 //! The agent starts again within the verify window of a delivery that the one before it made.
 
-use reloadlet_core::Event;
-use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::machine::event::{Survey, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::Phase;
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
 use crate::replicas::{held, publish, replica, replicas, told};
@@ -148,16 +148,17 @@ fn nobody_waits_for_long_for_what_isnt_known_of_a_replica_after_a_restart() {
     ends_unseen(&mut world, 1001, 1);
     others_get_it(&mut world);
     world.blind = None;
-    let survey = reloadlet_core::machine::event::Survey { pod: uid(1), name: None, fresh_mounts: false };
-    world.hold_back(&reloadlet_core::Action::List(volume_of(1, "config")));
-    world.hold_back(&reloadlet_core::Action::Survey(survey));
+    let survey = Survey { pod: uid(1), name: None, fresh_mounts: false };
+    world.hold_back(&Action::List(volume_of(1, "config")));
+    world.hold_back(&Action::Survey(survey));
     world.start_agent();
     world.pass(1_000);
-    world.unanswered.retain(|action| match action {
-        reloadlet_core::Action::Survey(survey) => survey.pod != uid(1),
-        reloadlet_core::Action::List(volume) => volume.pod != uid(1),
-        _ => true,
-    });
+    let is_mine = |action: &Action| {
+        let of = if let Action::Survey(survey) = action { Some(&survey.pod) } else { None };
+        let listed = if let Action::List(volume) = action { Some(&volume.pod) } else { None };
+        of.or(listed) == Some(&uid(1))
+    };
+    world.unanswered.retain(|action| !is_mine(action));
     world.answer();
     world.pass(5_000);
     assert_eq!(told(&world), [1001]);

@@ -145,6 +145,7 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
+        self.read_told(ctx);
         let supervisor = self.targets.iter().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
         let is_too_much =
@@ -265,6 +266,7 @@ impl PodMachine {
             reports.extend(exit.report);
         }
         self.say_each(reports, ctx);
+        self.read_told(ctx);
         if lost {
             self.surveys.look(ctx.now);
             self.begin_survey(ctx);

@@ -317,11 +317,13 @@ impl Target {
         }
     }
 
-    /// Whether a generation is to be read, since it isn't known what the agent before told of.
+    /// Whether a generation is to be read: what it holds has ended a process, or may have in the window of an agent before. Of a pod
+    /// that is alone nothing was read until then, and other replicas may come.
     pub(crate) fn wants_digest(&self, volume: &Name, generation: &Generation) -> bool {
         self.past.as_ref().is_some_and(|past| {
-            let is_of_interest = past.record.is_open || past.record.ended.is_some();
-            past.resumed.is_some() && is_of_interest && past.tells_of(volume, generation)
+            let may_end = past.record.is_open && past.resumed.is_some();
+            let is_wanted = may_end || (past.record.ended.is_some() && !past.is_kept);
+            is_wanted && past.tells_of(volume, generation)
         })
     }
 
