@@ -120,6 +120,12 @@ impl PodMachine {
 
 /// From what happens to processes to the reloads that wait for them.
 impl PodMachine {
+    /// Somebody has told the pod: it isn't one of last time any more.
+    pub(crate) fn told(&mut self, ctx: &mut Context<'_>) {
+        self.targets.iter_mut().for_each(|target| target.set_of_last_time(false));
+        self.begin_survey(ctx);
+    }
+
     /// Containers came or went.
     pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
         if !self.targets.is_empty() {

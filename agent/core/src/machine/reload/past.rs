@@ -230,6 +230,10 @@ impl Target {
             past.told().chain([first]).map(|process| runs(&process).map(|runs| (process, runs))).collect();
         let Some(resumed) = past.resumed.as_mut().filter(|resumed| !resumed.is_seen) else { return };
         let Some(all) = all else { return };
+        // It ended with its pod, as far as is known.
+        if self.is_of_last_time && self.processes.chosen().is_none() {
+            return;
+        }
         resumed.is_seen = true;
         if let Some(verify) = &mut self.verify {
             verify.seen();
