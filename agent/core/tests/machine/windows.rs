@@ -299,3 +299,34 @@ fn what_an_annotation_lifts_isnt_known_after_a_restart_either() {
     assert_eq!(told(&world).len(), 3);
     assert_eq!(app(1, &[]).uid, uid(1));
 }
+
+#[test]
+fn a_kill_that_the_agent_saw_doesnt_count_after_its_next_start_either() {
+    for told_first in [false, true] {
+        let mut world = World::app(&[]);
+        let mut pid = 1001;
+        for n in [2, 3] {
+            world.publish(&config(), n);
+            assert_eq!(world.sends().last().unwrap().1, pid);
+            world.pass(200);
+            let process = world.node.identity(pid).unwrap();
+            if told_first {
+                // The status is faster than the kernel.
+                let phase = Phase { killed: Some(process.container.clone()), ..Phase::default() };
+                world.pods[0].phases.insert("app".into(), phase);
+                world.sync();
+                world.exit(pid);
+                world.pods[0].phases.clear();
+            } else {
+                world.exit(pid);
+                world.handle(Event::Killed(process));
+            }
+            world.stop_agent();
+            world.pass(500);
+            pid = world.node.start(&uid(1), "app", world.now);
+            world.start_agent();
+            world.pass(60_000);
+        }
+        assert_eq!((world.problems(), world.journal.endings.len()), (vec![], 0), "{told_first}");
+    }
+}

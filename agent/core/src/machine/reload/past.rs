@@ -266,6 +266,11 @@ impl Target {
             verify.revive();
         }
         self.killed(site, &|process| runs(process) == Some(true), ctx);
+        let is_open = self.verify.is_some();
+        if let Some(past) = self.past.as_mut().filter(|_| is_open) {
+            Arc::make_mut(&mut past.record).is_open = true;
+            self.record_past(site, ctx);
+        }
     }
 
     /// The end of a process is the consequence of the last delivery. The journal knows it at once.
@@ -286,7 +291,7 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         if self.past.as_mut().is_some_and(|past| past.absolve(is_it)) {
-            self.record_past(site, ctx);
+            self.close_past(site, ctx);
         }
         ctx.workloads.killed(&self.workload, is_it);
     }
@@ -313,7 +318,7 @@ impl Target {
         }
     }
 
-    /// The window is over.
+    /// The window is over, or nothing more of it counts.
     pub(super) fn close_past(&mut self, site: &Site, ctx: &mut Context<'_>) {
         if let Some(past) = &mut self.past {
             Arc::make_mut(&mut past.record).is_open = false;
