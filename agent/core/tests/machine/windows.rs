@@ -330,3 +330,17 @@ fn a_kill_that_the_agent_saw_doesnt_count_after_its_next_start_either() {
         assert_eq!((world.problems(), world.journal.endings.len()), (vec![], 0), "{told_first}");
     }
 }
+
+#[test]
+fn an_ending_counts_however_long_there_was_no_agent_if_what_runs_now_started_in_the_window() {
+    for (millis, expected) in [(0, 2), (20_000, 0)] {
+        let mut world = killed_after_the_first(true);
+        world.pass(millis);
+        ends_unseen(&mut world, 1001, 1);
+        others_get_it(&mut world);
+        world.pass(3_600_000);
+        world.start_agent();
+        world.pass(120_000);
+        assert_eq!(held(&world), expected, "{millis} ms");
+    }
+}
