@@ -74,6 +74,8 @@ pub struct Machine {
     early: Option<Vec<Arc<Pod>>>,
     /// The pods of last time, and when they are served if nobody has told the pods.
     remembered: Option<(Time, Vec<Arc<Pod>>)>,
+    /// Those are served.
+    serves_remembered: bool,
     synced: bool,
     /// What is taken in is the first listing that names any pods.
     is_first: bool,

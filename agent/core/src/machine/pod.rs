@@ -54,6 +54,8 @@ pub(crate) struct Restored {
     pub(crate) pace: Pace,
     /// What the journal says of whom the agent before has told.
     pub(crate) predecessor: Predecessor,
+    /// Nobody has told the pod since the agent started: it may be gone.
+    pub(crate) is_of_last_time: bool,
     /// The very first start: volumes are taken as they are.
     pub(crate) as_is: bool,
 }
@@ -168,7 +170,10 @@ impl PodMachine {
                 target.restore_delivery(&self.site, &delivery);
             }
         }
-        self.targets.iter_mut().for_each(|target| target.follow(restored.predecessor, ctx.now));
+        for target in &mut self.targets {
+            target.set_of_last_time(restored.is_of_last_time);
+            target.follow(restored.predecessor, ctx.now);
+        }
         for (container, processes) in restored.processes {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
                 target.restore_processes(processes, self.plan.process.as_ref());

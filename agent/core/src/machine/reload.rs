@@ -102,6 +102,8 @@ pub(crate) struct Target {
     past: Option<Past>,
     /// Processes that surveys don't show or that aren't chosen any more, and that stay held: the window is about them.
     lingering: BTreeSet<ProcessIdentity>,
+    /// The pod is one of last time, and may be gone: that nothing of it is found says nothing.
+    is_of_last_time: bool,
     /// The volumes of which the agent before may have told something that isn't recorded.
     unconfirmed: BTreeSet<Name>,
     /// The container of which the end was seen last.
@@ -163,6 +165,7 @@ impl Target {
             last_delivery: None,
             past: None,
             lingering: BTreeSet::new(),
+            is_of_last_time: false,
             unconfirmed: BTreeSet::new(),
             ended: None,
             last: None,

@@ -339,6 +339,23 @@ mod tests {
     }
 
     #[test]
+    fn the_others_wait_for_what_an_agent_before_may_have_caused_as_long_as_it_isnt_known() {
+        let (mut workloads, key) = (Workloads::default(), key("shop"));
+        (1..4).for_each(|n| workloads.join(&key, &uid(n), true));
+        workloads.begin_doubt(&key, &uid(1), at(10));
+        workloads.begin_doubt(&key, &uid(2), at(12));
+        let turn = |workloads: &Workloads, n: u32, seconds: u64| {
+            objection(workloads, &key, n, Some(1), seconds).turn
+        };
+        assert_eq!((turn(&workloads, 3, 9), turn(&workloads, 2, 9)), (Some(at(12)), Some(at(10))));
+        assert_eq!((turn(&workloads, 2, 10), turn(&workloads, 3, 12)), (None, None));
+        workloads.end_doubt(&key, &uid(2));
+        assert_eq!(woken(&mut workloads), [uid(1), uid(3)]);
+        workloads.leave(&key, &uid(1));
+        assert_eq!((turn(&workloads, 3, 9), woken(&mut workloads).len()), (None, 2));
+    }
+
+    #[test]
     fn with_the_last_replica_all_is_forgotten() {
         let (mut workloads, key) = (Workloads::default(), key("shop"));
         (1..3).for_each(|n| workloads.join(&key, &uid(n), true));

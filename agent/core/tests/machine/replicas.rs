@@ -413,3 +413,25 @@ fn a_content_stays_withheld_when_a_reload_of_another_volume_ends_without_a_signa
         assert_eq!((after, world.machine.counts().problems_of(ProblemKind::BadContent)), (solved, 1));
     }
 }
+
+#[test]
+fn a_content_that_ended_a_replica_which_was_alone_is_kept_from_those_that_come_later() {
+    let mut world = replicas(1, &[]);
+    publish(&mut world, 2, 2);
+    world.pass(400);
+    world.exit(1001);
+    world.start(&uid(1), "app");
+    world.pass(60_000);
+    let late = replica(2, &[]);
+    world.node.add_pod(&late, world.now);
+    world.pods.push(late);
+    world.sync();
+    let pid = world.start(&uid(2), "app");
+    world.pass(60_000);
+    let volume = VolumeRef { pod: uid(2), volume: "config".into() };
+    world.node.volume(&volume).digests.insert(crate::node::generation(2), Digest::new([2; 32]));
+    world.publish(&volume, 2);
+    world.pass(60_000);
+    assert!(!told(&world).contains(&pid), "{:?}", told(&world));
+    assert_eq!(held(&world), 1);
+}

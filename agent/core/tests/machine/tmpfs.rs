@@ -1,11 +1,13 @@
 //! A Secret's tmpfs that was taken away and made anew while there was no agent: the directory has the same name, on another device.
 
-use reloadlet_core::Action;
+use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::{ObjectSource, Pod, VolumeSource};
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
-use crate::world::{World, app, config};
+use crate::replicas::{publish, replicas, told};
+use crate::world::{World, app, config, volume_of};
 
 fn with_secret() -> Pod {
     let mut pod = app(1, &[]);
@@ -69,7 +71,7 @@ fn what_is_left_of_a_pod_that_was_deleted_while_there_was_no_agent_is_nothing() 
         world.pods.clear();
         if remembered {
             let journal = world.journal.clone();
-            world.handle(reloadlet_core::Event::JournalRead(journal));
+            world.handle(Event::JournalRead(journal));
             world.pass(30_000);
             world.sync();
         } else {
@@ -82,4 +84,37 @@ fn what_is_left_of_a_pod_that_was_deleted_while_there_was_no_agent_is_nothing() 
         assert!(world.journal.pods.is_empty() && world.journal.endings.is_empty(), "{:?}", world.journal);
         assert_eq!((world.machine.poll_timeout(), world.held.len()), (None, 0));
     }
+}
+
+#[test]
+fn of_a_pod_of_last_time_nothing_is_said_before_somebody_tells_the_nodes_pods() {
+    let mut world = replicas(2, &[]);
+    publish(&mut world, 2, 2);
+    world.pass(60_000);
+    for pod in 0..2 {
+        let identity = world.node.identity(1001 + u32::try_from(pod).unwrap()).unwrap();
+        world.pods[pod].status.insert("app".into(), identity.container);
+    }
+    world.sync();
+    let [first, second] = [1, 2].map(|pod| volume_of(pod, "config"));
+    for volume in [&first, &second] {
+        world.node.volume(volume).digests.insert(generation(3), Digest::new([3; 32]));
+    }
+    world.publish(&first, 3);
+    world.pass(200);
+    world.stop_agent();
+    world.actions.clear();
+    // The first one is deleted, and its directory is still there.
+    world.node.kill(1001);
+    world.publish_unseen(&second, 3);
+    world.pods.remove(0);
+    let journal = world.journal.clone();
+    world.handle(Event::JournalRead(journal));
+    world.pass(60_000);
+    assert_eq!(world.machine.counts().stale.iter().sum::<usize>(), 0, "it may be gone");
+    assert_eq!((world.problems(), told(&world)), (vec![], vec![1002]));
+    world.sync();
+    world.pass(120_000);
+    assert_eq!((world.problems(), told(&world)), (vec![], vec![1002]));
+    assert!(world.journal.endings.is_empty());
 }

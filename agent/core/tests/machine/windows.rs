@@ -1,11 +1,11 @@
 //! The agent starts again within the verify window of a delivery that the one before it made.
 
-use reloadlet_core::Event;
-use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::machine::event::{Survey, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::Phase;
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::node::{generation, uid};
 use crate::replicas::{held, publish, replica, replicas, told};
@@ -148,16 +148,17 @@ fn nobody_waits_for_long_for_what_isnt_known_of_a_replica_after_a_restart() {
     ends_unseen(&mut world, 1001, 1);
     others_get_it(&mut world);
     world.blind = None;
-    let survey = reloadlet_core::machine::event::Survey { pod: uid(1), name: None, fresh_mounts: false };
-    world.hold_back(&reloadlet_core::Action::List(volume_of(1, "config")));
-    world.hold_back(&reloadlet_core::Action::Survey(survey));
+    let survey = Survey { pod: uid(1), name: None, fresh_mounts: false };
+    world.hold_back(&Action::List(volume_of(1, "config")));
+    world.hold_back(&Action::Survey(survey));
     world.start_agent();
     world.pass(1_000);
-    world.unanswered.retain(|action| match action {
-        reloadlet_core::Action::Survey(survey) => survey.pod != uid(1),
-        reloadlet_core::Action::List(volume) => volume.pod != uid(1),
-        _ => true,
-    });
+    let is_mine = |action: &Action| {
+        let of = if let Action::Survey(survey) = action { Some(&survey.pod) } else { None };
+        let listed = if let Action::List(volume) = action { Some(&volume.pod) } else { None };
+        of.or(listed) == Some(&uid(1))
+    };
+    world.unanswered.retain(|action| !is_mine(action));
     world.answer();
     world.pass(5_000);
     assert_eq!(told(&world), [1001]);
@@ -297,4 +298,49 @@ fn what_an_annotation_lifts_isnt_known_after_a_restart_either() {
     world.pass(60_000);
     assert_eq!(told(&world).len(), 3);
     assert_eq!(app(1, &[]).uid, uid(1));
+}
+
+#[test]
+fn a_kill_that_the_agent_saw_doesnt_count_after_its_next_start_either() {
+    for told_first in [false, true] {
+        let mut world = World::app(&[]);
+        let mut pid = 1001;
+        for n in [2, 3] {
+            world.publish(&config(), n);
+            assert_eq!(world.sends().last().unwrap().1, pid);
+            world.pass(200);
+            let process = world.node.identity(pid).unwrap();
+            if told_first {
+                // The status is faster than the kernel.
+                let phase = Phase { killed: Some(process.container.clone()), ..Phase::default() };
+                world.pods[0].phases.insert("app".into(), phase);
+                world.sync();
+                world.exit(pid);
+                world.pods[0].phases.clear();
+            } else {
+                world.exit(pid);
+                world.handle(Event::Killed(process));
+            }
+            world.stop_agent();
+            world.pass(500);
+            pid = world.node.start(&uid(1), "app", world.now);
+            world.start_agent();
+            world.pass(60_000);
+        }
+        assert_eq!((world.problems(), world.journal.endings.len()), (vec![], 0), "{told_first}");
+    }
+}
+
+#[test]
+fn an_ending_counts_however_long_there_was_no_agent_if_what_runs_now_started_in_the_window() {
+    for (millis, expected) in [(0, 2), (20_000, 0)] {
+        let mut world = killed_after_the_first(true);
+        world.pass(millis);
+        ends_unseen(&mut world, 1001, 1);
+        others_get_it(&mut world);
+        world.pass(3_600_000);
+        world.start_agent();
+        world.pass(120_000);
+        assert_eq!(held(&world), expected, "{millis} ms");
+    }
 }

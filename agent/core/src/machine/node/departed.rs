@@ -26,7 +26,7 @@ const MOST_KEPT: usize = 4096;
 #[derive(Debug)]
 enum Left {
     Watched(Box<PodMachine>),
-    Invalid(Invalid),
+    Invalid(Box<Invalid>),
 }
 
 #[derive(Debug)]
@@ -100,7 +100,9 @@ impl Machine {
     /// A pod isn't listed any more, or asks for nothing any more: nothing is sent to it from now on.
     pub(super) fn depart(&mut self, uid: &PodUid, is_deleted: bool, now: Time) {
         let watched = self.park(uid, is_deleted, now).map(Left::Watched);
-        let Some(left) = watched.or_else(|| self.invalid.remove(uid).map(Left::Invalid)) else { return };
+        let Some(left) = watched.or_else(|| self.invalid.remove(uid).map(Box::new).map(Left::Invalid)) else {
+            return;
+        };
         self.departed.add(uid.clone(), Departed { until: now + GRACE, left });
         while self.departed.cost > MOST_KEPT {
             self.forget_next(now);
@@ -136,7 +138,7 @@ impl Machine {
         if self.departed.pods.get(uid).is_some_and(|departed| matches!(departed.left, Left::Invalid(_)))
             && let Some(Departed { left: Left::Invalid(invalid), .. }) = self.departed.remove(uid)
         {
-            self.invalid.insert(uid.clone(), invalid);
+            self.invalid.insert(uid.clone(), *invalid);
         }
     }
 

@@ -30,6 +30,7 @@ impl Machine {
     /// Nobody tells the pods: those of last time are served until somebody does.
     pub(super) fn serve_remembered(&mut self, now: Time) {
         if let Some((_, pods)) = self.remembered.take_if(|(due, _)| *due <= now) {
+            self.serves_remembered = true;
             pods.into_iter().for_each(|pod| self.pod_listed(pod, now));
         }
     }
@@ -45,6 +46,11 @@ impl Machine {
         let still_first = self.is_first && !self.work.is_empty();
         self.is_first = !self.synced || (self.foreign_until.is_some() && (!is_any_known || still_first));
         let live: BTreeSet<PodUid> = listed.iter().map(|pod| pod.uid.clone()).collect();
+        if std::mem::take(&mut self.serves_remembered) {
+            for uid in self.pods.keys().filter(|uid| live.contains(*uid)).cloned().collect::<Vec<_>>() {
+                self.with(&uid, now, PodMachine::told);
+            }
+        }
         let known = self.pods.keys().chain(self.invalid.keys());
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();
         let mut new: Vec<Arc<Pod>> = listed.into_iter().filter(|pod| !self.knows(pod)).collect();
@@ -175,8 +181,11 @@ impl Machine {
         if let Some(restored) = self.come_back(uid, now) {
             return restored;
         }
-        let is_first = self.is_first;
-        self.journal.as_mut().map_or_else(Restored::default, |journal| restored_from(journal, uid, is_first))
+        let (is_first, is_of_last_time) = (self.is_first, self.serves_remembered);
+        self.journal.as_mut().map_or_else(Restored::default, |journal| Restored {
+            is_of_last_time,
+            ..restored_from(journal, uid, is_first)
+        })
     }
 }
 

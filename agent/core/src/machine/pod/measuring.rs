@@ -128,6 +128,18 @@ impl PodMachine {
         ctx.act(Action::Read(self.volume_ref(name), generation, reading));
     }
 
+    /// Has those generations read after which a process has ended.
+    pub(super) fn read_told(&mut self, ctx: &mut Context<'_>) {
+        let told = self.site.volumes.iter().filter_map(|(name, watched)| {
+            let generation = watched.state().generation()?;
+            let is_wanted = self.targets.iter().any(|target| target.wants_digest(name, generation));
+            is_wanted.then(|| (name.clone(), generation.clone()))
+        });
+        for (name, generation) in told.collect::<Vec<_>>() {
+            self.want_contents(&name, &generation, ctx);
+        }
+    }
+
     /// Has those generations read that wait for nobody any more.
     pub(super) fn read_late(&mut self, ctx: &mut Context<'_>) {
         let mut reads = std::mem::take(&mut self.reads);

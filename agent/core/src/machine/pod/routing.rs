@@ -121,6 +121,12 @@ impl PodMachine {
 
 /// From what happens to processes to the reloads that wait for them.
 impl PodMachine {
+    /// Somebody has told the pod: it isn't one of last time any more.
+    pub(crate) fn told(&mut self, ctx: &mut Context<'_>) {
+        self.targets.iter_mut().for_each(|target| target.set_of_last_time(false));
+        self.begin_survey(ctx);
+    }
+
     /// Containers came or went.
     pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
         if !self.targets.is_empty() {
@@ -146,6 +152,7 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
+        self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
         let is_too_much =
@@ -266,6 +273,7 @@ impl PodMachine {
             reports.extend(exit.report);
         }
         self.say_each(reports, ctx);
+        self.read_told(ctx);
         if lost {
             self.surveys.look(ctx.now);
             self.begin_survey(ctx);

@@ -96,7 +96,8 @@ fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> 
     let is_unfound = target.is_unfound(pod);
     let Some(settled) = watched.state().settled() else {
         // Nothing says that a container runs whose volume isn't there yet.
-        let is_missing = is_running(pod, target) && watched.state().is_missing();
+        let may_be_gone = target.is_of_last_time();
+        let is_missing = !may_be_gone && is_running(pod, target) && watched.state().is_missing();
         return is_missing.then(|| (StaleReason::Undelivered, watched.since()));
     };
     if is_unfound && progress.pending().is_none() {

@@ -231,6 +231,10 @@ impl Target {
             past.told().chain([first]).map(|process| runs(&process).map(|runs| (process, runs))).collect();
         let Some(resumed) = past.resumed.as_mut().filter(|resumed| !resumed.is_seen) else { return };
         let Some(all) = all else { return };
+        // It ended with its pod, as far as is known.
+        if self.is_of_last_time && self.processes.chosen().is_none() {
+            return;
+        }
         resumed.is_seen = true;
         if let Some(verify) = &mut self.verify {
             verify.seen();
@@ -263,6 +267,11 @@ impl Target {
             verify.revive();
         }
         self.killed(site, &|process| runs(process) == Some(true), ctx);
+        let is_open = self.verify.is_some();
+        if let Some(past) = self.past.as_mut().filter(|_| is_open) {
+            Arc::make_mut(&mut past.record).is_open = true;
+            self.record_past(site, ctx);
+        }
     }
 
     /// The end of a process is the consequence of the last delivery. The journal knows it at once.
@@ -283,7 +292,7 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         if self.past.as_mut().is_some_and(|past| past.absolve(is_it)) {
-            self.record_past(site, ctx);
+            self.close_past(site, ctx);
         }
         ctx.workloads.killed(&self.workload, is_it);
     }
@@ -310,7 +319,7 @@ impl Target {
         }
     }
 
-    /// The window is over.
+    /// The window is over, or nothing more of it counts.
     pub(super) fn close_past(&mut self, site: &Site, ctx: &mut Context<'_>) {
         if let Some(past) = &mut self.past {
             Arc::make_mut(&mut past.record).is_open = false;
@@ -318,11 +327,13 @@ impl Target {
         }
     }
 
-    /// Whether a generation is to be read, since it isn't known what the agent before told of.
+    /// Whether a generation is to be read: what it holds has ended a process, or may have in the window of an agent before. Of a pod
+    /// that is alone nothing was read until then, and other replicas may come.
     pub(crate) fn wants_digest(&self, volume: &Name, generation: &Generation) -> bool {
         self.past.as_ref().is_some_and(|past| {
-            let is_of_interest = past.record.is_open || past.record.ended.is_some();
-            past.resumed.is_some() && is_of_interest && past.tells_of(volume, generation)
+            let may_end = past.record.is_open && past.resumed.is_some();
+            let is_wanted = may_end || (past.record.ended.is_some() && !past.is_kept);
+            is_wanted && past.tells_of(volume, generation)
         })
     }
 

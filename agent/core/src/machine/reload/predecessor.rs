@@ -42,6 +42,16 @@ impl Target {
         }
     }
 
+    /// The pod is one of last time as long as nobody has told the node's pods, and may be gone.
+    pub(crate) const fn set_of_last_time(&mut self, is_of_last_time: bool) {
+        self.is_of_last_time = is_of_last_time;
+    }
+
+    /// Whether it may be gone.
+    pub(crate) const fn is_of_last_time(&self) -> bool {
+        self.is_of_last_time
+    }
+
     /// What stands in a volume is what is recorded: of that volume the agent before has told nothing else.
     pub(super) fn confirm(&mut self, volume: &Name) {
         let is_given = self.progress.get(volume).is_none_or(|progress| progress.is_to_be_given());

@@ -74,7 +74,9 @@ impl Target {
     pub(crate) fn is_unfound(&self, pod: &Pod) -> bool {
         let is_missing = self.processes.why_missing().is_some_and(NoProcess::is_not_started);
         let running = pod.status.get(&self.plan.container);
-        is_missing && running.is_some_and(|running| self.ended.as_ref() != Some(running))
+        is_missing
+            && !self.is_of_last_time
+            && running.is_some_and(|running| self.ended.as_ref() != Some(running))
     }
 
     /// A process is gone, or another one: whether the container hung on it.

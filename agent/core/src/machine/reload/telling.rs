@@ -197,6 +197,9 @@ impl Target {
         let after = at.map(|at| at.since(verify.delivered()));
         if self.suspension.exited(process, after) {
             self.blame(site, process, at.unwrap_or(ctx.now), ctx);
+        } else {
+            // An agent that starts doesn't count it either.
+            self.close_past(site, ctx);
         }
     }
 
