@@ -85,6 +85,29 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others_and_a_newer_one_is_to
 }
 
 #[test]
+fn what_is_being_published_is_waited_for_where_a_content_has_ended_a_replica() {
+    let mut world = replicas(2, &[("reloadlet.io/debounce", "1s")]);
+    publish(&mut world, 2, 2);
+    whoever_is_told_ends(&mut world, 200, 60_000);
+    let (told, other) = (told(&world)[0], volume_of(if told(&world)[0] == 1001 { 2 } else { 1 }, "config"));
+    assert_eq!(world.sends().len(), 1);
+    let digests = &mut world.node.volume(&other).digests;
+    digests.insert(crate::node::generation(3), Digest::new([3; 32]));
+    digests.insert(crate::node::generation(4), Digest::new([2; 32]));
+    world.publish(&other, 3);
+    world.pass(500);
+    // By the end of the debounce the bad content stands there again, and the agent doesn't know yet what does.
+    world.hold_back(&Action::List(other.clone()));
+    world.handle(Event::Overflowed);
+    world.swap(&other, 4);
+    world.pass(1_000);
+    world.settle(&other);
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(self::told(&world), [told], "whoever is told reads what stands there");
+}
+
+#[test]
 fn a_workload_that_was_never_told_is_told_one_pod_at_a_time_until_one_has_lived() {
     let mut world = replicas(4, &[]);
     publish(&mut world, 2, 2);

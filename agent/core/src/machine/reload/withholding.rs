@@ -11,6 +11,7 @@ use crate::machine::reload::progress::START_DOUBT;
 use crate::machine::reload::suspension::Suspension;
 use crate::machine::reload::verify::SHORTEST;
 use crate::machine::reload::{Site, Target};
+use crate::machine::watched::Watched;
 use crate::machine::workloads::Key;
 use crate::model::digest::Digest;
 use crate::model::journal::Endings;
@@ -159,13 +160,14 @@ impl Target {
         self.record_endings(site, endings, ctx);
     }
 
-    /// Whether it is still to be read whether what waits is a content that is withheld.
+    /// Whether it is still to be read whether what stands there, and is read at a signal, is a content that is withheld. Of what is
+    /// being published that isn't known either.
     pub(super) fn is_compared(&self, site: &Site) -> bool {
-        let mut pending = self.pending();
-        self.objection.wary
-            && pending.any(|(name, pending)| {
-                site.volumes.get(name).is_some_and(|watched| watched.is_being_read(&pending.generation))
-            })
+        let is_unknown = |watched: &Watched| match watched.state().settled() {
+            Some(settled) => watched.is_being_read(&settled.generation),
+            None => watched.state().generation().is_some(),
+        };
+        self.objection.wary && self.progress.keys().any(|name| site.volumes.get(name).is_some_and(is_unknown))
     }
 
     /// What people are told of what is withheld, once for each time.
