@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reloadlet_core::kernel::lack::Lack;
@@ -14,7 +13,6 @@ use reloadlet_core::model::signal::Signal;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::clock;
 use crate::lack;
 use crate::proc::{ProcError, ProcRoot};
 use crate::raw_signal;
@@ -27,10 +25,6 @@ mod ended;
 /// The most descriptors that are left to everything else: connections, watches, reads, the journal. Of a low limit it is
 /// half.
 const RESERVE: u64 = 256;
-
-/// A process that is ending so soon after a signal was sent to it doesn't do so because of it: it has to be woken up for that.
-/// Where this thread was interrupted meanwhile nothing is known.
-const AT_ONCE: Duration = Duration::from_micros(30);
 
 /// Every held process.
 #[derive(Debug)]
@@ -222,38 +216,28 @@ impl Holder {
         self.held.get(process).map(|kept| has_exited(&kept.pidfd).unwrap_or_default())
     }
 
-    /// Sends a signal to a held process. It counts only if the process is there after it: a send to a zombie
-    /// succeeds (pidfd_send_signal(2)), but a zombie's pidfd is readable; and so does one to a process that is still ending.
+    /// Sends a signal to a held process that hasn't ended: a send to a zombie succeeds (pidfd_send_signal(2)), but a zombie's pidfd
+    /// is readable. Whoever ends after the send may do so of the signal, however soon that is.
     pub(crate) fn send(&self, process: &ProcessIdentity, signal: Signal) -> Delivery {
         let Some(Kept { pidfd, .. }) = self.held.get(process) else { return Delivery::Gone };
-        let before = clock::now();
-        if !self.dry_run {
-            match pidfd_send_signal(pidfd, raw_signal::raw(signal)) {
-                Ok(()) => {}
-                Err(Errno::SRCH) => return Delivery::Gone,
-                Err(Errno::PERM) => return Delivery::Denied,
-                Err(errno) => {
-                    tracing::error!(pid = process.pid, error = %errno, "the kernel refused to send a signal");
-                    return Delivery::Failed(lack::said(errno.raw_os_error()));
-                }
-            }
-        }
         match has_exited(pidfd) {
-            Ok(true) => Delivery::Gone,
-            // It had begun to end before, by itself, and takes no signal any more.
-            Ok(false) if clock::now() < before + AT_ONCE && self.is_ending(process) => Delivery::Gone,
-            Ok(false) if self.dry_run => Delivery::Spared,
-            Ok(false) => Delivery::Sent,
+            Ok(true) => return Delivery::Gone,
+            Ok(false) if self.dry_run => return Delivery::Spared,
+            Ok(false) => {}
             Err(error) => {
                 tracing::error!(pid = process.pid, %error, "can't poll a pidfd");
-                Delivery::Failed(lack::said(error.raw_os_error().unwrap_or_default()))
+                return Delivery::Failed(lack::said(error.raw_os_error().unwrap_or_default()));
             }
         }
-    }
-
-    /// Whether a process is ending, though its pidfd doesn't say so yet.
-    fn is_ending(&self, process: &ProcessIdentity) -> bool {
-        matches!(self.proc.has_ended(process.pid), Ok(true))
+        match pidfd_send_signal(pidfd, raw_signal::raw(signal)) {
+            Ok(()) => Delivery::Sent,
+            Err(Errno::SRCH) => Delivery::Gone,
+            Err(Errno::PERM) => Delivery::Denied,
+            Err(errno) => {
+                tracing::error!(pid = process.pid, error = %errno, "the kernel refused to send a signal");
+                Delivery::Failed(lack::said(errno.raw_os_error()))
+            }
+        }
     }
 
     /// How many processes are held.
@@ -372,15 +356,13 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_ending_already_was_not_sent_anything() {
-        let fake = Fake::new();
-        let mut holder = fake.holder();
-        assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
-        let ending = format!("1 (sleep) S 1 1 1 0 -1 4{} 123 1{}", " 0".repeat(12), " 0".repeat(29));
-        std::fs::write(fake.dir.path().join(fake.child.id().to_string()).join("stat"), ending).unwrap();
-        let send = || holder.send(&fake.process, Signal::parse("WINCH").unwrap());
-        // Where this thread is interrupted in between that isn't seen.
-        assert!((0..100).any(|_| send() == Delivery::Gone));
+    fn a_process_that_ends_of_the_signal_was_sent_it_however_soon_it_ends() {
+        for _ in 0..50 {
+            let fake = Fake::new();
+            let mut holder = fake.holder();
+            assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
+            assert_eq!(holder.send(&fake.process, hup()), Delivery::Sent);
+        }
     }
 
     #[test]
