@@ -31,6 +31,8 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long another agent may hold it until that is said.
 const HELD_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked whether the file is still there, while nothing is recorded.
+/// A start waits so long for what keeps the file from being opened and passes.
+const PASSES_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -220,11 +222,15 @@ struct Writer<F> {
 impl<F: FnMut(JournalEvent)> Writer<F> {
     fn run(mut self) {
         self.open();
+        let mut look = Instant::now() + LOOK_EVERY;
         loop {
-            let look = Instant::now() + LOOK_EVERY;
+            if self.store.is_some() && Instant::now() >= look {
+                self.look();
+                look = Instant::now() + LOOK_EVERY;
+            }
             match self.shared.next(Some(self.retry.map_or(look, |(at, _)| at))) {
                 Work::Keep { changes, up_to } => self.keep(&changes, up_to),
-                Work::Retry if self.store.is_some() => self.look(),
+                Work::Retry if self.store.is_some() => {}
                 Work::Retry => self.recover(),
                 Work::End => break,
             }
@@ -250,12 +256,11 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         let held_since = Instant::now();
         let opened = loop {
             match self.try_open() {
+                Ok(None) if held_since.elapsed() >= HELD_AFTER => self.set_held(true),
                 Ok(None) => {}
                 Ok(Some(opened)) => break Ok(opened),
+                Err(error) if error.is_passing() && held_since.elapsed() < PASSES_WITHIN => {}
                 Err(error) => break Err(error),
-            }
-            if held_since.elapsed() >= HELD_AFTER {
-                self.set_held(true);
             }
             if self.shared.pause(LOCK_INTERVAL) {
                 return;
@@ -285,8 +290,8 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
                 "the journal is gone, though there was one: whoever is older than what its volumes hold is told of it, maybe \
                  once more"
             ),
-            // It was said when it was set aside.
-            Past::Unreadable | Past::Read => {}
+            // It was said.
+            Past::Unreadable | Past::Read | Past::Unknown => {}
         }
         (self.on_event)(JournalEvent::Opened(self.records.snapshot(past.existed())));
     }
@@ -297,21 +302,28 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
         match Store::only_read(directory, self.boot_id().as_deref()) {
             Ok(Some((records, begun))) => {
                 self.take(records);
-                return if begun { Past::Read } else { Past::Nothing };
+                if begun { Past::Read } else { Past::Nothing }
             }
-            Ok(None) if !file::was_begun(directory) => {}
+            Ok(None) if !file::was_begun(directory) => Past::Nothing,
             Ok(None) => self.say_unknown(None),
+            Err(error) if error.is_passing() => {
+                tracing::warn!(
+                    error = %Causes(&error),
+                    "the journal can't be read: whoever is older than what its volumes hold is told of it, maybe once more"
+                );
+                Past::Unreadable
+            }
             Err(error) => self.say_unknown(Some(&error)),
         }
-        // Else each start would tell everybody once more, as nothing can be kept that ends that.
-        Past::Nothing
     }
 
-    fn say_unknown(&self, error: Option<&StoreError>) {
+    /// Else each start would tell everybody once more, as nothing can be kept that ends that.
+    fn say_unknown(&self, error: Option<&StoreError>) -> Past {
         tracing::warn!(
             error = error.map(|error| Causes(error).to_string()),
             "it can't be known what an earlier agent did: what was changed while no agent ran is told to nobody"
         );
+        Past::Unknown
     }
 
     fn take(&mut self, records: Records) {

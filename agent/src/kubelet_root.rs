@@ -76,6 +76,9 @@ impl KubeletRoot {
 
     /// What was found of a pod's directory.
     pub(crate) fn take(&mut self, pod: &PodUid, home: Home, now: Time) -> Option<Judgement> {
+        let is_first = self.next_look.is_none();
+        // The pod may be gone by now, and others are looked for again all the same.
+        self.next_look.get_or_insert(now + LOOK_EACH);
         let (_, known) = self.pods.get_mut(pod)?;
         match (home, &mut *known) {
             (Home::Closed, _) => {
@@ -91,7 +94,7 @@ impl KubeletRoot {
             }
             (Home::Missing(shown), _) => *known = Known::Missing { since: now, last: now, shown },
         }
-        if self.next_look.is_none() {
+        if is_first {
             self.next_look = Some(now + if self.is_right() { LOOK_INTO_EACH } else { LOOK_EACH });
         }
         let opened = self.take_closed(false);

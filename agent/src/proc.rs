@@ -120,20 +120,20 @@ impl ProcRoot {
     }
 
     /// Whether a process whose first thread has this `stat` is ending, and not its first thread alone (pthread_exit(3) in `main`):
-    /// when a process ends, all of its threads do.
+    /// when a process ends, all of its threads do. Of one with more of them than are looked at that isn't known.
     fn is_ending(&self, pid: u32, first: &procfs::process::Stat) -> Result<bool, ProcError> {
         if !stat::is_exiting(first) || first.num_threads <= 1 {
             return Ok(stat::is_exiting(first));
         }
         let Some(mut threads) = self.threads(pid)? else { return Ok(true) };
         for _ in 0..MOST_ENDING {
-            let Some(thread) = self.next_thread(pid, &mut threads)? else { break };
+            let Some(thread) = self.next_thread(pid, &mut threads)? else { return Ok(true) };
             let found = self.whole_stat(pid, &format!("task/{}/stat", thread.to_string_lossy()))?;
             if found.is_some_and(|found| !stat::is_exiting(&found)) {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// `status` of the process, which is its leader thread's. `None` means that the process is gone, and nothing else.

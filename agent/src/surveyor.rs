@@ -365,7 +365,11 @@ impl<R: FnMut(Finding)> Worker<R> {
         let is_other = |name: &&str| stat.comm != **name && first_word(&stat.comm) != *name;
         if let Some(name) = survey.name.as_deref().filter(is_other) {
             let cmdline = self.cmdlines.read(&survey.pod, pid)?;
-            program = cmdline.is_some_and(|cmdline| is_called(&cmdline, name)).then(|| name.to_owned());
+            let is_meant = |cmdline: Vec<u8>| {
+                let runs = || is_interpreter(&stat.comm).then(|| supervisor_in(&cmdline)).flatten();
+                is_called(&cmdline, name) || runs() == Some(name)
+            };
+            program = cmdline.is_some_and(is_meant).then(|| name.to_owned());
         } else if survey.name.is_none() && is_interpreter(&stat.comm) {
             let cmdline = self.cmdlines.read(&survey.pod, pid)?;
             program = cmdline.and_then(|cmdline| supervisor_in(&cmdline)).map(str::to_owned);

@@ -178,22 +178,27 @@ impl Speaker {
             // Its name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
             let event = self.event(saying, once, now);
             return match api.create(&PostParams::default(), &event).await {
-                Err(error) if is_answer(&error, 409) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
                 answered => answered.map(drop),
             };
         }
         let key = (saying.pod.uid.clone(), saying.reason);
         let said = self.said.remove(&key).filter(|said| said.note.as_ref() == Some(&saying.text));
-        if let Some(mut event) = said.filter(|said| is_recent(said, now)) {
+        if let Some(before) = said.filter(|said| is_recent(said, now)) {
+            let mut event = before.clone();
             let count = event.series.as_ref().map_or(1, |series| series.count).saturating_add(1);
             event.series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
             let name = event.metadata.name.clone().unwrap_or_default();
             match api.patch(&name, &PatchParams::default(), &Patch::Merge(&event)).await {
                 // The API server doesn't keep it any more.
                 Err(error) if is_answer(&error, 404) => {}
-                answered => {
+                Err(error) => {
+                    self.remember(key, before);
+                    return Err(error);
+                }
+                Ok(_) => {
                     self.remember(key, event);
-                    return answered.map(drop);
+                    return Ok(());
                 }
             }
         }

@@ -50,12 +50,24 @@ impl From<&Pod> for About {
 pub(crate) struct Text {
     pub(crate) container: Option<Name>,
     pub(crate) text: String,
-    /// What tells it from all else, where it is said once for all times. It has an Event of its own.
-    pub(crate) once: Option<String>,
+    /// Where it is said once for all times. It has an Event of its own.
+    pub(crate) once: Option<Once>,
+}
+
+/// What is said once for all times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Once {
+    /// What tells it from all else.
+    pub(crate) name: String,
+    /// What it is about: a newer one about the same takes its place as long as it waits.
+    pub(crate) about: String,
 }
 
 impl Text {
     fn takes_the_place_of(&self, other: &Self) -> bool {
+        if let (Some(once), Some(older)) = (&self.once, &other.once) {
+            return once.about == older.about;
+        }
         self.container == other.container && (self.container.is_some() || self.text == other.text)
     }
 }
@@ -88,8 +100,10 @@ struct Item {
 impl Item {
     fn add(&mut self, text: Text) {
         if let Some(older) = self.texts.iter_mut().find(|older| text.takes_the_place_of(older)) {
+            if text.once.is_none() {
+                self.more = self.more.saturating_add(1);
+            }
             *older = text;
-            self.more = self.more.saturating_add(1);
             return;
         }
         self.texts.push(text);
@@ -216,7 +230,7 @@ impl Unsaid {
         }
         let text = sending.written();
         let (pod, urgent, reason) = (sending.pod.clone(), sending.urgent, key.1);
-        let once = sending.texts.first().and_then(|text| text.once.clone());
+        let once = sending.texts.first().and_then(|text| text.once.as_ref()).map(|once| once.name.clone());
         self.sending = Some((key, sending));
         Some(Saying { pod, urgent, reason, text, once })
     }

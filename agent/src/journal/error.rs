@@ -47,6 +47,22 @@ impl StoreError {
         let found = error.and_then(io::Error::raw_os_error).map(Errno::from_raw);
         matches!(found, Some(Errno::EACCES | Errno::EPERM | Errno::EIO | Errno::EISDIR | Errno::ELOOP))
     }
+
+    /// Whether a later try may well do without anything having been mended.
+    pub(super) fn is_passing(&self) -> bool {
+        let error = match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Database { source, .. } => io_of(source),
+            Self::Schema { .. } | Self::Record { .. } => None,
+        };
+        let found = error.and_then(io::Error::raw_os_error).map(Errno::from_raw);
+        matches!(
+            found,
+            Some(
+                Errno::ENFILE | Errno::EMFILE | Errno::ENOMEM | Errno::ESTALE | Errno::EINTR | Errno::EAGAIN
+            )
+        )
+    }
 }
 
 fn io_of(error: &redb::Error) -> Option<&io::Error> {

@@ -45,14 +45,15 @@ fn stat_and_a_pidfd_say_the_same_as_status() {
     }
 }
 
-/// A process whose first thread and another one have these flags and numbers of threads.
+/// A process whose first thread and others have these flags and numbers of threads.
 fn ending(first: u32, threads: u32, other: u32) -> bool {
     let stat = |flags, threads| {
         format!("7 (app) R 1 1 1 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 {threads} 0 123{}", " 0".repeat(30))
     };
     let (dir, proc) = fake("stat", &stat(first, threads));
-    for (thread, flags) in [("7", first), ("8", other)] {
-        let task = dir.path().join("7/task").join(thread);
+    for thread in 7..7 + threads.max(2) {
+        let flags = if thread == 7 { first } else { other };
+        let task = dir.path().join("7/task").join(thread.to_string());
         std::fs::create_dir_all(&task).unwrap();
         std::fs::write(task.join("stat"), stat(flags, threads)).unwrap();
     }
@@ -68,6 +69,7 @@ fn a_process_that_is_ending_is_dead_unless_only_its_first_thread_is() {
     assert!(ending(exits, 1, exits) && ending(exits, 2, exits));
     assert!(!ending(runs, 1, runs) && !ending(runs, 2, exits), "another thread ends");
     assert!(!ending(exits, 2, runs), "its first one does");
+    assert!(ending(exits, 15, exits) && !ending(exits, 17, exits), "not all of them are looked at");
 }
 
 fn fake(file: &str, text: &str) -> (tempfile::TempDir, ProcRoot) {

@@ -111,6 +111,9 @@ impl Kind {
 /// Interpreters: what they run may have no other trace than their arguments. A version can follow.
 const INTERPRETERS: [&str; 5] = ["python", "ruby", "perl", "node", "nodejs"];
 
+/// The supervisors that interpreters run, as their scripts and modules are called. None of these names is one that programs have.
+const INTERPRETED: [&str; 6] = ["supervisord", "circusd", "honcho", "foreman", "my_init", "pm2-runtime"];
+
 /// Their options that take the next argument.
 const WITH_ARGUMENT: [&[u8]; 7] = [b"-W", b"-X", b"-I", b"-r", b"--require", b"--import", b"--loader"];
 
@@ -122,21 +125,19 @@ pub fn is_interpreter(comm: &str) -> bool {
     })
 }
 
-/// The supervisor that an interpreter with this `cmdline` runs: its script, without what stands behind a dot, or a part of its
-/// module's name.
+/// The supervisor that an interpreter with this `cmdline` runs: its script, or a part of its module's name.
 pub fn supervisor_in(cmdline: &[u8]) -> Option<&'static str> {
     let mut arguments = cmdline.split(|byte| *byte == 0).skip(1);
-    let script = loop {
+    let known = |name: &[u8]| INTERPRETED.into_iter().find(|supervisor| supervisor.as_bytes() == name);
+    loop {
         match arguments.next()? {
-            b"-m" => break arguments.next()?,
+            b"-c" | b"-e" | b"--eval" => return None,
+            b"-m" => return arguments.next()?.split(|byte| *byte == b'.').find_map(known),
             option if WITH_ARGUMENT.contains(&option) => drop(arguments.next()),
             option if option.starts_with(b"-") => {}
-            script => break script,
+            script => return script.rsplit(|byte| *byte == b'/').next().and_then(known),
         }
-    };
-    let file = script.rsplit(|byte| *byte == b'/').next()?;
-    let known = |part: &[u8]| SUPERVISORS.into_iter().find(|supervisor| supervisor.as_bytes() == part);
-    file.split(|byte| *byte == b'.').find_map(known)
+    }
 }
 
 /// Whether a name is this program's, with a version or an architecture behind it or without, and maybe cut.
@@ -268,12 +269,17 @@ mod tests {
             ("python3\0-u\0-W\0ignore\0/usr/bin/supervisord", Some("supervisord")),
             ("python3\0-m\0supervisor.supervisord\0-c\0/etc/s.conf", Some("supervisord")),
             ("python\0-X\0dev\0-m\0circusd", Some("circusd")),
-            ("python\0supervisord.py", Some("supervisord")),
+            ("python3\0-m\0honcho\0start", Some("honcho")),
+            ("python3\0/sbin/my_init\0--quiet", Some("my_init")),
+            ("python\0/app/init.py", None),
+            ("node\0dist/init.js", None),
+            ("python3\0-m\0shop.init", None),
+            ("ruby\0god", None),
             ("node\0--require\0x.js\0/usr/local/bin/pm2-runtime\0app.js", Some("pm2-runtime")),
             ("ruby\0/usr/local/bin/foreman\0start", Some("foreman")),
             ("python3\0/app/server.py\0/usr/bin/supervisord", None),
             ("python3\0-W\0supervisord\0/app/server.py", None),
-            ("python3\0-c\0import x", None),
+            ("python3\0-c\0supervisord", None),
             ("python3\0-m", None),
             ("python3\0/supervisord/app", None),
             ("python3\0supervisord2", None),

@@ -9,7 +9,7 @@ use reloadlet_core::{Action, Time};
 use crate::digests::a_read;
 use crate::measuring::{contents, measured, show, version};
 use crate::node::{generation, ms, uid};
-use crate::world::{World, app, config};
+use crate::world::{World, app, app_with_two_volumes, config, more, volume_of};
 
 /// When which generation of the first pod was asked to be read.
 fn reads(world: &World) -> Vec<(Time, u32)> {
@@ -68,7 +68,7 @@ fn what_has_ended_a_container_is_read_at_once() {
 fn what_may_be_what_has_ended_another_replica_is_read_before_anybody_is_told() {
     let mut world = replicas();
     let digest = |n: u8| reloadlet_core::model::digest::Digest::new([n; 32]);
-    let other = crate::world::volume_of(2, "config");
+    let other = volume_of(2, "config");
     for volume in [&config(), &other] {
         let digests = (1..5).map(|n| (generation(n.into()), digest(n)));
         world.node.volume(volume).digests.extend(digests);
@@ -80,6 +80,50 @@ fn what_may_be_what_has_ended_another_replica_is_read_before_anybody_is_told() {
     world.publish(&config(), 3);
     assert_eq!(reads(&world).len(), 1);
     assert_eq!(world.sends().len(), 1, "only the other one was told");
+}
+
+#[test]
+fn what_has_ended_a_container_is_read_at_once_though_another_one_of_the_pod_is_waited_for() {
+    let of = Replica { kind: "ReplicaSet".into(), name: "web".into(), uid: "1".into(), template: None };
+    let signals = [("signal.reloadlet.io/app", "SIGHUP"), ("signal.reloadlet.io/side", "SIGHUP")];
+    let both = |n| {
+        let made = crate::node::pod(n, &signals, &[("app", &["config"]), ("side", &["config"])], &["config"]);
+        Pod { replica: Some(of.clone()), ..made }
+    };
+    let mut world = World::running((1..3).map(both).collect());
+    read(&mut world, 2);
+    world.actions.clear();
+    world.publish(&config(), 3);
+    let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
+    world.pass(500);
+    assert_eq!((told.len(), reads(&world)), (2, vec![]), "both have read before, and don't this time");
+    world.exit(told[0]);
+    assert_eq!(reads(&world), [(world.now, 3)]);
+}
+
+#[test]
+fn a_reload_of_one_volume_doesnt_wait_for_the_window_of_another_where_a_content_has_ended_a_replica() {
+    let of = Replica { kind: "ReplicaSet".into(), name: "web".into(), uid: "1".into(), template: None };
+    let two =
+        |n| Pod { replica: Some(of.clone()), ..app_with_two_volumes(n, &[("reloadlet.io/debounce", "0s")]) };
+    let mut world = World::running((1..3).map(two).collect());
+    read(&mut world, 2);
+    let digest = |n: u8| reloadlet_core::model::digest::Digest::new([n; 32]);
+    let other = volume_of(2, "config");
+    for volume in [&config(), &more(), &other] {
+        let digests = (1..5).map(|n| (generation(n.into()), digest(n)));
+        world.node.volume(volume).digests.extend(digests);
+    }
+    world.publish(&other, 4);
+    world.pass(100);
+    world.publish(&more(), 3);
+    world.pass(100);
+    world.exit(1002);
+    world.pass(100);
+    world.actions.clear();
+    world.publish(&config(), 3);
+    world.pass(100);
+    assert_eq!(world.sends().len(), 1, "{:?}", reads(&world));
 }
 
 /// The API server has shown each version; the container has read generation 2.

@@ -379,7 +379,7 @@ fn each_restart_that_is_needed_has_an_event_of_its_own() {
         needs_restart(1, "app", "13", Way::Environment),
     ];
     let names: std::collections::BTreeSet<_> =
-        all.iter().map(|report| note(report).unwrap().text.once).collect();
+        all.iter().map(|report| note(report).unwrap().text.once.unwrap().name).collect();
     assert_eq!(names.len(), all.len());
     let (mut unsaid, now) = (Unsaid::new(clock::now()), clock::now());
     for report in [&all[0], &all[2]] {
@@ -390,6 +390,15 @@ fn each_restart_that_is_needed_has_an_event_of_its_own() {
     unsaid.ended(false);
     assert!(unsaid.next(now).is_none() && unsaid.is_waiting(), "the other one has to wait");
     assert!(unsaid.next(now + Duration::from_secs(30)).unwrap().text.contains("subPath"));
+    unsaid.ended(false);
+    // Of several versions that wait the newest is said.
+    for version in ["13", "14", "15"] {
+        unsaid.say(note(&needs_restart(1, "app", version, Way::Environment)).unwrap());
+    }
+    let said = unsaid.next(now + Duration::from_secs(60)).unwrap();
+    assert!(said.text.contains("version 15") && !said.text.contains("more"), "{}", said.text);
+    unsaid.ended(false);
+    assert!(!unsaid.is_waiting());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use reloadlet_core::model::pod::Pod;
 use reloadlet_core::propagation::frozen::Way;
 use ring::digest::{SHA256, digest};
 
-use super::super::unsaid::{Note, Text, Unsaid};
+use super::super::unsaid::{Note, Once, Text, Unsaid};
 use crate::reports;
 
 /// The reason of an Event that says that a signal was sent.
@@ -106,7 +106,8 @@ pub(super) fn note(report: &Report) -> Option<Note> {
                  container: restart it to load the change."
             );
             let mut note = warning(pod, NEEDS_RESTART, None, text);
-            note.text.once = Some(once(pod, container, object, version, *way));
+            let about = format!("{container}\n{}\n{object}", way.as_str());
+            note.text.once = Some(Once { name: once(pod, container, object, version, *way), about });
             Some(note)
         }
         Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {

@@ -25,12 +25,14 @@ pub(in crate::journal) enum Past {
     Unreadable,
     /// It is gone.
     Gone,
+    /// It can't be known: nothing can be kept either.
+    Unknown,
 }
 
 impl Past {
     /// Whether there was an agent before, though it may not be known what it did.
     pub(in crate::journal) fn existed(self) -> bool {
-        self != Self::Nothing
+        !matches!(self, Self::Nothing | Self::Unknown)
     }
 }
 
@@ -89,7 +91,8 @@ impl Store {
             return Err(failed("copy")(io::ErrorKind::FileTooLarge.into()));
         }
         let (store, records) = Self::load_file(copy, path, boot_id)?;
-        Ok(Some((records, store.begun)))
+        // The mark stays in the file, and agents that only read it have told others since.
+        Ok(Some((Records { is_whole: false, ..records }, store.begun)))
     }
 
     /// A new file appears under its name only when it is whole. `begun` says whether there was one before, which can't be

@@ -50,6 +50,7 @@ impl Machine {
             for uid in self.pods.keys().filter(|uid| live.contains(*uid)).cloned().collect::<Vec<_>>() {
                 self.with(&uid, now, PodMachine::told);
             }
+            self.invalid.values_mut().for_each(|invalid| invalid.restored.is_of_last_time = false);
         }
         let known = self.pods.keys().chain(self.invalid.keys());
         self.work = known.filter(|uid| !live.contains(*uid)).cloned().map(Work::Gone).collect();

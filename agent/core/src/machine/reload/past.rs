@@ -267,6 +267,10 @@ impl Target {
             verify.revive();
         }
         self.killed(site, &|process| runs(process) == Some(true), ctx);
+        if let Some(past) = &self.past {
+            // Its end may still come.
+            self.suspension.delivered(past.record.counts);
+        }
         let is_open = self.verify.is_some();
         if let Some(past) = self.past.as_mut().filter(|_| is_open) {
             Arc::make_mut(&mut past.record).is_open = true;

@@ -273,6 +273,7 @@ impl Process {
     fn judge(&mut self, seen: Handling, harm: Option<Harm>, now: Time) -> Handling {
         if let (Handling::Handled, Some(harm)) = (seen, harm) {
             self.blocking.interrupt();
+            self.catching.interrupt();
             return Handling::Harmful(harm);
         }
         match seen {
@@ -399,6 +400,20 @@ mod tests {
                 process.guarded(&next, Signal::HUP, None, now);
             }
         }
+    }
+
+    #[test]
+    fn no_look_stays_due_where_it_turns_out_that_what_runs_the_program_takes_the_signal() {
+        let (usr2, signal) = (1 << 11, Signal::USR2);
+        let mut process = process();
+        assert!(process.take_look(at(3_000)));
+        process.guarded(&reading(0, 0, at(3_000)), signal, None, at(3_000));
+        let close = |nature, now| GuardReading { nature: Some(nature), ..reading(usr2, 0, now) };
+        process.guarded(&close(Nature::Other, at(3_100)), signal, None, at(3_100));
+        let due = process.look_due().unwrap();
+        assert!(process.take_look(due));
+        process.guarded(&close(Nature::Jvm, due), signal, None, due);
+        assert!(process.look_due().is_none_or(|next| next > due), "{:?}", process.look_due());
     }
 
     #[test]

@@ -72,9 +72,12 @@ impl Target {
         if self.will_be_told(volume, generation, watched) { Wait::Reader } else { Wait::Nothing }
     }
 
-    /// Whether a reload waits, or will wait, for the read of a generation: it is compared with what has ended another replica.
+    /// Whether a reload waits, or will wait, for the read of a generation, which is compared with what has ended another replica; or
+    /// it may be what has ended this one, and is to be kept from the others.
     pub(crate) fn needs_read(&self, volume: &Name, generation: &Generation, watched: &Watched) -> bool {
-        self.objection.wary && self.will_be_told(volume, generation, watched)
+        let is_compared = || self.waiting.is_some() && self.progress.contains_key(volume);
+        let is_waited_for = || is_compared() || self.will_be_told(volume, generation, watched);
+        self.wants_digest(volume, generation) || (self.objection.wary && is_waited_for())
     }
 
     /// Whether a generation waits, or will once it has settled.
