@@ -118,7 +118,11 @@ impl Target {
         (counts, was_ready): (bool, bool),
         ctx: &mut Context<'_>,
     ) {
-        let Some(chosen) = self.processes.chosen() else { return };
+        let Some(chosen) = self.processes.chosen() else {
+            // Nobody knows any more whom to look for; what came before is over.
+            self.drop_delivery(site, ctx);
+            return;
+        };
         let pid = |process: &ProcessIdentity| (process.pid, process.started);
         let record = LastDelivery {
             at: ctx.now,
@@ -245,6 +249,13 @@ impl Target {
             self.suspension.delivered(false);
         }
         self.count_exit(site, &gone, None, ctx);
+    }
+
+    /// A process that an agent before has told couldn't be held: it is taken to have ended, unless a survey finds it again.
+    pub(super) fn miss(&mut self, process: &ProcessIdentity) {
+        if let Some(past) = self.past.as_mut().filter(|past| past.resumed.is_some()) {
+            past.missed = Some(process.clone());
+        }
     }
 
     /// Whether a process that isn't there any more may have ended in the window.

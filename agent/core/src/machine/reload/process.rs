@@ -171,9 +171,10 @@ impl Process {
     pub(super) fn may_drop(&self, signal: Signal) -> bool {
         match self.last_handling() {
             Some(Handling::Ignored) => true,
-            Some(Handling::Default | Handling::Unknown) => self.face.is_first || signal.is_harmless(),
+            Some(Handling::Default) => self.face.is_first || signal.is_harmless(),
             Some(
                 Handling::Handled
+                | Handling::Unknown
                 | Handling::Fleeting
                 | Handling::Blocked
                 | Handling::Spawning
@@ -414,6 +415,17 @@ mod tests {
         assert!(process.take_look(due));
         process.guarded(&close(Nature::Jvm, due), signal, None, due);
         assert!(process.look_due().is_none_or(|next| next > due), "{:?}", process.look_due());
+    }
+
+    #[test]
+    fn of_masks_that_arent_known_it_isnt_said_that_the_kernel_drops_a_signal() {
+        let mut process = process();
+        process.face.is_first = true;
+        for (complete, drops) in [(true, true), (false, false)] {
+            let seen = GuardReading { complete, ..reading(0, 0, at(5_000)) };
+            process.guarded(&seen, Signal::HUP, None, at(5_000));
+            assert_eq!(process.may_drop(Signal::HUP), drops, "{complete}");
+        }
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Target {
         }
         // One that an agent before has told isn't held yet when it ends.
         self.count_exit(site, process, Some(ctx.now), ctx);
+        self.miss(process);
         self.note_end(process);
         self.processes.ended(process);
         let held = self.processes.held_ones();
