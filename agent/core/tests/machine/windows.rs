@@ -259,6 +259,32 @@ fn a_process_that_the_first_survey_misses_wasnt_ended_if_the_next_one_finds_it()
 }
 
 #[test]
+fn one_that_couldnt_be_found_or_held_for_a_moment_may_still_end_of_what_it_was_told() {
+    for is_found in [false, true] {
+        let mut world = killed_after_the_first(true);
+        others_get_it(&mut world);
+        let process = world.node.identity(1001).unwrap();
+        let containers =
+            if is_found { vec![] } else { std::mem::take(&mut world.node.pod(&uid(1)).containers) };
+        world.start_agent();
+        if is_found {
+            // Its cgroup was being moved.
+            world.handle(Event::NotHeld(process));
+        } else {
+            world.node.pod(&uid(1)).containers = containers;
+        }
+        world.handle(Event::CgroupChanged(uid(1)));
+        world.pass(2_000);
+        let key = (uid(1), "app".into());
+        assert_eq!(world.journal.endings.get(&key), None, "{is_found}");
+        world.exit(1001);
+        world.pass(60_000);
+        assert_eq!(world.journal.endings.get(&key).map(|endings| endings.in_a_row), Some(1), "{is_found}");
+        assert_eq!(told(&world), [1001], "{is_found}");
+    }
+}
+
+#[test]
 fn a_pod_that_isnt_listed_for_a_moment_keeps_its_window() {
     let mut world = replicas(3, &[]);
     publish(&mut world, 2, 2);
