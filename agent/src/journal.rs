@@ -30,9 +30,9 @@ mod whole;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long another agent may hold it until that is said.
 const HELD_AFTER: Duration = Duration::from_secs(1);
-/// How often it is looked whether the file is still there, while nothing is recorded.
 /// A start waits so long for what keeps the file from being opened and passes.
 const PASSES_WITHIN: Duration = Duration::from_secs(3);
+/// How often it is looked whether the file is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -306,13 +306,8 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
             }
             Ok(None) if !file::was_begun(directory) => Past::Nothing,
             Ok(None) => self.say_unknown(None),
-            Err(error) if error.is_passing() => {
-                tracing::warn!(
-                    error = %Causes(&error),
-                    "the journal can't be read: whoever is older than what its volumes hold is told of it, maybe once more"
-                );
-                Past::Unreadable
-            }
+            // It was said, and whoever is older than what its volumes hold is told of it, maybe once more.
+            Err(error) if error.is_passing() => Past::Unreadable,
             Err(error) => self.say_unknown(Some(&error)),
         }
     }

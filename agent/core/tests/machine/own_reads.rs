@@ -126,6 +126,30 @@ fn a_reload_of_one_volume_doesnt_wait_for_the_window_of_another_where_a_content_
     assert_eq!(world.sends().len(), 1, "{:?}", reads(&world));
 }
 
+#[test]
+fn what_is_being_published_is_waited_for_where_a_content_has_ended_a_replica() {
+    let mut world = crate::replicas::replicas(2, &[("reloadlet.io/debounce", "1s")]);
+    crate::replicas::publish(&mut world, 2, 2);
+    crate::replicas::whoever_is_told_ends(&mut world, 200, 60_000);
+    let told = crate::replicas::told(&world);
+    assert_eq!(told.len(), 1);
+    let other = volume_of(if told == [1001] { 2 } else { 1 }, "config");
+    let digests = &mut world.node.volume(&other).digests;
+    digests.insert(generation(3), reloadlet_core::model::digest::Digest::new([3; 32]));
+    digests.insert(generation(4), reloadlet_core::model::digest::Digest::new([2; 32]));
+    world.publish(&other, 3);
+    world.pass(500);
+    // By the end of the debounce the bad content stands there again, and the agent doesn't know yet what does.
+    world.hold_back(&Action::List(other.clone()));
+    world.handle(reloadlet_core::Event::Overflowed);
+    world.swap(&other, 4);
+    world.pass(1_000);
+    world.settle(&other);
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(crate::replicas::told(&world), told, "whoever is told reads what stands there");
+}
+
 /// The API server has shown each version; the container has read generation 2.
 fn measured_reader(annotations: &[(&str, &str)]) -> World {
     let mut world = measured(vec![app(1, annotations)]);

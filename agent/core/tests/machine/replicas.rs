@@ -34,7 +34,7 @@ pub(crate) fn publish(world: &mut World, n: u32, digest: u8) {
 }
 
 /// Whoever is told ends so many milliseconds later and is started again.
-fn whoever_is_told_ends(world: &mut World, after: u64, millis: u64) {
+pub(crate) fn whoever_is_told_ends(world: &mut World, after: u64, millis: u64) {
     let mut seen = 0;
     for _ in 0..millis / 100 {
         world.pass(100);
@@ -82,29 +82,6 @@ fn a_content_that_ends_one_replica_is_kept_from_the_others_and_a_newer_one_is_to
             "it is bad for all but the one that it ended"
         );
     }
-}
-
-#[test]
-fn what_is_being_published_is_waited_for_where_a_content_has_ended_a_replica() {
-    let mut world = replicas(2, &[("reloadlet.io/debounce", "1s")]);
-    publish(&mut world, 2, 2);
-    whoever_is_told_ends(&mut world, 200, 60_000);
-    let (told, other) = (told(&world)[0], volume_of(if told(&world)[0] == 1001 { 2 } else { 1 }, "config"));
-    assert_eq!(world.sends().len(), 1);
-    let digests = &mut world.node.volume(&other).digests;
-    digests.insert(crate::node::generation(3), Digest::new([3; 32]));
-    digests.insert(crate::node::generation(4), Digest::new([2; 32]));
-    world.publish(&other, 3);
-    world.pass(500);
-    // By the end of the debounce the bad content stands there again, and the agent doesn't know yet what does.
-    world.hold_back(&Action::List(other.clone()));
-    world.handle(Event::Overflowed);
-    world.swap(&other, 4);
-    world.pass(1_000);
-    world.settle(&other);
-    world.answer();
-    world.pass(60_000);
-    assert_eq!(self::told(&world), [told], "whoever is told reads what stands there");
 }
 
 #[test]
