@@ -56,9 +56,31 @@ fn a_file_is_read_without_being_written() {
     used(directory.path());
     let before = fs::read(directory.path().join("journal.redb")).unwrap();
     let (records, begun) = Store::only_read(directory.path(), Some("this boot")).unwrap().unwrap();
-    assert!(begun);
+    assert!(begun && !records.is_whole, "others may have been told since by agents that could only read it");
     assert_eq!(records.handled.len(), 1);
     assert_eq!(fs::read(directory.path().join("journal.redb")).unwrap(), before);
+}
+
+#[test]
+fn an_error_that_passes_is_told_from_one_that_somebody_has_to_mend() {
+    let error = |errno| {
+        let source = io::Error::from_raw_os_error(errno as i32);
+        StoreError::Io { op: "open", path: "journal.redb".into(), source }
+    };
+    use nix::errno::Errno;
+    for (errno, passes) in [
+        (Errno::ENFILE, true),
+        (Errno::EMFILE, true),
+        (Errno::ENOMEM, true),
+        (Errno::ESTALE, true),
+        (Errno::EACCES, false),
+        (Errno::EROFS, false),
+        (Errno::EIO, false),
+        (Errno::EISDIR, false),
+    ] {
+        assert_eq!(error(errno).is_passing(), passes, "{errno}");
+        assert!(!error(errno).is_passing() || !error(errno).is_of_file(), "{errno}");
+    }
 }
 
 #[test]
