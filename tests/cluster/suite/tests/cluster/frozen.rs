@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::propagation::status;
 
-/// So long after its start a container is older than a change for certain, whatever is known of the clocks.
+/// What lies so far apart is in that order for certain, whatever is known of the clocks.
 const APART: Duration = Duration::from_secs(10);
 
 fn levels(level: &str) -> Value {
@@ -25,9 +25,14 @@ fn space(name: &str) -> Option<Space> {
     pod["spec"]["containers"][0]["env"] = json!([
         {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "levels", "key": "level"}}},
     ]);
-    space.start(&[config_map("one"), levels("low"), pod]);
-    let started = Instant::now();
-    wait_until("nobody can take the start for later than a change", || started.elapsed() > APART);
+    let apart = |what: &str| {
+        let begun = Instant::now();
+        wait_until(what, || begun.elapsed() > APART);
+    };
+    space.create(&[config_map("one"), levels("low")]);
+    apart("nobody can take the objects for later than the start");
+    space.start(&[pod]);
+    apart("nobody can take the start for later than a change");
     Some(space)
 }
 
