@@ -35,13 +35,15 @@ fn the_status_says_the_same_before_and_after_a_restart_of_the_agent() {
     };
     end_doubt();
     let older = change(&stage.pod("older"), "before the agent was there");
+    stage.pod("as-is").restart_container("app").unwrap();
+    stage.pod("as-is").wait_ready("app").unwrap();
     let mut rig = stage.start();
     rig.agent.wait_ready(LIMIT).unwrap();
     let generation = |rig: &Rig, pod: &str| rig.pod(pod).generation("conf").unwrap().unwrap();
     wait_until(LIMIT, "what was there when it started", || {
         line(&rig, "as-is").contains(&format!("app:{}", generation(&rig, "as-is")))
     })
-    .unwrap();
+    .unwrap_or_else(|error| panic!("{error}\n{:#?}", lines(&rig)));
     assert!(line(&rig, "older").contains("  app:-  "), "{older:?}: {}", line(&rig, "older"));
     let missing = "there are \"workload\"";
     let said = line(&rig, "named");
