@@ -177,9 +177,7 @@ impl NodeLoop {
                 Some(Event::KubeletRoot(Some(sentence.into())))
             }
             Judgement::Right => {
-                tracing::info!(
-                    "the kubelet root can be looked into, and no pod's directory is missing there any more"
-                );
+                tracing::info!("the kubelet root can be looked into, and isn't known to be wrong any more");
                 Some(Event::KubeletRoot(None))
             }
         }
