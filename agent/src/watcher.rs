@@ -111,6 +111,9 @@ pub(crate) struct Watcher {
     watches: HashMap<WatchDescriptor, Subject>,
     pods: BTreeSet<PodUid>,
     volumes: BTreeMap<VolumeRef, Volume>,
+    /// Those of them that are polled, and those whose first publication is awaited in a watched directory.
+    polled: BTreeSet<VolumeRef>,
+    unpublished: BTreeSet<VolumeRef>,
     /// Those that are to be placed, and the one that was placed last: pods take turns.
     unplaced: BTreeSet<VolumeRef>,
     placed: Option<VolumeRef>,
@@ -120,6 +123,8 @@ pub(crate) struct Watcher {
     warned_limit: bool,
     warned_refused: bool,
     opens: BTreeMap<(VolumeRef, Generation), Opens>,
+    /// When each pause of theirs ends, or of those that were paused once.
+    pauses: BTreeSet<(Time, (VolumeRef, Generation))>,
     /// How many directories of theirs there are.
     opened_directories: usize,
     own_reads: OwnReads,
@@ -136,6 +141,8 @@ impl Watcher {
             watches: HashMap::new(),
             pods: BTreeSet::new(),
             volumes: BTreeMap::new(),
+            polled: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
             unplaced: BTreeSet::new(),
             placed: None,
             recheck: None,
@@ -144,6 +151,7 @@ impl Watcher {
             warned_limit: false,
             warned_refused: false,
             opens: BTreeMap::new(),
+            pauses: BTreeSet::new(),
             opened_directories: 0,
             own_reads,
         }
@@ -191,17 +199,6 @@ impl Watcher {
     /// How many watches there are.
     pub(crate) fn watch_count(&self) -> usize {
         self.watches.len()
-    }
-
-    /// The volumes that are polled.
-    pub(crate) fn polled(&self) -> impl Iterator<Item = &VolumeRef> {
-        self.volumes.iter().filter(|(_, volume)| volume.follow == Follow::Polled).map(|(name, _)| name)
-    }
-
-    /// Whether any volume's first publication is awaited in a watched directory.
-    pub(crate) fn awaits_publication(&self) -> bool {
-        let mut volumes = self.volumes.values();
-        volumes.any(|volume| matches!(volume.follow, Follow::Watched { .. }) && !volume.published)
     }
 
     /// A volume's directory.
@@ -285,6 +282,7 @@ impl Watcher {
             self.unfollow(name, volume.follow);
             self.unplaced.remove(name);
             self.forget_opens(name);
+            self.account(name);
         }
     }
 
@@ -375,6 +373,8 @@ impl Watcher {
     ) -> bool {
         let Some(volume) = self.volumes.get_mut(name) else { return false };
         volume.published |= published;
+        self.account(name);
+        let Some(volume) = self.volumes.get(name) else { return false };
         let is_listed_one = match (&volume.follow, dir) {
             (Follow::Watched { dir: watched, .. }, Some(listed)) => *watched == listed,
             (Follow::Watched { .. }, None) | (Follow::Awaited { .. }, Some(_)) | (Follow::Unplaced, _) => {

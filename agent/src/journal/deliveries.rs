@@ -99,14 +99,20 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Adds changes to the file. What is forgotten goes first.
-pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+/// Takes away what is forgotten.
+pub(super) fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(DELIVERIES)?;
     for pod in &changes.forgotten {
         // The next string after the UID bounds the range of its records.
         let end = format!("{}\0", pod.as_str());
         table.retain_in((pod.as_str(), "")..(end.as_str(), ""), |_, _| false)?;
     }
+    Ok(())
+}
+
+/// Adds changes to the file, from which what is forgotten was taken away.
+pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(DELIVERIES)?;
     for ((pod, container), value) in &changes.deliveries {
         match value {
             Some(value) => put(&mut table, (pod.as_str(), container), value)?,

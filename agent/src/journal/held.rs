@@ -41,14 +41,20 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Adds changes to the file. What is forgotten goes first.
-pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+/// Takes away what is forgotten.
+pub(super) fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(HELD)?;
     for pod in &changes.forgotten {
         // The next string after the UID bounds the range of its records.
         let end = format!("{}\0", pod.as_str());
         table.retain_in((pod.as_str(), "", "")..(end.as_str(), "", ""), |_, _| false)?;
     }
+    Ok(())
+}
+
+/// Adds changes to the file, from which what is forgotten was taken away.
+pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(HELD)?;
     changes.handled.iter().try_for_each(|(key, value)| put(&mut table, key, value))
 }
 

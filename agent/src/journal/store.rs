@@ -55,6 +55,8 @@ pub(super) struct Store {
     pub(super) sealed: Arc<AtomicBool>,
     /// Whether anything was ever recorded: an empty journal is that of an installation.
     begun: bool,
+    /// What this agent wrote last of how the clocks stand.
+    clock: String,
 }
 
 impl Store {
@@ -65,7 +67,14 @@ impl Store {
         let sealed = Arc::new(AtomicBool::new(false));
         let backend = Unsynced { file, sealed: Arc::clone(&sealed) };
         match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend) {
-            Ok(database) => Ok(Self { database: Some(database), path, file: file_id, sealed, begun: false }),
+            Ok(database) => Ok(Self {
+                database: Some(database),
+                path,
+                file: file_id,
+                sealed,
+                begun: false,
+                clock: String::new(),
+            }),
             Err(error) => Err(StoreError::Database { op: "open", path, source: Box::new(error.into()) }),
         }
     }
@@ -144,38 +153,35 @@ impl Store {
         // A pod that is known says nothing of its volumes yet.
         let begun = self.begun || changes.only_pods();
         self.write("write", |transaction| {
-            begin(transaction, begun, clock)?;
-            let mut handled = transaction.open_table(HANDLED)?;
-            let mut endings = transaction.open_table(ENDINGS)?;
-            let mut earlier = transaction.open_table(EARLIER_ENDINGS)?;
-            let mut pods = transaction.open_table(PODS)?;
-            for pod in &changes.forgotten {
-                let pod = pod.as_str();
-                // The next string after the UID bounds the range of its records.
-                let end = format!("{pod}\0");
-                handled.retain_in((pod, "", "")..(end.as_str(), "", ""), |_, _| false)?;
-                endings.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
-                earlier.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
-                pods.remove(pod)?;
+            if !begun || clock != self.clock {
+                begin(transaction, begun, clock)?;
             }
-            rereads::write(transaction, changes, at)?;
-            deliveries::write(transaction, changes)?;
-            held::write(transaction, changes)?;
-            for (key, value) in &changes.handled {
-                put_handled(&mut handled, key, value, at)?;
+            if !changes.forgotten.is_empty() {
+                forget(transaction, changes)?;
             }
-            changes.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
-            for ((pod, container), value) in &changes.endings {
-                earlier.remove((pod.as_str(), &**container))?;
-                match value {
-                    Some(value) => put_endings(&mut endings, pod, container, *value, at)?,
-                    None => {
-                        endings.remove((pod.as_str(), &**container))?;
-                    }
-                }
+            // A table that is opened costs as much as a record.
+            if !changes.rereads.is_empty() {
+                rereads::write(transaction, changes, at)?;
+            }
+            if !changes.deliveries.is_empty() {
+                deliveries::write(transaction, changes)?;
+            }
+            if !changes.handled.is_empty() {
+                held::write(transaction, changes)?;
+                let mut handled = transaction.open_table(HANDLED)?;
+                let mut each = changes.handled.iter();
+                each.try_for_each(|(key, value)| put_handled(&mut handled, key, value, at))?;
+            }
+            if !changes.pods.is_empty() {
+                let mut pods = transaction.open_table(PODS)?;
+                changes.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
+            }
+            if !changes.endings.is_empty() {
+                write_endings(transaction, changes, at)?;
             }
             Ok(())
         })?;
+        clock.clone_into(&mut self.clock);
         self.set_begun(!changes.only_pods());
         Ok(())
     }
@@ -201,6 +207,7 @@ impl Store {
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
         })?;
+        records.clock.clone_into(&mut self.clock);
         self.set_begun(!records.handled.is_empty());
         Ok(())
     }
@@ -280,6 +287,39 @@ fn endings_of(
         let (key, value) = row?;
         let ((pod, container), (in_a_row, version, mark, at)) = (key.value(), value.value());
         tell(pod, container, Endings { in_a_row, mark: Mark::recorded(version, mark) }, at);
+    }
+    Ok(())
+}
+
+/// Takes away what is forgotten.
+fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+    let mut handled = transaction.open_table(HANDLED)?;
+    let mut endings = transaction.open_table(ENDINGS)?;
+    let mut earlier = transaction.open_table(EARLIER_ENDINGS)?;
+    let mut pods = transaction.open_table(PODS)?;
+    for pod in &changes.forgotten {
+        let pod = pod.as_str();
+        // The next string after the UID bounds the range of its records.
+        let end = format!("{pod}\0");
+        handled.retain_in((pod, "", "")..(end.as_str(), "", ""), |_, _| false)?;
+        endings.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
+        earlier.retain_in((pod, "")..(end.as_str(), ""), |_, _| false)?;
+        pods.remove(pod)?;
+    }
+    rereads::forget(transaction, changes)?;
+    deliveries::forget(transaction, changes)?;
+    held::forget(transaction, changes)
+}
+
+fn write_endings(transaction: &WriteTransaction, changes: &Changes, at: u64) -> Result<(), redb::Error> {
+    let mut endings = transaction.open_table(ENDINGS)?;
+    let mut earlier = transaction.open_table(EARLIER_ENDINGS)?;
+    for ((pod, container), value) in &changes.endings {
+        earlier.remove((pod.as_str(), &**container))?;
+        match value {
+            Some(value) => put_endings(&mut endings, pod, container, *value, at)?,
+            None => drop(endings.remove((pod.as_str(), &**container))?),
+        }
     }
     Ok(())
 }

@@ -20,7 +20,9 @@ use crate::{clock, home, reports};
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How much longer than the numbers took to count it is until they are counted again: on a large node they take milliseconds, in
 /// which no signal goes out.
-const REST: u32 = 20;
+const REST: u32 = 100;
+/// Once the agent is ready it is at least so long: who changes many pods changes them one right after the other.
+const LEAST_REST: Duration = Duration::from_millis(50);
 /// How often gauges are set though nothing has changed: the series of a namespace that has no pods any more end in time.
 const GAUGES_EACH: Duration = Duration::from_secs(60);
 
@@ -89,8 +91,9 @@ impl Shown {
     }
 
     /// The numbers were counted.
-    fn counted(&mut self, begun: Time, ended: Time) {
-        self.rests_until = ended + ended.since(begun) * REST;
+    fn counted(&mut self, begun: Time, ended: Time, is_ready: bool) {
+        let least = if is_ready { LEAST_REST } else { Duration::ZERO };
+        self.rests_until = ended + (ended.since(begun) * REST).max(least);
     }
 
     /// Whether to look around although there is always something to do.
@@ -124,7 +127,7 @@ impl NodeLoop {
 
     fn set_gauges(&mut self, now: Time) {
         let counts = self.parts.machine.take_counts();
-        self.shown.counted(now, clock::now());
+        self.shown.counted(now, clock::now(), self.parts.startup.is_ready());
         if counts.is_some() || now >= self.shown.set + GAUGES_EACH {
             self.shown.counts = counts.unwrap_or_else(|| std::mem::take(&mut self.shown.counts));
             self.shown.set = now;
@@ -200,11 +203,16 @@ mod tests {
         let at = |millis| Time::since_boot(Duration::from_millis(millis));
         let mut shown = Shown { is_fresh: true, ..Shown::default() };
         assert!(shown.look_at().is_none() && shown.has_rested(at(0)));
-        shown.counted(at(1000), at(1010));
+        shown.counted(at(1000), at(1010), true);
         shown.doubt();
-        assert_eq!(shown.look_at(), Some(at(1210)));
-        assert!(!shown.has_rested(at(1209)) && shown.has_rested(at(1210)));
-        shown.counted(at(2000), at(2000));
-        assert!(shown.has_rested(at(2000)), "what takes no time needs no rest");
+        assert_eq!(shown.look_at(), Some(at(2010)));
+        assert!(!shown.has_rested(at(2009)) && shown.has_rested(at(2010)));
+        shown.counted(at(3000), at(3000), false);
+        assert!(shown.has_rested(at(3000)), "what takes no time needs no rest at the start");
+        shown.counted(at(3000), at(3000), true);
+        assert!(
+            !shown.has_rested(at(3049)) && shown.has_rested(at(3050)),
+            "later a change may follow at once"
+        );
     }
 }

@@ -114,13 +114,16 @@ impl Watcher {
         let Some(file) = file_name(note) else { return };
         if file == DATA_LINK {
             if note.mask.contains(EventMask::MOVED_TO) {
-                volume.published = true;
                 let made = volume.made.take();
+                if !std::mem::replace(&mut volume.published, true) {
+                    self.account(name);
+                }
                 self.see(Event::Swapped(name.clone(), made, at));
             } else if note.mask.contains(EventMask::DELETE) {
                 // Never part of a swap: the kubelet tears the volume down. A container that still mounts the directory
                 // keeps it from being reported as deleted.
                 volume.published = false;
+                self.account(name);
                 self.see(Event::TornDown(name.clone(), at));
             }
             return;

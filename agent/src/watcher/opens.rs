@@ -150,24 +150,36 @@ impl Watcher {
         }
     }
 
-    /// When [`Self::rearm`] is to be called.
+    /// When [`Self::rearm`] is to be called. It is asked at each turn.
     pub(crate) fn rearm_at(&self) -> Option<Time> {
-        self.opens.values().filter_map(|opens| opens.paused_until).min()
+        self.pauses.first().map(|(until, _)| *until)
     }
 
     /// Watches again what was paused until now. As long as the agent itself reads a generation its pause goes on.
     pub(crate) fn rearm(&mut self, now: Time) {
-        let is_due = |opens: &Opens| opens.paused_until.is_some_and(|until| until <= now);
-        let due: Vec<_> =
-            self.opens.iter().filter(|(_, opens)| is_due(opens)).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            if !self.own_reads.is_read(&key.0, &key.1) {
+        while let Some((until, key)) = self.pauses.pop_first() {
+            if until > now {
+                self.pauses.insert((until, key));
+                return;
+            }
+            // A later pause ends later, and what isn't paused any more is watched already.
+            if self.opens.get(&key).is_none_or(|opens| opens.paused_until != Some(until)) {
+                continue;
+            }
+            if self.own_reads.is_read(&key.0, &key.1) {
+                self.pause(&key, now + BURST, true);
+            } else {
                 self.go_on_watching(&key, now);
-            } else if let Some(opens) = self.opens.get_mut(&key) {
-                opens.paused_until = Some(now + BURST);
-                opens.is_hidden = true;
             }
         }
+    }
+
+    /// Nothing that is opened counts until then.
+    fn pause(&mut self, key: &(VolumeRef, Generation), until: Time, is_hidden: bool) {
+        let Some(opens) = self.opens.get_mut(key) else { return };
+        opens.paused_until = Some(until);
+        opens.is_hidden |= is_hidden;
+        self.pauses.insert((until, key.clone()));
     }
 
     /// Watches the directories that aren't. Where that can't be had nothing is seen, and nothing else is lost. Whether it can.
@@ -215,15 +227,14 @@ impl Watcher {
             return None;
         }
         let is_listing = index == 0 && note.name.is_none() && note.mask.contains(EventMask::ISDIR);
-        if self.own_reads.is_read(&key.0, &key.1) {
-            opens.paused_until = Some(at + BURST);
-            opens.is_hidden = true;
+        let (volume, generation) = key.clone();
+        if self.own_reads.is_read(&volume, &generation) {
+            self.pause(key, at + BURST, true);
             return None;
         }
-        let (volume, generation) = key.clone();
         if is_listing {
-            opens.paused_until = Some(at + BURST);
             let is_known = std::mem::replace(&mut opens.looked_through, true);
+            self.pause(key, at + BURST, false);
             return (!is_known).then_some(Event::LookedThrough(volume, generation));
         }
         self.unwatch_opens(&volume, &generation);

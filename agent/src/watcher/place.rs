@@ -3,6 +3,32 @@
 use super::*;
 
 impl Watcher {
+    /// The volumes that are polled.
+    pub(crate) fn polled(&self) -> impl Iterator<Item = &VolumeRef> {
+        self.polled.iter()
+    }
+
+    /// Whether any volume's first publication is awaited in a watched directory.
+    pub(crate) fn awaits_publication(&self) -> bool {
+        !self.unpublished.is_empty()
+    }
+
+    /// Something of a volume has changed that [`Self::polled`] and [`Self::awaits_publication`] tell of. They are asked at each
+    /// turn.
+    pub(super) fn account(&mut self, name: &VolumeRef) {
+        let volume = self.volumes.get(name);
+        let is_polled = volume.is_some_and(|volume| volume.follow == Follow::Polled);
+        let is_unpublished =
+            volume.is_some_and(|volume| matches!(volume.follow, Follow::Watched { .. }) && !volume.published);
+        for (is_in, all) in [(is_polled, &mut self.polled), (is_unpublished, &mut self.unpublished)] {
+            if is_in {
+                all.insert(name.clone());
+            } else {
+                all.remove(name);
+            }
+        }
+    }
+
     /// Watches a volume's directory or its nearest ancestor, and asks for a listing.
     pub(super) fn place(&mut self, name: &VolumeRef, now: Time) {
         self.follow_again(name, now);
@@ -36,6 +62,7 @@ impl Watcher {
         if let Some(volume) = self.volumes.get_mut(name) {
             volume.follow = follow;
         }
+        self.account(name);
         has_changed
     }
 

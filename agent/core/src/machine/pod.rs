@@ -100,10 +100,9 @@ impl PodMachine {
     ) -> Self {
         let is_measured =
             |object: &ObjectRef| measuring.is_some_and(|m| m.covers(object.kind) && object.can_exist());
-        let volumes = plan
-            .volumes
-            .iter()
-            .map(|volume| (volume.name.clone(), Watched::new(&pod.spec, volume, ctx.now, is_measured)));
+        let volumes = plan.volumes.iter().map(|volume| {
+            (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
+        });
         let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
         let frozen =
             frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told)).into_iter();
@@ -201,7 +200,7 @@ impl PodMachine {
     }
 
     /// The watched volumes.
-    pub(crate) const fn volumes(&self) -> &BTreeMap<Name, Watched> {
+    pub(crate) const fn volumes(&self) -> &BTreeMap<Name, Box<Watched>> {
         &self.site.volumes
     }
 
@@ -214,7 +213,7 @@ impl PodMachine {
     /// recorded. A container that the agent can't look at for long doesn't keep it from being ready: one namespace can
     /// use up its share of what is scarce.
     pub(crate) fn is_ready(&self) -> bool {
-        self.site.volumes.values().all(Watched::is_known)
+        self.site.volumes.values().all(|volume| volume.is_known())
             && self.targets.iter().all(|target| target.is_lack_said() || target.has_baseline())
     }
 

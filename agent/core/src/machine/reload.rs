@@ -64,7 +64,8 @@ mod withholding;
 pub(crate) struct Site {
     pub(crate) pod: Arc<Pod>,
     pub(crate) terms: Terms,
-    pub(crate) volumes: BTreeMap<Name, Watched>,
+    /// Boxed, as the progress of a target is: most pods have few, and a map keeps room for eleven.
+    pub(crate) volumes: BTreeMap<Name, Box<Watched>>,
 }
 
 /// What the pod asked for that concerns each of its reloads.
@@ -85,7 +86,7 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     plan: TargetPlan,
-    progress: BTreeMap<Name, Progress>,
+    progress: BTreeMap<Name, Box<Progress>>,
     processes: Processes,
     /// There while anything waits or is being sent.
     waiting: Option<Waiting>,
@@ -148,7 +149,7 @@ impl Target {
     /// Nothing is known of it yet but its pod.
     pub(crate) fn new(plan: TargetPlan, pod: &Pod) -> Self {
         let workload = Key::of(pod, &plan.container);
-        let progress = plan.volumes.iter().map(|name| (name.clone(), Progress::default())).collect();
+        let progress = plan.volumes.iter().map(|name| (name.clone(), Box::default())).collect();
         Self {
             plan,
             progress,
@@ -176,7 +177,7 @@ impl Target {
     /// What the journal holds of a volume.
     pub(crate) fn restore(&mut self, volume: &Name, handled: Handled) {
         if let Some(progress) = self.progress.get_mut(volume) {
-            *progress = Progress::restored(handled);
+            **progress = Progress::restored(handled);
         }
     }
 
@@ -214,7 +215,7 @@ impl Target {
     pub(crate) fn restore_rereads(&mut self, rereads: &Rereads) {
         self.rereading = Rereading::restored(rereads);
         if rereads.again != Again::No || rereads.unread > 0 {
-            self.progress.values_mut().for_each(Progress::doubt_told);
+            self.progress.values_mut().for_each(|progress| progress.doubt_told());
         }
     }
 
@@ -259,7 +260,7 @@ impl Target {
     }
 
     /// How far it is with each volume.
-    pub(crate) const fn progress(&self) -> &BTreeMap<Name, Progress> {
+    pub(crate) const fn progress(&self) -> &BTreeMap<Name, Box<Progress>> {
         &self.progress
     }
 

@@ -7,7 +7,7 @@ use crate::machine::event::{Action, Reading, Report};
 use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
 use crate::machine::reload::sight::{Sight, Wait};
-use crate::machine::watched::{IGNORED_WAITS, Measured, WasRead, Watched};
+use crate::machine::watched::{IGNORED_WAITS, Measured, WasRead};
 use crate::model::digest::Contents;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
@@ -19,7 +19,7 @@ use crate::propagation::strategy::Strategy;
 impl PodMachine {
     /// The objects to watch for this pod.
     pub(crate) fn objects(&self) -> BTreeSet<ObjectRef> {
-        let volumes = self.site.volumes.values().flat_map(Watched::objects);
+        let volumes = self.site.volumes.values().flat_map(|volume| volume.objects());
         volumes.chain(self.frozen.iter().map(|frozen| &frozen.object)).cloned().collect()
     }
 
@@ -201,8 +201,12 @@ impl PodMachine {
             self.nudges.stop();
             return;
         }
-        let newest =
-            self.site.volumes.values().filter_map(Watched::newest_lagging).max_by_key(|(_, seen)| *seen);
+        let newest = self
+            .site
+            .volumes
+            .values()
+            .filter_map(|volume| volume.newest_lagging())
+            .max_by_key(|(_, seen)| *seen);
         let waiting = newest.map(|(object, seen)| (seen, accelerate.share(object)));
         let next = self.nudges.next(ctx.now, waiting);
         if let Some(result) = next.result {

@@ -14,7 +14,6 @@ use crate::machine::reload::sight::Sight;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
-use crate::machine::watched::Watched;
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
@@ -57,7 +56,9 @@ impl PodMachine {
         let rebuilds = |pod: &Self| pod.site.volumes.get(volume).map(|watched| watched.state().rebuilds());
         let before = rebuilds(self);
         self.take_news(volume, ctx, |state| state.listed(listing, now));
-        if let Some((generation, reading)) = self.site.volumes.get_mut(volume).and_then(Watched::look_again) {
+        if let Some((generation, reading)) =
+            self.site.volumes.get_mut(volume).and_then(|volume| volume.look_again())
+        {
             self.begin_read(volume, generation, reading, ctx);
         }
         if rebuilds(self) != before {

@@ -38,7 +38,7 @@ impl PodMachine {
     }
 }
 
-fn is_decided(volumes: &BTreeMap<Name, Watched>, report: &ReloadReport) -> bool {
+fn is_decided(volumes: &BTreeMap<Name, Box<Watched>>, report: &ReloadReport) -> bool {
     report
         .generations
         .iter()
@@ -46,7 +46,7 @@ fn is_decided(volumes: &BTreeMap<Name, Watched>, report: &ReloadReport) -> bool 
 }
 
 /// From the API server to the process: what a reload's generations brought, counted from the oldest.
-fn stages(volumes: &BTreeMap<Name, Watched>, report: &ReloadReport) -> Option<Stages> {
+fn stages(volumes: &BTreeMap<Name, Box<Watched>>, report: &ReloadReport) -> Option<Stages> {
     let publications =
         report.generations.iter().filter_map(|(name, generation)| volumes.get(name)?.publication(generation));
     let mut stages: Option<Stages> = None;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Report};
-use crate::machine::reload::progress::{Pending, Progress};
+use crate::machine::reload::progress::Pending;
 use crate::machine::reload::rereading::{Closing, Next, Rereading, Seen};
 use crate::machine::reload::sending::Sending;
 use crate::machine::reload::sight::Sight;
@@ -44,7 +44,7 @@ impl Target {
         }
         // What it holds isn't what it was told of, as far as is known: nothing later is the same as that.
         if next == Next::Again || self.left_how().is_some_and(|(unread, _)| unread == Unread::NotRead) {
-            self.progress.values_mut().for_each(Progress::doubt_told);
+            self.progress.values_mut().for_each(|progress| progress.doubt_told());
         }
         if next == Next::Again {
             for (name, pending) in told() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::machine::context::Context;
 use crate::machine::event::{Action, ReloadReport, Report};
-use crate::machine::reload::progress::{Ending, Pending, Progress, START_DOUBT, Taken};
+use crate::machine::reload::progress::{Ending, Pending, START_DOUBT, Taken};
 use crate::machine::reload::{Site, Target, report};
 use crate::machine::volume::{How, Settled};
 use crate::model::digest::Digest;
@@ -84,7 +84,7 @@ impl Target {
     /// What waits of these volumes was there before anything was known.
     pub(crate) fn take_baseline(&mut self, site: &Site, volumes: &[Name], ctx: &mut Context<'_>) {
         for volume in volumes {
-            let pending = self.progress.get(volume).and_then(Progress::pending);
+            let pending = self.progress.get(volume).and_then(|progress| progress.pending());
             if let Some(generation) = pending.map(|pending| pending.generation.clone()) {
                 self.end(site, volume, generation, Ending::Baseline, ctx);
             }
@@ -210,7 +210,7 @@ impl Target {
 
     /// The journal is to hold what is known of a volume by now.
     pub(super) fn record_handled(&self, site: &Site, volume: &Name, ctx: &mut Context<'_>) {
-        if let Some(handled) = self.progress.get(volume).and_then(Progress::record) {
+        if let Some(handled) = self.progress.get(volume).and_then(|progress| progress.record()) {
             let key = report::key(&site.pod.uid, &self.plan.container, volume);
             ctx.act(Action::Record(JournalUpdate::Handled(key, handled)));
         }

@@ -167,7 +167,11 @@ impl Target {
             Some(settled) => watched.is_being_read(&settled.generation),
             None => watched.state().generation().is_some(),
         };
-        self.objection.wary && self.progress.keys().any(|name| site.volumes.get(name).is_some_and(is_unknown))
+        self.objection.wary
+            && self
+                .progress
+                .keys()
+                .any(|name| site.volumes.get(name).is_some_and(|volume| is_unknown(volume)))
     }
 
     /// What people are told of what is withheld, once for each time.
