@@ -237,8 +237,8 @@ impl Nature {
     /// catches SIGINT, SIGUSR1, SIGSEGV and SIGTERM, and the thread that opens the debugger blocks all signals.
     pub fn of_masks(first: &Status, blocked_in_thread: SignalSet) -> Self {
         const ALL: u64 = 0x7ffb_feff;
-        const IGNORED: u64 = 1 << 12 | 1 << 24;
-        const CAUGHT: u64 = 1 << 1 | 1 << 9 | 1 << 10 | 1 << 14;
+        const IGNORED: u64 = 0x0100_1000;
+        const CAUGHT: u64 = 0x4602;
         let ignored = first.ignored.in_stat() == SignalSet::from_bits(IGNORED);
         let caught = SignalSet::from_bits(CAUGHT).without(first.caught).is_empty();
         let blocks_all = SignalSet::from_bits(ALL).without(blocked_in_thread).is_empty();
@@ -382,8 +382,14 @@ mod tests {
         let node = status(0x0100_1000, 0x1_0000_4602);
         assert_eq!(Nature::of_masks(&node, inspector), Nature::Node);
         assert_eq!(Nature::of_masks(&node, SignalSet::from_bits(0x200)), Nature::Other, "a worker");
-        assert_eq!(Nature::of_masks(&status(0x0100_1000, 0x4202), inspector), Nature::Other);
-        assert_eq!(Nature::of_masks(&status(0x1000, 0x1_0000_4602), inspector), Nature::Other);
+        for signal in [2, 10, 11, 15] {
+            let other = status(0x0100_1000, 0x1_0000_4602 & !(1 << (signal - 1)));
+            assert_eq!(Nature::of_masks(&other, inspector), Nature::Other, "signal {signal} isn't caught");
+        }
+        for ignored in [0, 0x1000, 0x0100_0000, 0x0100_1001] {
+            let other = status(ignored, 0x1_0000_4602);
+            assert_eq!(Nature::of_masks(&other, inspector), Nature::Other, "{ignored:x} is ignored");
+        }
     }
 
     #[test]

@@ -233,3 +233,29 @@ fn whoever_starts_processes_decides_neither_how_many_are_held_nor_how_long_the_c
     assert_eq!(told(&family(256), Some("app")).unwrap().len(), MOST_TOLD);
     assert_eq!(told(&family(257), Some("app")), Err(NoProcess::TooManyNamed));
 }
+
+#[test]
+fn a_process_is_the_first_of_its_namespace_only_where_there_is_one_of_its_own() {
+    for (namespaces, is_first) in
+        [(&[100, 1][..], true), (&[100, 7], false), (&[1], false), (&[100, 20, 1], true)]
+    {
+        let process = process(namespaces[0], 10, "app", 100, namespaces);
+        assert_eq!(process.is_first_in_namespace(), is_first, "{namespaces:?}");
+    }
+    // With the host's namespace, its PID 1 is a process like others.
+    let leaf = [process(1, 10, "systemd", 200, &[1]), process(90, 10, "app", 100, &[90])];
+    assert_eq!(told(&leaf, None), Ok(vec![90]));
+}
+
+#[test]
+fn an_identity_says_in_logs_which_process_it_is() {
+    let (pod, container) = ("0000000a-0000-0000-0000-000000000000", "c".repeat(64));
+    let identity = ProcessIdentity {
+        pid: 7,
+        started: Time::default(),
+        pod: PodUid::parse(pod).unwrap(),
+        container: ContainerId::parse(&container).unwrap(),
+    };
+    let text = format!("{identity:?}");
+    assert!(text.starts_with("7@") && text.contains(pod) && text.contains(&container[..12]), "{text}");
+}

@@ -172,3 +172,30 @@ fn a_publication_after_lost_notifications_may_be_a_change() {
     let news = volume.listed(&listing(2002, Some(2), &[], 5), at(2003));
     assert!(matches!(news, News::Settled(Settled { how: How::Changed, .. })), "{news:?}");
 }
+
+#[test]
+fn what_a_volume_is_doing_is_one_thing_at_a_time() {
+    let told = |volume: &Volume| {
+        (volume.is_listed(), volume.is_missing(), volume.settling().is_some(), volume.settled().is_some())
+    };
+    let mut volume = Volume::default();
+    assert_eq!(told(&volume), (false, false, false, false), "nobody has looked yet");
+    volume.listed(&listing(500, None, &[], 5), at(501));
+    assert_eq!(told(&volume), (true, true, false, false));
+    let mut volume = known();
+    assert_eq!(told(&volume), (true, false, false, true));
+    volume.swapped(Some(generation(2)), at(2000));
+    assert_eq!(told(&volume), (true, false, true, false));
+}
+
+#[test]
+fn what_a_late_listing_completes_timed_out_only_where_the_change_was_seen() {
+    let mut volume = known();
+    volume.swapped(Some(generation(2)), at(2000));
+    assert_settled(&volume.listed(&listing(4001, Some(2), &[1], 5), at(4002)), 2, 2000, 4002);
+    assert!(volume.take_timed_out());
+    let mut found = Volume::default();
+    let news = found.listed(&listing(9000, Some(1), &[7], 5), at(9001));
+    assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
+    assert!(!found.take_timed_out(), "the leftover stood there before");
+}
