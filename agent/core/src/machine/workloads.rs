@@ -374,4 +374,45 @@ mod tests {
         workloads.begin_turn(&key, &uid(1), at(0), at(1));
         assert!(!workloads.all.contains_key(&key));
     }
+
+    #[test]
+    fn a_turn_is_renewed_once_it_is_over_and_goes_to_whoever_is_told_last() {
+        let (mut workloads, key) = (Workloads::default(), key("shop"));
+        (1..4).for_each(|n| workloads.join(&key, &uid(n), false));
+        workloads.begin_turn(&key, &uid(1), at(0), at(15));
+        workloads.begin_turn(&key, &uid(1), at(15), at(30));
+        assert_eq!(objection(&workloads, &key, 2, None, 16).turn, Some(at(30)));
+        workloads.begin_turn(&key, &uid(2), at(16), at(31));
+        let turns = [1, 2].map(|n| objection(&workloads, &key, n, None, 16).turn);
+        assert_eq!(turns, [Some(at(31)), None]);
+    }
+
+    #[test]
+    fn a_content_is_remembered_once_and_one_that_isnt_known_not_at_all() {
+        let (mut workloads, key) = (Workloads::default(), key("shop"));
+        (1..3).for_each(|n| workloads.join(&key, &uid(n), true));
+        workloads.ended(&key, Content::new(), &process(1), at(1));
+        assert!(!objection(&workloads, &key, 2, Some(1), 2).wary);
+        (1..9).for_each(|digest| workloads.ended(&key, content(digest), &process(1), at(1)));
+        workloads.ended(&key, content(8), &process(1), at(1));
+        assert!(objection(&workloads, &key, 2, Some(1), 2).bad, "there is room for all of them");
+    }
+
+    #[test]
+    fn a_pod_that_leaves_takes_with_it_what_is_known_of_all_its_containers_and_may_bring_it_back() {
+        let (mut workloads, keys) = (Workloads::default(), ["shop", "bank"].map(key));
+        keys.iter().for_each(|key| workloads.join(key, &uid(1), true));
+        keys.iter().for_each(|key| workloads.ended(key, content(1), &process(1), at(1)));
+        keys.iter().for_each(|key| workloads.leave(key, &uid(1)));
+        keys.iter().for_each(|key| workloads.join(key, &uid(2), false));
+        for key in &keys {
+            assert!(objection(&workloads, key, 2, Some(1), 2).bad);
+        }
+        workloads.delete(&keys[0], &uid(3), at(2), Duration::ZERO);
+        assert!(!workloads.has_woken(), "nothing is different for anybody");
+        workloads.join(&keys[0], &uid(1), true);
+        workloads.delete(&keys[0], &uid(1), at(2), Duration::ZERO);
+        assert!(workloads.has_woken());
+        assert_eq!(woken(&mut workloads), [uid(2)]);
+    }
 }

@@ -14,6 +14,7 @@ mod gauges;
 mod guard;
 mod journal;
 mod lacks;
+mod left_unread;
 mod measuring;
 mod missed;
 mod node;

@@ -13,14 +13,14 @@ use crate::world::{World, app, app_with_two_volumes, config, more};
 
 impl World {
     /// How it was said that something was left unread.
-    fn unread(&self) -> Vec<Unread> {
+    pub(crate) fn unread(&self) -> Vec<Unread> {
         let of =
             |report: &Report| if let Report::Unread { unread, .. } = report { Some(*unread) } else { None };
         self.reports().filter_map(of).collect()
     }
 
     /// Second tellings that have ended.
-    fn retold(&self) -> Vec<Outcome> {
+    pub(crate) fn retold(&self) -> Vec<Outcome> {
         let of =
             |report: &Report| if let Report::Retold(reload) = report { Some(reload.outcome) } else { None };
         self.reports().filter_map(of).collect()
@@ -28,14 +28,14 @@ impl World {
 }
 
 /// A container that has read generation 2.
-fn reader(annotations: &[(&str, &str)]) -> World {
+pub(crate) fn reader(annotations: &[(&str, &str)]) -> World {
     let mut world = World::app(annotations);
     read(&mut world, 2);
     world.actions.clear();
     world
 }
 
-fn read(world: &mut World, n: u32) {
+pub(crate) fn read(world: &mut World, n: u32) {
     world.publish(&config(), n);
     world.pass(5);
     assert!(world.open(&config(), n));
@@ -43,12 +43,12 @@ fn read(world: &mut World, n: u32) {
 }
 
 /// A generation that nobody reads, and its window.
-fn unread(world: &mut World, n: u32) {
+pub(crate) fn unread(world: &mut World, n: u32) {
     world.publish(&config(), n);
     world.pass(10_000);
 }
 
-fn state(world: &World) -> Option<(String, u8)> {
+pub(crate) fn state(world: &World) -> Option<(String, u8)> {
     let status = world.machine.status(world.now);
     let unread = status[0].containers[0].unread.as_ref()?;
     Some((unread.state.as_str().to_owned(), unread.deliveries))
