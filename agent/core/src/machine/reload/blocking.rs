@@ -188,6 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn the_pauses_double_up_to_what_few_readings_need_and_many() {
+        let mut blocking = Blocking { needed: MANY, ..Blocking::default() };
+        for reading in 1..MANY {
+            let before = blocking.next;
+            blocking.blocked(&process(), before);
+            let longest = if reading < FEW { LONGEST_OF_FEW } else { LONGEST_PAUSE };
+            let length = FIRST_PAUSE.saturating_mul(1 << (reading - 1).min(20)).min(longest);
+            let pause = blocking.next.since(before);
+            assert!((length / 2..length * 3 / 2).contains(&pause), "{reading}: {pause:?} of {length:?}");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_says_nothing_is_made_up_for_after_a_pause() {
+        let mut blocking = Blocking::default();
+        blocking.put_off(&process(), at(7));
+        assert_eq!(blocking, Blocking::default(), "nothing was to be found out");
+        blocking.blocked(&process(), at(0));
+        let due = blocking.next;
+        blocking.put_off(&process(), due - Duration::from_nanos(1));
+        assert_eq!(blocking.next, due, "it wasn't due");
+        blocking.put_off(&process(), due);
+        assert!((due + FIRST_PAUSE / 2..due + FIRST_PAUSE * 3 / 2).contains(&blocking.next));
+        assert_eq!(prove(&mut blocking, due + FIRST_PAUSE * 2).0, FEW - 1);
+    }
+
+    #[test]
     fn the_pauses_of_two_series_differ() {
         let pauses = |broken| {
             let mut blocking = Blocking { broken, ..Blocking::default() };

@@ -196,6 +196,7 @@ fn what_a_late_listing_completes_timed_out_only_where_the_change_was_seen() {
     assert!(volume.take_timed_out());
     let mut found = Volume::default();
     let news = found.listed(&listing(9000, Some(1), &[7], 5), at(9001));
-    assert!(matches!(news, News::Settled(Settled { how: How::Discovered, .. })), "{news:?}");
+    let News::Settled(Settled { how: How::Discovered, settled, .. }) = news else { panic!("{news:?}") };
+    assert_eq!(settled, at(2001), "it was complete when its time was over");
     assert!(!found.take_timed_out(), "the leftover stood there before");
 }
