@@ -37,6 +37,7 @@ mod simulation;
 mod starts;
 mod supervised;
 mod swaps;
+mod taken;
 mod tmpfs;
 mod verdicts;
 mod waits;

@@ -4,7 +4,7 @@
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::model::outcome::{Unread, Verdict};
 use reloadlet_core::model::pod::{Pod, Replica};
-use reloadlet_core::{Action, Time};
+use reloadlet_core::{Action, Event, Time};
 
 use crate::digests::a_read;
 use crate::measuring::{contents, measured, show, version};
@@ -141,7 +141,7 @@ fn what_is_being_published_is_waited_for_where_a_content_has_ended_a_replica() {
     world.pass(500);
     // By the end of the debounce the bad content stands there again, and the agent doesn't know yet what does.
     world.hold_back(&Action::List(other.clone()));
-    world.handle(reloadlet_core::Event::Overflowed);
+    world.handle(Event::Overflowed);
     world.swap(&other, 4);
     world.pass(1_000);
     world.settle(&other);
@@ -237,4 +237,49 @@ fn what_isnt_read_yet_is_neither_on_disk_nor_waited_for() {
     world.pass(60_000);
     let status = world.machine.status(world.now).remove(0);
     assert_eq!(status.volumes[0].on_disk[0].version.as_deref(), Some("3"));
+}
+
+#[test]
+fn a_window_in_which_nothing_can_be_seen_any_more_puts_off_no_read() {
+    let mut world = measured_reader(&[]);
+    world.publish(&config(), 3);
+    world.pass(1_000);
+    assert_eq!(reads(&world), []);
+    world.handle(Event::Overflowed);
+    world.pass(1);
+    assert_eq!(reads(&world).len(), 1);
+}
+
+#[test]
+fn a_volume_that_only_another_container_takes_is_not_compared() {
+    let of = Replica { kind: "ReplicaSet".into(), name: "web".into(), uid: "1".into(), template: None };
+    let annotations = [
+        ("signal.reloadlet.io/app", "SIGHUP"),
+        ("signal.reloadlet.io/side", "SIGHUP"),
+        ("reloadlet.io/debounce", "1s"),
+    ];
+    let containers: [(&str, &[&str]); 2] = [("app", &["config"]), ("side", &["more"])];
+    let both = |n| {
+        let made = crate::node::pod(n, &annotations, &containers, &["config", "more"]);
+        Pod { replica: Some(of.clone()), ..made }
+    };
+    let mut world = World::running((1..3).map(both).collect());
+    let other = volume_of(2, "config");
+    let digest = |n: u8| reloadlet_core::model::digest::Digest::new([n; 32]);
+    world.node.volume(&other).digests.extend((1..5).map(|n| (generation(n.into()), digest(n))));
+    world.publish(&other, 4);
+    world.pass(1_100);
+    let told = world.sends();
+    assert_eq!(told.len(), 1);
+    world.exit(told[0].1);
+    world.pass(100);
+    world.actions.clear();
+    world.publish(&config(), 3);
+    world.pass(100);
+    world.publish(&more(), 3);
+    world.pass(100);
+    let of = |(_, action): &(Time, Action)| {
+        if let Action::Read(volume, ..) = action { Some(volume.clone()) } else { None }
+    };
+    assert_eq!(world.actions.iter().filter_map(of).collect::<Vec<_>>(), [config()]);
 }

@@ -116,3 +116,27 @@ impl Maturity {
         self.lesson = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::names::PodUid;
+
+    #[test]
+    fn one_that_ends_soon_after_its_start_is_a_lesson_until_one_lives() {
+        let at = |millis| Time::since_boot(Duration::from_millis(millis));
+        let container = ContainerId::parse(&"a".repeat(64)).unwrap();
+        let process =
+            ProcessIdentity { pid: 7, started: at(0), pod: PodUid::parse("00000001").unwrap(), container };
+        let mut maturity = Maturity::default();
+        maturity.ended(&process, at(30_000), at(31_000));
+        assert_eq!(maturity.lesson, None, "it had its start behind it");
+        for (told, ended, lesson) in [(29_999, 31_000, 60_000), (4_000, 5_000, 10_000), (1_000, 1_001, 3_000)]
+        {
+            maturity.ended(&process, at(told), at(ended));
+            assert_eq!(maturity.lesson, Some(Duration::from_millis(lesson)));
+        }
+        maturity.lived();
+        assert_eq!(maturity.lesson, None);
+    }
+}

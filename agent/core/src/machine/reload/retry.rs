@@ -77,6 +77,7 @@ mod tests {
                 tries.push(retry.next);
             }
             prop_assert!(tries.contains(&(start + PATIENCE)));
+            prop_assert_eq!(retry.since(), start);
             let pauses = tries.windows(2).map(|pair| pair[1].since(pair[0]));
             prop_assert!(pauses.into_iter().all(|pause| pause > Duration::ZERO && pause <= LONGEST_PAUSE));
         }

@@ -41,9 +41,9 @@ struct Ended {
 }
 
 impl Suspension {
-    /// What the journal holds of it.
+    /// What the journal holds of it: at least one ending.
     pub(super) const fn restored(in_a_row: u8) -> Self {
-        Self { in_a_row, ended: Vec::new(), counts: false, ended_last: in_a_row > 0, said: false }
+        Self { in_a_row, ended: Vec::new(), counts: false, ended_last: true, said: false }
     }
 
     /// How many deliveries in a row ended the process.
@@ -196,6 +196,26 @@ mod tests {
         assert!(suspension.is_on() && !suspension.judged());
         let said = suspension.say(&"app".into(), hup()).unwrap().sentence;
         assert!(said.starts_with("container app ended after the last 2 SIGHUPs: "), "{said}");
+    }
+
+    #[test]
+    fn an_ending_that_the_journal_holds_is_said_with_its_time_and_can_be_taken_back() {
+        let mut suspension = Suspension::restored(2);
+        suspension.restore_ending(&process(2), Duration::from_millis(400));
+        let said = suspension.say(&"app".into(), hup()).unwrap().sentence;
+        assert!(said.starts_with("container app ends 400 ms after SIGHUP, 2 times in a row: "), "{said}");
+        assert!(suspension.killed(|other| *other == process(2)) && !suspension.is_on());
+        // Nothing of it had counted.
+        let mut suspension = Suspension::default();
+        suspension.restore_ending(&process(2), Duration::from_millis(400));
+        assert!(!suspension.killed(|other| *other == process(2)));
+    }
+
+    #[test]
+    fn a_time_is_shown_in_seconds_from_one_on() {
+        assert_eq!(shown(Duration::from_millis(999)), "999 ms");
+        assert_eq!(shown(Duration::from_secs(1)), "1.0 s");
+        assert_eq!(shown(Duration::from_millis(2_140)), "2.1 s");
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! What a container is taken to hold of a volume: it decides what is the same to it, and it is what the status says.
+
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::outcome::Outcome;
+
+use crate::node::{generation, uid};
+use crate::replicas::{held, replica, told};
+use crate::world::{World, app, config, volume_of};
+
+/// What is in these generations of a volume.
+fn hold(world: &mut World, volume: &VolumeRef, contents: &[(u32, u8)]) {
+    let digests = contents.iter().map(|(n, content)| (generation(*n), Digest::new([*content; 32])));
+    world.node.volume(volume).digests.extend(digests);
+}
+
+/// A container whose files are compared, and what is in each generation.
+fn compared(annotations: &[(&str, &str)], contents: &[(u32, u8)]) -> World {
+    let keys = [("reloadlet.io/keys", "*.conf")];
+    let annotations: Vec<_> = keys.iter().chain(annotations).copied().collect();
+    let mut world = World::node(vec![app(1, &annotations)]);
+    hold(&mut world, &config(), contents);
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
+    world
+}
+
+#[test]
+fn whoever_may_have_read_what_was_never_told_is_told_of_what_it_was_told_of_before() {
+    for (later, sends) in [(9_000, 2), (10_100, 1)] {
+        let mut world = compared(&[("reloadlet.io/min-interval", "60s")], &[(1, 1), (2, 2), (3, 3), (4, 2)]);
+        world.publish(&config(), 2);
+        world.pass(later);
+        world.publish(&config(), 3);
+        world.pass(100);
+        world.publish(&config(), 4);
+        world.pass(120_000);
+        assert_eq!(world.sends().len(), sends, "{later} ms after a signal");
+    }
+}
+
+#[test]
+fn whoever_was_told_while_something_newer_stood_there_may_hold_that() {
+    let mut world =
+        compared(&[("reloadlet.io/debounce", "1s")], &[(1, 1), (2, 2), (3, 3), (4, 4), (5, 3), (6, 3)]);
+    world.publish(&config(), 3);
+    world.pass(990);
+    world.swap(&config(), 4);
+    world.pass(100);
+    assert_eq!(world.sends().len(), 1);
+    // It never was complete.
+    world.swap(&config(), 5);
+    world.settle(&config());
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 2);
+    world.publish(&config(), 6);
+    world.pass(60_000);
+    let last = world.outcomes().last().cloned();
+    assert_eq!((world.sends().len(), last), (2, Some(("config", generation(6), Outcome::Unchanged))));
+}
+
+#[test]
+fn a_container_holds_for_certain_what_was_there_clearly_before_it_started() {
+    for (later, holds) in [(10, false), (20, false), (21, true)] {
+        let mut world = World::app(&[]);
+        world.exit(1001);
+        world.publish(&config(), 2);
+        world.pass(later);
+        world.start(&uid(1), "app");
+        world.pass(500);
+        assert_eq!(world.sends(), [], "who may have read something else is told later");
+        let told = world.machine.status(world.now)[0].containers[0].volumes[0].clone();
+        let expected = holds.then(|| generation(2).as_str().to_owned());
+        assert_eq!(told.holds.as_deref(), expected.as_deref(), "{later} ms");
+    }
+}
+
+#[test]
+fn a_content_that_ends_a_replica_after_a_newer_generation_of_the_same_is_kept_from_the_others() {
+    let keys = [("reloadlet.io/keys", "*.conf")];
+    let mut world = World::node((1..4).map(|n| replica(n, &keys)).collect());
+    for pod in 1..4 {
+        hold(&mut world, &volume_of(pod, "config"), &[(1, 1), (2, 2), (3, 2)]);
+    }
+    world.start_agent();
+    world.pass(60_000);
+    world.actions.clear();
+    let first = volume_of(1, "config");
+    world.publish(&first, 2);
+    world.pass(500);
+    assert_eq!(told(&world), [1001]);
+    // Another file of the volume changes.
+    world.publish(&first, 3);
+    world.pass(500);
+    world.stop_agent();
+    world.node.kill(1001).unwrap();
+    world.pass(500);
+    world.node.start(&uid(1), "app", world.now);
+    for pod in [2, 3] {
+        world.publish_unseen(&volume_of(pod, "config"), 3);
+    }
+    world.start_agent();
+    world.pass(120_000);
+    assert_eq!((told(&world), held(&world)), (vec![1001], 2));
+}
+
+#[test]
+fn of_a_signal_that_does_nothing_without_a_handler_it_is_said_so() {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/signal", "SIGWINCH")])]);
+    world.node.process_mut(1001).caught = 0;
+    world.start_agent();
+    world.pass(60_000);
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    let sentence = world.machine.status(world.now)[0].problems[0].sentence.clone();
+    assert!(sentence.contains("nothing comes of SIGWINCH without a handler"), "{sentence}");
+}
