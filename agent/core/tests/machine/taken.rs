@@ -1,10 +1,13 @@
 //! What a container is taken to hold of a volume: it decides what is the same to it, and it is what the status says.
 
+use reloadlet_core::Action;
 use reloadlet_core::machine::event::VolumeRef;
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::Outcome;
+use reloadlet_core::model::signal::Signal;
+use reloadlet_core::policy::problem::ProblemKind;
 
-use crate::node::{generation, uid};
+use crate::node::{HUP, generation, uid};
 use crate::replicas::{held, replica, told};
 use crate::world::{World, app, config, volume_of};
 
@@ -38,6 +41,19 @@ fn whoever_may_have_read_what_was_never_told_is_told_of_what_it_was_told_of_befo
         world.pass(120_000);
         assert_eq!(world.sends().len(), sends, "{later} ms after a signal");
     }
+}
+
+#[test]
+fn what_stood_there_for_a_moment_may_have_been_read_though_it_never_was_complete() {
+    let mut world = compared(&[], &[(1, 1), (2, 2), (3, 3), (4, 2)]);
+    world.publish(&config(), 2);
+    world.pass(1_000);
+    world.swap(&config(), 3);
+    world.pass(100);
+    world.swap(&config(), 4);
+    world.settle(&config());
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 2);
 }
 
 #[test]
@@ -115,4 +131,24 @@ fn of_a_signal_that_does_nothing_without_a_handler_it_is_said_so() {
     world.pass(20_000);
     let sentence = world.machine.status(world.now)[0].problems[0].sentence.clone();
     assert!(sentence.contains("nothing comes of SIGWINCH without a handler"), "{sentence}");
+}
+
+#[test]
+fn a_refusal_is_said_again_after_a_delivery_between() {
+    let mut world = World::app(&[]);
+    world.node.process_mut(1001).caught = 0;
+    world.publish(&config(), 2);
+    world.pass(20_000);
+    let refused = [Some(ProblemKind::Unhandled)];
+    assert_eq!(world.problems(), refused);
+    let process = world.held.first().unwrap().clone();
+    world.hold_back(&Action::Send(process, Signal::HUP));
+    world.node.process_mut(1001).caught = HUP;
+    world.pass(10_000);
+    assert_eq!(world.unanswered.len(), 1, "the signal is on its way");
+    world.publish(&config(), 3);
+    world.node.process_mut(1001).caught = 0;
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.problems(), [refused[0], None, refused[0]]);
 }

@@ -190,21 +190,14 @@ impl Target {
         ending: Ending,
         ctx: &mut Context<'_>,
     ) {
-        let outcome = match ending {
-            // The journal isn't told: the newer one is still to come.
-            Ending::Superseded => return,
-            Ending::Baseline => None,
-            Ending::Reload(outcome) => Some(outcome),
-        };
+        // The journal isn't told: the newer one is still to come.
+        if matches!(ending, Ending::Superseded) {
+            return;
+        }
         let digest = digest(site, volume, &generation);
         let started = self.processes.chosen().map(|chosen| chosen.first().started);
         let Some(progress) = self.progress.get_mut(volume) else { return };
-        let is_current = site.volumes.get(volume).is_some_and(|watched| watched.is_current(&generation));
         progress.end(generation, ending, digest, started);
-        // A newer one stood there when it was told, which may never be complete.
-        if outcome == Some(Outcome::Delivered) && !is_current {
-            progress.doubt_told();
-        }
         self.record_handled(site, volume, ctx);
     }
 
