@@ -9,6 +9,7 @@
 mod blocking;
 mod catching;
 mod digests;
+mod doubts;
 mod endings;
 mod gauges;
 mod guard;
