@@ -1,4 +1,4 @@
-//! Sends that come to nothing, since whoever was to be sent the signal is gone.
+//! Sends that take long, and those that come to nothing, since whoever was to be sent the signal is gone.
 
 use reloadlet_core::machine::event::{Delivery, Report};
 use reloadlet_core::model::outcome::Outcome;
@@ -39,4 +39,19 @@ fn a_change_whose_send_came_to_nothing_waits_on_with_the_next_one_no_longer_than
     world.start(&uid(1), "app");
     world.pass(60_000);
     assert_eq!(world.ended().last(), Some(&(first + ms(10_000), Outcome::StartedAfter)));
+}
+
+#[test]
+fn a_change_that_settles_while_another_one_is_sent_has_its_own_wait() {
+    let mut world = World::app(&[("reloadlet.io/debounce", "1s")]);
+    let process = world.node.identity(1001).unwrap();
+    world.hold_back(&Action::Send(process, Signal::HUP));
+    world.publish(&config(), 2);
+    world.pass(9_499);
+    world.publish(&config(), 3);
+    let settled = world.now;
+    world.pass(100);
+    world.answer();
+    world.pass(60_000);
+    assert_eq!(world.sends()[1..], [(settled + ms(1_000), 1001)]);
 }

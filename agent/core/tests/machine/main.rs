@@ -26,6 +26,7 @@ mod pieces;
 mod pods;
 mod processes;
 mod readings;
+mod ready;
 mod refusals;
 mod renewals;
 mod replicas;

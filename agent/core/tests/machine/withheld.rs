@@ -27,9 +27,11 @@ fn a_content_that_is_withheld_stays_so_however_long_the_process_lives_and_nothin
     ended_the_first(&mut world);
     let volume = content(&mut world, 2, 2, 2);
     world.publish(&volume, 2);
-    world.pass(1_200_000);
-    assert_eq!((told(&world), held(&world)), (vec![1001], 1));
-    assert_eq!(world.machine.poll_timeout(), None);
+    for millis in [60_000, 1_200_000] {
+        world.pass(millis);
+        assert_eq!((told(&world), held(&world)), (vec![1001], 1));
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
 }
 
 #[test]
@@ -94,4 +96,11 @@ fn nobody_waits_for_a_pod_that_isnt_listed_any_more_or_has_other_annotations() {
         world.pass(1_000);
         assert_eq!(told(&world), [1001, 1002], "listed: {is_listed}");
     }
+}
+
+#[test]
+fn nothing_wakes_for_what_isnt_sent_to_a_container_any_more_before_there_is_something_to_send() {
+    let (mut world, _) = suspended();
+    world.pass(60_000);
+    assert_eq!(world.machine.poll_timeout(), None);
 }
