@@ -12,9 +12,12 @@ use crate::world::{World, config};
 impl World {
     /// When each reload ended, and how.
     pub(crate) fn ended(&self) -> Vec<(Time, Outcome)> {
-        let ended = |(at, action): &(_, Action)| match action {
-            Action::Report(Report::Reload(reload)) => Some((*at, reload.outcome)),
-            _ => None,
+        let ended = |(at, action): &(Time, Action)| {
+            if let Action::Report(Report::Reload(reload)) = action {
+                Some((*at, reload.outcome))
+            } else {
+                None
+            }
         };
         self.actions.iter().filter_map(ended).collect()
     }
