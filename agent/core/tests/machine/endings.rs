@@ -33,7 +33,7 @@ fn ends_after(world: &mut World, n: u32, pid: u32, millis: u64) -> u32 {
 }
 
 /// Two deliveries that ended the process.
-fn held() -> (World, u32) {
+pub(crate) fn held() -> (World, u32) {
     let mut world = World::app(&[]);
     let pid = ends_after(&mut world, 2, 1001, 100);
     assert_eq!(world.problems(), []);

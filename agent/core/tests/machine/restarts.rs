@@ -10,7 +10,7 @@ use crate::node::{generation, ms, uid};
 use crate::world::{PUBLISHED, STARTED, World, app, config};
 
 /// An agent that starts with a journal, on a node whose process started so long after (or before) the publication.
-fn with_journal(handled: Option<u32>, started_late: i64) -> World {
+pub(crate) fn with_journal(handled: Option<u32>, started_late: i64) -> World {
     let mut world = World::node(vec![app(1, &[])]);
     let late = ms(started_late.unsigned_abs());
     let started = if started_late < 0 { PUBLISHED - late } else { PUBLISHED + late };

@@ -202,7 +202,7 @@ impl Target {
         }
         let uid = &site.pod.uid;
         ctx.workloads.begin_doubt(&self.workload, uid, ctx.now + DOUBT);
-        if let Some(verify) = self.verify.as_ref().filter(|verify| ctx.now < verify.until()) {
+        if let Some(verify) = self.verify.as_ref().filter(|verify| !verify.is_over(ctx.now)) {
             self.begin_turn_until(site, verify.until(), ctx);
         }
     }

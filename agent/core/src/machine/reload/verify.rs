@@ -1,5 +1,6 @@
 //! The verify window: what becomes of a process after a delivery.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
@@ -29,7 +30,7 @@ pub(crate) struct Verify {
     first: ProcessIdentity,
     told: Vec<ProcessIdentity>,
     /// Those that have ended, and when if that was seen.
-    exits: Vec<(ProcessIdentity, Option<Time>)>,
+    exits: BTreeMap<ProcessIdentity, Option<Time>>,
     /// The last masks are being read.
     reading: bool,
     delivered: Time,
@@ -76,7 +77,7 @@ impl Verify {
             since: now,
             first,
             told,
-            exits: Vec::new(),
+            exits: BTreeMap::new(),
             reading: false,
             sent: now,
             delivered: now,
@@ -97,7 +98,7 @@ impl Verify {
             since: past.at,
             first,
             told,
-            exits: Vec::new(),
+            exits: BTreeMap::new(),
             reading: false,
             delivered: past.at,
             sent: past.at,
@@ -162,7 +163,7 @@ impl Verify {
     }
 
     /// Whether a process that the delivery was about has ended.
-    pub(super) const fn has_exited(&self) -> bool {
+    pub(super) fn has_exited(&self) -> bool {
         !self.exits.is_empty()
     }
 
@@ -242,9 +243,7 @@ impl Verify {
 
     /// A process that the delivery was about has ended.
     pub(super) fn exited(&mut self, process: &ProcessIdentity, at: Option<Time>) {
-        if !self.exits.iter().any(|(ended, _)| ended == process) {
-            self.exits.push((process.clone(), at));
-        }
+        self.exits.entry(process.clone()).or_insert(at);
         // Masks that were asked for don't come any more.
         self.reading = false;
     }
@@ -258,13 +257,13 @@ impl Verify {
         let started_within = |next: &ProcessIdentity, end: Time| {
             next.started + START_DOUBT >= self.sent && next.started + OVERLAP < end
         };
-        let (place, next) = self.exits.iter().enumerate().find_map(|(place, (ended, end))| {
+        let (ended, next) = self.exits.iter().find_map(|(ended, end)| {
             let mut told = chosen.told().iter().map(Process::identity);
             let end = (*end)?;
             let next = told.find(|next| !self.told.contains(next) && started_within(next, end))?;
-            (*ended != self.first).then(|| (place, next.clone()))
+            (*ended != self.first).then(|| (ended.clone(), next.clone()))
         })?;
-        let (ended, _) = self.exits.remove(place);
+        self.exits.remove(&ended);
         self.told.iter_mut().filter(|told| **told == ended).for_each(|told| *told = next.clone());
         Some(ended)
     }
@@ -402,5 +401,40 @@ mod tests {
         };
         assert_eq!(ended().verdict(Verdict::Alive, None).0, Verdict::Exited);
         assert_eq!(ended().verdict(Verdict::Alive, Some(&process(9))).0, Verdict::Restarted);
+    }
+
+    #[test]
+    fn a_program_hands_over_to_one_that_was_started_after_the_signal_and_clearly_before_its_end() {
+        // Starts are rounded down.
+        for (started, hands_over) in [(979, false), (980, true), (1_949, true), (1_950, false)] {
+            let told = vec![process(2)];
+            let mut verify = Verify::open(process(1), told, vec![], Duration::from_secs(5), at(1_000));
+            verify.exited(&process(2), Some(at(2_000)));
+            let next = ProcessIdentity { started: at(started), ..process(3) };
+            let chosen = Chosen::new(process(1), [next.clone()], true, None, at(2_100));
+            assert_eq!(verify.handed_over(&chosen), hands_over.then(|| process(2)), "{started} ms");
+            assert_eq!((verify.has_exited(), verify.concerns(&next)), (!hands_over, hands_over));
+        }
+    }
+
+    #[test]
+    fn a_container_whose_first_process_was_told_too_and_lives_on_hasnt_started_again() {
+        let ended = |pid| {
+            let told = vec![process(1), process(2)];
+            let mut verify = Verify::open(process(1), told, vec![], Duration::from_secs(5), at(0));
+            verify.exited(&process(pid), Some(at(1)));
+            verify
+        };
+        assert_eq!(ended(2).verdict(Verdict::Alive, Some(&process(1))).0, Verdict::Exited);
+        assert_eq!(ended(1).verdict(Verdict::Alive, Some(&process(2))).0, Verdict::Restarted);
+    }
+
+    #[test]
+    fn only_who_was_told_of_a_generation_and_lives_may_still_open_it() {
+        let config = Name::from("config");
+        let mut verify = window();
+        assert!(verify.awaits(&config, &generation()) && !verify.awaits(&"other".into(), &generation()));
+        verify.exited(&process(2), Some(at(1)));
+        assert!(!verify.awaits(&config, &generation()));
     }
 }

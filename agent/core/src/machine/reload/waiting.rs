@@ -263,4 +263,18 @@ mod tests {
         waiting.forget_refusal();
         assert!(!waiting.is_anything_said());
     }
+
+    #[test]
+    fn one_that_is_refused_or_missed_once_more_is_waited_for_as_long_as_the_first_time() {
+        let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
+        let mut waiting = Waiting::default();
+        assert!(!waiting.refused(at(0)));
+        waiting.accepted();
+        assert!(!waiting.is_refused() && !waiting.refused(at(10)) && waiting.refused(at(20)));
+        assert!(waiting.look(at(0)));
+        waiting.found();
+        assert!(
+            waiting.look(at(10)) && !waiting.has_looked_enough(at(19)) && waiting.has_looked_enough(at(20))
+        );
+    }
 }
