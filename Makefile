@@ -59,7 +59,7 @@ kills: ## Make 10,000 changes on a stand-in node while the agent is killed 200 t
 		$(CARGO) test $(CARGO_FLAGS) --package node-suite kill_9 -- --nocapture
 
 .PHONY: mutants
-mutants: ## Change what decides, one place at a time, and have the core's tests find each change (hours)
+mutants: ## Change what decides, one place at a time, and have the core's tests find each change (an hour or more)
 	@scripts/mutants $(ARGS)
 
 .PHONY: lint
