@@ -71,12 +71,18 @@ fn a_pod_that_the_journal_doesnt_know_was_told_by_nobody_before() {
 
 #[test]
 fn a_pod_that_comes_late_and_that_an_agent_may_have_told_is_looked_at_for_three_seconds() {
-    let mut world = killed();
+    let mut world = World::running(vec![app(1, &[]), app(2, &[])]);
+    world.publish(&config(), 2);
+    world.pass(3_600_000);
+    world.stop_agent();
+    // The journal of an agent that didn't record whom it told.
     world.journal.shows_deliveries = false;
-    world.handle(Event::JournalRead(world.journal.clone()));
-    world.handle(Event::PodsSynced(Vec::new()));
+    world.actions.clear();
+    let late = world.pods.remove(0);
+    world.start_agent();
     world.pass(1_000);
     let listed = world.now;
+    world.pods.push(late);
     world.sync();
     world.pass(500);
     world.publish(&config(), 3);
@@ -124,10 +130,22 @@ fn what_stands_there_while_the_agent_lacks_something_is_a_change_to_an_older_pro
     world.journal.existed = true;
     world.blind = Some(Lack::Refused);
     world.start_agent();
-    world.pass(5_000);
+    world.pass(60_000);
     world.blind = None;
     world.pass(60_000);
     assert_eq!(world.outcomes(), [("config", generation(1), Outcome::Delivered)]);
+}
+
+#[test]
+fn what_stands_there_is_a_change_to_an_older_container_whose_named_process_starts_late() {
+    let mut world = World::node(vec![app(1, &[("reloadlet.io/process", "worker")])]);
+    world.node.process_mut(1001).started = PUBLISHED - ms(500);
+    world.journal.existed = true;
+    world.start_agent();
+    world.pass(5_000);
+    let pid = world.node.fork(&uid(1), 1001, "worker", world.now);
+    world.pass(60_000);
+    assert_eq!(world.sends().iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [pid]);
 }
 
 #[test]
