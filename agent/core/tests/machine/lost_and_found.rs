@@ -288,3 +288,30 @@ fn of_another_supervisor_it_is_said_anew_and_of_each_once_it_is_three_seconds_ol
     }
     assert_eq!(said, [(ms(3_000), true); 2]);
 }
+
+#[test]
+fn one_that_was_told_by_its_name_is_remembered_also_after_many_that_went_without_being_seen_to_end() {
+    let (mut world, first) = worker();
+    let mut many = vec![first];
+    many.extend((1..256).map(|_| world.node.fork(&uid(1), 1001, "worker", STARTED)));
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(10_000);
+    world.publish(&config(), 2);
+    world.pass(10_000);
+    assert_eq!(world.sends().len(), 256);
+    for pid in many {
+        world.node.kill(pid);
+    }
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(61_000);
+    let last = start_worker(&mut world);
+    world.pass(10_000);
+    for (n, comm) in [(3, "worker"), (4, "renamed")] {
+        world.node.process_mut(last).comm = comm.into();
+        world.handle(Event::CgroupChanged(uid(1)));
+        world.pass(10_000);
+        world.publish(&config(), n);
+        world.pass(10_000);
+    }
+    assert_eq!(world.sends()[256..].iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [last, last]);
+}
