@@ -315,3 +315,27 @@ fn one_that_was_told_by_its_name_is_remembered_also_after_many_that_went_without
     }
     assert_eq!(world.sends()[256..].iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [last, last]);
 }
+
+#[test]
+fn whoever_started_so_shortly_after_a_change_that_it_may_not_have_read_it_is_told_with_those_that_are_older()
+{
+    let (mut world, older) = worker();
+    let mut anew = start_worker(&mut world);
+    world.pass(60_000);
+    let mut start_anew = |world: &mut World| {
+        let next = start_worker(world);
+        world.exit(std::mem::replace(&mut anew, next));
+    };
+    // One of them is started again and again.
+    world.swap(&config(), 2);
+    start_anew(&mut world);
+    world.settle(&config());
+    world.pass(10);
+    let in_doubt = start_worker(&mut world);
+    for _ in 0..60 {
+        world.pass(2_000);
+        start_anew(&mut world);
+    }
+    let told: Vec<u32> = world.sends().into_iter().map(|(_, pid)| pid).collect();
+    assert_eq!(told, [older, in_doubt]);
+}
