@@ -131,7 +131,7 @@ impl Process {
     /// The same process, of which it isn't known what it does with another signal.
     pub(super) fn for_another_signal(self) -> Self {
         let (blocking, catching) = (Blocking::default(), Catching::default());
-        Self { catches: false, blocking, catching, nature: None, ..self }
+        Self { catches: false, blocking, catching, ..self }
     }
 
     /// Who it is.

@@ -380,3 +380,6 @@ impl Processes {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -333,7 +333,7 @@ mod tests {
         assert_eq!((progress.holds(), progress.told()), (Some(&generation(1)), digest));
         assert_eq!(progress.held(at(7)), None, "it may be older");
         progress.end(generation(2), Ending::Superseded, digest, start);
-        assert_eq!(progress.handled(), Some(&generation(1)));
+        assert_eq!((progress.handled(), progress.outcome()), (Some(&generation(1)), None));
         assert!(progress.was_there(&generation(1), at(7)) && !progress.was_there(&generation(1), at(7)));
         progress.end(generation(3), Ending::Reload(Outcome::Failed), digest, start);
         assert_eq!(
@@ -352,6 +352,7 @@ mod tests {
         assert_eq!(progress.held(at(7)), Some(&generation(6)), "it is the same to it");
         progress.end(generation(7), Ending::Reload(Outcome::Delivered), digest, start);
         assert_eq!((progress.holds(), progress.held(at(7))), (Some(&generation(7)), Some(&generation(7))));
+        assert_eq!(progress.outcome(), Some(Outcome::Delivered));
         assert_eq!((progress.told(), progress.held(at(8))), (digest, None), "another one may hold another");
         assert_eq!(Progress::restored(progress.record().unwrap()).held(at(7)), Some(&generation(7)));
     }
@@ -385,6 +386,8 @@ mod tests {
         assert_eq!(progress.settled(&settled(1, How::Changed), Some(&sent)), Taken::Known);
         progress.end(generation(1), Ending::Reload(Outcome::Delivered), None, None);
         assert!(progress.withheld().is_none() && !progress.is_to_be_given());
+        progress.settled(&settled(2, How::Changed), None);
+        assert!(!progress.is_to_be_given(), "what waits was never withheld");
         assert!(
             Progress::restored(Handled::new(generation(1), Some(Outcome::Suspended))).withheld().is_some()
         );

@@ -143,4 +143,22 @@ mod tests {
         remembered.tell([process(most)]);
         assert!(remembered.was_told(&process(most)) && !remembered.was_told(&process(5)));
     }
+
+    #[test]
+    fn as_long_as_there_is_room_nobody_goes_for_another() {
+        let mut remembered = Remembered::default();
+        remembered.tell([process(1)]);
+        remembered.surveyed(|_| false, at(10));
+        remembered.tell([process(2)]);
+        assert!(remembered.was_told(&process(1)) && remembered.was_told(&process(2)));
+    }
+
+    #[test]
+    fn of_those_that_arent_chosen_no_more_are_known_than_may_be_told() {
+        let most = u32::try_from(MOST_TOLD).unwrap();
+        let mut remembered = Remembered::default();
+        (0..=most).for_each(|pid| remembered.put(Process::new(process(pid), Face::default())));
+        assert!(remembered.take(&process(most)).is_none(), "all the others are there");
+        assert!(remembered.take(&process(0)).is_some() && remembered.take(&process(most - 1)).is_some());
+    }
 }

@@ -183,6 +183,9 @@ mod tests {
             executes.take(&reading("a", second % 2 * 2, 0), Signal::HUP, Some(at(1)), at(second));
         }
         assert_eq!(renames.last(), Some(at(1)));
+        let mut later = renames.clone();
+        later.take(&reading("61", 0, 0), Signal::HUP, None, at(61));
+        assert_eq!(later.last(), Some(at(61)), "a minute after the first one it does so anew");
         let last = executes.last().unwrap();
         assert!(last > at(9) && last < at(13), "{last:?}");
         renames.told();
@@ -200,6 +203,10 @@ mod tests {
         renewal.take(&reading("ruby", 2, 0), Signal::HUP, Some(at(21)), at(21));
         renewal.take(&reading("ruby", 0, 0), Signal::HUP, Some(at(21)), at(30));
         assert_eq!(renewal.last(), Some(at(30)), "ten seconds count from the change");
+        let mut late = renewal.clone();
+        late.take(&reading("ruby", 2, 0), Signal::HUP, Some(at(21)), at(30));
+        late.take(&reading("ruby", 0, 0), Signal::HUP, Some(at(21)), at(31));
+        assert_eq!(late.last(), Some(at(30)), "ten seconds are over");
         renewal.take(&reading("ruby", 2, 0), Signal::HUP, Some(at(21)), at(31));
         renewal.take(&reading("ruby", 0, 0), Signal::HUP, Some(at(21)), at(32));
         assert_eq!(renewal.last(), Some(at(30)));

@@ -40,13 +40,8 @@ impl Target {
         let told = self.awaited(chosen, now);
         let standing = self.maturity.standing(site, &self.plan.container, chosen);
         let ripe = self.maturity.ripe(standing, chosen.first(), &told, now);
-        if now < ripe {
-            return Step::Until(ripe);
-        }
-        if let Some(turn) = self.objection.turn.filter(|turn| now < *turn) {
-            return Step::Until(turn);
-        }
-        if let Some(due) = waiting.guard_due().filter(|due| now < *due) {
+        let due = self.objection.turn.into_iter().chain(waiting.guard_due()).fold(ripe, Time::max);
+        if now < due {
             return Step::Until(due);
         }
         self.guarded_step(&told, waiting, &site.terms, now)

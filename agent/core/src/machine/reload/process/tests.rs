@@ -18,8 +18,9 @@ fn process() -> Process {
 }
 
 fn reading(caught: u64, blocked: u64, now: Time) -> GuardReading {
-    let status = Status { comm: "app".to_owned(), caught: SignalSet::from_bits(caught), ..Status::default() };
-    let reading = GuardReading::new(status, SignalSet::from_bits(blocked), now);
+    let (caught, blocked) = (SignalSet::from_bits(caught), SignalSet::from_bits(blocked));
+    let status = Status { comm: "app".to_owned(), caught, blocked, ..Status::default() };
+    let reading = GuardReading::new(status, blocked, now);
     GuardReading { made: now, complete: true, ..reading }
 }
 
@@ -105,4 +106,132 @@ fn what_is_known_of_one_signal_says_nothing_of_another() {
         Taken::InDoubt,
         "what runs it may take it for itself"
     );
+}
+
+#[test]
+fn nothing_that_was_read_of_a_process_counts_once_it_was_let_go_of() {
+    let mut process = process();
+    process.guarded(&reading(1, 0, at(5_000)), Signal::HUP, None, at(5_000));
+    process.ask(at(5_001));
+    assert!(process.is_held() && process.is_asked(at(5_001)) && !process.is_asked(at(5_002)));
+    let released = process.released();
+    assert!(!released.is_held() && !released.is_asked(at(0)));
+    assert_eq!(released.guard(at(0), 1, at(5_001)), None);
+}
+
+#[test]
+fn a_process_that_is_chosen_anew_looks_as_it_does_then() {
+    let face = Face { comm: "app".to_owned(), is_first: true, ..Face::default() };
+    assert_eq!(*process().chosen_anew(face.clone()).face(), face);
+}
+
+#[test]
+fn only_of_a_process_that_is_older_than_the_agent_something_went_unseen() {
+    assert_eq!(process().unseen(Some(at(0))).renewed(), None);
+    let mut unseen = process().unseen(Some(at(1)));
+    assert_eq!(unseen.renewed(), Some(at(1)));
+    unseen.end_unseen();
+    assert_eq!(unseen.renewed(), None);
+}
+
+#[test]
+fn the_kind_of_program_that_runs_is_said_only_where_it_isnt_the_one_that_was_chosen() {
+    for (chosen, runs, kind) in [
+        ("app", "app", None),
+        ("app", "worker", None),
+        ("app", "tini", Some(Kind::Wrapper)),
+        ("app", "s6-svscan", Some(Kind::Supervisor)),
+        ("tini", "app", Some(Kind::Other)),
+        ("", "tini", None),
+    ] {
+        let mut process = process().chosen_anew(Face { comm: chosen.to_owned(), ..Face::default() });
+        assert_eq!(process.other_kind(), None);
+        let read = GuardReading { comm: runs.to_owned(), ..reading(1, 0, at(5_000)) };
+        process.guarded(&read, Signal::HUP, None, at(5_000));
+        assert_eq!(process.other_kind(), kind, "{chosen} {runs}");
+    }
+}
+
+#[test]
+fn after_a_delivery_a_process_is_looked_at_with_growing_pauses_and_not_for_ever() {
+    let mut process = process();
+    process.told(at(10_000));
+    let mut looks = Vec::new();
+    while let Some(due) = process.look_due().filter(|_| looks.len() < 10) {
+        assert!(!process.take_look(due - Duration::from_millis(1)) && process.take_look(due));
+        looks.push(due);
+        process.guarded(&reading(1, 0, due), Signal::HUP, None, due);
+    }
+    assert_eq!(looks, [10_250, 10_750, 11_750, 13_750, 17_750, 25_750].map(at));
+}
+
+#[test]
+fn what_runs_a_young_process_is_looked_at_again_when_it_is_grown() {
+    let close = |now| GuardReading { nature: Some(Nature::Other), ..reading(1 << 11, 0, now) };
+    for (seen, taken) in [(2_999, Taken::InDoubt), (3_000, Taken::Known)] {
+        let mut process = process();
+        process.guarded(&close(at(seen)), Signal::USR2, None, at(seen));
+        let later = reading(1 << 11, 0, at(4_000));
+        assert_eq!(process.guarded(&later, Signal::USR2, None, at(4_000)), taken, "{seen}");
+    }
+}
+
+#[test]
+fn one_that_has_executed_itself_anew_is_looked_at_closely_only_where_the_signal_may_do_harm() {
+    let (usr1, usr2) = (1 << 9, 1 << 11);
+    for (signal, taken) in [(Signal::USR2, Taken::InDoubt), (Signal::HUP, Taken::Known)] {
+        let mut process = process();
+        let close = GuardReading { nature: Some(Nature::Other), ..reading(usr1 | usr2 | 1, 0, at(5_000)) };
+        assert_eq!(process.guarded(&close, signal, None, at(5_000)), Taken::Known);
+        // It has lost a handler.
+        let later = reading(usr2 | 1, 0, at(6_000));
+        assert_eq!(process.guarded(&later, signal, None, at(6_000)), taken, "{signal:?}");
+    }
+}
+
+/// Reads the same whenever that is due, and says what it came to each time that it was proven that the signal is taken.
+fn proofs(process: &mut Process, caught: u64, blocked: u64, from: Time) -> Vec<Option<Handling>> {
+    let mut now = from;
+    let mut proofs = Vec::new();
+    for _ in 1..40 {
+        process.take_look(now);
+        let taken = process.guarded(&reading(caught, blocked, now), Signal::HUP, None, now);
+        if taken == Taken::Proven {
+            proofs.push(process.last_handling());
+        }
+        now = process.look_due().unwrap_or(now + Duration::from_secs(10));
+    }
+    proofs
+}
+
+#[test]
+fn it_is_proven_once_that_a_signal_which_is_blocked_or_was_unhandled_before_is_taken() {
+    let handled = Some(Handling::Handled);
+    let mut blocks = process();
+    assert_eq!(proofs(&mut blocks, 0, 1, at(5_000)), [handled]);
+    let mut catches = process();
+    assert_eq!(proofs(&mut catches, 1, 0, at(5_000)), [], "it was never seen otherwise");
+    catches.guarded(&reading(0, 0, at(500_000)), Signal::HUP, None, at(500_000));
+    assert_eq!(proofs(&mut catches, 1, 0, at(501_000)), [handled]);
+}
+
+#[test]
+fn what_was_proven_of_one_signal_is_to_be_proven_anew_of_another() {
+    let usr1 = 1 << 9;
+    let mut blocks = process();
+    proofs(&mut blocks, 0, 1 | usr1, at(5_000));
+    assert_eq!(blocks.last_handling(), Some(Handling::Handled));
+    let mut other = blocks.for_another_signal();
+    other.guarded(&reading(0, 1 | usr1, at(900_000)), Signal::USR1, None, at(900_000));
+    assert_eq!(other.last_handling(), Some(Handling::Blocked));
+
+    let mut catches = process();
+    catches.guarded(&reading(usr1, 0, at(5_000)), Signal::HUP, None, at(5_000));
+    let hup = reading(1 | usr1, 0, at(6_000));
+    catches.guarded(&hup, Signal::HUP, None, at(6_000));
+    assert_eq!(catches.last_handling(), Some(Handling::Fleeting));
+    let mut other = catches.for_another_signal();
+    let usr1 = GuardReading { nature: Some(Nature::Other), ..reading(1 | usr1, 0, at(7_000)) };
+    other.guarded(&usr1, Signal::USR1, None, at(7_000));
+    assert_eq!(other.last_handling(), Some(Handling::Handled), "this one has always been caught");
 }
