@@ -12,7 +12,7 @@ use crate::policy::problem::{Problem, ProblemKind};
 const ENDINGS: usize = 2;
 
 /// A process that has lived for so long is told once more.
-const PROBE: Duration = Duration::from_secs(10 * 60);
+const PROBE: Duration = Duration::from_mins(10);
 
 /// Why a reload ends that is suspended.
 pub(super) const REASON: &str = "its process ended after each of the last two signals; it is told once more when its process has run for \
