@@ -55,8 +55,6 @@ pub(super) struct Store {
     pub(super) sealed: Arc<AtomicBool>,
     /// Whether anything was ever recorded: an empty journal is that of an installation.
     begun: bool,
-    /// What this agent wrote last of how the clocks stand.
-    clock: String,
 }
 
 impl Store {
@@ -67,14 +65,7 @@ impl Store {
         let sealed = Arc::new(AtomicBool::new(false));
         let backend = Unsynced { file, sealed: Arc::clone(&sealed) };
         match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend) {
-            Ok(database) => Ok(Self {
-                database: Some(database),
-                path,
-                file: file_id,
-                sealed,
-                begun: false,
-                clock: String::new(),
-            }),
+            Ok(database) => Ok(Self { database: Some(database), path, file: file_id, sealed, begun: false }),
             Err(error) => Err(StoreError::Database { op: "open", path, source: Box::new(error.into()) }),
         }
     }
@@ -153,9 +144,7 @@ impl Store {
         // A pod that is known says nothing of its volumes yet.
         let begun = self.begun || changes.only_pods();
         self.write("write", |transaction| {
-            if !begun || clock != self.clock {
-                begin(transaction, begun, clock)?;
-            }
+            begin(transaction, begun, clock)?;
             if !changes.forgotten.is_empty() {
                 forget(transaction, changes)?;
             }
@@ -181,7 +170,6 @@ impl Store {
             }
             Ok(())
         })?;
-        clock.clone_into(&mut self.clock);
         self.set_begun(!changes.only_pods());
         Ok(())
     }
@@ -207,7 +195,6 @@ impl Store {
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
         })?;
-        records.clock.clone_into(&mut self.clock);
         self.set_begun(!records.handled.is_empty());
         Ok(())
     }

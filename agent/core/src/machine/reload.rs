@@ -55,6 +55,8 @@ mod signalling;
 pub(crate) mod step;
 mod suspension;
 mod telling;
+#[cfg(test)]
+mod testing;
 mod verify;
 pub(crate) mod waiting;
 mod withholding;

@@ -120,14 +120,12 @@ impl Maturity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::names::PodUid;
+    use crate::machine::reload::testing::identity;
 
     #[test]
     fn one_that_ends_soon_after_its_start_is_a_lesson_until_one_lives() {
         let at = |millis| Time::since_boot(Duration::from_millis(millis));
-        let container = ContainerId::parse(&"a".repeat(64)).unwrap();
-        let process =
-            ProcessIdentity { pid: 7, started: at(0), pod: PodUid::parse("00000001").unwrap(), container };
+        let process = identity(7);
         let mut maturity = Maturity::default();
         maturity.ended(&process, at(30_000), at(31_000));
         assert_eq!(maturity.lesson, None, "it had its start behind it");

@@ -99,16 +99,10 @@ fn make_room<T>(of: &mut BTreeMap<ProcessIdentity, T>, missed: impl Fn(&T) -> Mi
 mod tests {
     use super::*;
     use crate::machine::reload::process::Face;
-    use crate::model::names::{ContainerId, PodUid};
+    use crate::machine::reload::testing::identity as process;
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
-    }
-
-    fn process(pid: u32) -> ProcessIdentity {
-        let pod = PodUid::parse("00000001").unwrap();
-        let container = ContainerId::parse(&"a".repeat(64)).unwrap();
-        ProcessIdentity { pid, started: at(0), pod, container }
     }
 
     #[test]

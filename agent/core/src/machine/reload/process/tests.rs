@@ -1,27 +1,16 @@
 //! What a process's masks come to.
 
 use super::*;
-use crate::kernel::procfs::{SignalSet, Status};
-use crate::model::names::{ContainerId, PodUid};
+use crate::machine::reload::testing::{identity, reading};
 
 fn at(millis: u64) -> Time {
     Time::since_boot(Duration::from_millis(millis))
 }
 
 fn process() -> Process {
-    let pod = PodUid::parse("00000001").unwrap();
-    let container = ContainerId::parse(&"a".repeat(64)).unwrap();
-    let mut process =
-        Process::new(ProcessIdentity { pid: 7, started: at(0), pod, container }, Face::default());
+    let mut process = Process::new(identity(7), Face::default());
     process.hold();
     process
-}
-
-fn reading(caught: u64, blocked: u64, now: Time) -> GuardReading {
-    let (caught, blocked) = (SignalSet::from_bits(caught), SignalSet::from_bits(blocked));
-    let status = Status { comm: "app".to_owned(), caught, blocked, ..Status::default() };
-    let reading = GuardReading::new(status, blocked, now);
-    GuardReading { made: now, complete: true, ..reading }
 }
 
 #[test]

@@ -3,20 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::kernel::procfs::{SignalSet, Status};
-use crate::model::names::{ContainerId, PodUid};
+use crate::machine::reload::testing::{identity as process, reading};
 
 const HUP: u64 = 1;
 const USR1: u64 = 1 << 9;
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
-}
-
-fn process(pid: u32) -> ProcessIdentity {
-    let pod = PodUid::parse("00000001").unwrap();
-    let container = ContainerId::parse(&"a".repeat(64)).unwrap();
-    ProcessIdentity { pid, started: at(0), pod, container }
 }
 
 /// A container with this first process, of which these are told.
@@ -28,13 +21,6 @@ fn found(first: u32, told: &[u32]) -> Processes {
     let mut processes = Processes::default();
     processes.found(chosen(first, told));
     processes
-}
-
-fn reading(caught: u64, blocked: u64, now: Time) -> GuardReading {
-    let (caught, blocked) = (SignalSet::from_bits(caught), SignalSet::from_bits(blocked));
-    let status = Status { comm: "app".to_owned(), caught, blocked, ..Status::default() };
-    let reading = GuardReading::new(status, blocked, now);
-    GuardReading { made: now, complete: true, ..reading }
 }
 
 #[test]
