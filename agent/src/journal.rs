@@ -36,6 +36,8 @@ const PASSES_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a record waits at most for others, where it takes nothing away to lose it.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How long [`JournalHandle::close`] waits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(800);
 
@@ -104,19 +106,29 @@ impl JournalHandle {
         Ok(Self { shared })
     }
 
-    /// Takes a record; never waits for the disk. It is in the file within 10 ms.
+    /// Takes a record; never waits for the disk. It is in the file within 10 ms; that a window is over is with the next record, or
+    /// within 0.2 s.
     pub(crate) fn record(&self, update: JournalUpdate) {
+        let patience = if may_wait(&update) { PATIENCE } else { Duration::ZERO };
         let mut state = self.shared.lock();
         state.pending.add(update);
         state.recorded += 1;
-        drop(state);
-        self.shared.work.notify_one();
+        self.write_by(state, Instant::now() + patience);
+    }
+
+    /// What is pending is to be written by then.
+    fn write_by(&self, mut state: MutexGuard<'_, State>, due: Instant) {
+        // Else the thread knows of a sooner time.
+        if state.due.is_none_or(|known| due < known) {
+            state.due = Some(due);
+            drop(state);
+            self.shared.work.notify_one();
+        }
     }
 
     /// The wall clock was set: how the clocks stand to each other is kept at once.
     pub(crate) fn clock_was_set(&self) {
-        self.shared.lock().clock_was_set = true;
-        self.shared.work.notify_one();
+        self.write_by(self.shared.lock(), Instant::now());
     }
 
     /// Whether all that was recorded so far is kept: in the file, or in memory while the file can't be written. After
@@ -125,6 +137,9 @@ impl JournalHandle {
         let mut state = self.shared.lock();
         let flushed = state.kept == state.recorded;
         state.awaited |= !flushed;
+        if !flushed {
+            self.write_by(state, Instant::now());
+        }
         flushed
     }
 
@@ -139,6 +154,12 @@ impl JournalHandle {
     }
 }
 
+/// Whether it takes nothing away to lose a record: an agent that takes a window for open looks whether the processes are there, as it
+/// does at any start.
+fn may_wait(update: &JournalUpdate) -> bool {
+    matches!(update, JournalUpdate::LastDelivery(_, _, Some(last)) if !last.is_open && last.ended.is_none())
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
@@ -151,12 +172,13 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     pending: Changes,
+    /// When the pending ones are to be written, and how the clocks stand; `None` if nothing is.
+    due: Option<Instant>,
     /// How many records were taken, and how many of them are kept.
     recorded: u64,
     kept: u64,
     /// Whether somebody waits for [`JournalEvent::Flushed`].
     awaited: bool,
-    clock_was_set: bool,
     in_memory: bool,
     closing: bool,
     ended: bool,
@@ -174,25 +196,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for records, for the time of a retry, or for the end; records first.
-    fn next(&self, retry_at: Option<Instant>) -> Work {
+    /// Waits for records that are due, for that time, or for the end; records first.
+    fn next(&self, retry_at: Instant) -> Work {
         let mut state = self.lock();
         loop {
-            if std::mem::take(&mut state.clock_was_set) || !state.pending.is_empty() {
+            let now = Instant::now();
+            if state.due.is_some_and(|due| due <= now || state.closing) {
+                state.due = None;
                 return Work::Keep { changes: std::mem::take(&mut state.pending), up_to: state.recorded };
             }
             if state.closing {
                 return Work::End;
             }
-            let Some(at) = retry_at else {
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if retry_at <= now {
                 return Work::Retry;
             }
-            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let at = state.due.map_or(retry_at, |due| due.min(retry_at));
+            let waited = self.work.wait_timeout(state, at.saturating_duration_since(now));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -228,7 +249,7 @@ impl<F: FnMut(JournalEvent)> Writer<F> {
                 self.look();
                 look = Instant::now() + LOOK_EVERY;
             }
-            match self.shared.next(Some(self.retry.map_or(look, |(at, _)| at))) {
+            match self.shared.next(self.retry.map_or(look, |(at, _)| at)) {
                 Work::Keep { changes, up_to } => self.keep(&changes, up_to),
                 Work::Retry if self.store.is_some() => {}
                 Work::Retry => self.recover(),

@@ -50,10 +50,6 @@ impl Changes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.only_pods() && self.pods.is_empty()
-    }
-
     /// Whether there is nothing but pods.
     pub(super) fn only_pods(&self) -> bool {
         self.forgotten.is_empty()

@@ -55,6 +55,8 @@ pub(super) struct Store {
     pub(super) sealed: Arc<AtomicBool>,
     /// Whether anything was ever recorded: an empty journal is that of an installation.
     begun: bool,
+    /// Whether the file says by now of which boot it is what earlier agents leave as it is.
+    names_boot: bool,
 }
 
 impl Store {
@@ -65,7 +67,14 @@ impl Store {
         let sealed = Arc::new(AtomicBool::new(false));
         let backend = Unsynced { file, sealed: Arc::clone(&sealed) };
         match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend) {
-            Ok(database) => Ok(Self { database: Some(database), path, file: file_id, sealed, begun: false }),
+            Ok(database) => Ok(Self {
+                database: Some(database),
+                path,
+                file: file_id,
+                sealed,
+                begun: false,
+                names_boot: false,
+            }),
             Err(error) => Err(StoreError::Database { op: "open", path, source: Box::new(error.into()) }),
         }
     }
@@ -144,7 +153,7 @@ impl Store {
         // A pod that is known says nothing of its volumes yet.
         let begun = self.begun || changes.only_pods();
         self.write("write", |transaction| {
-            begin(transaction, begun, clock)?;
+            begin(transaction, begun, self.names_boot, clock)?;
             if !changes.forgotten.is_empty() {
                 forget(transaction, changes)?;
             }
@@ -170,6 +179,7 @@ impl Store {
             }
             Ok(())
         })?;
+        self.names_boot = true;
         self.set_begun(!changes.only_pods());
         Ok(())
     }
@@ -178,7 +188,7 @@ impl Store {
     pub(super) fn replace(&mut self, records: &Records) -> Result<(), StoreError> {
         let begun = self.begun || records.handled.is_empty();
         self.write("write", |transaction| {
-            begin(transaction, begun, &records.clock)?;
+            begin(transaction, begun, self.names_boot, &records.clock)?;
             clear(transaction)?;
             let mut handled = transaction.open_table(HANDLED)?;
             let mut endings = transaction.open_table(ENDINGS)?;
@@ -195,6 +205,7 @@ impl Store {
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
             Ok(())
         })?;
+        self.names_boot = true;
         self.set_begun(!records.handled.is_empty());
         Ok(())
     }
@@ -209,7 +220,7 @@ impl Store {
     /// Everything is recorded.
     pub(super) fn finish(&self, clock: &str) -> Result<(), StoreError> {
         self.write("finish", |transaction| {
-            begin(transaction, true, clock)?;
+            begin(transaction, true, self.names_boot, clock)?;
             whole::mark(&mut transaction.open_table(META)?, clock)
         })
     }
@@ -311,15 +322,23 @@ fn write_endings(transaction: &WriteTransaction, changes: &Changes, at: u64) -> 
     Ok(())
 }
 
-fn begin(transaction: &WriteTransaction, begun: bool, clock: &str) -> Result<(), redb::Error> {
+/// How the clocks stand, which changes with each look at them, and what is written once by each agent.
+fn begin(
+    transaction: &WriteTransaction,
+    begun: bool,
+    names_boot: bool,
+    clock: &str,
+) -> Result<(), redb::Error> {
     let mut meta = transaction.open_table(META)?;
     if !begun {
         meta.insert("begun", "")?;
     }
-    let boot_id = meta.get("boot_id")?.map(|found| found.value().to_owned()).unwrap_or_default();
+    if !names_boot {
+        let boot_id = meta.get("boot_id")?.map(|found| found.value().to_owned()).unwrap_or_default();
+        meta.insert(CLOCK_BOOT_ID, boot_id.as_str())?;
+        meta.insert(deliveries::BOOT_ID, boot_id.as_str())?;
+    }
     meta.insert(CLOCK, clock)?;
-    meta.insert(CLOCK_BOOT_ID, boot_id.as_str())?;
-    meta.insert(deliveries::BOOT_ID, boot_id.as_str())?;
     Ok(())
 }
 

@@ -11,6 +11,9 @@ use super::*;
 
 /// Room for some thousand events a read.
 pub(super) const BUFFER: usize = 64 * 1024;
+/// A read that gave fewer has left room for the largest event, of 16 bytes and the longest name with its end (inotify(7)): there
+/// was no more to be read.
+const MAY_FILL: usize = BUFFER / (16 + 256);
 /// How many reads empty a queue of the usual size (16,384), as far as it is filled by then.
 const READS_OF_A_FULL_QUEUE: usize = 16;
 
@@ -27,8 +30,8 @@ impl Watcher {
             match inotify.read_events(&mut buffer) {
                 Ok(notes) => {
                     let at = now();
-                    notes.for_each(|note| self.take(&note, at));
-                    break Ok(true);
+                    let count = notes.map(|note| self.take(&note, at)).count();
+                    break Ok(count >= MAY_FILL);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -177,10 +177,23 @@ fn a_cgroup_that_was_made_anew_unseen_is_watched_again() {
 
 #[test]
 fn all_that_is_in_the_queue_is_read_at_once() {
-    let mut stage = Stage::watched();
-    for n in 0..5_000 {
-        fs::write(stage.path().join(format!("a-key-with-a-long-name-that-takes-room-in-the-queue-{n}")), "")
-            .unwrap();
+    for (count, length) in [(5_000, 70), (3_000, 255)] {
+        let mut stage = Stage::watched();
+        for n in 0..count {
+            fs::write(stage.path().join(format!("{n:0>length$}")), "").unwrap();
+        }
+        assert!(stage.sees_a_swap());
     }
-    assert!(stage.sees_a_swap());
+}
+
+#[test]
+fn a_read_that_has_emptied_the_queue_is_the_last() {
+    let mut stage = Stage::watched();
+    fs::write(stage.path().join("a"), "").unwrap();
+    assert!(!stage.watcher.read(|| NOW).unwrap(), "there is nothing more to be read");
+    for n in 0..300 {
+        fs::write(stage.path().join(format!("{n:0>255}")), "").unwrap();
+    }
+    assert!(stage.watcher.read(|| NOW).unwrap());
+    assert!(!stage.watcher.read(|| NOW).unwrap());
 }

@@ -59,6 +59,48 @@ fn the_last_delivery_is_there_after_a_restart_of_the_agent_and_not_after_a_boot(
 }
 
 #[test]
+fn that_a_window_is_over_waits_for_other_records_but_not_for_long() {
+    let over = Arc::new(LastDelivery { is_open: false, ..LastDelivery::clone(&delivery(100, false)) });
+    // Without its thread nothing is written unless it is asked for.
+    let handle = JournalHandle { shared: Arc::default() };
+    let record = |delivery: &Arc<LastDelivery>| {
+        handle.record(JournalUpdate::LastDelivery(uid(1), "app".into(), Some(delivery.clone())));
+    };
+    let due = || handle.shared.lock().due;
+    let written = || {
+        let work = handle.shared.next(Instant::now() + LIMIT);
+        assert!(matches!(&work, Work::Keep { changes, .. } if changes.deliveries.len() == 1));
+        assert_eq!(due(), None);
+    };
+
+    let begun = Instant::now();
+    record(&over);
+    let first = due().unwrap();
+    assert!(first >= begun + PATIENCE && first <= Instant::now() + PATIENCE);
+    record(&over);
+    assert_eq!(due(), Some(first), "those that come later don't put it off");
+    written();
+    assert!(begun.elapsed() >= PATIENCE);
+
+    record(&over);
+    record(&delivery(200, false));
+    assert!(due().unwrap() <= Instant::now(), "a delivery waits for nobody");
+    written();
+    record(&over);
+    record(&delivery(200, true));
+    assert!(due().unwrap() <= Instant::now(), "nor does an ending");
+    written();
+    record(&over);
+    assert!(!handle.is_flushed());
+    assert!(due().unwrap() <= Instant::now(), "nor does who asks");
+    written();
+    record(&over);
+    handle.shared.lock().closing = true;
+    written();
+    assert!(matches!(handle.shared.next(Instant::now() + LIMIT), Work::End));
+}
+
+#[test]
 fn deliveries_of_another_boot_that_an_earlier_agent_has_left_there_are_nothing() {
     for marked in [false, true] {
         let directory = written();
