@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
 use error::StoreError;
 use file::DirectoryLock;
 use records::{Changes, Records, unix_seconds};
+use shared::{Shared, Work};
 use store::{Past, Store};
 
 mod deliveries;
@@ -21,6 +22,7 @@ mod file;
 mod held;
 mod records;
 mod rereads;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -36,8 +38,6 @@ const PASSES_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure the file is tried again at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long a record waits at most for others, where it takes nothing away to lose it.
-const PATIENCE: Duration = Duration::from_millis(200);
 /// How long [`JournalHandle::close`] waits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(800);
 
@@ -109,26 +109,12 @@ impl JournalHandle {
     /// Takes a record; never waits for the disk. It is in the file within 10 ms; that a window is over is with the next record, or
     /// within 0.2 s.
     pub(crate) fn record(&self, update: JournalUpdate) {
-        let patience = if may_wait(&update) { PATIENCE } else { Duration::ZERO };
-        let mut state = self.shared.lock();
-        state.pending.add(update);
-        state.recorded += 1;
-        self.write_by(state, Instant::now() + patience);
-    }
-
-    /// What is pending is to be written by then.
-    fn write_by(&self, mut state: MutexGuard<'_, State>, due: Instant) {
-        // Else the thread knows of a sooner time.
-        if state.due.is_none_or(|known| due < known) {
-            state.due = Some(due);
-            drop(state);
-            self.shared.work.notify_one();
-        }
+        self.shared.add(update);
     }
 
     /// The wall clock was set: how the clocks stand to each other is kept at once.
     pub(crate) fn clock_was_set(&self) {
-        self.write_by(self.shared.lock(), Instant::now());
+        self.shared.hurry(self.shared.lock());
     }
 
     /// Whether all that was recorded so far is kept: in the file, or in memory while the file can't be written. After
@@ -138,7 +124,7 @@ impl JournalHandle {
         let flushed = state.kept == state.recorded;
         state.awaited |= !flushed;
         if !flushed {
-            self.write_by(state, Instant::now());
+            self.shared.hurry(state);
         }
         flushed
     }
@@ -151,76 +137,6 @@ impl JournalHandle {
         let waited = self.shared.ended.wait_timeout_while(state, CLOSE_LIMIT, |state| !state.ended);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.ended && !state.in_memory && state.kept == state.recorded
-    }
-}
-
-/// Whether it takes nothing away to lose a record: an agent that takes a window for open looks whether the processes are there, as it
-/// does at any start.
-fn may_wait(update: &JournalUpdate) -> bool {
-    matches!(update, JournalUpdate::LastDelivery(_, _, Some(last)) if !last.is_open && last.ended.is_none())
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// There is something for the thread to do.
-    work: Condvar,
-    /// The thread has let go of the file.
-    ended: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pending: Changes,
-    /// When the pending ones are to be written, and how the clocks stand; `None` if nothing is.
-    due: Option<Instant>,
-    /// How many records were taken, and how many of them are kept.
-    recorded: u64,
-    kept: u64,
-    /// Whether somebody waits for [`JournalEvent::Flushed`].
-    awaited: bool,
-    in_memory: bool,
-    closing: bool,
-    ended: bool,
-}
-
-/// What the thread is to do next.
-enum Work {
-    Keep { changes: Changes, up_to: u64 },
-    Retry,
-    End,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for records that are due, for that time, or for the end; records first.
-    fn next(&self, retry_at: Instant) -> Work {
-        let mut state = self.lock();
-        loop {
-            let now = Instant::now();
-            if state.due.is_some_and(|due| due <= now || state.closing) {
-                state.due = None;
-                return Work::Keep { changes: std::mem::take(&mut state.pending), up_to: state.recorded };
-            }
-            if state.closing {
-                return Work::End;
-            }
-            if retry_at <= now {
-                return Work::Retry;
-            }
-            let at = state.due.map_or(retry_at, |due| due.min(retry_at));
-            let waited = self.work.wait_timeout(state, at.saturating_duration_since(now));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Waits, but not when the end is wanted: then it says `true` at once.
-    fn pause(&self, time: Duration) -> bool {
-        let waited = self.work.wait_timeout_while(self.lock(), time, |state| !state.closing);
-        waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 }
 

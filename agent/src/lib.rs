@@ -27,6 +27,7 @@ mod pods_file;
 mod proc;
 mod raw_ending;
 mod raw_signal;
+mod raw_slice;
 mod reports;
 mod run;
 mod status;

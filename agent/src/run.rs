@@ -44,6 +44,7 @@ use crate::node_loop::{NodeLoop, Parts, Startup};
 use crate::own_reads::OwnReads;
 use crate::pods_file::{PodsFile, PodsFileEvent};
 use crate::proc::ProcRoot;
+use crate::raw_slice;
 use crate::status;
 use crate::surveyor::Surveyor;
 use crate::watcher::Watcher;
@@ -173,6 +174,9 @@ pub(crate) fn agent(
     let looping = thread::Builder::new()
         .name("loop".to_owned())
         .spawn(move || {
+            if let Err(error) = raw_slice::shorten() {
+                tracing::debug!(%error, "the thread that delivers waits for its turn as others do");
+            }
             let result = node_loop.run();
             // Dropping the sender says it.
             drop(ended);

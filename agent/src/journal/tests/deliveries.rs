@@ -8,6 +8,7 @@ use reloadlet_core::model::mark::Mark;
 use reloadlet_core::model::names::ContainerId;
 
 use super::*;
+use crate::journal::shared::PATIENCE;
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 
