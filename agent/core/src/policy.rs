@@ -8,5 +8,6 @@ pub mod excess;
 pub mod files;
 pub mod plan;
 pub mod problem;
+pub mod reloader;
 pub mod select;
 pub mod sources;

@@ -1,0 +1,225 @@
+//! What is odd about Reloader's annotations: where it does something else than whoever wrote them may think, and where reloadlet does
+//! something else than it.
+
+use crate::model::closed::closed_set;
+use crate::model::pod::Annotations;
+use crate::model::shown::quoted;
+use crate::policy::reloader::expression::{Expression, has_open_alternatives};
+use crate::policy::reloader::{
+    AUTO, Asking, IGNORE, MATCH, ObjectType, PAUSE_PERIOD, SEARCH, asks, items, parse_bool, text,
+};
+
+closed_set! {
+    /// What kind of remark: a code that `reloadlet check` prints.
+    pub enum RemarkKind {
+        /// A value that Reloader doesn't take for what it looks like.
+        Value => "reloader-value",
+        /// An item of a list that is no expression.
+        Expression => "reloader-expression",
+        /// An item of a list that takes more names than it seems to.
+        Alternation => "reloader-alternation",
+        /// Annotations of the template that the workload's own hide.
+        Hidden => "reloader-hidden",
+        /// An annotation where it isn't read.
+        Misplaced => "reloader-misplaced",
+        /// Two annotations that say opposite things.
+        Contradiction => "reloader-contradiction",
+    }
+}
+
+/// One remark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Its kind.
+    pub kind: RemarkKind,
+    /// The sentence.
+    pub sentence: String,
+}
+
+/// All remarks about a workload's and its template's annotations.
+pub fn remarks(asking: Asking<'_>) -> Vec<Remark> {
+    let mut all = Remarks::default();
+    let both = [("", asking.workload), ("the template's ", asking.template)];
+    for (whose, annotations) in both {
+        all.values(whose, annotations);
+        all.lists(whose, annotations);
+        all.contradictions(whose, annotations);
+    }
+    all.hidden(asking);
+    all.misplaced(asking);
+    all.0
+}
+
+/// The remarks about an object's annotations.
+pub fn remarks_of_object(annotations: &Annotations) -> Vec<Remark> {
+    let mut all = Remarks::default();
+    all.exact("", annotations, IGNORE);
+    all.exact("", annotations, MATCH);
+    all.0
+}
+
+#[derive(Default)]
+struct Remarks(Vec<Remark>);
+
+impl Remarks {
+    fn add(&mut self, kind: RemarkKind, sentence: String) {
+        self.0.push(Remark { kind, sentence });
+    }
+
+    fn values(&mut self, whose: &str, annotations: &Annotations) {
+        let autos = ObjectType::ALL.map(ObjectType::auto_key);
+        for key in autos.into_iter().chain([AUTO]) {
+            let value = text(annotations, key).filter(|value| !value.is_empty());
+            if let Some(value) = value.filter(|value| parse_bool(value).is_none()) {
+                let sentence = format!(
+                    "{whose}{key} is {}: Reloader takes that for \"false\"; \"true\" or \"false\" is what it knows",
+                    quoted(value)
+                );
+                self.add(RemarkKind::Value, sentence);
+            }
+        }
+        self.exact(whose, annotations, SEARCH);
+        if let Some(value) = text(annotations, PAUSE_PERIOD).filter(|value| go_duration(value).is_none()) {
+            let sentence = format!(
+                "{whose}{PAUSE_PERIOD} is {}, which is no duration such as \"5m\": Reloader fails and never rolls; reloadlet rolls \
+                 without it",
+                quoted(value)
+            );
+            self.add(RemarkKind::Value, sentence);
+        }
+    }
+
+    /// A key for which only "true" counts.
+    fn exact(&mut self, whose: &str, annotations: &Annotations, key: &str) {
+        let value = text(annotations, key).filter(|value| !matches!(*value, "true" | "false" | ""));
+        if let Some(value) = value {
+            let sentence = format!("{whose}{key} is {}: only \"true\" counts", quoted(value));
+            self.add(RemarkKind::Value, sentence);
+        }
+    }
+
+    fn lists(&mut self, whose: &str, annotations: &Annotations) {
+        for key in ObjectType::ALL.map(ObjectType::reload_key) {
+            for item in items(annotations, key).filter(|item| !item.is_empty()) {
+                let shown = quoted(item);
+                if Expression::parse(item).is_none() {
+                    let sentence = format!(
+                        "{whose}{key} has {shown}, which is no regular expression: Reloader leaves it out; reloadlet takes it for a \
+                         name (a comma always ends an item)"
+                    );
+                    self.add(RemarkKind::Expression, sentence);
+                } else if has_open_alternatives(item) {
+                    let sentence = format!(
+                        "{whose}{key} has {shown}: Reloader takes every name that begins with the first alternative or ends with the \
+                         last; reloadlet takes whole names only; write {} for that",
+                        quoted(&format!("({item})"))
+                    );
+                    self.add(RemarkKind::Alternation, sentence);
+                }
+            }
+        }
+    }
+
+    fn contradictions(&mut self, whose: &str, annotations: &Annotations) {
+        let says = |key, expected| text(annotations, key).and_then(parse_bool) == Some(expected);
+        for object in ObjectType::ALL {
+            let typed = object.auto_key();
+            for (key, other) in [(AUTO, typed), (typed, AUTO)] {
+                if says(key, false) && says(other, true) {
+                    let sentence =
+                        format!("{whose}{key} is \"false\" and {other} \"true\": the second one counts");
+                    self.add(RemarkKind::Contradiction, sentence);
+                }
+            }
+            let excluded: Vec<&str> = items(annotations, object.exclude_key()).collect();
+            let listed = items(annotations, object.reload_key());
+            for item in listed.filter(|item| !item.is_empty() && excluded.contains(item)) {
+                let sentence = format!(
+                    "{whose}{} and {} both name {}: it is excluded",
+                    object.reload_key(),
+                    object.exclude_key(),
+                    quoted(item)
+                );
+                self.add(RemarkKind::Contradiction, sentence);
+            }
+        }
+    }
+
+    fn hidden(&mut self, asking: Asking<'_>) {
+        for object in ObjectType::ALL {
+            let is_hidden = asks(asking.workload, object) && asks(asking.template, object);
+            let keys = [object.reload_key(), AUTO, object.auto_key(), SEARCH];
+            let differs = |key: &&str| text(asking.template, key) != text(asking.workload, key);
+            let hidden = keys.into_iter().find(|key| asking.template.contains_key(*key) && differs(key));
+            if let Some(hidden) = hidden.filter(|_| is_hidden) {
+                let word = object.as_str();
+                let sentence = format!(
+                    "the template's {hidden} doesn't count for objects of type {word}, as the workload's own annotations say \
+                     something of them: write all of them in one place"
+                );
+                self.add(RemarkKind::Hidden, sentence);
+            }
+        }
+    }
+
+    fn misplaced(&mut self, asking: Asking<'_>) {
+        for (whose, annotations) in [("the workload", asking.workload), ("the template", asking.template)] {
+            for key in [IGNORE, MATCH].into_iter().filter(|key| annotations.contains_key(*key)) {
+                let sentence = format!("{key} on {whose} does nothing: it is for ConfigMaps and Secrets");
+                self.add(RemarkKind::Misplaced, sentence);
+            }
+        }
+        for key in ObjectType::ALL.map(ObjectType::exclude_key) {
+            if asking.template.contains_key(key) {
+                let sentence = format!(
+                    "{key} on the template does nothing in Reloader 1.4, which reads the workload's; reloadlet reads both"
+                );
+                self.add(RemarkKind::Misplaced, sentence);
+            }
+        }
+        if asking.template.contains_key(PAUSE_PERIOD) {
+            let sentence = format!(
+                "{PAUSE_PERIOD} on the template does nothing in Reloader, which reads the workload's; reloadlet reads both"
+            );
+            self.add(RemarkKind::Misplaced, sentence);
+        }
+    }
+}
+
+/// The units of Go's durations (`time.ParseDuration`), in the order in which they are tried.
+const GO_UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
+
+/// Whether a text is a duration as Go writes it, such as `1h30m` or `1.5s`.
+fn go_duration(text: &str) -> Option<()> {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return Some(());
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let digits = rest.get(..rest.len() - number.len())?;
+        if !digits.bytes().any(|byte| byte.is_ascii_digit()) || digits.matches('.').count() > 1 {
+            return None;
+        }
+        rest = GO_UNITS.iter().find_map(|unit| number.strip_prefix(unit))?;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        for good in ["5m", "1h30m", "1.5s", "0", "-3ms", "250ms", "2µs", ".5h", "1.s"] {
+            assert!(go_duration(good).is_some(), "{good}");
+        }
+        for bad in ["", "5", "5 minutes", "m", "1.2.3s", ".s", "5d", "1h 30m"] {
+            assert!(go_duration(bad).is_none(), "{bad}");
+        }
+    }
+}
