@@ -8,6 +8,7 @@ pub mod excess;
 pub mod files;
 pub mod plan;
 pub mod problem;
+pub mod references;
 pub mod reloader;
 pub mod select;
 pub mod sources;

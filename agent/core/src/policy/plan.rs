@@ -27,6 +27,8 @@ pub struct Plan {
     pub volumes: Vec<VolumePlan>,
     /// The containers to tell; empty where every one has the signal `none`.
     pub targets: Vec<TargetPlan>,
+    /// The containers that watch their files themselves (the signal `none`): how long changes take to them is measured.
+    pub measured: Vec<MeasuredPlan>,
     /// The process to tell in each container; the first process without it.
     pub process: Option<Name>,
     /// The quiet that a reload waits for; zero for none.
@@ -66,5 +68,14 @@ pub struct TargetPlan {
     /// Its signal.
     pub signal: Signal,
     /// The volumes whose changes it is told of.
+    pub volumes: Vec<Name>,
+}
+
+/// One container that is told nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasuredPlan {
+    /// The container's name.
+    pub container: Name,
+    /// The volumes whose changes reach it.
     pub volumes: Vec<Name>,
 }

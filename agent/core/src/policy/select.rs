@@ -10,7 +10,7 @@ use crate::policy::annotations::{
     self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, PodPolicy, SIGNAL, VOLUMES,
 };
 use crate::policy::files::FileFilter;
-use crate::policy::plan::{Plan, Planned, TargetPlan, VolumePlan};
+use crate::policy::plan::{MeasuredPlan, Plan, Planned, TargetPlan, VolumePlan};
 use crate::policy::problem::{Problem, ProblemKind, listed, quoted, unquoted};
 use crate::policy::sources;
 
@@ -52,9 +52,17 @@ pub fn plan(spec: &PodSpec, namespace: &Name) -> Planned {
     let volumes: Vec<VolumePlan> =
         volumes.iter().filter(|volume| watched.contains(&volume.name)).cloned().collect();
     let default_debounce = if volumes.len() > 1 { DEBOUNCE_OF_SEVERAL } else { Duration::ZERO };
+    let (mut targets, mut measured) = (Vec::new(), Vec::new());
+    for Told { container, choice, volumes } in told {
+        match choice {
+            SignalChoice::Send(signal) => targets.push(TargetPlan { container, signal, volumes }),
+            SignalChoice::Measure => measured.push(MeasuredPlan { container, volumes }),
+        }
+    }
     Planned::Plan(Plan {
         volumes,
-        targets: told.into_iter().filter_map(Told::target).collect(),
+        targets,
+        measured,
         process: policy.process,
         debounce: policy.debounce.unwrap_or(default_debounce),
         min_interval: policy.min_interval,
@@ -150,7 +158,7 @@ fn not_counting_of(sources: &[ProjectedSource]) -> Option<BTreeSet<Name>> {
 }
 
 /// The key of a ConfigMap that the cluster puts into every namespace.
-fn cluster_key(config_map: &str) -> Option<&'static str> {
+pub(super) fn cluster_key(config_map: &str) -> Option<&'static str> {
     CLUSTER_CONFIG_MAPS.iter().find(|(name, _)| *name == config_map).map(|(_, key)| *key)
 }
 
@@ -159,17 +167,6 @@ struct Told {
     container: Name,
     choice: SignalChoice,
     volumes: Vec<Name>,
-}
-
-impl Told {
-    fn target(self) -> Option<TargetPlan> {
-        match self.choice {
-            SignalChoice::Send(signal) => {
-                Some(TargetPlan { container: self.container, signal, volumes: self.volumes })
-            }
-            SignalChoice::Measure => None,
-        }
-    }
 }
 
 /// The containers that are told or measured, in the order of the spec.

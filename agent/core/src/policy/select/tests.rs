@@ -154,6 +154,7 @@ fn one_annotation_is_enough() {
             signal: Signal::HUP,
             volumes: vec!["config".into()],
         }],
+        measured: Vec::new(),
         process: None,
         debounce: Duration::ZERO,
         min_interval: Duration::ZERO,
