@@ -3,6 +3,7 @@
 mod address;
 mod api;
 mod cgroups;
+mod check;
 mod cli;
 mod clock;
 mod cmdline;
@@ -44,6 +45,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = cli::parse(arguments).unwrap_or_else(|error| error.exit());
     match command {
         cli::Command::Agent(config) => agent(&config),
+        cli::Command::Check(flags) => check::check(&flags).unwrap_or_else(|error| {
+            drop(writeln!(std::io::stderr(), "reloadlet check: {error:#}"));
+            ExitCode::FAILURE
+        }),
         cli::Command::Status(flags) => match status::command::print(&flags) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -99,7 +99,7 @@ impl Reading {
 
     fn add_workload(&mut self, written: WrittenWorkload) {
         let at = self.place();
-        let found = written.into_workload(&at).and_then(|workload| {
+        let found = written.into_workload(&at, self.line).and_then(|workload| {
             let kept = self.kept + workload.cost();
             if kept > crowd::MOST_BYTES {
                 return Err(ManifestError::NoRoom { at });

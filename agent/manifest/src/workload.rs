@@ -30,6 +30,8 @@ pub struct Workload {
     pub annotations: Annotations,
     /// What its pods are like, also where they ask for nothing.
     pub spec: PodSpec,
+    /// The line of the text, from 1, on which the document that it stands in begins.
+    pub line: usize,
 }
 
 /// An object of which only the name is read.

@@ -112,7 +112,7 @@ impl WrittenWorkload {
     }
 
     /// The workload, which stands at this place.
-    pub(crate) fn into_workload(self, at: &Place) -> Result<Workload, ManifestError> {
+    pub(crate) fn into_workload(self, at: &Place, line: usize) -> Result<Workload, ManifestError> {
         let Self { kind, metadata, template: Template { metadata: mut of_template, spec }, skipped } = self;
         let mut names = Names::default();
         let asked = std::mem::take(&mut of_template.annotations).relevant;
@@ -123,7 +123,7 @@ impl WrittenWorkload {
             return Err(super::Fault::NoContainers.at(&template));
         }
         let spec = spec.into_spec(asked, skipped, &mut names).map_err(|fault| fault.at(&template))?;
-        Ok(Workload { kind, namespace, name, annotations: metadata.annotations.relevant, spec })
+        Ok(Workload { kind, namespace, name, annotations: metadata.annotations.relevant, spec, line })
     }
 }
 

@@ -1,0 +1,129 @@
+//! The codes of findings: a contract, each with its place in docs/check.md.
+
+use std::fmt;
+
+use reloadlet_core::model::closed::closed_set;
+use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::policy::references::Why;
+
+closed_set! {
+    /// What kind of finding.
+    pub(crate) enum Code {
+        /// See [`Why::FrozenEnvironment`].
+        FrozenEnv => "frozen-env",
+        /// See [`Why::FrozenSubPath`].
+        FrozenSubPath => "frozen-subpath",
+        /// See [`Why::InitContainer`].
+        InitContainer => "init-container",
+        /// See [`Why::Unmounted`].
+        Unmounted => "unmounted",
+        /// See [`Why::Unasked`].
+        Unasked => "unasked",
+        /// See [`Why::OtherContainer`].
+        OtherContainer => "other-container",
+        /// See [`Why::Sidecar`].
+        Sidecar => "sidecar",
+        /// A subPath mount beside a mount of the same volume as a directory, in one container.
+        SubPathBesideDirectory => "subpath-beside-directory",
+        /// An annotation of ours on a workload, whose pods have those of its template.
+        MisplacedAnnotation => "misplaced-annotation",
+        /// An object that isn't among the manifests.
+        MissingObject => "missing-object",
+        /// See [`ProblemKind::UnknownKey`].
+        UnknownKey => "unknown-key",
+        /// See [`ProblemKind::Unsupported`].
+        Unsupported => "unsupported",
+        /// See [`ProblemKind::BadValue`].
+        BadValue => "bad-value",
+        /// See [`ProblemKind::NotText`].
+        NotText => "not-text",
+        /// See [`ProblemKind::NoSignal`].
+        NoSignal => "no-signal",
+        /// See [`ProblemKind::Container`].
+        Container => "container",
+        /// See [`ProblemKind::Volume`].
+        Volume => "volume",
+        /// See [`ProblemKind::Ambiguous`].
+        Ambiguous => "ambiguous",
+        /// See [`ProblemKind::TooLarge`].
+        TooLarge => "too-large",
+    }
+}
+
+/// Where all of them are explained.
+pub(super) const PAGE: &str = "docs/check.md";
+
+/// A code as somebody typed it.
+pub(super) fn code(text: &str) -> Result<Code, UnknownCode> {
+    Code::ALL.into_iter().find(|code| code.as_str() == text).ok_or(UnknownCode)
+}
+
+/// A text that is no code.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnknownCode;
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = Code::ALL.map(Code::as_str);
+        write!(f, "one of these codes is needed: {}", all.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownCode {}
+
+/// The code of what a change does; `None` where somebody has said that it is meant so, or something else is found for it.
+pub(super) const fn of_reference(why: Why) -> Option<Code> {
+    match why {
+        Why::FrozenEnvironment => Some(Code::FrozenEnv),
+        Why::FrozenSubPath => Some(Code::FrozenSubPath),
+        Why::InitContainer => Some(Code::InitContainer),
+        Why::Unmounted => Some(Code::Unmounted),
+        Why::Unasked => Some(Code::Unasked),
+        Why::OtherContainer => Some(Code::OtherContainer),
+        Why::Sidecar => Some(Code::Sidecar),
+        Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::OtherKeys | Why::ClusterObject => {
+            None
+        }
+    }
+}
+
+/// The code of a problem; `None` for those that only a running pod can have.
+pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
+    match kind {
+        ProblemKind::UnknownKey => Some(Code::UnknownKey),
+        ProblemKind::Unsupported => Some(Code::Unsupported),
+        ProblemKind::BadValue => Some(Code::BadValue),
+        ProblemKind::NotText => Some(Code::NotText),
+        ProblemKind::NoSignal => Some(Code::NoSignal),
+        ProblemKind::Container => Some(Code::Container),
+        ProblemKind::Volume => Some(Code::Volume),
+        ProblemKind::Ambiguous => Some(Code::Ambiguous),
+        ProblemKind::TooLarge => Some(Code::TooLarge),
+        ProblemKind::Unhandled
+        | ProblemKind::Supervisor
+        | ProblemKind::Suspended
+        | ProblemKind::BadContent
+        | ProblemKind::NoRoom
+        | ProblemKind::Agent
+        | ProblemKind::KubeletRoot => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_its_place_on_the_page_and_each_place_its_code() {
+        let page = include_str!("../../../docs/check.md");
+        let places: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        assert_eq!(places, Code::ALL.map(Code::as_str));
+    }
+
+    #[test]
+    fn a_code_that_doesnt_exist_is_said_with_those_that_do() {
+        assert_eq!(code("frozen-env").unwrap(), Code::FrozenEnv);
+        let error = code("frozen").unwrap_err().to_string();
+        assert!(error.starts_with("one of these codes is needed: frozen-env, frozen-subpath, "), "{error}");
+    }
+}

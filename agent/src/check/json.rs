@@ -1,0 +1,117 @@
+//! The report as programs read it: `check.reloadlet.io/v1`.
+
+use reloadlet_core::model::pod::ContainerKind;
+use reloadlet_core::policy::references::{Effect, Reference};
+use serde::Serialize;
+
+use super::report::{Checked, Report};
+
+const VERSION: &str = "check.reloadlet.io/v1";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'a str,
+    workloads: Vec<WorkloadDocument<'a>>,
+    unreadable: Vec<UnreadDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct WorkloadDocument<'a> {
+    file: &'a str,
+    line: usize,
+    kind: &'a str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+    references: Vec<ReferenceDocument<'a>>,
+    findings: Vec<FindingDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReferenceDocument<'a> {
+    container: Option<&'a str>,
+    role: Option<&'a str>,
+    kind: &'a str,
+    object: &'a str,
+    keys: Vec<&'a str>,
+    way: &'a str,
+    volume: Option<&'a str>,
+    /// `signal`, `itself`, `roll` or `never`.
+    effect: &'a str,
+    signal: Option<String>,
+    why: &'a str,
+}
+
+#[derive(Serialize)]
+struct FindingDocument<'a> {
+    code: &'a str,
+    level: &'a str,
+    sentence: &'a str,
+    remedy: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct UnreadDocument<'a> {
+    file: &'a str,
+    line: Option<usize>,
+    sentence: &'a str,
+}
+
+/// The document, with a line's end.
+pub(super) fn document(report: &Report) -> Result<String, serde_json::Error> {
+    let unreadable = report.unreadable.iter();
+    let document = Document {
+        version: VERSION,
+        workloads: report.workloads.iter().map(workload).collect(),
+        unreadable: unreadable
+            .map(|unread| UnreadDocument {
+                file: &unread.file,
+                line: unread.line,
+                sentence: &unread.sentence,
+            })
+            .collect(),
+    };
+    serde_json::to_string(&document).map(|text| text + "\n")
+}
+
+fn workload(checked: &Checked) -> WorkloadDocument<'_> {
+    let findings = checked.findings.iter().map(|finding| FindingDocument {
+        code: finding.code.as_str(),
+        level: finding.level.as_str(),
+        sentence: &finding.sentence,
+        remedy: finding.remedy.as_deref(),
+    });
+    WorkloadDocument {
+        file: &checked.file,
+        line: checked.line,
+        kind: checked.kind.as_str(),
+        namespace: checked.namespace.as_deref(),
+        name: &checked.name,
+        references: checked.references.iter().map(reference).collect(),
+        findings: findings.collect(),
+    }
+}
+
+fn reference(reference: &Reference) -> ReferenceDocument<'_> {
+    let (effect, signal) = match reference.effect {
+        Effect::Signal(signal) => ("signal", Some(signal.to_string())),
+        Effect::Itself => ("itself", None),
+        Effect::Roll => ("roll", None),
+        Effect::Never => ("never", None),
+    };
+    ReferenceDocument {
+        container: reference.container.as_deref(),
+        role: reference.role.map(|role| match role {
+            ContainerKind::Regular => "regular",
+            ContainerKind::Sidecar => "sidecar",
+            ContainerKind::Init => "init",
+        }),
+        kind: reference.kind.as_str(),
+        object: &reference.object,
+        keys: reference.keys.iter().map(|key| &**key).collect(),
+        way: reference.way.as_str(),
+        volume: reference.volume.as_deref(),
+        effect,
+        signal,
+        why: reference.why.as_str(),
+    }
+}

@@ -1,0 +1,107 @@
+//! All that is found in some texts.
+
+use std::collections::BTreeSet;
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::policy::references::Reference;
+use reloadlet_manifest::{Found, ManifestError, Unreadable, Workload, WorkloadKind};
+
+use super::codes::Code;
+use super::findings::{self, Finding, Level, Objects};
+use super::sources::Source;
+
+/// What is told.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The workloads that use any object, or of which something is found, in their order.
+    pub(super) workloads: Vec<Checked>,
+    /// How many workloads there are.
+    pub(super) count: usize,
+    /// How many documents of the directories are no manifests.
+    pub(super) others: usize,
+    /// What can't be read.
+    pub(super) unreadable: Vec<Unread>,
+}
+
+/// One workload.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) file: String,
+    pub(super) line: usize,
+    pub(super) kind: WorkloadKind,
+    pub(super) namespace: Option<Name>,
+    pub(super) name: Name,
+    pub(super) references: Vec<Reference>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// A text, or a part of one, that can't be read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub(super) file: String,
+    pub(super) line: Option<usize>,
+    /// The whole sentence, without the file.
+    pub(super) sentence: String,
+}
+
+impl Report {
+    /// What these texts hold, without findings of these codes.
+    pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>) -> Self {
+        let (mut report, mut objects, mut workloads) = (Self::default(), Objects::default(), Vec::new());
+        for Source { name, is_listed, found } in sources {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    report.unreadable.push(Unread {
+                        file: name,
+                        line: None,
+                        sentence: format!("can't be read: {error}"),
+                    });
+                    continue;
+                }
+            };
+            for one in found {
+                match one {
+                    Ok(Found::Workload(workload)) => workloads.push((name.clone(), workload)),
+                    Ok(Found::Other(object)) => objects.add(&object),
+                    Err(Unreadable { error: ManifestError::NoKind { .. }, .. }) if is_listed => {
+                        report.others += 1
+                    }
+                    Err(error) => {
+                        let (file, line) = (name.clone(), Some(error.line));
+                        report.unreadable.push(Unread { file, line, sentence: error.to_string() });
+                    }
+                }
+            }
+        }
+        report.count = workloads.len();
+        let checked =
+            workloads.into_iter().map(|(file, workload)| Checked::of(file, workload, &objects, ignored));
+        report.workloads = checked
+            .filter(|checked| !checked.references.is_empty() || !checked.findings.is_empty())
+            .collect();
+        report
+    }
+
+    /// The level of what matters most.
+    pub(super) fn worst(&self) -> Option<Level> {
+        self.workloads.iter().flat_map(|checked| &checked.findings).map(|finding| finding.level).max()
+    }
+}
+
+impl Checked {
+    fn of(file: String, workload: Workload, objects: &Objects, ignored: &BTreeSet<Code>) -> Self {
+        let (references, mut findings) = findings::of(&workload, objects);
+        findings.retain(|finding| !ignored.contains(&finding.code));
+        let Workload { kind, namespace, name, line, .. } = workload;
+        Self { file, line, kind, namespace, name, references, findings }
+    }
+
+    /// What it is called: `Deployment shop/web`.
+    pub(super) fn title(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", self.kind, self.name),
+            None => format!("{} {}", self.kind, self.name),
+        }
+    }
+}

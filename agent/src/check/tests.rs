@@ -1,0 +1,200 @@
+use std::fs;
+
+use reloadlet_core::policy::plan::Planned;
+
+use super::*;
+
+/// The report about these files, each with its name.
+fn report(files: &[(&str, &str)], ignored: &[Code]) -> Report {
+    let root = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(root.path().join(name), text).unwrap();
+    }
+    let paths: Vec<PathBuf> = files.iter().map(|(name, _)| root.path().join(name)).collect();
+    let mut sources = sources::read(&paths);
+    for (source, (name, _)) in sources.iter_mut().zip(files) {
+        (*name).clone_into(&mut source.name);
+    }
+    Report::of(sources, &ignored.iter().copied().collect())
+}
+
+fn said(files: &[(&str, &str)]) -> String {
+    table::table(&report(files, &[]))
+}
+
+/// A Deployment; `metadata` and `spec` are those of its template, as flow mappings.
+fn deployment(name: &str, metadata: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{template: {{metadata: {metadata}, spec: {spec}}}}}\n"
+    )
+}
+
+const LOGBACK: &str = "{containers: [{name: nginx, volumeMounts: [{name: config, mountPath: /etc/config}]}], \
+                       volumes: [{name: config, configMap: {name: logback-configmap}}]}";
+
+#[test]
+fn who_watches_its_own_file_says_so_and_who_doesnt_is_asked() {
+    let asks = "{annotations: {reloadlet.io/signal: none}}";
+    let text = format!("{}---\n{}", deployment("one", asks, LOGBACK), deployment("two", "{}", LOGBACK));
+    let expected = "\
+Deployment shop/one  (web.yaml:1)
+  CONTAINER  OBJECT                       BY         ON A CHANGE     WHY
+  nginx      ConfigMap logback-configmap  directory  read by itself
+
+Deployment shop/two  (web.yaml:6)
+  CONTAINER  OBJECT                       BY         ON A CHANGE  WHY
+  nginx      ConfigMap logback-configmap  directory  never        unasked
+  warning unasked: container \"nginx\" mounts ConfigMap \"logback-configmap\": its files change, and nobody says how the program \
+comes to load them; reloadlet.io/signal: the signal at which the program loads its files, or none if it watches them itself
+
+2 workloads, 1 warning: docs/check.md explains each code
+";
+    assert_eq!(said(&[("web.yaml", &text)]), expected);
+}
+
+#[test]
+fn environment_and_sub_paths_never_change() {
+    let spec = "{containers: [{name: app, envFrom: [{configMapRef: {name: env-config}}], \
+                env: [{name: LEVEL, valueFrom: {configMapKeyRef: {name: env-config, key: log_level}}}], \
+                volumeMounts: [{name: special, mountPath: /etc/config}, {name: special, mountPath: /app.conf, subPath: app.conf}]}], \
+                volumes: [{name: special, configMap: {name: special-config}}]}";
+    let text = deployment("web", "{annotations: {reloadlet.io/signal: SIGHUP}}", spec);
+    let expected = "\
+Deployment shop/web  (web.yaml:1)
+  CONTAINER  OBJECT                            BY         ON A CHANGE  WHY
+  app        ConfigMap env-config              envfrom    never        frozen-env
+  app        ConfigMap env-config (log_level)  env        never        frozen-env
+  app        ConfigMap special-config          directory  SIGHUP
+  app        ConfigMap special-config          subpath    never        frozen-subpath
+";
+    let said = said(&[("web.yaml", &text)]);
+    assert!(said.starts_with(expected), "{said}");
+    for code in ["warning frozen-env", "warning frozen-subpath", "warning subpath-beside-directory"] {
+        assert!(said.contains(code), "{code}: {said}");
+    }
+}
+
+#[test]
+fn a_name_that_is_spelled_differently_is_found_with_the_one_that_is_meant() {
+    let spec = "{containers: [{name: redis, volumeMounts: [{name: config, mountPath: /etc/marvel}, {name: data, mountPath: /data}]}], \
+                volumes: [{name: config, configMap: {name: redis-confg, items: [{key: marvel, path: marvel}]}}, \
+                {name: data, emptyDir: {}}]}";
+    let object = |name: &str, namespace: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}{namespace}}}\ndata: {{marvel: a}}\n"
+        )
+    };
+    let redis = deployment("redis", "{annotations: {reloadlet.io/signal: SIGHUP}}", spec);
+    let hint = "hint missing-object: ConfigMap \"redis-confg\" in namespace shop isn't among the manifests";
+    let found = said(&[("redis.yaml", &redis), ("config.yaml", &object("redis-config", ""))]);
+    assert!(found.contains(&format!("{hint}; \"redis-config\" is: is that one meant?\n")), "{found}");
+    let unlike = said(&[("redis.yaml", &redis), ("config.yaml", &object("other", ""))]);
+    assert!(unlike.contains(&format!("{hint}\n")), "{unlike}");
+    for (namespace, is_there) in [("", true), (", namespace: shop", true), (", namespace: blog", false)] {
+        let all = said(&[("redis.yaml", &redis), ("config.yaml", &object("redis-confg", namespace))]);
+        assert_eq!(!all.contains("missing-object"), is_there, "{namespace}: {all}");
+    }
+    assert!(!said(&[("redis.yaml", &redis)]).contains("missing-object"), "they come from elsewhere");
+}
+
+#[test]
+fn problems_have_the_agents_sentences_and_an_annotation_in_the_wrong_place_is_found() {
+    let wrong =
+        deployment("web", "{annotations: {reloadlet.io/signal: SIGKILL, reloadlet.io/signals: a}}", LOGBACK);
+    let text = said(&[("web.yaml", &wrong)]);
+    let Planned::Invalid(problems) = plan_of_first(&wrong) else { panic!("{text}") };
+    for problem in problems {
+        assert!(text.contains(&problem.sentence), "{text}");
+    }
+    assert!(text.contains("  error bad-value: ") && text.contains("  error unknown-key: "), "{text}");
+    assert!(text.contains("directory  never        problem"), "{text}");
+
+    let misplaced = deployment("web", "{}", LOGBACK)
+        .replace("namespace: shop", "namespace: shop, annotations: {reloadlet.io/signal: SIGHUP}");
+    let text = said(&[("web.yaml", &misplaced)]);
+    let expected = "  error misplaced-annotation: reloadlet.io/signal is on the Deployment, and its pods have the annotations of its \
+                    template; write it at spec.template.metadata.annotations\n";
+    assert!(text.contains(expected), "{text}");
+    let job = misplaced
+        .replace("apps/v1", "batch/v1")
+        .replace("Deployment", "CronJob")
+        .replace("spec: {template: ", "spec: {jobTemplate: {spec: {template: ")
+        .replace("}}}\n", "}}}}}\n");
+    let text = said(&[("job.yaml", &job)]);
+    assert!(text.contains("write it at spec.jobTemplate.spec.template.metadata.annotations"), "{text}");
+}
+
+fn plan_of_first(text: &str) -> Planned {
+    let found = reloadlet_manifest::read(text.as_bytes(), reloadlet_manifest::Format::Yaml);
+    let Some(Ok(reloadlet_manifest::Found::Workload(workload))) = found.into_iter().next() else {
+        panic!("{text}")
+    };
+    reloadlet_core::policy::select::plan(&workload.spec, &"shop".into())
+}
+
+#[test]
+fn what_cant_be_read_is_named_and_the_rest_is_checked() {
+    let text = format!(
+        "{}---\n{{half: [\n---\n{}",
+        deployment("one", "{}", LOGBACK),
+        deployment("two", "{}", LOGBACK)
+    );
+    let report = report(&[("web.yaml", &text)], &[]);
+    let lines: Vec<usize> = report.workloads.iter().map(|checked| checked.line).collect();
+    assert_eq!(lines, [1, 8]);
+    let [unread] = &*report.unreadable else { panic!("{:?}", report.unreadable) };
+    assert_eq!((unread.file.as_str(), unread.line), ("web.yaml", Some(6)));
+    let text = table::table(&report);
+    assert!(text.contains("web.yaml: document 2, from line 6 on: "), "{text}");
+    assert!(
+        text.ends_with("2 workloads, 2 warnings, 1 unreadable: docs/check.md explains each code\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_ignored_isnt_found_and_counts_for_nothing() {
+    let text = deployment("web", "{}", LOGBACK);
+    assert_eq!(report(&[("web.yaml", &text)], &[]).worst(), Some(Level::Warning));
+    let ignored = report(&[("web.yaml", &text)], &[Code::Unasked]);
+    assert_eq!(ignored.worst(), None);
+    assert_eq!(ignored.workloads.len(), 1, "what a change does is told all the same");
+    assert!(table::table(&ignored).ends_with("\n\n1 workload\n"));
+}
+
+#[test]
+fn programs_and_pull_requests_get_the_same_findings() {
+    let text = deployment("web", "{}", LOGBACK);
+    let report = report(&[("a b,c.yaml", &text)], &[]);
+    let document: serde_json::Value = serde_json::from_str(&json::document(&report).unwrap()).unwrap();
+    assert_eq!(document["version"], "check.reloadlet.io/v1");
+    let workload = &document["workloads"][0];
+    assert_eq!((&workload["kind"], &workload["line"]), (&"Deployment".into(), &1.into()));
+    assert_eq!(workload["references"][0]["effect"], "never");
+    assert_eq!(workload["findings"][0]["code"], "unasked");
+    let annotations = github::annotations(&report);
+    let expected =
+        "::warning file=a b%2Cc.yaml,line=1,title=unasked::Deployment shop/web: container \"nginx\" mounts ";
+    assert!(annotations.starts_with(expected) && annotations.lines().count() == 1, "{annotations}");
+}
+
+#[test]
+fn a_text_without_workloads_says_so() {
+    assert_eq!(
+        said(&[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")]),
+        "0 workloads\n"
+    );
+}
+
+#[test]
+fn what_is_no_manifest_is_an_error_only_where_somebody_named_it() {
+    let root = tempfile::tempdir().unwrap();
+    let values = root.path().join("values.yaml");
+    fs::write(&values, "replicas: 2\n").unwrap();
+    let report = |path: &PathBuf| Report::of(sources::read(std::slice::from_ref(path)), &BTreeSet::new());
+    let listed = report(&root.path().to_owned());
+    assert!(listed.unreadable.is_empty());
+    assert_eq!(table::table(&listed), "0 workloads, 1 document without a kind\n");
+    assert_eq!(report(&values).unreadable.len(), 1);
+}
