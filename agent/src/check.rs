@@ -16,6 +16,8 @@ mod codes;
 mod findings;
 mod github;
 mod json;
+mod objects;
+mod reloader;
 mod report;
 mod sources;
 mod table;

@@ -5,34 +5,42 @@ use std::fmt;
 use reloadlet_core::model::excess::Part;
 use reloadlet_core::model::pod::{AnnotationValue, Annotations};
 use reloadlet_core::policy::annotations::{asks, is_relevant};
+use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::room::take;
 
 /// The annotations that count; the values of others (some are as large as the pod) are skipped.
+/// With `OTHERS` those of other programs count, too, that tell what becomes of a change.
 #[derive(Default)]
-pub(super) struct WrittenAnnotations {
+pub(super) struct WrittenAnnotations<const OTHERS: bool> {
     pub(super) relevant: Annotations,
+    pub(super) others: Annotations,
     asks: bool,
 }
 
-impl WrittenAnnotations {
+/// Whether an annotation is another program's and tells what becomes of a change.
+fn is_others(key: &str) -> bool {
+    key.starts_with("checksum/") || reloader::is_relevant(key)
+}
+
+impl<const OTHERS: bool> WrittenAnnotations<OTHERS> {
     /// Whether one of them asks for something.
     pub(super) fn ask(&self) -> bool {
         self.asks
     }
 }
 
-impl<'de> Deserialize<'de> for WrittenAnnotations {
+impl<'de, const OTHERS: bool> Deserialize<'de> for WrittenAnnotations<OTHERS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(AnnotationsVisitor)
     }
 }
 
-struct AnnotationsVisitor;
+struct AnnotationsVisitor<const OTHERS: bool>;
 
-impl<'de> Visitor<'de> for AnnotationsVisitor {
-    type Value = WrittenAnnotations;
+impl<'de, const OTHERS: bool> Visitor<'de> for AnnotationsVisitor<OTHERS> {
+    type Value = WrittenAnnotations<OTHERS>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("annotations")
@@ -46,6 +54,12 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
             // One too many is enough to know that they are.
             if is_ours && annotations.relevant.len() <= Part::Annotations.most() && take(key.len()) {
                 annotations.relevant.insert(key, map.next_value::<WrittenValue>()?.0);
+            } else if OTHERS
+                && is_others(&key)
+                && annotations.others.len() < Part::Annotations.most()
+                && take(key.len())
+            {
+                annotations.others.insert(key, map.next_value::<WrittenValue>()?.0);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

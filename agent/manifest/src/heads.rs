@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
+use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::room::{short, take};
@@ -30,6 +32,8 @@ pub(crate) struct ObjectHead {
     pub(crate) kind: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) namespace: Option<String>,
+    /// Those of its annotations that are another program's.
+    pub(crate) annotations: Annotations,
     pub(crate) items: ItemHeads,
 }
 
@@ -180,7 +184,8 @@ impl<'de> Lenient<'de> for Head {
                 Some("kind") => head.kind = object.next_value::<Text>()?.kept(),
                 Some("metadata") => {
                     let named = object.next_value::<Named>()?;
-                    (head.name, head.namespace) = (named.name, named.namespace);
+                    (head.name, head.namespace, head.annotations) =
+                        (named.name, named.namespace, named.annotations.0);
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
@@ -194,6 +199,41 @@ impl<'de> Lenient<'de> for Head {
 struct Named {
     name: Option<String>,
     namespace: Option<String>,
+    annotations: Marks,
+}
+
+/// The annotations of an object that say something of it to others.
+#[derive(Default)]
+struct Marks(Annotations);
+
+/// So many of them are kept; there are two.
+const MOST_MARKS: usize = 4;
+
+impl<'de> Deserialize<'de> for Marks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+impl<'de> Lenient<'de> for Marks {
+    fn other() -> Self {
+        Self::default()
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut marks = Self::default();
+        while let Some(Text(key)) = object.next_key()? {
+            let key = key.filter(|key| [reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
+            let value = object.next_value::<Text>()?.0;
+            if let Some((key, value)) = key.zip(value)
+                && marks.0.len() < MOST_MARKS
+                && take(key.len() + value.len())
+            {
+                marks.0.insert(key, AnnotationValue::Text(value));
+            }
+        }
+        Ok(marks)
+    }
 }
 
 impl<'de> Deserialize<'de> for Named {
@@ -213,6 +253,7 @@ impl<'de> Lenient<'de> for Named {
             match key.as_deref() {
                 Some("name") => named.name = object.next_value::<Text>()?.kept(),
                 Some("namespace") => named.namespace = object.next_value::<Text>()?.kept(),
+                Some("annotations") => named.annotations = object.next_value()?,
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }

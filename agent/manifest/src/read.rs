@@ -157,6 +157,7 @@ impl ObjectHead {
             kind: kind.to_owned(),
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             name,
+            annotations: self.annotations.clone(),
         })
     }
 }

@@ -28,13 +28,18 @@ pub struct Workload {
     /// Those of its own annotations that would count in a pod. They count nowhere: its pods have those of their template. A
     /// pod's are in its spec.
     pub annotations: Annotations,
+    /// Those of its own annotations that are other programs': Reloader's (`reloadlet_core::policy::reloader`), and checksums
+    /// (`checksum/…`), by which charts make a new template of a new configuration.
+    pub others: Annotations,
+    /// The same of its template's.
+    pub template_others: Annotations,
     /// What its pods are like, also where they ask for nothing.
     pub spec: PodSpec,
     /// The line of the text, from 1, on which the document that it stands in begins.
     pub line: usize,
 }
 
-/// An object of which only the name is read.
+/// An object of which hardly more than the name is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherObject {
     /// The API group of its kind; empty for the core's own, as a ConfigMap's is.
@@ -45,12 +50,15 @@ pub struct OtherObject {
     pub namespace: Option<Name>,
     /// Its name, if it has one.
     pub name: Option<Name>,
+    /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
+    pub annotations: Annotations,
 }
 
 impl Workload {
     /// About how much memory it takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        let own = self.annotations.iter().map(|(key, value)| match value {
+        let all = self.annotations.iter().chain(&self.others).chain(&self.template_others);
+        let own = all.map(|(key, value)| match value {
             AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
         });
         self.spec.cost() + own.sum::<usize>()

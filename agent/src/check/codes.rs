@@ -5,6 +5,7 @@ use std::fmt;
 use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::policy::references::Why;
+use reloadlet_core::policy::reloader::RemarkKind;
 
 closed_set! {
     /// What kind of finding.
@@ -29,6 +30,22 @@ closed_set! {
         MisplacedAnnotation => "misplaced-annotation",
         /// An object that isn't among the manifests.
         MissingObject => "missing-object",
+        /// A checksum of a configuration in the template, beside a container that is told of changes.
+        HelmChecksum => "helm-checksum",
+        /// Reloader rolls the workload when an object changes.
+        ReloaderRolls => "reloader-rolls",
+        /// See [`RemarkKind::Value`].
+        ReloaderValue => "reloader-value",
+        /// See [`RemarkKind::Expression`].
+        ReloaderExpression => "reloader-expression",
+        /// See [`RemarkKind::Alternation`].
+        ReloaderAlternation => "reloader-alternation",
+        /// See [`RemarkKind::Hidden`].
+        ReloaderHidden => "reloader-hidden",
+        /// See [`RemarkKind::Misplaced`].
+        ReloaderMisplaced => "reloader-misplaced",
+        /// See [`RemarkKind::Contradiction`].
+        ReloaderContradiction => "reloader-contradiction",
         /// See [`ProblemKind::UnknownKey`].
         UnknownKey => "unknown-key",
         /// See [`ProblemKind::Unsupported`].
@@ -109,6 +126,18 @@ pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
     }
 }
 
+/// The code of a remark about Reloader's annotations.
+pub(super) const fn of_remark(kind: RemarkKind) -> Code {
+    match kind {
+        RemarkKind::Value => Code::ReloaderValue,
+        RemarkKind::Expression => Code::ReloaderExpression,
+        RemarkKind::Alternation => Code::ReloaderAlternation,
+        RemarkKind::Hidden => Code::ReloaderHidden,
+        RemarkKind::Misplaced => Code::ReloaderMisplaced,
+        RemarkKind::Contradiction => Code::ReloaderContradiction,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +147,13 @@ mod tests {
         let page = include_str!("../../../docs/check.md");
         let places: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
         assert_eq!(places, Code::ALL.map(Code::as_str));
+    }
+
+    #[test]
+    fn remarks_have_the_codes_that_they_name() {
+        for kind in RemarkKind::ALL {
+            assert_eq!(of_remark(kind).as_str(), kind.as_str());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is wrong with a workload, or will never work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::model::names::Name;
@@ -11,9 +11,11 @@ use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
 use reloadlet_core::policy::plan::Planned;
 use reloadlet_core::policy::references::{Effect, Reference, Why, references};
 use reloadlet_core::policy::select;
-use reloadlet_manifest::{OtherObject, Workload};
+use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_problem, of_reference};
+use super::objects::Objects;
+use super::reloader;
 
 closed_set! {
     /// How much a finding matters.
@@ -38,54 +40,8 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn new(code: Code, level: Level, sentence: String, remedy: Option<String>) -> Self {
+    pub(super) fn new(code: Code, level: Level, sentence: String, remedy: Option<String>) -> Self {
         Self { code, level, sentence, remedy }
-    }
-}
-
-/// The ConfigMaps and Secrets among the manifests, by kind and name, each with the namespaces in which it is; the empty one stands
-/// for one that isn't written.
-#[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<(ObjectKind, Name), BTreeSet<Name>>);
-
-/// Names that differ in more letters than these aren't taken for the same one misspelled.
-const MOST_LETTERS: usize = 3;
-/// So many names are compared at most for each object that is missing.
-const MOST_COMPARED: usize = 2_000;
-
-impl Objects {
-    /// Takes in one object, if it is such a one.
-    pub(super) fn add(&mut self, object: &OtherObject) {
-        let kind = match (object.group.as_str(), object.kind.as_str()) {
-            ("", "ConfigMap") => ObjectKind::ConfigMap,
-            ("", "Secret") => ObjectKind::Secret,
-            _ => return,
-        };
-        if let Some(name) = &object.name {
-            let namespace = object.namespace.clone().unwrap_or_else(|| "".into());
-            self.0.entry((kind, name.clone())).or_default().insert(namespace);
-        }
-    }
-
-    /// Whether one of a kind is among them at all: without, the objects come from elsewhere.
-    fn has_any(&self, kind: ObjectKind) -> bool {
-        self.0.keys().any(|(of, _)| *of == kind)
-    }
-
-    /// Whether it is there, as far as that can be said: where a namespace isn't written, whoever applies the manifest chooses it.
-    fn has(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> bool {
-        self.0.get(&(kind, name.clone())).is_some_and(|namespaces| {
-            namespace.is_none_or(|own| namespaces.contains(own) || namespaces.contains(""))
-        })
-    }
-
-    /// The name that is nearest to one that isn't there.
-    fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        let of_kind = self.0.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name).take(MOST_COMPARED);
-        let near = of_kind.map(|known| (strsim::osa_distance(known, name), known));
-        near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
-            .min()
-            .map(|(_, known)| known)
     }
 }
 
@@ -99,6 +55,8 @@ pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec
     findings.extend(references.iter().filter_map(never));
     findings.extend(beside_directories(&references));
     findings.extend(missing(workload, &references, objects));
+    findings.extend(checksums(workload, &references));
+    findings.extend(reloader::of(workload, &references, objects));
     findings.dedup();
     (references, findings)
 }
@@ -183,13 +141,10 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
         .map(|reference| (reference.kind, &reference.object))
         .collect();
     let is_missing = |(kind, name): &(ObjectKind, &Name)| {
-        objects.has_any(*kind) && !objects.has(*kind, name, workload.namespace.as_ref())
+        objects.has_any(*kind) && objects.get(*kind, name, workload.namespace.as_ref()).is_none()
     };
     let finding = |(kind, name): (ObjectKind, &Name)| {
-        let word = match kind {
-            ObjectKind::ConfigMap => "ConfigMap",
-            ObjectKind::Secret => "Secret",
-        };
+        let word = word(kind);
         let place = workload
             .namespace
             .as_ref()
@@ -201,4 +156,35 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
         Finding::new(Code::MissingObject, Level::Hint, sentence, remedy)
     };
     used.into_iter().filter(is_missing).map(finding).collect()
+}
+
+/// A kind as manifests write it.
+pub(super) const fn word(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::ConfigMap => "ConfigMap",
+        ObjectKind::Secret => "Secret",
+    }
+}
+
+/// A chart that writes a checksum of a configuration into the template makes a new template of each change.
+fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
+    let is_live = |reference: &&Reference| matches!(reference.effect, Effect::Signal(_) | Effect::Itself);
+    let live = references.iter().find(is_live)?;
+    let key = workload.template_others.keys().find(|key| key.starts_with("checksum/"))?;
+    let sentence = format!(
+        "the template has {}: an upgrade that changes the configuration rolls the pods, although {}",
+        unquoted(key),
+        match live.effect {
+            Effect::Signal(signal) => format!(
+                "container {} is told by {signal}",
+                quoted(live.container.as_deref().unwrap_or_default())
+            ),
+            Effect::Itself | Effect::Roll | Effect::Never => format!(
+                "container {} watches its files itself",
+                quoted(live.container.as_deref().unwrap_or_default())
+            ),
+        }
+    );
+    let remedy = String::from("take it away if nothing but that configuration is in it");
+    Some(Finding::new(Code::HelmChecksum, Level::Warning, sentence, Some(remedy)))
 }

@@ -9,8 +9,9 @@ use super::report::{Checked, Report};
 const VERSION: &str = "check.reloadlet.io/v1";
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Document<'a> {
-    version: &'a str,
+    api_version: &'a str,
     workloads: Vec<WorkloadDocument<'a>>,
     unreadable: Vec<UnreadDocument<'a>>,
 }
@@ -60,7 +61,7 @@ struct UnreadDocument<'a> {
 pub(super) fn document(report: &Report) -> Result<String, serde_json::Error> {
     let unreadable = report.unreadable.iter();
     let document = Document {
-        version: VERSION,
+        api_version: VERSION,
         workloads: report.workloads.iter().map(workload).collect(),
         unreadable: unreadable
             .map(|unread| UnreadDocument {

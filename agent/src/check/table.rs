@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::references::{Effect, Reference};
 
 use super::codes::{PAGE, of_reference};
+use super::findings::word;
 use super::report::{Checked, Report};
 
 const HEAD: [&str; 5] = ["CONTAINER", "OBJECT", "BY", "ON A CHANGE", "WHY"];
@@ -58,11 +58,7 @@ fn workload(checked: &Checked, text: &mut String) {
 
 fn row(reference: &Reference) -> [String; HEAD.len()] {
     let container = reference.container.as_deref().unwrap_or("-").to_owned();
-    let kind = match reference.kind {
-        ObjectKind::ConfigMap => "ConfigMap",
-        ObjectKind::Secret => "Secret",
-    };
-    let mut object = format!("{kind} {}", unquoted(&reference.object));
+    let mut object = format!("{} {}", word(reference.kind), unquoted(&reference.object));
     match &*reference.keys {
         [] => {}
         [key] => object += &format!(" ({})", unquoted(key)),

@@ -168,7 +168,7 @@ fn programs_and_pull_requests_get_the_same_findings() {
     let text = deployment("web", "{}", LOGBACK);
     let report = report(&[("a b,c.yaml", &text)], &[]);
     let document: serde_json::Value = serde_json::from_str(&json::document(&report).unwrap()).unwrap();
-    assert_eq!(document["version"], "check.reloadlet.io/v1");
+    assert_eq!(document["apiVersion"], "check.reloadlet.io/v1");
     let workload = &document["workloads"][0];
     assert_eq!((&workload["kind"], &workload["line"]), (&"Deployment".into(), &1.into()));
     assert_eq!(workload["references"][0]["effect"], "never");
@@ -197,4 +197,90 @@ fn what_is_no_manifest_is_an_error_only_where_somebody_named_it() {
     assert!(listed.unreadable.is_empty());
     assert_eq!(table::table(&listed), "0 workloads, 1 document without a kind\n");
     assert_eq!(report(&values).unreadable.len(), 1);
+}
+
+/// The findings about one file, each as its line of the table.
+fn found(text: &str) -> Vec<String> {
+    let said = said(&[("web.yaml", text)]);
+    let is_finding =
+        |line: &&str| ["  hint ", "  warning ", "  error "].iter().any(|level| line.starts_with(level));
+    said.lines().filter(is_finding).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_workload_of_reloaders_says_what_it_does_and_what_becomes_of_it() {
+    let spec = "{containers: [{name: filebeat, envFrom: [{secretRef: {name: login}}], \
+                volumeMounts: [{name: config, mountPath: /etc/filebeat}]}], volumes: [{name: config, configMap: {name: filebeat-config}}]}";
+    let text = deployment("filebeat", "{annotations: {reloadlet.io/signal: SIGHUP}}", spec)
+        .replace("Deployment", "DaemonSet")
+        .replace("namespace: shop", "namespace: log, annotations: {reloader.stakater.com/auto: \"true\"}");
+    let rolls = [
+        "hint reloader-rolls: when ConfigMap \"filebeat-config\" changes, Reloader 1.4 rolls it; reloadlet tells container \"filebeat\" \
+         by SIGHUP",
+        "hint reloader-rolls: when Secret \"login\" changes, Reloader 1.4 rolls it; reloadlet does nothing for container \"filebeat\" \
+         (frozen-env)",
+    ];
+    assert_eq!(found(&text)[1..], rolls, "after what never changes");
+    let listed = text.replace(
+        "reloader.stakater.com/auto: \"true\"",
+        "configmap.reloader.stakater.com/reload: \"other,foo|bar\", secret.reloader.stakater.com/auto: \"yes\"",
+    );
+    let all = found(&listed);
+    let other = "hint reloader-rolls: when ConfigMap \"other\" changes, Reloader 1.4 rolls it; reloadlet does nothing, as no container \
+                 uses it";
+    assert!(all.contains(&other.to_owned()), "{all:?}");
+    for code in ["warning reloader-value: secret.", "warning reloader-alternation: configmap."] {
+        assert!(all.iter().any(|line| line.starts_with(code)), "{code}: {all:?}");
+    }
+    assert!(!all.iter().any(|line| line.contains("Secret \"login\" changes")), "{all:?}");
+}
+
+#[test]
+fn what_reloader_does_depends_on_the_kind_and_on_what_the_object_says() {
+    let spec = "{containers: [{name: app, envFrom: [{configMapRef: {name: app}}]}]}";
+    let web = |kind: &str, annotations: &str| {
+        let metadata = format!("namespace: shop, annotations: {{{annotations}}}");
+        deployment("web", "{}", spec).replace("Deployment", kind).replace("namespace: shop", &metadata)
+    };
+    let rolls = |text: &str| {
+        let of = |line: &String| {
+            line.strip_prefix("hint reloader-rolls: when ConfigMap \"app\" changes, Reloader 1.4 ")
+                .map(str::to_owned)
+        };
+        found(text).iter().find_map(of).map(|line| line.split(';').next().unwrap().to_owned())
+    };
+    let auto = "reloader.stakater.com/auto: \"true\"";
+    assert_eq!(rolls(&web("StatefulSet", auto)).as_deref(), Some("rolls it"));
+    assert_eq!(rolls(&web("ReplicaSet", auto)), None, "it doesn't look at these");
+    let job = web("Job", auto).replace("apps/v1", "batch/v1");
+    assert_eq!(rolls(&job).as_deref(), Some("deletes it and makes it again, also if it is complete"));
+    let object = |annotations: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app, annotations: {{{annotations}}}}}\n"
+        )
+    };
+    let with =
+        |annotations: &str, of_object: &str| rolls(&(web("Deployment", annotations) + &object(of_object)));
+    assert_eq!(with(auto, "reloader.stakater.com/ignore: \"true\""), None);
+    let search = "reloader.stakater.com/search: \"true\"";
+    assert_eq!(with(search, ""), None);
+    assert_eq!(with(search, "reloader.stakater.com/match: \"true\"").as_deref(), Some("rolls it"));
+    let odd = found(&(web("Deployment", auto) + &object("reloader.stakater.com/ignore: \"True\"")));
+    let expected = "warning reloader-value: ConfigMap \"app\": reloader.stakater.com/ignore is \"True\": only \"true\" counts";
+    assert!(odd.contains(&expected.to_owned()), "{odd:?}");
+}
+
+#[test]
+fn a_checksum_beside_a_container_that_is_told_is_found() {
+    let text = |signal: &str| {
+        deployment("web", &format!("{{annotations: {{checksum/config: abc{signal}}}}}"), LOGBACK)
+    };
+    let is_found = |text: &str| {
+        found(text)
+            .iter()
+            .any(|line| line.starts_with("warning helm-checksum: the template has checksum/config"))
+    };
+    assert!(is_found(&text(", reloadlet.io/signal: SIGHUP")));
+    assert!(is_found(&text(", reloadlet.io/signal: none")));
+    assert!(!is_found(&text("")), "there it is what makes a change take effect");
 }

@@ -2,6 +2,9 @@
 //! rules and by ours. The rules of v1.4.21 are those of `pkg/common/common.go` (`ShouldReload`, `checkIfResourceIsExcluded`) and
 //! `internal/pkg/handler/upgrade.go` at commit 655a2b3; where ours differ, the item says so.
 
+use std::collections::BTreeSet;
+
+use crate::model::names::is_subdomain;
 use crate::model::pod::{AnnotationValue, Annotations};
 
 use expression::Expression;
@@ -126,6 +129,11 @@ impl<'a> Asking<'a> {
         let says_nothing = values.into_iter().flatten().all(str::is_empty);
         let is_for_all = rules == Rules::Reloader { auto_reload_all: true } && says_nothing;
         if is_asked || is_for_all { Decision::Automatic } else { Decision::Unasked }
+    }
+
+    /// The names that its list has for objects of this type, of those items that are no more than a name.
+    pub fn named(self, object: ObjectType) -> BTreeSet<&'a str> {
+        items(self.chosen(object), object.reload_key()).filter(|item| is_subdomain(item)).collect()
     }
 
     /// The annotations that count for objects of this type: the workload's if it has any of them, however empty, and else all of the

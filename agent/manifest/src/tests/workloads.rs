@@ -20,7 +20,7 @@ fn said(text: &str) -> Vec<String> {
         Ok(Found::Workload(Workload { kind, namespace, name, .. })) => {
             format!("{kind} {}/{name}", namespace.as_deref().unwrap_or_default())
         }
-        Ok(Found::Other(OtherObject { group, kind, namespace, name })) => {
+        Ok(Found::Other(OtherObject { group, kind, namespace, name, .. })) => {
             let [namespace, name] = [namespace, name].map(Option::unwrap_or_default);
             format!("- {group} {kind} {namespace}/{name}")
         }

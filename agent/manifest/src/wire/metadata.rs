@@ -10,15 +10,16 @@ use super::{Fault, or_default};
 use crate::annotations::WrittenAnnotations;
 use crate::room::{ShortName, Words, cut};
 
+/// `A` is which annotations are kept.
 #[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Metadata {
+#[serde(default, rename_all = "camelCase", bound = "A: Default + serde::Deserialize<'de>")]
+pub(super) struct Metadata<A = WrittenAnnotations<false>> {
     pub(super) name: Option<ShortName>,
     pub(super) generate_name: Option<ShortName>,
     pub(super) namespace: Option<ShortName>,
     pub(super) uid: Option<ShortName>,
     #[serde(deserialize_with = "or_default")]
-    pub(super) annotations: WrittenAnnotations,
+    pub(super) annotations: A,
     #[serde(deserialize_with = "or_default")]
     pub(super) labels: Template,
     #[serde(deserialize_with = "or_default")]
@@ -27,7 +28,7 @@ pub(super) struct Metadata {
     pub(super) deletion_timestamp: Option<IgnoredAny>,
 }
 
-impl Metadata {
+impl<A> Metadata<A> {
     /// The UID. Nothing else than `metadata.uid`: whoever may create a pod writes its annotations, and could name another
     /// one's UID there.
     pub(super) fn uid(&self) -> Result<PodUid, Fault> {

@@ -6,15 +6,19 @@ use serde::de::{Deserialize, Deserializer};
 use super::metadata::{Metadata, Names};
 use super::or_default;
 use super::spec::WrittenSpec;
+use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
 use crate::room::Room;
 use crate::workload::{Workload, WorkloadKind};
+
+/// Metadata with the annotations of other programs.
+type AnyMetadata = Metadata<WrittenAnnotations<true>>;
 
 /// A workload as it is written.
 pub(crate) struct WrittenWorkload {
     kind: WorkloadKind,
     /// The workload's own; a pod has no other than its template's.
-    metadata: Option<Metadata>,
+    metadata: Option<AnyMetadata>,
     template: Template,
     /// Whether there was no room for some of it.
     skipped: bool,
@@ -25,7 +29,7 @@ pub(crate) struct WrittenWorkload {
 #[serde(default)]
 struct Template {
     #[serde(deserialize_with = "or_default")]
-    metadata: Metadata,
+    metadata: AnyMetadata,
     #[serde(deserialize_with = "or_default")]
     spec: WrittenSpec,
 }
@@ -35,7 +39,7 @@ struct Template {
 #[serde(default)]
 struct Bare {
     #[serde(deserialize_with = "or_default")]
-    metadata: Metadata,
+    metadata: AnyMetadata,
     #[serde(deserialize_with = "or_default")]
     template: Template,
 }
@@ -45,7 +49,7 @@ struct Bare {
 #[serde(default)]
 struct Controlled {
     #[serde(deserialize_with = "or_default")]
-    metadata: Metadata,
+    metadata: AnyMetadata,
     #[serde(deserialize_with = "or_default")]
     spec: Control,
 }
@@ -62,7 +66,7 @@ struct Control {
 #[serde(default)]
 struct Scheduled {
     #[serde(deserialize_with = "or_default")]
-    metadata: Metadata,
+    metadata: AnyMetadata,
     #[serde(deserialize_with = "or_default")]
     spec: Schedule,
 }
@@ -115,7 +119,8 @@ impl WrittenWorkload {
     pub(crate) fn into_workload(self, at: &Place, line: usize) -> Result<Workload, ManifestError> {
         let Self { kind, metadata, template: Template { metadata: mut of_template, spec }, skipped } = self;
         let mut names = Names::default();
-        let asked = std::mem::take(&mut of_template.annotations).relevant;
+        let of_pods = std::mem::take(&mut of_template.annotations);
+        let (asked, template_others) = (of_pods.relevant, of_pods.others);
         let template = Place { template: metadata.is_some(), ..at.clone() };
         let mut metadata = metadata.unwrap_or(of_template);
         let (name, namespace) = named(&mut metadata, &mut names).map_err(|fault| fault.at(at))?;
@@ -123,11 +128,12 @@ impl WrittenWorkload {
             return Err(super::Fault::NoContainers.at(&template));
         }
         let spec = spec.into_spec(asked, skipped, &mut names).map_err(|fault| fault.at(&template))?;
-        Ok(Workload { kind, namespace, name, annotations: metadata.annotations.relevant, spec, line })
+        let WrittenAnnotations { relevant: annotations, others, .. } = metadata.annotations;
+        Ok(Workload { kind, namespace, name, annotations, others, template_others, spec, line })
     }
 }
 
-fn named(metadata: &mut Metadata, names: &mut Names) -> Result<(Name, Option<Name>), super::Fault> {
+fn named(metadata: &mut AnyMetadata, names: &mut Names) -> Result<(Name, Option<Name>), super::Fault> {
     // What is empty is as good as missing to the API server.
     metadata.namespace.take_if(|namespace| namespace.0.is_empty());
     Ok((metadata.name_or_beginning(names)?, metadata.namespace(names)?))
