@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, ValueHint};
 
 use codes::Code;
-use findings::Level;
+use finding::Level;
 use report::Report;
 
 mod codes;
+mod finding;
 mod findings;
 mod github;
 mod json;

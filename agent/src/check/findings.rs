@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::PodSpec;
@@ -14,36 +13,9 @@ use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_problem, of_reference};
+use super::finding::{Finding, Level, word};
 use super::objects::Objects;
 use super::reloader;
-
-closed_set! {
-    /// How much a finding matters.
-    pub(crate) enum Level {
-        /// It may be meant so, or be right elsewhere.
-        Hint => "hint",
-        /// Something will never reach its program.
-        Warning => "warning",
-        /// Nothing is told as long as it is so.
-        Error => "error",
-    }
-}
-
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) code: Code,
-    pub(super) level: Level,
-    pub(super) sentence: String,
-    /// What would change it.
-    pub(super) remedy: Option<String>,
-}
-
-impl Finding {
-    pub(super) fn new(code: Code, level: Level, sentence: String, remedy: Option<String>) -> Self {
-        Self { code, level, sentence, remedy }
-    }
-}
 
 /// What a change of each object does to a workload's pods, and what is found about it.
 pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec<Finding>) {
@@ -156,14 +128,6 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
         Finding::new(Code::MissingObject, Level::Hint, sentence, remedy)
     };
     used.into_iter().filter(is_missing).map(finding).collect()
-}
-
-/// A kind as manifests write it.
-pub(super) const fn word(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::ConfigMap => "ConfigMap",
-        ObjectKind::Secret => "Secret",
-    }
 }
 
 /// A chart that writes a checksum of a configuration into the template makes a new template of each change.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::findings::Level;
+use super::finding::Level;
 use super::report::Report;
 
 /// One command a line.

@@ -7,10 +7,13 @@ use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::policy::reloader::{Marks, Remark, remarks_of_object};
 use reloadlet_manifest::OtherObject;
 
+/// What an object says to Reloader, and what is odd about that.
+type Said = (Marks, Vec<Remark>);
+
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
 /// for one that isn't written.
 #[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<(ObjectKind, Name), BTreeMap<Name, (Marks, Vec<Remark>)>>);
+pub(super) struct Objects(BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>);
 
 /// Names that differ in more letters than these aren't taken for the same one misspelled.
 const MOST_LETTERS: usize = 3;
@@ -39,12 +42,7 @@ impl Objects {
 
     /// What the object says to Reloader, and what is odd about that; `None` if it isn't there, as far as that can be said: where a
     /// namespace isn't written, whoever applies the manifest chooses it.
-    pub(super) fn get(
-        &self,
-        kind: ObjectKind,
-        name: &Name,
-        namespace: Option<&Name>,
-    ) -> Option<&(Marks, Vec<Remark>)> {
+    pub(super) fn get(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Option<&Said> {
         let namespaces = self.0.get(&(kind, name.clone()))?;
         match namespace {
             Some(own) => namespaces.get(own).or_else(|| namespaces.get("")),

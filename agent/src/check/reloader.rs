@@ -10,7 +10,7 @@ use reloadlet_core::policy::reloader::{self, Asking, Marks, Rules, consumer, rem
 use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::{Code, of_remark};
-use super::findings::{Finding, Level, word};
+use super::finding::{Finding, Level, word};
 use super::objects::Objects;
 
 /// What is found about a workload that Reloader looks at; nothing without annotations of its.
@@ -27,7 +27,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     for (kind, name) in concerned(asking, references) {
         let said = objects.get(kind, &name, workload.namespace.as_ref());
         let (marks, odd) = said.map_or((Marks::default(), &[][..]), |(marks, odd)| (*marks, &**odd));
-        findings.extend(odd.iter().cloned().map(|odd| {
+        findings.extend(odd.iter().map(|odd| {
             let sentence = format!("{} {}: {}", word(kind), quoted(&name), odd.sentence);
             Finding::new(of_remark(odd.kind), Level::Warning, sentence, None)
         }));

@@ -7,7 +7,8 @@ use reloadlet_core::policy::references::Reference;
 use reloadlet_manifest::{Found, ManifestError, Unreadable, Workload, WorkloadKind};
 
 use super::codes::Code;
-use super::findings::{self, Finding, Level};
+use super::finding::{Finding, Level};
+use super::findings;
 use super::objects::Objects;
 use super::sources::Source;
 

@@ -6,7 +6,7 @@ use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::references::{Effect, Reference};
 
 use super::codes::{PAGE, of_reference};
-use super::findings::word;
+use super::finding::word;
 use super::report::{Checked, Report};
 
 const HEAD: [&str; 5] = ["CONTAINER", "OBJECT", "BY", "ON A CHANGE", "WHY"];
