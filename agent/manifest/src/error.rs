@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::room::{MOST_OBJECTS, SIZE_LIMIT};
+use crate::room::SIZE_LIMIT;
 
 /// Why a text, or an object in it, can't be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -16,9 +16,12 @@ pub enum ManifestError {
         /// Its size.
         bytes: u64,
     },
-    /// It has more objects than any node has pods.
-    #[error("it has more than {MOST_OBJECTS} objects")]
-    TooMany,
+    /// It has more objects than are read: of pods more than any node has.
+    #[error("it has more than {most} objects")]
+    TooMany {
+        /// So many are read.
+        most: usize,
+    },
     /// It is half written, neither JSON nor YAML, or a field is of another type.
     #[error("it is half written or malformed: {0}")]
     Malformed(String),

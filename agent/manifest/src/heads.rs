@@ -11,8 +11,8 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::room::{short, take};
 
-/// How much memory is taken for what all objects of a document say that they are, in bytes: 10,000 take half of it.
-pub(crate) const MOST_BYTES: usize = 8 << 20;
+/// How much memory is taken for what all objects of a document say that they are, in bytes: 50,000 take half of it.
+pub(crate) const MOST_BYTES: usize = 40 << 20;
 
 /// The fields that say what an object is: each stands there once.
 const DECIDING: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];

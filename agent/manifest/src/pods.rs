@@ -45,7 +45,7 @@ pub fn decode(text: impl Read) -> Result<Decoded, ManifestError> {
                     None => return Err(ManifestError::NoItems { at }),
                 };
                 if items.too_many {
-                    return Err(ManifestError::TooMany);
+                    return Err(ManifestError::TooMany { most: MOST_OBJECTS });
                 }
                 for (index, item) in items.objects.into_iter().enumerate() {
                     let at = Place { item: Some(index + 1), ..at.clone() };
@@ -98,7 +98,7 @@ fn bounded<E: fmt::Display>(
     for object in objects {
         all.push(object.map_err(|error| ManifestError::malformed(&error))?);
         if all.len() > MOST_OBJECTS {
-            return Err(ManifestError::TooMany);
+            return Err(ManifestError::TooMany { most: MOST_OBJECTS });
         }
     }
     Ok(all)

@@ -4,15 +4,20 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::policy::crowd;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::documents::{self, Document, Format};
 use crate::error::{ManifestError, Place};
 use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
-use crate::room::{MOST_OBJECTS, Room, SIZE_LIMIT};
+use crate::room::{Room, SIZE_LIMIT};
 use crate::wire::WrittenWorkload;
 use crate::workload::{Found, OtherObject, WorkloadKind};
+
+/// The most objects of a text: those of a large cluster.
+pub(crate) const MOST_FOUND: usize = 50_000;
+/// The most memory that the workloads of a text may take, in bytes, by what each is reckoned to take: 8,000 usual ones, which take
+/// a fifth of it in truth.
+const MOST_KEPT: usize = 128 << 20;
 
 /// Why a document can't be read, or something in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +53,11 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
             reading.add(Err(error));
         }
         // One that holds nothing takes time, too.
-        if index >= MOST_OBJECTS {
-            reading.add(Err(ManifestError::TooMany));
+        if index >= MOST_FOUND {
+            reading.add(Err(ManifestError::TooMany { most: MOST_FOUND }));
             break;
         }
-        if reading.found.len() > MOST_OBJECTS {
+        if reading.found.len() > MOST_FOUND {
             break;
         }
     }
@@ -61,7 +66,7 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
 
 /// What was read so far.
 struct Reading {
-    /// One more than [`MOST_OBJECTS`] at most, which says that there are too many.
+    /// One more than [`MOST_FOUND`] at most, which says that there are too many.
     found: Vec<Result<Found, Unreadable>>,
     /// How much memory the workloads take, in bytes.
     kept: usize,
@@ -77,7 +82,7 @@ impl Reading {
         let room = Room::of(heads::MOST_BYTES);
         let head = document.read(PhantomData::<Head>)?;
         if room.was_exceeded() {
-            return Err(ManifestError::TooMany);
+            return Err(ManifestError::TooMany { most: MOST_FOUND });
         }
         drop(room);
         document.read(Walk { head: &head, listed: None, reading: self })
@@ -86,10 +91,10 @@ impl Reading {
     fn add(&mut self, found: Result<Found, ManifestError>) {
         let (document, line) = (self.document, self.line);
         let error = |error| Unreadable { document, line, error };
-        if self.found.len() < MOST_OBJECTS {
+        if self.found.len() < MOST_FOUND {
             self.found.push(found.map_err(error));
-        } else if self.found.len() == MOST_OBJECTS {
-            self.found.push(Err(error(ManifestError::TooMany)));
+        } else if self.found.len() == MOST_FOUND {
+            self.found.push(Err(error(ManifestError::TooMany { most: MOST_FOUND })));
         }
     }
 
@@ -101,7 +106,7 @@ impl Reading {
         let at = self.place();
         let found = written.into_workload(&at, self.line).and_then(|workload| {
             let kept = self.kept + workload.cost();
-            if kept > crowd::MOST_BYTES {
+            if kept > MOST_KEPT {
                 return Err(ManifestError::NoRoom { at });
             }
             self.kept = kept;

@@ -141,8 +141,11 @@ fn pods_that_dont_fit_together_are_left_out_by_namespace() {
 #[test]
 fn a_text_with_more_objects_than_any_node_has_pods_is_refused() {
     let items = repeated("{}", 10_001);
-    assert_eq!(decode(&format!(r#"{{"kind": "List", "items": [{items}]}}"#)), Err(ManifestError::TooMany));
-    assert_eq!(decode(&"{}\n".repeat(10_001)), Err(ManifestError::TooMany));
+    assert_eq!(
+        decode(&format!(r#"{{"kind": "List", "items": [{items}]}}"#)),
+        Err(ManifestError::TooMany { most: 10_000 })
+    );
+    assert_eq!(decode(&"{}\n".repeat(10_001)), Err(ManifestError::TooMany { most: 10_000 }));
 }
 
 #[test]

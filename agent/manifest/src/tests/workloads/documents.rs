@@ -1,5 +1,5 @@
 use super::*;
-use crate::room::MOST_OBJECTS;
+use crate::read::MOST_FOUND;
 
 const GOOD: &str = "kind: ConfigMap\nmetadata: {name: app}\n";
 
@@ -102,10 +102,10 @@ fn size_nesting_and_aliases_have_an_end_and_take_nothing_from_other_documents() 
 
 #[test]
 fn documents_that_hold_nothing_count_too() {
-    let found = read(&"---\n~\n".repeat(MOST_OBJECTS + 2));
+    let found = read(&"---\n~\n".repeat(MOST_FOUND + 2));
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].as_ref().unwrap_err().error, ManifestError::TooMany);
-    assert!(read(&"---\n~\n".repeat(MOST_OBJECTS)).is_empty());
+    assert_eq!(found[0].as_ref().unwrap_err().error, ManifestError::TooMany { most: MOST_FOUND });
+    assert!(read(&"---\n~\n".repeat(MOST_FOUND)).is_empty());
 }
 
 #[test]

@@ -85,14 +85,17 @@ fn the_number_of_objects_is_bounded_however_they_are_listed() {
     let too_many = |text: &str, read_before: usize| {
         let found = read(text);
         assert_eq!(found.len(), read_before + 1);
-        assert_eq!(found.last().unwrap().as_ref().unwrap_err().error, ManifestError::TooMany);
+        assert_eq!(
+            found.last().unwrap().as_ref().unwrap_err().error,
+            ManifestError::TooMany { most: 50_000 }
+        );
     };
     let objects = |count: usize| vec![CONFIG_MAP.to_owned(); count];
-    assert_eq!(read(&list("v1", "List", &objects(10_000))).len(), 10_000);
-    too_many(&list("v1", "List", &objects(10_001)), 10_000);
-    too_many(&objects(10_001).join("\n"), 10_000);
+    assert_eq!(read(&list("v1", "List", &objects(50_000))).len(), 50_000);
+    too_many(&list("v1", "List", &objects(50_001)), 50_000);
+    too_many(&objects(50_001).join("\n"), 50_000);
     // What every object says that it is has a bound of its own, before anything is read.
-    too_many(&list("v1", "List", &vec!["{}".to_owned(); 100_000]), 0);
+    too_many(&list("v1", "List", &vec!["{}".to_owned(); 500_000]), 0);
     let inner = list("v1", "List", &vec!["[]".to_owned(); 1000]);
-    too_many(&list("v1", "List", &vec![inner; 100]), 0);
+    too_many(&list("v1", "List", &vec![inner; 500]), 0);
 }
