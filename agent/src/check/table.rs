@@ -19,14 +19,14 @@ pub(super) fn table(report: &Report) -> String {
     }
     for unread in &report.unreadable {
         // Writing to a string doesn't fail.
-        let _infallible = writeln!(text, "{}: {}\n", unquoted(&unread.file), unread.sentence);
+        let _infallible = writeln!(text, "{}: {}\n", path(&unread.file), unread.sentence);
     }
     text.push_str(&summary(report));
     text
 }
 
 fn workload(checked: &Checked, text: &mut String) {
-    let _infallible = writeln!(text, "{}  ({}:{})", checked.title(), unquoted(&checked.file), checked.line);
+    let _infallible = writeln!(text, "{}  ({}:{})", checked.title(), path(&checked.file), checked.line);
     if !checked.references.is_empty() {
         let mut rows = vec![HEAD.map(str::to_owned)];
         rows.extend(checked.references.iter().map(row));
@@ -99,6 +99,12 @@ fn summary(report: &Report) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The name of a file, all of it: whoever chose it sees no more than what it is.
+fn path(name: &str) -> String {
+    let shown = |c: char| if "'\"\\".contains(c) { c.to_string() } else { c.escape_debug().to_string() };
+    name.chars().map(shown).collect()
 }
 
 fn plural(word: &str, count: usize) -> String {

@@ -284,3 +284,15 @@ fn a_checksum_beside_a_container_that_is_told_is_found() {
     assert!(is_found(&text(", reloadlet.io/signal: none")));
     assert!(!is_found(&text("")), "there it is what makes a change take effect");
 }
+
+#[test]
+fn the_whole_name_of_a_file_is_shown_and_nothing_that_a_terminal_obeys() {
+    let name = format!("{}/\u{1b}[31m.yaml", "deep/".repeat(20));
+    let mut report = report(&[("web.yaml", &deployment("web", "{}", LOGBACK)), ("bad.yaml", "[")], &[]);
+    report.workloads[0].file.clone_from(&name);
+    report.unreadable[0].file.clone_from(&name);
+    let shown = format!("{}/\\u{{1b}}[31m.yaml", "deep/".repeat(20));
+    let text = table::table(&report);
+    assert!(text.starts_with(&format!("Deployment shop/web  ({shown}:1)\n")), "{text}");
+    assert!(text.contains(&format!("\n{shown}: document 1")), "{text}");
+}
