@@ -83,7 +83,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// Whether the workload is rolled; `is_used` says whether it uses the object ([`consumer`]).
+    /// Whether the workload is rolled; `is_used` says whether it uses the object ([`consumer()`]).
     pub const fn rolls(self, is_used: bool) -> bool {
         match self {
             Self::Named => true,
