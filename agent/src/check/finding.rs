@@ -1,7 +1,6 @@
 //! One finding.
 
 use reloadlet_core::model::closed::closed_set;
-use reloadlet_core::model::object::ObjectKind;
 
 use super::codes::Code;
 
@@ -30,13 +29,5 @@ pub(super) struct Finding {
 impl Finding {
     pub(super) fn new(code: Code, level: Level, sentence: String, remedy: Option<String>) -> Self {
         Self { code, level, sentence, remedy }
-    }
-}
-
-/// A kind as manifests write it.
-pub(super) const fn word(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::ConfigMap => "ConfigMap",
-        ObjectKind::Secret => "Secret",
     }
 }

@@ -13,7 +13,7 @@ use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_problem, of_reference};
-use super::finding::{Finding, Level, word};
+use super::finding::{Finding, Level};
 use super::objects::Objects;
 use super::reloader;
 
@@ -69,20 +69,8 @@ fn never(reference: &Reference) -> Option<Finding> {
     if reference.effect != Effect::Never {
         return None;
     }
-    let level = match reference.why {
-        Why::InitContainer | Why::Unmounted => Level::Hint,
-        Why::FrozenEnvironment
-        | Why::FrozenSubPath
-        | Why::Unasked
-        | Why::Problem
-        | Why::OtherContainer
-        | Why::Sidecar
-        | Why::OtherVolume
-        | Why::OtherKeys
-        | Why::ClusterObject
-        | Why::Told
-        | Why::Watches => Level::Warning,
-    };
+    let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted);
+    let level = if is_hint { Level::Hint } else { Level::Warning };
     Some(Finding::new(of_reference(reference.why)?, level, reference.to_string(), reference.remedy()))
 }
 
@@ -116,7 +104,7 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
         objects.has_any(*kind) && objects.get(*kind, name, workload.namespace.as_ref()).is_none()
     };
     let finding = |(kind, name): (ObjectKind, &Name)| {
-        let word = word(kind);
+        let word = kind.written();
         let place = workload
             .namespace
             .as_ref()

@@ -10,25 +10,24 @@ use reloadlet_core::policy::reloader::{self, Asking, Marks, Rules, consumer, rem
 use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::{Code, of_remark};
-use super::finding::{Finding, Level, word};
+use super::finding::{Finding, Level};
 use super::objects::Objects;
 
 /// What is found about a workload that Reloader looks at; nothing without annotations of its.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let asking = Asking { workload: &workload.others, template: &workload.template_others };
-    let mut keys = asking.workload.keys().chain(asking.template.keys());
-    if !keys.any(|key| reloader::is_relevant(key)) {
+    let asking = Asking::new(&workload.others, &workload.template_others);
+    if !asking.is_any() {
         return Vec::new();
     }
     let remark = |remark: reloader::Remark| {
         Finding::new(of_remark(remark.kind), Level::Warning, remark.sentence, None)
     };
-    let mut findings: Vec<Finding> = remarks(asking).into_iter().map(remark).collect();
-    for (kind, name) in concerned(asking, references) {
+    let mut findings: Vec<Finding> = remarks(&asking).into_iter().map(remark).collect();
+    for (kind, name) in concerned(&asking, references) {
         let said = objects.get(kind, &name, workload.namespace.as_ref());
         let (marks, odd) = said.map_or((Marks::default(), &[][..]), |(marks, odd)| (*marks, &**odd));
         findings.extend(odd.iter().map(|odd| {
-            let sentence = format!("{} {}: {}", word(kind), quoted(&name), odd.sentence);
+            let sentence = format!("{} {}: {}", kind.written(), quoted(&name), odd.sentence);
             Finding::new(of_remark(odd.kind), Level::Warning, sentence, None)
         }));
         let rules = Rules::Reloader { auto_reload_all: false };
@@ -38,7 +37,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         {
             let sentence = format!(
                 "when {} {} changes, Reloader 1.4 {does}; reloadlet {}",
-                word(kind),
+                kind.written(),
                 quoted(&name),
                 here(references, kind, &name)
             );
@@ -49,7 +48,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
 }
 
 /// The objects that the workload uses or names.
-fn concerned(asking: Asking<'_>, references: &[Reference]) -> BTreeSet<(ObjectKind, Name)> {
+fn concerned(asking: &Asking<'_>, references: &[Reference]) -> BTreeSet<(ObjectKind, Name)> {
     let used = references.iter().map(|reference| (reference.kind, reference.object.clone()));
     let named = ObjectKind::ALL
         .into_iter()

@@ -12,6 +12,9 @@ use super::findings;
 use super::objects::Objects;
 use super::sources::Source;
 
+/// So many references and findings are told: a small workload can have thousands of them.
+const MOST_TOLD: usize = 500_000;
+
 /// What is told.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -77,11 +80,23 @@ impl Report {
             }
         }
         report.count = workloads.len();
-        let checked =
-            workloads.into_iter().map(|(file, workload)| Checked::of(file, workload, &objects, ignored));
-        report.workloads = checked
-            .filter(|checked| !checked.references.is_empty() || !checked.findings.is_empty())
-            .collect();
+        let mut left = MOST_TOLD;
+        for (file, workload) in workloads {
+            let checked = Checked::of(file, workload, &objects, ignored);
+            let told = checked.references.len() + checked.findings.len();
+            let Some(rest) = left.checked_sub(told) else {
+                let sentence = format!(
+                    "{} and what follows isn't checked: there is too much before it",
+                    checked.title()
+                );
+                report.unreadable.push(Unread { file: checked.file, line: Some(checked.line), sentence });
+                break;
+            };
+            left = rest;
+            if told > 0 {
+                report.workloads.push(checked);
+            }
+        }
         report
     }
 

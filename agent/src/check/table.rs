@@ -6,7 +6,6 @@ use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::references::{Effect, Reference};
 
 use super::codes::{PAGE, of_reference};
-use super::finding::word;
 use super::report::{Checked, Report};
 
 const HEAD: [&str; 5] = ["CONTAINER", "OBJECT", "BY", "ON A CHANGE", "WHY"];
@@ -58,7 +57,7 @@ fn workload(checked: &Checked, text: &mut String) {
 
 fn row(reference: &Reference) -> [String; HEAD.len()] {
     let container = reference.container.as_deref().unwrap_or("-").to_owned();
-    let mut object = format!("{} {}", word(reference.kind), unquoted(&reference.object));
+    let mut object = format!("{} {}", reference.kind.written(), unquoted(&reference.object));
     match &*reference.keys {
         [] => {}
         [key] => object += &format!(" ({})", unquoted(key)),

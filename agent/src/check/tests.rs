@@ -296,3 +296,20 @@ fn the_whole_name_of_a_file_is_shown_and_nothing_that_a_terminal_obeys() {
     assert!(text.starts_with(&format!("Deployment shop/web  ({shown}:1)\n")), "{text}");
     assert!(text.contains(&format!("\n{shown}: document 1")), "{text}");
 }
+
+#[test]
+fn workloads_with_very_many_references_have_a_bound_together_and_that_is_said() {
+    let sources: String = (0..100).map(|n| format!("{{secret: {{name: s{n}}}}},")).collect();
+    let mounts: String = (0..50).map(|n| format!("{{name: v, mountPath: /m{n}}},")).collect();
+    let spec = format!(
+        "{{containers: [{{name: app, volumeMounts: [{mounts}]}}], volumes: [{{name: v, projected: {{sources: [{sources}]}}}}]}}"
+    );
+    let text = vec![deployment("web", "{}", &spec); 100].join("---\n");
+    let report = report(&[("web.yaml", &text)], &[]);
+    assert!((10..100).contains(&report.workloads.len()), "{}", report.workloads.len());
+    let [unread] = &*report.unreadable else { panic!("{:?}", report.unreadable) };
+    assert_eq!(
+        unread.sentence,
+        "Deployment shop/web and what follows isn't checked: there is too much before it"
+    );
+}

@@ -25,6 +25,16 @@ closed_set! {
     }
 }
 
+impl ObjectKind {
+    /// The kind as manifests write it.
+    pub const fn written(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
 /// One object by name. One that is deleted and made again is the same one here.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {

@@ -247,6 +247,23 @@ impl VolumeKind {
     }
 }
 
+impl VolumeSource {
+    /// The ConfigMaps and Secrets that it is made of, in the order of the spec.
+    pub fn objects(&self) -> impl Iterator<Item = (ObjectKind, &ObjectSource)> {
+        let (single, several) = match self {
+            Self::ConfigMap(source) => (Some((ObjectKind::ConfigMap, source)), &[][..]),
+            Self::Secret(source) => (Some((ObjectKind::Secret, source)), &[][..]),
+            Self::Projected(sources) => (None, sources.as_slice()),
+            Self::DownwardApi | Self::Other => (None, &[][..]),
+        };
+        single.into_iter().chain(several.iter().filter_map(|source| match source {
+            ProjectedSource::ConfigMap(source) => Some((ObjectKind::ConfigMap, source)),
+            ProjectedSource::Secret(source) => Some((ObjectKind::Secret, source)),
+            ProjectedSource::Rotating { .. } => None,
+        }))
+    }
+}
+
 impl Volume {
     /// The plugin that publishes this volume, if it is one that can be watched.
     pub fn kind(&self) -> Option<VolumeKind> {

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::model::closed::closed_set;
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, ProjectedSource, VolumeSource};
+use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, VolumeSource};
 use crate::model::shown::{listed, quoted};
 use crate::model::signal::Signal;
 use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, KEYS, SIGNAL, VOLUMES};
@@ -126,7 +126,11 @@ pub fn references(
         }));
         for mount in &container.mounts {
             let Some(source) = volumes.get(&mount.volume) else { continue };
-            for (kind, object) in objects(source) {
+            for (kind, object) in source.objects() {
+                // Of few mounts and few sources many references are made.
+                if all.len() >= MOST {
+                    break;
+                }
                 let (effect, why) = if mount.sub_path.is_some() {
                     (Effect::Never, frozen(container, Why::FrozenSubPath))
                 } else {
@@ -142,14 +146,16 @@ pub fn references(
                 });
             }
         }
-        // The room that is left is looked at once for each container: a spec has a bound of its own.
-        all.truncate(MOST);
     }
     let used: BTreeSet<&Name> =
         spec.containers.iter().flat_map(|container| &container.mounts).map(|mount| &mount.volume).collect();
     for volume in spec.volumes.iter().filter(|volume| !used.contains(&volume.name)) {
-        let unused = objects(&volume.source).into_iter();
-        all.extend(unused.map(|(kind, object)| of_volume(kind, object, &volume.name, Way::Unmounted)));
+        all.extend(
+            volume
+                .source
+                .objects()
+                .map(|(kind, object)| of_volume(kind, object, &volume.name, Way::Unmounted)),
+        );
     }
     all.truncate(MOST);
     for reference in &mut all {
@@ -182,22 +188,6 @@ fn frozen(container: &Container, why: Why) -> Why {
     match container.kind {
         ContainerKind::Regular | ContainerKind::Sidecar => why,
         ContainerKind::Init => Why::InitContainer,
-    }
-}
-
-fn objects(source: &VolumeSource) -> Vec<(ObjectKind, &ObjectSource)> {
-    match source {
-        VolumeSource::ConfigMap(source) => vec![(ObjectKind::ConfigMap, source)],
-        VolumeSource::Secret(source) => vec![(ObjectKind::Secret, source)],
-        VolumeSource::Projected(sources) => {
-            let each = sources.iter().filter_map(|source| match source {
-                ProjectedSource::ConfigMap(source) => Some((ObjectKind::ConfigMap, source)),
-                ProjectedSource::Secret(source) => Some((ObjectKind::Secret, source)),
-                ProjectedSource::Rotating { .. } => None,
-            });
-            each.collect()
-        }
-        VolumeSource::DownwardApi | VolumeSource::Other => Vec::new(),
     }
 }
 
@@ -298,11 +288,7 @@ impl fmt::Display for Reference {
             Way::Variable | Way::Variables => " takes into its environment ",
             Way::Unmounted => " has ",
         })?;
-        let kind = match self.kind {
-            ObjectKind::ConfigMap => "ConfigMap",
-            ObjectKind::Secret => "Secret",
-        };
-        write!(f, "{kind} {}", quoted(&self.object))?;
+        write!(f, "{} {}", self.kind.written(), quoted(&self.object))?;
         match &*self.keys {
             [] => {}
             [key] => write!(f, " (key {})", quoted(key))?,

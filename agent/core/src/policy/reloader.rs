@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::closed::Closed as _;
 use crate::model::names::is_subdomain;
 use crate::model::pod::{AnnotationValue, Annotations};
 
@@ -93,18 +94,39 @@ impl Decision {
     }
 }
 
+/// So many items of a list are looked at: each takes time and memory to be compiled, and whoever writes a workload writes them.
+const MOST_ITEMS: usize = 256;
+
 /// A workload as Reloader sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Asking<'a> {
-    /// Its own annotations.
-    pub workload: &'a Annotations,
-    /// Those of its template.
-    pub template: &'a Annotations,
+    workload: &'a Annotations,
+    template: &'a Annotations,
+    /// The items of the lists that count, by type of objects; `None` stands for what is no expression.
+    lists: [Vec<(&'a str, Option<Expression>)>; ObjectType::ALL.len()],
 }
 
 impl<'a> Asking<'a> {
+    /// A workload with these annotations of its own, and these of its template.
+    pub fn new(workload: &'a Annotations, template: &'a Annotations) -> Self {
+        let listed = |object: ObjectType| {
+            let set = if asks(workload, object) { workload } else { template };
+            items(set, object.reload_key()).map(|item| (item, Expression::parse(item))).collect()
+        };
+        Self { workload, template, lists: ObjectType::ALL.map(listed) }
+    }
+
+    /// Whether there is anything of Reloader's.
+    pub fn is_any(&self) -> bool {
+        self.workload.keys().chain(self.template.keys()).any(|key| is_relevant(key))
+    }
+
+    fn list(&self, object: ObjectType) -> &[(&'a str, Option<Expression>)] {
+        self.lists.get(object.index()).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// What a change of the object of this type and name is to it.
-    pub fn decide(self, object: ObjectType, name: &str, marks: Marks, rules: Rules) -> Decision {
+    pub fn decide(&self, object: ObjectType, name: &str, marks: Marks, rules: Rules) -> Decision {
         if marks.ignored {
             return Decision::Ignored;
         }
@@ -112,13 +134,13 @@ impl<'a> Asking<'a> {
             return Decision::Excluded;
         }
         let set = self.chosen(object);
-        let has = |item: &str| match (Expression::parse(item), rules) {
+        let has = |(item, expression): &(&str, Option<Expression>)| match (expression, rules) {
             (Some(expression), Rules::Reloader { .. }) => expression.takes(name),
             (Some(expression), Rules::Ours) => expression.takes_whole(name),
             (None, Rules::Reloader { .. }) => false,
-            (None, Rules::Ours) => item == name,
+            (None, Rules::Ours) => *item == name,
         };
-        if items(set, object.reload_key()).any(has) {
+        if self.list(object).iter().any(has) {
             return Decision::Named;
         }
         if text(set, SEARCH) == Some("true") && marks.matched {
@@ -132,19 +154,23 @@ impl<'a> Asking<'a> {
     }
 
     /// The names that its list has for objects of this type, of those items that are no more than a name.
-    pub fn named(self, object: ObjectType) -> BTreeSet<&'a str> {
-        items(self.chosen(object), object.reload_key()).filter(|item| is_subdomain(item)).collect()
+    pub fn named(&self, object: ObjectType) -> BTreeSet<&'a str> {
+        self.list(object).iter().map(|(item, _)| *item).filter(|item| is_subdomain(item)).collect()
     }
 
     /// The annotations that count for objects of this type: the workload's if it has any of them, however empty, and else all of the
     /// template's.
-    fn chosen(self, object: ObjectType) -> &'a Annotations {
+    fn chosen(&self, object: ObjectType) -> &'a Annotations {
         if asks(self.workload, object) { self.workload } else { self.template }
     }
 
     /// Reloader looks at the workload's own list only.
-    fn excludes(self, object: ObjectType, name: &str, rules: Rules) -> bool {
-        let lists = |set| items(set, object.exclude_key()).any(|item| item == name);
+    fn excludes(&self, object: ObjectType, name: &str, rules: Rules) -> bool {
+        // Names aren't compiled, and all of them count.
+        let lists = |set| {
+            let list = text(set, object.exclude_key());
+            list.is_some_and(|list| list.split(',').any(|item| item.trim() == name))
+        };
         lists(self.workload) || (rules == Rules::Ours && lists(self.template))
     }
 }
@@ -164,9 +190,9 @@ fn text<'a>(annotations: &'a Annotations, key: &str) -> Option<&'a str> {
     }
 }
 
-/// The items of a comma list, trimmed as Reloader does.
+/// The first [`MOST_ITEMS`] items of a comma list, trimmed as Reloader does.
 fn items<'a>(annotations: &'a Annotations, key: &str) -> impl Iterator<Item = &'a str> {
-    text(annotations, key).into_iter().flat_map(|list| list.split(',')).map(str::trim)
+    text(annotations, key).into_iter().flat_map(|list| list.split(',')).map(str::trim).take(MOST_ITEMS)
 }
 
 /// The values that Go takes for a truth value (`strconv.ParseBool`).

@@ -9,7 +9,7 @@ use crate::model::closed::closed_set;
 use crate::model::digest::Files;
 use crate::model::names::{FilePath, Name};
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
-use crate::model::pod::{Container, Item, ObjectSource, PodSpec, ProjectedSource, VolumeSource};
+use crate::model::pod::{Container, Item, ObjectSource, PodSpec, VolumeSource};
 use crate::model::time::Time;
 use crate::policy::sources::{self};
 
@@ -151,19 +151,7 @@ fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
         let items = source.items.iter().map(|item| (item.path.as_name().clone(), item));
         Mounted { kind, source, items: items.collect() }
     };
-    match volume {
-        VolumeSource::ConfigMap(source) => vec![mounted(ObjectKind::ConfigMap, source)],
-        VolumeSource::Secret(source) => vec![mounted(ObjectKind::Secret, source)],
-        VolumeSource::Projected(sources) => {
-            let each = sources.iter().filter_map(|source| match source {
-                ProjectedSource::ConfigMap(source) => Some(mounted(ObjectKind::ConfigMap, source)),
-                ProjectedSource::Secret(source) => Some(mounted(ObjectKind::Secret, source)),
-                ProjectedSource::Rotating { .. } => None,
-            });
-            each.collect()
-        }
-        VolumeSource::DownwardApi | VolumeSource::Other => Vec::new(),
-    }
+    volume.objects().map(|(kind, source)| mounted(kind, source)).collect()
 }
 
 impl Mounted<'_> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::pod::{AnnotationValue, EnvironmentSource, Item, Volume, VolumeMount};
+use crate::model::pod::{AnnotationValue, EnvironmentSource, Item, ProjectedSource, Volume, VolumeMount};
 
 /// A container that mounts these volumes: with `/` at the end by subPath, else as a directory.
 fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
@@ -219,4 +219,13 @@ fn a_pod_with_very_many_references_has_a_bound() {
     let mounts: Vec<&str> = names.iter().map(String::as_str).collect();
     let containers = (0..100).map(|n| regular(&format!("c{n}"), &mounts)).collect();
     assert_eq!(lines(&pod(&[], containers, volumes)).len(), MOST);
+}
+
+#[test]
+fn few_mounts_of_few_sources_make_no_more_references_than_that() {
+    let sources = (0..3_000).map(|n| ProjectedSource::Secret(source(&format!("s{n}"), &[]))).collect();
+    let volume = Volume { name: "v".into(), source: VolumeSource::Projected(sources) };
+    // Nine million of them would take more than a gigabyte.
+    let spec = pod(&[], vec![regular("app", &vec!["v"; 3_000])], vec![volume]);
+    assert_eq!(lines(&spec).len(), MOST);
 }

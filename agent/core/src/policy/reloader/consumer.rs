@@ -2,34 +2,23 @@
 
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, ProjectedSource, VolumeSource};
+use crate::model::pod::{Container, ContainerKind, PodSpec};
 
 /// The container that Reloader takes for the one that uses an object: the first that mounts the first volume with it, or else the
 /// first whose environment has it. For an init container, which a native sidecar is to it, the first regular one stands. `None`: the
 /// workload doesn't use it. Optional objects, single keys and `subPath` are as any use; a volume that nobody mounts is none,
 /// nor are ephemeral containers and what else names a Secret.
 pub fn consumer<'a>(spec: &'a PodSpec, kind: ObjectKind, name: &str) -> Option<&'a Name> {
-    let volume =
-        spec.volumes.iter().find(|volume| has(&volume.source, kind, name)).map(|volume| &volume.name);
+    let volume = spec
+        .volumes
+        .iter()
+        .find(|volume| volume.source.objects().any(|(of, source)| of == kind && *source.name == *name))
+        .map(|volume| &volume.name);
     let mounts = |container: &Container| container.mounts.iter().any(|mount| Some(&mount.volume) == volume);
     let reads = |container: &Container| {
         container.environment.iter().any(|source| source.kind == kind && *source.name == *name)
     };
     first(spec, mounts).or_else(|| first(spec, reads))
-}
-
-fn has(source: &VolumeSource, kind: ObjectKind, name: &str) -> bool {
-    let is_it = |of: ObjectKind, source: &ObjectSource| of == kind && *source.name == *name;
-    match source {
-        VolumeSource::ConfigMap(source) => is_it(ObjectKind::ConfigMap, source),
-        VolumeSource::Secret(source) => is_it(ObjectKind::Secret, source),
-        VolumeSource::Projected(sources) => sources.iter().any(|source| match source {
-            ProjectedSource::ConfigMap(source) => is_it(ObjectKind::ConfigMap, source),
-            ProjectedSource::Secret(source) => is_it(ObjectKind::Secret, source),
-            ProjectedSource::Rotating { .. } => false,
-        }),
-        VolumeSource::DownwardApi | VolumeSource::Other => false,
-    }
 }
 
 fn first(spec: &PodSpec, uses: impl Fn(&Container) -> bool) -> Option<&Name> {

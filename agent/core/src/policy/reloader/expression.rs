@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 /// The most memory that an expression may take once it is compiled, in bytes: whoever writes a workload writes it.
-const MOST_MEMORY: usize = 256 << 10;
+const MOST_MEMORY: usize = 64 << 10;
 /// The longest item that is compiled, in bytes; names of objects have 253 at most.
 const LONGEST: usize = 1024;
 

@@ -6,7 +6,7 @@ use crate::model::pod::Annotations;
 use crate::model::shown::quoted;
 use crate::policy::reloader::expression::{Expression, has_open_alternatives};
 use crate::policy::reloader::{
-    AUTO, Asking, IGNORE, MATCH, ObjectType, PAUSE_PERIOD, SEARCH, asks, items, parse_bool, text,
+    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, SEARCH, asks, items, parse_bool, text,
 };
 
 closed_set! {
@@ -37,7 +37,7 @@ pub struct Remark {
 }
 
 /// All remarks about a workload's and its template's annotations.
-pub fn remarks(asking: Asking<'_>) -> Vec<Remark> {
+pub fn remarks(asking: &Asking<'_>) -> Vec<Remark> {
     let mut all = Remarks::default();
     let both = [("", asking.workload), ("the template's ", asking.template)];
     for (whose, annotations) in both {
@@ -100,6 +100,13 @@ impl Remarks {
 
     fn lists(&mut self, whose: &str, annotations: &Annotations) {
         for key in ObjectType::ALL.map(ObjectType::reload_key) {
+            let count = text(annotations, key).map_or(0, |list| list.split(',').count());
+            if count > MOST_ITEMS {
+                let sentence = format!(
+                    "{whose}{key} has {count} items: the first {MOST_ITEMS} are looked at here, and by Reloader all"
+                );
+                self.add(RemarkKind::Expression, sentence);
+            }
             for item in items(annotations, key).filter(|item| !item.is_empty()) {
                 let shown = quoted(item);
                 if Expression::parse(item).is_none() {
@@ -145,7 +152,7 @@ impl Remarks {
         }
     }
 
-    fn hidden(&mut self, asking: Asking<'_>) {
+    fn hidden(&mut self, asking: &Asking<'_>) {
         for object in ObjectType::ALL {
             let is_hidden = asks(asking.workload, object) && asks(asking.template, object);
             let keys = [object.reload_key(), AUTO, object.auto_key(), SEARCH];
@@ -162,7 +169,7 @@ impl Remarks {
         }
     }
 
-    fn misplaced(&mut self, asking: Asking<'_>) {
+    fn misplaced(&mut self, asking: &Asking<'_>) {
         for (whose, annotations) in [("the workload", asking.workload), ("the template", asking.template)] {
             for key in [IGNORE, MATCH].into_iter().filter(|key| annotations.contains_key(*key)) {
                 let sentence = format!("{key} on {whose} does nothing: it is for ConfigMaps and Secrets");

@@ -150,7 +150,7 @@ fn object(row: &Row<'_>) -> (ObjectKind, &'static str) {
 
 fn rolls(row: &Row<'_>, rules: Rules) -> bool {
     let (kind, name) = object(row);
-    let asking = Asking { workload: &row.workload, template: &row.template };
+    let asking = Asking::new(&row.workload, &row.template);
     let spec = spec(row.consumer, kind, name);
     let decision = asking.decide(kind.into(), name, Marks::of(&row.marks), rules);
     decision.rolls(consumer(&spec, kind, name).is_some())
@@ -194,7 +194,7 @@ fn what_the_table_remarks_is_remarked_and_nothing_else() {
     // Of what these have the table says nothing where it doesn't decide.
     let besides = ["R080", "R084", "R112", "R113", "R132"];
     for row in rows() {
-        let mut all = remarks(Asking { workload: &row.workload, template: &row.template });
+        let mut all = remarks(&Asking::new(&row.workload, &row.template));
         all.extend(remarks_of_object(&row.marks));
         let is_expected = row.ours.contains("warning") || row.ours.contains("problem");
         assert_eq!(!all.is_empty(), is_expected || besides.contains(&row.id), "{}: {all:?}", row.id);
@@ -237,4 +237,22 @@ fn keys_of_reloader_are_told_from_others() {
     ] {
         assert!(!is_relevant(key), "{key}");
     }
+}
+
+#[test]
+fn of_a_very_long_list_only_so_many_items_are_looked_at_and_that_is_said() {
+    let names: Vec<String> = (0..=MOST_ITEMS).map(|n| format!("app-{n}")).collect();
+    let workload = annotations(&format!("configmap.reloader.stakater.com/reload={}", names.join(",")));
+    let template = Annotations::new();
+    let asking = Asking::new(&workload, &template);
+    let decide = |name: &str| asking.decide(ObjectType::ConfigMap, name, Marks::default(), Rules::Ours);
+    assert_eq!(
+        (decide(&names[MOST_ITEMS - 1]), decide(&names[MOST_ITEMS])),
+        (Decision::Named, Decision::Unasked)
+    );
+    let [remark] = remarks(&asking).try_into().unwrap();
+    assert!(
+        remark.sentence.ends_with("has 257 items: the first 256 are looked at here, and by Reloader all"),
+        "{remark:?}"
+    );
 }
