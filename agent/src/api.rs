@@ -6,12 +6,11 @@ use anyhow::{Context as _, Result};
 use kube::Config;
 
 #[cfg(test)]
-mod authority;
+pub(crate) mod authority;
 pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod cluster;
 pub(crate) mod events;
-pub(crate) mod fair;
 pub(crate) mod fence;
 pub(crate) mod kubelet;
 pub(crate) mod nudges;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reloadlet_core::policy::plan::Allowed;
+
 use crate::address::address;
 use crate::check::CheckFlags;
 use crate::logs::{LogFormat, LogLevel};
@@ -57,6 +59,8 @@ pub(crate) struct AgentConfig {
     pub(crate) kubelet: Option<SocketAddr>,
     /// Whether Secrets are watched on the API server.
     pub(crate) watch_secrets: bool,
+    /// What pods may ask for here.
+    pub(crate) allowed: Allowed,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
@@ -149,7 +153,7 @@ struct AgentFlags {
     #[arg(long, env = "RELOADLET_PODS_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pods_file: Option<PathBuf>,
 
-    /// Do everything but send signals
+    /// Do everything but send signals and make requests
     #[arg(long, env = "RELOADLET_DRY_RUN", value_parser = yes_or_no)]
     dry_run: bool,
 
@@ -178,6 +182,11 @@ struct AgentFlags {
     /// and watch all Secrets for it. Of what they hold it keeps keyed digests, in memory
     #[arg(long, env = "RELOADLET_WATCH_SECRETS", value_parser = yes_or_no)]
     watch_secrets: bool,
+
+    /// Make requests (`reloadlet.io/http`) also to pods with hostNetwork. Their address is the node's: whoever may write such a
+    /// pod can have the agent ask any server of the node
+    #[arg(long, env = "RELOADLET_ALLOW_HOST_NETWORK_HTTP", value_parser = yes_or_no)]
+    allow_host_network_http: bool,
 
     /// How log lines are written (to standard error)
     #[arg(long, env = "RELOADLET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
@@ -245,6 +254,7 @@ impl AgentFlags {
             without_fence: self.without_fence,
             kubelet: self.kubelet_address,
             watch_secrets: self.watch_secrets,
+            allowed: Allowed { host_network_http: self.allow_host_network_http },
             log_format: self.log_format,
             log_level: self.log_level,
         })
@@ -291,6 +301,7 @@ mod tests {
             without_fence: false,
             kubelet: None,
             watch_secrets: false,
+            allowed: Allowed::default(),
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
         };
@@ -310,6 +321,7 @@ mod tests {
             "--pods-file=f",
             "--dry-run",
             "--watch-secrets",
+            "--allow-host-network-http",
             "--log-format=json",
             "--log-level=trace",
         ]);
@@ -327,6 +339,7 @@ mod tests {
             without_fence: false,
             kubelet: None,
             watch_secrets: true,
+            allowed: Allowed { host_network_http: true },
             log_format: LogFormat::Json,
             log_level: LogLevel::Trace,
         };

@@ -240,6 +240,16 @@ impl Holder {
         }
     }
 
+    /// What is known at once of telling a process by other means than a signal; `None` where it may be told.
+    pub(crate) fn spare(&self, process: &ProcessIdentity) -> Option<Delivery> {
+        let Some(Kept { pidfd, .. }) = self.held.get(process) else { return Some(Delivery::Gone) };
+        match has_exited(pidfd) {
+            Ok(true) => Some(Delivery::Gone),
+            // Whoever makes the request looks once more.
+            Ok(false) | Err(_) => self.dry_run.then_some(Delivery::Spared),
+        }
+    }
+
     /// How many processes are held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -371,6 +381,7 @@ mod tests {
         let mut holder = Holder::new(ProcRoot::new(fake.dir.path().into()), true);
         assert!(matches!(holder.hold(&fake.process, &shop()).unwrap(), Hold::Held(..)));
         assert_eq!(holder.send(&fake.process, hup()), Delivery::Spared);
+        assert_eq!(holder.spare(&fake.process), Some(Delivery::Spared));
         assert!(fake.child.try_wait().unwrap().is_none());
     }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod api;
+mod calls;
 mod cgroups;
 mod check;
 mod cli;
@@ -10,6 +11,7 @@ mod cmdline;
 mod contact;
 mod digest;
 mod dumps;
+mod fair;
 mod health;
 mod holder;
 mod home;

@@ -25,6 +25,8 @@ use self::family::Family;
 mod contact;
 mod family;
 mod namespaces;
+
+pub(crate) use namespaces::Action;
 mod process;
 mod propagation;
 #[cfg(test)]
@@ -214,8 +216,8 @@ impl Metrics {
     }
 
     /// A reload of one container ended.
-    pub(crate) fn reload(&self, namespace: &str, outcome: Outcome) {
-        self.by_namespace.reload(namespace, outcome);
+    pub(crate) fn reload(&self, namespace: &str, action: Action, outcome: Outcome) {
+        self.by_namespace.reload(namespace, action, outcome);
     }
 
     /// A delivery was judged.
@@ -345,8 +347,8 @@ impl Metrics {
     }
 
     /// Which namespaces have pods here now.
-    pub(crate) fn set_namespaces(&self, live: &BTreeSet<Name>, now: Time) {
-        self.by_namespace.update(live, now);
+    pub(crate) fn set_namespaces(&self, live: &BTreeSet<Name>, requesting: &BTreeSet<Name>, now: Time) {
+        self.by_namespace.update(live, requesting, now);
     }
 
     /// All of it in Prometheus' text format, version 0.0.4.

@@ -14,6 +14,7 @@ use reloadlet_core::machine::event::{Event, Report, VolumeRef};
 use reloadlet_core::{Machine, Time};
 
 use crate::api::side::ApiSide;
+use crate::calls::CallQueue;
 use crate::clock;
 use crate::clock::wall::{ClockSet, WallClock};
 use crate::health::Health;
@@ -86,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) watcher: Watcher,
     pub(crate) holder: Holder,
     pub(crate) surveyor: Surveyor,
+    pub(crate) calls: CallQueue,
     pub(crate) proc: ProcRoot,
     pub(crate) journal: JournalHandle,
     pub(crate) metrics: Arc<Metrics>,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::machine::event::{ReloadReport, Report};
 use reloadlet_core::machine::status::Counts;
+use reloadlet_core::model::means::Means;
 use reloadlet_core::model::object::Versions;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
 use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::clock;
-use crate::metrics::Metrics;
+use crate::metrics::{Action, Metrics};
 
 /// How long a list in a line may become before what is left of it is only counted, in bytes: seventy PIDs, or the generations of
 /// ten volumes. Each piece has a kilobyte at most, since names have 256 bytes.
@@ -47,17 +48,18 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
             metrics.retold();
             write_retold(reload);
         }
-        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
+        Report::Unread { pod, container, means, unread, deliveries, again, window } => {
             let said = match unread {
                 Unread::NotRead => {
-                    "told, not read: none of the new files was opened, though they were after earlier signals"
+                    "told, not read: none of the new files was opened, though they were after earlier deliveries"
                 }
                 Unread::NeverRead => {
-                    "told again and again, never read: none of the new files was opened after any signal"
+                    "told again and again, never read: none of the new files was opened after any delivery"
                 }
             };
             tracing::warn!(
-                namespace = %pod.namespace, pod = %pod.name, container = %container, signal = %signal,
+                namespace = %pod.namespace, pod = %pod.name, container = %container,
+                signal = means.signal().map(tracing::field::display), request = means.request().map(tracing::field::display),
                 unread = unread.as_str(), deliveries, told_again = again, window_us = micros(*window), "{said}"
             );
         }
@@ -96,8 +98,16 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
     }
 }
 
+/// What a reload does, as metrics name it.
+const fn action(means: &Means) -> Action {
+    match means {
+        Means::Signal(_) => Action::Signal,
+        Means::Http(_) => Action::Http,
+    }
+}
+
 fn write_reload(reload: &ReloadReport, metrics: &Metrics) {
-    metrics.reload(&reload.pod.namespace, reload.outcome);
+    metrics.reload(&reload.pod.namespace, action(&reload.means), reload.outcome);
     if reload.outcome == Outcome::Delivered {
         metrics.deliver(reload.deliver);
         if let Some(stages) = &reload.stages {
@@ -113,7 +123,8 @@ fn write_reload(reload: &ReloadReport, metrics: &Metrics) {
                 namespace = %reload.pod.namespace,
                 pod = %reload.pod.name,
                 container = %reload.container,
-                signal = %reload.signal,
+                signal = reload.means.signal().map(tracing::field::display),
+                request = reload.means.request().map(tracing::field::display),
                 outcome = reload.outcome.as_str(),
                 generations,
                 pids,
@@ -150,7 +161,8 @@ fn write_retold(reload: &ReloadReport) {
         namespace = %reload.pod.namespace,
         pod = %reload.pod.name,
         container = %reload.container,
-        signal = %reload.signal,
+        signal = reload.means.signal().map(tracing::field::display),
+        request = reload.means.request().map(tracing::field::display),
         outcome = reload.outcome.as_str(),
         generations = listed(generations),
         pids = listed(&reload.pids),
@@ -208,7 +220,7 @@ pub(crate) fn set_gauges(metrics: &Metrics, counts: &Counts, now: Time) {
     for (unread, count) in Unread::ALL.into_iter().zip(counts.unread) {
         metrics.set_unread(unread, count);
     }
-    metrics.set_namespaces(&counts.namespaces, now);
+    metrics.set_namespaces(&counts.namespaces, &counts.requesting, now);
 }
 
 #[cfg(test)]
@@ -247,7 +259,7 @@ mod tests {
             let line = line(&Report::Unread {
                 pod: Arc::new(testing::pod("shop", "web", "0000000a")),
                 container: "app".into(),
-                signal: Signal::HUP,
+                means: Signal::HUP.into(),
                 unread,
                 deliveries: 3,
                 again: true,
@@ -266,7 +278,7 @@ mod tests {
         let retold = ReloadReport {
             pod: Arc::new(testing::pod("shop", "web", "0000000a")),
             container: "app".into(),
-            signal: Signal::HUP,
+            means: Signal::HUP.into(),
             outcome: Outcome::Delivered,
             generations: vec![("config".into(), Generation::parse("..2026_01_01_00_00_00.1").unwrap())],
             pids: vec![7],
@@ -311,7 +323,7 @@ mod tests {
         for outcome in Outcome::ALL {
             assert_eq!(value(outcome).as_deref(), Some("0"), "{outcome:?}");
         }
-        metrics.reload("shop", Outcome::Denied);
+        metrics.reload("shop", Action::Signal, Outcome::Denied);
         set_gauges(&metrics, &counts, at(1));
         assert_eq!(value(Outcome::Denied).as_deref(), Some("1"));
     }

@@ -24,6 +24,7 @@ use crate::api::cluster::Cluster;
 use crate::api::events::Notes;
 use crate::api::objects::WantedObjects;
 use crate::api::side::ApiSide;
+use crate::calls;
 use crate::cli::{AgentConfig, PodSource};
 use crate::clock;
 use crate::clock::wall::WallClock;
@@ -105,17 +106,21 @@ pub(crate) fn agent(
         Surveyor::start(proc.clone(), config.cgroup_root.clone(), homes, own_reads, known, report)
             .context("can't start a thread")?
     };
+    let (calls, caller) = calls::channel(proc.clone(), inbox.clone());
+    runtime.spawn(caller.run());
+    let machine = match &config.pods {
+        PodSource::Node(node) => Machine::measuring(Measuring {
+            secrets: config.watch_secrets,
+            accelerate: config.accelerate.map(|spread| Accelerate::new(node, spread)),
+        }),
+        PodSource::File(_) => Machine::new(),
+    };
     let mut parts = Parts {
-        machine: match &config.pods {
-            PodSource::Node(node) => Machine::measuring(Measuring {
-                secrets: config.watch_secrets,
-                accelerate: config.accelerate.map(|spread| Accelerate::new(node, spread)),
-            }),
-            PodSource::File(_) => Machine::new(),
-        },
+        machine: machine.allowing(config.allowed),
         watcher: Watcher::new(&config.kubelet_root, own_reads),
         holder: Holder::new(proc.clone(), config.dry_run),
         surveyor,
+        calls,
         proc,
         journal: journal.clone(),
         metrics: metrics.clone(),

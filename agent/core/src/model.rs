@@ -7,6 +7,7 @@ pub mod generation;
 pub(crate) mod hash;
 pub mod journal;
 pub mod mark;
+pub mod means;
 pub mod names;
 pub mod object;
 pub mod outcome;

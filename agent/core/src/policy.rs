@@ -10,5 +10,6 @@ pub mod plan;
 pub mod problem;
 pub mod references;
 pub mod reloader;
+pub mod request;
 pub mod select;
 pub mod sources;

@@ -76,6 +76,10 @@ impl<T> Few<T> {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
 }
 
 impl<T> IntoIterator for Few<T> {

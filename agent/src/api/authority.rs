@@ -40,7 +40,7 @@ impl Authority {
 }
 
 /// As a kubelet makes it for itself.
-pub(super) fn self_signed(ip: &str) -> ServerConfig {
+pub(crate) fn self_signed(ip: &str) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([ip.to_owned()]).unwrap().self_signed(&key).unwrap();
     server_config(certificate.der().to_vec(), &key)

@@ -23,9 +23,9 @@ use tokio::sync::Notify;
 
 use super::backoff::{self, LONGEST};
 use super::cluster::{Cluster, METADATA};
-use super::fair::{Choice, FairQueue};
 use super::fence::Gate;
 use crate::clock;
+use crate::fair::{Choice, FairQueue};
 use crate::inbox::Inbox;
 
 /// The most nudges at once. Half of them are one namespace's: a change of what every pod of a full node (110 by default)

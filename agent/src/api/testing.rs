@@ -14,6 +14,7 @@ pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         spec: PodSpec::default(),
         status: BTreeMap::default(),
         phases: BTreeMap::default(),
+        addresses: Vec::new(),
         replica: None,
         terminating: false,
     }

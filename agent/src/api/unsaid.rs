@@ -6,7 +6,7 @@ use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
 
 use super::budget::{Budget, Key};
-use super::fair::{Choice, FairQueue};
+use crate::fair::{Choice, FairQueue};
 
 /// How many pods and reasons wait. Of more, the namespace that has most gives up its oldest.
 const WAITING: usize = 256;

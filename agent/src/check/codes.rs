@@ -62,6 +62,10 @@ closed_set! {
         Volume => "volume",
         /// See [`ProblemKind::Ambiguous`].
         Ambiguous => "ambiguous",
+        /// See [`ProblemKind::Port`].
+        Port => "port",
+        /// See [`ProblemKind::HostNetwork`].
+        HostNetwork => "host-network",
         /// See [`ProblemKind::TooLarge`].
         TooLarge => "too-large",
     }
@@ -116,7 +120,10 @@ pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
         ProblemKind::Volume => Some(Code::Volume),
         ProblemKind::Ambiguous => Some(Code::Ambiguous),
         ProblemKind::TooLarge => Some(Code::TooLarge),
-        ProblemKind::Unhandled
+        ProblemKind::Port => Some(Code::Port),
+        ProblemKind::HostNetwork => Some(Code::HostNetwork),
+        ProblemKind::NoAddress
+        | ProblemKind::Unhandled
         | ProblemKind::Supervisor
         | ProblemKind::Suspended
         | ProblemKind::BadContent

@@ -7,7 +7,7 @@ use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::PodSpec;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
-use reloadlet_core::policy::plan::Planned;
+use reloadlet_core::policy::plan::{Allowed, Planned};
 use reloadlet_core::policy::references::{Effect, Reference, Why, references};
 use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
@@ -17,11 +17,14 @@ use super::finding::{Finding, Level};
 use super::objects::Objects;
 use super::reloader;
 
+/// What an agent allows that nobody has told anything else.
+const ALLOWED: Allowed = Allowed { host_network_http: false };
+
 /// What a change of each object does to a workload's pods, and what is found about it.
 pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
-    let references = references(&workload.spec, &namespace, |_, _| false);
+    let references = references(&workload.spec, &namespace, ALLOWED, |_, _| false);
     let mut findings = problems(&workload.spec, &namespace);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
@@ -35,7 +38,7 @@ pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec
 
 /// What the agent says of such a pod.
 fn problems(spec: &PodSpec, namespace: &Name) -> Vec<Finding> {
-    let Planned::Invalid(problems) = select::plan(spec, namespace) else { return Vec::new() };
+    let Planned::Invalid(problems) = select::plan(spec, namespace, ALLOWED) else { return Vec::new() };
     let findings = problems.into_iter().filter_map(|problem| {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))
     });
@@ -120,15 +123,21 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
 
 /// A chart that writes a checksum of a configuration into the template makes a new template of each change.
 fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
-    let is_live = |reference: &&Reference| matches!(reference.effect, Effect::Signal(_) | Effect::Itself);
+    let is_live = |reference: &&Reference| {
+        matches!(reference.effect, Effect::Signal(_) | Effect::Http(_) | Effect::Itself)
+    };
     let live = references.iter().find(is_live)?;
     let key = workload.template_others.keys().find(|key| key.starts_with("checksum/"))?;
     let sentence = format!(
         "the template has {}: an upgrade that changes the configuration rolls the pods, although {}",
         unquoted(key),
-        match live.effect {
+        match &live.effect {
             Effect::Signal(signal) => format!(
                 "container {} is told by {signal}",
+                quoted(live.container.as_deref().unwrap_or_default())
+            ),
+            Effect::Http(request) => format!(
+                "container {} is told by {request}",
                 quoted(live.container.as_deref().unwrap_or_default())
             ),
             Effect::Itself | Effect::Roll | Effect::Never => format!(

@@ -36,9 +36,10 @@ struct ReferenceDocument<'a> {
     keys: Vec<&'a str>,
     way: &'a str,
     volume: Option<&'a str>,
-    /// `signal`, `itself`, `roll` or `never`.
+    /// `signal`, `http`, `itself`, `roll` or `never`.
     effect: &'a str,
     signal: Option<String>,
+    request: Option<String>,
     why: &'a str,
 }
 
@@ -93,11 +94,12 @@ fn workload(checked: &Checked) -> WorkloadDocument<'_> {
 }
 
 fn reference(reference: &Reference) -> ReferenceDocument<'_> {
-    let (effect, signal) = match reference.effect {
-        Effect::Signal(signal) => ("signal", Some(signal.to_string())),
-        Effect::Itself => ("itself", None),
-        Effect::Roll => ("roll", None),
-        Effect::Never => ("never", None),
+    let (effect, signal, request) = match &reference.effect {
+        Effect::Signal(signal) => ("signal", Some(signal.to_string()), None),
+        Effect::Http(request) => ("http", None, Some(request.to_string())),
+        Effect::Itself => ("itself", None, None),
+        Effect::Roll => ("roll", None, None),
+        Effect::Never => ("never", None, None),
     };
     ReferenceDocument {
         container: reference.container.as_deref(),
@@ -113,6 +115,7 @@ fn reference(reference: &Reference) -> ReferenceDocument<'_> {
         volume: reference.volume.as_deref(),
         effect,
         signal,
+        request,
         why: reference.why.as_str(),
     }
 }

@@ -77,7 +77,8 @@ fn here(references: &[Reference], kind: ObjectKind, name: &Name) -> String {
     let mut parts: Vec<String> = Vec::new();
     for reference in references.iter().filter(of) {
         let container = quoted(reference.container.as_deref().unwrap_or_default());
-        let part = match reference.effect {
+        let part = match &reference.effect {
+            Effect::Http(request) => format!("tells container {container} by {request}"),
             Effect::Signal(signal) => format!("tells container {container} by {signal}"),
             Effect::Itself => format!("leaves container {container}, which watches its files itself"),
             Effect::Roll => continue,

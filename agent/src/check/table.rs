@@ -63,14 +63,15 @@ fn row(reference: &Reference) -> [String; HEAD.len()] {
         [key] => object += &format!(" ({})", unquoted(key)),
         keys => object += &format!(" ({} keys)", keys.len()),
     }
-    let effect = match reference.effect {
+    let effect = match &reference.effect {
+        Effect::Http(request) => unquoted(&request.to_string()),
         Effect::Signal(signal) => signal.to_string(),
         Effect::Itself => "read by itself".to_owned(),
         Effect::Roll => "roll".to_owned(),
         Effect::Never => "never".to_owned(),
     };
     let why = match reference.effect {
-        Effect::Signal(_) | Effect::Itself => String::new(),
+        Effect::Signal(_) | Effect::Http(_) | Effect::Itself => String::new(),
         Effect::Roll | Effect::Never => {
             of_reference(reference.why).map_or(reference.why.as_str(), |code| code.as_str()).to_owned()
         }

@@ -46,7 +46,8 @@ Deployment shop/two  (web.yaml:6)
   CONTAINER  OBJECT                       BY         ON A CHANGE  WHY
   nginx      ConfigMap logback-configmap  directory  never        unasked
   warning unasked: container \"nginx\" mounts ConfigMap \"logback-configmap\": its files change, and nobody says how the program \
-comes to load them; reloadlet.io/signal: the signal at which the program loads its files, or none if it watches them itself
+comes to load them; reloadlet.io/signal: the signal at which the program loads its files, or none if it watches them itself; \
+or reloadlet.io/http: the request at which it does
 
 2 workloads, 1 warning: docs/check.md explains each code
 ";
@@ -130,7 +131,7 @@ fn plan_of_first(text: &str) -> Planned {
     let Some(Ok(reloadlet_manifest::Found::Workload(workload))) = found.into_iter().next() else {
         panic!("{text}")
     };
-    reloadlet_core::policy::select::plan(&workload.spec, &"shop".into())
+    reloadlet_core::policy::select::plan(&workload.spec, &"shop".into(), Default::default())
 }
 
 #[test]

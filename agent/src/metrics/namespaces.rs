@@ -15,7 +15,7 @@ use reloadlet_core::model::outcome::{Outcome, Verdict};
 use super::register;
 
 /// How many namespaces have series of their own: more than a node has pods by default (110). Each has 17 series, which take
-/// 25 KB while they are scraped.
+/// 25 KB while they are scraped, and 12 more where requests are asked for.
 const MOST: usize = 128;
 /// Where the others are counted: no namespace can have that name.
 const OTHERS: Place<'_> = Place("_other");
@@ -26,9 +26,11 @@ const KEPT_AT_LEAST: Duration = Duration::from_secs(120);
 
 closed_set! {
     /// What a reload does.
-    enum Action {
-        /// It sends a signal: the only one so far.
+    pub(crate) enum Action {
+        /// It sends a signal.
         Signal => "signal",
+        /// It makes a request.
+        Http => "http",
     }
 }
 
@@ -70,6 +72,8 @@ impl<C: Closed> Counters<C> {
 /// The metrics that have a series for each namespace.
 pub(super) struct ByNamespace {
     reloads: Counters<Outcome>,
+    /// Those by requests, which have series only where any are asked for.
+    requests: Counters<Outcome>,
     verdicts: Counters<Verdict>,
     places: Mutex<Places>,
 }
@@ -90,15 +94,24 @@ impl ByNamespace {
             &["pod_namespace", "verdict"],
         )?;
         Ok(Self {
-            reloads: Counters { counters: reloads, action: Some(Action::Signal), values: PhantomData },
+            reloads: Counters {
+                counters: reloads.clone(),
+                action: Some(Action::Signal),
+                values: PhantomData,
+            },
+            requests: Counters { counters: reloads, action: Some(Action::Http), values: PhantomData },
             verdicts: Counters { counters: verdicts, action: None, values: PhantomData },
             places: Mutex::default(),
         })
     }
 
     /// A reload of one container ended.
-    pub(super) fn reload(&self, namespace: &str, outcome: Outcome) {
-        self.count(namespace, |place| self.reloads.at(place, outcome).inc());
+    pub(super) fn reload(&self, namespace: &str, action: Action, outcome: Outcome) {
+        let counters = match action {
+            Action::Signal => &self.reloads,
+            Action::Http => &self.requests,
+        };
+        self.count(namespace, |place| counters.at(place, outcome).inc());
     }
 
     /// A delivery was judged.
@@ -106,8 +119,8 @@ impl ByNamespace {
         self.count(namespace, |place| self.verdicts.at(place, verdict).inc());
     }
 
-    /// Takes in which namespaces have pods now.
-    pub(super) fn update(&self, live: &BTreeSet<Name>, now: Time) {
+    /// Takes in which namespaces have pods now, and which of them ask for requests.
+    pub(super) fn update(&self, live: &BTreeSet<Name>, requesting: &BTreeSet<Name>, now: Time) {
         self.with(|places| {
             let Turnover { begun, over, others } = places.update(live, now);
             for namespace in over {
@@ -118,6 +131,10 @@ impl ByNamespace {
             }
             if others {
                 self.begin(OTHERS);
+            }
+            for namespace in requesting {
+                let place = if places.0.contains_key(namespace) { Place(namespace) } else { OTHERS };
+                self.requests.begin(place);
             }
         });
     }
@@ -144,6 +161,7 @@ impl ByNamespace {
 
     fn end(&self, place: Place<'_>) {
         self.reloads.end(place);
+        self.requests.end(place);
         self.verdicts.end(place);
     }
 }
@@ -271,13 +289,13 @@ mod tests {
         let value = |place: Place<'_>, outcome: Outcome| counted.reloads.at(place, outcome).get();
         let mut live = names("live", MOST);
         live.insert("zoo".into());
-        counted.update(&live, at(0));
-        counted.reload("zoo", Outcome::Delivered);
-        counted.reload("live-0001", Outcome::Delivered);
+        counted.update(&live, &BTreeSet::new(), at(0));
+        counted.reload("zoo", Action::Signal, Outcome::Delivered);
+        counted.reload("live-0001", Action::Signal, Outcome::Delivered);
         live.remove("live-0000");
-        counted.update(&live, at(10));
-        counted.update(&live, at(130));
-        counted.reload("zoo", Outcome::Delivered);
+        counted.update(&live, &BTreeSet::new(), at(10));
+        counted.update(&live, &BTreeSet::new(), at(130));
+        counted.reload("zoo", Action::Signal, Outcome::Delivered);
         assert_eq!(value(Place("zoo"), Outcome::Delivered), 1);
         assert_eq!(value(OTHERS, Outcome::Delivered), 1, "it never goes back");
         assert_eq!(value(Place("live-0001"), Outcome::Delivered), 1);
@@ -297,12 +315,12 @@ mod tests {
         for round in 0..110 {
             let teams: Vec<Name> = (0..29).map(|n| format!("team-{round}-{n}").into()).collect();
             let live = teams.iter().cloned().chain([Name::from("shop")]).collect();
-            counted.update(&live, at(round * 32));
+            counted.update(&live, &BTreeSet::new(), at(round * 32));
             let (count, kept) = series();
             assert!(count <= (MOST + 1) * (Outcome::ALL.len() + Verdict::ALL.len()), "{count}");
             ended += before - kept;
             for team in &teams {
-                counted.reload(team, Outcome::Delivered);
+                counted.reload(team, Action::Signal, Outcome::Delivered);
                 counted.verdict("shop", Verdict::Reread);
             }
             before = series().1;

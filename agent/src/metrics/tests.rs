@@ -52,9 +52,9 @@ fn closed_label_sets_are_there_at_zero_from_the_start_and_namespaces_are_not() {
 #[test]
 fn what_happened_is_counted_under_its_labels() {
     let metrics = Metrics::new().unwrap();
-    metrics.reload("shop", Outcome::Delivered);
-    metrics.reload("shop", Outcome::Delivered);
-    metrics.reload("web", Outcome::NoProcess);
+    metrics.reload("shop", Action::Signal, Outcome::Delivered);
+    metrics.reload("shop", Action::Signal, Outcome::Delivered);
+    metrics.reload("web", Action::Signal, Outcome::NoProcess);
     metrics.verdict("shop", Verdict::Alive);
     metrics.swap(VolumeKind::Secret);
     metrics.settle(Duration::from_micros(70));
@@ -105,9 +105,10 @@ fn a_namespace_that_is_long_gone_has_no_series() {
     let metrics = Metrics::new().unwrap();
     let at = |seconds| Time::since_boot(Duration::from_secs(seconds));
     let web = BTreeSet::from([Name::from("web")]);
-    metrics.set_namespaces(&BTreeSet::from([Name::from("shop"), Name::from("web")]), at(0));
-    metrics.set_namespaces(&web, at(1));
-    metrics.set_namespaces(&web, at(3601));
+    let both = BTreeSet::from([Name::from("shop"), Name::from("web")]);
+    metrics.set_namespaces(&both, &BTreeSet::new(), at(0));
+    metrics.set_namespaces(&web, &BTreeSet::new(), at(1));
+    metrics.set_namespaces(&web, &BTreeSet::new(), at(3601));
     let text = metrics.encode(at(3601)).unwrap();
     assert!(!text.contains(r#"pod_namespace="shop""#), "{text}");
     let left = text.matches(r#"pod_namespace="web""#).count();
@@ -167,4 +168,23 @@ fn requests_are_counted_by_code_and_every_code_is_there_at_zero() {
     contact.answered(None);
     assert_eq!((shown("429").as_deref(), shown("error").as_deref()), (Some("2"), Some("1")));
     assert_eq!(shown("429").as_deref(), Some("2"), "a scrape counts nothing");
+}
+
+#[test]
+fn requests_have_series_from_0_on_where_they_are_asked_for() {
+    let metrics = Metrics::new().unwrap();
+    let (shop, web) = (Name::from("shop"), Name::from("web"));
+    metrics.set_namespaces(&BTreeSet::from([shop, web.clone()]), &BTreeSet::from([web]), Time::default());
+    metrics.reload("web", Action::Http, Outcome::Failed);
+    let text = metrics.encode(Time::default()).unwrap();
+    let of = |namespace: &str, outcome: Outcome| {
+        let series = format!(
+            "reloadlet_reloads_total{{action=\"http\",outcome=\"{}\",pod_namespace=\"{namespace}\"}} ",
+            outcome.as_str()
+        );
+        text.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned))
+    };
+    assert_eq!(of("web", Outcome::Failed).as_deref(), Some("1"));
+    assert_eq!(of("web", Outcome::Delivered).as_deref(), Some("0"));
+    assert_eq!(of("shop", Outcome::Failed), None);
 }

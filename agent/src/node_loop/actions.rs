@@ -44,6 +44,12 @@ impl NodeLoop {
                 let delivery = self.parts.holder.send(&process, signal);
                 return Some(Event::Delivered(process, delivery));
             }
+            Action::Call(call) => {
+                if let Some(delivery) = self.parts.holder.spare(&call.process) {
+                    return Some(Event::Delivered(call.process, delivery));
+                }
+                self.parts.calls.call(&self.line.namespace(&call.process.pod), call);
+            }
             Action::ReadGuard(process, signal) => return self.read_guard(process, signal),
             Action::ReadClosely(process, signal) => {
                 self.request(Request::Masks(process, signal, Depth::Closely))

@@ -243,7 +243,9 @@ fn undelivered(container: &str, volume: Option<&str>, pod: &PodStatus) -> String
     let ended = told.and_then(|told| told.outcome.as_ref()).filter(|_| !waits);
     // Early agents say only how the last reload of the container ended.
     let ended = ended.or_else(|| known?.last_outcome.as_ref().filter(|_| !waits));
-    let why = known.and_then(|known| known.missing.as_deref()).or_else(|| ended.map(Word::as_str));
+    let answer = known.and_then(|known| known.last_answer.as_deref()).filter(|_| waits);
+    let missing = known.and_then(|known| known.missing.as_deref());
+    let why = missing.or(answer).or_else(|| ended.map(Word::as_str));
     let sentence = if waits { "hasn't been told yet" } else { "wasn't told" };
     why.map_or_else(
         || format!("container {container} {sentence}"),

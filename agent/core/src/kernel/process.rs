@@ -251,6 +251,11 @@ pub fn choose<'a>(leaf: &'a [ProcessFacts], wanted: Wanted<'_>) -> Result<Chosen
     Err(NoProcess::WrapperWithoutChild)
 }
 
+/// Chooses the first of the processes of one container, whatever it is, where none has to handle a signal.
+pub fn choose_first(leaf: &[ProcessFacts]) -> Result<Chosen<'_>, NoProcess> {
+    first_process(leaf).map(|first| Chosen { first, told: vec![first], wrapper: None, volatile: false })
+}
+
 /// The child that a wrapper has started itself: the oldest one. It starts it before anything else runs in the container, and
 /// ends with it. Whatever else has it for a parent was adopted, as a leftover of `kubectl exec` or of the program's own, and is
 /// younger; so is a child that the program has left to it. Where the oldest one is a zombie the wrapper is about to end, and the

@@ -14,6 +14,7 @@
 //! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
+//! | [`Action::Call`] | [`Event::Answered`] or [`Event::Delivered`] | once, unless another one to the same process follows | nothing |
 //! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
 //! | [`Action::Nudge`] | [`Event::Nudged`] | once | nothing |
@@ -21,6 +22,7 @@
 //! | the others | | never | |
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::machine::volume::Listing;
 use crate::model::digest::Contents;
 use crate::model::generation::Generation;
 use crate::model::journal::{JournalSnapshot, JournalUpdate};
+use crate::model::means::{Means, Request};
 use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::object::{ObjectRef, Observed, Versions};
 use crate::model::outcome::{Outcome, Unread, Verdict};
@@ -105,6 +108,8 @@ pub enum Event {
     Guarded(ProcessIdentity, Signal, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
+    /// How the request to a process's pod ended that was begun then.
+    Answered(ProcessIdentity, Time, Answer),
     /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
     Read(VolumeRef, Generation, Reading, Option<Contents>),
     /// What the API server says of an object now, and when that was received.
@@ -152,7 +157,8 @@ impl Event {
             | Self::Exited(process, _)
             | Self::Killed(process)
             | Self::Guarded(process, ..)
-            | Self::Delivered(process, _) => Some(&process.pod),
+            | Self::Delivered(process, _)
+            | Self::Answered(process, ..) => Some(&process.pod),
         }
     }
 }
@@ -198,6 +204,46 @@ impl Delivery {
     }
 }
 
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The server has answered with this status, and its answer begins so.
+    Status(u16, Box<str>),
+    /// Nobody listens at the port.
+    Refused,
+    /// The connection was cut off before any byte of an answer came.
+    Reset,
+    /// It was closed in an orderly way before an answer was there.
+    Closed,
+    /// No connection came about, for this reason.
+    Unreachable(Box<str>),
+    /// No connection came about in time.
+    NotConnected,
+    /// No answer came in time.
+    Silent,
+    /// The server doesn't speak TLS as it was asked to, for this reason.
+    NoTls(Box<str>),
+    /// What came is no answer, for this reason.
+    Garbage(Box<str>),
+    /// The process was gone before the request was written.
+    Gone,
+    /// The agent itself lacks something to make it.
+    Lacked(Lack),
+}
+
+/// A request that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The process that it is meant for: it is made only while that is there.
+    pub process: ProcessIdentity,
+    /// When it was begun, which tells it from others to the same process.
+    pub begun: Time,
+    /// The pod's own addresses: the next one is asked where nobody listens at one.
+    pub addresses: Vec<IpAddr>,
+    /// What is asked for.
+    pub request: Arc<Request>,
+}
+
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -219,6 +265,8 @@ pub enum Action {
     ReadClosely(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
+    /// Make a request to a pod, off the loop.
+    Call(Call),
     /// Read these of a generation's files, off the loop.
     Read(VolumeRef, Generation, Reading),
     /// Watch an object on the API server. One that is watched is asked about anew: what its newest version is becomes an event
@@ -296,8 +344,8 @@ pub enum Report {
         pod: Arc<Pod>,
         /// The container.
         container: Name,
-        /// The signal.
-        signal: Signal,
+        /// By what it is told.
+        means: Means,
         /// How it has left it unread.
         unread: Unread,
         /// After so many deliveries in a row.
@@ -361,8 +409,8 @@ pub struct ReloadReport {
     pub pod: Arc<Pod>,
     /// The container.
     pub container: Name,
-    /// The signal.
-    pub signal: Signal,
+    /// By what it was told, or was to be.
+    pub means: Means,
     /// The outcome.
     pub outcome: Outcome,
     /// The generations that it settles, by volume.

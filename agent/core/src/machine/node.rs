@@ -15,6 +15,7 @@ use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectRef, Observed};
 use crate::model::pod::Pod;
 use crate::model::time::Time;
+use crate::policy::plan::Allowed;
 use crate::policy::problem::Problem;
 use crate::propagation::kept::Kept;
 use crate::propagation::measuring::Measuring;
@@ -63,6 +64,8 @@ struct News {
 /// boot. Who answers which action is in [`crate::machine::event`].
 #[derive(Debug, Default)]
 pub struct Machine {
+    /// What the operator allows.
+    allowed: Allowed,
     /// Which objects are watched on the API server, if there is one.
     measuring: Option<Measuring>,
     objects: Objects,
@@ -121,6 +124,12 @@ impl Machine {
     /// The same with an API server that shows objects.
     pub fn measuring(measuring: Measuring) -> Self {
         Self { measuring: Some(measuring), ..Self::default() }
+    }
+
+    /// The same, where the operator allows this.
+    #[must_use]
+    pub fn allowing(self, allowed: Allowed) -> Self {
+        Self { allowed, ..self }
     }
 
     /// The next thing to do.
@@ -208,6 +217,9 @@ impl Machine {
             }
             Event::Delivered(process, delivery) => {
                 self.with(&process.pod, now, |pod, ctx| pod.delivered(&process, delivery, ctx));
+            }
+            Event::Answered(process, begun, answer) => {
+                self.with(&process.pod, now, |pod, ctx| pod.answered(&process, begun, &answer, ctx));
             }
         }
         self.wake_some(now);

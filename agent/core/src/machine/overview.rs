@@ -45,6 +45,9 @@ impl Machine {
         for pod in self.watched() {
             counts.watched += 1;
             counts.namespaces.insert(pod.pod().namespace.clone());
+            if pod.targets().iter().any(|target| target.means().request().is_some()) {
+                counts.requesting.insert(pod.pod().namespace.clone());
+            }
             pod.problem().into_iter().for_each(&mut count_problem);
             for stale in pod.stale() {
                 let place = stale.reason.index();
@@ -133,7 +136,8 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
         target.left_how().map(|(state, deliveries)| UnreadStatus { state: state.into(), deliveries });
     ContainerStatus {
         name: target.container().clone(),
-        signal: target.signal().to_string(),
+        signal: target.means().to_string(),
+        last_answer: target.last_answer().map(str::to_owned),
         pids: processes.told().map(|process| process.pid).collect(),
         missing,
         is_suspended: target.is_suspended(),

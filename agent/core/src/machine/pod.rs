@@ -393,6 +393,9 @@ impl PodMachine {
             | ProblemKind::Container
             | ProblemKind::Volume
             | ProblemKind::Ambiguous
+            | ProblemKind::Port
+            | ProblemKind::HostNetwork
+            | ProblemKind::NoAddress
             | ProblemKind::Unhandled
             | ProblemKind::Suspended
             | ProblemKind::BadContent

@@ -24,16 +24,17 @@ use crate::machine::workloads::{Key, Objection};
 use crate::model::generation::Generation;
 use crate::model::journal::{Again, Endings, Handled, Pid, Rereads};
 use crate::model::mark::Mark;
+use crate::model::means::Means;
 use crate::model::names::{ContainerId, Name};
 use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::Pod;
-use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::plan::TargetPlan;
 use crate::policy::problem::Problem;
 
 mod again;
 mod blocking;
+mod calling;
 mod catching;
 mod ending;
 mod maturity;
@@ -113,6 +114,8 @@ pub(crate) struct Target {
     ended: Option<ContainerId>,
     /// How the last reload ended.
     last: Option<(Outcome, Time)>,
+    /// What came of the last request for what waits, where it is made again.
+    last_answer: Option<Box<str>>,
     /// What was said of a supervisor in the place of the program, by its PID and start.
     supervisor: Option<(Pid, Problem)>,
 }
@@ -140,8 +143,8 @@ pub(crate) enum Answered {
 /// What is known of a container's processes beyond the plan under which it was found out.
 #[derive(Debug)]
 pub(crate) struct KnownProcesses {
-    /// What their masks were read for.
-    signal: Signal,
+    /// By what they were told: their masks were read for a signal.
+    means: Means,
     /// The name under which they were chosen, if the pod gave one.
     name: Option<Name>,
     processes: Processes,
@@ -172,6 +175,7 @@ impl Target {
             unconfirmed: BTreeSet::new(),
             ended: None,
             last: None,
+            last_answer: None,
             supervisor: None,
         }
     }
@@ -192,11 +196,11 @@ impl Target {
 
     /// What the machine before knew of its processes. Those that are told now are chosen by this name, if the pod gives one.
     pub(crate) fn restore_processes(&mut self, known: KnownProcesses, name: Option<&Name>) {
-        let KnownProcesses { signal, name: named, mut processes } = known;
-        if signal != self.plan.signal {
+        let KnownProcesses { means, name: named, mut processes } = known;
+        if means.signal() != self.plan.means.signal() {
             processes = processes.for_another_signal();
         }
-        if named.as_ref() != name {
+        if named.as_ref() != name || means.request().is_some() != self.plan.means.request().is_some() {
             processes.forget_choice();
         }
         self.processes = processes;
@@ -209,8 +213,8 @@ impl Target {
 
     /// What is known of its processes, which were let go of.
     pub(crate) fn remembered(&mut self, name: Option<&Name>) -> KnownProcesses {
-        let (signal, name) = (self.plan.signal, name.cloned());
-        KnownProcesses { signal, name, processes: self.processes.remembered() }
+        let (means, name) = (self.plan.means.clone(), name.cloned());
+        KnownProcesses { means, name, processes: self.processes.remembered() }
     }
 
     /// What the journal holds of whether it reads what it is told of.
@@ -251,9 +255,9 @@ impl Target {
         &self.plan.container
     }
 
-    /// Its signal.
-    pub(crate) const fn signal(&self) -> Signal {
-        self.plan.signal
+    /// By what it is told.
+    pub(crate) const fn means(&self) -> &Means {
+        &self.plan.means
     }
 
     /// How the last reload ended, and when.

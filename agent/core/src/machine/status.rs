@@ -93,8 +93,11 @@ pub struct VersionStatus {
 pub struct ContainerStatus {
     /// Its name.
     pub name: Name,
-    /// Its signal.
+    /// By what it is told: its signal, or the request as in the annotation.
     pub signal: String,
+    /// What came of the last request where it is made again; early agents don't say it.
+    #[serde(default)]
+    pub last_answer: Option<String>,
     /// The processes that would be told.
     pub pids: Vec<u32>,
     /// Why there are none.
@@ -264,6 +267,8 @@ pub struct Counts {
     pub invalid: usize,
     /// The namespaces of these pods.
     pub namespaces: BTreeSet<Name>,
+    /// Those of them with pods that are told by requests.
+    pub requesting: BTreeSet<Name>,
     /// Watched volumes by kind, in the order of [`VolumeKind::ALL`].
     pub volumes: [usize; VolumeKind::ALL.len()],
     /// Problems by kind, in the order of [`ProblemKind::ALL`].

@@ -29,8 +29,8 @@ impl Part {
     /// How many of it a pod may have. Pods of people have less than a tenth of that.
     pub const fn most(self) -> usize {
         match self {
-            // There are 13 keys, and one for each container.
-            Self::Annotations => 144,
+            // There are 17 keys, and one for each container.
+            Self::Annotations => 148,
             Self::Containers => 128,
             Self::Volumes => 256,
             Self::Mounts => 1024,

@@ -1,6 +1,7 @@
 //! A pod as far as reloadlet needs it: decoded once at the edge from whatever source names pods.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub struct Pod {
     /// How far its containers were, by the same status. The journal doesn't hold that: it would be old.
     #[serde(skip)]
     pub phases: BTreeMap<Name, Phase>,
+    /// Its own IP addresses, by the same status, the first one first: none that is the machine's, but for a pod of the host's network.
+    #[serde(skip)]
+    pub addresses: Vec<IpAddr>,
     /// Whose replica it is; `None` for a pod that has no controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<Replica>,
@@ -90,6 +94,9 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// Whether a runtime class is set (gVisor, Kata, others).
     pub runtime_class: Option<Name>,
+    /// Whether it has the network of its node. Early agents don't say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_network: bool,
     /// Why nothing else is kept of it, whatever it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excess: Option<Excess>,
@@ -116,6 +123,7 @@ impl PodSpec {
         self.annotations == other.annotations
             && self.containers == other.containers
             && self.volumes == other.volumes
+            && self.host_network == other.host_network
             && self.excess == other.excess
     }
 }
@@ -142,6 +150,28 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
     /// The ConfigMaps and Secrets that its environment is made of, which never changes in a running container.
     pub environment: Vec<EnvironmentSource>,
+    /// The TCP ports that it declares. Early agents don't say them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its name, if it has one.
+    pub name: Option<Name>,
+    /// Its number.
+    pub number: u16,
+}
+
+impl Port {
+    /// As a sentence shows it: `8080 (web)`.
+    pub(crate) fn written(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.number),
+            None => self.number.to_string(),
+        }
+    }
 }
 
 /// What a container's environment takes from a ConfigMap or a Secret (`env` and `envFrom`).

@@ -8,13 +8,18 @@ const LISTED: usize = 8;
 
 /// A text from outside as a sentence shows it: in quotes, cut, with control characters escaped.
 pub fn quoted(text: &str) -> String {
-    let (shown, rest) = escaped(text, "'");
+    quoted_up_to(text, SHOWN)
+}
+
+/// The same with as many characters, after escaping, as there is room for.
+pub fn quoted_up_to(text: &str, most: usize) -> String {
+    let (shown, rest) = escaped(text, "'", most);
     format!("\"{shown}\"{rest}")
 }
 
 /// The same without the quotes, for keys and for values that are no strings.
 pub fn unquoted(text: &str) -> String {
-    let (shown, rest) = escaped(text, "'\"");
+    let (shown, rest) = escaped(text, "'\"", SHOWN);
     shown + rest
 }
 
@@ -33,13 +38,13 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// As much of a text as is shown, and what stands for the rest.
-fn escaped(text: &str, plain: &str) -> (String, &'static str) {
+fn escaped(text: &str, plain: &str, most: usize) -> (String, &'static str) {
     let mut shown = String::new();
     let mut width = 0;
     for c in text.chars() {
         let piece = if plain.contains(c) { c.to_string() } else { c.escape_debug().to_string() };
         width += piece.chars().count();
-        if width > SHOWN {
+        if width > most {
             return (shown, "…");
         }
         shown += &piece;
@@ -56,6 +61,7 @@ mod tests {
         assert_eq!(quoted("SIGHUP"), "\"SIGHUP\"");
         assert_eq!(quoted("a\n\u{202e}\"b"), "\"a\\n\\u{202e}\\\"b\"");
         assert_eq!(quoted(&"ü".repeat(64)), format!("\"{}\"", "ü".repeat(64)));
+        assert_eq!(quoted_up_to("abcd\n", 4), "\"abcd\"…");
         assert_eq!(quoted(&"ü".repeat(65)), format!("\"{}\"…", "ü".repeat(64)));
         assert_eq!(unquoted("[\"a\",\u{1b}]"), "[\"a\",\\u{1b}]");
         assert_eq!(unquoted(&"x".repeat(100)), format!("{}…", "x".repeat(64)));

@@ -5,12 +5,14 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::model::mark::Mark;
+use crate::model::means::Scheme;
 use crate::model::names::Name;
 use crate::model::pod::{AnnotationValue, Annotations, PodSpec};
 use crate::model::signal::{self, SignalChoice};
 use crate::policy::duration;
 use crate::policy::files::Globs;
 use crate::policy::problem::{Problem, ProblemKind, quoted, unquoted};
+use crate::policy::request::{self, Asked};
 
 /// What reloadlet's keys start with.
 pub const PREFIX: &str = "reloadlet.io/";
@@ -42,6 +44,10 @@ pub const ACCELERATE: &str = "reloadlet.io/accelerate";
 pub const RETELL: &str = "reloadlet.io/retell";
 /// A request instead of a signal.
 pub const HTTP: &str = "reloadlet.io/http";
+/// How long the request may take.
+pub const HTTP_TIMEOUT: &str = "reloadlet.io/http-timeout";
+/// Whether it is made by TLS.
+pub const HTTP_SCHEME: &str = "reloadlet.io/http-scheme";
 /// Whether to roll the workload where a change can't be told in place.
 pub const ROLLOUT: &str = "reloadlet.io/rollout";
 /// Written by the agent itself.
@@ -110,6 +116,12 @@ pub struct PodPolicy {
     pub accelerate: bool,
     /// `reloadlet.io/retell` isn't `false`.
     pub retell: bool,
+    /// `reloadlet.io/http`.
+    pub http: Option<Asked>,
+    /// `reloadlet.io/http-timeout`.
+    pub http_timeout: Duration,
+    /// `reloadlet.io/http-scheme`.
+    pub http_scheme: Scheme,
 }
 
 impl Default for PodPolicy {
@@ -129,12 +141,15 @@ impl Default for PodPolicy {
             send_unhandled: false,
             accelerate: false,
             retell: true,
+            http: None,
+            http_timeout: request::TIMEOUT,
+            http_scheme: Scheme::Http,
         }
     }
 }
 
 /// The keys that this version acts on.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 15] = [
     SIGNAL,
     CONTAINER,
     PROCESS,
@@ -147,6 +162,9 @@ const KNOWN: [&str; 12] = [
     UNHANDLED,
     ACCELERATE,
     RETELL,
+    HTTP,
+    HTTP_TIMEOUT,
+    HTTP_SCHEME,
 ];
 
 /// The most volumes that a pod may name: what is looked up for each of them stays bounded.
@@ -171,7 +189,8 @@ pub fn policy(annotations: &Annotations) -> (Option<PodPolicy>, Vec<Problem>) {
             Err(problem) => problems.push(problem),
         }
     }
-    problems.extend(policy.without_signal(annotations));
+    problems.extend(policy.without_means(annotations));
+    problems.extend(policy.against_http(annotations));
     let some = asked || !problems.is_empty();
     (some.then_some(policy), problems)
 }
@@ -216,7 +235,18 @@ impl PodPolicy {
                 self.retell = one_of(key, text, "false", "true")?;
                 return Ok(if self.retell { Read::AsksNothing } else { Read::Asks });
             }
+            HTTP => self.http = Some(Asked::parse(text).ok_or_else(|| bad(key, text, request::ALLOWED))?),
+            HTTP_TIMEOUT => self.http_timeout = duration(key, text)?,
+            HTTP_SCHEME => {
+                let is_https = one_of(key, text, "http", "https")?;
+                self.http_scheme = if is_https { Scheme::Https } else { Scheme::Http };
+            }
             _ => return not_built(key, text),
+        }
+        if key == HTTP_TIMEOUT
+            && (self.http_timeout.is_zero() || self.http_timeout > request::LONGEST_TIMEOUT)
+        {
+            return Err(bad(key, text, "longer than 0s and at most 60s"));
         }
         if key == VERIFY && self.verify.is_zero() {
             return Err(bad(key, text, "longer than 0s"));
@@ -224,9 +254,36 @@ impl PodPolicy {
         Ok(Read::Asks)
     }
 
-    /// The options that nothing comes of since there is no signal.
-    fn without_signal(&self, annotations: &Annotations) -> Option<Problem> {
-        // A signal with a bad value is one problem, not two; so is `http`, which would stand instead of it.
+    /// What can't stand beside a request, or says nothing without one.
+    fn against_http(&self, annotations: &Annotations) -> Vec<Problem> {
+        let has = |key: &str| annotations.contains_key(key);
+        let mut sentences = Vec::new();
+        if !has(HTTP) {
+            let idle: Vec<&str> = [HTTP_TIMEOUT, HTTP_SCHEME].into_iter().filter(|key| has(key)).collect();
+            if !idle.is_empty() && (has(SIGNAL) || !self.per_container.is_empty()) {
+                sentences.push(format!("nothing comes of {} without {HTTP}", idle.join(" and ")));
+            }
+        } else if has(SIGNAL) {
+            sentences.push(format!(
+                "{SIGNAL} and {HTTP} are both there, and a container is told by one of them: leave the other one out, or name the \
+                 container that is to be sent a signal with {CONTAINER_SIGNAL_PREFIX}<container>"
+            ));
+        } else if self.per_container.is_empty() {
+            let idle: Vec<&str> = [PROCESS, UNHANDLED].into_iter().filter(|key| has(key)).collect();
+            if !idle.is_empty() {
+                let keys = idle.join(" and ");
+                sentences.push(format!(
+                    "nothing comes of {keys} with {HTTP}: a request goes to a port, not to a process"
+                ));
+            }
+        }
+        let problem = |sentence| Problem::new(ProblemKind::NoSignal, sentence);
+        sentences.into_iter().map(problem).collect()
+    }
+
+    /// The options that nothing comes of since there is neither a signal nor a request.
+    fn without_means(&self, annotations: &Annotations) -> Option<Problem> {
+        // One with a bad value is one problem, not two.
         if annotations.contains_key(SIGNAL) || annotations.contains_key(HTTP) {
             return None;
         }
@@ -240,7 +297,8 @@ impl PodPolicy {
             let options: Vec<&str> = KNOWN.into_iter().filter(asks).collect();
             return (!options.is_empty()).then(|| {
                 let sentence = format!(
-                    "nothing comes of {} without {SIGNAL}: it must be {}, or none to measure only",
+                    "nothing comes of {} without {SIGNAL}: it must be {}, or none to measure only; or without {HTTP}, \
+                     which stands in its place",
                     options.join(", "),
                     signal::ALLOWED
                 );
@@ -249,16 +307,16 @@ impl PodPolicy {
         }
         let container = self.container.as_ref().filter(|name| !self.per_container.contains_key(*name))?;
         let sentence = format!(
-            "{CONTAINER} is {}, but there is nothing to tell it: give {SIGNAL} or {CONTAINER_SIGNAL_PREFIX}<container>",
+            "{CONTAINER} is {}, but there is nothing to tell it: give {SIGNAL}, {HTTP} or {CONTAINER_SIGNAL_PREFIX}<container>",
             quoted(container)
         );
         Some(Problem::new(ProblemKind::NoSignal, sentence))
     }
 }
 
-/// Whether the design has this key, built or not.
+/// Whether this key exists, whether this version acts on it or not.
 fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || [HTTP, ROLLOUT].contains(&key)
+    KNOWN.contains(&key) || key == ROLLOUT
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {
@@ -338,11 +396,10 @@ fn distance(written: &str, known: &str) -> usize {
 
 /// Keys whose feature this version doesn't have; switched off they ask for nothing.
 fn not_built(key: &str, text: &str) -> Result<Read, Problem> {
-    let instead = match key {
-        HTTP => "use reloadlet.io/signal",
-        _ if one_of(key, text, "false", "true")? => "leave it out or write \"false\"",
-        _ => return Ok(Read::AsksNothing),
-    };
+    if !one_of(key, text, "false", "true")? {
+        return Ok(Read::AsksNothing);
+    }
+    let instead = "leave it out or write \"false\"";
     let sentence =
         format!("{key} is {}, but this version doesn't have that feature: {instead}", quoted(text));
     Err(Problem::new(ProblemKind::Unsupported, sentence))

@@ -116,6 +116,7 @@ mod tests {
             kind: ContainerKind::Regular,
             mounts: Vec::new(),
             environment: Vec::new(),
+            ports: Vec::new(),
         };
         Arc::new(Pod {
             uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),
@@ -130,6 +131,7 @@ mod tests {
             },
             status: BTreeMap::new(),
             phases: BTreeMap::new(),
+            addresses: Vec::new(),
             replica: None,
             terminating: false,
         })

@@ -55,6 +55,7 @@ impl Pod {
             spec: PodSpec::left_out(excess),
             status: Default::default(),
             phases: Default::default(),
+            addresses: Vec::new(),
             replica: None,
             terminating: self.terminating,
         }
@@ -76,6 +77,7 @@ impl PodSpec {
         const CONTAINER: usize = 512;
         const MOUNT: usize = 512;
         const REFERENCE: usize = 512;
+        const PORT: usize = 96;
         const ITEM: usize = 256;
         // A table is made of globs.
         const GLOBS: usize = 48;
@@ -91,7 +93,8 @@ impl PodSpec {
                 .iter()
                 .map(|source| source.name.len() + source.key.as_ref().map_or(0, |key| key.len()));
             let text = paths.map(|path| path.as_str().len()).chain(names).sum::<usize>();
-            CONTAINER + container.mounts.len() * MOUNT + container.environment.len() * REFERENCE + text
+            let parts = container.mounts.len() * MOUNT + container.environment.len() * REFERENCE;
+            CONTAINER + parts + container.ports.len() * PORT + text
         });
         let volumes = self.volumes.iter().map(|volume| VOLUME + items(volume) * ITEM + text_of(volume));
         let asks = if self.containers.is_empty() { 0 } else { ASKS };
@@ -133,7 +136,13 @@ mod tests {
     fn container(mounts: usize) -> Container {
         let mount = VolumeMount { volume: "v".into(), sub_path: None };
         let mounts = vec![mount; mounts];
-        Container { name: "c".into(), kind: ContainerKind::Regular, mounts, environment: Vec::new() }
+        Container {
+            name: "c".into(),
+            kind: ContainerKind::Regular,
+            mounts,
+            environment: Vec::new(),
+            ports: Vec::new(),
+        }
     }
 
     #[test]

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::pod::VolumeKind;
-use crate::model::signal::Signal;
 use crate::policy::files::FileFilter;
 use crate::policy::problem::Problem;
 use crate::policy::sources::Source;
+
+/// What the operator of the agent allows, whatever pods ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Requests to pods that have the network of their node, where other servers have the same address.
+    pub host_network_http: bool,
+}
 
 /// What is to be done about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +72,8 @@ pub struct VolumePlan {
 pub struct TargetPlan {
     /// The container's name.
     pub container: Name,
-    /// Its signal.
-    pub signal: Signal,
+    /// By what it is told.
+    pub means: Means,
     /// The volumes whose changes it is told of.
     pub volumes: Vec<Name>,
 }

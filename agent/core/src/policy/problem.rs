@@ -25,6 +25,12 @@ closed_set! {
         Volume => "volume",
         /// Several containers could be meant and nobody chose one.
         Ambiguous => "ambiguous",
+        /// A request to a port that the container doesn't declare.
+        Port => "port",
+        /// A request to a pod that has its node's network, which nobody has allowed.
+        HostNetwork => "host_network",
+        /// A request that has waited for the pod's address for longer than ten seconds.
+        NoAddress => "no_address",
         /// A process that doesn't handle the signal, for longer than ten seconds.
         Unhandled => "unhandled",
         /// A supervisor in the place of the program, and nobody said which of its programs is meant.

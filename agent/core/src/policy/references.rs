@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::model::closed::closed_set;
+use crate::model::means::{Means, Request};
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
 use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, VolumeSource};
 use crate::model::shown::{listed, quoted};
 use crate::model::signal::Signal;
-use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, KEYS, SIGNAL, VOLUMES};
-use crate::policy::plan::{Plan, Planned};
+use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL, VOLUMES};
+use crate::policy::plan::{Allowed, Plan, Planned};
 use crate::policy::select::{self, cluster_key};
 
 /// The most references that are told of one pod: what is beyond is left out.
@@ -65,16 +67,27 @@ closed_set! {
 }
 
 /// What a change does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The program is sent a signal.
     Signal(Signal),
+    /// A request is made to it.
+    Http(Arc<Request>),
     /// The program watches its files itself.
     Itself,
     /// The workload is rolled, since somebody asked for that.
     Roll,
     /// Nothing before the container or the pod is made anew.
     Never,
+}
+
+impl Effect {
+    fn of(means: &Means) -> Self {
+        match means {
+            Means::Signal(signal) => Self::Signal(*signal),
+            Means::Http(request) => Self::Http(request.clone()),
+        }
+    }
 }
 
 /// One use of an object.
@@ -106,9 +119,10 @@ pub struct Reference {
 pub fn references(
     spec: &PodSpec,
     namespace: &Name,
+    allowed: Allowed,
     rolls: impl Fn(ObjectKind, &Name) -> bool,
 ) -> Vec<Reference> {
-    let planned = select::plan(spec, namespace);
+    let planned = select::plan(spec, namespace, allowed);
     let volumes: BTreeMap<&Name, &VolumeSource> =
         spec.volumes.iter().map(|volume| (&volume.name, &volume.source)).collect();
     let mut all = Vec::new();
@@ -201,7 +215,7 @@ fn mounted(planned: &Planned, container: &Container, volume: &Name, object: &Obj
     let told = plan.targets.iter().find(|target| target.container == container.name);
     let measured = plan.measured.iter().find(|measured| measured.container == container.name);
     let (effect, why, volumes) = match (told, measured) {
-        (Some(told), _) => (Effect::Signal(told.signal), Why::Told, &told.volumes),
+        (Some(told), _) => (Effect::of(&told.means), Why::Told, &told.volumes),
         (None, Some(measured)) => (Effect::Itself, Why::Watches, &measured.volumes),
         (None, None) => return (Effect::Never, not_told(container)),
     };
@@ -253,7 +267,8 @@ impl Reference {
             Why::Unmounted => String::from("mount the volume, or take it away"),
             Why::Unasked => {
                 format!(
-                    "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself"
+                    "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself; or {HTTP}: the \
+                     request at which it does"
                 )
             }
             Why::Problem => String::from("solve the problem"),
@@ -295,8 +310,9 @@ impl fmt::Display for Reference {
             keys => write!(f, " (keys {})", listed(keys.iter().map(|key| &**key)))?,
         }
         f.write_str(": ")?;
-        match self.effect {
+        match &self.effect {
             Effect::Signal(signal) => return write!(f, "a change is told by {signal}"),
+            Effect::Http(request) => return write!(f, "a change is told by {request}"),
             Effect::Itself => return f.write_str("the program watches its files itself"),
             Effect::Roll => f.write_str("a change rolls the workload, since ")?,
             Effect::Never => {}

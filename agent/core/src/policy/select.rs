@@ -1,17 +1,20 @@
 //! Which volumes trigger and which container is meant.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::means::Means;
 use crate::model::names::{FilePath, Name};
 use crate::model::pod::{Container, ContainerKind, Pod, PodSpec, ProjectedSource, Volume, VolumeSource};
 use crate::model::signal::SignalChoice;
 use crate::policy::annotations::{
-    self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, PodPolicy, SIGNAL, VOLUMES,
+    self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, HTTP, PodPolicy, SIGNAL, VOLUMES,
 };
 use crate::policy::files::FileFilter;
-use crate::policy::plan::{MeasuredPlan, Plan, Planned, TargetPlan, VolumePlan};
+use crate::policy::plan::{Allowed, MeasuredPlan, Plan, Planned, TargetPlan, VolumePlan};
 use crate::policy::problem::{Problem, ProblemKind, listed, quoted, unquoted};
+use crate::policy::request::Asked;
 use crate::policy::sources;
 
 /// ConfigMaps that the cluster puts into every namespace, and their key. They are in each pod's `kube-api-access-*`
@@ -26,19 +29,19 @@ const MOST_PROBLEMS: usize = 20;
 const DEBOUNCE_OF_SEVERAL: Duration = Duration::from_millis(100);
 
 /// What is to be done about a running pod: nothing where it ends.
-pub fn plan_of(pod: &Pod) -> Planned {
-    if pod.terminating { Planned::LeftAlone } else { plan(&pod.spec, &pod.namespace) }
+pub fn plan_of(pod: &Pod, allowed: Allowed) -> Planned {
+    if pod.terminating { Planned::LeftAlone } else { plan(&pod.spec, &pod.namespace, allowed) }
 }
 
 /// What is to be done about a pod with this spec in this namespace.
-pub fn plan(spec: &PodSpec, namespace: &Name) -> Planned {
+pub fn plan(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Planned {
     if let Some(excess) = spec.excess {
         return Planned::Invalid(vec![excess.problem()]);
     }
     let (policy, mut problems) = annotations::policy(&spec.annotations);
     let Some(policy) = policy else { return Planned::LeftAlone };
     let volumes = triggering(spec, namespace, &policy, &mut problems);
-    let told = told(spec, &policy, &volumes, &mut problems);
+    let told = told(spec, (&policy, allowed), &volumes, &mut problems);
     let watched: BTreeSet<&Name> = told.iter().flat_map(|told| &told.volumes).collect();
     if problems.is_empty() {
         let idle = policy.volumes.iter().flatten().filter(|name| !watched.contains(name));
@@ -55,8 +58,8 @@ pub fn plan(spec: &PodSpec, namespace: &Name) -> Planned {
     let (mut targets, mut measured) = (Vec::new(), Vec::new());
     for Told { container, choice, volumes } in told {
         match choice {
-            SignalChoice::Send(signal) => targets.push(TargetPlan { container, signal, volumes }),
-            SignalChoice::Measure => measured.push(MeasuredPlan { container, volumes }),
+            Choice::Tell(means) => targets.push(TargetPlan { container, means, volumes }),
+            Choice::Measure => measured.push(MeasuredPlan { container, volumes }),
         }
     }
     Planned::Plan(Plan {
@@ -165,14 +168,36 @@ pub(super) fn cluster_key(config_map: &str) -> Option<&'static str> {
 /// A container that was chosen.
 struct Told {
     container: Name,
-    choice: SignalChoice,
+    choice: Choice,
     volumes: Vec<Name>,
+}
+
+/// What is done about a container.
+enum Choice {
+    Tell(Means),
+    Measure,
+}
+
+impl From<SignalChoice> for Choice {
+    fn from(choice: SignalChoice) -> Self {
+        match choice {
+            SignalChoice::Send(signal) => Self::Tell(signal.into()),
+            SignalChoice::Measure => Self::Measure,
+        }
+    }
+}
+
+/// What is asked for the container that is meant: the request, where there is one, stands in the place of the signal.
+#[derive(Clone, Copy)]
+enum Asks<'a> {
+    Signal(SignalChoice),
+    Request(&'a Asked),
 }
 
 /// The containers that are told or measured, in the order of the spec.
 fn told<'a>(
     spec: &'a PodSpec,
-    policy: &PodPolicy,
+    (policy, allowed): (&PodPolicy, Allowed),
     volumes: &[VolumePlan],
     problems: &mut Vec<Problem>,
 ) -> Vec<Told> {
@@ -182,9 +207,10 @@ fn told<'a>(
         problems.push(no_volume());
         sure = false;
     }
-    let mut choices: BTreeMap<&Name, SignalChoice> = BTreeMap::new();
-    let mut choose = |found: Result<Vec<&'a Container>, Problem>, choice| match found {
-        Ok(containers) => choices.extend(containers.into_iter().map(|container| (&container.name, choice))),
+    let asks = policy.http.as_ref().map(Asks::Request).or(policy.signal.map(Asks::Signal));
+    let mut choices: BTreeMap<&Name, Asks<'_>> = BTreeMap::new();
+    let mut choose = |found: Result<Vec<&'a Container>, Problem>, asks| match found {
+        Ok(containers) => choices.extend(containers.into_iter().map(|container| (&container.name, asks))),
         Err(problem) => problems.push(problem),
     };
     let checked = |key: &str, name: &Name| {
@@ -194,21 +220,54 @@ fn told<'a>(
         }
         Ok(vec![container])
     };
-    match (policy.signal, &policy.container) {
-        (Some(choice), Some(name)) => choose(checked(CONTAINER, name), choice),
-        (Some(choice), None) if sure => choose(unnamed(spec, policy, volumes, choice), choice),
-        // A container without `reloadlet.io/signal` is a problem already unless it has a signal of its own.
+    match (asks, &policy.container) {
+        (Some(asks), Some(name)) => choose(checked(CONTAINER, name), asks),
+        (Some(asks), None) if sure => choose(unnamed(spec, policy, volumes, asks), asks),
+        // A container without anything to tell it is a problem already unless it has a signal of its own.
         (Some(_) | None, _) => {}
     }
     // The container's own signal comes last and wins.
     for (name, choice) in &policy.per_container {
-        choose(checked(&format!("{CONTAINER_SIGNAL_PREFIX}{}", unquoted(name)), name), *choice);
+        let asks = Asks::Signal(*choice);
+        choose(checked(&format!("{CONTAINER_SIGNAL_PREFIX}{}", unquoted(name)), name), asks);
     }
-    let told = spec.containers.iter().filter_map(|container| {
-        let choice = *choices.get(&container.name)?;
-        Some(Told { container: container.name.clone(), choice, volumes: directories(container, volumes) })
-    });
-    told.collect()
+    let mut told = Vec::new();
+    for container in &spec.containers {
+        let choice = match choices.get(&container.name) {
+            Some(Asks::Signal(choice)) => (*choice).into(),
+            Some(Asks::Request(asked)) => match request(asked, spec, container, policy, allowed) {
+                Ok(means) => Choice::Tell(means),
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            },
+            None => continue,
+        };
+        let volumes = directories(container, volumes);
+        told.push(Told { container: container.name.clone(), choice, volumes });
+    }
+    told
+}
+
+/// The request to a container that was chosen.
+fn request(
+    asked: &Asked,
+    spec: &PodSpec,
+    container: &Container,
+    policy: &PodPolicy,
+    allowed: Allowed,
+) -> Result<Means, Problem> {
+    if spec.host_network && !allowed.host_network_http {
+        let sentence = format!(
+            "{HTTP} asks for a request to a pod with hostNetwork, whose address is its node's: the agent makes such requests only \
+             with --allow-host-network-http; {SIGNAL} needs no address"
+        );
+        return Err(Problem::new(ProblemKind::HostNetwork, sentence));
+    }
+    let request = asked.to(container, policy.http_scheme, policy.http_timeout);
+    let request = request.map_err(|why| Problem::new(ProblemKind::Port, format!("{HTTP} names {why}")))?;
+    Ok(Means::Http(Arc::new(request)))
 }
 
 /// The container with this name, if it is one that can be told.
@@ -252,23 +311,27 @@ fn unnamed<'a>(
     spec: &'a PodSpec,
     policy: &PodPolicy,
     volumes: &[VolumePlan],
-    choice: SignalChoice,
+    asks: Asks<'_>,
 ) -> Result<Vec<&'a Container>, Problem> {
+    let key = match asks {
+        Asks::Signal(_) => SIGNAL,
+        Asks::Request(_) => HTTP,
+    };
     let mounting = |kind| {
         let of_kind = spec.containers.iter().filter(move |container| container.kind == kind);
         of_kind.filter(|container| !directories(container, volumes).is_empty()).collect::<Vec<_>>()
     };
     let candidates = mounting(ContainerKind::Regular);
     if candidates.is_empty() {
-        return Err(no_container(spec, volumes, &mounting(ContainerKind::Sidecar)));
+        return Err(no_container(key, spec, volumes, &mounting(ContainerKind::Sidecar)));
     }
-    if candidates.len() == 1 || choice == SignalChoice::Measure {
+    if candidates.len() == 1 || matches!(asks, Asks::Signal(SignalChoice::Measure)) {
         return Ok(candidates);
     }
     let default = policy.default_container.as_ref();
     match candidates.iter().find(|container| Some(&container.name) == default) {
         Some(container) => Ok(vec![*container]),
-        None => Err(ambiguous(&candidates, default)),
+        None => Err(ambiguous(key, &candidates, default)),
     }
 }
 
@@ -296,9 +359,9 @@ fn mounts_none(key: &str, container: &Container, volumes: &[VolumePlan]) -> Prob
     Problem::new(ProblemKind::Container, format!("{key} names {}, which {why}", quoted(&container.name)))
 }
 
-fn no_container(spec: &PodSpec, volumes: &[VolumePlan], sidecars: &[&Container]) -> Problem {
+fn no_container(key: &str, spec: &PodSpec, volumes: &[VolumePlan], sidecars: &[&Container]) -> Problem {
     let mut sentence =
-        format!("{SIGNAL} finds no container: no regular one mounts {} as a directory", names(volumes));
+        format!("{key} finds no container: no regular one mounts {} as a directory", names(volumes));
     let regular = |container: &&Container| container.kind == ContainerKind::Regular;
     if spec.containers.iter().filter(regular).any(|container| !mounts_any(container, volumes).is_empty()) {
         sentence += ", only by subPath, which never changes in place";
@@ -310,9 +373,9 @@ fn no_container(spec: &PodSpec, volumes: &[VolumePlan], sidecars: &[&Container])
     Problem::new(ProblemKind::Container, sentence)
 }
 
-fn ambiguous(candidates: &[&Container], default: Option<&Name>) -> Problem {
+fn ambiguous(key: &str, candidates: &[&Container], default: Option<&Name>) -> Problem {
     let among = listed(candidates.iter().map(|container| &*container.name));
-    let mut sentence = format!("{SIGNAL} could mean {among}: name one of them with {CONTAINER}");
+    let mut sentence = format!("{key} could mean {among}: name one of them with {CONTAINER}");
     if let Some(default) = default {
         sentence += &format!(" ({DEFAULT_CONTAINER} names {}, none of them)", quoted(default));
     }

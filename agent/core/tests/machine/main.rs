@@ -33,6 +33,7 @@ mod ready;
 mod refusals;
 mod renewals;
 mod replicas;
+mod requests;
 mod rereads;
 mod restarts;
 mod retelling;

@@ -57,6 +57,7 @@ pub(crate) fn pod(
             .map(|volume| VolumeMount { volume: (*volume).into(), sub_path: None })
             .collect(),
         environment: Vec::new(),
+        ports: Vec::new(),
     };
     let volume = |name: &&str| Volume {
         name: (*name).into(),
@@ -77,6 +78,7 @@ pub(crate) fn pod(
         },
         status: BTreeMap::new(),
         phases: BTreeMap::new(),
+        addresses: Vec::new(),
         replica: None,
         terminating: false,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::{Delivery, ReloadReport, Report, VolumeRef};
+use reloadlet_core::machine::event::{Answer, Delivery, ReloadReport, Report, VolumeRef};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::JournalSnapshot;
 use reloadlet_core::model::names::PodUid;
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) actions: Vec<(Time, Action)>,
     /// How every send ends while its process lives.
     pub(crate) delivery: Delivery,
+    /// How every request ends while its process lives.
+    pub(crate) answer: Answer,
     /// Processes that can't be held although they are there.
     pub(crate) unholdable: BTreeSet<u32>,
     /// Pods of which surveys show nothing.
@@ -94,6 +96,7 @@ impl World {
             gone_off: BTreeSet::new(),
             actions: Vec::new(),
             delivery: Delivery::Sent,
+            answer: Answer::Status(200, "".into()),
             unholdable: BTreeSet::new(),
             hidden: BTreeSet::new(),
             blind: None,
@@ -208,6 +211,12 @@ impl World {
                 assert!(self.held.contains(&process), "{process:?} is not held");
                 let lives = self.node.process(&process).is_some();
                 Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
+            }
+            Action::Call(call) => {
+                assert!(self.held.contains(&call.process), "{:?} is not held", call.process);
+                let lives = self.node.process(&call.process).is_some();
+                let answer = if lives { self.answer.clone() } else { Answer::Gone };
+                Some(Event::Answered(call.process, call.begun, answer))
             }
             Action::Read(volume, generation, reading) => {
                 let contents = self.node.contents(&volume, &generation);
@@ -344,6 +353,14 @@ impl World {
             if let Action::Send(process, _) = action { Some((*at, process.pid)) } else { None }
         };
         self.actions.iter().filter_map(sent).collect()
+    }
+
+    /// When and to whom requests were made.
+    pub(crate) fn calls(&self) -> Vec<(Time, u32)> {
+        let made = |(at, action): &(Time, Action)| {
+            if let Action::Call(call) = action { Some((*at, call.process.pid)) } else { None }
+        };
+        self.actions.iter().filter_map(made).collect()
     }
 
     pub(crate) fn surveys(&self) -> usize {

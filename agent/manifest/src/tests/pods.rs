@@ -3,7 +3,7 @@
 use reloadlet_core::model::names::{ContainerId, FilePath, Name, PodUid};
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::{
-    AnnotationValue, Container, ContainerKind, EnvironmentSource, Item, ObjectSource, Phase, PodSpec,
+    AnnotationValue, Container, ContainerKind, EnvironmentSource, Item, ObjectSource, Phase, PodSpec, Port,
     ProjectedSource, Replica, VolumeMount, VolumeSource,
 };
 
@@ -54,6 +54,12 @@ spec:
     - {name: config, mountPath: /etc/one, subPath: one}
     - {name: certs, mountPath: /etc/two, subPathExpr: $(POD)}
     - {name: certs, mountPath: /etc/three, subPath: ""}
+    ports:
+    - {name: web, containerPort: 8080}
+    - {containerPort: 9090, protocol: TCP}
+    - {name: dns, containerPort: 53, protocol: UDP}
+    - {name: wrong, containerPort: 70000}
+    - {name: none}
   volumes:
   - name: config
     configMap: {name: app-config, items: [{key: a, path: b}], optional: true}
@@ -75,6 +81,9 @@ spec:
       - podCertificate: {credentialBundlePath: bundle, keyPath: key, certificateChainPath: chain}
 status:
   phase: Running
+  hostIP: 192.0.2.7
+  podIP: 10.1.2.3
+  podIPs: [{ip: 10.1.2.3}, {ip: "fd00::3"}, {ip: 192.0.2.7}, {ip: here}]
   containerStatuses:
   - name: app
     containerID: "containerd://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -137,18 +146,24 @@ status:
                         environment(ObjectKind::Secret, "s", Some("password")),
                         environment(ObjectKind::Secret, "t", None),
                     ],
+                    ports: vec![
+                        Port { name: Some("web".into()), number: 8080 },
+                        Port { name: None, number: 9090 },
+                    ],
                 },
                 Container {
                     name: "setup".into(),
                     kind: ContainerKind::Init,
                     mounts: vec![mount("config", None)],
                     environment: Vec::new(),
+                    ports: Vec::new(),
                 },
                 Container {
                     name: "proxy".into(),
                     kind: ContainerKind::Sidecar,
                     mounts: Vec::new(),
                     environment: Vec::new(),
+                    ports: Vec::new(),
                 },
             ],
             volumes: vec![
@@ -180,10 +195,12 @@ status:
                 ),
             ],
             runtime_class: Some("gvisor".into()),
+            host_network: false,
             excess: None,
         },
         status: [("app".into(), id("0123456789abcdef")), ("proxy".into(), id("fedcba9876543210"))].into(),
         phases: [("app".into(), phase)].into(),
+        addresses: vec!["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()],
         replica: Some(replica),
         terminating: true,
     };
@@ -219,6 +236,20 @@ fn a_container_was_killed_where_its_status_says_so_in_any_of_its_ways() {
     assert_eq!(killed(&both), Some(id('a')), "the one before the last");
     assert_eq!(killed("lastState: {}, state: null"), None);
     assert_eq!(killed("lastState: {terminated: {exitCode: 137}}"), None, "it isn't said which");
+}
+
+#[test]
+fn a_pod_of_the_hosts_network_has_its_nodes_address_and_no_other_pod_has() {
+    let addresses = |spec: &str| {
+        let text = format!(
+            "{}\nstatus: {{podIP: 192.0.2.7, hostIPs: [{{ip: 192.0.2.7}}]}}\n",
+            asking(spec).trim_end()
+        );
+        let pod = decode(&text).unwrap().remove(0);
+        (pod.spec.host_network, pod.addresses.clone())
+    };
+    assert_eq!(addresses("hostNetwork: true"), (true, vec!["192.0.2.7".parse().unwrap()]));
+    assert_eq!(addresses("hostNetwork: false"), (false, vec![]));
 }
 
 #[test]

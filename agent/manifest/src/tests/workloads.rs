@@ -90,7 +90,8 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
             let own: Vec<&str> = found.annotations.keys().map(String::as_str).collect();
             let expected: &[&str] = if kind == WorkloadKind::Pod { &[] } else { &["reloadlet.io/keys"] };
             assert_eq!(own, expected, "{kind}");
-            let PodSpec { annotations, containers, volumes, runtime_class, excess } = &found.spec;
+            let PodSpec { annotations, containers, volumes, runtime_class, host_network, excess } =
+                &found.spec;
             let asked = [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))];
             assert_eq!(*annotations, asked.into(), "{kind}");
             let containers: Vec<_> = containers.iter().map(|found| (&*found.name, found.kind)).collect();
@@ -98,6 +99,7 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
             let VolumeSource::ConfigMap(source) = &volumes[0].source else { panic!("{volumes:?}") };
             assert_eq!((&*source.name, source.items[0].path.as_str()), ("app", "a/k"), "{kind}");
             assert_eq!((runtime_class.as_deref(), *excess), (Some("kata"), None), "{kind}");
+            assert!(!host_network);
         }
     }
 }
@@ -105,7 +107,7 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
 #[test]
 fn a_plan_is_made_of_a_spec_and_a_namespace_alone() {
     let found = workload(&each_kind().remove(2).1);
-    let planned = select::plan(&found.spec, &"shop".into());
+    let planned = select::plan(&found.spec, &"shop".into(), Default::default());
     let Planned::Plan(plan) = planned else { panic!("{planned:?}") };
     assert_eq!((plan.targets.len(), plan.volumes.len()), (1, 1));
 }

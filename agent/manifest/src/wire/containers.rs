@@ -2,10 +2,10 @@
 
 use reloadlet_core::model::names::is_label;
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::pod::{Container, ContainerKind, EnvironmentSource, VolumeMount};
+use reloadlet_core::model::pod::{Container, ContainerKind, EnvironmentSource, Port, VolumeMount};
 
 use super::{Fault, Names, or_default};
-use crate::room::{Few, Part, Words};
+use crate::room::{Few, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -18,6 +18,16 @@ pub(super) struct WrittenContainer {
     env: Few<WrittenVariable>,
     #[serde(deserialize_with = "or_default")]
     env_from: Few<WrittenVariables>,
+    #[serde(deserialize_with = "or_default")]
+    ports: Few<WrittenPort>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenPort {
+    name: Option<Words>,
+    container_port: Option<i64>,
+    protocol: Option<ShortName>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -59,6 +69,13 @@ struct WrittenMount {
 
 impl Part for WrittenContainer {}
 impl Part for WrittenMount {}
+
+/// A request goes by TCP, which a port without a protocol is.
+impl Part for WrittenPort {
+    fn counts(&self) -> bool {
+        self.protocol.as_ref().is_none_or(|protocol| protocol.0 == "TCP")
+    }
+}
 
 /// Most variables are plain, and as long as their owners want.
 impl Part for WrittenVariable {
@@ -123,6 +140,11 @@ impl WrittenContainer {
             .collect();
         environment.sort();
         environment.dedup();
-        Ok(Container { name, kind, mounts, environment })
+        let ports = self.ports.into_iter().filter_map(|port| {
+            let number = u16::try_from(port.container_port?).ok().filter(|number| *number > 0)?;
+            Some(Port { name: port.name.map(|name| names.shared(name)), number })
+        });
+        let ports = ports.collect();
+        Ok(Container { name, kind, mounts, environment, ports })
     }
 }

@@ -183,9 +183,14 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
         PodSpec::default()
     };
     // Where nothing is kept of the spec, the status says nothing.
-    let said = if spec.containers.is_empty() { Said::default() } else { status.into_said(&mut names) };
+    let said = if spec.containers.is_empty() {
+        Said::default()
+    } else {
+        status.into_said(spec.host_network, &mut names)
+    };
     let replica = metadata.owner_references.into_replica(metadata.labels);
     let replica = replica.filter(|_| !spec.containers.is_empty());
     let terminating = metadata.deletion_timestamp.is_some();
-    Ok(Pod { uid, namespace, name, spec, status: said.ids, phases: said.phases, replica, terminating })
+    let Said { ids: status, phases, addresses } = said;
+    Ok(Pod { uid, namespace, name, spec, status, phases, addresses, replica, terminating })
 }

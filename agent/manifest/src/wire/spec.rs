@@ -18,6 +18,7 @@ pub(super) struct WrittenSpec {
     #[serde(deserialize_with = "or_default")]
     volumes: Few<WrittenVolume>,
     runtime_class_name: Option<Words>,
+    host_network: Option<bool>,
     /// Whether there are containers that weren't read.
     #[serde(skip)]
     has_others: bool,
@@ -82,6 +83,7 @@ impl WrittenSpec {
             return Ok(PodSpec::left_out(excess));
         }
         let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
-        Ok(PodSpec { annotations, containers, volumes, runtime_class, excess: None })
+        let host_network = self.host_network == Some(true);
+        Ok(PodSpec { annotations, containers, volumes, runtime_class, host_network, excess: None })
     }
 }

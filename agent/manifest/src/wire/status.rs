@@ -1,6 +1,7 @@
 //! What a pod's status says of its containers.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::Phase;
@@ -11,6 +12,8 @@ use crate::room::{Few, Part, ShortName, Words};
 /// The exit status of a process that SIGKILL ended, as runtimes write it: 128 and the signal's number.
 const KILLED: i64 = 137;
 const SIGKILL: i64 = 9;
+/// A pod has one address of each family, and one of them is written twice.
+const MOST_ADDRESSES: usize = 4;
 /// The kubelet's word for a container that the kernel killed for want of memory.
 const OUT_OF_MEMORY: &str = "OOMKilled";
 
@@ -21,7 +24,24 @@ pub(super) struct Status {
     container_statuses: Few<ContainerStatus>,
     #[serde(deserialize_with = "or_default")]
     init_container_statuses: Few<ContainerStatus>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<ShortName>,
+    #[serde(rename = "podIPs", deserialize_with = "or_default")]
+    pod_ips: Few<Ip>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<ShortName>,
+    #[serde(rename = "hostIPs", deserialize_with = "or_default")]
+    host_ips: Few<Ip>,
 }
+
+/// An address in a list of those of a pod or its node.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Ip {
+    ip: Option<ShortName>,
+}
+
+impl Part for Ip {}
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -72,12 +92,30 @@ impl State {
 pub(super) struct Said {
     pub(super) ids: BTreeMap<Name, ContainerId>,
     pub(super) phases: BTreeMap<Name, Phase>,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl Status {
-    /// What it says.
-    pub(super) fn into_said(self, names: &mut Names) -> Said {
-        let mut said = Said::default();
+    /// The pod's own addresses, the first one first. Its node's are none of them, whatever is written, unless they share a network.
+    fn addresses(&self, host_network: bool) -> Vec<IpAddr> {
+        let parsed = |single: &Option<ShortName>, several: &Few<Ip>| {
+            let several = several.iter().filter_map(|written| written.ip.as_ref());
+            let all = single.iter().chain(several).filter_map(|text| text.0.parse::<IpAddr>().ok());
+            all.take(MOST_ADDRESSES).collect::<Vec<_>>()
+        };
+        let hosts = parsed(&self.host_ip, &self.host_ips);
+        let mut own = Vec::new();
+        for address in parsed(&self.pod_ip, &self.pod_ips) {
+            if !own.contains(&address) && (host_network || !hosts.contains(&address)) {
+                own.push(address);
+            }
+        }
+        own
+    }
+
+    /// What it says of a pod; `host_network` is whether that has the network of its node.
+    pub(super) fn into_said(self, host_network: bool, names: &mut Names) -> Said {
+        let mut said = Said { addresses: self.addresses(host_network), ..Said::default() };
         for status in self.container_statuses.into_iter().chain(self.init_container_statuses) {
             let killed = status.state.killed().or_else(|| status.last_state.killed());
             let phase = Phase { started: status.started, ready: status.ready, killed };

@@ -69,7 +69,7 @@ fn reload(pod: &Arc<Pod>, container: &str, outcome: Outcome) -> Report {
     Report::Reload(Box::new(ReloadReport {
         pod: pod.clone(),
         container: container.into(),
-        signal: reloadlet_core::model::signal::Signal::parse("SIGHUP").unwrap(),
+        means: reloadlet_core::model::signal::Signal::HUP.into(),
         outcome,
         generations: vec![("config".into(), Generation::parse("..2026_01_01_00_00_00.1").unwrap())],
         pids: Vec::new(),
@@ -287,7 +287,7 @@ async fn what_is_left_unread_is_said_until_it_is_read() {
     let unread = |unread| Report::Unread {
         pod: shop.clone(),
         container: "app".into(),
-        signal: reloadlet_core::model::signal::Signal::parse("SIGHUP").unwrap(),
+        means: reloadlet_core::model::signal::Signal::HUP.into(),
         unread,
         deliveries: 3,
         again: unread == Unread::NotRead,
@@ -295,7 +295,7 @@ async fn what_is_left_unread_is_said_until_it_is_read() {
     };
     let dropped = said(&unread(Unread::NotRead));
     assert!(
-        dropped.0 && dropped.2.contains("was sent SIGHUP twice and opened none of the new files within 10 s")
+        dropped.0 && dropped.2.contains("was told by SIGHUP twice and opened none of the new files within 10 s")
     );
     let never = said(&unread(Unread::NeverRead));
     assert!(never.0 && never.2.starts_with("Told 3 times, never read: container app"), "{never:?}");

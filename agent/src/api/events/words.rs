@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::model::means::Means;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
@@ -15,6 +16,8 @@ use crate::reports;
 
 /// The reason of an Event that says that a signal was sent.
 const SENT: &str = "SignalSent";
+/// The reason of one that says that a request was answered with 2xx.
+const TAKEN: &str = "RequestTaken";
 /// The reason of an Event that says what is wrong with what a pod asks for.
 const PROBLEM: &str = "ReloadProblem";
 /// The reason of one that says that a container has left unread what it was told of.
@@ -68,29 +71,29 @@ pub(super) fn note(report: &Report) -> Option<Note> {
                     "Container {container} blocks the signal and hasn't taken it: check that it reads its signals."
                 ),
                 Verdict::Exited => format!(
-                    "Container {container} ended after the signal and doesn't run: check its log for what it made of \
+                    "Container {container} ended after it was told and doesn't run: check its log for what it made of \
                      the new configuration."
                 ),
                 Verdict::Restarted => format!(
-                    "Container {container} ended after the signal and was restarted: check that the program reloads \
-                     on this signal instead of ending."
+                    "Container {container} ended after it was told and was restarted: check that the program reloads \
+                     when it is told so, instead of ending."
                 ),
             };
             Some(warning(pod, "ReloadVerdict", Some(container), text))
         }
-        Report::Unread { pod, container, signal, unread, deliveries, again, window } => {
+        Report::Unread { pod, container, means, unread, deliveries, again, window } => {
             let window = seconds(*window);
             let twice = if *again { " twice" } else { "" };
             let text = match unread {
                 Unread::NotRead => format!(
-                    "Told, not read: container {container} was sent {signal}{twice} and opened none of the new files within \
-                     {window}, though it has after earlier signals. It may hold the old ones still: look at its log. If it \
-                     drops a signal that comes while it reloads, set reloadlet.io/min-interval; if it takes longer, set \
+                    "Told, not read: container {container} was told by {means}{twice} and opened none of the new files within \
+                     {window}, though it has after earlier deliveries. It may hold the old ones still: look at its log. If it \
+                     drops what comes while it reloads, set reloadlet.io/min-interval; if it takes longer, set \
                      reloadlet.io/verify."
                 ),
                 Unread::NeverRead => format!(
-                    "Told {deliveries} times, never read: container {container} was sent {signal} and never seen to open a \
-                     new file within {window}. Check that the program reloads on {signal}, and that it reads the mounted \
+                    "Told {deliveries} times, never read: container {container} was told by {means} and never seen to open a \
+                     new file within {window}. Check that the program reloads on that, and that it reads the mounted \
                      files and no copy of them."
                 ),
             };
@@ -112,13 +115,12 @@ pub(super) fn note(report: &Report) -> Option<Note> {
         }
         Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
             let text = format!(
-                "Sent {} to container {} a second time for {}, since it opened none of the new files.",
-                reload.signal,
-                reload.container,
+                "{} a second time for {}, since it opened none of the new files.",
+                told(reload),
                 changed(reload)
             );
             let text = Text { container: Some(reload.container.clone()), text, once: None };
-            Note { pod: (&*reload.pod).into(), urgent: false, reason: SENT, text }
+            Note { pod: (&*reload.pod).into(), urgent: false, reason: reason(&reload.means), text }
         }),
         Report::Swapped(_)
         | Report::Published { .. }
@@ -176,16 +178,33 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
+/// The reason of an Event about a delivery.
+const fn reason(means: &Means) -> &'static str {
+    match means {
+        Means::Signal(_) => SENT,
+        Means::Http(_) => TAKEN,
+    }
+}
+
+/// That a container was told, and no more than that.
+fn told(reload: &ReloadReport) -> String {
+    let container = &reload.container;
+    match &reload.means {
+        Means::Signal(signal) => format!("Sent {signal} to container {container}"),
+        Means::Http(request) => format!("Container {container} took {request}, which it answered with 2xx,"),
+    }
+}
+
 fn reload_note(reload: &ReloadReport) -> Option<Note> {
     // What comes after them says what is to be done.
     let volumes = cut(volumes(reload), LISTED / 2);
-    let (container, signal) = (&reload.container, reload.signal);
+    let (container, signal) = (&reload.container, &reload.means);
     let (urgent, reason, text) = match reload.outcome {
         Outcome::Delivered => {
             let since = reload.stages.as_ref().map_or_else(String::new, |stages| {
                 format!(", {} after the API server showed it", seconds(stages.propagation))
             });
-            (false, SENT, format!("Sent {signal} to container {container} for {}{since}.", changed(reload)))
+            (false, reason(&reload.means), format!("{} for {}{since}.", told(reload), changed(reload)))
         }
         Outcome::NoProcess => (
             true,
@@ -218,8 +237,15 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
             true,
             "ReloadFailed",
             format!(
-                "{volumes} changed and container {container} wasn't told: {signal} failed with the kernel's error {}.",
-                reload.reason.as_deref().unwrap_or("that isn't known")
+                "{volumes} changed and container {container} wasn't told: {}.",
+                match (&reload.means, reload.reason.as_deref()) {
+                    (Means::Http(_), Some(reason)) => reason.to_owned(),
+                    (Means::Http(_), None) => format!("{signal} failed"),
+                    (Means::Signal(_), reason) => format!(
+                        "{signal} failed with the kernel's error {}",
+                        reason.unwrap_or("that isn't known")
+                    ),
+                }
             ),
         ),
         Outcome::Suspended => (

@@ -111,7 +111,7 @@ impl Machine {
             self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
             return;
         }
-        match select::plan_of(&pod) {
+        match select::plan_of(&pod, self.allowed) {
             Planned::LeftAlone => self.depart(&uid, pod.terminating, now),
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {

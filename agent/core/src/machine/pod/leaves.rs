@@ -8,6 +8,7 @@ use crate::machine::event::ContainerFacts;
 use crate::machine::reload::Target;
 use crate::machine::reload::process::Face;
 use crate::machine::reload::processes::Chosen;
+use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
@@ -70,7 +71,11 @@ impl<'a> Leaves<'a> {
             let was_told =
                 |facts: &ProcessFacts| target.processes().was_told(&self.identity(facts, container));
             let wanted = Wanted { name: process, is_outside: &is_outside, was_told: &was_told };
-            match process::choose(&container.processes, wanted) {
+            let choice = match target.means() {
+                Means::Signal(_) => process::choose(&container.processes, wanted),
+                Means::Http(_) => process::choose_first(&container.processes),
+            };
+            match choice {
                 // During a restart both leaves can stand for a moment: the younger one is meant.
                 Ok(chosen) => {
                     let is_newer = newest

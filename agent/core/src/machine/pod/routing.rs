@@ -5,7 +5,7 @@ use crate::kernel::guard::GuardReading;
 use crate::kernel::lack::Lack;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
-use crate::machine::event::{Action, ContainerFacts, Delivery, ReloadReport, Report};
+use crate::machine::event::{Action, Answer, Call, ContainerFacts, Delivery, ReloadReport, Report};
 use crate::machine::pod::PodMachine;
 use crate::machine::pod::leaves::Leaves;
 use crate::machine::pod::surveys::Surveys;
@@ -15,6 +15,7 @@ use crate::machine::reload::step::Step;
 use crate::machine::reload::{Answered, Target};
 use crate::machine::volume::{How, Listing, News, Settled, Volume};
 use crate::model::generation::Generation;
+use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
@@ -233,7 +234,7 @@ impl PodMachine {
             return;
         };
         // Of another signal, which they were asked for under another plan, they may say something wrong.
-        for target in self.targets.iter_mut().filter(|target| target.signal() == signal) {
+        for target in self.targets.iter_mut().filter(|target| target.means().signal() == Some(signal)) {
             target.guarded(&self.site, process, reading, ctx);
         }
     }
@@ -254,6 +255,22 @@ impl PodMachine {
         self.end_sends(ctx);
         if is_lost {
             self.exited(process, ctx.now, ctx);
+        }
+    }
+
+    /// How the request to a process's pod ended that was begun then.
+    pub(crate) fn answered(
+        &mut self,
+        process: &ProcessIdentity,
+        begun: Time,
+        answer: &Answer,
+        ctx: &mut Context<'_>,
+    ) {
+        let mut targets = self.targets.iter_mut();
+        let delivery =
+            targets.find_map(|target| target.judge_answer(&self.site, process, begun, answer, ctx));
+        if let Some(delivery) = delivery {
+            self.delivered(process, delivery, ctx);
         }
     }
 
@@ -320,6 +337,7 @@ struct Todo {
     problems: Vec<Problem>,
     reports: Vec<ReloadReport>,
     sends: Vec<(Vec<ProcessIdentity>, Signal)>,
+    calls: Vec<Call>,
 }
 
 /// Carrying out the next steps.
@@ -364,6 +382,11 @@ impl PodMachine {
                         todo.problems.extend(target.refused(&self.site.terms, ctx.now));
                         break;
                     }
+                    Step::Unaddressed => {
+                        target.wait();
+                        todo.problems.extend(target.unaddressed(ctx.now));
+                        break;
+                    }
                     Step::Send(..) if self.sends_left == 0 => {
                         target.wait();
                         self.unsent = true;
@@ -377,7 +400,13 @@ impl PodMachine {
                         target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
                         let reads = &self.reads;
                         target.dim_where(|volume, generation| reads.is_underway(volume, generation));
-                        todo.sends.push((processes, target.signal()));
+                        match target.means().clone() {
+                            Means::Signal(signal) => todo.sends.push((processes, signal)),
+                            Means::Http(request) => {
+                                let call = |process| target.call(&self.site, process, request.clone());
+                                todo.calls.extend(processes.into_iter().map(call));
+                            }
+                        }
                         break;
                     }
                 }
@@ -393,6 +422,7 @@ impl PodMachine {
         for (processes, signal) in todo.sends {
             processes.into_iter().for_each(|process| ctx.act(Action::Send(process, signal)));
         }
+        todo.calls.into_iter().for_each(|call| ctx.act(Action::Call(call)));
         if todo.survey {
             self.begin_survey(ctx);
         }
@@ -418,6 +448,7 @@ impl PodMachine {
             | Step::End(..)
             | Step::Baseline(_)
             | Step::Send(..)
+            | Step::Unaddressed
             | Step::Refused => None,
         }
     }

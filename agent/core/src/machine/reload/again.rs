@@ -164,7 +164,7 @@ impl Target {
         ctx.act(Action::Report(Report::Unread {
             pod: site.pod.clone(),
             container: self.plan.container.clone(),
-            signal: self.plan.signal,
+            means: self.plan.means.clone(),
             unread,
             deliveries,
             again: self.is_told_again(),

@@ -227,7 +227,7 @@ impl Target {
     /// Nothing waits any more: what was remembered of the wait goes.
     pub(super) fn forget_if_idle(&mut self) {
         if self.sending.is_none() && self.pending().next().is_none() {
-            self.waiting = None;
+            (self.waiting, self.last_answer) = (None, None);
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn ended(
     Some(ReloadReport {
         pod: pod.clone(),
         container: target.container().clone(),
-        signal: target.signal(),
+        means: target.means().clone(),
         outcome,
         generations: ended.iter().map(|(name, pending)| (name.clone(), pending.generation.clone())).collect(),
         pids: target.processes().told().map(|process| process.pid).collect(),
@@ -56,7 +56,7 @@ pub(super) fn superseded(
 ) -> ReloadReport {
     ReloadReport {
         container: target.container().clone(),
-        signal: target.signal(),
+        means: target.means().clone(),
         outcome: Outcome::Superseded,
         pids: Vec::new(),
         swapped: older.swapped,

@@ -1,5 +1,6 @@
 //! A send on its way: which generations it is about, and how each process took it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
@@ -54,6 +55,10 @@ pub(super) struct Sending {
     is_shown: bool,
     /// How well opens were seen.
     sight: Sight,
+    /// It is a request: whoever takes it may open files before the answer is there.
+    is_request: bool,
+    /// Why a request has failed.
+    failure: Option<String>,
 }
 
 /// What came of a send.
@@ -90,7 +95,19 @@ impl Sending {
             opened: None,
             is_shown: false,
             sight: Sight::Clear,
+            is_request: false,
+            failure: None,
         }
+    }
+
+    /// The same, as a request.
+    pub(super) fn request(self) -> Self {
+        Self { is_request: true, ..self }
+    }
+
+    /// The request has failed, and this is why.
+    pub(super) fn fail(&mut self, why: String) {
+        self.failure = Some(why);
     }
 
     /// The same; until then it isn't known whether these take it, and if nothing has shown it by then they haven't.
@@ -101,10 +118,15 @@ impl Sending {
 
     /// A file of a generation was opened.
     pub(super) fn opened(&mut self, volume: &Name, generation: &Generation, at: Time) {
-        if self.tells_of(volume, generation) && at >= self.begun && self.unseen_until.take().is_some() {
-            self.opened = Some((volume.clone(), generation.clone(), at));
-            self.is_shown = true;
+        if !self.tells_of(volume, generation) || at < self.begun {
+            return;
         }
+        if self.unseen_until.take().is_some() {
+            self.is_shown = true;
+        } else if !self.is_request {
+            return;
+        }
+        self.opened.get_or_insert_with(|| (volume.clone(), generation.clone(), at));
     }
 
     /// Opens were seen no better than this at some time.
@@ -217,7 +239,10 @@ impl Sending {
     }
 
     /// What the kernel said where it refused one of them, the first that was refused, or else why nobody took it.
-    pub(super) fn reason(&self) -> Option<&'static str> {
+    pub(super) fn reason(&self) -> Option<Cow<'_, str>> {
+        if let Some(failure) = &self.failure {
+            return Some(Cow::Borrowed(failure));
+        }
         let refused = self.results.iter().find_map(|(_, result)| match result {
             Some(Delivery::Denied) => Some(DENIED),
             Some(Delivery::Failed(error)) => Some(*error),
@@ -228,7 +253,7 @@ impl Sending {
             (false, Sight::Clear) => DROPPED,
             (false, Sight::Hidden | Sight::Blind) => UNSEEN,
         };
-        refused.or_else(|| self.is_dropped().then_some(dropped))
+        refused.or_else(|| self.is_dropped().then_some(dropped)).map(Cow::Borrowed)
     }
 
     /// What it was about.
@@ -308,7 +333,7 @@ mod tests {
         [1, 2].into_iter().for_each(|pid| some.took(&process(pid), Delivery::Sent));
         assert_eq!(some.result(), Sent::So(Outcome::Unhandled, true), "nothing is waited for");
         assert_eq!(some.receivers().collect::<Vec<_>>(), [&process(1)]);
-        assert_eq!(some.reason(), Some(DROPPED_FOR_SOME));
+        assert_eq!(some.reason().as_deref(), Some(DROPPED_FOR_SOME));
         let mut gone = sending(Outcome::Delivered).unseen(vec![process(2)], at(2));
         gone.took(&process(1), Delivery::Gone);
         gone.took(&process(2), Delivery::Sent);
@@ -324,12 +349,12 @@ mod tests {
     fn the_kernels_error_is_its_reason() {
         let mut failed = sending(Outcome::Delivered);
         failed.took(&process(1), Delivery::Sent);
-        assert_eq!(failed.reason(), None);
+        assert_eq!(failed.reason().as_deref(), None);
         failed.took(&process(2), Delivery::Failed("ENOSYS: Function not implemented"));
-        assert_eq!(failed.reason(), Some("ENOSYS: Function not implemented"));
+        assert_eq!(failed.reason().as_deref(), Some("ENOSYS: Function not implemented"));
         let mut denied = sending(Outcome::Delivered);
         denied.took(&process(1), Delivery::Denied);
-        assert_eq!(denied.reason(), Some("EPERM: Operation not permitted"));
+        assert_eq!(denied.reason().as_deref(), Some("EPERM: Operation not permitted"));
     }
 
     #[test]
@@ -360,8 +385,8 @@ mod tests {
                 && !sending.tells_of(&"other".into(), &generation)
         );
         sending.handle_timeout(at(2));
-        assert_eq!(sending.reason(), Some(DROPPED));
+        assert_eq!(sending.reason().as_deref(), Some(DROPPED));
         sending.dim(Sight::Hidden);
-        assert_eq!(sending.reason(), Some(UNSEEN));
+        assert_eq!(sending.reason().as_deref(), Some(UNSEEN));
     }
 }

@@ -103,8 +103,9 @@ impl Target {
     /// Has these processes' masks read.
     pub(crate) fn read_guards(&mut self, processes: Vec<ProcessIdentity>, ctx: &mut Context<'_>) {
         self.processes.ask(&processes, ctx.now);
+        let Some(signal) = self.plan.means.signal() else { return };
         for process in processes {
-            ctx.act(Action::ReadGuard(process, self.plan.signal));
+            ctx.act(Action::ReadGuard(process, signal));
         }
     }
 
@@ -116,11 +117,12 @@ impl Target {
         reading: &GuardReading,
         ctx: &mut Context<'_>,
     ) {
+        let Some(signal) = self.plan.means.signal() else { return };
         let since = self.waiting.as_ref().and_then(Waiting::since);
-        match self.processes.guarded(process, reading, self.plan.signal, since, ctx.now) {
+        match self.processes.guarded(process, reading, signal, since, ctx.now) {
             Taken::Known => {}
             Taken::InDoubt => {
-                ctx.act(Action::ReadClosely(process.clone(), self.plan.signal));
+                ctx.act(Action::ReadClosely(process.clone(), signal));
                 return;
             }
             Taken::Proven => {
@@ -129,27 +131,29 @@ impl Target {
                 }
             }
         }
-        let pending = reading.is_pending(self.plan.signal);
+        let pending = reading.is_pending(signal);
         self.end_window(site, process, if pending { Verdict::Pending } else { Verdict::Alive }, ctx);
     }
 
     /// Looks at processes though nothing waits for them: it takes time to know what they do with the signal.
     pub(crate) fn look_again(&mut self, ctx: &mut Context<'_>) {
+        let Some(signal) = self.plan.means.signal() else { return };
         for process in self.processes.take_looks(ctx.now) {
-            ctx.act(Action::ReadGuard(process, self.plan.signal));
+            ctx.act(Action::ReadGuard(process, signal));
         }
     }
 
     /// When processes are looked at though nothing waits for them.
     pub(crate) fn look_due(&self) -> Option<Time> {
-        self.processes.look_due()
+        self.plan.means.signal().and_then(|_| self.processes.look_due())
     }
 
     /// Nobody handles the signal: it is looked at again after a pause. What people are told of it comes back.
     pub(crate) fn refused(&mut self, terms: &Terms, now: Time) -> Option<Problem> {
         let say = self.waiting.as_mut().is_some_and(|waiting| waiting.refused(now));
         let (process, handling) = self.processes.refusing(terms.send_unhandled).filter(|_| say)?;
-        let sentence = refusal::sentence(&self.plan.container, self.plan.signal, process, handling, terms);
+        let signal = self.plan.means.signal()?;
+        let sentence = refusal::sentence(&self.plan.container, signal, process, handling, terms);
         Some(Problem::new(ProblemKind::Unhandled, sentence))
     }
 }

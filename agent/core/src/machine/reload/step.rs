@@ -1,5 +1,5 @@
 //! When a waiting reload goes on, and what it needs for that: a pure look at what is known. What its means need before it can
-//! go out is for [`super::signalling`].
+//! go out is for [`super::signalling`] and [`super::calling`].
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::withholding;
 use crate::machine::reload::{Site, Target};
 use crate::machine::watched::Compared;
+use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
@@ -43,6 +44,8 @@ pub(crate) enum Step {
     ChooseAnew,
     /// Nobody handles the signal: pause, then look again.
     Refused,
+    /// The pod's status names no address for a request.
+    Unaddressed,
 }
 
 impl Target {
@@ -60,7 +63,7 @@ impl Target {
             return Step::Baseline(baseline);
         }
         if self.is_suspended_at(site, now) {
-            let reason = Some(Cow::Borrowed(suspension::REASON));
+            let reason = Some(Cow::Borrowed(suspension::reason(&self.plan.means)));
             return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
         }
         if self.suspension.is_on() && self.verify.is_some() {
@@ -150,6 +153,9 @@ impl Target {
         if self.is_compared(site) {
             return Step::Await;
         }
-        self.signalling(chosen, waiting, site, now)
+        match &self.plan.means {
+            Means::Signal(_) => self.signalling(chosen, waiting, site, now),
+            Means::Http(_) => self.calling(chosen, waiting, site, now),
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::kernel::process::ProcessIdentity;
+use crate::model::means::Means;
 use crate::model::names::Name;
-use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
@@ -15,9 +15,18 @@ const ENDINGS: usize = 2;
 const PROBE: Duration = Duration::from_mins(10);
 
 /// Why a reload ends that is suspended.
-pub(super) const REASON: &str = "its process ended after each of the last two signals; it is told once more when its process has run for \
-                                 ten minutes, or at once when an annotation of reloadlet.io changes on the pod, and a restart \
-                                 loads the change";
+pub(super) const fn reason(means: &Means) -> &'static str {
+    match means {
+        Means::Signal(_) => {
+            "its process ended after each of the last two signals; it is told once more when its process has run for ten \
+             minutes, or at once when an annotation of reloadlet.io changes on the pod, and a restart loads the change"
+        }
+        Means::Http(_) => {
+            "its process ended after each of the last two requests; it is told once more when its process has run for ten \
+             minutes, or at once when an annotation of reloadlet.io changes on the pod, and a restart loads the change"
+        }
+    }
+}
 
 /// How many deliveries in a row ended the process.
 #[derive(Clone, Debug, Default)]
@@ -122,21 +131,28 @@ impl Suspension {
     }
 
     /// What people are told of it, once.
-    pub(super) fn say(&mut self, container: &Name, signal: Signal) -> Option<Problem> {
+    pub(super) fn say(&mut self, container: &Name, means: &Means) -> Option<Problem> {
         let is_on = self.is_on();
         let was_said = std::mem::replace(&mut self.said, is_on);
-        (is_on && !was_said).then(|| self.problem(container, signal))
+        (is_on && !was_said).then(|| self.problem(container, means))
     }
 
-    fn problem(&self, container: &Name, signal: Signal) -> Problem {
+    fn problem(&self, container: &Name, means: &Means) -> Problem {
         let ends = match self.ended.last().and_then(|last| last.after) {
-            Some(after) => format!("ends {} after {signal}, {} times in a row", shown(after), self.in_a_row),
-            None => format!("ended after the last {} {signal}s", self.in_a_row),
+            Some(after) => format!("ends {} after {means}, {} times in a row", shown(after), self.in_a_row),
+            None => match means {
+                Means::Signal(signal) => format!("ended after the last {} {signal}s", self.in_a_row),
+                Means::Http(_) => format!("ended after the last {} requests", self.in_a_row),
+            },
+        };
+        let why = match means {
+            Means::Signal(_) => "catch the signal in order to end",
+            Means::Http(_) => "end at that request",
         };
         let sentence = format!(
             "container {container} {ends}: nothing more is sent to it until an annotation of reloadlet.io changes on the pod, \
              or its process has run for ten minutes; then it is told once of the newest files, if it is older than they are; \
-             the program may catch the signal in order to end, or be unable to load the new files"
+             the program may {why}, or be unable to load the new files"
         );
         Problem::new(ProblemKind::Suspended, sentence)
     }
@@ -155,6 +171,7 @@ pub(super) fn shown(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::model::names::{ContainerId, PodUid};
+    use crate::model::signal::Signal;
 
     fn process(pid: u32) -> ProcessIdentity {
         let pod = PodUid::parse("00000001").unwrap();
@@ -162,8 +179,8 @@ mod tests {
         ProcessIdentity { pid, started: Time::default(), pod, container }
     }
 
-    fn hup() -> Signal {
-        Signal::parse("HUP").unwrap()
+    fn hup() -> Means {
+        Signal::HUP.into()
     }
 
     /// Deliveries that ended these processes, each so long after it.
@@ -181,12 +198,12 @@ mod tests {
         let mut suspension = ended(&[1], 100);
         assert!(!suspension.exited(&process(1), None), "one delivery counts once");
         assert!(!suspension.judged() && !suspension.is_on());
-        assert_eq!(suspension.say(&"app".into(), hup()), None);
+        assert_eq!(suspension.say(&"app".into(), &hup()), None);
         let mut suspension = ended(&[1, 2], 2_140);
         assert!(suspension.is_on() && !suspension.judged());
-        let said = suspension.say(&"app".into(), hup()).unwrap().sentence;
+        let said = suspension.say(&"app".into(), &hup()).unwrap().sentence;
         assert!(said.starts_with("container app ends 2.1 s after SIGHUP, 2 times in a row: "), "{said}");
-        assert_eq!(suspension.say(&"app".into(), hup()), None);
+        assert_eq!(suspension.say(&"app".into(), &hup()), None);
     }
 
     #[test]
@@ -194,7 +211,7 @@ mod tests {
         assert!(!Suspension::restored(1).is_on());
         let mut suspension = Suspension::restored(2);
         assert!(suspension.is_on() && !suspension.judged());
-        let said = suspension.say(&"app".into(), hup()).unwrap().sentence;
+        let said = suspension.say(&"app".into(), &hup()).unwrap().sentence;
         assert!(said.starts_with("container app ended after the last 2 SIGHUPs: "), "{said}");
     }
 
@@ -202,7 +219,7 @@ mod tests {
     fn an_ending_that_the_journal_holds_is_said_with_its_time_and_can_be_taken_back() {
         let mut suspension = Suspension::restored(2);
         suspension.restore_ending(&process(2), Duration::from_millis(400));
-        let said = suspension.say(&"app".into(), hup()).unwrap().sentence;
+        let said = suspension.say(&"app".into(), &hup()).unwrap().sentence;
         assert!(said.starts_with("container app ends 400 ms after SIGHUP, 2 times in a row: "), "{said}");
         assert!(suspension.killed(|other| *other == process(2)) && !suspension.is_on());
         // Nothing of it had counted.
@@ -239,13 +256,13 @@ mod tests {
     fn a_kill_takes_an_ending_back_whichever_of_the_two_it_was() {
         for pid in [1, 2] {
             let mut suspension = ended(&[1, 2], 400);
-            suspension.say(&"app".into(), hup());
+            suspension.say(&"app".into(), &hup());
             assert!(!suspension.killed(|other| other.pid == 9) && suspension.is_on());
             assert!(suspension.killed(|other| *other == process(pid)));
             assert!(!suspension.is_on() && !suspension.killed(|other| *other == process(pid)));
             suspension.delivered(true);
             assert!(suspension.exited(&process(3), None) && suspension.is_on());
-            assert!(suspension.say(&"app".into(), hup()).is_some(), "it is on again");
+            assert!(suspension.say(&"app".into(), &hup()).is_some(), "it is on again");
         }
     }
 }

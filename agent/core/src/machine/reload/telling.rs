@@ -18,7 +18,7 @@ use crate::model::outcome::{Outcome, Verdict};
 use crate::model::time::Time;
 
 impl Target {
-    /// The signal goes out to these processes: what waits is on its way.
+    /// The signal or the request goes out to these processes: what waits is on its way.
     pub(crate) fn begin_sending(&mut self, waits: Waits, to: &[ProcessIdentity], worst: Outcome, now: Time) {
         let due = self.due(waits);
         if self.pending().any(|(_, pending)| !pending.again) {
@@ -36,7 +36,11 @@ impl Target {
             waiting.accepted();
         }
         let sending = Sending::new(generations, due, changes, to, worst, now);
-        let may_drop = self.processes.may_drop(to, self.plan.signal);
+        let Some(signal) = self.plan.means.signal() else {
+            self.sending = Some(sending.request());
+            return;
+        };
+        let may_drop = self.processes.may_drop(to, signal);
         self.sending =
             Some(if may_drop.is_empty() { sending } else { sending.unseen(may_drop, now + TAKEN_WITHIN) });
     }
@@ -79,8 +83,10 @@ impl Target {
             ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         }
         let reason = match sending.reason() {
-            reason if outcome == Outcome::Unhandled => Some(Cow::Owned(self.why_unhandled(&sending, reason))),
-            reason => reason.map(Cow::Borrowed),
+            reason if outcome == Outcome::Unhandled => {
+                Some(Cow::Owned(self.why_unhandled(&sending, reason.as_deref())))
+            }
+            reason => reason.map(|reason| Cow::Owned(reason.into_owned())),
         };
         let report = if sending.is_again() {
             self.end_again(site, &sending, outcome, reason, ctx);
@@ -91,7 +97,9 @@ impl Target {
         if was_sent {
             self.suspension.delivered(counts);
             self.last_delivery = Some(ctx.now);
-            self.processes.were_sent(sending.receivers(), ctx.now);
+            if self.plan.means.signal().is_some() {
+                self.processes.were_sent(sending.receivers(), ctx.now);
+            }
             self.follow_delivery(site, sending.is_again(), ctx);
             if let Some(first) = self.processes.chosen().map(Chosen::first) {
                 let (sent, receivers) = (sending.begun(), sending.receivers().cloned().collect());
@@ -275,7 +283,11 @@ impl Target {
         }
         match self.verify.as_mut().map_or(End::NotYet, |verify| verify.handle_timeout(ctx.now)) {
             End::NotYet => {}
-            End::Read(process) => ctx.act(Action::ReadGuard(process, self.plan.signal)),
+            End::Read(process) => match self.plan.means.signal() {
+                Some(signal) => ctx.act(Action::ReadGuard(process, signal)),
+                // Masks say nothing of a request.
+                None => self.close_in_time(site, Verdict::Alive, ctx),
+            },
             End::Now => self.close_in_time(site, Verdict::Alive, ctx),
         }
     }

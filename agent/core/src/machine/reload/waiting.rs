@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::machine::reload::calling::Tries;
 use crate::machine::reload::retry::Retry;
 use crate::model::time::Time;
 
@@ -36,6 +37,8 @@ pub(crate) struct Waiting {
     cleared: Option<Time>,
     /// How often the processes were chosen anew, since others ran in them than were chosen.
     choices: u8,
+    /// The requests that were made for it, where it is told by one.
+    tries: Tries,
 }
 
 /// With no wait at all, masks older than this are read again before a send.
@@ -45,8 +48,9 @@ const GUARD_AGE: Duration = Duration::from_millis(2);
 const MOST_CHOICES: u8 = 3;
 
 impl Waiting {
-    /// One more change has settled.
+    /// One more change has settled. The requests that were made for those before say nothing about it.
     pub(super) fn settled(&mut self, at: Time) {
+        self.tries = Tries::default();
         let first = self.changes.map_or(at, |(first, _)| first);
         self.changes = Some((first, at));
     }
@@ -157,6 +161,16 @@ impl Waiting {
         self.choices = self.choices.saturating_add(1);
     }
 
+    /// The requests that were made for it.
+    pub(super) const fn tries(&self) -> &Tries {
+        &self.tries
+    }
+
+    /// The same, for one more.
+    pub(super) const fn tries_mut(&mut self) -> &mut Tries {
+        &mut self.tries
+    }
+
     /// When it is looked at again whether somebody handles the signal; `None` if nobody refused it.
     pub(super) fn guard_due(&self) -> Option<Time> {
         self.unhandled.map(Retry::next)
@@ -199,7 +213,7 @@ impl Waiting {
 
     /// Whether something was said that people wait to hear the end of.
     pub(super) const fn is_anything_said(&self) -> bool {
-        self.unhandled_said || self.lack_said
+        self.unhandled_said || self.lack_said || self.tries.is_anything_said()
     }
 }
 

@@ -179,7 +179,7 @@ impl Target {
         let container = &self.plan.container;
         // Until the window is closed it may still be seen that something else ended the process.
         if self.verify.is_none()
-            && let Some(problem) = self.suspension.say(container, self.plan.signal)
+            && let Some(problem) = self.suspension.say(container, &self.plan.means)
         {
             return Some(problem);
         }

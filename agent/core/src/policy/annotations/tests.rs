@@ -114,9 +114,55 @@ fn every_key_is_read() {
             send_unhandled: true,
             accelerate: false,
             retell: false,
+            ..PodPolicy::default()
         }
     );
     assert!(!asked(&[(SIGNAL, "hup"), (UNHANDLED, "refuse")]).send_unhandled);
+}
+
+#[test]
+fn a_request_stands_in_the_place_of_a_signal() {
+    let read =
+        asked(&[(HTTP, "PUT :admin/x"), (HTTP_TIMEOUT, "1m"), (HTTP_SCHEME, "https"), (DEBOUNCE, "1s")]);
+    let expected = PodPolicy {
+        http: Asked::parse("PUT :admin/x"),
+        http_timeout: Duration::from_secs(60),
+        http_scheme: Scheme::Https,
+        debounce: Some(Duration::from_secs(1)),
+        ..PodPolicy::default()
+    };
+    assert_eq!(read, expected);
+    let defaults = asked(&[(HTTP, ":1/")]);
+    assert_eq!((defaults.http_timeout, defaults.http_scheme), (Duration::from_secs(5), Scheme::Http));
+}
+
+#[test]
+fn what_cant_stand_beside_a_request_or_says_nothing_without_one_is_a_problem() {
+    let sentence = |annotations: &[(&str, &str)]| {
+        let [(kind, sentence)] = problems(annotations).try_into().unwrap();
+        assert_eq!(kind, ProblemKind::NoSignal);
+        sentence
+    };
+    for signal in ["hup", "none"] {
+        let both = sentence(&[(HTTP, ":1/"), (SIGNAL, signal)]);
+        assert!(both.starts_with("reloadlet.io/signal and reloadlet.io/http are both there"), "{both}");
+    }
+    let process = sentence(&[(HTTP, ":1/"), (PROCESS, "nginx"), (UNHANDLED, "send")]);
+    assert_eq!(
+        process,
+        "nothing comes of reloadlet.io/process and reloadlet.io/unhandled with reloadlet.io/http: a request goes to a port, not \
+         to a process"
+    );
+    let own = [(HTTP, ":1/"), (PROCESS, "nginx"), ("signal.reloadlet.io/side", "hup")];
+    assert_eq!(asked(&own).process, Some("nginx".into()), "it is for the one that gets a signal");
+    let idle = sentence(&[(SIGNAL, "hup"), (HTTP_SCHEME, "http"), (HTTP_TIMEOUT, "1s")]);
+    assert_eq!(
+        idle,
+        "nothing comes of reloadlet.io/http-timeout and reloadlet.io/http-scheme without reloadlet.io/http"
+    );
+    assert!(
+        sentence(&[(HTTP_TIMEOUT, "1s")]).contains("reloadlet.io/http-timeout without reloadlet.io/signal")
+    );
 }
 
 #[test]
@@ -179,6 +225,34 @@ fn a_bad_value_is_one_sentence_with_key_value_and_what_is_allowed() {
 }
 
 #[test]
+fn a_bad_value_for_a_request_says_what_is_allowed() {
+    for (key, text, sentence) in [
+        (
+            HTTP_TIMEOUT,
+            "0s",
+            "reloadlet.io/http-timeout is \"0s\", but must be longer than 0s and at most 60s",
+        ),
+        (
+            HTTP_TIMEOUT,
+            "61s",
+            "reloadlet.io/http-timeout is \"61s\", but must be longer than 0s and at most 60s",
+        ),
+        (HTTP_SCHEME, "HTTPS", "reloadlet.io/http-scheme is \"HTTPS\", but must be \"http\" or \"https\""),
+        (
+            HTTP,
+            "http://10.0.0.1/reload",
+            "reloadlet.io/http is \"http://10.0.0.1/reload\", but must be [METHOD ]:PORT/PATH, as POST :9090/-/reload: a METHOD \
+             out of GET, PATCH, POST and PUT (POST without one), a PORT by its number or by its name in the container, and a \
+             PATH of at most 1024 characters, those that a URL can't hold percent-encoded",
+        ),
+    ] {
+        let more = if key == HTTP { vec![] } else { vec![(HTTP, ":1/")] };
+        let annotations = [more, vec![(key, text)]].concat();
+        assert_eq!(problems(&annotations), [(ProblemKind::BadValue, String::from(sentence))]);
+    }
+}
+
+#[test]
 fn a_long_or_strange_value_is_cut_and_escaped() {
     let (_, sentence) = problem(DEBOUNCE, &("1s\n\u{1b}[2J".to_owned() + &"9".repeat(100)));
     assert!(sentence.starts_with("reloadlet.io/debounce is \"1s\\n\\u{1b}[2J999"), "{sentence}");
@@ -195,7 +269,7 @@ fn an_unknown_key_names_the_nearest_and_all() {
         sentence,
         "reloadlet.io/singal is \"SIGHUP\", but no such key exists (signal is the nearest): after reloadlet.io/ there \
          must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled, \
-         accelerate, retell"
+         accelerate, retell, http, http-timeout, http-scheme"
     );
     for (key, nearest) in
         [("min_interval", Some("min-interval")), ("Signal", Some("signal")), ("keys2", Some("keys"))]
@@ -219,21 +293,10 @@ fn a_container_key_without_a_container_is_a_problem() {
 
 #[test]
 fn a_feature_that_is_not_built_is_a_problem_only_when_it_is_asked_for() {
-    for (key, text) in [(ROLLOUT, "true"), (HTTP, ":8080/reload"), (HTTP, "")] {
-        assert_eq!(problem(key, text).0, ProblemKind::Unsupported, "{key}");
-    }
-    assert_eq!(
-        problem(HTTP, ":8080/reload").1,
-        "reloadlet.io/http is \":8080/reload\", but this version doesn't have that feature: use reloadlet.io/signal"
-    );
+    assert_eq!(problem(ROLLOUT, "true").0, ProblemKind::Unsupported);
     assert_eq!(
         problem(ROLLOUT, "true").1,
         "reloadlet.io/rollout is \"true\", but this version doesn't have that feature: leave it out or write \"false\""
-    );
-    assert_eq!(
-        problems(&[(HTTP, ":8080/"), (DEBOUNCE, "1s")]).len(),
-        1,
-        "http would stand instead of a signal"
     );
 }
 
@@ -257,7 +320,8 @@ fn a_value_that_is_no_string_is_to_be_quoted() {
 #[test]
 fn options_without_any_signal_are_a_problem() {
     let expected = "nothing comes of reloadlet.io/container, reloadlet.io/debounce without reloadlet.io/signal: it must \
-                    be HUP, INT, QUIT, TERM, USR1, USR2, WINCH, CONT or RTMIN+0 to RTMIN+30, or none to measure only";
+                    be HUP, INT, QUIT, TERM, USR1, USR2, WINCH, CONT or RTMIN+0 to RTMIN+30, or none to measure only; or without reloadlet.io/http, which stands \
+                    in its place";
     let found = problems(&[(DEBOUNCE, "1s"), (CONTAINER, "app"), (ACCELERATE, "false")]);
     assert_eq!(found, [(ProblemKind::NoSignal, String::from(expected))]);
 }
@@ -265,8 +329,8 @@ fn options_without_any_signal_are_a_problem() {
 #[test]
 fn a_container_that_there_is_nothing_to_tell_is_a_problem() {
     let found = problems(&[("signal.reloadlet.io/side", "hup"), (CONTAINER, "app")]);
-    let expected = "reloadlet.io/container is \"app\", but there is nothing to tell it: give reloadlet.io/signal or \
-                    signal.reloadlet.io/<container>";
+    let expected = "reloadlet.io/container is \"app\", but there is nothing to tell it: give reloadlet.io/signal, \
+                    reloadlet.io/http or signal.reloadlet.io/<container>";
     assert_eq!(found, [(ProblemKind::NoSignal, String::from(expected))]);
 }
 
@@ -276,14 +340,14 @@ fn all_problems_are_found_and_a_bad_signal_is_one() {
         (SIGNAL, "KILL"),
         (DEBOUNCE, "soon"),
         ("reloadlet.io/volume", "x"),
-        (HTTP, ":1/"),
+        (HTTP, "1/"),
         ("signal.reloadlet.io/app", "STOP"),
     ])
     .into_iter()
     .map(|(kind, _)| kind)
     .collect();
-    use ProblemKind::{BadValue, UnknownKey, Unsupported};
-    assert_eq!(kinds, [BadValue, Unsupported, BadValue, UnknownKey, BadValue]);
+    use ProblemKind::{BadValue, NoSignal, UnknownKey};
+    assert_eq!(kinds, [BadValue, BadValue, BadValue, UnknownKey, BadValue, NoSignal]);
 }
 
 #[test]
@@ -300,7 +364,7 @@ fn the_lists_are_bounded() {
 }
 
 fn any_key() -> impl Strategy<Value = String> {
-    let known = KNOWN.into_iter().chain([HTTP, ROLLOUT, OBSERVED, DEFAULT_CONTAINER]);
+    let known = KNOWN.into_iter().chain([ROLLOUT, OBSERVED, DEFAULT_CONTAINER]);
     prop_oneof![
         4 => prop::sample::select(known.map(String::from).collect::<Vec<_>>()),
         1 => ".{0,80}".prop_map(|name| format!("{PREFIX}{name}")),
@@ -312,7 +376,7 @@ fn any_key() -> impl Strategy<Value = String> {
 fn any_value() -> impl Strategy<Value = AnnotationValue> {
     prop_oneof![
         prop::sample::select(vec![
-            "hup", "none", "1s", "0s", "send", "false", "true", "a,b", "*.conf", "app", ""
+            "hup", "none", "1s", "0s", ":1/", "https", "send", "false", "true", "a,b", "*.conf", "app", ""
         ])
         .prop_map(|text| AnnotationValue::Text(String::from(text))),
         ".{0,300}".prop_map(AnnotationValue::Text),

@@ -7,7 +7,13 @@ fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
         volume: text.trim_end_matches('/').into(),
         sub_path: text.ends_with('/').then(|| "key".into()),
     };
-    Container { name: name.into(), kind, mounts: mounts.iter().map(mount).collect(), environment: Vec::new() }
+    Container {
+        name: name.into(),
+        kind,
+        mounts: mounts.iter().map(mount).collect(),
+        environment: Vec::new(),
+        ports: Vec::new(),
+    }
 }
 
 fn regular(name: &str, mounts: &[&str]) -> Container {
@@ -34,6 +40,7 @@ fn lines_if(spec: &PodSpec, rolls: impl Fn(ObjectKind, &Name) -> bool) -> Vec<St
     let line = |reference: Reference| {
         let effect = match reference.effect {
             Effect::Signal(signal) => signal.to_string(),
+            Effect::Http(request) => request.to_string(),
             Effect::Itself => "itself".into(),
             Effect::Roll => "roll".into(),
             Effect::Never => "never".into(),
@@ -42,7 +49,7 @@ fn lines_if(spec: &PodSpec, rolls: impl Fn(ObjectKind, &Name) -> bool) -> Vec<St
         let (way, why) = (reference.way.as_str(), reference.why.as_str());
         format!("{whose} {} {way} {effect} {why}", reference.object)
     };
-    references(spec, &"shop".into(), rolls).into_iter().map(line).collect()
+    references(spec, &"shop".into(), Allowed::default(), rolls).into_iter().map(line).collect()
 }
 
 fn lines(spec: &PodSpec) -> Vec<String> {
@@ -179,7 +186,7 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         ..regular("app", &["config"])
     };
     let volumes = vec![config_map("config", "settings", &["a", "b"]), config_map("spare", "old", &[])];
-    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), |_, _| false);
+    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), Allowed::default(), |_, _| false);
     let said: Vec<(String, String)> =
         all.iter().map(|one| (one.to_string(), one.remedy().unwrap_or_default())).collect();
     let expected = [
@@ -191,7 +198,8 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         (
             "container \"app\" mounts ConfigMap \"settings\" (keys \"a\" and \"b\"): its files change, and nobody says how the program \
              comes to load them",
-            "reloadlet.io/signal: the signal at which the program loads its files, or none if it watches them itself",
+            "reloadlet.io/signal: the signal at which the program loads its files, or none if it watches them itself; or \
+             reloadlet.io/http: the request at which it does",
         ),
         (
             "volume \"spare\" has ConfigMap \"old\": no container mounts it",
@@ -204,7 +212,7 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         vec![regular("app", &["config"])],
         vec![config_map("config", "settings", &[])],
     );
-    let [one] = references(&told, &"shop".into(), |_, _| false).try_into().unwrap();
+    let [one] = references(&told, &"shop".into(), Allowed::default(), |_, _| false).try_into().unwrap();
     assert_eq!(
         one.to_string(),
         "container \"app\" mounts ConfigMap \"settings\": a change is told by SIGHUP"

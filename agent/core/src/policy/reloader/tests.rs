@@ -61,7 +61,13 @@ fn container(
     sources: Vec<EnvironmentSource>,
 ) -> Container {
     let mount = |volume: &&str| VolumeMount { volume: (*volume).into(), sub_path: None };
-    Container { name: name.into(), kind, mounts: volumes.iter().map(mount).collect(), environment: sources }
+    Container {
+        name: name.into(),
+        kind,
+        mounts: volumes.iter().map(mount).collect(),
+        environment: sources,
+        ports: Vec::new(),
+    }
 }
 
 fn source(name: &str) -> ObjectSource {

@@ -14,7 +14,13 @@ fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
         volume: text.trim_end_matches('/').into(),
         sub_path: text.ends_with('/').then(|| "key".into()),
     };
-    Container { name: name.into(), kind, mounts: mounts.iter().map(mount).collect(), environment: Vec::new() }
+    Container {
+        name: name.into(),
+        kind,
+        mounts: mounts.iter().map(mount).collect(),
+        environment: Vec::new(),
+        ports: Vec::new(),
+    }
 }
 
 fn regular(name: &str, mounts: &[&str]) -> Container {
@@ -61,17 +67,11 @@ fn kube_api_access() -> Volume {
 
 fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Volume>) -> PodSpec {
     let text = |(key, text): &(&str, &str)| (String::from(*key), AnnotationValue::Text(String::from(*text)));
-    PodSpec {
-        annotations: annotations.iter().map(text).collect(),
-        containers,
-        volumes,
-        runtime_class: None,
-        excess: None,
-    }
+    PodSpec { annotations: annotations.iter().map(text).collect(), containers, volumes, ..PodSpec::default() }
 }
 
 fn plan(spec: &PodSpec) -> Planned {
-    super::plan(spec, &"shop".into())
+    super::plan(spec, &"shop".into(), Allowed::default())
 }
 
 /// A pod with one container `app` that mounts the one ConfigMap volume `config`.
@@ -95,7 +95,7 @@ fn problem(pod: &PodSpec) -> (ProblemKind, String) {
 /// `app SIGHUP config,tls` for each target.
 fn targets(pod: &PodSpec) -> Vec<String> {
     let line =
-        |target: TargetPlan| format!("{} {} {}", target.container, target.signal, target.volumes.join(","));
+        |target: TargetPlan| format!("{} {} {}", target.container, target.means, target.volumes.join(","));
     planned(pod).targets.into_iter().map(line).collect()
 }
 
@@ -131,12 +131,13 @@ fn a_pod_that_ends_is_left_alone_whatever_it_asks_for() {
             spec: simple(annotations),
             status: BTreeMap::new(),
             phases: BTreeMap::new(),
+            addresses: Vec::new(),
             replica: None,
             terminating: false,
         };
-        assert_ne!(plan_of(&pod), Planned::LeftAlone);
+        assert_ne!(plan_of(&pod, Allowed::default()), Planned::LeftAlone);
         pod.terminating = true;
-        assert_eq!(plan_of(&pod), Planned::LeftAlone);
+        assert_eq!(plan_of(&pod, Allowed::default()), Planned::LeftAlone);
     }
 }
 
@@ -151,7 +152,7 @@ fn one_annotation_is_enough() {
         }],
         targets: vec![TargetPlan {
             container: "app".into(),
-            signal: Signal::HUP,
+            means: Signal::HUP.into(),
             volumes: vec!["config".into()],
         }],
         measured: Vec::new(),
@@ -245,6 +246,7 @@ fn any_pod() -> impl Strategy<Value = PodSpec> {
                 kind,
                 mounts,
                 environment: Vec::new(),
+                ports: Vec::new(),
             });
             let volumes = volumes.into_iter().map(|(name, source)| volume(name, source));
             pod(&annotations, containers.collect(), volumes.collect())

@@ -218,6 +218,7 @@ fn container(paths: &[&str], environment: usize) -> Container {
         kind: ContainerKind::Regular,
         mounts: paths.iter().map(mount).collect(),
         environment: (0..environment).map(source).collect(),
+        ports: Vec::new(),
     }
 }
 

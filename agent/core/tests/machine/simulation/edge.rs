@@ -264,6 +264,7 @@ impl Simulation {
     fn take_action(&mut self, action: Action) {
         let life = self.life;
         match action {
+            Action::Call(call) => unreachable!("no pod here is told by a request: {call:?}"),
             Action::Watch(uid, ..) => {
                 self.watched.insert(uid);
             }

@@ -1,0 +1,278 @@
+//! The means of a reload: a request to the pod. When it can go out, what its answer comes to, and when it is made again. It hurts no
+//! process that starts still, so it doesn't wait for that: where nobody answers, it is made again.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kernel::process::ProcessIdentity;
+use crate::machine::context::Context;
+use crate::machine::event::{Answer, Call, Delivery};
+use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::retry::PATIENCE;
+use crate::machine::reload::step::Step;
+use crate::machine::reload::waiting::Waiting;
+use crate::machine::reload::{Site, Target};
+use crate::model::means::{Request, Scheme};
+use crate::model::shown;
+use crate::model::time::Time;
+use crate::policy::problem::{Problem, ProblemKind};
+
+/// So often a request is made to a container that was ready once.
+const TRIES: u8 = 3;
+/// When the second and the third of them are due, after the first one was begun.
+const SECOND: Duration = Duration::from_secs(3);
+const THIRD: Duration = Duration::from_secs(10);
+
+/// The pauses between requests to a container that is starting still grow from the first one to the last one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A container of this age isn't taken to be starting any more.
+const START: Duration = Duration::from_hours(1);
+
+/// The requests that were made for what waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    /// When the first of those was begun that count, and how many there were.
+    counted: Option<(Time, u8)>,
+    /// When the next one is due, and how long the pause before it was where those before didn't count.
+    next: Time,
+    pause: Duration,
+    /// Since when there is no address.
+    unaddressed: Option<Time>,
+    unaddressed_said: bool,
+    /// The agent lacked something for the last one.
+    lacking: bool,
+}
+
+impl Tries {
+    /// When the next one is due.
+    pub(super) const fn next(&self) -> Time {
+        self.next
+    }
+
+    /// One that was begun then has failed in a container that is starting: there is a next one after a pause.
+    fn again(&mut self, now: Time) {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+        self.next = now + self.pause;
+    }
+
+    /// One that was begun then has failed. Whether there is a next one.
+    fn failed(&mut self, begun: Time) -> bool {
+        let (first, made) = self.counted.unwrap_or((begun, 0));
+        let made = made.saturating_add(1);
+        self.counted = Some((first, made));
+        self.next = first + if made == 1 { SECOND } else { THIRD };
+        made < TRIES
+    }
+
+    /// There is no address. Whether that is to be said now.
+    fn unaddressed(&mut self, now: Time) -> bool {
+        let since = *self.unaddressed.get_or_insert(now);
+        now >= since + PATIENCE && !std::mem::replace(&mut self.unaddressed_said, true)
+    }
+
+    /// Whether something was said that people wait to hear the end of.
+    pub(super) const fn is_anything_said(&self) -> bool {
+        self.unaddressed_said
+    }
+}
+
+/// What an answer comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    /// The server has taken the request.
+    Taken,
+    /// It never will.
+    Refused,
+    /// It may take another one.
+    Failed,
+    /// Nobody is there any more.
+    Gone,
+    /// It isn't known: the agent lacks something.
+    Lacking,
+}
+
+fn judge(answer: &Answer) -> Judged {
+    match answer {
+        Answer::Status(200..=299, _) => Judged::Taken,
+        Answer::Status(500..=599, _)
+        | Answer::Refused
+        | Answer::Reset
+        | Answer::Closed
+        | Answer::Unreachable(_)
+        | Answer::NotConnected
+        | Answer::Silent
+        | Answer::NoTls(_)
+        | Answer::Garbage(_) => Judged::Failed,
+        Answer::Status(..) => Judged::Refused,
+        Answer::Gone => Judged::Gone,
+        Answer::Lacked(_) => Judged::Lacking,
+    }
+}
+
+impl Target {
+    /// What the request waits for, or to whom it goes.
+    pub(super) fn calling(&self, chosen: &Chosen, waiting: &Waiting, site: &Site, now: Time) -> Step {
+        if !chosen.is_told_held() {
+            return Step::Await;
+        }
+        let due = self.objection.turn.unwrap_or_default().max(waiting.tries().next());
+        if now < due {
+            return Step::Until(due);
+        }
+        if addresses(site).is_empty() {
+            let said = waiting.tries().unaddressed.filter(|since| now < *since + PATIENCE);
+            return said.map_or(Step::Unaddressed, |since| Step::Until(since + PATIENCE));
+        }
+        Step::Send(vec![chosen.first().clone()], crate::model::outcome::Outcome::Delivered)
+    }
+
+    /// The request that is on its way by now.
+    pub(crate) fn call(&self, site: &Site, process: ProcessIdentity, request: Arc<Request>) -> Call {
+        let begun = self.sending.as_ref().map_or_else(Time::default, |sending| sending.begun());
+        Call { process, begun, addresses: addresses(site), request }
+    }
+
+    /// The pod's status names no address. What people are told of that.
+    pub(crate) fn unaddressed(&mut self, now: Time) -> Option<Problem> {
+        let say = self.waiting.as_mut()?.tries_mut().unaddressed(now) && !self.is_of_last_time;
+        say.then(|| {
+            let (container, means) = (&self.plan.container, &self.plan.means);
+            let sentence = format!(
+                "container {container} isn't told of a change yet: {means} needs the pod's IP address, and its status names none that \
+                 is its own"
+            );
+            Problem::new(ProblemKind::NoAddress, sentence)
+        })
+    }
+
+    /// How the request that was begun then has ended. What that comes to for the process, where the reload ends with it; else the
+    /// request waits to be made again.
+    pub(crate) fn judge_answer(
+        &mut self,
+        site: &Site,
+        process: &ProcessIdentity,
+        begun: Time,
+        answer: &Answer,
+        ctx: &mut Context<'_>,
+    ) -> Option<Delivery> {
+        let request = self.plan.means.request()?.clone();
+        let sending = self.sending.as_mut()?;
+        if !sending.is_to(process) || sending.begun() != begun {
+            return None;
+        }
+        let judged = judge(answer);
+        match judged {
+            Judged::Taken => return Some(Delivery::Sent),
+            Judged::Gone => return Some(Delivery::Gone),
+            Judged::Refused | Judged::Failed | Judged::Lacking => {}
+        }
+        let is_starting = self.is_starting(site, ctx.now);
+        let is_newer = self.pending().any(|(_, pending)| !pending.again);
+        let sentence = sentence(&request, answer, is_starting);
+        let tries = self.waiting.as_mut()?.tries_mut();
+        let is_last = match judged {
+            // What is newer has tries of its own.
+            _ if is_newer => false,
+            Judged::Failed | Judged::Lacking if is_starting || judged == Judged::Lacking => {
+                tries.again(ctx.now);
+                false
+            }
+            Judged::Failed => !tries.failed(begun),
+            Judged::Taken | Judged::Gone | Judged::Lacking | Judged::Refused => true,
+        };
+        if is_last {
+            self.sending.as_mut()?.fail(sentence);
+            return Some(Delivery::Failed("no 2xx answer"));
+        }
+        self.last_answer = Some(if is_starting { format!("starting: {sentence}") } else { sentence }.into());
+        self.take_back(site, ctx);
+        ctx.workloads.end_turn(&self.workload, &site.pod.uid);
+        None
+    }
+
+    /// Whether the container hasn't been ready since its start, as far as is known.
+    fn is_starting(&self, site: &Site, now: Time) -> bool {
+        let (is_grown, _) = self.is_grown(site, now);
+        let started = self.processes.chosen().map(|chosen| chosen.first().started);
+        !is_grown && started.is_some_and(|started| now < started + START)
+    }
+
+    /// What came of the last request for what waits, where it is made again.
+    pub(crate) fn last_answer(&self) -> Option<&str> {
+        self.last_answer.as_deref().filter(|_| self.waiting.is_some())
+    }
+}
+
+/// The addresses that are asked: those of the pod's status that can't be anybody else's. Whoever may write a status doesn't have
+/// the agent ask itself, the machine or the cloud's metadata server.
+fn addresses(site: &Site) -> Vec<IpAddr> {
+    site.pod.addresses.iter().copied().filter(|address| may_be_pods(*address)).collect()
+}
+
+fn may_be_pods(address: IpAddr) -> bool {
+    let is_local = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let address = address.to_canonical();
+    !(is_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
+}
+
+/// What came of a request, for people.
+fn sentence(request: &Request, answer: &Answer, is_starting: bool) -> String {
+    let port = request.port;
+    let what: Cow<'_, str> = match answer {
+        Answer::Status(status @ 300..=399, _) => {
+            format!("was answered with {status}, a redirect, and none is followed: give the path that it leads to").into()
+        }
+        Answer::Status(status, body) if body.trim().is_empty() => format!("was answered with {status}").into(),
+        Answer::Status(status, body) => {
+            format!("was answered with {status}: {}", shown::quoted_up_to(body.trim(), ANSWER)).into()
+        }
+        Answer::Refused if is_starting => {
+            format!("was refused: nobody listens on port {port} of the pod's address yet").into()
+        }
+        Answer::Refused => format!(
+            "was refused: nobody listens on port {port} of the pod's address; a program that listens on localhost only has to \
+             listen on that address, too"
+        )
+        .into(),
+        Answer::Reset => format!(
+            "was cut off before any byte of an answer (connection reset): a service mesh with strict mTLS does that; exclude port \
+             {port} from its inbound traffic"
+        )
+        .into(),
+        Answer::Closed => "wasn't answered: the server closed the connection".into(),
+        Answer::Unreachable(why) => {
+            format!("couldn't be made: {}", shown::quoted_up_to(why, ANSWER)).into()
+        }
+        Answer::NotConnected => format!(
+            "found no connection within {:?}: a network policy may keep the node from port {port}",
+            request.timeout
+        )
+        .into(),
+        Answer::Silent => format!(
+            "wasn't answered within {:?}; reloadlet.io/http-timeout can be up to 60s",
+            request.timeout
+        )
+        .into(),
+        Answer::NoTls(why) => format!("found no TLS: {}", shown::quoted_up_to(why, ANSWER)).into(),
+        Answer::Garbage(why) => {
+            let but = match request.scheme {
+                Scheme::Http => "if the port speaks TLS, set reloadlet.io/http-scheme to https",
+                Scheme::Https => "check the port",
+            };
+            format!("was answered with something that isn't HTTP ({}): {but}", shown::quoted_up_to(why, ANSWER)).into()
+        }
+        Answer::Gone => "found the process gone".into(),
+        Answer::Lacked(lack) => lack.sentence().into(),
+    };
+    format!("{request} {what}")
+}
+
+/// How much of an answer is shown, in characters after escaping.
+const ANSWER: usize = 400;

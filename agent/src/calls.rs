@@ -1,0 +1,147 @@
+//! Requests to pods: who makes them, how many at a time, and that the loop is told what came of each. A server that never answers
+//! keeps nobody else's request waiting: a namespace has half of the places that the others leave.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reloadlet_core::Event;
+use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::{Answer, Call};
+use reloadlet_core::model::names::Name;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::fair::{Choice, FairQueue};
+use crate::inbox::Inbox;
+use crate::proc::ProcRoot;
+
+mod exchange;
+mod tls;
+
+use exchange::Exchanges;
+
+/// How many are made at a time: each takes a file descriptor, and the memory for an answer's beginning.
+const AT_A_TIME: usize = 128;
+/// How many wait. A container has one at a time, so there are never as many.
+const WAITING: usize = 65_536;
+
+/// The loop's side.
+#[derive(Debug)]
+pub(crate) struct CallQueue(Arc<Shared>);
+
+/// The other end.
+pub(crate) struct Caller {
+    shared: Arc<Shared>,
+    exchanges: Arc<Exchanges>,
+    inbox: Inbox,
+}
+
+#[derive(Debug)]
+struct Shared {
+    calls: Mutex<Calls>,
+    /// There is something to do.
+    more: Notify,
+}
+
+#[derive(Debug)]
+struct Calls {
+    waiting: FairQueue<ProcessIdentity, Call>,
+    /// Those that are being made, by namespace and process, with what ends them.
+    running: BTreeMap<(Name, ProcessIdentity), (Call, Option<AbortHandle>)>,
+}
+
+/// The two ends.
+pub(crate) fn channel(proc: ProcRoot, inbox: Inbox) -> (CallQueue, Caller) {
+    let calls = Calls { waiting: FairQueue::new(WAITING), running: BTreeMap::new() };
+    let shared = Arc::new(Shared { calls: Mutex::new(calls), more: Notify::new() });
+    (CallQueue(shared.clone()), Caller { shared, exchanges: Arc::new(Exchanges::new(proc)), inbox })
+}
+
+impl CallQueue {
+    /// Has a request made in the turns of this namespace, in the place of one to the same process, and doesn't wait.
+    pub(crate) fn call(&self, namespace: &Name, call: Call) {
+        let mut calls = self.0.calls();
+        let key = (namespace.clone(), call.process.clone());
+        if let Some((_, Some(before))) = calls.running.remove(&key) {
+            before.abort();
+        }
+        // The queue is longer than there can be containers.
+        drop(calls.waiting.push(namespace, call.process.clone(), call));
+        drop(calls);
+        self.0.more.notify_one();
+    }
+}
+
+impl Shared {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Calls {
+    /// The next one, if there is a place for it.
+    fn next(&mut self) -> Option<(Name, Call)> {
+        let mut own: BTreeMap<&Name, usize> = BTreeMap::new();
+        for (namespace, _) in self.running.keys() {
+            *own.entry(namespace).or_default() += 1;
+        }
+        let free = AT_A_TIME.saturating_sub(self.running.len());
+        let (namespace, process, call) = self.waiting.take(|namespace, _, _| {
+            let own = own.get(namespace).copied().unwrap_or_default();
+            if free > own { Choice::Take } else { Choice::Leave }
+        })?;
+        self.running.insert((namespace.clone(), process), (call.clone(), None));
+        Some((namespace, call))
+    }
+
+    /// One has ended. Whether nobody has taken its place.
+    fn ended(&mut self, key: &(Name, ProcessIdentity), call: &Call) -> bool {
+        let is_it = self.running.get(key).is_some_and(|(running, _)| running.begun == call.begun);
+        if is_it {
+            self.running.remove(key);
+        }
+        is_it
+    }
+}
+
+impl Caller {
+    /// Makes requests for as long as the agent runs.
+    pub(crate) async fn run(self) {
+        loop {
+            let next = self.shared.calls().next();
+            match next {
+                Some((namespace, call)) => self.begin((namespace, call.process.clone()), call),
+                None => self.shared.more.notified().await,
+            }
+        }
+    }
+
+    fn begin(&self, key: (Name, ProcessIdentity), call: Call) {
+        let (shared, exchanges, inbox) = (self.shared.clone(), self.exchanges.clone(), self.inbox.clone());
+        let (its_key, its_call) = (key.clone(), call.clone());
+        let task = tokio::spawn(async move {
+            let answer = exchanges.make(&call).await;
+            let is_awaited = shared.calls().ended(&key, &call);
+            shared.more.notify_one();
+            if is_awaited {
+                note(&call, &answer);
+                inbox.put(Event::Answered(call.process, call.begun, answer)).await;
+            }
+        });
+        // Nothing runs on this thread between the two: it has just been put there.
+        let mut calls = self.shared.calls();
+        if let Some((running, handle)) = calls.running.get_mut(&its_key)
+            && running.begun == its_call.begun
+        {
+            *handle = Some(task.abort_handle());
+        }
+    }
+}
+
+/// What a debugging operator sees of each request; the end of a reload is said elsewhere.
+fn note(call: &Call, answer: &Answer) {
+    tracing::debug!(pid = call.process.pid, request = %call.request, ?answer, "a request was made");
+}
+
+#[cfg(test)]
+mod tests;
