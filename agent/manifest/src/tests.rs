@@ -6,6 +6,7 @@ use super::*;
 
 mod bounds;
 mod pods;
+mod status;
 mod workloads;
 
 /// The pods of a text that is in memory, or what is wrong with it or with one of them.

@@ -14,6 +14,8 @@ use crate::policy::files::Globs;
 use crate::policy::problem::{Problem, ProblemKind, quoted, unquoted};
 use crate::policy::request::{self, Asked};
 
+mod means;
+
 /// What reloadlet's keys start with.
 pub const PREFIX: &str = "reloadlet.io/";
 /// What the keys for one container start with; the container's name follows.
@@ -252,65 +254,6 @@ impl PodPolicy {
             return Err(bad(key, text, "longer than 0s"));
         }
         Ok(Read::Asks)
-    }
-
-    /// What can't stand beside a request, or says nothing without one.
-    fn against_http(&self, annotations: &Annotations) -> Vec<Problem> {
-        let has = |key: &str| annotations.contains_key(key);
-        let mut sentences = Vec::new();
-        if !has(HTTP) {
-            let idle: Vec<&str> = [HTTP_TIMEOUT, HTTP_SCHEME].into_iter().filter(|key| has(key)).collect();
-            if !idle.is_empty() && (has(SIGNAL) || !self.per_container.is_empty()) {
-                sentences.push(format!("nothing comes of {} without {HTTP}", idle.join(" and ")));
-            }
-        } else if has(SIGNAL) {
-            sentences.push(format!(
-                "{SIGNAL} and {HTTP} are both there, and a container is told by one of them: leave the other one out, or name the \
-                 container that is to be sent a signal with {CONTAINER_SIGNAL_PREFIX}<container>"
-            ));
-        } else if self.per_container.is_empty() {
-            let idle: Vec<&str> = [PROCESS, UNHANDLED].into_iter().filter(|key| has(key)).collect();
-            if !idle.is_empty() {
-                let keys = idle.join(" and ");
-                sentences.push(format!(
-                    "nothing comes of {keys} with {HTTP}: a request goes to a port, not to a process"
-                ));
-            }
-        }
-        let problem = |sentence| Problem::new(ProblemKind::NoSignal, sentence);
-        sentences.into_iter().map(problem).collect()
-    }
-
-    /// The options that nothing comes of since there is neither a signal nor a request.
-    fn without_means(&self, annotations: &Annotations) -> Option<Problem> {
-        // One with a bad value is one problem, not two.
-        if annotations.contains_key(SIGNAL) || annotations.contains_key(HTTP) {
-            return None;
-        }
-        if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
-            let says_something = |key: &str| match key {
-                ACCELERATE => self.accelerate,
-                RETELL => !self.retell,
-                _ => true,
-            };
-            let asks = |key: &&str| annotations.contains_key(*key) && says_something(key);
-            let options: Vec<&str> = KNOWN.into_iter().filter(asks).collect();
-            return (!options.is_empty()).then(|| {
-                let sentence = format!(
-                    "nothing comes of {} without {SIGNAL}: it must be {}, or none to measure only; or without {HTTP}, \
-                     which stands in its place",
-                    options.join(", "),
-                    signal::ALLOWED
-                );
-                Problem::new(ProblemKind::NoSignal, sentence)
-            });
-        }
-        let container = self.container.as_ref().filter(|name| !self.per_container.contains_key(*name))?;
-        let sentence = format!(
-            "{CONTAINER} is {}, but there is nothing to tell it: give {SIGNAL}, {HTTP} or {CONTAINER_SIGNAL_PREFIX}<container>",
-            quoted(container)
-        );
-        Some(Problem::new(ProblemKind::NoSignal, sentence))
     }
 }
 

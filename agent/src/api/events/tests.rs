@@ -295,7 +295,8 @@ async fn what_is_left_unread_is_said_until_it_is_read() {
     };
     let dropped = said(&unread(Unread::NotRead));
     assert!(
-        dropped.0 && dropped.2.contains("was told by SIGHUP twice and opened none of the new files within 10 s")
+        dropped.0
+            && dropped.2.contains("was told by SIGHUP twice and opened none of the new files within 10 s")
     );
     let never = said(&unread(Unread::NeverRead));
     assert!(never.0 && never.2.starts_with("Told 3 times, never read: container app"), "{never:?}");
