@@ -274,6 +274,17 @@ pub fn kubectl_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Co
     command
 }
 
+/// Puts the image of one of Debian's programs on the node, `localhost/<name>:test`: it takes a second, and few tests need one.
+pub fn import_image(name: &str, program: &str) {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let import = format!(
+        "{directory}/images/debian {name} {program} | {directory}/node ctr -n k8s.io images import -"
+    );
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", &import]).stdout(Stdio::null());
+    assert!(command.status().unwrap().success(), "{import}");
+}
+
 /// Runs a command on the node.
 #[track_caller]
 pub fn node(args: &[&str]) -> String {

@@ -16,6 +16,7 @@ mod frozen;
 mod hierarchies;
 mod hostile_objects;
 mod hostile_pods;
+mod http;
 mod inject;
 mod interruptions;
 mod load;

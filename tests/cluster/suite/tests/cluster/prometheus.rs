@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use cluster_suite::agent;
-use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, wait_until};
+use cluster_suite::space::{SIGNAL, Space, app, config_map, import_image, kubectl, wait_until};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/metrics.md");
@@ -113,14 +113,6 @@ fn prometheus() -> [Value; 2] {
     ]
 }
 
-/// Its image takes a second to make and import, and no other test needs it.
-fn import_image() {
-    let import = format!("{DIRECTORY}/images/prometheus | {DIRECTORY}/node ctr -n k8s.io images import -");
-    let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &import]).stdout(Stdio::null());
-    assert!(command.status().unwrap().success(), "{import}");
-}
-
 /// The values that a query gives now. A query that can't be read fails.
 fn query(space: &Space, query: &str) -> Vec<String> {
     let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -182,7 +174,7 @@ fn alerts() -> Vec<(String, String)> {
 #[test]
 fn prometheus_finds_the_agent_and_each_query_of_docs_and_dashboard_has_an_answer() {
     let Some(space) = Space::new("prometheus") else { return };
-    import_image();
+    import_image("prometheus", "/usr/bin/prometheus");
     space.start(&[
         config_map("one"),
         app("app", &[(SIGNAL, "SIGHUP"), ("reloadlet.io/verify", "1s")]),
