@@ -212,8 +212,12 @@ impl Watcher {
         let wanted: BTreeMap<VolumeRef, PathBuf> = volumes
             .iter()
             .map(|(name, kind)| {
-                let path =
-                    self.pods_dir.join(pod.as_str()).join("volumes").join(kind.directory()).join(&**name);
+                let path = self
+                    .pods_dir
+                    .join(pod.as_str())
+                    .join("volumes")
+                    .join(kind.directory())
+                    .join(kind.place(name));
                 (VolumeRef { pod: pod.clone(), volume: name.clone() }, path)
             })
             .collect();

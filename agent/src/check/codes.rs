@@ -123,6 +123,7 @@ pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
         ProblemKind::Port => Some(Code::Port),
         ProblemKind::HostNetwork => Some(Code::HostNetwork),
         ProblemKind::NoAddress
+        | ProblemKind::Layout
         | ProblemKind::Unhandled
         | ProblemKind::Supervisor
         | ProblemKind::Suspended

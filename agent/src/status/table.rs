@@ -120,6 +120,9 @@ fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<Strin
 }
 
 fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
+    if volume.no_layout {
+        return "not watched: its CSI driver doesn't publish as the kubelet does (no ..data)".to_owned();
+    }
     let state = match (volume.wanted.is_empty(), volume.on_disk.is_empty()) {
         (true, _) => "not measured",
         // It wasn't read yet, or is a version that nobody has shown yet.

@@ -108,6 +108,16 @@ impl ContainerMounts {
                 self.container = Some(container.into());
             }
             (Some("volumes"), Some(plugin), Some(volume), rest) => {
+                // A driver that mounts nothing writes into the directory that it was given.
+                let rest = match rest {
+                    Some(rest) if plugin == VolumeKind::Csi.directory() => {
+                        match rest.strip_prefix("mount/") {
+                            None if rest == "mount" => None,
+                            below => Some(below.unwrap_or(rest)),
+                        }
+                    }
+                    rest => rest,
+                };
                 let (volume, view) = match rest {
                     None => (volume, View::Live),
                     Some("/deleted") => (volume, View::Dead),
@@ -131,6 +141,11 @@ impl ContainerMounts {
         }
         match (kind, dir) {
             (VolumeKind::ConfigMap, _) | (_, None) => View::Live,
+            // A driver may mount a part of a tmpfs of its own, or of a disk: only an end is known for certain.
+            (VolumeKind::Csi, Some(dir)) => match self.tmpfs.get(&dir.device) {
+                Some(View::Dead) => View::Dead,
+                Some(View::Live | View::Frozen) | None => View::Live,
+            },
             (VolumeKind::Secret | VolumeKind::Projected, Some(dir)) => {
                 let unseen = if self.cut { View::Live } else { View::Dead };
                 self.tmpfs.get(&dir.device).copied().unwrap_or(unseen)

@@ -90,6 +90,7 @@ fn pod_status(pod: &PodMachine, now: Time) -> PodStatus {
             generation: state.generation().map(name_of),
             settled_seconds_ago: state.settled().map(|settled| Age(now.since(settled.settled))),
             wanted: versions(watched.versions_wanted()),
+            no_layout: pod.has_no_layout(&plan.name, watched),
             on_disk: state.generation().map_or_else(Vec::new, |now| versions(watched.versions_of(now))),
         }
     });

@@ -385,6 +385,7 @@ impl PodMachine {
             ProblemKind::KubeletRoot => true,
             ProblemKind::Agent => self.targets.iter().any(Target::is_lack_said),
             ProblemKind::Supervisor => self.targets.iter().any(Target::is_supervised),
+            ProblemKind::Layout => self.is_layout_missing(),
             ProblemKind::UnknownKey
             | ProblemKind::Unsupported
             | ProblemKind::BadValue

@@ -70,6 +70,9 @@ pub struct VolumeStatus {
     pub generation: Option<Name>,
     /// How long ago that settled; `None` before.
     pub settled_seconds_ago: Option<Age>,
+    /// Whether it is a CSI driver's that doesn't publish as the kubelet does: its changes can't be seen. Early agents don't say it.
+    #[serde(default)]
+    pub no_layout: bool,
     /// The newest versions of its objects on the API server, as far as they are known.
     pub wanted: Vec<VersionStatus>,
     /// The versions on disk, as far as they are known.

@@ -356,7 +356,7 @@ mod tests {
             ..ObjectSource::default()
         };
         let below = |name: &str, source| {
-            let volumes = vec![SpecVolume { name: "config".into(), source }];
+            let volumes = vec![SpecVolume { name: "config".into(), source, csi: None }];
             directories(&volumes, &name.into()).iter().map(|name| String::from(&**name)).collect::<Vec<_>>()
         };
         assert!(below("config", VolumeSource::ConfigMap(object(&["a", "./b"]))).is_empty());

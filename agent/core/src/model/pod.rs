@@ -201,6 +201,18 @@ pub struct Volume {
     pub name: Name,
     /// Where its content comes from.
     pub source: VolumeSource,
+    /// What publishes it, where that is a CSI driver: then its source is [`VolumeSource::Other`], as early agents have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csi: Option<Csi>,
+}
+
+/// A volume of a CSI driver that the pod's spec describes as a whole (an inline one).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Csi {
+    /// The driver's name.
+    pub driver: Name,
+    /// The SecretProviderClass that says what is in it, where there is one (secrets-store CSI driver).
+    pub class: Option<Name>,
 }
 
 /// Where a volume's content comes from.
@@ -254,8 +266,8 @@ pub enum ProjectedSource {
 }
 
 closed_set! {
-    /// The kubelet's volume plugins that publish with its AtomicWriter what is not the pod's own: the kinds of volumes that
-    /// can be watched.
+    /// The volume plugins that publish with the kubelet's AtomicWriter, or a copy of it, what is not the pod's own: the kinds of
+    /// volumes that can be watched.
     pub enum VolumeKind {
         /// `kubernetes.io/configmap`, a directory on disk.
         ConfigMap => "configmap",
@@ -263,6 +275,8 @@ closed_set! {
         Secret => "secret",
         /// `kubernetes.io/projected`, a tmpfs.
         Projected => "projected",
+        /// `kubernetes.io/csi`, whatever the driver mounts. Drivers that write as the kubelet does leave its layout.
+        Csi => "csi",
     }
 }
 
@@ -273,6 +287,16 @@ impl VolumeKind {
             Self::ConfigMap => "kubernetes.io~configmap",
             Self::Secret => "kubernetes.io~secret",
             Self::Projected => "kubernetes.io~projected",
+            Self::Csi => "kubernetes.io~csi",
+        }
+    }
+
+    /// Where a volume lies below the plugin's directory: a CSI driver mounts below the volume's own one (kubelet `csi_mounter.go`,
+    /// `GetPath`).
+    pub fn place(self, volume: &str) -> String {
+        match self {
+            Self::ConfigMap | Self::Secret | Self::Projected => volume.to_owned(),
+            Self::Csi => format!("{volume}/mount"),
         }
     }
 }
@@ -301,7 +325,8 @@ impl Volume {
             VolumeSource::ConfigMap(_) => Some(VolumeKind::ConfigMap),
             VolumeSource::Secret(_) => Some(VolumeKind::Secret),
             VolumeSource::Projected(_) => Some(VolumeKind::Projected),
-            VolumeSource::DownwardApi | VolumeSource::Other => None,
+            VolumeSource::Other => self.csi.as_ref().map(|_| VolumeKind::Csi),
+            VolumeSource::DownwardApi => None,
         }
     }
 }

@@ -110,6 +110,7 @@ mod tests {
         let volume = |n: usize| Volume {
             name: format!("v{n}").into(),
             source: VolumeSource::ConfigMap(ObjectSource::default()),
+            csi: None,
         };
         let app = Container {
             name: "app".into(),

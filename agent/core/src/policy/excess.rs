@@ -130,7 +130,7 @@ mod tests {
         let item = |_| Item { key: "k".into(), path: "p".into() };
         let items = (0..items).map(item).collect();
         let source = ObjectSource { name: "a".into(), items, optional: false };
-        Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }
+        Volume { name: "v".into(), source: VolumeSource::ConfigMap(source), csi: None }
     }
 
     fn container(mounts: usize) -> Container {

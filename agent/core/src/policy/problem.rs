@@ -31,6 +31,8 @@ closed_set! {
         HostNetwork => "host_network",
         /// A request that has waited for the pod's address for longer than ten seconds.
         NoAddress => "no_address",
+        /// A volume that is named, and in which its CSI driver doesn't publish as the kubelet does.
+        Layout => "layout",
         /// A process that doesn't handle the signal, for longer than ten seconds.
         Unhandled => "unhandled",
         /// A supervisor in the place of the program, and nobody said which of its programs is meant.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::model::means::Means;
 use crate::model::names::{FilePath, Name};
-use crate::model::pod::{Container, ContainerKind, Pod, PodSpec, ProjectedSource, Volume, VolumeSource};
+use crate::model::pod::{
+    Container, ContainerKind, Pod, PodSpec, ProjectedSource, Volume, VolumeKind, VolumeSource,
+};
 use crate::model::signal::SignalChoice;
 use crate::policy::annotations::{
     self, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEFAULT_CONTAINER, HTTP, PodPolicy, SIGNAL, VOLUMES,
@@ -54,7 +56,9 @@ pub fn plan(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Planned {
     }
     let volumes: Vec<VolumePlan> =
         volumes.iter().filter(|volume| watched.contains(&volume.name)).cloned().collect();
-    let default_debounce = if volumes.len() > 1 { DEBOUNCE_OF_SEVERAL } else { Duration::ZERO };
+    // What a driver publishes doesn't come together with what the kubelet does, as far as nobody says so.
+    let together = volumes.iter().filter(|volume| policy.volumes.is_some() || volume.kind != VolumeKind::Csi);
+    let default_debounce = if together.count() > 1 { DEBOUNCE_OF_SEVERAL } else { Duration::ZERO };
     let (mut targets, mut measured) = (Vec::new(), Vec::new());
     for Told { container, choice, volumes } in told {
         match choice {
@@ -90,22 +94,16 @@ fn triggering(
         volume.kind().map(|kind| VolumePlan { name: volume.name.clone(), kind, files, sources })
     };
     let Some(named) = &policy.volumes else {
-        return spec
-            .volumes
-            .iter()
-            .filter_map(|volume| plan(volume, not_counting(&volume.source)?))
-            .collect();
+        return spec.volumes.iter().filter_map(|volume| plan(volume, not_counting(volume)?)).collect();
     };
     problems.extend(named.iter().filter_map(|name| {
         let volume = spec.volumes.iter().find(|volume| volume.name == *name);
         let why = match volume.map(|volume| &volume.source) {
-            Some(VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_)) => {
-                return None;
-            }
+            Some(_) if volume.is_some_and(is_covered) => return None,
             Some(VolumeSource::DownwardApi) => {
                 "a downwardAPI volume, which the kubelet rewrites when the pod's own annotations change"
             }
-            Some(VolumeSource::Other) => "which is no configMap, secret or projected volume",
+            Some(_) => "which is no configMap, secret, projected or csi volume",
             None => "which the pod doesn't have",
         };
         let covered = spec.volumes.iter().filter(|volume| is_covered(volume)).map(|volume| &*volume.name);
@@ -117,19 +115,17 @@ fn triggering(
 
 /// Whether a volume can trigger if it is named. A downwardAPI volume can't: it changes with the pod's own annotations.
 fn is_covered(volume: &Volume) -> bool {
-    match volume.source {
-        VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) | VolumeSource::Projected(_) => true,
-        VolumeSource::DownwardApi | VolumeSource::Other => false,
-    }
+    volume.kind().is_some()
 }
 
 /// The paths in a volume that nobody named which don't count; `None` if nothing in it counts.
-fn not_counting(source: &VolumeSource) -> Option<BTreeSet<Name>> {
-    match source {
+fn not_counting(volume: &Volume) -> Option<BTreeSet<Name>> {
+    match &volume.source {
         VolumeSource::Secret(_) => Some(BTreeSet::new()),
         VolumeSource::ConfigMap(source) => cluster_key(&source.name).is_none().then(BTreeSet::new),
         VolumeSource::Projected(sources) => not_counting_of(sources),
-        VolumeSource::DownwardApi | VolumeSource::Other => None,
+        VolumeSource::Other => volume.csi.as_ref().map(|_| BTreeSet::new()),
+        VolumeSource::DownwardApi => None,
     }
 }
 
@@ -321,7 +317,16 @@ fn unnamed<'a>(
         let of_kind = spec.containers.iter().filter(move |container| container.kind == kind);
         of_kind.filter(|container| !directories(container, volumes).is_empty()).collect::<Vec<_>>()
     };
-    let candidates = mounting(ContainerKind::Regular);
+    let mut candidates = mounting(ContainerKind::Regular);
+    // A container that nobody names isn't meant for a driver's volume alone, as a mesh's for its identity, where another one has
+    // what the kubelet publishes.
+    let is_kubelets = |container: &&Container| {
+        let own = directories(container, volumes);
+        volumes.iter().any(|volume| volume.kind != VolumeKind::Csi && own.contains(&volume.name))
+    };
+    if policy.volumes.is_none() && candidates.iter().any(is_kubelets) {
+        candidates.retain(is_kubelets);
+    }
     if candidates.is_empty() {
         return Err(no_container(key, spec, volumes, &mounting(ContainerKind::Sidecar)));
     }
@@ -340,7 +345,7 @@ fn volume_problem(name: &Name, why: &str) -> Problem {
 }
 
 fn no_volume() -> Problem {
-    let sentence = "the pod has no volume that can trigger: a configMap, secret or projected volume with more than \
+    let sentence = "the pod has no volume that can trigger: a configMap, secret, projected or csi volume with more than \
                     tokens, pod fields and the cluster's own certificates";
     Problem::new(ProblemKind::Volume, sentence)
 }

@@ -62,6 +62,7 @@ pub(crate) fn pod(
     let volume = |name: &&str| Volume {
         name: (*name).into(),
         source: VolumeSource::ConfigMap(ObjectSource { name: (*name).into(), ..ObjectSource::default() }),
+        csi: None,
     };
     Pod {
         uid: uid(n),

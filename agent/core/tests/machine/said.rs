@@ -174,7 +174,11 @@ fn that_only_a_restart_brings_a_change_of_a_file_that_is_mounted_alone_is_said()
     let mount = VolumeMount { volume: "files".into(), sub_path: Some("key".into()) };
     pod.spec.containers[0].mounts.push(mount);
     let source = ObjectSource { name: "files".into(), ..ObjectSource::default() };
-    pod.spec.volumes.push(Volume { name: "files".into(), source: VolumeSource::ConfigMap(source) });
+    pod.spec.volumes.push(Volume {
+        name: "files".into(),
+        source: VolumeSource::ConfigMap(source),
+        csi: None,
+    });
     let mut world = measured(vec![pod]);
     show(&mut world, "files", version(1, 1));
     world.pass(10_000);

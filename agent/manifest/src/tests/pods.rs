@@ -110,7 +110,8 @@ status:
         key: key.map(Name::from),
     };
     let object = |name: &str| ObjectSource { name: name.into(), ..ObjectSource::default() };
-    let volume = |name: &str, source| reloadlet_core::model::pod::Volume { name: name.into(), source };
+    let volume =
+        |name: &str, source| reloadlet_core::model::pod::Volume { name: name.into(), source, csi: None };
     let id = |digits: &str| ContainerId::parse(&digits.repeat(4)).unwrap();
     let rotating = |paths: &[&str]| ProjectedSource::Rotating {
         paths: paths.iter().map(|path| FilePath::from(*path)).collect(),

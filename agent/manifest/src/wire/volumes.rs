@@ -1,7 +1,7 @@
 //! The volumes of a pod, and what becomes which of their files. Paths are cleaned here, and nowhere else.
 
 use reloadlet_core::model::names::{FilePath, is_label};
-use reloadlet_core::model::pod::{Item, ObjectSource, ProjectedSource, Volume, VolumeSource};
+use reloadlet_core::model::pod::{Csi, Item, ObjectSource, ProjectedSource, Volume, VolumeSource};
 use serde::de::IgnoredAny;
 
 use super::{Fault, Names, or_default};
@@ -16,6 +16,22 @@ pub(super) struct WrittenVolume {
     projected: Option<Projected>,
     #[serde(rename = "downwardAPI")]
     downward_api: Option<IgnoredAny>,
+    csi: Option<WrittenCsi>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenCsi {
+    driver: Option<Words>,
+    #[serde(deserialize_with = "or_default")]
+    volume_attributes: Attributes,
+}
+
+/// What the pod tells the driver, as far as it is known to mean something.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Attributes {
+    secret_provider_class: Option<Words>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -74,8 +90,12 @@ impl Part for Paths {}
 impl WrittenVolume {
     pub(super) fn into_volume(mut self, names: &mut Names) -> Result<Volume, Fault> {
         let source = self.source(names);
+        let csi = self.csi.filter(|_| source == VolumeSource::Other).map(|csi| Csi {
+            driver: names.shared(csi.driver.unwrap_or_default()),
+            class: csi.volume_attributes.secret_provider_class.map(|class| names.shared(class)),
+        });
         let name = names.checked(self.name, is_label, "spec.volumes[].name")?;
-        Ok(Volume { name, source })
+        Ok(Volume { name, source, csi })
     }
 
     fn source(&mut self, names: &mut Names) -> VolumeSource {

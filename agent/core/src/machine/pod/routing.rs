@@ -62,6 +62,7 @@ impl PodMachine {
         {
             self.begin_read(volume, generation, reading, ctx);
         }
+        self.say_layout(ctx);
         if rebuilds(self) != before {
             // What the container sees of it isn't known.
             self.targets.iter_mut().for_each(|target| target.doubt(volume));
@@ -177,6 +178,7 @@ impl PodMachine {
         if supervisor.is_some() {
             self.set_problem(supervisor, ctx);
         }
+        self.say_layout(ctx);
     }
 
     /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.

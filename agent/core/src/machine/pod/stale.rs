@@ -12,8 +12,11 @@ use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
-use crate::model::pod::Pod;
+use crate::model::pod::{Pod, VolumeKind};
+use crate::model::shown::quoted;
 use crate::model::time::Time;
+use crate::policy::annotations::VOLUMES;
+use crate::policy::problem::{Problem, ProblemKind};
 use crate::propagation::frozen::Way;
 use crate::propagation::volume::Standing;
 
@@ -65,6 +68,44 @@ impl PodMachine {
     }
 }
 
+/// Volumes of CSI drivers that don't publish as the kubelet does.
+impl PodMachine {
+    /// Whether a CSI volume is there, a container that has it runs, and nothing in it is as the kubelet publishes.
+    pub(crate) fn has_no_layout(&self, name: &Name, watched: &Watched) -> bool {
+        let is_used =
+            |target: &Target| target.progress().contains_key(name) && target.processes().chosen().is_some();
+        watched.plan().kind == VolumeKind::Csi
+            && watched.state().is_missing()
+            && watched.state().dir().is_some()
+            && self.targets.iter().any(is_used)
+    }
+
+    /// Whether that is so of a volume that the pod names.
+    pub(super) fn is_layout_missing(&self) -> bool {
+        self.without_layout().is_some()
+    }
+
+    /// The first of those volumes.
+    fn without_layout(&self) -> Option<&Name> {
+        let is_named = self.site.pod.spec.annotations.contains_key(VOLUMES);
+        let mut volumes = self.site.volumes.iter().filter(|_| is_named);
+        volumes.find(|(name, watched)| self.has_no_layout(name, watched)).map(|(name, _)| name)
+    }
+
+    /// Says that of a volume that the pod names, once.
+    pub(super) fn say_layout(&mut self, ctx: &mut Context<'_>) {
+        let Some(name) = self.without_layout() else { return };
+        let sentence = format!(
+            "{VOLUMES} names {}, a csi volume in which nothing is published as the kubelet does: without ..data in it changes can't be \
+             seen, and its driver has to be asked for another way",
+            quoted(name)
+        );
+        if self.problem.is_none() {
+            self.set_problem(Some(Problem::new(ProblemKind::Layout, sentence)), ctx);
+        }
+    }
+}
+
 /// A volume is stale once, for the reason that comes first on the way.
 fn volume(name: &Name, watched: &Watched, targets: &[Target], pod: &Pod) -> Option<Stale> {
     let stale = |container, reason, since| Stale {
@@ -95,6 +136,10 @@ fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> 
     let progress = target.progress().get(name)?;
     let is_unfound = target.is_unfound(pod);
     let Some(settled) = watched.state().settled() else {
+        // A driver needn't publish as the kubelet does.
+        if watched.plan().kind == VolumeKind::Csi {
+            return None;
+        }
         // Nothing says that a container runs whose volume isn't there yet.
         let may_be_gone = target.is_of_last_time();
         let is_missing = !may_be_gone && is_running(pod, target) && watched.state().is_missing();

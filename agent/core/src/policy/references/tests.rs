@@ -26,7 +26,7 @@ fn source(name: &str, keys: &[&str]) -> ObjectSource {
 }
 
 fn config_map(volume: &str, name: &str, keys: &[&str]) -> Volume {
-    Volume { name: volume.into(), source: VolumeSource::ConfigMap(source(name, keys)) }
+    Volume { name: volume.into(), source: VolumeSource::ConfigMap(source(name, keys)), csi: None }
 }
 
 fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Volume>) -> PodSpec {
@@ -160,7 +160,7 @@ fn the_clusters_certificates_count_only_where_they_are_named() {
     let volumes = || {
         let sources = vec![projected("kube-root-ca.crt", &["ca.crt"]), projected("settings", &[])];
         vec![
-            Volume { name: "mixed".into(), source: VolumeSource::Projected(sources) },
+            Volume { name: "mixed".into(), source: VolumeSource::Projected(sources), csi: None },
             config_map("ca", "kube-root-ca.crt", &[]),
         ]
     };
@@ -232,7 +232,7 @@ fn a_pod_with_very_many_references_has_a_bound() {
 #[test]
 fn few_mounts_of_few_sources_make_no_more_references_than_that() {
     let sources = (0..3_000).map(|n| ProjectedSource::Secret(source(&format!("s{n}"), &[]))).collect();
-    let volume = Volume { name: "v".into(), source: VolumeSource::Projected(sources) };
+    let volume = Volume { name: "v".into(), source: VolumeSource::Projected(sources), csi: None };
     // Nine million of them would take more than a gigabyte.
     let spec = pod(&[], vec![regular("app", &vec!["v"; 3_000])], vec![volume]);
     assert_eq!(lines(&spec).len(), MOST);

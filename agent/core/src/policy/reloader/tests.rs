@@ -86,7 +86,7 @@ fn spec(consumer: &str, kind: ObjectKind, name: &str) -> PodSpec {
         ObjectKind::ConfigMap => ProjectedSource::ConfigMap(source),
         ObjectKind::Secret => ProjectedSource::Secret(source),
     };
-    let volume = |name: &str, source| Volume { name: name.into(), source };
+    let volume = |name: &str, source| Volume { name: name.into(), source, csi: None };
     let own = || environment(kind, name);
     let (containers, volumes) = match consumer {
         "env.valueFrom key=a"

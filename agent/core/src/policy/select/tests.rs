@@ -28,7 +28,7 @@ fn regular(name: &str, mounts: &[&str]) -> Container {
 }
 
 fn volume(name: &str, source: VolumeSource) -> Volume {
-    Volume { name: name.into(), source }
+    Volume { name: name.into(), source, csi: None }
 }
 
 fn config_map(name: &str) -> Volume {

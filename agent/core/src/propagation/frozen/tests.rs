@@ -205,7 +205,7 @@ fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
     let source = ObjectSource { name: "a".into(), items: (0..items).map(item).collect(), optional: false };
     PodSpec {
         containers,
-        volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source) }],
+        volumes: vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source), csi: None }],
         ..PodSpec::default()
     }
 }
