@@ -1,15 +1,16 @@
 //! Whether the kubelet's directory of a pod is where the agent looks for it.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{self, Device, path_on_host};
-use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::pod::VolumeKind;
 
 use crate::cgroups::Cgroups;
+use crate::gates;
 use crate::lack;
 use crate::listing;
 use crate::proc::ProcRoot;
@@ -65,12 +66,14 @@ pub(crate) fn sees_later_mounts(pods_dir: &Path, proc_root: &Path) -> bool {
 pub(crate) struct Homes {
     pods_dir: PathBuf,
     host_mounts: PathBuf,
+    own_mounts: PathBuf,
 }
 
 impl Homes {
     /// Looks below this kubelet root. What containers' mounts show is understood by the mounts of the host's first process.
     pub(crate) fn new(kubelet_root: &Path, proc_root: PathBuf) -> Self {
-        Self { pods_dir: kubelet_root.join("pods"), host_mounts: proc_root.join("1/mountinfo") }
+        let own_mounts = proc_root.join("self/mountinfo");
+        Self { pods_dir: kubelet_root.join("pods"), host_mounts: proc_root.join("1/mountinfo"), own_mounts }
     }
 
     /// Looks for a pod's directory, and asks its containers' mounts where it isn't there.
@@ -90,15 +93,28 @@ impl Homes {
         Home::Missing(shown.map(|(device, path)| self.shown(device, path)))
     }
 
+    /// Which of a pod's volumes of CSI drivers may be looked at.
+    pub(crate) fn gates(&self, pod: &PodUid, volumes: &[Name]) -> Vec<(Name, bool)> {
+        // The table has paths without links.
+        let below = self.pods_dir.canonicalize().unwrap_or_else(|_| self.pods_dir.clone());
+        let below = below.join(pod.as_str()).join("volumes").join(VolumeKind::Csi.directory());
+        let table = read(&self.own_mounts);
+        let gate =
+            |name: &Name| (name.clone(), gates::is_open(&table, &below.join(VolumeKind::Csi.place(name))));
+        volumes.iter().map(gate).collect()
+    }
+
     fn shown(&self, device: Device, path: String) -> Shown {
-        let mut mounts = Vec::new();
-        // What can't be read isn't known.
-        let read =
-            File::open(&self.host_mounts).and_then(|file| file.take(MOST_MOUNTS).read_to_end(&mut mounts));
-        let mounts = read.map_or_else(|_| Cow::default(), |_| String::from_utf8_lossy(&mounts));
-        match path_on_host(&mounts, device, &path) {
+        match path_on_host(&read(&self.host_mounts), device, &path) {
             Some(path) => Shown { on_host: true, path },
             None => Shown { on_host: false, path },
         }
     }
+}
+
+/// What a mount table says, as far as it is read. What can't be read isn't known.
+fn read(table: &Path) -> String {
+    let mut mounts = Vec::new();
+    let read = File::open(table).and_then(|file| file.take(MOST_MOUNTS).read_to_end(&mut mounts));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&mounts).into_owned())
 }

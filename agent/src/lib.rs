@@ -12,6 +12,7 @@ mod contact;
 mod digest;
 mod dumps;
 mod fair;
+mod gates;
 mod health;
 mod holder;
 mod home;

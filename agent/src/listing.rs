@@ -63,6 +63,10 @@ impl ListError {
     }
 }
 
+/// How many entries of a volume's directory are looked at. What the kubelet publishes has fewer, since an object has no more than
+/// 1.5 MB; in a directory with more nothing is published as it does.
+const MOST_ENTRIES: usize = 1 << 20;
+
 /// Lists a volume's directory.
 pub(crate) fn list(path: &Path, wall: &WallClock) -> Result<Listing, ListError> {
     let failed = |source| ListError { path: path.to_owned(), source };
@@ -72,7 +76,10 @@ pub(crate) fn list(path: &Path, wall: &WallClock) -> Result<Listing, ListError> 
     let current = current(path, wall).map_err(failed)?;
     let Some(entries) = there(fs::read_dir(path)).map_err(failed)? else { return Ok(nothing()) };
     let mut others = Vec::new();
-    for entry in entries {
+    for (count, entry) in entries.enumerate() {
+        if count >= MOST_ENTRIES {
+            return Ok(Listing { begun, dir: Some(dir), current: None, others: Vec::new() });
+        }
         let name = entry.map_err(failed)?.file_name();
         let generation = name.to_str().and_then(Generation::parse);
         others.extend(generation.filter(|found| current.as_ref().is_none_or(|(named, _)| named != found)));

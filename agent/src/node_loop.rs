@@ -314,6 +314,7 @@ impl NodeLoop {
                 self.take_sights();
                 self.reads.failed(volume, generation);
             }
+            Finding::Gates(pod, gates) => self.take_gates(&pod, gates),
             Finding::Home(pod, home) => {
                 let judgement = self.parts.kubelet_root.take(&pod, home, clock::now());
                 self.take_judgement(judgement);

@@ -179,6 +179,10 @@ impl<R: FnMut(Finding)> Worker<R> {
                 let home = self.homes.look(&pod, &self.proc, &mut self.cgroups);
                 (self.report)(Finding::Home(pod, home));
             }
+            Request::Gates(pod, volumes) => {
+                let gates = self.homes.gates(&pod, &volumes);
+                (self.report)(Finding::Gates(pod, gates));
+            }
             Request::Forget(pod) => {
                 self.cgroups.forget(&pod);
                 self.mounts.retain(|_, (owner, _)| *owner != pod);

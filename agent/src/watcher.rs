@@ -96,6 +96,8 @@ struct Volume {
     published: bool,
     /// That it can't be watched was said.
     warned: bool,
+    /// It isn't known to be safe to look at: nothing touches it.
+    is_barred: bool,
 }
 
 /// All that is watched, by one inotify instance.
@@ -209,6 +211,8 @@ impl Watcher {
     /// Watches a pod's volumes, as soon as [`Watcher::place_some`] comes to them. What was watched of the pod and isn't named
     /// any more is let go.
     pub(crate) fn watch_pod(&mut self, pod: &PodUid, volumes: &[(Name, VolumeKind)]) {
+        let barred: BTreeSet<&Name> =
+            volumes.iter().filter(|(_, kind)| *kind == VolumeKind::Csi).map(|(name, _)| name).collect();
         let wanted: BTreeMap<VolumeRef, PathBuf> = volumes
             .iter()
             .map(|(name, kind)| {
@@ -229,11 +233,36 @@ impl Watcher {
         self.pods.insert(pod.clone());
         for (name, path) in wanted {
             if !self.volumes.contains_key(&name) {
-                let volume =
-                    Volume { path, follow: Follow::Unplaced, made: None, published: false, warned: false };
+                let is_barred = barred.contains(&name.volume);
+                let follow = Follow::Unplaced;
+                let volume = Volume { path, follow, made: None, published: false, warned: false, is_barred };
                 self.volumes.insert(name.clone(), volume);
-                self.unplaced.insert(name);
+                if !is_barred {
+                    self.unplaced.insert(name);
+                }
             }
+        }
+    }
+
+    /// The volumes of a pod that aren't known to be safe to look at.
+    pub(crate) fn barred(&self, pod: &PodUid) -> Vec<Name> {
+        let of_pod = self.volumes_of(pod).into_iter();
+        let barred = of_pod.filter(|name| self.volumes.get(name).is_some_and(|volume| volume.is_barred));
+        barred.map(|name| name.volume).collect()
+    }
+
+    /// The pods that have such volumes.
+    pub(crate) fn pods_with_barred(&self) -> BTreeSet<PodUid> {
+        let barred = self.volumes.iter().filter(|(_, volume)| volume.is_barred);
+        barred.map(|(name, _)| name.pod.clone()).collect()
+    }
+
+    /// A volume is safe to look at: it is followed as soon as [`Watcher::place_some`] comes to it.
+    pub(crate) fn unbar(&mut self, name: &VolumeRef) {
+        if let Some(volume) = self.volumes.get_mut(name)
+            && std::mem::take(&mut volume.is_barred)
+        {
+            self.unplaced.insert(name.clone());
         }
     }
 

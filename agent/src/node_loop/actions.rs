@@ -7,7 +7,9 @@ use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::SignalSet;
 use reloadlet_core::machine::event::{Action, Event, Reading, VolumeRef};
+use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::Generation;
+use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::signal::Signal;
 use reloadlet_core::propagation::nudge::NudgeAnswer;
 
@@ -60,7 +62,8 @@ impl NodeLoop {
                 self.parts.watcher.watch_pod(&pod, &volumes);
                 self.line.watch(pod.clone(), namespace.clone());
                 self.parts.kubelet_root.watch(pod.clone(), namespace);
-                self.request(Request::Home(pod));
+                self.request(Request::Home(pod.clone()));
+                self.ask_for_gates(pod);
             }
             Action::Unwatch(pod) => {
                 self.parts.watcher.unwatch_pod(&pod);
@@ -104,6 +107,29 @@ impl NodeLoop {
             Action::Report(report) => self.reports.push_back(report),
         }
         None
+    }
+
+    /// Has it seen which of a pod's volumes may be looked at, where that isn't known.
+    pub(super) fn ask_for_gates(&self, pod: PodUid) {
+        let barred = self.parts.watcher.barred(&pod);
+        if !barred.is_empty() {
+            self.request(Request::Gates(pod, barred));
+        }
+    }
+
+    /// Which of a pod's volumes may be looked at. In the others nothing is published, as far as can be seen.
+    pub(super) fn take_gates(&mut self, pod: &PodUid, gates: Vec<(Name, bool)>) {
+        let begun = clock::now();
+        for (volume, is_open) in gates {
+            let volume = VolumeRef { pod: pod.clone(), volume };
+            if is_open {
+                self.parts.watcher.unbar(&volume);
+                continue;
+            }
+            self.parts.startup.end_listing(&volume);
+            let nothing = Listing { begun, dir: None, current: None, others: Vec::new() };
+            self.handle(Event::Listed(volume, nothing));
+        }
     }
 
     /// Asks the surveyor for something.

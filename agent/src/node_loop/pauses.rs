@@ -61,6 +61,9 @@ impl NodeLoop {
         if self.next_recheck.is_some_and(|due| due <= now) {
             self.next_recheck = None;
             self.parts.watcher.recheck(true);
+            for pod in self.parts.watcher.pods_with_barred() {
+                self.ask_for_gates(pod);
+            }
         }
         if self.next_poll.is_some_and(|due| due <= now) {
             self.next_poll = None;

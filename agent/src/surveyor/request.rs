@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::machine::event::{Event, Reading, Survey, VolumeRef};
 use reloadlet_core::model::generation::Generation;
-use reloadlet_core::model::names::PodUid;
+use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::signal::Signal;
 
 use super::masks::{Depth, Masks};
@@ -34,6 +34,8 @@ pub(crate) enum Request {
     Files(Box<ReadingFiles>),
     /// See whether the kubelet's directory of a pod is there.
     Home(PodUid),
+    /// See which of a pod's volumes of CSI drivers may be looked at.
+    Gates(PodUid, Vec<Name>),
     /// A pod isn't asked for any more.
     Forget(PodUid),
 }
@@ -51,6 +53,7 @@ impl Request {
             | Self::Surveying(_)
             | Self::Reading(_)
             | Self::Home(_)
+            | Self::Gates(..)
             | Self::Forget(_) => false,
         }
     }
@@ -65,7 +68,7 @@ impl Request {
             Self::Files(reading) => &reading.volume.pod,
             Self::Masks(process, ..) => &process.pod,
             Self::Reading(masks) => &masks.process().pod,
-            Self::Home(pod) | Self::Forget(pod) => pod,
+            Self::Home(pod) | Self::Gates(pod, _) | Self::Forget(pod) => pod,
         }
     }
 
@@ -81,6 +84,7 @@ impl Request {
             Self::Masks(process, ..) => Key::Masks(process.clone()),
             Self::Reading(masks) => Key::Masks(masks.process().clone()),
             Self::Home(pod) => Key::Home(pod.clone()),
+            Self::Gates(pod, _) => Key::Gates(pod.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),
         }
     }
@@ -102,6 +106,7 @@ impl Request {
             | Self::Read(..)
             | Self::Masks(..)
             | Self::Home(_)
+            | Self::Gates(..)
             | Self::Forget(_)) => other,
         }
     }
@@ -115,6 +120,7 @@ pub(super) enum Key {
     Read(VolumeRef, Generation),
     Masks(ProcessIdentity),
     Home(PodUid),
+    Gates(PodUid),
     Forget(PodUid),
 }
 
@@ -147,6 +153,8 @@ pub(crate) enum Finding {
     Unread(VolumeRef, Generation),
     /// Whether the kubelet's directory of a pod is there.
     Home(PodUid, Home),
+    /// Which of a pod's volumes of CSI drivers may be looked at.
+    Gates(PodUid, Vec<(Name, bool)>),
 }
 
 impl Finding {
@@ -154,7 +162,7 @@ impl Finding {
     pub(crate) const fn pod(&self) -> Option<&PodUid> {
         match self {
             Self::Event(event) => event.pod(),
-            Self::Cgroup(pod, ..) | Self::Home(pod, _) => Some(pod),
+            Self::Cgroup(pod, ..) | Self::Home(pod, _) | Self::Gates(pod, _) => Some(pod),
             Self::Unlisted(volume) | Self::Unread(volume, _) => Some(&volume.pod),
         }
     }

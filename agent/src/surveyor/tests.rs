@@ -88,7 +88,8 @@ impl Fake {
                 other @ (Finding::Event(_)
                 | Finding::Unlisted(_)
                 | Finding::Unread(..)
-                | Finding::Home(..)) => panic!("{other:?}"),
+                | Finding::Home(..)
+                | Finding::Gates(..)) => panic!("{other:?}"),
             }
         }
     }

@@ -94,7 +94,9 @@ impl ContainerMounts {
         }
         let is_tmpfs = line.split_once(" - ").is_some_and(|(_, tail)| tail.starts_with("tmpfs "));
         if is_tmpfs {
-            self.cut |= !keep(&mut self.tmpfs, device, view_of(root.trim_start_matches('/')));
+            let is_dead = root.ends_with("//deleted");
+            let view = if is_dead { View::Dead } else { view_of(root.trim_start_matches('/')) };
+            self.cut |= !keep(&mut self.tmpfs, device, view);
         }
     }
 
@@ -210,6 +212,13 @@ pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
         fits.then(|| (root.len(), format!("{}{rest}", point.trim_end_matches('/'))))
     };
     text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
+}
+
+/// The type of the file system that is mounted at a path, by this text of `mountinfo`; `None` where none is.
+pub fn file_system_at<'t>(text: &'t str, path: &str) -> Option<&'t str> {
+    // Of several at one place the last one is on top.
+    let mut mounts = text.lines().rev().filter(|line| line.split(' ').nth(4) == Some(path));
+    mounts.next()?.split_once(" - ")?.1.split(' ').next()
 }
 
 /// Whether mounts that are made later below a path are seen there, by the `mountinfo` of who looks and that of the host's first process:
@@ -362,5 +371,31 @@ mod tests {
     #[test]
     fn broken_lines_are_passed_over() {
         assert_eq!(mounts("x\n1 2\n1 2 3 4 5\n\n"), ContainerMounts::default());
+    }
+
+    #[test]
+    fn of_several_file_systems_at_one_place_the_one_on_top_counts() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:5 / /a/b rw shared:1 - tmpfs t rw\n\
+                    3 1 0:6 / /a/bc rw - nfs4 s:/ rw\n4 2 0:7 / /a/b ro - fuse.s3 s ro\n5 1 0:8 / /none\n";
+        assert_eq!(file_system_at(text, "/a/b"), Some("fuse.s3"));
+        assert_eq!(file_system_at(text, "/a/bc"), Some("nfs4"));
+        assert_eq!(file_system_at(text, "/a"), None);
+        assert_eq!(file_system_at(text, "/none"), None);
+    }
+
+    #[test]
+    fn a_volume_of_a_driver_is_live_unless_its_end_is_known() {
+        let pod = below_pod(&PodUid::parse(UID).unwrap());
+        let below = |rest: &str| {
+            format!("9 1 8:1 /kubelet{pod}volumes/kubernetes.io~csi/s/mount{rest} /s ro - ext4 d rw\n")
+        };
+        let view =
+            |more: &str, device| mounts(&format!("{CONTAINER}{more}")).view(VolumeKind::Csi, "s", on(device));
+        assert_eq!(view("", 777), View::Live, "a part of a disk of the driver's");
+        assert_eq!(view(&below(""), 1), View::Live);
+        assert_eq!(view(&below("/..2026_11_21_05_56_44.1/a"), 1), View::Frozen);
+        assert_eq!(view(&below("//deleted"), 1), View::Dead);
+        assert_eq!(view("9 1 0:777 /vol-1 /s ro - tmpfs t rw\n", 777), View::Live, "a part of its tmpfs");
+        assert_eq!(view("9 1 0:777 //deleted /s ro - tmpfs t rw\n", 777), View::Dead);
     }
 }

@@ -213,6 +213,8 @@ pub struct Csi {
     pub driver: Name,
     /// The SecretProviderClass that says what is in it, where there is one (secrets-store CSI driver).
     pub class: Option<Name>,
+    /// Whether nobody in the pod can write into it.
+    pub read_only: bool,
 }
 
 /// Where a volume's content comes from.
@@ -325,7 +327,8 @@ impl Volume {
             VolumeSource::ConfigMap(_) => Some(VolumeKind::ConfigMap),
             VolumeSource::Secret(_) => Some(VolumeKind::Secret),
             VolumeSource::Projected(_) => Some(VolumeKind::Projected),
-            VolumeSource::Other => self.csi.as_ref().map(|_| VolumeKind::Csi),
+            // Whoever can write into a volume could make changes of it without end.
+            VolumeSource::Other => self.csi.as_ref().filter(|csi| csi.read_only).map(|_| VolumeKind::Csi),
             VolumeSource::DownwardApi => None,
         }
     }

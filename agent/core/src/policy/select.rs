@@ -103,6 +103,9 @@ fn triggering(
             Some(VolumeSource::DownwardApi) => {
                 "a downwardAPI volume, which the kubelet rewrites when the pod's own annotations change"
             }
+            Some(_) if volume.is_some_and(|volume| volume.csi.is_some()) => {
+                "a csi volume without readOnly: true, into which the pod itself could write"
+            }
             Some(_) => "which is no configMap, secret, projected or csi volume",
             None => "which the pod doesn't have",
         };
@@ -124,7 +127,7 @@ fn not_counting(volume: &Volume) -> Option<BTreeSet<Name>> {
         VolumeSource::Secret(_) => Some(BTreeSet::new()),
         VolumeSource::ConfigMap(source) => cluster_key(&source.name).is_none().then(BTreeSet::new),
         VolumeSource::Projected(sources) => not_counting_of(sources),
-        VolumeSource::Other => volume.csi.as_ref().map(|_| BTreeSet::new()),
+        VolumeSource::Other => volume.kind().map(|_| BTreeSet::new()),
         VolumeSource::DownwardApi => None,
     }
 }

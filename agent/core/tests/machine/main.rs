@@ -10,6 +10,7 @@ mod blocking;
 mod catching;
 mod digests;
 mod doubts;
+mod drivers;
 mod endings;
 mod first_looks;
 mod gauges;

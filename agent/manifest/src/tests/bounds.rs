@@ -81,8 +81,8 @@ fn annotations_have_a_number_and_a_length() {
     let many = |times: usize| {
         with(&(0..times).map(|n| format!(r#""reloadlet.io/a{n}": """#)).collect::<Vec<_>>().join(","))
     };
-    assert_eq!(excess(&many(144)), None);
-    assert_eq!(excess(&many(145)), Some(Excess::Many(Part::Annotations)));
+    assert_eq!(excess(&many(148)), None);
+    assert_eq!(excess(&many(149)), Some(Excess::Many(Part::Annotations)));
     assert_eq!(excess(&many(8000)), Some(Excess::Many(Part::Annotations)));
     let long = format!(r#""reloadlet.io/signal": "{}""#, "H".repeat(600_000));
     assert_eq!(excess(&with(&long)), Some(Excess::Bytes));

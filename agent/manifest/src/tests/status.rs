@@ -35,16 +35,16 @@ fn a_container_was_killed_where_its_status_says_so_in_any_of_its_ways() {
 
 #[test]
 fn a_pod_of_the_hosts_network_has_its_nodes_address_and_no_other_pod_has() {
-    let addresses = |spec: &str| {
-        let text = format!(
-            "{}\nstatus: {{podIP: 192.0.2.7, hostIPs: [{{ip: 192.0.2.7}}]}}\n",
-            asking(spec).trim_end()
-        );
+    let addresses = |host_network: bool| {
+        let pod = asking(&format!(r#", "hostNetwork": {host_network}"#));
+        let pod = pod.strip_suffix('}').unwrap();
+        let text =
+            format!(r#"{pod}, "status": {{"podIP": "192.0.2.7", "hostIPs": [{{"ip": "192.0.2.7"}}]}}}}"#);
         let pod = decode(&text).unwrap().remove(0);
         (pod.spec.host_network, pod.addresses.clone())
     };
-    assert_eq!(addresses("hostNetwork: true"), (true, vec!["192.0.2.7".parse().unwrap()]));
-    assert_eq!(addresses("hostNetwork: false"), (false, vec![]));
+    assert_eq!(addresses(true), (true, vec!["192.0.2.7".parse().unwrap()]));
+    assert_eq!(addresses(false), (false, vec![]));
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) struct WrittenVolume {
 #[serde(default, rename_all = "camelCase")]
 struct WrittenCsi {
     driver: Option<Words>,
+    read_only: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     volume_attributes: Attributes,
 }
@@ -92,6 +93,7 @@ impl WrittenVolume {
         let source = self.source(names);
         let csi = self.csi.filter(|_| source == VolumeSource::Other).map(|csi| Csi {
             driver: names.shared(csi.driver.unwrap_or_default()),
+            read_only: csi.read_only == Some(true),
             class: csi.volume_attributes.secret_provider_class.map(|class| names.shared(class)),
         });
         let name = names.checked(self.name, is_label, "spec.volumes[].name")?;

@@ -70,13 +70,12 @@ impl PodMachine {
 
 /// Volumes of CSI drivers that don't publish as the kubelet does.
 impl PodMachine {
-    /// Whether a CSI volume is there, a container that has it runs, and nothing in it is as the kubelet publishes.
+    /// Whether a container runs that has a CSI volume, which is mounted by then, and nothing in that is as the kubelet publishes.
     pub(crate) fn has_no_layout(&self, name: &Name, watched: &Watched) -> bool {
         let is_used =
             |target: &Target| target.progress().contains_key(name) && target.processes().chosen().is_some();
         watched.plan().kind == VolumeKind::Csi
             && watched.state().is_missing()
-            && watched.state().dir().is_some()
             && self.targets.iter().any(is_used)
     }
 

@@ -1,6 +1,7 @@
 //! Which volumes trigger, and which of their files count.
 
 use super::*;
+use crate::model::pod::Csi;
 
 #[test]
 fn config_map_secret_and_projected_volumes_trigger_and_no_others() {
@@ -96,7 +97,7 @@ fn a_volume_that_can_not_be_named_is_a_problem() {
         ),
         (
             "data",
-            "reloadlet.io/volumes names \"data\", which is no configMap, secret or projected volume; it can name \
+            "reloadlet.io/volumes names \"data\", which is no configMap, secret, projected or csi volume; it can name \
              \"config\" and \"tls\"",
         ),
         ("tls", "reloadlet.io/volumes names \"tls\", but no container that is told mounts it as a directory"),
@@ -110,7 +111,7 @@ fn a_volume_that_can_not_be_named_is_a_problem() {
 
 #[test]
 fn a_pod_without_a_volume_that_can_trigger_is_a_problem() {
-    let sentence = "the pod has no volume that can trigger: a configMap, secret or projected volume with more than \
+    let sentence = "the pod has no volume that can trigger: a configMap, secret, projected or csi volume with more than \
                     tokens, pod fields and the cluster's own certificates";
     for annotations in [&[(SIGNAL, "hup")][..], &[(SIGNAL, "none")], &[("signal.reloadlet.io/app", "hup")]] {
         let pod = pod(annotations, vec![regular("app", &["kube-api-access-x"])], vec![kube_api_access()]);
@@ -147,4 +148,41 @@ fn several_volumes_wait_for_each_other_unless_the_pod_says_otherwise() {
         Duration::ZERO
     );
     assert_eq!(planned(&several(&[(SIGNAL, "hup"), (VOLUMES, "tls")])).debounce, Duration::ZERO);
+}
+
+fn csi(name: &str, read_only: bool) -> Volume {
+    let csi = Some(Csi { driver: "csi.example".into(), class: None, read_only });
+    Volume { csi, ..volume(name, VolumeSource::Other) }
+}
+
+#[test]
+fn a_drivers_volume_that_nobody_can_write_into_triggers_by_itself() {
+    let of = |annotations: &[(&str, &str)], read_only| {
+        pod(annotations, vec![regular("app", &["secrets"])], vec![csi("secrets", read_only)])
+    };
+    assert_eq!(targets(&of(&[(SIGNAL, "hup")], true)), ["app SIGHUP secrets"]);
+    assert_eq!(targets(&of(&[(SIGNAL, "hup"), (VOLUMES, "secrets")], true)), ["app SIGHUP secrets"]);
+    assert_eq!(problem(&of(&[(SIGNAL, "hup")], false)).0, ProblemKind::Volume);
+    assert_eq!(
+        problem(&of(&[(SIGNAL, "hup"), (VOLUMES, "secrets")], false)),
+        is(
+            ProblemKind::Volume,
+            "reloadlet.io/volumes names \"secrets\", a csi volume without readOnly: true, into which the pod itself could write; \
+             it can name none"
+        )
+    );
+}
+
+#[test]
+fn a_drivers_volume_makes_no_candidate_beside_what_the_kubelet_publishes() {
+    let containers = || vec![regular("app", &["config", "identity"]), regular("mesh", &["identity"])];
+    let volumes = || vec![config_map("config"), csi("identity", true)];
+    let told = pod(&[(SIGNAL, "hup")], containers(), volumes());
+    assert_eq!(targets(&told), ["app SIGHUP config,identity"]);
+    assert_eq!(planned(&told).debounce, Duration::ZERO, "they don't come together");
+    let named = pod(&[(SIGNAL, "hup"), (VOLUMES, "identity")], containers(), volumes());
+    assert_eq!(problem(&named).0, ProblemKind::Ambiguous);
+    let both =
+        pod(&[(SIGNAL, "hup"), (VOLUMES, "identity,config"), (CONTAINER, "app")], containers(), volumes());
+    assert_eq!(planned(&both).debounce, DEBOUNCE_OF_SEVERAL);
 }
