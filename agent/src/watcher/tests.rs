@@ -197,3 +197,29 @@ fn a_read_that_has_emptied_the_queue_is_the_last() {
     assert!(stage.watcher.read(|| NOW).unwrap());
     assert!(!stage.watcher.read(|| NOW).unwrap());
 }
+
+#[test]
+fn a_drivers_volume_isnt_touched_before_it_is_known_to_be_safe() {
+    let mut stage = Stage::new();
+    let volumes = [("config".into(), VolumeKind::Csi)];
+    stage.watcher.unwatch_pod(&stage.volume.pod);
+    stage.watcher.watch_pod(&stage.volume.pod, &volumes);
+    assert!(stage.path().ends_with("volumes/kubernetes.io~csi/config/mount"));
+    fs::create_dir_all(stage.path()).unwrap();
+    let look = |stage: &mut Stage| {
+        stage.watcher.place_some(NOW);
+        stage.watcher.check(&stage.volume.clone(), NOW);
+        stage.watcher.retry_polled();
+        stage.watcher.recheck(true);
+        stage.watcher.recheck_some(NOW);
+        stage.watcher.place_some(NOW);
+        (stage.sights(), stage.watcher.watch_count())
+    };
+    assert_eq!(look(&mut stage), (vec![], 0));
+    assert_eq!(stage.watcher.barred(&stage.volume.pod), ["config".into()]);
+    assert_eq!(stage.watcher.pods_with_barred(), [stage.volume.pod.clone()].into());
+    stage.watcher.unbar(&stage.volume.clone());
+    let (sights, watches) = look(&mut stage);
+    assert!(sights.contains(&"listed") && watches == 1, "{sights:?} {watches}");
+    assert!(stage.watcher.barred(&stage.volume.pod).is_empty());
+}
