@@ -38,6 +38,7 @@ mod reads;
 mod routing;
 mod stages;
 mod stale;
+mod steps;
 mod surveys;
 mod unsaid;
 

@@ -58,6 +58,7 @@ mod suspension;
 mod telling;
 #[cfg(test)]
 mod testing;
+mod tries;
 mod verify;
 pub(crate) mod waiting;
 mod withholding;

@@ -10,7 +10,6 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Answer, Call, Delivery};
 use crate::machine::reload::processes::Chosen;
-use crate::machine::reload::retry::PATIENCE;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target};
@@ -19,66 +18,8 @@ use crate::model::shown;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 
-/// So often a request is made to a container that was ready once.
-const TRIES: u8 = 3;
-/// When the second and the third of them are due, after the first one was begun.
-const SECOND: Duration = Duration::from_secs(3);
-const THIRD: Duration = Duration::from_secs(10);
-
-/// The pauses between requests to a container that is starting still grow from the first one to the last one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
-
 /// A container of this age isn't taken to be starting any more.
 const START: Duration = Duration::from_hours(1);
-
-/// The requests that were made for what waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tries {
-    /// When the first of those was begun that count, and how many there were.
-    counted: Option<(Time, u8)>,
-    /// When the next one is due, and how long the pause before it was where those before didn't count.
-    next: Time,
-    pause: Duration,
-    /// Since when there is no address.
-    unaddressed: Option<Time>,
-    unaddressed_said: bool,
-    /// The agent lacked something for the last one.
-    lacking: bool,
-}
-
-impl Tries {
-    /// When the next one is due.
-    pub(super) const fn next(&self) -> Time {
-        self.next
-    }
-
-    /// One that was begun then has failed in a container that is starting: there is a next one after a pause.
-    fn again(&mut self, now: Time) {
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
-        self.next = now + self.pause;
-    }
-
-    /// One that was begun then has failed. Whether there is a next one.
-    fn failed(&mut self, begun: Time) -> bool {
-        let (first, made) = self.counted.unwrap_or((begun, 0));
-        let made = made.saturating_add(1);
-        self.counted = Some((first, made));
-        self.next = first + if made == 1 { SECOND } else { THIRD };
-        made < TRIES
-    }
-
-    /// There is no address. Whether that is to be said now.
-    fn unaddressed(&mut self, now: Time) -> bool {
-        let since = *self.unaddressed.get_or_insert(now);
-        now >= since + PATIENCE && !std::mem::replace(&mut self.unaddressed_said, true)
-    }
-
-    /// Whether something was said that people wait to hear the end of.
-    pub(super) const fn is_anything_said(&self) -> bool {
-        self.unaddressed_said
-    }
-}
 
 /// What an answer comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +65,7 @@ impl Target {
             return Step::Until(due);
         }
         if addresses(site).is_empty() {
-            let said = waiting.tries().unaddressed.filter(|since| now < *since + PATIENCE);
-            return said.map_or(Step::Unaddressed, |since| Step::Until(since + PATIENCE));
+            return waiting.tries().unaddressed_until(now).map_or(Step::Unaddressed, Step::Until);
         }
         Step::Send(vec![chosen.first().clone()], crate::model::outcome::Outcome::Delivered)
     }
@@ -138,7 +78,7 @@ impl Target {
 
     /// The pod's status names no address. What people are told of that.
     pub(crate) fn unaddressed(&mut self, now: Time) -> Option<Problem> {
-        let say = self.waiting.as_mut()?.tries_mut().unaddressed(now) && !self.is_of_last_time;
+        let say = !self.is_of_last_time && self.waiting.as_mut()?.tries_mut().unaddressed(now);
         say.then(|| {
             let (container, means) = (&self.plan.container, &self.plan.means);
             let sentence = format!(

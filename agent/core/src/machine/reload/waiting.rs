@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::machine::reload::calling::Tries;
 use crate::machine::reload::retry::Retry;
+use crate::machine::reload::tries::Tries;
 use crate::model::time::Time;
 
 /// The waits that the pod asked for.

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, import_image, kubectl, wait_until};
 
-const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/metrics.md");
 const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/monitoring");
 
