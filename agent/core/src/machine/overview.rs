@@ -125,6 +125,7 @@ fn container_status(pod: &PodMachine, target: &Target, now: Time) -> ContainerSt
             handled: progress.handled().map(name_of),
             waiting: progress
                 .pending()
+                .or_else(|| target.asked_for(name))
                 .filter(|pending| !pending.again)
                 .map(|pending| name_of(&pending.generation)),
             outcome: progress.outcome().map(Word::from),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reloadlet_core::machine::event::{Answer, Call, Report};
+use reloadlet_core::machine::status::StaleReason;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::{Phase, Pod, Port};
 use reloadlet_core::policy::plan::Allowed;
@@ -10,6 +11,7 @@ use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::{Action, Event, Machine};
 
 use crate::node::{HUP, at, generation, ms, pod, uid};
+use crate::said::stale;
 use crate::world::{AGENT_STARTED, World, config};
 
 const REQUEST: (&str, &str) = ("reloadlet.io/http", ":9090/-/reload");
@@ -257,6 +259,22 @@ fn what_comes_while_a_request_is_on_its_way_waits_for_its_answer_and_is_told_at_
     world.pass(20_000);
     assert_eq!(outcomes(&world), [(2, Outcome::Superseded), (3, Outcome::Failed)]);
     assert_eq!(world.calls().len(), 4);
+}
+
+#[test]
+fn what_isnt_answered_yet_isnt_up_to_date() {
+    let mut world = running();
+    world.hold_back(&call());
+    world.publish(&config(), 2);
+    world.pass(1_000);
+    let waiting = |world: &World| {
+        let status = world.machine.status(world.now);
+        status[0].containers[0].volumes[0].waiting.as_ref().map(|name| String::from(&**name))
+    };
+    assert_eq!(stale(&world), [StaleReason::Undelivered]);
+    assert_eq!(waiting(&world).as_deref(), Some(generation(2).as_str()));
+    world.answer();
+    assert_eq!((stale(&world), waiting(&world)), (vec![], None));
 }
 
 #[test]

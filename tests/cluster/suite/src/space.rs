@@ -274,12 +274,13 @@ pub fn kubectl_command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Co
     command
 }
 
-/// Puts the image of one of Debian's programs on the node, `localhost/<name>:test`: it takes a second, and few tests need one.
-pub fn import_image(name: &str, program: &str) {
+/// Puts the image of one of Debian's programs on the node, `localhost/<name>:test`, of that and the further files that it needs: it takes
+/// a second, and few tests need one.
+pub fn import_image(name: &str, files: &[&str]) {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let import = format!(
-        "{directory}/images/debian {name} {program} | {directory}/node ctr -n k8s.io images import -"
-    );
+    let files = files.join(" ");
+    let import =
+        format!("{directory}/images/debian {name} {files} | {directory}/node ctr -n k8s.io images import -");
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", &import]).stdout(Stdio::null());
     assert!(command.status().unwrap().success(), "{import}");

@@ -160,7 +160,8 @@ fn for_container(target: &Target, name: &Name, watched: &Watched, pod: &Pod) -> 
         }
         None => Time::default(),
     };
-    let since = match progress.pending().filter(|pending| !pending.again) {
+    let waits = progress.pending().or_else(|| target.asked_for(name));
+    let since = match waits.filter(|pending| !pending.again) {
         Some(pending) => pending.settled,
         None if progress.handled() == Some(&settled.generation) && progress.holds().is_none() => {
             settled.settled

@@ -10,10 +10,12 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Answer, Call, Delivery};
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::Pending;
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target};
 use crate::model::means::{Request, Scheme};
+use crate::model::names::Name;
 use crate::model::shown;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -139,6 +141,12 @@ impl Target {
         let (is_grown, _) = self.is_grown(site, now);
         let started = self.processes.chosen().map(|chosen| chosen.first().started);
         !is_grown && started.is_some_and(|started| now < started + START)
+    }
+
+    /// The generation of a volume of which a request tells that isn't answered yet.
+    pub(crate) fn asked_for(&self, volume: &Name) -> Option<&Pending> {
+        self.plan.means.request()?;
+        self.sending.as_ref()?.generation(volume)
     }
 
     /// What came of the last request for what waits, where it is made again.

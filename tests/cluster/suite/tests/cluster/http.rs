@@ -10,7 +10,7 @@ const HTTP: &str = "reloadlet.io/http";
 /// A program of Debian's with its configuration in the ConfigMap of its name.
 struct Program {
     name: &'static str,
-    path: &'static str,
+    files: &'static [&'static str],
     port: u16,
     file: &'static str,
     args: &'static [&'static str],
@@ -20,7 +20,7 @@ struct Program {
 
 const PROMETHEUS: Program = Program {
     name: "prometheus",
-    path: "/usr/bin/prometheus",
+    files: &["/usr/bin/prometheus"],
     port: 9090,
     file: "prometheus.yml",
     args: &["--config.file=/config/prometheus.yml", "--storage.tsdb.path=/data", "--web.enable-lifecycle"],
@@ -29,7 +29,11 @@ const PROMETHEUS: Program = Program {
 
 const ALERTMANAGER: Program = Program {
     name: "alertmanager",
-    path: "/usr/bin/prometheus-alertmanager",
+    files: &[
+        "/usr/bin/prometheus-alertmanager",
+        "/usr/share/prometheus/alertmanager/default.tmpl",
+        "/usr/share/prometheus/alertmanager/email.tmpl",
+    ],
     port: 9093,
     file: "alertmanager.yml",
     args: &[
@@ -94,7 +98,7 @@ impl Program {
 
     /// It loads what is good, the agent says what it says of what isn't, and it loads the next one.
     fn reloads(&self, space: &Space, good: impl Fn(&str) -> String, words: &str) {
-        import_image(self.name, self.path);
+        import_image(self.name, self.files);
         space.start(&self.objects(&good("one")));
         assert!(self.loaded(space).contains("one"));
         self.change(space, &good("two"));

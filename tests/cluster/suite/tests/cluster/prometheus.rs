@@ -173,7 +173,7 @@ fn alerts() -> Vec<(String, String)> {
 #[test]
 fn prometheus_finds_the_agent_and_each_query_of_docs_and_dashboard_has_an_answer() {
     let Some(space) = Space::new("prometheus") else { return };
-    import_image("prometheus", "/usr/bin/prometheus");
+    import_image("prometheus", &["/usr/bin/prometheus"]);
     space.start(&[
         config_map("one"),
         app("app", &[(SIGNAL, "SIGHUP"), ("reloadlet.io/verify", "1s")]),
