@@ -15,7 +15,7 @@ use crate::room::{short, take};
 pub(crate) const MOST_BYTES: usize = 40 << 20;
 
 /// The fields that say what an object is: each stands there once.
-const DECIDING: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
+const DECIDING: [&str; 5] = ["apiVersion", "kind", "metadata", "items", "immutable"];
 
 /// What something in a text says that it is.
 pub(crate) enum Head {
@@ -34,6 +34,8 @@ pub(crate) struct ObjectHead {
     pub(crate) namespace: Option<String>,
     /// Those of its annotations that are another program's.
     pub(crate) annotations: Annotations,
+    /// Whether a ConfigMap or a Secret says that it never changes.
+    pub(crate) immutable: bool,
     pub(crate) items: ItemHeads,
 }
 
@@ -75,6 +77,10 @@ trait Lenient<'de>: Sized {
         Self::other()
     }
 
+    fn flag(_: bool) -> Self {
+        Self::other()
+    }
+
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Self::other())
@@ -95,8 +101,8 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
         f.write_str("anything")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::other())
+    fn visit_bool<E>(self, flag: bool) -> Result<T, E> {
+        Ok(T::flag(flag))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<T, E> {
@@ -144,6 +150,25 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
     }
 }
 
+/// Whether something is `true`.
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+impl Lenient<'_> for Flag {
+    fn other() -> Self {
+        Self(false)
+    }
+
+    fn flag(flag: bool) -> Self {
+        Self(flag)
+    }
+}
+
 impl Text {
     /// The text, if there is room for it.
     fn kept(self) -> Option<String> {
@@ -188,6 +213,7 @@ impl<'de> Lenient<'de> for Head {
                         (named.name, named.namespace, named.annotations.0);
                 }
                 Some("items") => head.items = object.next_value()?,
+                Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }

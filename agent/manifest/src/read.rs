@@ -163,6 +163,7 @@ impl ObjectHead {
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             name,
             annotations: self.annotations.clone(),
+            immutable: self.immutable,
         })
     }
 }

@@ -52,6 +52,8 @@ pub struct OtherObject {
     pub name: Option<Name>,
     /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
     pub annotations: Annotations,
+    /// Whether it says that it never changes, as ConfigMaps and Secrets can.
+    pub immutable: bool,
 }
 
 impl Workload {

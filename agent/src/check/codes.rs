@@ -30,6 +30,8 @@ closed_set! {
         MisplacedAnnotation => "misplaced-annotation",
         /// An object that isn't among the manifests.
         MissingObject => "missing-object",
+        /// An object that never changes.
+        Immutable => "immutable",
         /// A checksum of a configuration in the template, beside a container that is told of changes.
         HelmChecksum => "helm-checksum",
         /// Reloader rolls the workload when an object changes.

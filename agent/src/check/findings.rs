@@ -30,6 +30,7 @@ pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec
     findings.extend(references.iter().filter_map(never));
     findings.extend(beside_directories(&references));
     findings.extend(missing(workload, &references, objects));
+    findings.extend(immutable(workload, &references, objects));
     findings.extend(checksums(workload, &references));
     findings.extend(reloader::of(workload, &references, objects));
     findings.dedup();
@@ -119,6 +120,26 @@ fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> 
         Finding::new(Code::MissingObject, Level::Hint, sentence, remedy)
     };
     used.into_iter().filter(is_missing).map(finding).collect()
+}
+
+/// An object that never changes: a change comes with another one, of another name.
+fn immutable(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
+    let used: BTreeSet<(ObjectKind, &Name)> =
+        references.iter().map(|reference| (reference.kind, &reference.object)).collect();
+    let is_immutable = |(kind, name): &(ObjectKind, &Name)| {
+        objects.get(*kind, name, workload.namespace.as_ref()).is_some_and(|said| said.immutable)
+    };
+    let finding = |(kind, name): (ObjectKind, &Name)| {
+        let sentence = format!(
+            "{} {} is immutable: it never changes, and the kubelet doesn't look at one that is made anew under its name while the pod \
+             runs",
+            kind.written(),
+            quoted(name)
+        );
+        let remedy = String::from("make another one under another name, and name that in the workload");
+        Finding::new(Code::Immutable, Level::Hint, sentence, Some(remedy))
+    };
+    used.into_iter().filter(is_immutable).map(finding).collect()
 }
 
 /// A chart that writes a checksum of a configuration into the template makes a new template of each change.

@@ -7,8 +7,16 @@ use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::policy::reloader::{Marks, Remark, remarks_of_object};
 use reloadlet_manifest::OtherObject;
 
-/// What an object says to Reloader, and what is odd about that.
-type Said = (Marks, Vec<Remark>);
+/// What an object says of itself.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// What it says to Reloader.
+    pub(super) marks: Marks,
+    /// What is odd about that.
+    pub(super) remarks: Vec<Remark>,
+    /// It never changes.
+    pub(super) immutable: bool,
+}
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
 /// for one that isn't written.
@@ -30,7 +38,11 @@ impl Objects {
         };
         if let Some(name) = &object.name {
             let namespace = object.namespace.clone().unwrap_or_else(|| "".into());
-            let said = (Marks::of(&object.annotations), remarks_of_object(&object.annotations));
+            let said = Said {
+                marks: Marks::of(&object.annotations),
+                remarks: remarks_of_object(&object.annotations),
+                immutable: object.immutable,
+            };
             self.0.entry((kind, name.clone())).or_default().insert(namespace, said);
         }
     }
@@ -40,7 +52,7 @@ impl Objects {
         self.0.keys().any(|(of, _)| *of == kind)
     }
 
-    /// What the object says to Reloader, and what is odd about that; `None` if it isn't there, as far as that can be said: where a
+    /// What the object says of itself; `None` if it isn't there, as far as that can be said: where a
     /// namespace isn't written, whoever applies the manifest chooses it.
     pub(super) fn get(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Option<&Said> {
         let namespaces = self.0.get(&(kind, name.clone()))?;

@@ -25,7 +25,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     let mut findings: Vec<Finding> = remarks(&asking).into_iter().map(remark).collect();
     for (kind, name) in concerned(&asking, references) {
         let said = objects.get(kind, &name, workload.namespace.as_ref());
-        let (marks, odd) = said.map_or((Marks::default(), &[][..]), |(marks, odd)| (*marks, &**odd));
+        let (marks, odd) = said.map_or((Marks::default(), &[][..]), |said| (said.marks, &*said.remarks));
         findings.extend(odd.iter().map(|odd| {
             let sentence = format!("{} {}: {}", kind.written(), quoted(&name), odd.sentence);
             Finding::new(of_remark(odd.kind), Level::Warning, sentence, None)

@@ -314,3 +314,83 @@ fn workloads_with_very_many_references_have_a_bound_together_and_that_is_said() 
         "Deployment shop/web and what follows isn't checked: there is too much before it"
     );
 }
+
+#[test]
+fn an_object_that_never_changes_is_found() {
+    let object = |immutable: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: logback-configmap}}\nimmutable: {immutable}\n"
+        )
+    };
+    let asks = "{annotations: {reloadlet.io/signal: none}}";
+    let all = |immutable: &str| found(&(deployment("web", asks, LOGBACK) + &object(immutable)));
+    let expected = "hint immutable: ConfigMap \"logback-configmap\" is immutable: it never changes, and the kubelet doesn't look at one that \
+                    is made anew under its name while the pod runs; make another one under another name, and name that in the workload";
+    assert_eq!(all("true"), [expected]);
+    for other in ["false", "null", "\"true\"", "1", "[true]"] {
+        assert_eq!(all(other), Vec::<String>::new(), "{other}");
+    }
+}
+
+#[test]
+fn beside_the_usual_sidecar_the_program_is_told_once_by_each() {
+    let spec = "{shareProcessNamespace: true, containers: [\
+                {name: nginx, volumeMounts: [{name: conf, mountPath: /etc/nginx, readOnly: true}]}, \
+                {name: reloader, env: [{name: FILE, value: /etc/nginx/nginx.conf}, {name: SIGNAL, value: HUP}], \
+                 volumeMounts: [{name: conf, mountPath: /etc/nginx, readOnly: true}]}], \
+                volumes: [{name: conf, configMap: {name: nginx-conf, items: [{key: nginx.conf, path: nginx.conf}]}}]}";
+    let expected = "\
+Deployment shop/web  (web.yaml:1)
+  CONTAINER  OBJECT                             BY         ON A CHANGE  WHY
+  nginx      ConfigMap nginx-conf (nginx.conf)  directory  never        problem
+  reloader   ConfigMap nginx-conf (nginx.conf)  directory  never        problem
+  error ambiguous: reloadlet.io/signal could mean \"nginx\" and \"reloader\": name one of them with reloadlet.io/container
+
+1 workload, 1 error: docs/check.md explains each code
+";
+    let text = deployment("web", "{annotations: {reloadlet.io/signal: HUP}}", spec);
+    assert_eq!(said(&[("web.yaml", &text)]), expected);
+    let without = spec.replace("{name: reloader, env", "{name: other, env").replace(
+        "volumeMounts: [{name: conf, mountPath: /etc/nginx, readOnly: true}]}], volumes",
+        "volumeMounts: []}], volumes",
+    );
+    let text = deployment("web", "{annotations: {reloadlet.io/signal: HUP}}", &without);
+    let expected = "\
+Deployment shop/web  (web.yaml:1)
+  CONTAINER  OBJECT                             BY         ON A CHANGE  WHY
+  nginx      ConfigMap nginx-conf (nginx.conf)  directory  SIGHUP
+
+1 workload
+";
+    assert_eq!(said(&[("web.yaml", &text)]), expected);
+}
+
+#[test]
+fn a_request_is_shown_and_judged_like_a_signal() {
+    let spec = |more: &str| {
+        format!(
+            "{{{more}containers: [{{name: prometheus, ports: [{{name: web, containerPort: 9090}}], \
+             volumeMounts: [{{name: config, mountPath: /etc/prometheus}}]}}], volumes: [{{name: config, configMap: {{name: prometheus}}}}]}}"
+        )
+    };
+    let web = |http: &str, more: &str| {
+        deployment("web", &format!("{{annotations: {{reloadlet.io/http: \"{http}\"}}}}"), &spec(more))
+    };
+    let expected = "\
+Deployment shop/web  (web.yaml:1)
+  CONTAINER   OBJECT                BY         ON A CHANGE          WHY
+  prometheus  ConfigMap prometheus  directory  POST :9090/-/reload
+
+1 workload
+";
+    assert_eq!(said(&[("web.yaml", &web(":web/-/reload", ""))]), expected);
+    assert_eq!(
+        found(&web(":9091/-/reload", ""))[0],
+        "error port: reloadlet.io/http names port 9091, which container \"prometheus\" doesn't declare in its ports: it declares \
+         \"9090 (web)\""
+    );
+    assert!(
+        found(&web(":web/-/reload", "hostNetwork: true, "))[0]
+            .starts_with("error host-network: reloadlet.io/http asks")
+    );
+}

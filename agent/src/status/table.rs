@@ -204,7 +204,8 @@ fn written(versions: &[VersionStatus], otherwise: Option<&str>) -> String {
 }
 
 fn stale_text(stale: &StaleStatus, pod: &PodStatus) -> String {
-    let since = format!("{} for {}", stale.reason, seconds(stale.seconds.0));
+    let code = stale.code.as_ref().map_or_else(String::new, |code| format!(" [{code}]"));
+    let since = format!("{} for {}{code}", stale.reason, seconds(stale.seconds.0));
     match &stale.reason {
         Word::Known(reason) => format!("{since}: {}", why(*reason, stale, pod)),
         // An agent of another version knows what it means.

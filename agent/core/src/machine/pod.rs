@@ -18,11 +18,10 @@ use crate::model::journal::{Endings, Handled, JournalKey, LastDelivery, Rereads}
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
-use crate::model::pod::{Container, Pod};
+use crate::model::pod::{ContainerKind, Pod};
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
-use crate::policy::sources::Source;
 use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
@@ -76,6 +75,8 @@ pub(crate) struct PodMachine {
     surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
+    /// When the containers started that aren't told, as far as surveys show it.
+    starts: BTreeMap<Name, Time>,
     /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
     untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
@@ -104,9 +105,10 @@ impl PodMachine {
         let volumes = plan.volumes.iter().map(|volume| {
             (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
         });
-        let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
-        let frozen =
-            frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told)).into_iter();
+        // Whether it is told or not: what a container took at its start never changes. An init container has ended by then.
+        let run = pod.spec.containers.iter().filter(|container| container.kind != ContainerKind::Init);
+        let frozen = frozen::of(&pod.spec, &pod.namespace, run);
+        let frozen = frozen.into_iter().filter(|frozen| is_measured(&frozen.object));
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
@@ -114,12 +116,13 @@ impl PodMachine {
             targets,
             surveys: Surveys::default(),
             problem: None,
-            frozen: frozen.filter(|frozen| is_measured(&frozen.object)).collect(),
+            frozen: frozen.collect(),
+            starts: BTreeMap::new(),
             untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
                 .and_then(|measuring| measuring.accelerate)
-                .filter(|_| can_accelerate(&plan)),
+                .filter(|_| plan.can_accelerate()),
             nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
             reads: Reads::default(),
@@ -432,16 +435,4 @@ fn terms(pod: &Pod, plan: &Plan) -> Terms {
     };
     let mark = pod.spec.mark();
     Terms { waits, verify: plan.verify, send_unhandled: plan.send_unhandled, retell: plan.retell, mark }
-}
-
-/// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.
-fn can_accelerate(plan: &Plan) -> bool {
-    let rewritten = plan.volumes.iter().any(|volume| {
-        let others = volume.sources.iter().filter_map(|source| match source {
-            Source::Other(paths) => Some(paths),
-            Source::Object(..) => None,
-        });
-        others.flatten().any(|path| volume.files.counts(path))
-    });
-    plan.accelerate && !rewritten
 }

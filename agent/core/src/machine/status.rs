@@ -14,6 +14,7 @@ use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::VolumeKind;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
+use crate::policy::references::Why;
 
 /// What is known of one pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +159,9 @@ pub struct ToldStatus {
 pub struct StaleStatus {
     /// Why it is stale.
     pub reason: Word<StaleReason>,
+    /// The code of `reloadlet check` for it, where it is something that never changes in a running container; early agents don't say it.
+    #[serde(default)]
+    pub code: Option<String>,
     /// For how long.
     pub seconds: Age,
     /// The volume; `None` for what isn't one.
@@ -233,6 +237,7 @@ impl Stale {
     pub(crate) fn status(self, now: Time) -> StaleStatus {
         StaleStatus {
             reason: self.reason.into(),
+            code: self.reason.code().map(|why| why.as_str().to_owned()),
             seconds: Age(now.since(self.since)),
             volume: self.volume,
             container: self.container,
@@ -258,6 +263,17 @@ closed_set! {
         Immutable => "immutable",
         /// The volume was made anew and the container sees the one before.
         Orphaned => "orphaned",
+    }
+}
+
+impl StaleReason {
+    /// Why a change never reaches the container in place, where that is so whatever happens.
+    pub const fn code(self) -> Option<Why> {
+        match self {
+            Self::SubPath => Some(Why::FrozenSubPath),
+            Self::Environment => Some(Why::FrozenEnvironment),
+            Self::Waiting | Self::Undelivered | Self::Suspended | Self::Immutable | Self::Orphaned => None,
+        }
     }
 }
 

@@ -86,3 +86,17 @@ pub struct MeasuredPlan {
     /// The volumes whose changes reach it.
     pub volumes: Vec<Name>,
 }
+
+impl Plan {
+    /// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.
+    pub(crate) fn can_accelerate(&self) -> bool {
+        let rewritten = self.volumes.iter().any(|volume| {
+            let others = volume.sources.iter().filter_map(|source| match source {
+                Source::Other(paths) => Some(paths),
+                Source::Object(..) => None,
+            });
+            others.flatten().any(|path| volume.files.counts(path))
+        });
+        self.accelerate && !rewritten
+    }
+}
