@@ -28,6 +28,7 @@ test: ## Run all tests but e2e's; without root those that need a node are skippe
 	@scripts/install-deps test
 	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
 	$(CARGO) test $(CARGO_FLAGS) --workspace --exclude cluster-suite --no-fail-fast
+	scripts/check-hooks $(TARGET)/debug/reloadlet
 
 .PHONY: e2e
 e2e: ## Run the tests that need Kubernetes, in a cluster that is started for them (needs root)
