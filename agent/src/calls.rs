@@ -15,6 +15,7 @@ use crate::fair::{Choice, FairQueue};
 use crate::inbox::Inbox;
 use crate::proc::ProcRoot;
 
+mod bounded;
 mod exchange;
 mod tls;
 
@@ -22,6 +23,8 @@ use exchange::Exchanges;
 
 /// How many are made at a time: each takes a file descriptor, and the memory for an answer's beginning.
 const AT_A_TIME: usize = 128;
+/// So many more where each is the only one of its namespace: whoever makes namespaces keeps few others waiting.
+const ALONE: usize = 64;
 /// How many wait. A container has one at a time, so there are never as many.
 const WAITING: usize = 65_536;
 
@@ -85,10 +88,12 @@ impl Calls {
         for (namespace, _) in self.running.keys() {
             *own.entry(namespace).or_default() += 1;
         }
-        let free = AT_A_TIME.saturating_sub(self.running.len());
+        let running = self.running.len();
+        let free = AT_A_TIME.saturating_sub(running);
         let (namespace, process, call) = self.waiting.take(|namespace, _, _| {
             let own = own.get(namespace).copied().unwrap_or_default();
-            if free > own { Choice::Take } else { Choice::Leave }
+            let is_alone = own == 0 && running < AT_A_TIME + ALONE;
+            if free > own || is_alone { Choice::Take } else { Choice::Leave }
         })?;
         self.running.insert((namespace.clone(), process), (call.clone(), None));
         Some((namespace, call))
@@ -107,34 +112,36 @@ impl Calls {
 impl Caller {
     /// Makes requests for as long as the agent runs.
     pub(crate) async fn run(self) {
-        loop {
-            let next = self.shared.calls().next();
-            match next {
-                Some((namespace, call)) => self.begin((namespace, call.process.clone()), call),
-                None => self.shared.more.notified().await,
-            }
-        }
+        while self.begin_one() || {
+            self.shared.more.notified().await;
+            true
+        } {}
     }
 
-    fn begin(&self, key: (Name, ProcessIdentity), call: Call) {
+    /// Begins the next one, if there is one and a place for it.
+    fn begin_one(&self) -> bool {
+        let mut calls = self.shared.calls();
+        let Some((namespace, call)) = calls.next() else { return false };
+        let key = (namespace, call.process.clone());
         let (shared, exchanges, inbox) = (self.shared.clone(), self.exchanges.clone(), self.inbox.clone());
-        let (its_key, its_call) = (key.clone(), call.clone());
+        let its_key = key.clone();
         let task = tokio::spawn(async move {
-            let answer = exchanges.make(&call).await;
-            let is_awaited = shared.calls().ended(&key, &call);
+            let (answer, rest) = exchanges.make(&call).await;
+            let is_awaited = shared.calls().ended(&its_key, &call);
             shared.more.notify_one();
             if is_awaited {
                 note(&call, &answer);
                 inbox.put(Event::Answered(call.process, call.begun, answer)).await;
             }
+            if let Some(rest) = rest {
+                rest.await;
+            }
         });
-        // Nothing runs on this thread between the two: it has just been put there.
-        let mut calls = self.shared.calls();
-        if let Some((running, handle)) = calls.running.get_mut(&its_key)
-            && running.begun == its_call.begun
-        {
+        // Whoever takes its place ends it: they wait for this lock.
+        if let Some((_, handle)) = calls.running.get_mut(&key) {
             *handle = Some(task.abort_handle());
         }
+        true
     }
 }
 

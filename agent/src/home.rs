@@ -10,7 +10,7 @@ use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::VolumeKind;
 
 use crate::cgroups::Cgroups;
-use crate::gates;
+use crate::gates::{self, Gate};
 use crate::lack;
 use crate::listing;
 use crate::proc::ProcRoot;
@@ -93,14 +93,15 @@ impl Homes {
         Home::Missing(shown.map(|(device, path)| self.shown(device, path)))
     }
 
-    /// Which of a pod's volumes of CSI drivers may be looked at.
-    pub(crate) fn gates(&self, pod: &PodUid, volumes: &[Name]) -> Vec<(Name, bool)> {
+    /// What is known of a pod's volumes of CSI drivers.
+    pub(crate) fn gates(&self, pod: &PodUid, volumes: &[Name]) -> Vec<(Name, Gate)> {
         // The table has paths without links.
-        let below = self.pods_dir.canonicalize().unwrap_or_else(|_| self.pods_dir.clone());
-        let below = below.join(pod.as_str()).join("volumes").join(VolumeKind::Csi.directory());
+        let pods_dir = self.pods_dir.canonicalize().unwrap_or_else(|_| self.pods_dir.clone());
+        let below = pods_dir.join(pod.as_str()).join("volumes").join(VolumeKind::Csi.directory());
         let table = read(&self.own_mounts);
+        let disk = pods_dir.to_str().and_then(|path| mounts::device_of(&table, path));
         let gate =
-            |name: &Name| (name.clone(), gates::is_open(&table, &below.join(VolumeKind::Csi.place(name))));
+            |name: &Name| (name.clone(), gates::gate(&table, &below.join(VolumeKind::Csi.place(name)), disk));
         volumes.iter().map(gate).collect()
     }
 

@@ -3,16 +3,16 @@
 use std::error::Error as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use nix::errno::Errno;
 use reloadlet_core::kernel::lack::Lack;
@@ -21,8 +21,11 @@ use reloadlet_core::model::means::{self, Scheme};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use super::bounded::Bounded;
 use super::tls;
 use crate::proc::ProcRoot;
 
@@ -32,9 +35,12 @@ const SHOWN: usize = 200;
 const READ: usize = 64 << 10;
 /// How much is read for an answer's head, in bytes.
 const HEAD: usize = 64 << 10;
-/// How long a body is waited for once the status is known, which alone decides; longer where people are told what is in it.
+/// How long a body is read once the status is known, which alone decides; longer where people are told what is in it.
 const REST: Duration = Duration::from_millis(100);
 const REST_OF_FAILURE: Duration = Duration::from_secs(1);
+
+/// What is read of an answer when it is known what came of the request.
+pub(super) type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What requests need.
 pub(super) struct Exchanges {
@@ -47,42 +53,44 @@ impl Exchanges {
         Self { proc, tls: OnceLock::new() }
     }
 
-    /// Makes a request, and says what came of it.
-    pub(super) async fn make(&self, call: &Call) -> Answer {
-        let timeout = call.request.timeout;
-        let end = tokio::time::Instant::now() + timeout;
-        let stream = match connect(call, end).await {
-            Ok(stream) => stream,
-            Err(answer) => return answer,
+    /// Makes a request, and says what came of it. The rest is to be read after that, so that no server is cut off in the middle of
+    /// a usual answer.
+    pub(super) async fn make(&self, call: &Call) -> (Answer, Option<Rest>) {
+        let end = Instant::now() + call.request.timeout;
+        let connected = async {
+            self.check(call)?;
+            let stream = connect(call, end).await?;
+            // The address is the pod's as long as the process that it is meant for lives.
+            self.check(call)?;
+            let host = stream.peer_addr().map_err(|error| unreachable_by(&error))?;
+            Ok((stream, host))
         };
-        let peer = stream.peer_addr();
-        // The address is the pod's as long as the process that it is meant for lives.
-        match self.proc.is(&call.process) {
-            Ok(true) => {}
-            Ok(false) => return Answer::Gone,
-            Err(error) => return Answer::Lacked(error.lack()),
-        }
+        let (stream, host) = match connected.await {
+            Ok(connected) => connected,
+            Err(answer) => return (answer, None),
+        };
         let exchange = async {
-            let host = match peer {
-                Ok(peer) => peer,
-                Err(error) => return unreachable_by(&error),
-            };
             match call.request.scheme {
-                Scheme::Http => exchange(stream, host, &call.request).await,
+                Scheme::Http => exchange(Bounded::new(stream), host, &call.request).await,
                 Scheme::Https => match self.secure(stream, host.ip()).await {
-                    Ok(stream) => exchange(stream, host, &call.request).await,
-                    Err(answer) => answer,
+                    Ok(stream) => exchange(Bounded::new(stream), host, &call.request).await,
+                    Err(answer) => (answer, None),
                 },
             }
         };
-        tokio::time::timeout_at(end, exchange).await.unwrap_or(Answer::Silent)
+        tokio::time::timeout_at(end, exchange).await.unwrap_or((Answer::Silent, None))
     }
 
-    async fn secure(
-        &self,
-        stream: TcpStream,
-        host: IpAddr,
-    ) -> Result<impl AsyncRead + AsyncWrite + Unpin, Answer> {
+    /// Whether the process is there that a request is meant for.
+    fn check(&self, call: &Call) -> Result<(), Answer> {
+        match self.proc.is(&call.process) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Answer::Gone),
+            Err(error) => Err(Answer::Lacked(error.lack())),
+        }
+    }
+
+    async fn secure(&self, stream: TcpStream, host: IpAddr) -> Result<TlsStream<TcpStream>, Answer> {
         let connector = self.tls.get_or_init(|| {
             let config =
                 tls::of_anybody().inspect_err(|error| tracing::error!(%error, "TLS can't be set up"));
@@ -101,11 +109,11 @@ impl Exchanges {
 }
 
 /// A connection to the first of the addresses at which somebody listens. Each has its share of the time.
-async fn connect(call: &Call, end: tokio::time::Instant) -> Result<TcpStream, Answer> {
+async fn connect(call: &Call, end: Instant) -> Result<TcpStream, Answer> {
     let mut answer = Answer::Unreachable("the pod has no address".into());
     let mut left = u32::try_from(call.addresses.len()).unwrap_or(u32::MAX);
     for address in &call.addresses {
-        let share = end.saturating_duration_since(tokio::time::Instant::now()) / left.max(1);
+        let share = end.saturating_duration_since(Instant::now()) / left.max(1);
         left = left.saturating_sub(1);
         let socket = SocketAddr::new(*address, call.request.port);
         match tokio::time::timeout(share, TcpStream::connect(socket)).await {
@@ -115,9 +123,7 @@ async fn connect(call: &Call, end: tokio::time::Instant) -> Result<TcpStream, An
                 return Ok(stream);
             }
             // What the first address says is what people have to mend.
-            Ok(Err(error)) if *address == call.addresses[0] || is_lack(&error) => {
-                answer = unreachable_by(&error)
-            }
+            Ok(Err(error)) if *address == call.addresses[0] => answer = unreachable_by(&error),
             Err(_elapsed) if *address == call.addresses[0] => answer = Answer::NotConnected,
             Ok(Err(_)) | Err(_) => {}
         }
@@ -145,9 +151,9 @@ pub(super) fn unreachable_by(error: &io::Error) -> Answer {
 }
 
 /// Writes the request and reads the answer, as far as it is of interest.
-async fn exchange<S>(stream: S, host: SocketAddr, request: &means::Request) -> Answer
+async fn exchange<S>(stream: S, host: SocketAddr, request: &means::Request) -> (Answer, Option<Rest>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let written = Request::builder()
         .method(request.method.as_str())
@@ -158,47 +164,58 @@ where
         .body(Empty::<Bytes>::new());
     let written = match written {
         Ok(written) => written,
-        Err(error) => return Answer::Unreachable(error.to_string().into()),
+        Err(error) => return (Answer::Unreachable(error.to_string().into()), None),
     };
     let mut client = http1::Builder::new();
     client.max_buf_size(HEAD);
     let (mut sender, connection) = match client.handshake(TokioIo::new(stream)).await {
         Ok(ends) => ends,
-        Err(error) => return broken(&error),
-    };
-    let asked = async {
-        match sender.send_request(written).await {
-            Ok(response) => read(response).await,
-            Err(error) => broken(&error),
-        }
+        Err(error) => return (broken(&error), None),
     };
     // The connection carries the bytes while somebody polls it.
-    match select(pin!(asked), pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right((_, asked)) => asked.await,
+    let mut connection = Box::pin(connection);
+    let response = match select(Box::pin(sender.send_request(written)), &mut connection).await {
+        Either::Left((response, _)) => response,
+        Either::Right((_, response)) => response.await,
+    };
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return (broken(&error), None),
+    };
+    let (status, is_taken) = (response.status().as_u16(), response.status().is_success());
+    let mut body = response.into_body();
+    if is_taken {
+        let rest = async move {
+            let mut begin = Vec::new();
+            drop(tokio::time::timeout(REST, drain(&mut body, connection, &mut begin)).await);
+        };
+        return (Answer::Status(status, "".into()), Some(Box::pin(rest)));
+    }
+    let mut begin = Vec::new();
+    drop(tokio::time::timeout(REST_OF_FAILURE, drain(&mut body, connection, &mut begin)).await);
+    (Answer::Status(status, String::from_utf8_lossy(&begin).into()), None)
+}
+
+/// Reads a body while the connection carries it.
+async fn drain(body: &mut Incoming, connection: impl Future + Unpin, begin: &mut Vec<u8>) {
+    match select(Box::pin(read(body, begin)), connection).await {
+        Either::Left(_) => {}
+        Either::Right((_, read)) => read.await,
     }
 }
 
-/// The status, and how the body begins where it says why the request wasn't taken.
-async fn read(response: Response<Incoming>) -> Answer {
-    let status = response.status().as_u16();
-    let limit = if response.status().is_success() { REST } else { REST_OF_FAILURE };
-    let mut body = response.into_body();
-    let (mut begin, mut length) = (Vec::new(), 0);
-    let rest = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let Ok(data) = frame.into_data() else { continue };
-            let room = SHOWN.saturating_sub(begin.len());
-            begin.extend(data.iter().take(room));
-            length += data.len();
-            if length >= READ {
-                break;
-            }
+/// Reads a body, as much of it as is read, and keeps its beginning.
+async fn read(body: &mut Incoming, begin: &mut Vec<u8>) {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        let room = SHOWN.saturating_sub(begin.len());
+        begin.extend(data.iter().take(room));
+        length += data.len();
+        if length >= READ {
+            break;
         }
-    };
-    // Whatever else comes changes nothing any more.
-    drop(tokio::time::timeout(limit, rest).await);
-    Answer::Status(status, String::from_utf8_lossy(&begin).into())
+    }
 }
 
 /// What an error of the connection says of the server.

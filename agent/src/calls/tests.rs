@@ -105,7 +105,11 @@ fn ok() -> Answer {
 }
 
 async fn made(call: &Call, proc: &Proc) -> Answer {
-    proc.exchanges().make(call).await
+    let (answer, rest) = proc.exchanges().make(call).await;
+    if let Some(rest) = rest {
+        rest.await;
+    }
+    answer
 }
 
 #[tokio::test]
@@ -187,6 +191,34 @@ async fn each_way_not_to_answer_is_told_from_the_others() {
 }
 
 #[tokio::test]
+async fn heads_without_end_are_no_answer() {
+    let proc = Proc::new();
+    let (ended, ends) = pipe();
+    let port = serve(LOCALHOST, move |mut stream| {
+        head(&mut stream);
+        let mut written = 0_usize;
+        while stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {
+            written += 25;
+        }
+        ended.send(written).unwrap();
+    });
+    let said = made(&proc.call(port), &proc).await;
+    assert!(matches!(&said, Answer::Unreachable(why) if why.contains("more than is read")), "{said:?}");
+    assert!(ends.recv().unwrap() < 16 << 20);
+}
+
+#[tokio::test]
+async fn what_a_second_address_says_takes_no_place_of_what_the_first_one_does() {
+    let proc = Proc::new();
+    // The kernel refuses it at once.
+    let nowhere: IpAddr = "255.255.255.255".parse().unwrap();
+    let call = Call { addresses: vec![LOCALHOST, nowhere], ..proc.call(1) };
+    assert_eq!(made(&call, &proc).await, Answer::Refused);
+    let call = Call { addresses: vec![nowhere, LOCALHOST], ..proc.call(1) };
+    assert!(matches!(made(&call, &proc).await, Answer::Unreachable(_)));
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_left_alone_once_the_status_is_known() {
     let proc = Proc::new();
     for status in ["200 OK", "500 No"] {
@@ -202,7 +234,8 @@ async fn a_body_without_end_is_left_alone_once_the_status_is_known() {
         });
         let said = made(&proc.call(port), &proc).await;
         let Answer::Status(code, body) = said else { panic!("{said:?}") };
-        assert_eq!((code.to_string(), body.len()), (status[..3].to_owned(), 200));
+        let shown = if status.starts_with('2') { 0 } else { 200 };
+        assert_eq!((code.to_string(), body.len()), (status[..3].to_owned(), shown));
         // Sockets' buffers take some of it.
         assert!(ends.recv().unwrap() < 16 << 20);
     }
@@ -303,6 +336,25 @@ async fn servers_that_never_answer_keep_nobody_elses_request_waiting() {
 }
 
 #[tokio::test]
+async fn however_many_namespaces_wait_for_silent_servers_the_next_one_has_a_place() {
+    let proc = Proc::new();
+    let silent = TcpListener::bind((LOCALHOST, 0)).unwrap();
+    let silent = silent.local_addr().unwrap().port();
+    let (port, _heard) = answering(LOCALHOST, answer("200 OK", ""));
+    let (queue, receiver) = running(&proc);
+    for pid in 1000..1400 {
+        let namespace = format!("loud-{}", pid % 10).into();
+        queue.call(&namespace, Call { process: proc.process(pid), ..proc.call(silent) });
+    }
+    // In turns each gets as many as are left free then.
+    while queue.0.calls().running.len() < 110 {
+        tokio::task::yield_now().await;
+    }
+    queue.call(&"quiet".into(), proc.call(port));
+    assert_eq!(answered(&receiver).await, (7, Time::default(), ok()));
+}
+
+#[tokio::test]
 async fn a_newer_request_to_a_process_takes_the_place_of_the_older_one() {
     let proc = Proc::new();
     let silent = TcpListener::bind((LOCALHOST, 0)).unwrap();
@@ -321,7 +373,7 @@ async fn a_newer_request_to_a_process_takes_the_place_of_the_older_one() {
 
 #[test]
 fn what_the_agent_lacks_isnt_the_servers_fault() {
-    for errno in [nix::errno::Errno::EMFILE, nix::errno::Errno::ENOBUFS, nix::errno::Errno::EADDRNOTAVAIL] {
+    for errno in [nix::errno::Errno::EMFILE, nix::errno::Errno::ENOBUFS, nix::errno::Errno::ENOMEM] {
         let error = std::io::Error::from(errno);
         assert_eq!(exchange::unreachable_by(&error), Answer::Lacked(Lack::Descriptors), "{errno}");
     }

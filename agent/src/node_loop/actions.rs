@@ -15,6 +15,7 @@ use reloadlet_core::propagation::nudge::NudgeAnswer;
 
 use super::{NodeLoop, PROCESSES};
 use crate::clock;
+use crate::gates::Gate;
 use crate::holder::{Hold, How};
 use crate::metrics::RescanReason;
 use crate::surveyor::{Depth, Request};
@@ -117,18 +118,22 @@ impl NodeLoop {
         }
     }
 
-    /// Which of a pod's volumes may be looked at. In the others nothing is published, as far as can be seen.
-    pub(super) fn take_gates(&mut self, pod: &PodUid, gates: Vec<(Name, bool)>) {
+    /// Which of a pod's volumes may be looked at. In one that may not nothing is seen that is published; neither is there yet where
+    /// nothing is mounted, which is of interest at the agent's start only: later the first look at it says what was there.
+    pub(super) fn take_gates(&mut self, pod: &PodUid, gates: Vec<(Name, Gate)>) {
         let begun = clock::now();
-        for (volume, is_open) in gates {
+        let barred = self.parts.watcher.barred(pod);
+        for (volume, gate) in gates.into_iter().filter(|(volume, _)| barred.contains(volume)) {
             let volume = VolumeRef { pod: pod.clone(), volume };
-            if is_open {
-                self.parts.watcher.unbar(&volume);
-                continue;
+            match gate {
+                Gate::Open => self.parts.watcher.unbar(&volume),
+                Gate::Unknown if self.parts.startup.is_ready() => {}
+                Gate::Unknown | Gate::Closed => {
+                    self.parts.startup.end_listing(&volume);
+                    let nothing = Listing { begun, dir: None, current: None, others: Vec::new() };
+                    self.handle(Event::Listed(volume, nothing));
+                }
             }
-            self.parts.startup.end_listing(&volume);
-            let nothing = Listing { begun, dir: None, current: None, others: Vec::new() };
-            self.handle(Event::Listed(volume, nothing));
         }
     }
 

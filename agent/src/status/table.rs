@@ -121,7 +121,7 @@ fn delivered(container: &ContainerStatus, volume: &VolumeStatus) -> Option<Strin
 
 fn up_to_date(volume: &VolumeStatus, pod: &PodStatus) -> String {
     if volume.no_layout {
-        return "not watched: its CSI driver doesn't publish as the kubelet does (no ..data)".to_owned();
+        return "not watched: nothing is seen in it that its CSI driver publishes as the kubelet does (..data)".to_owned();
     }
     let state = match (volume.wanted.is_empty(), volume.on_disk.is_empty()) {
         (true, _) => "not measured",

@@ -10,6 +10,7 @@ use reloadlet_core::model::signal::Signal;
 
 use super::masks::{Depth, Masks};
 use super::survey::{Looking, Surveying};
+use crate::gates::Gate;
 use crate::home::Home;
 use crate::listing::Files;
 
@@ -153,8 +154,8 @@ pub(crate) enum Finding {
     Unread(VolumeRef, Generation),
     /// Whether the kubelet's directory of a pod is there.
     Home(PodUid, Home),
-    /// Which of a pod's volumes of CSI drivers may be looked at.
-    Gates(PodUid, Vec<(Name, bool)>),
+    /// What is known of a pod's volumes of CSI drivers.
+    Gates(PodUid, Vec<(Name, Gate)>),
 }
 
 impl Finding {

@@ -214,11 +214,23 @@ pub fn path_on_host(text: &str, device: Device, path: &str) -> Option<String> {
     text.lines().filter_map(below).min_by_key(|(length, _)| *length).map(|(_, path)| path)
 }
 
-/// The type of the file system that is mounted at a path, by this text of `mountinfo`; `None` where none is.
-pub fn file_system_at<'t>(text: &'t str, path: &str) -> Option<&'t str> {
+/// What is mounted at a path, by this text of `mountinfo`: its device and its type; `None` where nothing is.
+pub fn mounted_at<'t>(text: &'t str, path: &str) -> Option<(Device, &'t str)> {
     // Of several at one place the last one is on top.
-    let mut mounts = text.lines().rev().filter(|line| line.split(' ').nth(4) == Some(path));
-    mounts.next()?.split_once(" - ")?.1.split(' ').next()
+    let line = text.lines().rev().find(|line| line.split(' ').nth(4) == Some(path))?;
+    let file_system = line.split_once(" - ")?.1.split(' ').next()?;
+    Some((parse_device(line.split(' ').nth(2)?)?, file_system))
+}
+
+/// The device of what is mounted at a path or nearest above it.
+pub fn device_of(text: &str, path: &str) -> Option<Device> {
+    let covers = |line: &&str| {
+        let point = line.split(' ').nth(4).map(|point| point.trim_end_matches('/'));
+        let rest = point.and_then(|point| path.strip_prefix(point));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let depth = |line: &&str| line.split(' ').nth(4).map_or(0, str::len);
+    parse_device(text.lines().filter(covers).max_by_key(depth)?.split(' ').nth(2)?)
 }
 
 /// Whether mounts that are made later below a path are seen there, by the `mountinfo` of who looks and that of the host's first process:
@@ -377,10 +389,14 @@ mod tests {
     fn of_several_file_systems_at_one_place_the_one_on_top_counts() {
         let text = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:5 / /a/b rw shared:1 - tmpfs t rw\n\
                     3 1 0:6 / /a/bc rw - nfs4 s:/ rw\n4 2 0:7 / /a/b ro - fuse.s3 s ro\n5 1 0:8 / /none\n";
-        assert_eq!(file_system_at(text, "/a/b"), Some("fuse.s3"));
-        assert_eq!(file_system_at(text, "/a/bc"), Some("nfs4"));
-        assert_eq!(file_system_at(text, "/a"), None);
-        assert_eq!(file_system_at(text, "/none"), None);
+        let device = |minor| Device { major: 0, minor };
+        assert_eq!(mounted_at(text, "/a/b"), Some((device(7), "fuse.s3")));
+        assert_eq!(mounted_at(text, "/a/bc"), Some((device(6), "nfs4")));
+        assert_eq!(mounted_at(text, "/a"), None);
+        assert_eq!(mounted_at(text, "/none"), None);
+        assert_eq!(device_of(text, "/a/b/c"), Some(device(7)));
+        assert_eq!(device_of(text, "/a/bcd"), Some(Device { major: 8, minor: 1 }));
+        assert_eq!(device_of("", "/a"), None);
     }
 
     #[test]

@@ -149,6 +149,7 @@ pub(crate) struct KnownProcesses {
     /// The name under which they were chosen, if the pod gave one.
     name: Option<Name>,
     processes: Processes,
+    maturity: Maturity,
 }
 
 impl Target {
@@ -197,7 +198,8 @@ impl Target {
 
     /// What the machine before knew of its processes. Those that are told now are chosen by this name, if the pod gives one.
     pub(crate) fn restore_processes(&mut self, known: KnownProcesses, name: Option<&Name>) {
-        let KnownProcesses { means, name: named, mut processes } = known;
+        let KnownProcesses { means, name: named, mut processes, maturity } = known;
+        self.maturity = maturity.kept();
         if means.signal() != self.plan.means.signal() {
             processes = processes.for_another_signal();
         }
@@ -215,7 +217,8 @@ impl Target {
     /// What is known of its processes, which were let go of.
     pub(crate) fn remembered(&mut self, name: Option<&Name>) -> KnownProcesses {
         let (means, name) = (self.plan.means.clone(), name.cloned());
-        KnownProcesses { means, name, processes: self.processes.remembered() }
+        let maturity = self.maturity.clone();
+        KnownProcesses { means, name, processes: self.processes.remembered(), maturity }
     }
 
     /// What the journal holds of whether it reads what it is told of.

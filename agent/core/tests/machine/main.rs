@@ -48,6 +48,7 @@ mod supervised;
 mod swaps;
 mod taken;
 mod tmpfs;
+mod unanswered;
 mod verdicts;
 mod waits;
 mod windows;

@@ -17,7 +17,7 @@ use crate::world::{AGENT_STARTED, World, config};
 const REQUEST: (&str, &str) = ("reloadlet.io/http", ":9090/-/reload");
 
 /// A pod whose container is told by a request.
-fn asked(n: u32, annotations: &[(&str, &str)]) -> Pod {
+pub(crate) fn asked(n: u32, annotations: &[(&str, &str)]) -> Pod {
     let annotations: Vec<_> = [REQUEST].iter().chain(annotations).copied().collect();
     let mut pod = pod(n, &annotations, &[("app", &["config"])], &["config"]);
     pod.spec.containers[0].ports = vec![Port { name: Some("web".into()), number: 9090 }];
@@ -25,15 +25,15 @@ fn asked(n: u32, annotations: &[(&str, &str)]) -> Pod {
     pod
 }
 
-fn running() -> World {
+pub(crate) fn running() -> World {
     World::running(vec![asked(1, &[])])
 }
 
-fn failed(status: u16, body: &str) -> Answer {
+pub(crate) fn failed(status: u16, body: &str) -> Answer {
     Answer::Status(status, body.into())
 }
 
-fn phase(ready: bool) -> Phase {
+pub(crate) fn phase(ready: bool) -> Phase {
     Phase { started: Some(true), ready: Some(ready), killed: None }
 }
 
@@ -42,7 +42,7 @@ fn reasons(world: &World) -> Vec<String> {
     world.reloads().iter().filter_map(|reload| reload.reason.as_deref().map(String::from)).collect()
 }
 
-fn outcomes(world: &World) -> Vec<(u32, Outcome)> {
+pub(crate) fn outcomes(world: &World) -> Vec<(u32, Outcome)> {
     let number =
         |of: &reloadlet_core::model::generation::Generation| (1..20).find(|n| generation(*n) == *of).unwrap();
     world.outcomes().iter().map(|(_, of, outcome)| (number(of), *outcome)).collect()
@@ -100,7 +100,7 @@ fn what_is_read_before_the_answer_is_there_counts() {
 }
 
 /// An action of this kind.
-fn call() -> Action {
+pub(crate) fn call() -> Action {
     let mut world = running();
     world.publish(&config(), 2);
     let mut actions = world.actions.into_iter().map(|(_, action)| action);
@@ -294,24 +294,6 @@ fn an_answer_to_another_request_changes_nothing() {
 }
 
 #[test]
-fn a_process_that_ends_before_it_answers_is_asked_for_no_more_and_the_next_one_has_read() {
-    for answer in [Answer::Closed, Answer::Gone, failed(404, ""), failed(200, "")] {
-        let mut world = running();
-        world.hold_back(&call());
-        world.publish(&config(), 2);
-        let Action::Call(call) = world.unanswered[0].clone() else { panic!() };
-        world.pass(1_000);
-        world.exit(1001);
-        world.pass(500);
-        world.start(&uid(1), "app");
-        world.handle(Event::Answered(call.process, call.begun, answer.clone()));
-        world.pass(20_000);
-        assert_eq!(outcomes(&world), [(2, Outcome::StartedAfter)], "{answer:?}");
-        assert_eq!(world.calls().len(), 1);
-    }
-}
-
-#[test]
 fn two_requests_that_ended_a_ready_process_suspend_further_ones() {
     let mut world = running();
     world.show_phase(phase(true));
@@ -354,6 +336,18 @@ fn without_an_address_of_its_own_the_change_waits_and_that_is_said_once() {
         assert_eq!(outcomes(&world), [(2, Outcome::Delivered)]);
         assert_eq!(world.problems(), [Some(ProblemKind::NoAddress), None]);
     }
+}
+
+#[test]
+fn that_there_is_no_address_isnt_said_again_at_the_next_change() {
+    let mut pod = asked(1, &[]);
+    pod.addresses.clear();
+    let mut world = World::running(vec![pod]);
+    for n in [2, 3] {
+        world.publish(&config(), n);
+        world.pass(30_000);
+    }
+    assert_eq!(world.problems(), [Some(ProblemKind::NoAddress)]);
 }
 
 #[test]

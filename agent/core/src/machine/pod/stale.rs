@@ -95,8 +95,8 @@ impl PodMachine {
     pub(super) fn say_layout(&mut self, ctx: &mut Context<'_>) {
         let Some(name) = self.without_layout() else { return };
         let sentence = format!(
-            "{VOLUMES} names {}, a csi volume in which nothing is published as the kubelet does: without ..data in it changes can't be \
-             seen, and its driver has to be asked for another way",
+            "{VOLUMES} names {}, a csi volume in which nothing is seen that is published as the kubelet does (..data): its changes \
+             can't be told of",
             quoted(name)
         );
         if self.problem.is_none() {

@@ -80,7 +80,7 @@ impl PodMachine {
                         target.begin_turn(&self.site, ctx);
                         // One signal is for all that stands there.
                         target.give(&self.site);
-                        target.begin_sending(self.site.terms.waits, &processes, worst, ctx.now);
+                        target.begin_sending(&self.site, &processes, worst, ctx.now);
                         let reads = &self.reads;
                         target.dim_where(|volume, generation| reads.is_underway(volume, generation));
                         match target.means().clone() {

@@ -73,7 +73,7 @@ impl Target {
         let mut dropped = false;
         self.progress.values_mut().for_each(|progress| dropped |= progress.drop_again());
         // What was remembered of its wait is nothing to what waits now.
-        if dropped && self.sending.is_none() {
+        if dropped && self.sending.is_none() && self.pending().next().is_none() {
             self.waiting = None;
         }
     }

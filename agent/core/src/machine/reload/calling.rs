@@ -11,6 +11,7 @@ use crate::machine::context::Context;
 use crate::machine::event::{Answer, Call, Delivery};
 use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::progress::Pending;
+use crate::machine::reload::sending::{Ended, Sending};
 use crate::machine::reload::step::Step;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target};
@@ -53,6 +54,19 @@ fn judge(answer: &Answer) -> Judged {
         Answer::Status(..) => Judged::Refused,
         Answer::Gone => Judged::Gone,
         Answer::Lacked(_) => Judged::Lacking,
+    }
+}
+
+/// Whether the server may have had the request.
+const fn had_request(answer: &Answer) -> bool {
+    match answer {
+        Answer::Status(..) | Answer::Reset | Answer::Closed | Answer::Silent | Answer::Garbage(_) => true,
+        Answer::Refused
+        | Answer::Unreachable(_)
+        | Answer::NotConnected
+        | Answer::NoTls(_)
+        | Answer::Gone
+        | Answer::Lacked(_) => false,
     }
 }
 
@@ -106,6 +120,11 @@ impl Target {
         if !sending.is_to(process) || sending.begun() != begun {
             return None;
         }
+        if let Some(ended) = sending.take_ended() {
+            self.count_request(site, answer, *ended, ctx);
+            return Some(Delivery::Gone);
+        }
+        let is_again = sending.is_again();
         let judged = judge(answer);
         match judged {
             Judged::Taken => return Some(Delivery::Sent),
@@ -115,8 +134,10 @@ impl Target {
         let is_starting = self.is_starting(site, ctx.now);
         let is_newer = self.pending().any(|(_, pending)| !pending.again);
         let sentence = sentence(&request, answer, is_starting);
-        let tries = self.waiting.as_mut()?.tries_mut();
+        let tries = self.waiting.get_or_insert_default().tries_mut();
         let is_last = match judged {
+            // A second telling isn't told a third time.
+            _ if is_again => true,
             // What is newer has tries of its own.
             _ if is_newer => false,
             Judged::Failed | Judged::Lacking if is_starting || judged == Judged::Lacking => {
@@ -131,9 +152,47 @@ impl Target {
             return Some(Delivery::Failed("no 2xx answer"));
         }
         self.last_answer = Some(if is_starting { format!("starting: {sentence}") } else { sentence }.into());
+        if had_request(answer) {
+            self.doubt_sent();
+        }
         self.take_back(site, ctx);
         ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         None
+    }
+
+    /// The process ends while a request to it isn't answered: what that means says the answer.
+    pub(super) fn note_request(&mut self, site: &Site, process: &ProcessIdentity, at: Time) {
+        let Some(sending) = self.sending.as_ref().filter(|sending| sending.is_to(process)) else { return };
+        let Some(standing) = sending.as_request() else { return };
+        let record = self.record_of(site, sending, vec![process.clone()], standing, sending.begun());
+        let process = process.clone();
+        if let Some(sending) = &mut self.sending {
+            sending.ended(Ended { process, at, record });
+        }
+    }
+
+    /// The process has ended before it answered: as after a delivery, if it had the request.
+    fn count_request(&mut self, site: &Site, answer: &Answer, ended: Ended, ctx: &mut Context<'_>) {
+        let Some(standing) = self.sending.as_ref().and_then(Sending::as_request) else { return };
+        let (Some(record), true) = (ended.record, had_request(answer)) else { return };
+        let after = ended.at.since(record.at);
+        self.suspension.delivered(standing.0);
+        self.take_record(site, record, ctx);
+        if self.suspension.exited(&ended.process, Some(after)) {
+            self.blame(site, &ended.process, ended.at, ctx);
+        } else {
+            self.close_past(site, ctx);
+        }
+    }
+
+    /// The container may have read what a request tells of, whatever came back: nothing later is the same as what it was told of before.
+    fn doubt_sent(&mut self) {
+        let Some(sending) = &self.sending else { return };
+        for (name, _) in sending.generations() {
+            if let Some(progress) = self.progress.get_mut(name) {
+                progress.doubt_told();
+            }
+        }
     }
 
     /// Whether the container hasn't been ready since its start, as far as is known.

@@ -47,6 +47,16 @@ pub(super) enum Standing {
 }
 
 impl Maturity {
+    /// The container was ready then, as somebody else has seen.
+    pub(super) fn was_ready(&mut self, container: &ContainerId, at: Time) {
+        self.ready.get_or_insert_with(|| (container.clone(), at));
+    }
+
+    /// What is known of the same container under another plan.
+    pub(super) fn kept(self) -> Self {
+        Self { ready: self.ready, lesson: None }
+    }
+
     /// A status came, with the container of this name.
     pub(super) fn observe(&mut self, site: &Site, name: &Name, now: Time) {
         let is_ready = site.pod.phases.get(name).is_some_and(|phase| phase.ready == Some(true));

@@ -118,19 +118,32 @@ impl Target {
         (counts, was_ready): (bool, bool),
         ctx: &mut Context<'_>,
     ) {
-        let Some(chosen) = self.processes.chosen() else {
+        let told = sending.receivers().cloned().collect();
+        match self.record_of(site, sending, told, (counts, was_ready), ctx.now) {
+            Some(record) => self.take_record(site, record, ctx),
             // Nobody knows any more whom to look for; what came before is over.
-            self.drop_delivery(site, ctx);
-            return;
-        };
+            None => self.drop_delivery(site, ctx),
+        }
+    }
+
+    /// What the journal is to hold of a delivery to these processes.
+    pub(super) fn record_of(
+        &self,
+        site: &Site,
+        sending: &Sending,
+        told: Vec<ProcessIdentity>,
+        (counts, was_ready): (bool, bool),
+        at: Time,
+    ) -> Option<LastDelivery> {
+        let first = self.processes.chosen()?.first();
         let pid = |process: &ProcessIdentity| (process.pid, process.started);
-        let record = LastDelivery {
-            at: ctx.now,
-            until: ctx.now + site.terms.verify.max(SHORTEST),
+        Some(LastDelivery {
+            at,
+            until: at + site.terms.verify.max(SHORTEST),
             is_open: true,
-            container: chosen.first().container.clone(),
-            first: pid(chosen.first()),
-            told: sending.receivers().map(pid).collect(),
+            container: first.container.clone(),
+            first: pid(first),
+            told: told.iter().map(pid).collect(),
             generations: sending
                 .generations()
                 .iter()
@@ -140,7 +153,11 @@ impl Target {
             counts,
             ended: None,
             mark: site.terms.mark,
-        };
+        })
+    }
+
+    /// That is the last delivery.
+    pub(super) fn take_record(&mut self, site: &Site, record: LastDelivery, ctx: &mut Context<'_>) {
         let known = |(volume, generation): (&Name, &Generation)| {
             let digest = site.volumes.get(volume)?.known_digest(generation)?;
             Some((volume.clone(), digest))
@@ -173,6 +190,9 @@ impl Target {
             missed: None,
         };
         self.processes.restore_told(past.told());
+        if record.was_ready {
+            self.maturity.was_ready(&record.container, record.at);
+        }
         if let Some((process, at)) = past.ended() {
             self.suspension.restore_ending(&process, at.since(record.at));
         } else if record.is_open {

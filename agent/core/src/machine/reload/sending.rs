@@ -8,6 +8,7 @@ use crate::machine::event::Delivery;
 use crate::machine::reload::progress::Pending;
 use crate::machine::reload::sight::Sight;
 use crate::model::generation::Generation;
+use crate::model::journal::LastDelivery;
 use crate::model::names::Name;
 use crate::model::outcome::Outcome;
 use crate::model::time::Time;
@@ -55,10 +56,24 @@ pub(super) struct Sending {
     is_shown: bool,
     /// How well opens were seen.
     sight: Sight,
-    /// It is a request: whoever takes it may open files before the answer is there.
-    is_request: bool,
+    /// It is a request: whoever takes it may open files before the answer is there. What is known of the processes before it.
+    request: Option<Standing>,
+    /// The process has ended before the answer was there.
+    ended: Option<Box<Ended>>,
     /// Why a request has failed.
     failure: Option<String>,
+}
+
+/// Whether the end of a process, told now, would say something about that, and whether it is known to be ready.
+pub(super) type Standing = (bool, bool);
+
+/// The end of a process during a request to it.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) process: ProcessIdentity,
+    pub(super) at: Time,
+    /// What the journal is to hold of it, if the server had the request.
+    pub(super) record: Option<LastDelivery>,
 }
 
 /// What came of a send.
@@ -95,14 +110,30 @@ impl Sending {
             opened: None,
             is_shown: false,
             sight: Sight::Clear,
-            is_request: false,
+            request: None,
+            ended: None,
             failure: None,
         }
     }
 
     /// The same, as a request.
-    pub(super) fn request(self) -> Self {
-        Self { is_request: true, ..self }
+    pub(super) fn request(self, standing: Standing) -> Self {
+        Self { request: Some(standing), ..self }
+    }
+
+    /// Whether it is a request, and what is known of the processes before it.
+    pub(super) const fn as_request(&self) -> Option<Standing> {
+        self.request
+    }
+
+    /// The process has ended before the answer to the request was there.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.ended.get_or_insert(Box::new(ended));
+    }
+
+    /// That it has.
+    pub(super) fn take_ended(&mut self) -> Option<Box<Ended>> {
+        self.ended.take()
     }
 
     /// The request has failed, and this is why.
@@ -123,7 +154,7 @@ impl Sending {
         }
         if self.unseen_until.take().is_some() {
             self.is_shown = true;
-        } else if !self.is_request {
+        } else if self.request.is_none() {
             return;
         }
         self.opened.get_or_insert_with(|| (volume.clone(), generation.clone(), at));

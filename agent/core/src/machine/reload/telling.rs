@@ -9,7 +9,7 @@ use crate::machine::reload::processes::Chosen;
 use crate::machine::reload::rereading::Closing;
 use crate::machine::reload::sending::{Sending, Sent, TAKEN_WITHIN};
 use crate::machine::reload::verify::{End, Verify};
-use crate::machine::reload::waiting::{Waiting, Waits};
+use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Answered, Exit, Site, Target, release};
 use crate::model::generation::Generation;
 use crate::model::journal::{Endings, JournalUpdate};
@@ -19,8 +19,10 @@ use crate::model::time::Time;
 
 impl Target {
     /// The signal or the request goes out to these processes: what waits is on its way.
-    pub(crate) fn begin_sending(&mut self, waits: Waits, to: &[ProcessIdentity], worst: Outcome, now: Time) {
+    pub(crate) fn begin_sending(&mut self, site: &Site, to: &[ProcessIdentity], worst: Outcome, now: Time) {
+        let waits = site.terms.waits;
         let due = self.due(waits);
+        let standing = self.is_grown(site, now);
         if self.pending().any(|(_, pending)| !pending.again) {
             // The signal of something newer is one for all that the container holds.
             self.drop_again();
@@ -37,7 +39,7 @@ impl Target {
         }
         let sending = Sending::new(generations, due, changes, to, worst, now);
         let Some(signal) = self.plan.means.signal() else {
-            self.sending = Some(sending.request());
+            self.sending = Some(sending.request(standing));
             return;
         };
         let may_drop = self.processes.may_drop(to, signal);
@@ -109,6 +111,10 @@ impl Target {
                 verify.dim(sight);
                 self.verify = Some(verify);
             }
+            if self.plan.means.request().is_some() {
+                // The answer may have come late.
+                self.begin_turn(site, ctx);
+            }
             if let Some((volume, generation, at)) = opened {
                 self.opened(site, &volume, &generation, at, ctx);
             }
@@ -156,6 +162,7 @@ impl Target {
         // Others that are told live on otherwise, and what waits is theirs still.
         let is_last = self.processes.chosen().is_some_and(|chosen| chosen.ends_with(process));
         self.note_end(process);
+        self.note_request(site, process, at);
         let mut held = self.processes.held_ones();
         held.remove(process);
         let all = self.processes.forget();
@@ -165,7 +172,8 @@ impl Target {
             // Whatever starts now reads what is there.
             self.drop_again();
         }
-        if let Some(sending) = &mut self.sending {
+        // What comes of a request says its answer.
+        if let Some(sending) = self.sending.as_mut().filter(|sending| sending.as_request().is_none()) {
             sending.took(process, Delivery::Gone);
         }
         let mut report = None;

@@ -29,6 +29,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    /// Something newer is told: what came of those before says nothing about it.
+    pub(super) fn renew(&mut self) {
+        (self.counted, self.next, self.pause) = (None, Time::default(), Duration::ZERO);
+    }
+
     /// When the next one is due.
     pub(super) const fn next(&self) -> Time {
         self.next

@@ -50,7 +50,7 @@ const MOST_CHOICES: u8 = 3;
 impl Waiting {
     /// One more change has settled. The requests that were made for those before say nothing about it.
     pub(super) fn settled(&mut self, at: Time) {
-        self.tries = Tries::default();
+        self.tries.renew();
         let first = self.changes.map_or(at, |(first, _)| first);
         self.changes = Some((first, at));
     }

@@ -235,7 +235,8 @@ impl Target {
 
     /// It is being told: the other replicas wait for what comes of that, where none has lived through it yet.
     pub(crate) fn begin_turn(&self, site: &Site, ctx: &mut Context<'_>) {
-        self.begin_turn_until(site, ctx.now + site.terms.verify.max(SHORTEST), ctx);
+        let answered = self.plan.means.request().map_or(Duration::ZERO, |request| request.timeout);
+        self.begin_turn_until(site, ctx.now + answered + site.terms.verify.max(SHORTEST), ctx);
     }
 
     /// The same, with a window until then.

@@ -104,13 +104,16 @@ fn what_a_driver_publishes_as_the_kubelet_does_is_told_of_and_torn_down_in_the_u
         driven("flat-named", &[(SIGNAL, "SIGHUP"), (VOLUMES, "config")], "plain"),
     ]);
     let said = space.wait_event("flat-named", "ReloadProblem");
-    assert!(said.contains("a csi volume in which nothing is published as the kubelet does"), "{said}");
+    assert!(
+        said.contains("a csi volume in which nothing is seen that is published as the kubelet does"),
+        "{said}"
+    );
     wait_until("the agent knows what it can't watch", || {
         let status = agent::status(&[]);
         let is_said = |line: &str| {
             line.contains(space.name())
                 && line.contains(" flat ")
-                && line.contains("not watched: its CSI driver")
+                && line.contains("not watched: nothing is seen in it")
         };
         status.lines().any(is_said)
     });
