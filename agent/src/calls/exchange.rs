@@ -58,7 +58,6 @@ impl Exchanges {
     pub(super) async fn make(&self, call: &Call) -> (Answer, Option<Rest>) {
         let end = Instant::now() + call.request.timeout;
         let connected = async {
-            self.check(call)?;
             let stream = connect(call, end).await?;
             // The address is the pod's as long as the process that it is meant for lives.
             self.check(call)?;
