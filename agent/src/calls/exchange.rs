@@ -99,10 +99,9 @@ impl Exchanges {
             return Err(Answer::NoTls("the agent can't set up TLS".into()));
         };
         let name = ServerName::IpAddress(host.into());
-        connector.connect(name, stream).await.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Answer::Reset,
-            io::ErrorKind::UnexpectedEof => Answer::Closed,
-            _ => Answer::NoTls(error.to_string().into()),
+        connector.connect(name, stream).await.map_err(|error| {
+            let of_socket = unreachable_by(&error);
+            if let Answer::Unreachable(why) = of_socket { Answer::NoTls(why) } else { of_socket }
         })
     }
 }
@@ -140,12 +139,17 @@ fn is_lack(error: &io::Error) -> bool {
 
 /// What an error of the socket says of the server.
 pub(super) fn unreachable_by(error: &io::Error) -> Answer {
-    match error.kind() {
-        _ if is_lack(error) => Answer::Lacked(Lack::Descriptors),
-        io::ErrorKind::ConnectionRefused => Answer::Refused,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Answer::Reset,
-        io::ErrorKind::UnexpectedEof => Answer::Closed,
-        _ => Answer::Unreachable(error.to_string().into()),
+    let kind = error.kind();
+    if is_lack(error) {
+        Answer::Lacked(Lack::Descriptors)
+    } else if kind == io::ErrorKind::ConnectionRefused {
+        Answer::Refused
+    } else if matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+        Answer::Reset
+    } else if kind == io::ErrorKind::UnexpectedEof {
+        Answer::Closed
+    } else {
+        Answer::Unreachable(error.to_string().into())
     }
 }
 
