@@ -64,7 +64,9 @@ const ROWS: &[Row] = &[
     ),
     (&[HUP, ("reloadlet.io/accelerate", "yes")], "bad_value", &["reloadlet.io/accelerate", "\"yes\""]),
     (&[HUP, ("reloadlet.io/rollout", "true")], "unsupported", &["reloadlet.io/rollout", "\"true\""]),
-    (&[("reloadlet.io/http", "8080/reload")], "unsupported", &["reloadlet.io/http", "\"8080/reload\""]),
+    (&[("reloadlet.io/http", "8080/reload")], "bad_value", &["reloadlet.io/http", "\"8080/reload\"", "POST"]),
+    (&[("reloadlet.io/http", ":8080/reload")], "port", &["reloadlet.io/http", "8080", "\"app\""]),
+    (&[HUP, ("reloadlet.io/http", ":8080/reload")], "no_signal", &["reloadlet.io/http", SIGNAL]),
     (&[("reloadlet.io/debounce", "1s")], "no_signal", &["reloadlet.io/debounce", SIGNAL]),
     (&[(SIGNAL, "S\u{1b}[2J\u{202e}\n")], "bad_value", &[SIGNAL, "\\u{1b}"]),
 ];
