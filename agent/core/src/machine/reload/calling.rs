@@ -198,8 +198,11 @@ impl Target {
     /// Whether the container hasn't been ready since its start, as far as is known.
     fn is_starting(&self, site: &Site, now: Time) -> bool {
         let (is_grown, _) = self.is_grown(site, now);
-        let started = self.processes.chosen().map(|chosen| chosen.first().started);
-        !is_grown && started.is_some_and(|started| now < started + START)
+        let first = self.processes.chosen().map(Chosen::first);
+        let is_new = |first: &ProcessIdentity| {
+            now < first.started + START && !self.maturity.was_once_ready(&first.container)
+        };
+        !is_grown && first.is_some_and(is_new)
     }
 
     /// The generation of a volume of which a request tells that isn't answered yet.

@@ -31,6 +31,8 @@ pub(super) struct Maturity {
     ready: Option<(ContainerId, Time)>,
     /// How old a process must be where no status is known, since one that was told younger has ended.
     lesson: Option<Duration>,
+    /// The container that was ready once, which says nothing of its processes: a request isn't made to one that starts still.
+    once: Option<ContainerId>,
 }
 
 /// How far a container is.
@@ -47,14 +49,20 @@ pub(super) enum Standing {
 }
 
 impl Maturity {
-    /// The container was ready then, as somebody else has seen.
-    pub(super) fn was_ready(&mut self, container: &ContainerId, at: Time) {
-        self.ready.get_or_insert_with(|| (container.clone(), at));
+    /// The container was ready once, as an agent before has seen.
+    pub(super) fn was_ready(&mut self, container: &ContainerId) {
+        self.once = Some(container.clone());
     }
 
     /// What is known of the same container under another plan.
     pub(super) fn kept(self) -> Self {
-        Self { ready: self.ready, lesson: None }
+        Self { once: self.ready.map(|(container, _)| container).or(self.once), ..Self::default() }
+    }
+
+    /// Whether this container was ready once, whoever has seen it.
+    pub(super) fn was_once_ready(&self, container: &ContainerId) -> bool {
+        let seen = self.ready.as_ref().map(|(container, _)| container);
+        seen.or(self.once.as_ref()) == Some(container) || self.once.as_ref() == Some(container)
     }
 
     /// A status came, with the container of this name.

@@ -191,7 +191,7 @@ impl Target {
         };
         self.processes.restore_told(past.told());
         if record.was_ready {
-            self.maturity.was_ready(&record.container, record.at);
+            self.maturity.was_ready(&record.container);
         }
         if let Some((process, at)) = past.ended() {
             self.suspension.restore_ending(&process, at.since(record.at));
