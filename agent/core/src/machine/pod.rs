@@ -18,7 +18,7 @@ use crate::model::journal::{Endings, Handled, JournalKey, LastDelivery, Rereads}
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
-use crate::model::pod::{ContainerKind, Pod};
+use crate::model::pod::{Container, Pod};
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -75,8 +75,6 @@ pub(crate) struct PodMachine {
     surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
-    /// When the containers started that aren't told, as far as surveys show it.
-    starts: BTreeMap<Name, Time>,
     /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
     untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
@@ -105,9 +103,8 @@ impl PodMachine {
         let volumes = plan.volumes.iter().map(|volume| {
             (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
         });
-        // Whether it is told or not: what a container took at its start never changes. An init container has ended by then.
-        let run = pod.spec.containers.iter().filter(|container| container.kind != ContainerKind::Init);
-        let frozen = frozen::of(&pod.spec, &pod.namespace, run);
+        let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
+        let frozen = frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told));
         let frozen = frozen.into_iter().filter(|frozen| is_measured(&frozen.object));
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
@@ -117,7 +114,6 @@ impl PodMachine {
             surveys: Surveys::default(),
             problem: None,
             frozen: frozen.collect(),
-            starts: BTreeMap::new(),
             untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring

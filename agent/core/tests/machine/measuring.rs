@@ -9,9 +9,7 @@ use reloadlet_core::model::closed::{Closed as _, Word};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::model::outcome::Outcome;
-use reloadlet_core::model::pod::{
-    ContainerKind, EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource,
-};
+use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Action, Event};
@@ -254,31 +252,6 @@ fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
     world.start(&uid(1), "app");
     world.pass(5_000);
     assert_eq!(stale(&world), []);
-}
-
-#[test]
-fn what_a_container_took_that_isnt_told_is_stale_too() {
-    let mut beside = pod(
-        1,
-        &[("reloadlet.io/signal", "SIGHUP")],
-        &[("app", &["config"]), ("side", &[]), ("setup", &[])],
-        &["config"],
-    );
-    let levels =
-        EnvironmentSource { kind: ObjectKind::ConfigMap, name: "levels".into(), key: Some("key".into()) };
-    for container in &mut beside.spec.containers[1..] {
-        container.environment = vec![levels.clone()];
-    }
-    beside.spec.containers[2].kind = ContainerKind::Init;
-    let mut world = measured(vec![beside]);
-    show(&mut world, "levels", version(1, 1));
-    world.pass(10_000);
-    show(&mut world, "levels", version(2, 2));
-    world.pass(4_000);
-    let status = world.machine.status(world.now);
-    let [stale] = &*status[0].stale else { panic!("{:?}", status[0].stale) };
-    assert_eq!((stale.container.as_deref(), stale.code.as_deref()), (Some("side"), Some("frozen-env")));
-    assert_eq!(stale.reason.as_str(), "env");
 }
 
 #[test]

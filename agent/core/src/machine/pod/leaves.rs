@@ -103,13 +103,6 @@ impl<'a> Leaves<'a> {
         Ok(self.chosen(&chosen, container))
     }
 
-    /// When the first process of a container started, whatever it is; of two of one name the younger one's.
-    pub(super) fn started(&self, name: &Name) -> Option<Time> {
-        let firsts = self.named(name).iter().filter(|(_, container)| container.complete);
-        let firsts = firsts.filter_map(|(_, container)| process::choose_first(&container.processes).ok());
-        firsts.map(|chosen| chosen.first.stat.started).max()
-    }
-
     fn chosen(&self, chosen: &process::Chosen<'_>, container: &ContainerFacts) -> Chosen {
         let identity = |process: &ProcessFacts| self.identity(process, container);
         let wrapper: Option<Name> = chosen.wrapper.map(|wrapper| wrapper.stat.comm.as_str().into());

@@ -34,12 +34,8 @@ impl PodMachine {
         for frozen in self.frozen.iter_mut().filter(|frozen| frozen.object == *object) {
             frozen.observed(observed, at);
             let target = self.targets.iter().find(|target| *target.container() == frozen.container);
-            let started = match target {
-                Some(target) => target.processes().chosen().map(|chosen| chosen.first().started),
-                None => self.starts.get(&frozen.container).copied(),
-            };
-            if let Some(started) = started {
-                frozen.started(started);
+            if let Some(chosen) = target.and_then(|target| target.processes().chosen()) {
+                frozen.started(chosen.first().started);
             }
         }
         let names: Vec<Name> = self.site.volumes.keys().cloned().collect();

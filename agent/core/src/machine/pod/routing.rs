@@ -1,7 +1,5 @@
 //! What happens to a pod's volumes and processes goes to the reloads that it concerns.
 
-use std::collections::BTreeMap;
-
 use crate::kernel::guard::GuardReading;
 use crate::kernel::lack::Lack;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
@@ -151,7 +149,6 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
-        note_others(&mut self.frozen, &mut self.starts, &self.targets, &leaves);
         self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
@@ -326,21 +323,5 @@ impl PodMachine {
 
     fn is_waiting(&self) -> bool {
         self.targets.iter().any(Target::is_waiting)
-    }
-}
-
-/// Takes in when the containers started that aren't told, as far as they took anything at their start.
-fn note_others(
-    frozen: &mut [Frozen],
-    starts: &mut BTreeMap<Name, Time>,
-    targets: &[Target],
-    leaves: &Leaves<'_>,
-) {
-    let is_told = |name: &Name| targets.iter().any(|target| target.container() == name);
-    for frozen in frozen.iter_mut().filter(|frozen| !is_told(&frozen.container)) {
-        if let Some(started) = leaves.started(&frozen.container) {
-            frozen.started(started);
-            starts.insert(frozen.container.clone(), started);
-        }
     }
 }
