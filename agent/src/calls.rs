@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reloadlet_core::Event;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::machine::event::{Answer, Call};
 use reloadlet_core::model::names::Name;
+use reloadlet_core::{Event, Time};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -49,8 +49,17 @@ struct Shared {
 #[derive(Debug)]
 struct Calls {
     waiting: FairQueue<ProcessIdentity, Call>,
-    /// Those that are being made, by namespace and process, with what ends them.
-    running: BTreeMap<(Name, ProcessIdentity), (Call, Option<AbortHandle>)>,
+    /// Those that are being made or whose answer is being read, by namespace and process.
+    running: BTreeMap<(Name, ProcessIdentity), Running>,
+}
+
+/// One that has a place.
+#[derive(Debug)]
+struct Running {
+    /// Which of those to its process it is.
+    begun: Time,
+    /// What ends it.
+    task: AbortHandle,
 }
 
 /// The two ends.
@@ -65,8 +74,8 @@ impl CallQueue {
     pub(crate) fn call(&self, namespace: &Name, call: Call) {
         let mut calls = self.0.calls();
         let key = (namespace.clone(), call.process.clone());
-        if let Some((_, Some(before))) = calls.running.remove(&key) {
-            before.abort();
+        if let Some(before) = calls.running.remove(&key) {
+            before.task.abort();
         }
         // The queue is longer than there can be containers.
         drop(calls.waiting.push(namespace, call.process.clone(), call));
@@ -90,22 +99,24 @@ impl Calls {
         }
         let running = self.running.len();
         let free = AT_A_TIME.saturating_sub(running);
-        let (namespace, process, call) = self.waiting.take(|namespace, _, _| {
+        let taken = self.waiting.take(|namespace, _, _| {
             let own = own.get(namespace).copied().unwrap_or_default();
             let is_alone = own == 0 && running < AT_A_TIME + ALONE;
             if free > own || is_alone { Choice::Take } else { Choice::Leave }
-        })?;
-        self.running.insert((namespace.clone(), process), (call.clone(), None));
-        Some((namespace, call))
+        });
+        taken.map(|(namespace, _, call)| (namespace, call))
     }
 
-    /// One has ended. Whether nobody has taken its place.
-    fn ended(&mut self, key: &(Name, ProcessIdentity), call: &Call) -> bool {
-        let is_it = self.running.get(key).is_some_and(|(running, _)| running.begun == call.begun);
-        if is_it {
+    /// Whether nobody has taken the place of the one that was begun then.
+    fn has_place(&self, key: &(Name, ProcessIdentity), begun: Time) -> bool {
+        self.running.get(key).is_some_and(|running| running.begun == begun)
+    }
+
+    /// Gives its place up.
+    fn end(&mut self, key: &(Name, ProcessIdentity), begun: Time) {
+        if self.has_place(key, begun) {
             self.running.remove(key);
         }
-        is_it
     }
 }
 
@@ -124,23 +135,23 @@ impl Caller {
         let Some((namespace, call)) = calls.next() else { return false };
         let key = (namespace, call.process.clone());
         let (shared, exchanges, inbox) = (self.shared.clone(), self.exchanges.clone(), self.inbox.clone());
-        let its_key = key.clone();
+        let (its_key, begun) = (key.clone(), call.begun);
         let task = tokio::spawn(async move {
             let (answer, rest) = exchanges.make(&call).await;
-            let is_awaited = shared.calls().ended(&its_key, &call);
-            shared.more.notify_one();
+            let is_awaited = shared.calls().has_place(&its_key, begun);
             if is_awaited {
                 note(&call, &answer);
-                inbox.put(Event::Answered(call.process, call.begun, answer)).await;
+                inbox.put(Event::Answered(call.process, begun, answer)).await;
             }
+            // The connection takes its place for as long as it is read.
             if let Some(rest) = rest {
                 rest.await;
             }
+            shared.calls().end(&its_key, begun);
+            shared.more.notify_one();
         });
-        // Whoever takes its place ends it: they wait for this lock.
-        if let Some((_, handle)) = calls.running.get_mut(&key) {
-            *handle = Some(task.abort_handle());
-        }
+        // It can't end before it is here: that waits for this lock.
+        calls.running.insert(key, Running { begun, task: task.abort_handle() });
         true
     }
 }

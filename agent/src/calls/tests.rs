@@ -242,6 +242,19 @@ async fn a_body_without_end_is_left_alone_once_the_status_is_known() {
 }
 
 #[tokio::test]
+async fn where_no_connection_comes_about_that_is_told_from_silence() {
+    let proc = Proc::new();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((LOCALHOST, 0).into()).unwrap();
+    // The kernel takes in two connections, and drops what asks for another one.
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _taken = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
+    let call = with(&proc.call(address.port()), |request| request.timeout = Duration::from_millis(50));
+    assert_eq!(made(&call, &proc).await, Answer::NotConnected);
+}
+
+#[tokio::test]
 async fn where_nobody_listens_at_the_first_address_the_next_one_is_asked() {
     let proc = Proc::new();
     let (port, heard) = answering(IpAddr::V6(Ipv6Addr::LOCALHOST), answer("200 OK", ""));
@@ -355,6 +368,27 @@ async fn however_many_namespaces_wait_for_silent_servers_the_next_one_has_a_plac
 }
 
 #[tokio::test]
+async fn an_answer_takes_a_place_for_as_long_as_it_is_read() {
+    let proc = Proc::new();
+    let port = serve(LOCALHOST, |mut stream| {
+        head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").unwrap();
+        // The body never comes.
+        std::thread::spawn(move || drop(stream.read(&mut [0])));
+    });
+    let (queue, receiver) = running(&proc);
+    for pid in 1000..1200 {
+        queue.call(&"loud".into(), Call { process: proc.process(pid), ..proc.call(port) });
+    }
+    for _ in 0..200 {
+        assert_eq!(answered(&receiver).await.2, ok());
+        // Each that has a connection holds the queue, as its two ends do.
+        let connections = Arc::strong_count(&queue.0) - 2;
+        assert!(connections <= AT_A_TIME / 2, "{connections}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_request_to_a_process_takes_the_place_of_the_older_one() {
     let proc = Proc::new();
     let silent = TcpListener::bind((LOCALHOST, 0)).unwrap();
@@ -377,6 +411,9 @@ fn what_the_agent_lacks_isnt_the_servers_fault() {
         let error = std::io::Error::from(errno);
         assert_eq!(exchange::unreachable_by(&error), Answer::Lacked(Lack::Descriptors), "{errno}");
     }
-    let error = std::io::Error::from(nix::errno::Errno::EHOSTUNREACH);
-    assert!(matches!(exchange::unreachable_by(&error), Answer::Unreachable(_)));
+    // Without IPv6 on the machine an address of it can't be reached, and that lasts.
+    for errno in [nix::errno::Errno::EHOSTUNREACH, nix::errno::Errno::EADDRNOTAVAIL] {
+        let error = std::io::Error::from(errno);
+        assert!(matches!(exchange::unreachable_by(&error), Answer::Unreachable(_)), "{errno}");
+    }
 }

@@ -150,21 +150,13 @@ fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
     let live = references.iter().find(is_live)?;
     let key = workload.template_others.keys().find(|key| key.starts_with("checksum/"))?;
     let sentence = format!(
-        "the template has {}: an upgrade that changes the configuration rolls the pods, although {}",
+        "the template has {}: an upgrade that changes the configuration rolls the pods, although container {} {}",
         unquoted(key),
+        quoted(live.container.as_deref().unwrap_or_default()),
         match &live.effect {
-            Effect::Signal(signal) => format!(
-                "container {} is told by {signal}",
-                quoted(live.container.as_deref().unwrap_or_default())
-            ),
-            Effect::Http(request) => format!(
-                "container {} is told by {request}",
-                quoted(live.container.as_deref().unwrap_or_default())
-            ),
-            Effect::Itself | Effect::Roll | Effect::Never => format!(
-                "container {} watches its files itself",
-                quoted(live.container.as_deref().unwrap_or_default())
-            ),
+            Effect::Signal(signal) => format!("is told by {signal}"),
+            Effect::Http(request) => format!("is told by {request}"),
+            Effect::Itself | Effect::Roll | Effect::Never => "watches its files itself".into(),
         }
     );
     let remedy = String::from("take it away if nothing but that configuration is in it");

@@ -224,26 +224,26 @@ pub fn mounted_at<'t>(text: &'t str, path: &str) -> Option<(Device, &'t str)> {
 
 /// The device of what is mounted at a path or nearest above it.
 pub fn device_of(text: &str, path: &str) -> Option<Device> {
+    parse_device(mount_above(text, path)?.split(' ').nth(2)?)
+}
+
+/// The line of what is mounted at a path or nearest above it.
+fn mount_above<'t>(text: &'t str, path: &str) -> Option<&'t str> {
     let covers = |line: &&str| {
         let point = line.split(' ').nth(4).map(|point| point.trim_end_matches('/'));
         let rest = point.and_then(|point| path.strip_prefix(point));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let depth = |line: &&str| line.split(' ').nth(4).map_or(0, str::len);
-    parse_device(text.lines().filter(covers).max_by_key(depth)?.split(' ').nth(2)?)
+    // Of several at one place the last one is on top, and the last one of equals is taken.
+    text.lines().filter(covers).max_by_key(depth)
 }
 
 /// Whether mounts that are made later below a path are seen there, by the `mountinfo` of who looks and that of the host's first process:
 /// the mount there gets them from others, or it is the host's own.
 pub fn sees_later_mounts(own: &str, host: &str, path: &str) -> bool {
-    let covers = |line: &&str| {
-        let point = line.split(' ').nth(4).map(|point| point.trim_end_matches('/'));
-        let rest = point.and_then(|point| path.strip_prefix(point));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let depth = |line: &&str| line.split(' ').nth(4).map_or(0, str::len);
-    // Of several at one place the last one is on top. What isn't known isn't said.
-    let Some(mount) = own.lines().filter(covers).max_by_key(depth) else { return true };
+    // What isn't known isn't said.
+    let Some(mount) = mount_above(own, path) else { return true };
     let mut options = mount.split(' ').skip(6).take_while(|word| *word != "-");
     let id = |line: &str| line.split(' ').next().map(str::to_owned);
     options.any(|word| word.starts_with("master:") || word.starts_with("shared:"))

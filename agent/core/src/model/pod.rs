@@ -201,7 +201,7 @@ pub struct Volume {
     pub name: Name,
     /// Where its content comes from.
     pub source: VolumeSource,
-    /// What publishes it, where that is a CSI driver: then its source is [`VolumeSource::Other`], as early agents have it.
+    /// What is known of it where a CSI driver publishes it: then its source is [`VolumeSource::Other`], as early agents have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csi: Option<Csi>,
 }
@@ -209,10 +209,6 @@ pub struct Volume {
 /// A volume of a CSI driver that the pod's spec describes as a whole (an inline one).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Csi {
-    /// The driver's name.
-    pub driver: Name,
-    /// The SecretProviderClass that says what is in it, where there is one (secrets-store CSI driver).
-    pub class: Option<Name>,
     /// Whether nobody in the pod can write into it.
     pub read_only: bool,
 }

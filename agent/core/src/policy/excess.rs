@@ -88,17 +88,21 @@ impl PodSpec {
         let text: usize = text.sum();
         let containers = self.containers.iter().map(|container| {
             let paths = container.mounts.iter().filter_map(|mount| mount.sub_path.as_ref());
+            let ports = container.ports.iter().filter_map(|port| Some(port.name.as_ref()?.len()));
+            let mounted = container.mounts.iter().map(|mount| mount.volume.len());
             let names = container
                 .environment
                 .iter()
                 .map(|source| source.name.len() + source.key.as_ref().map_or(0, |key| key.len()));
-            let text = paths.map(|path| path.as_str().len()).chain(names).sum::<usize>();
+            let text =
+                paths.map(|path| path.as_str().len()).chain(names).chain(ports).chain(mounted).sum::<usize>();
             let parts = container.mounts.len() * MOUNT + container.environment.len() * REFERENCE;
             CONTAINER + parts + container.ports.len() * PORT + text
         });
         let volumes = self.volumes.iter().map(|volume| VOLUME + items(volume) * ITEM + text_of(volume));
         let asks = if self.containers.is_empty() { 0 } else { ASKS };
-        POD + asks + text + containers.sum::<usize>() + volumes.sum::<usize>()
+        let runtime = self.runtime_class.as_ref().map_or(0, |class| class.len());
+        POD + asks + text + runtime + containers.sum::<usize>() + volumes.sum::<usize>()
     }
 }
 

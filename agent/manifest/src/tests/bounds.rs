@@ -101,6 +101,25 @@ fn what_doesnt_count_takes_no_room() {
 }
 
 #[test]
+fn whatever_a_pod_writes_at_length_counts_where_it_is_kept() {
+    let long = "x".repeat(30_000);
+    let csi = |rest: &str| asking(&format!(r#", "volumes": [{{"name": "v", "csi": {{{rest}}}}}]"#));
+    let container = |rest: &str| asking(&format!(r#", "initContainers": [{{"name": "b", {rest}}}]"#));
+    for text in [
+        csi(&format!(r#""volumeAttributes": {{"secretProviderClass": "{long}"}}"#)),
+        csi(&format!(r#""driver": "{long}""#)),
+        container(&format!(r#""ports": [{{"name": "{long}", "containerPort": 80}}]"#)),
+        container(&format!(r#""volumeMounts": [{{"name": "{long}"}}]"#)),
+        container(&format!(r#""envFrom": [{{"secretRef": {{"name": "{long}"}}}}]"#)),
+        asking(&format!(r#", "runtimeClassName": "{long}""#)),
+    ] {
+        let pods = decode(&text).unwrap();
+        let kept = format!("{:?}", pods[0].spec).len();
+        assert!(kept <= pods[0].spec.cost(), "{kept} of {}", text.replace(&long, "…"));
+    }
+}
+
+#[test]
 fn nothing_is_kept_of_the_spec_of_a_pod_that_asks_for_nothing() {
     let volumes = repeated(r#"{"name": "v", "configMap": {"name": "c"}}"#, 10_000);
     let first = asking(&format!(r#", "volumes": [{volumes}]"#)).replace("reloadlet.io/signal", "other");

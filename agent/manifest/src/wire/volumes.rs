@@ -22,17 +22,7 @@ pub(super) struct WrittenVolume {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WrittenCsi {
-    driver: Option<Words>,
     read_only: Option<bool>,
-    #[serde(deserialize_with = "or_default")]
-    volume_attributes: Attributes,
-}
-
-/// What the pod tells the driver, as far as it is known to mean something.
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Attributes {
-    secret_provider_class: Option<Words>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -91,11 +81,8 @@ impl Part for Paths {}
 impl WrittenVolume {
     pub(super) fn into_volume(mut self, names: &mut Names) -> Result<Volume, Fault> {
         let source = self.source(names);
-        let csi = self.csi.filter(|_| source == VolumeSource::Other).map(|csi| Csi {
-            driver: names.shared(csi.driver.unwrap_or_default()),
-            read_only: csi.read_only == Some(true),
-            class: csi.volume_attributes.secret_provider_class.map(|class| names.shared(class)),
-        });
+        let csi = self.csi.filter(|_| source == VolumeSource::Other);
+        let csi = csi.map(|csi| Csi { read_only: csi.read_only == Some(true) });
         let name = names.checked(self.name, is_label, "spec.volumes[].name")?;
         Ok(Volume { name, source, csi })
     }

@@ -17,6 +17,7 @@ use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::{Site, Target};
 use crate::model::means::{Request, Scheme};
 use crate::model::names::Name;
+use crate::model::outcome::Outcome;
 use crate::model::shown;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -83,7 +84,7 @@ impl Target {
         if addresses(site).is_empty() {
             return waiting.tries().unaddressed_until(now).map_or(Step::Unaddressed, Step::Until);
         }
-        Step::Send(vec![chosen.first().clone()], crate::model::outcome::Outcome::Delivered)
+        Step::Send(vec![chosen.first().clone()], Outcome::Delivered)
     }
 
     /// The request that is on its way by now.
@@ -224,11 +225,11 @@ fn addresses(site: &Site) -> Vec<IpAddr> {
 }
 
 fn may_be_pods(address: IpAddr) -> bool {
-    let is_local = match address.to_canonical() {
+    let address = address.to_canonical();
+    let is_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[0] == 0,
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    let address = address.to_canonical();
     !(is_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }
 

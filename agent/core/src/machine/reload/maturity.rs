@@ -62,7 +62,7 @@ impl Maturity {
     /// Whether this container was ready once, whoever has seen it.
     pub(super) fn was_once_ready(&self, container: &ContainerId) -> bool {
         let seen = self.ready.as_ref().map(|(container, _)| container);
-        seen.or(self.once.as_ref()) == Some(container) || self.once.as_ref() == Some(container)
+        [seen, self.once.as_ref()].contains(&Some(container))
     }
 
     /// A status came, with the container of this name.

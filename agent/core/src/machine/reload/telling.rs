@@ -22,7 +22,6 @@ impl Target {
     pub(crate) fn begin_sending(&mut self, site: &Site, to: &[ProcessIdentity], worst: Outcome, now: Time) {
         let waits = site.terms.waits;
         let due = self.due(waits);
-        let standing = self.is_grown(site, now);
         if self.pending().any(|(_, pending)| !pending.again) {
             // The signal of something newer is one for all that the container holds.
             self.drop_again();
@@ -39,7 +38,7 @@ impl Target {
         }
         let sending = Sending::new(generations, due, changes, to, worst, now);
         let Some(signal) = self.plan.means.signal() else {
-            self.sending = Some(sending.request(standing));
+            self.sending = Some(sending.request(self.is_grown(site, now)));
             return;
         };
         let may_drop = self.processes.may_drop(to, signal);
