@@ -12,12 +12,14 @@ use codes::Code;
 use finding::Level;
 use report::Report;
 
+mod absent;
 mod codes;
 mod finding;
 mod findings;
 mod github;
 mod json;
 mod objects;
+mod programs;
 mod reloader;
 mod report;
 mod sources;

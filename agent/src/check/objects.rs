@@ -1,6 +1,6 @@
 //! The ConfigMaps and Secrets among the manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
@@ -16,6 +16,8 @@ pub(super) struct Said {
     pub(super) remarks: Vec<Remark>,
     /// It never changes.
     pub(super) immutable: bool,
+    /// Its keys, if they are known.
+    pub(super) keys: Option<BTreeSet<Name>>,
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
@@ -30,7 +32,7 @@ const MOST_COMPARED: usize = 2_000;
 
 impl Objects {
     /// Takes in one object, if it is such a one.
-    pub(super) fn add(&mut self, object: &OtherObject) {
+    pub(super) fn add(&mut self, object: OtherObject) {
         let kind = match (object.group.as_str(), object.kind.as_str()) {
             ("", "ConfigMap") => ObjectKind::ConfigMap,
             ("", "Secret") => ObjectKind::Secret,
@@ -42,6 +44,7 @@ impl Objects {
                 marks: Marks::of(&object.annotations),
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
+                keys: object.keys,
             };
             self.0.entry((kind, name.clone())).or_default().insert(namespace, said);
         }
@@ -64,10 +67,14 @@ impl Objects {
 
     /// The name that is nearest to one that isn't there.
     pub(super) fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        let of_kind = self.0.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name).take(MOST_COMPARED);
-        let near = of_kind.map(|known| (strsim::osa_distance(known, name), known));
-        near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
-            .min()
-            .map(|(_, known)| known)
+        nearest(self.0.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name), name)
     }
+}
+
+/// The one of these names that is almost the same as another one.
+pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a Name>, name: &str) -> Option<&'a Name> {
+    let near = names.take(MOST_COMPARED).map(|known| (strsim::osa_distance(known, name), known));
+    near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
+        .min()
+        .map(|(_, known)| known)
 }

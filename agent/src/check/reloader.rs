@@ -49,7 +49,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
 
 /// The objects that the workload uses or names.
 fn concerned(asking: &Asking<'_>, references: &[Reference]) -> BTreeSet<(ObjectKind, Name)> {
-    let used = references.iter().map(|reference| (reference.kind, reference.object.clone()));
+    let used = references.iter().filter_map(Reference::object).map(|(kind, name)| (kind, name.clone()));
     let named = ObjectKind::ALL
         .into_iter()
         .flat_map(|kind| asking.named(kind.into()).into_iter().map(move |name| (kind, Name::from(name))));
@@ -71,9 +71,8 @@ const fn does(kind: WorkloadKind) -> Option<&'static str> {
 
 /// What reloadlet does.
 fn here(references: &[Reference], kind: ObjectKind, name: &Name) -> String {
-    let of = |reference: &&Reference| {
-        reference.kind == kind && reference.object == *name && reference.way != Way::Unmounted
-    };
+    let of =
+        |reference: &&Reference| reference.object() == Some((kind, name)) && reference.way != Way::Unmounted;
     let mut parts: Vec<String> = Vec::new();
     for reference in references.iter().filter(of) {
         let container = quoted(reference.container.as_deref().unwrap_or_default());

@@ -9,7 +9,9 @@ use reloadlet_core::model::closed::{Closed as _, Word};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::model::outcome::Outcome;
-use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
+use reloadlet_core::model::pod::{
+    ContainerKind, EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource,
+};
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Action, Event};
@@ -235,11 +237,8 @@ fn what_is_held_says_so() {
 #[test]
 fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
     let mut with_environment = app(1, &[]);
-    with_environment.spec.containers[0].environment = vec![EnvironmentSource {
-        kind: ObjectKind::ConfigMap,
-        name: "levels".into(),
-        key: Some("key".into()),
-    }];
+    with_environment.spec.containers[0].environment =
+        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
     let mut world = measured(vec![with_environment]);
     assert_eq!(asked(&world).0, [object("config"), object("levels")]);
     show(&mut world, "levels", version(1, 1));
@@ -255,13 +254,42 @@ fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
 }
 
 #[test]
+fn what_containers_took_that_arent_told_is_stale_too_and_what_an_init_container_took() {
+    for signal in ["SIGHUP", "none"] {
+        let annotations = [("reloadlet.io/signal", signal)];
+        let containers: &[(&str, &[&str])] = &[("app", &["config"]), ("side", &[])];
+        let mut beside = pod(1, &annotations, containers, &["config"]);
+        let mut setup = beside.spec.containers[1].clone();
+        (setup.name, setup.kind) = ("setup".into(), ContainerKind::Init);
+        beside.spec.containers.push(setup);
+        for container in &mut beside.spec.containers[1..] {
+            container.environment =
+                vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
+        }
+        let mut world = measured(vec![beside]);
+        show(&mut world, "levels", version(1, 1));
+        // The init container has ended.
+        world.exit(1003);
+        world.pass(10_000);
+        show(&mut world, "levels", version(2, 2));
+        world.pass(4_000);
+        let status = world.machine.status(world.now);
+        let all = status[0].stale.iter().map(|stale| {
+            (stale.container.as_deref().unwrap(), stale.reason.as_str(), stale.code.as_deref().unwrap())
+        });
+        assert_eq!(
+            all.collect::<Vec<_>>(),
+            [("setup", "init", "init-container"), ("side", "env", "frozen-env")],
+            "{signal}"
+        );
+    }
+}
+
+#[test]
 fn each_reason_has_the_age_of_its_own_oldest() {
     let mut with_environment = app(1, &[]);
-    with_environment.spec.containers[0].environment = vec![EnvironmentSource {
-        kind: ObjectKind::ConfigMap,
-        name: "levels".into(),
-        key: Some("key".into()),
-    }];
+    with_environment.spec.containers[0].environment =
+        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
     let mut world = measured(vec![with_environment]);
     show(&mut world, "levels", version(1, 1));
     world.pass(10_000);
@@ -280,6 +308,7 @@ fn each_reason_has_the_age_of_its_own_oldest() {
             StaleReason::Undelivered
             | StaleReason::Suspended
             | StaleReason::SubPath
+            | StaleReason::Init
             | StaleReason::Immutable
             | StaleReason::Orphaned => (0, None),
         };

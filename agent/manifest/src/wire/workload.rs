@@ -8,7 +8,7 @@ use super::or_default;
 use super::spec::WrittenSpec;
 use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
-use crate::room::Room;
+use crate::room::{Details, Room};
 use crate::workload::{Workload, WorkloadKind};
 
 /// Metadata with the annotations of other programs.
@@ -91,7 +91,7 @@ impl WrittenWorkload {
         kind: WorkloadKind,
         deserializer: D,
     ) -> Result<Self, D::Error> {
-        let room = Room::open();
+        let (room, _details) = (Room::open(), Details::begin());
         let (metadata, template) = match kind {
             WorkloadKind::Pod => (None, Template::deserialize(deserializer)?),
             WorkloadKind::PodTemplate => {

@@ -51,7 +51,7 @@ fn annotations(text: &str) -> Annotations {
 }
 
 fn environment(kind: ObjectKind, name: &str) -> EnvironmentSource {
-    EnvironmentSource { kind, name: name.into(), key: None }
+    EnvironmentSource::new(kind, name.into(), None)
 }
 
 fn container(
@@ -66,7 +66,7 @@ fn container(
         kind,
         mounts: volumes.iter().map(mount).collect(),
         environment: sources,
-        ports: Vec::new(),
+        ..Container::default()
     }
 }
 

@@ -1,0 +1,53 @@
+//! When the containers of a pod started, told or not, as far as surveys show it: what they took at their start is as old.
+
+use std::collections::BTreeMap;
+
+use crate::machine::pod::PodMachine;
+use crate::machine::pod::leaves::Leaves;
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::model::pod::ContainerKind;
+use crate::model::time::Time;
+
+/// When they started.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Starts {
+    /// By container, those that run now.
+    running: BTreeMap<Name, Time>,
+    /// The earliest start that was seen of a container of the spec: no init container was at work after it.
+    first: Option<Time>,
+    /// When the process started that holds the pod's namespaces: none of the spec's containers was at work before it.
+    sandbox: Option<Time>,
+}
+
+impl Starts {
+    /// Takes in a survey, of those containers.
+    pub(super) fn take_in<'a>(&mut self, leaves: &Leaves<'_>, containers: impl Iterator<Item = &'a Name>) {
+        for container in containers {
+            if let Some(started) = leaves.started(container) {
+                self.running.insert(container.clone(), started);
+            }
+        }
+        let seen = leaves.regular().filter_map(|name| leaves.started(name));
+        self.first = seen.chain(self.first).min();
+        if let Some((started, false)) = leaves.earliest() {
+            self.sandbox = Some(started);
+        }
+    }
+}
+
+impl PodMachine {
+    /// Tells what containers took of those objects when they took it.
+    pub(super) fn note_starts(&mut self, is_meant: impl Fn(&ObjectRef) -> bool) {
+        let Starts { running, first, sandbox } = &self.starts;
+        for frozen in self.frozen.iter_mut().filter(|frozen| is_meant(&frozen.object)) {
+            match (frozen.role, running.get(&frozen.container), first) {
+                (ContainerKind::Init, _, Some(first)) => {
+                    frozen.started_between(sandbox.unwrap_or_default(), *first);
+                }
+                (ContainerKind::Init, _, None) | (_, None, _) => {}
+                (_, Some(started), _) => frozen.started(*started),
+            }
+        }
+    }
+}
