@@ -61,7 +61,7 @@ fn an_environment_says_what_is_optional_and_what_stands_before_the_keys() {
     let names: Vec<&str> = app.variables.iter().map(|name| &**name).collect();
     assert_eq!(names, ["BOTH", "HOST", "LEVEL", "NODE", "PLAIN", "UNUSED"]);
     let single = POD.split("    envFrom:").next().unwrap();
-    let without = super::workload(single).spec.containers.remove(0);
+    let without = workload(single).spec.containers.remove(0);
     assert!(without.variables.is_empty(), "there is nothing that they could hide");
 }
 
