@@ -107,8 +107,7 @@ impl PodMachine {
             (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
         });
         let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
-        let frozen = frozen::of(&pod.spec, &pod.namespace, is_told);
-        let frozen = frozen.into_iter().filter(|frozen| is_measured(&frozen.object));
+        let frozen = frozen::of(&pod.spec, &pod.namespace, is_told, is_measured);
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
@@ -116,7 +115,7 @@ impl PodMachine {
             targets,
             surveys: Surveys::default(),
             problem: None,
-            frozen: frozen.collect(),
+            frozen,
             starts: Starts::default(),
             untold: Vec::new(),
             unsaid: Unsaid::default(),

@@ -76,8 +76,14 @@ enum Taken {
 /// is left unmeasured: whoever writes pods doesn't decide how much is remembered of containers that nobody asked about.
 const MOST_UNTOLD: usize = 64;
 
-/// What the containers of a pod in this namespace take at their start. An ephemeral container is there for people.
-pub(crate) fn of(spec: &PodSpec, namespace: &Name, is_told: impl Fn(&Name) -> bool) -> Vec<Frozen> {
+/// What the containers of a pod in this namespace take at their start of objects that are measured. An ephemeral container is there for
+/// people.
+pub(crate) fn of(
+    spec: &PodSpec,
+    namespace: &Name,
+    is_told: impl Fn(&Name) -> bool,
+    is_measured: impl Fn(&ObjectRef) -> bool,
+) -> Vec<Frozen> {
     let mut all: BTreeMap<(Name, Way, ObjectRef), Frozen> = BTreeMap::new();
     let mut left = MOST_UNTOLD;
     for reference in references::frozen(spec) {
@@ -93,7 +99,7 @@ pub(crate) fn of(spec: &PodSpec, namespace: &Name, is_told: impl Fn(&Name) -> bo
             | references::Way::Unmounted => continue,
         };
         let (Some(container), Some(role)) = (reference.container, reference.role) else { continue };
-        if role == ContainerKind::Ephemeral {
+        if role == ContainerKind::Ephemeral || !is_measured(&object) {
             continue;
         }
         let key = (container, way, object);

@@ -255,7 +255,7 @@ fn container(name: &str, paths: &[&str], environment: usize) -> Container {
 
 /// What is followed of a pod whose containers all are told.
 fn told(pod: &PodSpec) -> Vec<Frozen> {
-    of(pod, &"shop".into(), |_| true)
+    of(pod, &"shop".into(), |_| true, |_| true)
 }
 
 /// How many items are followed at each mount.
@@ -302,11 +302,16 @@ fn containers_that_nobody_asked_about_are_followed_within_a_bound_of_their_own()
     let init = init_of(2);
     let debug = Container { kind: ContainerKind::Ephemeral, ..container("debug", &[], 2) };
     let spec = pod(vec![container("app", &[], 100), container("side", &[], 100), init, debug], 0);
-    let found = of(&spec, &"shop".into(), |name| **name == *"app");
+    let found = of(&spec, &"shop".into(), |name| **name == *"app", |_| true);
     let count = |name: &str| found.iter().filter(|frozen| *frozen.container == *name).count();
     assert_eq!((count("app"), count("side"), count("setup"), count("debug")), (100, MOST_UNTOLD, 0, 0));
     let few = pod(vec![init_of(2), container("app", &[], 1)], 0);
-    assert_eq!(of(&few, &"shop".into(), |_| false).len(), 3);
+    assert_eq!(of(&few, &"shop".into(), |_| false, |_| true).len(), 3);
+    let mut side = container("side", &[], 100);
+    side.environment.push(EnvironmentSource::new(ObjectKind::ConfigMap, "a".into(), None));
+    let measured =
+        of(&pod(vec![side], 0), &"shop".into(), |_| false, |object| object.kind == ObjectKind::ConfigMap);
+    assert_eq!(measured.len(), 1, "what isn't measured takes nobody's place");
 }
 
 fn init_of(environment: usize) -> Container {

@@ -97,9 +97,7 @@ fn what_others_than_the_told_container_took_at_their_start_is_stale_too_also_aft
     let mut pod = app("app", &[(SIGNAL, "SIGHUP")]);
     let containers = pod["spec"]["containers"].as_array_mut().unwrap();
     let image = containers[0]["image"].clone();
-    let other = |name: &str, command: &[&str]| {
-        json!({"name": name, "image": image, "command": command, "env": environment()})
-    };
+    let other = |name: &str, command: &[&str]| json!({"name": name, "image": image, "command": command, "env": environment()});
     containers.push(other("side", &["sleep", "3600"]));
     pod["spec"]["initContainers"] = json!([other("setup", &["true"])]);
     let Some(space) = with("others", &pod) else { return };
