@@ -143,7 +143,7 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
-        self.starts.take_in(&leaves, self.frozen.iter().map(|frozen| &frozen.container));
+        self.starts.take_in(&leaves, &self.frozen);
         self.note_starts(|_| true);
         self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));

@@ -1,6 +1,6 @@
 //! When the containers of a pod started, told or not, as far as surveys show it: what they took at their start is as old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::machine::pod::PodMachine;
 use crate::machine::pod::leaves::Leaves;
@@ -8,6 +8,7 @@ use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
+use crate::propagation::frozen::Frozen;
 
 /// When they started.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +22,12 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// Takes in a survey, of those containers.
-    pub(super) fn take_in<'a>(&mut self, leaves: &Leaves<'_>, containers: impl Iterator<Item = &'a Name>) {
+    /// Takes in a survey, for what the containers took. Looking through a container's processes takes time: once for each.
+    pub(super) fn take_in(&mut self, leaves: &Leaves<'_>, frozen: &[Frozen]) {
+        let containers: BTreeSet<&Name> = frozen.iter().map(|frozen| &frozen.container).collect();
+        if containers.is_empty() {
+            return;
+        }
         for container in containers {
             if let Some(started) = leaves.started(container) {
                 self.running.insert(container.clone(), started);
