@@ -285,6 +285,64 @@ fn what_containers_took_that_arent_told_is_stale_too_and_what_an_init_container_
     }
 }
 
+/// A pod whose init container takes something of an object, and which has a process that holds its namespaces, or none.
+fn with_init(has_sandbox: bool) -> World {
+    let containers: &[(&str, &[&str])] = &[("app", &["config"]), ("setup", &[])];
+    let mut pod = pod(1, &[("reloadlet.io/signal", "SIGHUP")], containers, &["config"]);
+    let setup = &mut pod.spec.containers[1];
+    setup.kind = ContainerKind::Init;
+    setup.environment =
+        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
+    let mut world = measured(vec![pod]);
+    show(&mut world, "levels", version(1, 1));
+    world.exit(1002);
+    renew(&mut world, has_sandbox);
+    world.pass(20_000);
+    world
+}
+
+/// The pod's containers end and are run anew.
+fn renew(world: &mut World, has_sandbox: bool) {
+    let of_pod = |world: &World| {
+        let containers = world.node.pods[&uid(1)].containers.iter();
+        containers
+            .flat_map(|container| container.processes.iter().map(|process| process.pid))
+            .collect::<Vec<_>>()
+    };
+    of_pod(world).into_iter().for_each(|pid| world.exit(pid));
+    if has_sandbox {
+        world.start(&uid(1), "POD");
+    }
+    world.pass(1_000);
+    world.start(&uid(1), "app");
+    world.pass(5_000);
+}
+
+#[test]
+fn an_init_container_that_is_run_anew_with_its_pods_sandbox_has_what_there_was_then() {
+    for has_sandbox in [true, false] {
+        let mut world = with_init(has_sandbox);
+        assert_eq!(stale(&world), []);
+        show(&mut world, "levels", version(2, 2));
+        world.pass(4_000);
+        assert_eq!(stale(&world), [(StaleReason::Init, 4_000)]);
+        renew(&mut world, has_sandbox);
+        assert_eq!(stale(&world), [], "{has_sandbox}");
+    }
+}
+
+#[test]
+fn an_init_container_isnt_run_anew_with_another_container() {
+    let mut world = with_init(true);
+    show(&mut world, "levels", version(2, 2));
+    let app = world.node.pods[&uid(1)].containers.iter().find(|container| *container.name == *"app").unwrap();
+    let pid = app.processes[0].pid;
+    world.exit(pid);
+    world.start(&uid(1), "app");
+    world.pass(5_000);
+    assert_eq!(stale(&world).iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), [StaleReason::Init]);
+}
+
 #[test]
 fn each_reason_has_the_age_of_its_own_oldest() {
     let mut with_environment = app(1, &[]);

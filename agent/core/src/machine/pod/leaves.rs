@@ -119,9 +119,10 @@ impl<'a> Leaves<'a> {
 
     /// When the first process started that is in a container of the pod, and whether that is one of those that the spec has.
     pub(super) fn earliest(&self) -> Option<(Time, bool)> {
-        let named = |place: usize| self.named.values().flatten().any(|(of, _)| *of == place);
         let (_, place, started) = self.processes.iter().min_by_key(|(_, _, started)| *started)?;
-        Some((*started, named(*place)))
+        let of_spec = self.pod.spec.containers.iter().flat_map(|container| self.named(&container.name));
+        let is_of_spec = of_spec.into_iter().any(|(of, _)| of == place);
+        Some((*started, is_of_spec))
     }
 
     fn chosen(&self, chosen: &process::Chosen<'_>, container: &ContainerFacts) -> Chosen {

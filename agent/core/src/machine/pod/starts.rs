@@ -15,9 +15,10 @@ use crate::propagation::frozen::Frozen;
 pub(super) struct Starts {
     /// By container, those that run now.
     running: BTreeMap<Name, Time>,
-    /// The earliest start that was seen of a container of the spec: no init container was at work after it.
+    /// The earliest start that was seen of a regular container: no init container was at work after it.
     first: Option<Time>,
-    /// When the process started that holds the pod's namespaces: none of the spec's containers was at work before it.
+    /// When the process started that holds the pod's namespaces, where there is one: none of the spec's containers was at work before
+    /// it, and all of them, init containers too, are run anew with it.
     sandbox: Option<Time>,
 }
 
@@ -33,11 +34,11 @@ impl Starts {
                 self.running.insert(container.clone(), started);
             }
         }
+        self.sandbox = leaves.earliest().filter(|(_, is_of_spec)| !is_of_spec).map(|(started, _)| started);
+        // Without such a process nothing tells whether what was seen earlier was of the same run.
+        let before = self.first.filter(|first| self.sandbox.is_some_and(|sandbox| sandbox < *first));
         let seen = leaves.regular().filter_map(|name| leaves.started(name));
-        self.first = seen.chain(self.first).min();
-        if let Some((started, false)) = leaves.earliest() {
-            self.sandbox = Some(started);
-        }
+        self.first = seen.chain(before).min();
     }
 }
 
