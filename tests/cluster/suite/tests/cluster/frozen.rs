@@ -107,12 +107,21 @@ fn what_others_than_the_told_container_took_at_their_start_is_stale_too_also_aft
         if restarts {
             agent::restart();
         }
-        let states = states(&space, 2);
-        let has = |code: &str, says: &str| {
-            states.iter().any(|state| state.contains(&format!("[{code}]")) && state.contains(says))
-        };
-        assert!(has("frozen-env", "container side has it in its environment: restart it"), "{states:?}");
-        assert!(has("init-container", "init container setup took it"), "{states:?}");
+        let stale = wait_until("both are stale", || {
+            let document: Value = serde_json::from_str(&agent::status(&["-o", "json"])).ok()?;
+            let pods = document["pods"].as_array()?;
+            let pod = pods.iter().find(|pod| pod["namespace"] == space.name())?;
+            let of = |stale: &Value| {
+                [&stale["container"], &stale["code"]]
+                    .map(|field| field.as_str().unwrap_or_default().to_owned())
+            };
+            let stale: BTreeSet<[String; 2]> = pod["stale"].as_array()?.iter().map(of).collect();
+            (stale.len() > 1).then_some(stale)
+        });
+        assert_eq!(
+            stale,
+            [["setup", "init-container"], ["side", "frozen-env"]].map(|pair| pair.map(str::to_owned)).into()
+        );
     }
     let note = wait_until("both are said", || {
         let notes = space.events("app", "ConfigNeedsRestart");
