@@ -8,16 +8,22 @@ use crate::model::closed::Closed as _;
 use crate::model::names::is_subdomain;
 use crate::model::pod::{AnnotationValue, Annotations};
 
+pub use consumer::consumer;
+pub use course::{Course, Difference, Hold, Idle, Key, Options, Pods, Rest, Telling, course};
 use expression::Expression;
 pub use kinds::ObjectType;
+pub use reaction::{Event, Reaction, Silence, Variable, reaction};
 pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
+pub use situation::{Form, Installation, Object, Partition, Scope, Strategy, Subject, Update};
 
 mod consumer;
+mod course;
+mod duration;
 mod expression;
 mod kinds;
+mod reaction;
 mod remarks;
-
-pub use consumer::consumer;
+mod situation;
 
 /// On a workload or its template: it is rolled when an object that it uses changes.
 pub const AUTO: &str = "reloader.stakater.com/auto";
@@ -27,6 +33,8 @@ pub const SEARCH: &str = "reloader.stakater.com/search";
 pub const MATCH: &str = "reloader.stakater.com/match";
 /// On an object: it is never a reason.
 pub const IGNORE: &str = "reloader.stakater.com/ignore";
+/// On a Rollout of Argo: how its pods are replaced.
+pub const ROLLOUT_STRATEGY: &str = "reloader.stakater.com/rollout-strategy";
 /// On a Deployment: so long its changes are gathered.
 pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
 
