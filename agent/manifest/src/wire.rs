@@ -13,6 +13,7 @@ mod containers;
 mod metadata;
 mod object;
 mod owners;
+mod rolling;
 mod spec;
 mod status;
 mod volumes;

@@ -2,6 +2,7 @@
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::{AnnotationValue, Annotations, PodSpec};
+use reloadlet_core::policy::reloader::Form;
 
 pub use kind::WorkloadKind;
 
@@ -21,6 +22,8 @@ pub enum Found {
 pub struct Workload {
     /// What it is.
     pub kind: WorkloadKind,
+    /// The same, with what decides how its pods are replaced.
+    pub form: Form,
     /// Its namespace, unless that is left to whoever applies the manifest.
     pub namespace: Option<Name>,
     /// Its name, or how that begins where the API server ends it (`generateName`).
@@ -33,7 +36,7 @@ pub struct Workload {
     pub others: Annotations,
     /// The same of its template's.
     pub template_others: Annotations,
-    /// What its pods are like, also where they ask for nothing.
+    /// What its pods are like, also where they ask for nothing. A Rollout whose template is another workload's has no containers.
     pub spec: PodSpec,
     /// The line of the text, from 1, on which the document that it stands in begins.
     pub line: usize,

@@ -8,6 +8,7 @@ use reloadlet_core::policy::select;
 use super::*;
 
 mod documents;
+mod forms;
 mod lists;
 
 fn read(text: &str) -> Vec<Result<Found, Unreadable>> {
@@ -74,6 +75,8 @@ fn each_kind() -> Vec<(WorkloadKind, String)> {
                 r#""spec": {{"schedule": "* * * * *", "jobTemplate": {{"spec": {{"template": {TEMPLATE}}}}}}}"#
             ),
         ),
+        controlled(WorkloadKind::Rollout, "argoproj.io/v1alpha1"),
+        controlled(WorkloadKind::DeploymentConfig, "apps.openshift.io/v1"),
     ]
 }
 
