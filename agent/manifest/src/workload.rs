@@ -6,6 +6,8 @@ use reloadlet_core::policy::reloader::Form;
 
 pub use kind::WorkloadKind;
 
+use crate::labels::Labels;
+
 mod kind;
 
 /// Something in a text of manifests.
@@ -55,8 +57,17 @@ pub struct OtherObject {
     pub name: Option<Name>,
     /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
     pub annotations: Annotations,
+    /// Its labels, of those kinds that Reloader selects by them: ConfigMaps, Secrets and namespaces. `None` where they aren't known.
+    pub labels: Option<Labels>,
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
+}
+
+impl OtherObject {
+    /// Whether something selects such objects by their labels.
+    pub(crate) fn is_selected_by_labels(&self) -> bool {
+        self.group.is_empty() && ["ConfigMap", "Secret", "Namespace"].contains(&self.kind.as_str())
+    }
 }
 
 impl Workload {

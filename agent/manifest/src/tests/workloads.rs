@@ -9,6 +9,7 @@ use super::*;
 
 mod documents;
 mod forms;
+mod labels;
 mod lists;
 
 fn read(text: &str) -> Vec<Result<Found, Unreadable>> {
