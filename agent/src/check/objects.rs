@@ -1,11 +1,14 @@
 //! The ConfigMaps and Secrets among the manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::policy::reloader::{Marks, Remark, remarks_of_object};
+use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
 use reloadlet_manifest::OtherObject;
+
+use super::flags::Flags;
+use super::selector::Chooses;
 
 /// What an object says of itself.
 #[derive(Debug)]
@@ -16,12 +19,20 @@ pub(super) struct Said {
     pub(super) remarks: Vec<Remark>,
     /// It never changes.
     pub(super) immutable: bool,
+    /// Whether Reloader's selector takes it by its labels.
+    is_selected: bool,
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
 /// for one that isn't written.
-#[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>);
+#[derive(Debug)]
+pub(super) struct Objects {
+    objects: BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>,
+    /// The namespaces among the manifests that Reloader's selector doesn't take.
+    unselected: BTreeSet<Name>,
+    /// How Reloader runs.
+    reloader: Flags,
+}
 
 /// Names that differ in more letters than these aren't taken for the same one misspelled.
 const MOST_LETTERS: usize = 3;
@@ -29,8 +40,25 @@ const MOST_LETTERS: usize = 3;
 const MOST_COMPARED: usize = 2_000;
 
 impl Objects {
+    /// None so far; Reloader runs with these flags.
+    pub(super) const fn new(reloader: Flags) -> Self {
+        Self { objects: BTreeMap::new(), unselected: BTreeSet::new(), reloader }
+    }
+
+    /// How Reloader runs.
+    pub(super) const fn installation(&self) -> &Installation {
+        &self.reloader.installation
+    }
+
     /// Takes in one object, if it is such a one.
     pub(super) fn add(&mut self, object: &OtherObject) {
+        // What isn't known of an object isn't held against it.
+        let fits = |chooses: &Chooses| object.labels.as_ref().is_none_or(|labels| chooses.takes(labels));
+        if (object.group.as_str(), object.kind.as_str()) == ("", "Namespace") {
+            let name = object.name.clone().filter(|_| !fits(&self.reloader.namespaces));
+            self.unselected.extend(name);
+            return;
+        }
         let kind = match (object.group.as_str(), object.kind.as_str()) {
             ("", "ConfigMap") => ObjectKind::ConfigMap,
             ("", "Secret") => ObjectKind::Secret,
@@ -42,29 +70,47 @@ impl Objects {
                 marks: Marks::of(&object.annotations),
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
+                is_selected: fits(&self.reloader.objects),
             };
-            self.0.entry((kind, name.clone())).or_default().insert(namespace, said);
+            self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
         }
     }
 
     /// Whether one of a kind is among them at all: without, the objects come from elsewhere.
     pub(super) fn has_any(&self, kind: ObjectKind) -> bool {
-        self.0.keys().any(|(of, _)| *of == kind)
+        self.objects.keys().any(|(of, _)| *of == kind)
+    }
+
+    /// The names of a kind that are in this namespace, or may be.
+    pub(super) fn names<'a>(
+        &'a self,
+        kind: ObjectKind,
+        namespace: Option<&'a Name>,
+    ) -> impl Iterator<Item = &'a Name> {
+        let of_kind = self.objects.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name);
+        of_kind.filter(move |name| self.get(kind, name, namespace).is_some())
     }
 
     /// What the object says of itself; `None` if it isn't there, as far as that can be said: where a
     /// namespace isn't written, whoever applies the manifest chooses it.
     pub(super) fn get(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Option<&Said> {
-        let namespaces = self.0.get(&(kind, name.clone()))?;
+        let namespaces = self.objects.get(&(kind, name.clone()))?;
         match namespace {
             Some(own) => namespaces.get(own).or_else(|| namespaces.get("")),
             None => namespaces.values().next(),
         }
     }
 
+    /// Whether Reloader's selectors take an object in this namespace, of which this is known.
+    pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
+        said.is_none_or(|said| said.is_selected)
+            && namespace.is_none_or(|namespace| !self.unselected.contains(namespace))
+    }
+
     /// The name that is nearest to one that isn't there.
     pub(super) fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        let of_kind = self.0.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name).take(MOST_COMPARED);
+        let of_kind =
+            self.objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name).take(MOST_COMPARED);
         let near = of_kind.map(|known| (strsim::osa_distance(known, name), known));
         near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
             .min()

@@ -37,6 +37,8 @@ pub const IGNORE: &str = "reloader.stakater.com/ignore";
 pub const ROLLOUT_STRATEGY: &str = "reloader.stakater.com/rollout-strategy";
 /// On a Deployment: so long its changes are gathered.
 pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
+/// Written by Reloader itself on a Deployment that it has paused.
+pub const PAUSED_AT: &str = "deployment.reloader.stakater.com/paused-at";
 
 /// Whether Reloader reads the annotation with this key, on a workload, a template or an object.
 pub fn is_relevant(key: &str) -> bool {
@@ -166,6 +168,14 @@ impl<'a> Asking<'a> {
         self.list(object).iter().map(|(item, _)| *item).filter(|item| is_subdomain(item)).collect()
     }
 
+    /// How many items of its list for objects of this type can take other names than their own.
+    pub fn patterns(&self, object: ObjectType) -> usize {
+        let is_pattern = |(item, expression): &&(&str, Option<_>)| {
+            expression.is_some() && (!is_subdomain(item) || item.contains('.'))
+        };
+        self.list(object).iter().filter(is_pattern).count()
+    }
+
     /// The annotations that count for objects of this type: the workload's if it has any of them, however empty, and else all of the
     /// template's.
     fn chosen(&self, object: ObjectType) -> &'a Annotations {
@@ -204,7 +214,7 @@ fn items<'a>(annotations: &'a Annotations, key: &str) -> impl Iterator<Item = &'
 }
 
 /// The values that Go takes for a truth value (`strconv.ParseBool`).
-fn parse_bool(value: &str) -> Option<bool> {
+pub fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -131,11 +131,11 @@ closed_set! {
     /// What a roll waits for.
     pub enum Hold {
         /// The roll that is under way.
-        Rolling => "waits for the roll that is under way",
+        Rolling => "wait for the roll that is under way",
         /// Its pods: more of those that don't work would be none the better.
-        Unavailable => "waits until it is available",
+        Unavailable => "wait until it is available",
         /// Its budget.
-        Budget => "waits until its PodDisruptionBudget allows a disruption",
+        Budget => "wait until its PodDisruptionBudget allows a disruption",
     }
 }
 
@@ -348,43 +348,39 @@ fn debounce(subject: &Subject<'_>) -> Option<Duration> {
 }
 
 impl Course {
-    /// Whether something asks for it, or pods are stale by it, so that it is worth a sentence.
+    /// Whether something asks for it, so that it is worth a sentence also where nothing is done.
     pub const fn is_worth_telling(self) -> bool {
         !matches!(
             self.rest,
             Rest::Nothing(
                 Idle::Same | Idle::Unasked | Idle::Refused | Idle::OutOfScope | Idle::Apart | Idle::Unused
-            )
+            ) | Rest::Tell(Telling::Frozen)
         )
     }
 }
 
 impl fmt::Display for Rest {
-    /// What stands behind `reloadlet`.
+    /// What stands behind `reloadlet`. Nobody rolls anything yet: so what is more than nothing is what it would do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing(idle) => write!(f, "does nothing, {idle}"),
-            Self::Tell(telling) => write!(f, "says that its pods are stale, {telling}"),
-            Self::Hold(hold) => hold.fmt(f),
+            Self::Tell(telling) => write!(f, "would say that its pods are stale, {telling}"),
+            Self::Hold(hold) => write!(f, "would roll it, and {hold}"),
             Self::Roll { debounce, partition } => {
                 match partition {
-                    None => f.write_str("rolls it")?,
+                    None => f.write_str("would roll it")?,
                     Some(partition) if partition.keeps_all() => {
-                        write!(
-                            f,
-                            "rolls none of its pods (partition {}), and says that they are stale",
-                            partition.from
-                        )?;
+                        write!(f, "would say that all its pods are stale (partition {})", partition.from)?;
                     }
                     Some(partition) => write!(
                         f,
-                        "rolls its pods from ordinal {} on (partition), and says that the others are stale",
+                        "would roll its pods from ordinal {} on, and say that the others are stale (partition)",
                         partition.from
                     )?,
                 }
                 match debounce {
                     None => Ok(()),
-                    Some(debounce) => write!(f, " once no change has come for {debounce:?}"),
+                    Some(debounce) => write!(f, " once no change has come for {}s", debounce.as_secs_f64()),
                 }
             }
         }

@@ -120,7 +120,7 @@ pub fn reaction<'a>(
     }
 }
 
-/// Why nothing is done, in the order in which Reloader finds out.
+/// Why nothing is done: first what the annotations and the pods' spec say, then what Reloader's flags do.
 fn silence(
     subject: &Subject<'_>,
     object: &Object<'_>,
@@ -128,47 +128,51 @@ fn silence(
     variable: Variable,
     installation: &Installation,
 ) -> Option<Silence> {
-    let Installation { on_create, on_delete, sync_after_restart, .. } = *installation;
-    if object.of == ObjectType::SecretProviderClass && !installation.classes {
+    if are_apart(subject, object) {
+        return Some(Silence::Apart);
+    }
+    let rules = Rules::Reloader { auto_reload_all: installation.auto_reload_all };
+    let decision = subject.asking.decide(object.of, object.name, object.marks, rules);
+    let has_template = subject.form != (Form::Rollout { has_template: false });
+    match decision {
+        Decision::Ignored | Decision::Excluded => return Some(Silence::Refused),
+        Decision::Unasked => return Some(Silence::Unasked),
+        // Of a template that is elsewhere it isn't known what its containers use.
+        Decision::Named | Decision::Searched | Decision::Automatic if !has_template => {}
+        Decision::Named | Decision::Searched | Decision::Automatic => {
+            if !decision.rolls(is_used(subject, object)) {
+                return Some(Silence::Unused);
+            }
+        }
+    }
+    kind(subject.form, installation)
+        .or_else(|| unseen(object, event, installation))
+        .or_else(|| unneeded(event, variable, installation.strategy))
+}
+
+/// Why Reloader isn't told of what happens, or does something else about it.
+fn unseen(object: &Object<'_>, event: Event, installation: &Installation) -> Option<Silence> {
+    let Installation { on_create, on_delete, sync_after_restart, calls_webhook, classes, .. } = *installation;
+    if object.of == ObjectType::SecretProviderClass && !classes {
         return Some(Silence::NoClasses);
     }
     if !installation.scope.takes(object) {
         return Some(Silence::OutOfScope);
     }
-    let unseen = match event {
-        Event::Changed => None,
+    match event {
         Event::Written => Some(Silence::Written),
-        Event::Created => (!on_create).then_some(Silence::NotOnCreate),
-        Event::Deleted => (!on_delete).then_some(Silence::NotOnDelete),
-        Event::Listed => (!(on_create && sync_after_restart)).then_some(Silence::NotAfterRestart),
-    };
-    if unseen.is_some() {
-        return unseen;
+        Event::Created if !on_create => Some(Silence::NotOnCreate),
+        Event::Deleted if !on_delete => Some(Silence::NotOnDelete),
+        Event::Listed if !(on_create && sync_after_restart) => Some(Silence::NotAfterRestart),
+        Event::Changed | Event::Created | Event::Deleted | Event::Listed => {
+            calls_webhook.then_some(Silence::Webhook)
+        }
     }
-    if installation.calls_webhook {
-        return Some(Silence::Webhook);
-    }
-    if are_apart(subject, object) {
-        return Some(Silence::Apart);
-    }
-    let of_kind = kind(subject.form, installation);
-    if of_kind.is_some() {
-        return of_kind;
-    }
-    let rules = Rules::Reloader { auto_reload_all: installation.auto_reload_all };
-    let decision = subject.asking.decide(object.of, object.name, object.marks, rules);
-    match decision {
-        Decision::Ignored | Decision::Excluded => return Some(Silence::Refused),
-        Decision::Unasked => return Some(Silence::Unasked),
-        Decision::Named | Decision::Searched | Decision::Automatic => {}
-    }
-    if subject.form == (Form::Rollout { has_template: false }) {
-        return Some(Silence::NoTemplate);
-    }
-    if !decision.rolls(is_used(subject, object)) {
-        return Some(Silence::Unused);
-    }
-    match (installation.strategy, event, variable) {
+}
+
+/// Why what it would write is there already, or what it would take away isn't.
+const fn unneeded(event: Event, variable: Variable, strategy: Strategy) -> Option<Silence> {
+    match (strategy, event, variable) {
         (Strategy::Variables, Event::Deleted, Variable::Missing) => Some(Silence::NoVariable),
         (Strategy::Variables, Event::Deleted, Variable::Older | Variable::Current) => None,
         (Strategy::Variables, _, Variable::Current) => Some(Silence::Current),
@@ -184,7 +188,8 @@ const fn kind(form: Form, installation: &Installation) -> Option<Silence> {
         Form::CronJob if installation.without_cron_jobs => Some(Silence::IgnoredKind),
         Form::Job { .. } | Form::CronJob => None,
         Form::Rollout { .. } if !installation.rollouts => Some(Silence::NoRollouts),
-        Form::Rollout { .. } => None,
+        Form::Rollout { has_template: false } => Some(Silence::NoTemplate),
+        Form::Rollout { has_template: true } => None,
         Form::Owned
         | Form::Pod
         | Form::PodTemplate
