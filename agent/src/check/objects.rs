@@ -28,6 +28,8 @@ pub(super) struct Said {
 #[derive(Debug)]
 pub(super) struct Objects {
     objects: BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>,
+    /// Their names, by kind and namespace.
+    names: BTreeMap<(ObjectKind, Name), Vec<Name>>,
     /// The namespaces among the manifests that Reloader's selector doesn't take.
     unselected: BTreeSet<Name>,
     /// How Reloader runs.
@@ -42,7 +44,7 @@ const MOST_COMPARED: usize = 2_000;
 impl Objects {
     /// None so far; Reloader runs with these flags.
     pub(super) const fn new(reloader: Flags) -> Self {
-        Self { objects: BTreeMap::new(), unselected: BTreeSet::new(), reloader }
+        Self { objects: BTreeMap::new(), names: BTreeMap::new(), unselected: BTreeSet::new(), reloader }
     }
 
     /// How Reloader runs.
@@ -72,6 +74,7 @@ impl Objects {
                 immutable: object.immutable,
                 is_selected: fits(&self.reloader.objects),
             };
+            self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
             self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
         }
     }
@@ -82,13 +85,13 @@ impl Objects {
     }
 
     /// The names of a kind that are in this namespace, or may be.
-    pub(super) fn names<'a>(
-        &'a self,
-        kind: ObjectKind,
-        namespace: Option<&'a Name>,
-    ) -> impl Iterator<Item = &'a Name> {
-        let of_kind = self.objects.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name);
-        of_kind.filter(move |name| self.get(kind, name, namespace).is_some())
+    pub(super) fn names(&self, kind: ObjectKind, namespace: Option<&Name>) -> impl Iterator<Item = &Name> {
+        let all = self.names.range((kind, "".into())..).take_while(move |((of, _), _)| *of == kind);
+        let own = namespace.into_iter().flat_map(move |own| {
+            ["".into(), own.clone()].into_iter().filter_map(move |place| self.names.get(&(kind, place)))
+        });
+        let all = all.map(|(_, names)| names).take(if namespace.is_none() { usize::MAX } else { 0 });
+        own.chain(all).flatten()
     }
 
     /// What the object says of itself; `None` if it isn't there, as far as that can be said: where a

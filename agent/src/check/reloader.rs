@@ -17,7 +17,7 @@ use super::finding::{Finding, Level};
 use super::objects::Objects;
 
 /// So many names of objects are compared with items of a workload's lists.
-const MOST_COMPARED: usize = 4_000;
+const MOST_COMPARED: usize = 2_000;
 /// So many containers are named in one sentence.
 const MOST_NAMED: usize = 8;
 

@@ -367,14 +367,18 @@ fn an_object_that_only_an_expression_takes_is_told_of_where_it_is_among_the_mani
     let object = |name: &str, namespace: &str| {
         format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\n")
     };
-    let text = [workload.clone(), object("app-a", "shop"), object("app-b", "blog"), object("other", "shop")]
-        .concat();
+    let elsewhere = object("app-c", "shop").replace(", namespace: shop", "");
+    let objects = [object("app-a", "shop"), object("app-b", "blog"), object("other", "shop"), elsewhere];
+    let text = workload.clone() + &objects.concat();
     let said = said_with(&text, Flags::default());
     let told = said.lines().filter(|line| line.contains("reloader-rolls")).collect::<Vec<_>>();
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("when ConfigMap \"app-a\" changes"), "{told:?}");
+    assert!(told[1].contains("when ConfigMap \"app-c\" changes"), "its namespace isn't written: {told:?}");
+    let anywhere = said_with(&text.replace("namespace: shop, annotations", "annotations"), Flags::default());
+    assert_eq!(anywhere.matches("reloader-rolls").count(), 3, "{anywhere}");
 
-    let many: String = (0..4_100).map(|n| object(&format!("other-{n}"), "shop")).collect();
+    let many: String = (0..2_100).map(|n| object(&format!("other-{n}"), "shop")).collect();
     let said = said_with(&(workload + &many), Flags::default());
     assert!(
         said.contains("hint reloader-expression: not all objects among the manifests are compared"),
