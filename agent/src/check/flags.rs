@@ -36,6 +36,24 @@ impl std::error::Error for FlagError {}
 const SWITCHES: [&str; 5] =
     ["auto-reload-all", "sync-after-restart", "enable-ha", "enable-csi-integration", "enable-pprof"];
 
+/// Flags that have a value.
+const VALUES: [&str; 14] = [
+    "is-Argo-Rollouts",
+    "reload-on-create",
+    "reload-on-delete",
+    "reload-strategy",
+    "webhook-url",
+    "resources-to-ignore",
+    "ignored-workload-types",
+    "namespaces",
+    "namespaces-to-ignore",
+    "namespace-selector",
+    "resource-label-selector",
+    "log-format",
+    "log-level",
+    "pprof-addr",
+];
+
 /// The flags that give an annotation another name, with its own one.
 const NAMES: [(&str, &str); 10] = [
     ("auto-annotation", reloader::AUTO),
@@ -59,6 +77,11 @@ pub(super) fn parse(text: &str) -> Result<Flags, FlagError> {
         let flag = word.strip_prefix("--").filter(|flag| !flag.is_empty());
         let flag =
             flag.ok_or_else(|| FlagError(format!("{} is no flag: they begin with --", quoted(word))))?;
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        let is_known = SWITCHES.contains(&name) || VALUES.contains(&name) || own_name(name).is_some();
+        if !is_known {
+            return Err(FlagError(format!("Reloader 1.4 has no flag --{}", unquoted(name))));
+        }
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, value),
             None if SWITCHES.contains(&flag) => (flag, "true"),
@@ -123,12 +146,8 @@ fn set<'a>(
         "resource-label-selector" => of_objects.push(value),
         // These change nothing of what is done with a workload.
         "enable-ha" | "enable-pprof" => drop(truth()?),
-        "log-format" | "log-level" | "pprof-addr" => {}
         other => {
-            let Some((_, own)) = NAMES.into_iter().find(|(name, _)| *name == other) else {
-                return Err(FlagError(format!("Reloader 1.4 has no flag --{}", unquoted(other))));
-            };
-            if value != own {
+            if let Some(own) = own_name(other).filter(|own| *own != value) {
                 return Err(FlagError(format!(
                     "--{other} gives {own} another name, and check knows annotations by their usual names only"
                 )));
@@ -136,6 +155,11 @@ fn set<'a>(
         }
     }
     Ok(())
+}
+
+/// The usual name of the annotation to which this flag gives another one.
+fn own_name(flag: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|(name, _)| *name == flag).map(|(_, own)| own)
 }
 
 fn extend<'a>(names: &mut BTreeSet<Name>, items: impl Iterator<Item = &'a str>) {
@@ -202,6 +226,7 @@ mod tests {
                 "--reload-on-create is \"--sync-after-restart\", and true or false is needed",
             ),
             ("--namespaces", "--namespaces has no value"),
+            ("--x", "Reloader 1.4 has no flag --x"),
             (
                 "--resources-to-ignore=pods",
                 "--resources-to-ignore is \"pods\", and configMaps or secrets is needed",

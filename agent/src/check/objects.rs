@@ -1,5 +1,6 @@
 //! The ConfigMaps and Secrets among the manifests.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
@@ -34,17 +35,27 @@ pub(super) struct Objects {
     unselected: BTreeSet<Name>,
     /// How Reloader runs.
     reloader: Flags,
+    /// How many comparisons of a name with a list are left.
+    comparisons: Cell<usize>,
 }
 
 /// Names that differ in more letters than these aren't taken for the same one misspelled.
 const MOST_LETTERS: usize = 3;
 /// So many names are compared at most for each object that is missing.
 const MOST_COMPARED: usize = 2_000;
+/// So many names are compared with items of Reloader's lists in all: each comparison takes up to a microsecond.
+const MOST_COMPARISONS: usize = 1_000_000;
 
 impl Objects {
     /// None so far; Reloader runs with these flags.
     pub(super) const fn new(reloader: Flags) -> Self {
-        Self { objects: BTreeMap::new(), names: BTreeMap::new(), unselected: BTreeSet::new(), reloader }
+        Self {
+            objects: BTreeMap::new(),
+            names: BTreeMap::new(),
+            unselected: BTreeSet::new(),
+            reloader,
+            comparisons: Cell::new(MOST_COMPARISONS),
+        }
     }
 
     /// How Reloader runs.
@@ -84,6 +95,13 @@ impl Objects {
         self.objects.keys().any(|(of, _)| *of == kind)
     }
 
+    /// Takes so many comparisons of those that are left; `false` if there aren't so many.
+    pub(super) fn take_comparisons(&self, count: usize) -> bool {
+        let left = self.comparisons.get().checked_sub(count);
+        self.comparisons.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
     /// The names of a kind that are in this namespace, or may be.
     pub(super) fn names(&self, kind: ObjectKind, namespace: Option<&Name>) -> impl Iterator<Item = &Name> {
         let all = self.names.range((kind, "".into())..).take_while(move |((of, _), _)| *of == kind);
@@ -118,5 +136,18 @@ impl Objects {
         near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
             .min()
             .map(|(_, known)| known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_have_a_bound_in_all() {
+        let objects = Objects::new(Flags::default());
+        assert!(objects.take_comparisons(MOST_COMPARISONS - 1));
+        assert!(!objects.take_comparisons(2));
+        assert!(!objects.take_comparisons(1), "what wasn't enough once isn't any more");
     }
 }

@@ -16,7 +16,7 @@ use super::codes::{Code, of_remark};
 use super::finding::{Finding, Level};
 use super::objects::Objects;
 
-/// So many names of objects are compared with items of a workload's lists.
+/// So many comparisons of a name with an item are made for one workload.
 const MOST_COMPARED: usize = 2_000;
 /// So many containers are named in one sentence.
 const MOST_NAMED: usize = 8;
@@ -87,7 +87,7 @@ fn add_taken(
             |name: &Name, rules| subject.asking.decide(of, name, Marks::default(), rules) == Decision::Named;
         let mut left = MOST_COMPARED / patterns;
         for name in objects.names(kind, subject.namespace) {
-            if left == 0 {
+            if left == 0 || !objects.take_comparisons(patterns) {
                 is_cut = true;
                 break;
             }

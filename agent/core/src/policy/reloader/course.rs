@@ -116,6 +116,8 @@ closed_set! {
         Rollout => "as Rollouts are left alone",
         /// A person decides when.
         OnDelete => "as it waits for somebody to delete them (OnDelete)",
+        /// No pod of the StatefulSet has so high an ordinal.
+        Partition => "as its partition keeps all of them",
         /// New pods couldn't start without the object.
         Gone => "as the object is gone",
         /// A kubelet keeps the old content as long as any pod of its node has it: new pods may get that, too.
@@ -327,6 +329,9 @@ fn roll(subject: &Subject<'_>, pods: Pods, options: &Options<'_>) -> Rest {
         Form::StatefulSet(Update::OnDelete) | Form::DaemonSet { on_delete: true } => {
             return Rest::Tell(Telling::OnDelete);
         }
+        Form::StatefulSet(Update::Partition(partition)) if partition.keeps_all() => {
+            return Rest::Tell(Telling::Partition);
+        }
         Form::StatefulSet(Update::Partition(partition)) => Some(partition),
         Form::Deployment | Form::StatefulSet(Update::Rolling) | Form::DaemonSet { on_delete: false } => None,
     };
@@ -369,9 +374,6 @@ impl fmt::Display for Rest {
             Self::Roll { debounce, partition } => {
                 match partition {
                     None => f.write_str("would roll it")?,
-                    Some(partition) if partition.keeps_all() => {
-                        write!(f, "would say that all its pods are stale (partition {})", partition.from)?;
-                    }
                     Some(partition) => write!(
                         f,
                         "would roll its pods from ordinal {} on, and say that the others are stale (partition)",

@@ -136,6 +136,22 @@ fn a_partition_keeps_all_pods_only_where_their_number_is_known() {
     assert!(!keeps(u32::MAX, u32::MAX, None) && keeps(u32::MAX, u32::MAX, Some(u32::MAX)));
 }
 
+#[test]
+fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
+    let scope = Scope::default();
+    let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
+    let rest = |from| {
+        asked("env.valueFrom key=a", |subject, object| {
+            let partition = Partition { from, first: 0, replicas: Some(3) };
+            let subject = Subject { form: Form::StatefulSet(Update::Partition(partition)), ..*subject };
+            let references = references(subject.spec, &"one".into(), Default::default(), |_, _| false);
+            course(&subject, &references, &[(*object, Difference::Any)], Pods::default(), &options).rest
+        })
+    };
+    assert_eq!(rest(3), Rest::Tell(Telling::Partition));
+    assert!(matches!(rest(2), Rest::Roll { partition: Some(_), .. }));
+}
+
 /// The kinds of the remarks about such a workload, with and without its template.
 fn remarked(workload: &str, template: &str, form: Form) -> Vec<RemarkKind> {
     let (workload, template) = (annotations(workload), annotations(template));
