@@ -13,6 +13,7 @@ use finding::Level;
 use flags::Flags;
 use report::Report;
 
+mod absent;
 mod codes;
 mod finding;
 mod findings;
@@ -20,6 +21,7 @@ mod flags;
 mod github;
 mod json;
 mod objects;
+mod programs;
 mod reloader;
 mod report;
 mod selector;

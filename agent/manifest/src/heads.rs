@@ -15,7 +15,10 @@ use crate::room::{short, take};
 pub(crate) const MOST_BYTES: usize = 40 << 20;
 
 /// The fields that say what an object is: each stands there once.
-const DECIDING: [&str; 5] = ["apiVersion", "kind", "metadata", "items", "immutable"];
+const DECIDING: [&str; 8] =
+    ["apiVersion", "kind", "metadata", "items", "immutable", "data", "binaryData", "stringData"];
+/// The most keys that are kept of an object.
+const MOST_KEYS: usize = 1024;
 
 /// What something in a text says that it is.
 pub(crate) enum Head {
@@ -36,6 +39,8 @@ pub(crate) struct ObjectHead {
     pub(crate) annotations: Annotations,
     /// Whether a ConfigMap or a Secret says that it never changes.
     pub(crate) immutable: bool,
+    /// The keys of its content, if all of them are known.
+    pub(crate) keys: Keys,
     pub(crate) items: ItemHeads,
 }
 
@@ -245,12 +250,63 @@ impl<'de> Lenient<'de> for Head {
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
+                Some("data" | "binaryData" | "stringData") => head.keys.add(object.next_value()?),
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(Self::Object(head))
     }
 }
+
+/// The keys of an object; nothing where not all of them are known.
+pub(crate) struct Keys(pub(crate) Option<BTreeSet<String>>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self(Some(BTreeSet::new()))
+    }
+}
+
+impl Keys {
+    fn add(&mut self, more: Self) {
+        match (&mut self.0, more.0) {
+            (Some(all), Some(more)) => all.extend(more),
+            (all, _) => *all = None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor(PhantomData))
+    }
+}
+
+impl<'de> Lenient<'de> for Keys {
+    fn other() -> Self {
+        Self(None)
+    }
+
+    fn null() -> Self {
+        Self::default()
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut keys = Self::default();
+        while let Some(Text(key)) = object.next_key()? {
+            object.next_value::<IgnoredAny>()?;
+            let key = key.filter(|key| take(KEY + key.len()));
+            match (&mut keys.0, key) {
+                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key)),
+                (all, _) => *all = None,
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// How much memory a key takes beside its text, in bytes.
+const KEY: usize = 48;
 
 #[derive(Default)]
 struct Named {

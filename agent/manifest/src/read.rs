@@ -174,6 +174,7 @@ impl ObjectHead {
                 ItemHeads::None => {}
             }
         }
+        let is_content = ["ConfigMap", "Secret"].contains(&kind);
         let [name, namespace] = [&self.name, &self.namespace].map(|text| text.as_deref().map(Name::from));
         Next::Name(OtherObject {
             group: group.unwrap_or_default().to_owned(),
@@ -183,6 +184,9 @@ impl ObjectHead {
             annotations: self.annotations.clone(),
             labels: None,
             immutable: self.immutable,
+            keys: is_content
+                .then(|| Some(self.keys.0.as_ref()?.iter().map(|key| Name::from(key.as_str())).collect()))
+                .flatten(),
         })
     }
 }

@@ -30,6 +30,36 @@ thread_local! {
     /// What is left for the pod that is being decoded, in bytes; `None` once that wasn't enough.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
     static TEXT: RefCell<Option<Text>> = const { RefCell::new(None) };
+    /// Whether details are read.
+    static DETAILS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has details read while this is there: of running pods they aren't kept.
+pub(super) struct Details(bool);
+
+impl Details {
+    pub(super) fn begin() -> Self {
+        Self(DETAILS.replace(true))
+    }
+}
+
+impl Drop for Details {
+    fn drop(&mut self) {
+        DETAILS.set(self.0);
+    }
+}
+
+/// Something that counts only in manifests that are checked; its default in others.
+#[derive(Default)]
+pub(super) struct Detail<T>(pub(super) T);
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Detail<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if DETAILS.get() {
+            return Ok(Self(Option::deserialize(deserializer)?.unwrap_or_default()));
+        }
+        IgnoredAny::deserialize(deserializer).map(|_| Self::default())
+    }
 }
 
 /// The room of one object, while it is decoded.
@@ -127,6 +157,8 @@ impl<'de, T: Deserialize<'de> + Part> Visitor<'de> for FewVisitor<T> {
         Ok(Few(kept))
     }
 }
+
+impl Part for Words {}
 
 /// A text, as far as there is room; empty where there is none.
 #[derive(Default)]

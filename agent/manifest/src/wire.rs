@@ -10,6 +10,7 @@ pub(crate) use workload::WrittenWorkload;
 use crate::error::{ManifestError, Place};
 
 mod containers;
+mod environment;
 mod metadata;
 mod object;
 mod owners;

@@ -1,5 +1,7 @@
 //! Workloads of every kind that has pods, and objects of which no more than the name counts.
 
+use std::collections::BTreeSet;
+
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::{AnnotationValue, Annotations, PodSpec};
 use reloadlet_core::policy::reloader::Form;
@@ -61,6 +63,8 @@ pub struct OtherObject {
     pub labels: Option<Labels>,
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
+    /// The keys of a ConfigMap or a Secret; `None` for something else, or where there are too many of them.
+    pub keys: Option<BTreeSet<Name>>,
 }
 
 impl OtherObject {

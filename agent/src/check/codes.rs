@@ -12,6 +12,8 @@ closed_set! {
     pub(crate) enum Code {
         /// See [`Why::FrozenEnvironment`].
         FrozenEnv => "frozen-env",
+        /// See [`Why::FrozenArguments`].
+        FrozenArgs => "frozen-args",
         /// See [`Why::FrozenSubPath`].
         FrozenSubPath => "frozen-subpath",
         /// See [`Why::InitContainer`].
@@ -24,14 +26,30 @@ closed_set! {
         OtherContainer => "other-container",
         /// See [`Why::Sidecar`].
         Sidecar => "sidecar",
+        /// See [`Why::Ephemeral`].
+        EphemeralContainer => "ephemeral-container",
+        /// See [`Why::Writable`].
+        CsiWritable => "csi-writable",
         /// A subPath mount beside a mount of the same volume as a directory, in one container.
         SubPathBesideDirectory => "subpath-beside-directory",
         /// An annotation of ours on a workload, whose pods have those of its template.
         MisplacedAnnotation => "misplaced-annotation",
         /// An object that isn't among the manifests.
         MissingObject => "missing-object",
+        /// A key that its object doesn't have among the manifests.
+        MissingKey => "missing-key",
+        /// An object or a key that may be missing, and is: who starts without it goes on without it.
+        OptionalAbsent => "optional-absent",
+        /// A key that older kubelets leave out of an environment.
+        SkippedVariable => "skipped-variable",
         /// An object that never changes.
         Immutable => "immutable",
+        /// A process that nothing of what the manifest runs is called.
+        ProcessName => "process-name",
+        /// A signal that ends programs, where nobody starts the container again.
+        RestartPolicy => "restart-policy",
+        /// A signal that ends programs.
+        EndingSignal => "ending-signal",
         /// A checksum of a configuration in the template, beside a container that is told of changes.
         HelmChecksum => "helm-checksum",
         /// What Reloader does when an object changes, and what reloadlet does.
@@ -100,7 +118,10 @@ impl std::error::Error for UnknownCode {}
 pub(super) const fn of_reference(why: Why) -> Option<Code> {
     match why {
         Why::FrozenEnvironment => Some(Code::FrozenEnv),
+        Why::FrozenArguments => Some(Code::FrozenArgs),
         Why::FrozenSubPath => Some(Code::FrozenSubPath),
+        Why::Ephemeral => Some(Code::EphemeralContainer),
+        Why::Writable => Some(Code::CsiWritable),
         Why::InitContainer => Some(Code::InitContainer),
         Why::Unmounted => Some(Code::Unmounted),
         Why::Unasked => Some(Code::Unasked),
@@ -173,6 +194,6 @@ mod tests {
     fn a_code_that_doesnt_exist_is_said_with_those_that_do() {
         assert_eq!(code("frozen-env").unwrap(), Code::FrozenEnv);
         let error = code("frozen").unwrap_err().to_string();
-        assert!(error.starts_with("one of these codes is needed: frozen-env, frozen-subpath, "), "{error}");
+        assert!(error.starts_with("one of these codes is needed: frozen-env, frozen-args, "), "{error}");
     }
 }

@@ -8,14 +8,14 @@ use reloadlet_core::model::pod::PodSpec;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
 use reloadlet_core::policy::plan::{Allowed, Planned};
-use reloadlet_core::policy::references::{Effect, Reference, Why, references};
+use reloadlet_core::policy::references::{self, Effect, Reference, References, Why, references};
 use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_problem, of_reference};
 use super::finding::{Finding, Level};
 use super::objects::Objects;
-use super::reloader;
+use super::{absent, programs, reloader};
 
 /// What an agent allows that nobody has told anything else.
 const ALLOWED: Allowed = Allowed { host_network_http: false };
@@ -24,15 +24,18 @@ const ALLOWED: Allowed = Allowed { host_network_http: false };
 pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
-    let references = references(&workload.spec, &namespace, ALLOWED, |_, _| false);
+    let References { all: references, is_cut } =
+        references(&workload.spec, &namespace, ALLOWED, |_, _| false);
     let mut findings = problems(&workload.spec, &namespace);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
     findings.extend(beside_directories(&references));
-    findings.extend(missing(workload, &references, objects));
+    findings.extend(programs::of(&workload.spec, &references));
+    findings.extend(absent::of(workload, &references, objects));
     findings.extend(immutable(workload, &references, objects));
     findings.extend(checksums(workload, &references));
     findings.extend(reloader::of(workload, &references, objects));
+    findings.extend(is_cut.then(too_many));
     findings.dedup();
     (references, findings)
 }
@@ -44,6 +47,15 @@ fn problems(spec: &PodSpec, namespace: &Name) -> Vec<Finding> {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))
     });
     findings.collect()
+}
+
+/// Nobody reads so many.
+fn too_many() -> Finding {
+    let sentence = format!(
+        "it has more than {} references, with the items of its volumes counted at each mount: the rest isn't shown",
+        references::MOST
+    );
+    Finding::new(Code::TooLarge, Level::Warning, sentence, None)
 }
 
 fn misplaced(workload: &Workload) -> Option<Finding> {
@@ -73,7 +85,7 @@ fn never(reference: &Reference) -> Option<Finding> {
     if reference.effect != Effect::Never {
         return None;
     }
-    let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted);
+    let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
     let level = if is_hint { Level::Hint } else { Level::Warning };
     Some(Finding::new(of_reference(reference.why)?, level, reference.to_string(), reference.remedy()))
 }
@@ -98,34 +110,9 @@ fn beside_directories(references: &[Reference]) -> Vec<Finding> {
     both.into_iter().map(finding).collect()
 }
 
-fn missing(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let used: BTreeSet<(ObjectKind, &Name)> = references
-        .iter()
-        .filter(|reference| reference.why != Why::ClusterObject)
-        .map(|reference| (reference.kind, &reference.object))
-        .collect();
-    let is_missing = |(kind, name): &(ObjectKind, &Name)| {
-        objects.has_any(*kind) && objects.get(*kind, name, workload.namespace.as_ref()).is_none()
-    };
-    let finding = |(kind, name): (ObjectKind, &Name)| {
-        let word = kind.written();
-        let place = workload
-            .namespace
-            .as_ref()
-            .map(|namespace| format!(" in namespace {namespace}"))
-            .unwrap_or_default();
-        let sentence = format!("{word} {}{place} isn't among the manifests", quoted(name));
-        let remedy =
-            objects.nearest(kind, name).map(|near| format!("{} is: is that one meant?", quoted(near)));
-        Finding::new(Code::MissingObject, Level::Hint, sentence, remedy)
-    };
-    used.into_iter().filter(is_missing).map(finding).collect()
-}
-
 /// An object that never changes: a change comes with another one, of another name.
 fn immutable(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let used: BTreeSet<(ObjectKind, &Name)> =
-        references.iter().map(|reference| (reference.kind, &reference.object)).collect();
+    let used: BTreeSet<(ObjectKind, &Name)> = references.iter().filter_map(Reference::object).collect();
     let is_immutable = |(kind, name): &(ObjectKind, &Name)| {
         objects.get(*kind, name, workload.namespace.as_ref()).is_some_and(|said| said.immutable)
     };

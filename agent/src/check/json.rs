@@ -1,7 +1,7 @@
 //! The report as programs read it: `check.reloadlet.io/v1`.
 
 use reloadlet_core::model::pod::ContainerKind;
-use reloadlet_core::policy::references::{Effect, Reference};
+use reloadlet_core::policy::references::{Effect, Reference, Subject};
 use serde::Serialize;
 
 use super::report::{Checked, Report};
@@ -34,6 +34,7 @@ struct ReferenceDocument<'a> {
     kind: &'a str,
     object: &'a str,
     keys: Vec<&'a str>,
+    optional: bool,
     way: &'a str,
     volume: Option<&'a str>,
     /// `signal`, `http`, `itself`, `roll` or `never`.
@@ -107,10 +108,16 @@ fn reference(reference: &Reference) -> ReferenceDocument<'_> {
             ContainerKind::Regular => "regular",
             ContainerKind::Sidecar => "sidecar",
             ContainerKind::Init => "init",
+            ContainerKind::Ephemeral => "ephemeral",
         }),
-        kind: reference.kind.as_str(),
-        object: &reference.object,
-        keys: reference.keys.iter().map(|key| &**key).collect(),
+        kind: match &reference.subject {
+            Subject::Object(kind, _) => kind.as_str(),
+            Subject::Class(_) => "secretproviderclass",
+            Subject::Driver(_) => "csidriver",
+        },
+        object: reference.subject.name(),
+        keys: reference.part.keys().into_iter().map(|key| &**key).collect(),
+        optional: reference.optional,
         way: reference.way.as_str(),
         volume: reference.volume.as_deref(),
         effect,

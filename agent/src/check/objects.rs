@@ -22,6 +22,8 @@ pub(super) struct Said {
     pub(super) immutable: bool,
     /// Whether Reloader's selector takes it by its labels.
     is_selected: bool,
+    /// Its keys, if they are known.
+    pub(super) keys: Option<BTreeSet<Name>>,
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
@@ -64,7 +66,7 @@ impl Objects {
     }
 
     /// Takes in one object, if it is such a one.
-    pub(super) fn add(&mut self, object: &OtherObject) {
+    pub(super) fn add(&mut self, object: OtherObject) {
         // What isn't known of an object isn't held against it.
         let fits = |chooses: &Chooses| object.labels.as_ref().is_none_or(|labels| chooses.takes(labels));
         if (object.group.as_str(), object.kind.as_str()) == ("", "Namespace") {
@@ -84,6 +86,7 @@ impl Objects {
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
                 is_selected: fits(&self.reloader.objects),
+                keys: object.keys,
             };
             self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
             self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
@@ -130,13 +133,16 @@ impl Objects {
 
     /// The name that is nearest to one that isn't there.
     pub(super) fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        let of_kind =
-            self.objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name).take(MOST_COMPARED);
-        let near = of_kind.map(|known| (strsim::osa_distance(known, name), known));
-        near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
-            .min()
-            .map(|(_, known)| known)
+        nearest(self.objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name), name)
     }
+}
+
+/// The one of these names that is almost the same as another one.
+pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a Name>, name: &str) -> Option<&'a Name> {
+    let near = names.take(MOST_COMPARED).map(|known| (strsim::osa_distance(known, name), known));
+    near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
+        .min()
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
+use reloadlet_core::model::pod::ContainerKind;
 use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::references::{Effect, Reference, Way};
+use reloadlet_core::policy::references::{self, Effect, Reference, Way};
 use reloadlet_core::policy::reloader::{
-    self, Asking, Course, Decision, Difference, Event, Form, Idle, Marks, Object, ObjectType, Options, Pods,
-    Reaction, Rest, Rules, Subject, Variable, course, reaction, remarks,
+    self, Asking, Candidate, Course, Decision, Difference, Event, Form, Idle, Marks, Object, ObjectType,
+    Options, Pods, Reaction, Rest, Rules, Variable, course, reaction, remarks,
 };
 use reloadlet_manifest::Workload;
 
@@ -34,10 +35,10 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     };
     let mut findings: Vec<Finding> = remarks(&asking, workload.form).into_iter().map(remark).collect();
     let namespace = workload.namespace.as_ref();
-    let subject = Subject { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
-    let report = Report { subject, references, objects };
+    let candidate = Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
+    let report = Report { candidate, references, objects };
     let mut concerned = concerned(&asking, references);
-    findings.extend(add_taken(&mut concerned, &subject, objects));
+    findings.extend(add_taken(&mut concerned, &candidate, objects));
     for (of, name) in concerned {
         let said = kind(of).and_then(|kind| objects.get(kind, &name, namespace));
         let (marks, odd) = said.map_or((Marks::default(), &[][..]), |said| (said.marks, &*said.remarks));
@@ -52,8 +53,6 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             marks,
             is_immutable: said.is_some_and(|said| said.immutable),
             is_selected: objects.is_selected(said, namespace),
-            // What CSI volumes name isn't read.
-            is_mounted: false,
         };
         findings.extend(report.finding(&object, &format!("{} {}", written(of), quoted(&name))));
     }
@@ -63,30 +62,40 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
 
 /// The objects that the workload uses or names.
 fn concerned(asking: &Asking<'_>, references: &[Reference]) -> BTreeSet<(ObjectType, Name)> {
-    let used = references.iter().map(|reference| (reference.kind.into(), reference.object.clone()));
+    let used = references.iter().filter_map(object_of).map(|(of, name)| (of, name.clone()));
     let named = ObjectType::ALL
         .into_iter()
         .flat_map(|of| asking.named(of).into_iter().map(move |name| (of, Name::from(name))));
     used.chain(named).collect()
 }
 
+/// What a reference uses, if it is an object at which Reloader looks.
+fn object_of(reference: &Reference) -> Option<(ObjectType, &Name)> {
+    match &reference.subject {
+        references::Subject::Object(kind, name) => Some(((*kind).into(), name)),
+        references::Subject::Class(name) => Some((ObjectType::SecretProviderClass, name)),
+        references::Subject::Driver(_) => None,
+    }
+}
+
 /// Adds the objects among the manifests that no more than an expression names; says where not all are looked at.
 fn add_taken(
     concerned: &mut BTreeSet<(ObjectType, Name)>,
-    subject: &Subject<'_>,
+    candidate: &Candidate<'_>,
     objects: &Objects,
 ) -> Option<Finding> {
     let mut is_cut = false;
     for kind in ObjectKind::ALL {
         let of = ObjectType::from(kind);
-        let patterns = subject.asking.patterns(of);
+        let patterns = candidate.asking.patterns(of);
         if patterns == 0 {
             continue;
         }
-        let is_named =
-            |name: &Name, rules| subject.asking.decide(of, name, Marks::default(), rules) == Decision::Named;
+        let is_named = |name: &Name, rules| {
+            candidate.asking.decide(of, name, Marks::default(), rules) == Decision::Named
+        };
         let mut left = MOST_COMPARED / patterns;
-        for name in objects.names(kind, subject.namespace) {
+        for name in objects.names(kind, candidate.namespace) {
             if left == 0 || !objects.take_comparisons(patterns) {
                 is_cut = true;
                 break;
@@ -121,7 +130,7 @@ fn written(of: ObjectType) -> &'static str {
 
 /// What is said of one workload.
 struct Report<'a> {
-    subject: Subject<'a>,
+    candidate: Candidate<'a>,
     references: &'a [Reference],
     objects: &'a Objects,
 }
@@ -151,13 +160,13 @@ impl Report<'_> {
             scope: &installation.scope,
         };
         let differences = [(*object, Difference::Any)];
-        let course = course(&self.subject, self.references, &differences, Pods::default(), &options);
-        (reaction(&self.subject, object, event, Variable::Missing, installation), course)
+        let course = course(&self.candidate, self.references, &differences, Pods::default(), &options);
+        (reaction(&self.candidate, object, event, Variable::Missing, installation), course)
     }
 
     /// The same for a Rollout whose pods are made of another workload's template: it isn't known what they use.
     fn of_another_template(&self) -> Option<Finding> {
-        if self.subject.form != (Form::Rollout { has_template: false }) {
+        if self.candidate.form != (Form::Rollout { has_template: false }) {
             return None;
         }
         let any = ObjectType::ALL.into_iter().map(|of| Object {
@@ -168,7 +177,6 @@ impl Report<'_> {
             marks: Marks::default(),
             is_immutable: false,
             is_selected: true,
-            is_mounted: false,
         });
         any.into_iter()
             .find_map(|object| self.finding(&object, &format!("a {} of its pods", written(object.of))))
@@ -177,9 +185,9 @@ impl Report<'_> {
     /// What reloadlet does.
     fn here(&self, object: &Object<'_>, course: Course) -> String {
         let of = |reference: &&Reference| {
-            ObjectType::from(reference.kind) == object.of
-                && *reference.object == *object.name
+            object_of(reference).is_some_and(|(of, name)| of == object.of && **name == *object.name)
                 && reference.way != Way::Unmounted
+                && reference.role != Some(ContainerKind::Ephemeral)
         };
         let (mut live, mut frozen): (Vec<String>, Vec<String>) = Default::default();
         let add = |part: String, to: &mut Vec<String>| {

@@ -69,7 +69,7 @@ impl Report {
             for one in found {
                 match one {
                     Ok(Found::Workload(workload)) => workloads.push((name.clone(), workload)),
-                    Ok(Found::Other(object)) => objects.add(&object),
+                    Ok(Found::Other(object)) => objects.add(object),
                     Err(Unreadable { error: ManifestError::NoKind { .. }, .. }) if is_listed => {
                         report.others += 1
                     }

@@ -57,8 +57,8 @@ fn workload(checked: &Checked, text: &mut String) {
 
 fn row(reference: &Reference) -> [String; HEAD.len()] {
     let container = reference.container.as_deref().unwrap_or("-").to_owned();
-    let mut object = format!("{} {}", reference.kind.written(), unquoted(&reference.object));
-    match &*reference.keys {
+    let mut object = format!("{} {}", reference.subject.written(), unquoted(reference.subject.name()));
+    match &*reference.part.keys() {
         [] => {}
         [key] => object += &format!(" ({})", unquoted(key)),
         keys => object += &format!(" ({} keys)", keys.len()),

@@ -4,7 +4,10 @@ use reloadlet_core::policy::plan::Planned;
 
 use super::*;
 
+mod absent;
+mod programs;
 mod rows;
+mod ways;
 
 /// The report about these files, each with its name.
 fn report(files: &[(&str, &str)], ignored: &[Code]) -> Report {
@@ -72,11 +75,11 @@ fn environment_and_sub_paths_never_change() {
     let text = deployment("web", "{annotations: {reloadlet.io/signal: SIGHUP}}", spec);
     let expected = "\
 Deployment shop/web  (web.yaml:1)
-  CONTAINER  OBJECT                            BY         ON A CHANGE  WHY
-  app        ConfigMap env-config              envfrom    never        frozen-env
-  app        ConfigMap env-config (log_level)  env        never        frozen-env
-  app        ConfigMap special-config          directory  SIGHUP
-  app        ConfigMap special-config          subpath    never        frozen-subpath
+  CONTAINER  OBJECT                               BY         ON A CHANGE  WHY
+  app        ConfigMap env-config                 envfrom    never        frozen-env
+  app        ConfigMap env-config (log_level)     env        never        frozen-env
+  app        ConfigMap special-config             directory  SIGHUP
+  app        ConfigMap special-config (app.conf)  subpath    never        frozen-subpath
 ";
     let said = said(&[("web.yaml", &text)]);
     assert!(said.starts_with(expected), "{said}");

@@ -231,6 +231,9 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
             format!("it is kept from container {container}, as a problem of the pod says")
         }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
+        StaleReason::Init => {
+            format!("init container {container} took it, and isn't run again: make the pod anew")
+        }
         StaleReason::Environment => format!("container {container} has it in its environment: restart it"),
         StaleReason::Immutable => {
             "the object was immutable and made anew: the kubelet doesn't look at it".to_owned()

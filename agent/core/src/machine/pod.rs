@@ -18,7 +18,7 @@ use crate::model::journal::{Endings, Handled, JournalKey, LastDelivery, Rereads}
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::outcome::Outcome;
-use crate::model::pod::{Container, Pod};
+use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
 use crate::policy::problem::{Problem, ProblemKind};
@@ -27,6 +27,7 @@ use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
 use self::reads::Reads;
+use self::starts::Starts;
 use self::surveys::Surveys;
 use self::unsaid::Unsaid;
 
@@ -37,6 +38,7 @@ mod reads;
 mod routing;
 mod stages;
 mod stale;
+mod starts;
 mod steps;
 mod surveys;
 mod unsaid;
@@ -75,6 +77,7 @@ pub(crate) struct PodMachine {
     surveys: Surveys,
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
+    starts: Starts,
     /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
     untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
@@ -103,9 +106,8 @@ impl PodMachine {
         let volumes = plan.volumes.iter().map(|volume| {
             (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
         });
-        let told = |container: &&Container| plan.targets.iter().any(|t| t.container == container.name);
-        let frozen = frozen::of(&pod.spec, &pod.namespace, pod.spec.containers.iter().filter(told));
-        let frozen = frozen.into_iter().filter(|frozen| is_measured(&frozen.object));
+        let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
+        let frozen = frozen::of(&pod.spec, &pod.namespace, is_told, is_measured);
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
@@ -113,7 +115,8 @@ impl PodMachine {
             targets,
             surveys: Surveys::default(),
             problem: None,
-            frozen: frozen.collect(),
+            frozen,
+            starts: Starts::default(),
             untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
@@ -360,8 +363,13 @@ impl PodMachine {
     }
 
     /// Has the containers looked at, unless that is on its way: then once more after it.
+    /// Whether it matters which processes the containers have.
+    fn needs_surveys(&self) -> bool {
+        !(self.targets.is_empty() && self.frozen.is_empty())
+    }
+
     fn begin_survey(&mut self, ctx: &mut Context<'_>) {
-        if !self.targets.is_empty() && self.surveys.want(ctx.now) {
+        if self.needs_surveys() && self.surveys.want(ctx.now) {
             let (pod, name) = (self.site.pod.uid.clone(), self.plan.process.clone());
             ctx.act(Action::Survey(Survey { pod, name, fresh_mounts: self.surveys.take_fresh_mounts() }));
         }

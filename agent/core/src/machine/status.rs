@@ -259,6 +259,8 @@ closed_set! {
         SubPath => "subpath",
         /// The container has it in its environment.
         Environment => "env",
+        /// An init container took it, and isn't run again.
+        Init => "init",
         /// The object was immutable and made anew: the kubelet doesn't look at it.
         Immutable => "immutable",
         /// The volume was made anew and the container sees the one before.
@@ -272,6 +274,7 @@ impl StaleReason {
         match self {
             Self::SubPath => Some(Why::FrozenSubPath),
             Self::Environment => Some(Why::FrozenEnvironment),
+            Self::Init => Some(Why::InitContainer),
             Self::Waiting | Self::Undelivered | Self::Suspended | Self::Immutable | Self::Orphaned => None,
         }
     }

@@ -94,12 +94,27 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// Whether a runtime class is set (gVisor, Kata, others).
     pub runtime_class: Option<Name>,
+    /// When its containers are started again. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub restarts: Restarts,
     /// Whether it has the network of its node. Early agents don't say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,
     /// Why nothing else is kept of it, whatever it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excess: Option<Excess>,
+}
+
+/// When a pod's containers are started again once they have ended (`restartPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restarts {
+    /// Always.
+    #[default]
+    Always,
+    /// After any exit code but 0.
+    OnFailure,
+    /// Never.
+    Never,
 }
 
 impl Pod {
@@ -129,18 +144,21 @@ impl PodSpec {
 }
 
 /// What part a container plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContainerKind {
     /// One of `spec.containers`.
+    #[default]
     Regular,
     /// A native sidecar: an init container with `restartPolicy: Always`.
     Sidecar,
     /// An init container that ends.
     Init,
+    /// An ephemeral container, which `kubectl debug` adds to a running pod. Only manifests that are checked have it.
+    Ephemeral,
 }
 
 /// A container of a pod's spec.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name.
     pub name: Name,
@@ -150,6 +168,17 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
     /// The ConfigMaps and Secrets that its environment is made of, which never changes in a running container.
     pub environment: Vec<EnvironmentSource>,
+    /// The names of the variables that it sets one by one (`env`), in order, where others come from whole objects: a key of that
+    /// name is never seen. Early agents don't say them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<Name>,
+    /// The keys that its command line takes by `$(VARIABLE)`, which stays as it is while the container runs. Only manifests that are
+    /// checked have it.
+    #[serde(skip)]
+    pub arguments: Vec<EnvironmentSource>,
+    /// What is run (`command` and `args`), where the pod names a process and the manifest says it. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub command: Vec<Name>,
     /// The TCP ports that it declares. Early agents don't say them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -183,6 +212,19 @@ pub struct EnvironmentSource {
     pub name: Name,
     /// The key; `None` for all of them.
     pub key: Option<Name>,
+    /// What stands before each key in the name of its variable, where all of them are taken; early agents don't say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Name>,
+    /// Whether the object or the key may be missing; early agents don't say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+impl EnvironmentSource {
+    /// One that must be there: this key of it, or all of them as they are called.
+    pub const fn new(kind: ObjectKind, name: Name, key: Option<Name>) -> Self {
+        Self { kind, name, key, prefix: None, optional: false }
+    }
 }
 
 /// One volume mount of a container.
@@ -207,8 +249,14 @@ pub struct Volume {
 }
 
 /// A volume of a CSI driver that the pod's spec describes as a whole (an inline one).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Csi {
+    /// The driver's name. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub driver: Name,
+    /// The SecretProviderClass of which the Secrets Store driver mounts the contents. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub class: Option<Name>,
     /// Whether nobody in the pod can write into it.
     pub read_only: bool,
 }

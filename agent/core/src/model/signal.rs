@@ -41,6 +41,11 @@ impl Signal {
     /// `SIGUSR2`.
     pub const USR2: Self = Self(12);
 
+    /// Whether programs take it for the word to end, if they do anything about it: SIGINT, SIGQUIT or SIGTERM.
+    pub const fn is_to_end(self) -> bool {
+        matches!(self.0, 2 | 3 | 15)
+    }
+
     /// Reads `SIGHUP`, `hup`, `1`, `RTMIN+3` and the like.
     pub fn parse(text: &str) -> Result<Self, SignalError> {
         if text.starts_with(|first: char| first.is_ascii_digit()) {

@@ -117,7 +117,7 @@ mod tests {
             kind: ContainerKind::Regular,
             mounts: Vec::new(),
             environment: Vec::new(),
-            ports: Vec::new(),
+            ..Container::default()
         };
         Arc::new(Pod {
             uid: PodUid::parse("0f3c7e52-1111-2222-3333-444455556666").unwrap(),

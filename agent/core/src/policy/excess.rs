@@ -78,6 +78,7 @@ impl PodSpec {
         const MOUNT: usize = 512;
         const REFERENCE: usize = 512;
         const PORT: usize = 96;
+        const WORD: usize = 48;
         const ITEM: usize = 256;
         // A table is made of globs.
         const GLOBS: usize = 48;
@@ -93,11 +94,17 @@ impl PodSpec {
             let names = container
                 .environment
                 .iter()
-                .map(|source| source.name.len() + source.key.as_ref().map_or(0, |key| key.len()));
+                .chain(&container.arguments)
+                .flat_map(|source| [Some(&source.name), source.key.as_ref(), source.prefix.as_ref()])
+                .flatten()
+                .map(|name| name.len());
+            let words = container.variables.iter().chain(&container.command);
+            let words = words.map(|word| WORD + word.len()).sum::<usize>();
             let text =
                 paths.map(|path| path.as_str().len()).chain(names).chain(ports).chain(mounted).sum::<usize>();
-            let parts = container.mounts.len() * MOUNT + container.environment.len() * REFERENCE;
-            CONTAINER + parts + container.ports.len() * PORT + text
+            let parts = container.mounts.len() * MOUNT
+                + (container.environment.len() + container.arguments.len()) * REFERENCE;
+            CONTAINER + parts + container.ports.len() * PORT + words + text
         });
         let volumes = self.volumes.iter().map(|volume| VOLUME + items(volume) * ITEM + text_of(volume));
         let asks = if self.containers.is_empty() { 0 } else { ASKS };
@@ -108,6 +115,11 @@ impl PodSpec {
 
 /// How long the names and paths of a volume are; some of them are kept more than once.
 fn text_of(volume: &Volume) -> usize {
+    let driver = volume.csi.iter().flat_map(|csi| [Some(&csi.driver), csi.class.as_ref()]);
+    driver.flatten().map(|name| name.len()).sum::<usize>() + text_of_source(volume)
+}
+
+fn text_of_source(volume: &Volume) -> usize {
     let of_object = |source: &crate::model::pod::ObjectSource| {
         let items = source.items.iter().map(|item| item.key.len() + 2 * item.path.as_str().len());
         source.name.len() + items.sum::<usize>()
@@ -145,7 +157,7 @@ mod tests {
             kind: ContainerKind::Regular,
             mounts,
             environment: Vec::new(),
-            ports: Vec::new(),
+            ..Container::default()
         }
     }
 

@@ -1,34 +1,47 @@
 //! What a change of a ConfigMap or a Secret does to each container that uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use crate::model::closed::closed_set;
 use crate::model::means::{Means, Request};
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, VolumeSource};
-use crate::model::shown::{listed, quoted};
+use crate::model::pod::{
+    Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeSource,
+};
 use crate::model::signal::Signal;
-use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL, VOLUMES};
 use crate::policy::plan::{Allowed, Plan, Planned};
 use crate::policy::select::{self, cluster_key};
 
-/// The most references that are told of one pod: what is beyond is left out.
+pub use part::{Part, Subject};
+use used::{Shown, Used, What};
+
+mod part;
+mod used;
+mod words;
+
+/// The most references of one pod, each of the items of its volumes that it names counted as one more: what is beyond is left out. A
+/// few mounts of a few sources make many of them.
 pub const MOST: usize = 4096;
 
 closed_set! {
     /// How a container comes by what an object holds.
     pub enum Way {
-        /// A volume that is mounted as a directory.
+        /// A volume of one ConfigMap or Secret that is mounted as a directory.
         Directory => "directory",
+        /// A volume of several sources that is mounted as a directory.
+        Projected => "projected",
+        /// A volume of a CSI driver that is mounted as a directory.
+        Csi => "csi",
         /// A mount of a part of a volume (`subPath`, `subPathExpr`).
         SubPath => "subpath",
         /// One variable of its environment (`env`).
         Variable => "env",
         /// All keys as variables (`envFrom`).
         Variables => "envfrom",
+        /// A variable in its command line (`$(NAME)` in `command` and `args`).
+        Arguments => "args",
         /// A volume that no container mounts.
         Unmounted => "unmounted",
     }
@@ -43,6 +56,8 @@ closed_set! {
         Watches => "watches",
         /// An environment is made when a container starts.
         FrozenEnvironment => "frozen-env",
+        /// So is a command line.
+        FrozenArguments => "frozen-args",
         /// So is a `subPath` mount.
         FrozenSubPath => "frozen-subpath",
         /// An init container has ended by then.
@@ -57,12 +72,16 @@ closed_set! {
         OtherContainer => "other-container",
         /// A native sidecar, which is told by name only.
         Sidecar => "sidecar",
+        /// An ephemeral container, which is never told.
+        Ephemeral => "ephemeral-container",
         /// The pod names the volumes that count, and this isn't one of them.
         OtherVolume => "other-volume",
         /// The pod names the files that count, and none of these is one.
         OtherKeys => "other-keys",
         /// The cluster's own certificates, which count only where the volume is named.
         ClusterObject => "cluster-object",
+        /// A driver's volume into which the pod may write, so that a change in it needn't be one of its object.
+        Writable => "csi-writable",
     }
 }
 
@@ -97,120 +116,205 @@ pub struct Reference {
     pub container: Option<Name>,
     /// What part the container plays.
     pub role: Option<ContainerKind>,
-    /// The kind of the object.
-    pub kind: ObjectKind,
-    /// Its name.
-    pub object: Name,
-    /// The keys that are used, in order; empty for all of them.
-    pub keys: Vec<Name>,
+    /// What is used.
+    pub subject: Subject,
+    /// Which part of it.
+    pub part: Part,
     /// How the container comes by it.
     pub way: Way,
     /// The volume, where there is one.
     pub volume: Option<Name>,
+    /// Whether the object, or the key, may be missing.
+    pub optional: bool,
     /// What a change does.
     pub effect: Effect,
     /// Why.
     pub why: Why,
 }
 
-/// What a change does, for each use of an object by the containers of a pod with this spec, in the order of the spec: of each
-/// container first its environment, then its mounts; at last the volumes that nobody mounts. `rolls` says of which objects a change
+impl Reference {
+    /// The object that is used; `None` for what no ConfigMap or Secret is.
+    pub fn object(&self) -> Option<(ObjectKind, &Name)> {
+        match &self.subject {
+            Subject::Object(kind, name) => Some((*kind, name)),
+            Subject::Class(_) | Subject::Driver(_) => None,
+        }
+    }
+}
+
+/// The references of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// They, in the order of the spec: of each container first its environment, then its command line, then its mounts; at last the
+    /// volumes that nobody mounts.
+    pub all: Vec<Reference>,
+    /// Whether some are left out, as there are more than [`MOST`].
+    pub is_cut: bool,
+}
+
+/// What a change does, for each use of an object by the containers of a pod with this spec. `rolls` says of which objects a change
 /// rolls the workload where it can't reach a container in place.
 pub fn references(
     spec: &PodSpec,
     namespace: &Name,
     allowed: Allowed,
     rolls: impl Fn(ObjectKind, &Name) -> bool,
-) -> Vec<Reference> {
+) -> References {
     let planned = select::plan(spec, namespace, allowed);
-    let volumes: BTreeMap<&Name, &VolumeSource> =
-        spec.volumes.iter().map(|volume| (&volume.name, &volume.source)).collect();
-    let mut all = Vec::new();
+    let mut room = Room::of(spec);
     for container in &spec.containers {
-        all.extend(container.environment.iter().map(|source| Reference {
-            container: Some(container.name.clone()),
-            role: Some(container.kind),
-            kind: source.kind,
-            object: source.name.clone(),
-            keys: source.key.iter().cloned().collect(),
-            way: if source.key.is_some() { Way::Variable } else { Way::Variables },
-            volume: None,
-            effect: Effect::Never,
-            why: frozen(container, Why::FrozenEnvironment),
-        }));
-        for mount in &container.mounts {
-            let Some(source) = volumes.get(&mount.volume) else { continue };
-            for (kind, object) in source.objects() {
-                // Of few mounts and few sources many references are made.
-                if all.len() >= MOST {
-                    break;
-                }
-                let (effect, why) = if mount.sub_path.is_some() {
-                    (Effect::Never, frozen(container, Why::FrozenSubPath))
-                } else {
-                    mounted(&planned, container, &mount.volume, object)
-                };
-                let way = if mount.sub_path.is_some() { Way::SubPath } else { Way::Directory };
-                all.push(Reference {
-                    container: Some(container.name.clone()),
-                    role: Some(container.kind),
-                    effect,
-                    why,
-                    ..of_volume(kind, object, &mount.volume, way)
-                });
-            }
+        room.add_container(container, Some(&planned));
+    }
+    let mounted: BTreeSet<&Name> =
+        spec.containers.iter().flat_map(|container| &container.mounts).map(|mount| &mount.volume).collect();
+    for volume in spec.volumes.iter().filter(|volume| !mounted.contains(&volume.name)) {
+        for used in Used::of_volume(volume) {
+            let shown = used.all();
+            room.left.add(shown.items(), || shown.reference(volume, Way::Unmounted, None, Why::Unmounted));
         }
     }
-    let used: BTreeSet<&Name> =
-        spec.containers.iter().flat_map(|container| &container.mounts).map(|mount| &mount.volume).collect();
-    for volume in spec.volumes.iter().filter(|volume| !used.contains(&volume.name)) {
-        all.extend(
-            volume
-                .source
-                .objects()
-                .map(|(kind, object)| of_volume(kind, object, &volume.name, Way::Unmounted)),
-        );
-    }
-    all.truncate(MOST);
-    for reference in &mut all {
-        if reference.effect == Effect::Never
-            && reference.way != Way::Unmounted
-            && rolls(reference.kind, &reference.object)
-        {
+    let mut references = room.left.references;
+    for reference in &mut references.all {
+        let is_rolled = reference.object().is_some_and(|(kind, name)| rolls(kind, name));
+        if reference.effect == Effect::Never && reference.way != Way::Unmounted && is_rolled {
             reference.effect = Effect::Roll;
         }
     }
-    all
+    references
 }
 
-/// One that no container mounts.
-fn of_volume(kind: ObjectKind, object: &ObjectSource, volume: &Name, way: Way) -> Reference {
-    Reference {
-        container: None,
-        role: None,
-        kind,
-        object: object.name.clone(),
-        keys: object.items.iter().map(|item| item.key.clone()).collect(),
-        way,
-        volume: Some(volume.clone()),
-        effect: Effect::Never,
-        why: Why::Unmounted,
+/// What the containers of a pod with this spec take at their start and keep: those of its [`references`] whose content never changes
+/// in a running container, whatever the pod's annotations say.
+pub(crate) fn frozen(spec: &PodSpec) -> Vec<Reference> {
+    let mut room = Room::of(spec);
+    for container in &spec.containers {
+        room.add_container(container, None);
+    }
+    room.left.references.all
+}
+
+/// The references so far, and what they are made of.
+struct Room<'a> {
+    volumes: BTreeMap<&'a Name, (&'a Volume, Option<Vec<Used<'a>>>)>,
+    left: Left,
+}
+
+/// The references so far, and for how many more there is room.
+struct Left {
+    count: usize,
+    references: References,
+}
+
+impl Left {
+    /// Adds one that names so many items, if there is room for it.
+    fn add(&mut self, items: usize, reference: impl FnOnce() -> Reference) {
+        match self.count.checked_sub(1 + items) {
+            Some(count) => {
+                self.count = count;
+                self.references.all.push(reference());
+            }
+            None => (self.count, self.references.is_cut) = (0, true),
+        }
     }
 }
 
-fn frozen(container: &Container, why: Why) -> Why {
+impl<'a> Room<'a> {
+    fn of(spec: &'a PodSpec) -> Self {
+        let volumes = spec.volumes.iter().map(|volume| (&volume.name, (volume, None))).collect();
+        Self { volumes, left: Left { count: MOST, references: References::default() } }
+    }
+
+    /// Adds those of a container: without a plan those that are frozen.
+    fn add_container(&mut self, container: &'a Container, planned: Option<&Planned>) {
+        let hidden: Arc<[Name]> = container.variables.iter().cloned().collect();
+        for source in &container.environment {
+            let way = if source.key.is_some() { Way::Variable } else { Way::Variables };
+            self.left.add(0, || taken(container, source, way, Why::FrozenEnvironment, &hidden));
+        }
+        // The environment has them, too.
+        for source in container.arguments.iter().filter(|_| planned.is_some()) {
+            self.left.add(0, || taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden));
+        }
+        for mount in container.mounts.iter().filter(|mount| planned.is_some() || mount.sub_path.is_some()) {
+            let Some((volume, used)) = self.volumes.get_mut(&mount.volume) else { continue };
+            for used in used.get_or_insert_with(|| Used::of_volume(volume).collect()) {
+                // Looking takes time, too.
+                if self.left.references.is_cut {
+                    return;
+                }
+                let path = mount.sub_path.as_ref();
+                let Some(shown) = path.map_or_else(|| Some(used.all()), |path| used.at(path)) else {
+                    continue;
+                };
+                let reference = || match (path, planned) {
+                    (None, Some(planned)) => {
+                        let (effect, why) = mounted(planned, container, volume, &shown);
+                        Reference { effect, ..shown.reference(volume, way_of(volume), None, why) }
+                    }
+                    (path, _) => {
+                        let why = frozen_why(container, Why::FrozenSubPath);
+                        shown.reference(volume, Way::SubPath, path, why)
+                    }
+                };
+                let (name, role) = (Some(container.name.clone()), Some(container.kind));
+                self.left.add(shown.items(), || Reference { container: name, role, ..reference() });
+            }
+        }
+    }
+}
+
+fn way_of(volume: &Volume) -> Way {
+    match &volume.source {
+        VolumeSource::ConfigMap(_) | VolumeSource::Secret(_) => Way::Directory,
+        VolumeSource::Projected(_) => Way::Projected,
+        VolumeSource::DownwardApi | VolumeSource::Other => Way::Csi,
+    }
+}
+
+/// What a container takes into its environment.
+fn taken(
+    container: &Container,
+    source: &EnvironmentSource,
+    way: Way,
+    why: Why,
+    hidden: &Arc<[Name]>,
+) -> Reference {
+    let part = match &source.key {
+        Some(key) => Part::Key(key.clone()),
+        None if hidden.is_empty() && source.prefix.is_none() => Part::Everything,
+        None => Part::Variables { prefix: source.prefix.clone(), hidden: hidden.clone() },
+    };
+    Reference {
+        container: Some(container.name.clone()),
+        role: Some(container.kind),
+        subject: Subject::Object(source.kind, source.name.clone()),
+        part,
+        way,
+        volume: None,
+        optional: source.optional,
+        effect: Effect::Never,
+        why: frozen_why(container, why),
+    }
+}
+
+fn frozen_why(container: &Container, why: Why) -> Why {
     match container.kind {
-        ContainerKind::Regular | ContainerKind::Sidecar => why,
+        ContainerKind::Regular | ContainerKind::Sidecar | ContainerKind::Ephemeral => why,
         ContainerKind::Init => Why::InitContainer,
     }
 }
 
 /// What a change does to a container that mounts the volume as a directory.
-fn mounted(planned: &Planned, container: &Container, volume: &Name, object: &ObjectSource) -> (Effect, Why) {
+fn mounted(
+    planned: &Planned,
+    container: &Container,
+    volume: &Volume,
+    shown: &Shown<'_, '_>,
+) -> (Effect, Why) {
     let plan = match planned {
         Planned::Plan(plan) => plan,
-        Planned::LeftAlone => return (Effect::Never, frozen(container, Why::Unasked)),
-        Planned::Invalid(_) => return (Effect::Never, frozen(container, Why::Problem)),
+        Planned::LeftAlone => return (Effect::Never, never_told(container).unwrap_or(Why::Unasked)),
+        Planned::Invalid(_) => return (Effect::Never, never_told(container).unwrap_or(Why::Problem)),
     };
     let told = plan.targets.iter().find(|target| target.container == container.name);
     let measured = plan.measured.iter().find(|measured| measured.container == container.name);
@@ -219,22 +323,32 @@ fn mounted(planned: &Planned, container: &Container, volume: &Name, object: &Obj
         (None, Some(measured)) => (Effect::Itself, Why::Watches, &measured.volumes),
         (None, None) => return (Effect::Never, not_told(container)),
     };
-    if !volumes.contains(volume) {
-        let is_clusters = cluster_key(&object.name).is_some();
-        return (Effect::Never, if is_clusters { Why::ClusterObject } else { Why::OtherVolume });
-    }
-    match leaves_out(plan, volume, object) {
-        Some(why) => (Effect::Never, why),
-        None => (effect, why),
+    let left_out = match shown.what() {
+        What::Csi(csi) if !csi.read_only => Some(Why::Writable),
+        What::Csi(_) => (!volumes.contains(&volume.name)).then_some(Why::OtherVolume),
+        What::Object(_, object) if !volumes.contains(&volume.name) => {
+            let is_clusters = cluster_key(&object.name).is_some();
+            Some(if is_clusters { Why::ClusterObject } else { Why::OtherVolume })
+        }
+        What::Object(_, object) => leaves_out(plan, &volume.name, object),
+    };
+    left_out.map_or((effect, why), |why| (Effect::Never, why))
+}
+
+/// Why a container is never told, whatever is asked for.
+fn never_told(container: &Container) -> Option<Why> {
+    match container.kind {
+        ContainerKind::Regular | ContainerKind::Sidecar => None,
+        ContainerKind::Init => Some(Why::InitContainer),
+        ContainerKind::Ephemeral => Some(Why::Ephemeral),
     }
 }
 
 fn not_told(container: &Container) -> Why {
-    match container.kind {
-        ContainerKind::Regular => Why::OtherContainer,
+    never_told(container).unwrap_or(match container.kind {
         ContainerKind::Sidecar => Why::Sidecar,
-        ContainerKind::Init => Why::InitContainer,
-    }
+        ContainerKind::Regular | ContainerKind::Init | ContainerKind::Ephemeral => Why::OtherContainer,
+    })
 }
 
 /// Why none of an object's files in a volume counts, if that is known: without items its keys become files, and which it has isn't
@@ -250,92 +364,6 @@ fn leaves_out(plan: &Plan, volume: &Name, object: &ObjectSource) -> Option<Why> 
     };
     let is_clusters = cluster_key(&object.name).is_some();
     is_left_out.then_some(if is_clusters { Why::ClusterObject } else { Why::OtherKeys })
-}
-
-impl Reference {
-    /// The line that would change what a change does, or how else that is changed; `None` where nothing needs to be.
-    pub fn remedy(&self) -> Option<String> {
-        let container = self.container.as_deref().unwrap_or_default();
-        let line = match self.why {
-            Why::Told | Why::Watches | Why::InitContainer | Why::ClusterObject => return None,
-            Why::FrozenEnvironment => String::from(
-                "mount it as a directory and let the program read the files, or roll the workload",
-            ),
-            Why::FrozenSubPath => {
-                String::from("mount the volume as a directory, without subPath, or roll the workload")
-            }
-            Why::Unmounted => String::from("mount the volume, or take it away"),
-            Why::Unasked => {
-                format!(
-                    "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself; or {HTTP}: the \
-                     request at which it does"
-                )
-            }
-            Why::Problem => String::from("solve the problem"),
-            Why::OtherContainer | Why::Sidecar => {
-                format!(
-                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files"
-                )
-            }
-            Why::OtherVolume => {
-                format!("add {} to {VOLUMES}", quoted(self.volume.as_deref().unwrap_or_default()))
-            }
-            Why::OtherKeys => format!("add its files to {KEYS}"),
-        };
-        Some(line)
-    }
-}
-
-impl fmt::Display for Reference {
-    /// One sentence: who uses what of which object, and what a change does.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.container, self.role) {
-            (Some(container), Some(ContainerKind::Sidecar)) => write!(f, "sidecar {}", quoted(container))?,
-            (Some(container), Some(ContainerKind::Init)) => {
-                write!(f, "init container {}", quoted(container))?
-            }
-            (Some(container), _) => write!(f, "container {}", quoted(container))?,
-            (None, _) => write!(f, "volume {}", quoted(self.volume.as_deref().unwrap_or_default()))?,
-        }
-        f.write_str(match self.way {
-            Way::Directory => " mounts ",
-            Way::SubPath => " mounts by subPath ",
-            Way::Variable | Way::Variables => " takes into its environment ",
-            Way::Unmounted => " has ",
-        })?;
-        write!(f, "{} {}", self.kind.written(), quoted(&self.object))?;
-        match &*self.keys {
-            [] => {}
-            [key] => write!(f, " (key {})", quoted(key))?,
-            keys => write!(f, " (keys {})", listed(keys.iter().map(|key| &**key)))?,
-        }
-        f.write_str(": ")?;
-        match &self.effect {
-            Effect::Signal(signal) => return write!(f, "a change is told by {signal}"),
-            Effect::Http(request) => return write!(f, "a change is told by {request}"),
-            Effect::Itself => return f.write_str("the program watches its files itself"),
-            Effect::Roll => f.write_str("a change rolls the workload, since ")?,
-            Effect::Never => {}
-        }
-        f.write_str(match self.why {
-            Why::Told | Why::Watches => "it is told",
-            Why::FrozenEnvironment => "an environment stays as it was when the container started",
-            Why::FrozenSubPath => "a subPath mount stays as it was when the container started",
-            Why::InitContainer => {
-                "an init container has ended by then; it reads what there is when the pod is made anew"
-            }
-            Why::Unmounted => "no container mounts it",
-            Why::Unasked => "its files change, and nobody says how the program comes to load them",
-            Why::Problem => {
-                "its files change, and nothing is sent while the pod's annotations have a problem"
-            }
-            Why::OtherContainer => "its files change, and another container is told",
-            Why::Sidecar => "its files change, and native sidecars are told by name only",
-            Why::OtherVolume => "its files change, and the volume isn't one of those that count",
-            Why::OtherKeys => "its files change, and none of them is one of those that count",
-            Why::ClusterObject => "the cluster's own certificates count only in a volume that is named",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use expression::Expression;
 pub use kinds::ObjectType;
 pub use reaction::{Event, Reaction, Silence, Variable, reaction};
 pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
-pub use situation::{Form, Installation, Object, Partition, Scope, Strategy, Subject, Update};
+pub use situation::{Candidate, Form, Installation, Object, Partition, Scope, Strategy, Update};
 
 mod consumer;
 mod course;

@@ -104,20 +104,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::pod::ContainerKind;
 
     fn container(ports: &[(&str, u16)]) -> Container {
         let port = |(name, number): &(&str, u16)| Port {
             name: (!name.is_empty()).then(|| (*name).into()),
             number: *number,
         };
-        Container {
-            name: "app".into(),
-            kind: ContainerKind::Regular,
-            mounts: Vec::new(),
-            environment: Vec::new(),
-            ports: ports.iter().map(port).collect(),
-        }
+        Container { name: "app".into(), ports: ports.iter().map(port).collect(), ..Container::default() }
     }
 
     fn to(text: &str, container: &Container) -> Result<String, String> {

@@ -273,6 +273,7 @@ fn request(
 fn named<'a>(spec: &'a PodSpec, key: &str, name: &Name) -> Result<&'a Container, Problem> {
     let why = match spec.containers.iter().find(|container| container.name == *name) {
         Some(container) if can_be_told(container) => return Ok(container),
+        Some(container) if container.kind == ContainerKind::Ephemeral => "an ephemeral container",
         Some(_) => "an init container, which ends",
         None => "which the pod doesn't have",
     };
@@ -285,7 +286,7 @@ fn named<'a>(spec: &'a PodSpec, key: &str, name: &Name) -> Result<&'a Container,
 fn can_be_told(container: &Container) -> bool {
     match container.kind {
         ContainerKind::Regular | ContainerKind::Sidecar => true,
-        ContainerKind::Init => false,
+        ContainerKind::Init | ContainerKind::Ephemeral => false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::digest::Files;
 use crate::model::names::Name;
 use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion};
-use crate::model::pod::{ObjectSource, ProjectedSource, VolumeSource};
+use crate::model::pod::{Item, ObjectSource, ProjectedSource, VolumeSource};
 
 /// One source of a volume, in the order of the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +44,19 @@ pub fn paths(source: &ObjectSource) -> Option<Vec<Name>> {
     (!source.items.is_empty()).then(|| source.items.iter().map(|item| item.path.as_name().clone()).collect())
 }
 
-/// The files that a version of an object becomes; `None` for the version: there is no such object. `None` where the
+/// The files that a version of an object becomes with these items; `None` for the version: there is no such object. `None` where the
 /// kubelet can't publish it and leaves the volume as it is: what isn't optional is missing (kubelet `configmap.go`,
 /// `MakePayload`).
-pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<Arc<Files>> {
-    let Some(version) = version else { return source.optional.then(Arc::default) };
-    if source.items.is_empty() {
+pub fn files(items: &[Item], optional: bool, version: Option<&ObjectVersion>) -> Option<Arc<Files>> {
+    let Some(version) = version else { return optional.then(Arc::default) };
+    if items.is_empty() {
         return Some(version.keys.clone());
     }
     let mut files = Files::new();
-    for item in &source.items {
+    for item in items {
         match version.keys.get(&item.key) {
             Some(digest) => drop(files.insert(item.path.as_name().clone(), *digest)),
-            None if source.optional => {}
+            None if optional => {}
             None => return None,
         }
     }
@@ -67,7 +67,6 @@ pub fn files(source: &ObjectSource, version: Option<&ObjectVersion>) -> Option<A
 mod tests {
     use super::*;
     use crate::model::digest::Digest;
-    use crate::model::pod::Item;
 
     fn version(keys: &[(&str, u8)]) -> ObjectVersion {
         ObjectVersion {
@@ -88,7 +87,7 @@ mod tests {
     }
 
     fn found(source: &ObjectSource, version: &ObjectVersion) -> Option<Vec<(String, u8)>> {
-        let files = files(source, Some(version))?;
+        let files = files(&source.items, source.optional, Some(version))?;
         Some(files.iter().map(|(path, digest)| (path.to_string(), digest.as_bytes()[0])).collect())
     }
 
@@ -124,7 +123,7 @@ mod tests {
         let items: &[_] = &[("a", "a"), ("b", "b")];
         assert_eq!(found(&source(items, true), &version), Some(vec![("a".to_owned(), 1)]));
         assert_eq!(found(&source(items, false), &version), None);
-        assert_eq!(files(&source(&[], true), None), Some(Arc::default()));
-        assert_eq!(files(&source(&[], false), None), None);
+        assert_eq!(files(&[], true, None), Some(Arc::default()));
+        assert_eq!(files(&[], false, None), None);
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::model::closed::closed_set;
 use crate::model::digest::Files;
 use crate::model::names::{FilePath, Name};
-use crate::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
-use crate::model::pod::{Container, Item, ObjectSource, PodSpec, VolumeSource};
+use crate::model::object::{ObjectRef, ObjectVersion, Observed};
+use crate::model::pod::{ContainerKind, Item, PodSpec};
 use crate::model::time::Time;
-use crate::policy::sources::{self};
+use crate::policy::references::{self, Part};
+use crate::policy::sources;
 
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
@@ -26,13 +27,16 @@ closed_set! {
     }
 }
 
-/// Something that a container took at its start.
+/// What a container took of an object at its start.
 #[derive(Clone, Debug)]
 pub(crate) struct Frozen {
     pub(crate) container: Name,
+    pub(crate) role: ContainerKind,
     pub(crate) way: Way,
     pub(crate) object: ObjectRef,
-    part: Part,
+    parts: Vec<Part>,
+    /// Whether what isn't there is left out.
+    optional: bool,
     latest: Option<Latest>,
     /// Since when there is no such object, while there is none.
     absent: Option<Time>,
@@ -40,15 +44,6 @@ pub(crate) struct Frozen {
     taken: Option<(Time, Taken)>,
     /// The last version of which it was said that the process needs a restart.
     said: Option<Name>,
-}
-
-/// Which part of the object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Everything,
-    Key(Name),
-    /// The file at this path, or those below it.
-    Path(ObjectSource, FilePath),
 }
 
 /// Shared with the object where it is all of it.
@@ -77,101 +72,73 @@ enum Taken {
     Presumed(Option<Held>),
 }
 
-/// How much of that is followed for a pod: each variable, each source of a volume at each mount, and each item that such a
-/// mount shows. What is beyond is left unmeasured.
-const MOST: usize = 4096;
+/// How many objects are followed of the containers of a pod that aren't told, each once for each container and way. What is beyond
+/// is left unmeasured: whoever writes pods doesn't decide how much is remembered of containers that nobody asked about.
+const MOST_UNTOLD: usize = 64;
 
-/// What the containers of a pod in this namespace take at their start.
-pub(crate) fn of<'a>(
-    spec: &'a PodSpec,
+/// What the containers of a pod in this namespace take at their start of objects that are measured. An ephemeral container is there for
+/// people.
+pub(crate) fn of(
+    spec: &PodSpec,
     namespace: &Name,
-    containers: impl Iterator<Item = &'a Container>,
+    is_told: impl Fn(&Name) -> bool,
+    is_measured: impl Fn(&ObjectRef) -> bool,
 ) -> Vec<Frozen> {
-    let mut room = Room { left: MOST, volumes: BTreeMap::new(), frozen: Vec::new() };
-    for container in containers {
-        if room.add(spec, namespace, container).is_none() {
-            break;
+    let mut all: BTreeMap<(Name, Way, ObjectRef), Frozen> = BTreeMap::new();
+    let mut left = MOST_UNTOLD;
+    for reference in references::frozen(spec) {
+        let Some((kind, name)) = reference.object() else { continue };
+        let object = ObjectRef { kind, namespace: namespace.clone(), name: name.clone() };
+        let way = match reference.way {
+            references::Way::Variable | references::Way::Variables => Way::Environment,
+            references::Way::SubPath => Way::SubPath,
+            references::Way::Directory
+            | references::Way::Projected
+            | references::Way::Csi
+            | references::Way::Arguments
+            | references::Way::Unmounted => continue,
+        };
+        let (Some(container), Some(role)) = (reference.container, reference.role) else { continue };
+        if role == ContainerKind::Ephemeral || !is_measured(&object) {
+            continue;
         }
-    }
-    room.frozen
-}
-
-struct Room<'a> {
-    left: usize,
-    /// The sources of the volumes that are mounted by subPath.
-    volumes: BTreeMap<&'a Name, Vec<Mounted<'a>>>,
-    frozen: Vec<Frozen>,
-}
-
-/// A source of a volume, with its items by their paths.
-struct Mounted<'a> {
-    kind: ObjectKind,
-    source: &'a ObjectSource,
-    items: BTreeMap<Name, &'a Item>,
-}
-
-impl<'a> Room<'a> {
-    /// Adds what a container takes; `None` where there is no more room.
-    fn add(&mut self, spec: &'a PodSpec, namespace: &Name, container: &'a Container) -> Option<()> {
-        let frozen = |way, kind, name: &Name, part| Frozen {
-            container: container.name.clone(),
+        let key = (container, way, object);
+        if let Some(known) = all.get_mut(&key) {
+            known.optional |= reference.optional;
+            known.take_in(reference.part);
+            continue;
+        }
+        if !is_told(&key.0) {
+            let Some(rest) = left.checked_sub(1) else { continue };
+            left = rest;
+        }
+        let frozen = Frozen {
+            container: key.0.clone(),
+            role,
             way,
-            object: ObjectRef { kind, namespace: namespace.clone(), name: name.clone() },
-            part,
+            object: key.2.clone(),
+            parts: vec![reference.part],
+            optional: reference.optional,
             latest: None,
             absent: None,
             taken: None,
             said: None,
         };
-        for source in &container.environment {
-            self.left = self.left.checked_sub(1)?;
-            let part = source.key.clone().map_or(Part::Everything, Part::Key);
-            self.frozen.push(frozen(Way::Environment, source.kind, &source.name, part));
-        }
-        for mount in &container.mounts {
-            let Some(path) = &mount.sub_path else { continue };
-            let Some(volume) = spec.volumes.iter().find(|volume| volume.name == mount.volume) else {
-                continue;
-            };
-            for mounted in self.volumes.entry(&volume.name).or_insert_with(|| mounted(&volume.source)) {
-                self.left = self.left.checked_sub(1)?;
-                if let Some(source) = mounted.at(path) {
-                    self.left = self.left.checked_sub(source.items.len())?;
-                    let part = Part::Path(source, path.clone());
-                    self.frozen.push(frozen(Way::SubPath, mounted.kind, &mounted.source.name, part));
-                }
-            }
-        }
-        Some(())
+        all.insert(key, frozen);
     }
-}
-
-fn mounted<'a>(volume: &'a VolumeSource) -> Vec<Mounted<'a>> {
-    let mounted = |kind, source: &'a ObjectSource| {
-        let items = source.items.iter().map(|item| (item.path.as_name().clone(), item));
-        Mounted { kind, source, items: items.collect() }
-    };
-    volume.objects().map(|(kind, source)| mounted(kind, source)).collect()
-}
-
-impl Mounted<'_> {
-    /// The source with those of its items that a mount of this path shows, if it shows any.
-    fn at(&self, path: &FilePath) -> Option<ObjectSource> {
-        // Without items the keys decide; a path that the kubelet expands when the container starts isn't known here.
-        if self.items.is_empty() || path.as_str().contains("$(") {
-            return Some(self.source.clone());
-        }
-        let path = path.as_name();
-        let below = format!("{path}/");
-        let within = self.items.range(Name::from(&*below)..).take_while(|(item, _)| item.starts_with(&below));
-        let itself = self.items.get_key_value(path);
-        let items: Vec<Item> = itself.into_iter().chain(within).map(|(_, item)| (*item).clone()).collect();
-        let shown = ObjectSource { name: self.source.name.clone(), items, optional: self.source.optional };
-        (!shown.items.is_empty()).then_some(shown)
-    }
+    all.into_values().collect()
 }
 
 impl Frozen {
+    /// Takes in another part of the object. All of it has every key.
+    fn take_in(&mut self, part: Part) {
+        match (&*self.parts, &part) {
+            ([Part::Everything], _) => {}
+            (_, Part::Everything) => self.parts = vec![part],
+            _ => self.parts.push(part),
+        }
+    }
+
     /// Takes in what the API server says of the object.
     pub(crate) fn observed(&mut self, observed: &Observed, at: Time) {
         let version = match observed {
@@ -218,17 +185,23 @@ impl Frozen {
 
     /// Takes in when the container's process started.
     pub(crate) fn started(&mut self, started: Time) {
+        self.started_between(started, started);
+    }
+
+    /// The same of a process of which it is known no better than that it started between these times: an init container's, after the
+    /// pod's first process and before another container's.
+    pub(crate) fn started_between(&mut self, earliest: Time, started: Time) {
         if self.taken.as_ref().is_some_and(|(before, _)| *before == started) {
             return;
         }
         let taken = match (&self.latest, self.absent) {
             (None, None) => return,
-            (_, Some(absent)) if absent + START_DOUBT < started => Taken::Known(Held::default()),
+            (_, Some(absent)) if absent + START_DOUBT < earliest => Taken::Known(Held::default()),
             (_, Some(_)) => Taken::Presumed(None),
-            (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < started) => {
+            (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < earliest) => {
                 Taken::Known(latest.held.clone())
             }
-            (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= started) => {
+            (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= earliest) => {
                 Taken::Presumed(Some(latest.held.clone()))
             }
             (Some(_), None) => Taken::Before,
@@ -265,28 +238,38 @@ impl Frozen {
         version
     }
 
+    /// What the container takes of a version.
     fn part_of(&self, version: &Arc<ObjectVersion>) -> Held {
-        match &self.part {
-            Part::Everything => version.keys.clone(),
-            Part::Key(key) => {
-                let found = version.keys.get_key_value(key).map(|(key, digest)| (key.clone(), *digest));
-                Arc::new(found.into_iter().collect())
-            }
-            Part::Path(source, path) => {
-                let files = sources::files(source, Some(version)).unwrap_or_default();
-                // A path that the kubelet expands when the container starts isn't known here.
-                if path.as_str().contains("$(") {
-                    return files;
+        if let [Part::Everything] = &*self.parts {
+            return version.keys.clone();
+        }
+        let mut held = Files::new();
+        for part in &self.parts {
+            match part {
+                Part::Everything => {
+                    held.extend(version.keys.iter().map(|(key, digest)| (key.clone(), *digest)))
                 }
-                let path = path.as_name();
-                let below = format!("{path}/");
-                let part = files
-                    .iter()
-                    .filter(|(file, _)| *file == path || file.starts_with(&below))
-                    .map(|(file, digest)| (file.clone(), *digest));
-                Arc::new(part.collect())
+                Part::Variables { .. } => {
+                    let seen = version.keys.iter().filter(|(key, _)| !part.hides(key));
+                    held.extend(seen.map(|(key, digest)| (key.clone(), *digest)));
+                }
+                Part::Key(key) => {
+                    let found = version.keys.get_key_value(key);
+                    held.extend(found.map(|(key, digest)| (key.clone(), *digest)));
+                }
+                Part::Files { items, path } => held.extend(self.files(items, path.as_ref(), version)),
             }
         }
+        Arc::new(held)
+    }
+
+    /// The files of a volume that a mount shows.
+    fn files(&self, items: &[Item], path: Option<&FilePath>, version: &ObjectVersion) -> Files {
+        let files = sources::files(items, self.optional, Some(version)).unwrap_or_default();
+        let Some(path) = path.map(FilePath::as_name) else { return (*files).clone() };
+        let below = format!("{path}/");
+        let shown = files.iter().filter(|(file, _)| *file == path || file.starts_with(&below));
+        shown.map(|(file, digest)| (file.clone(), *digest)).collect()
     }
 }
 

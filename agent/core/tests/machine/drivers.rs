@@ -13,7 +13,7 @@ fn driven(annotations: &[(&str, &str)]) -> Pod {
     let mut pod = app(1, annotations);
     let volume = &mut pod.spec.volumes[0];
     volume.source = VolumeSource::Other;
-    volume.csi = Some(Csi { read_only: true });
+    volume.csi = Some(Csi { read_only: true, ..Csi::default() });
     pod
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn pod(
             .map(|volume| VolumeMount { volume: (*volume).into(), sub_path: None })
             .collect(),
         environment: Vec::new(),
-        ports: Vec::new(),
+        ..Container::default()
     };
     let volume = |name: &&str| Volume {
         name: (*name).into(),

@@ -127,11 +127,7 @@ fn a_container_that_runs_and_whose_volume_isnt_there_is_undelivered() {
 /// Such a pod that also has a ConfigMap in its environment.
 pub(crate) fn with_environment() -> World {
     let mut pod = app(1, &[]);
-    let level = |key: &str| EnvironmentSource {
-        kind: ObjectKind::ConfigMap,
-        name: "levels".into(),
-        key: Some(key.into()),
-    };
+    let level = |key: &str| EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some(key.into()));
     pod.spec.containers[0].environment = vec![level("key"), level("key")];
     let mut world = measured(vec![pod]);
     show(&mut world, "levels", version(1, 1));

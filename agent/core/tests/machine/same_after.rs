@@ -94,7 +94,7 @@ fn a_clock_of_the_api_server_that_is_5_s_off_makes_nothing_stale_and_hides_nothi
         // The container started at 50.5 s: whoever looks first can't tell which was first.
         let mut pod = app(1, &[]);
         pod.spec.containers[0].environment =
-            vec![EnvironmentSource { kind: ObjectKind::ConfigMap, name: "levels".into(), key: None }];
+            vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), None)];
         let mut new = measured(vec![pod]);
         show(&mut new, "levels", ObjectVersion { updated: Some(off(49_500)), ..version(9, 2) });
         new.pass(5_000);

@@ -104,11 +104,8 @@ status:
         sub_path: sub_path.map(FilePath::from),
     };
     let item = |key: &str, path: &str| Item { key: key.into(), path: path.into() };
-    let environment = |kind, name: &str, key: Option<&str>| EnvironmentSource {
-        kind,
-        name: name.into(),
-        key: key.map(Name::from),
-    };
+    let environment =
+        |kind, name: &str, key: Option<&str>| EnvironmentSource::new(kind, name.into(), key.map(Name::from));
     let object = |name: &str| ObjectSource { name: name.into(), ..ObjectSource::default() };
     let volume =
         |name: &str, source| reloadlet_core::model::pod::Volume { name: name.into(), source, csi: None };
@@ -145,26 +142,31 @@ status:
                         environment(ObjectKind::ConfigMap, "levels", Some("level")),
                         environment(ObjectKind::ConfigMap, "whole", None),
                         environment(ObjectKind::Secret, "s", Some("password")),
-                        environment(ObjectKind::Secret, "t", None),
+                        EnvironmentSource {
+                            prefix: Some("T_".into()),
+                            ..environment(ObjectKind::Secret, "t", None)
+                        },
                     ],
+                    variables: ["LEVEL", "PASSWORD", "PLAIN", "POD"].map(Name::from).into(),
                     ports: vec![
                         Port { name: Some("web".into()), number: 8080 },
                         Port { name: None, number: 9090 },
                     ],
+                    ..Container::default()
                 },
                 Container {
                     name: "setup".into(),
                     kind: ContainerKind::Init,
                     mounts: vec![mount("config", None)],
                     environment: Vec::new(),
-                    ports: Vec::new(),
+                    ..Container::default()
                 },
                 Container {
                     name: "proxy".into(),
                     kind: ContainerKind::Sidecar,
                     mounts: Vec::new(),
                     environment: Vec::new(),
-                    ports: Vec::new(),
+                    ..Container::default()
                 },
             ],
             volumes: vec![
@@ -196,8 +198,7 @@ status:
                 ),
             ],
             runtime_class: Some("gvisor".into()),
-            host_network: false,
-            excess: None,
+            ..PodSpec::default()
         },
         status: [("app".into(), id("0123456789abcdef")), ("proxy".into(), id("fedcba9876543210"))].into(),
         phases: [("app".into(), phase)].into(),

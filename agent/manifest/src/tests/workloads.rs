@@ -1,12 +1,13 @@
 //! The workloads of a text that somebody wrote.
 
 use reloadlet_core::model::excess::{Excess, Part};
-use reloadlet_core::model::pod::{AnnotationValue, ContainerKind, PodSpec, VolumeSource};
+use reloadlet_core::model::pod::{AnnotationValue, ContainerKind, PodSpec, Restarts, VolumeSource};
 use reloadlet_core::policy::plan::Planned;
 use reloadlet_core::policy::select;
 
 use super::*;
 
+mod details;
 mod documents;
 mod forms;
 mod labels;
@@ -94,8 +95,9 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
             let own: Vec<&str> = found.annotations.keys().map(String::as_str).collect();
             let expected: &[&str] = if kind == WorkloadKind::Pod { &[] } else { &["reloadlet.io/keys"] };
             assert_eq!(own, expected, "{kind}");
-            let PodSpec { annotations, containers, volumes, runtime_class, host_network, excess } =
+            let PodSpec { annotations, containers, volumes, runtime_class, restarts, host_network, excess } =
                 &found.spec;
+            assert_eq!(*restarts, Restarts::Always);
             let asked = [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))];
             assert_eq!(*annotations, asked.into(), "{kind}");
             let containers: Vec<_> = containers.iter().map(|found| (&*found.name, found.kind)).collect();

@@ -1,11 +1,11 @@
 //! The containers of a pod: what they mount, and what their environments take.
 
 use reloadlet_core::model::names::is_label;
-use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::pod::{Container, ContainerKind, EnvironmentSource, Port, VolumeMount};
+use reloadlet_core::model::pod::{Container, ContainerKind, Port, VolumeMount};
 
+use super::environment::{self, Environment, WrittenVariable, WrittenVariables};
 use super::{Fault, Names, or_default};
-use crate::room::{Few, Part, ShortName, Words};
+use crate::room::{Detail, Few, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -20,6 +20,8 @@ pub(super) struct WrittenContainer {
     env_from: Few<WrittenVariables>,
     #[serde(deserialize_with = "or_default")]
     ports: Few<WrittenPort>,
+    command: Detail<Few<Words>>,
+    args: Detail<Few<Words>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -28,35 +30,6 @@ struct WrittenPort {
     name: Option<Words>,
     container_port: Option<i64>,
     protocol: Option<ShortName>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct WrittenVariable {
-    #[serde(deserialize_with = "or_default")]
-    value_from: WrittenValue,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct WrittenValue {
-    config_map_key_ref: Option<KeyRef>,
-    secret_key_ref: Option<KeyRef>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct WrittenVariables {
-    config_map_ref: Option<KeyRef>,
-    secret_ref: Option<KeyRef>,
-}
-
-/// An object, and one of its keys where it is a key that is meant.
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct KeyRef {
-    name: Option<Words>,
-    key: Option<Words>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -77,19 +50,6 @@ impl Part for WrittenPort {
     }
 }
 
-/// Most variables are plain, and as long as their owners want.
-impl Part for WrittenVariable {
-    fn counts(&self) -> bool {
-        self.value_from.config_map_key_ref.is_some() || self.value_from.secret_key_ref.is_some()
-    }
-}
-
-impl Part for WrittenVariables {
-    fn counts(&self) -> bool {
-        self.config_map_ref.is_some() || self.secret_ref.is_some()
-    }
-}
-
 impl WrittenContainer {
     /// One of `spec.containers`.
     pub(super) fn into_regular(self, names: &mut Names) -> Result<Container, Fault> {
@@ -103,6 +63,11 @@ impl WrittenContainer {
             Some(_) | None => ContainerKind::Init,
         };
         self.into_container(kind, "spec.initContainers[].name", names)
+    }
+
+    /// One of `spec.ephemeralContainers`.
+    pub(super) fn into_ephemeral(self, names: &mut Names) -> Result<Container, Fault> {
+        self.into_container(ContainerKind::Ephemeral, "spec.ephemeralContainers[].name", names)
     }
 
     fn into_container(
@@ -121,30 +86,20 @@ impl WrittenContainer {
             }
         });
         let mounts = mounts.collect();
-        let single = self.env.into_iter().flat_map(|variable| {
-            let WrittenValue { config_map_key_ref, secret_key_ref } = variable.value_from;
-            [(ObjectKind::ConfigMap, config_map_key_ref), (ObjectKind::Secret, secret_key_ref)]
-        });
-        let whole = self.env_from.into_iter().flat_map(|variables| {
-            let WrittenVariables { config_map_ref, secret_ref } = variables;
-            [(ObjectKind::ConfigMap, config_map_ref), (ObjectKind::Secret, secret_ref)]
-        });
-        let mut environment: Vec<EnvironmentSource> = single
-            .chain(whole)
-            .filter_map(|(kind, reference)| Some((kind, reference?)))
-            .map(|(kind, KeyRef { name, key })| EnvironmentSource {
-                kind,
-                name: names.shared(name.unwrap_or_default()),
-                key: key.map(|key| names.shared(key)),
-            })
-            .collect();
-        environment.sort();
-        environment.dedup();
+        let Environment { sources, variables, arguments } = environment::read(
+            self.env,
+            self.env_from,
+            self.command.0.iter().chain(self.args.0.iter()),
+            names,
+        );
         let ports = self.ports.into_iter().filter_map(|port| {
             let number = u16::try_from(port.container_port?).ok().filter(|number| *number > 0)?;
             Some(Port { name: port.name.map(|name| names.shared(name)), number })
         });
         let ports = ports.collect();
-        Ok(Container { name, kind, mounts, environment, ports })
+        // What an image runs by itself isn't known.
+        let args = Some(self.args.0).filter(|_| self.command.0.len() > 0).unwrap_or_default();
+        let command = self.command.0.into_iter().chain(args).map(|word| names.shared(word)).collect();
+        Ok(Container { name, kind, mounts, environment: sources, variables, arguments, command, ports })
     }
 }

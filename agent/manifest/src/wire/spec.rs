@@ -1,12 +1,13 @@
 //! The spec of a pod, whether the pod runs or is a template.
 
 use reloadlet_core::model::excess::{self, Excess};
-use reloadlet_core::model::pod::{Annotations, PodSpec};
+use reloadlet_core::model::pod::{Annotations, PodSpec, Restarts};
+use reloadlet_core::policy::annotations::PROCESS;
 
 use super::containers::WrittenContainer;
 use super::volumes::WrittenVolume;
 use super::{Fault, Names, or_default};
-use crate::room::{Few, Part, Words};
+use crate::room::{Detail, Few, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -15,8 +16,10 @@ pub(super) struct WrittenSpec {
     containers: Few<WrittenContainer>,
     #[serde(deserialize_with = "or_default")]
     init_containers: Few<WrittenContainer>,
+    ephemeral_containers: Detail<Few<WrittenContainer>>,
     #[serde(deserialize_with = "or_default")]
     volumes: Few<WrittenVolume>,
+    restart_policy: Detail<Option<ShortName>>,
     runtime_class_name: Option<Words>,
     host_network: Option<bool>,
     /// Whether there are containers that weren't read.
@@ -57,9 +60,11 @@ impl WrittenSpec {
         skipped: bool,
         names: &mut Names,
     ) -> Result<PodSpec, Fault> {
+        let Detail(ephemeral) = self.ephemeral_containers;
+        let containers = self.containers.len() + self.init_containers.len() + ephemeral.len();
         let many = [
             (excess::Part::Annotations, annotations.len()),
-            (excess::Part::Containers, self.containers.len() + self.init_containers.len()),
+            (excess::Part::Containers, containers),
             (excess::Part::Volumes, self.volumes.len()),
         ];
         if let Some((part, _)) = many.into_iter().find(|(part, found)| *found > part.most()) {
@@ -68,12 +73,18 @@ impl WrittenSpec {
         if skipped {
             return Ok(PodSpec::left_out(Excess::Bytes));
         }
-        let mut containers = Vec::with_capacity(self.containers.len() + self.init_containers.len());
+        let mut containers = Vec::with_capacity(containers);
         for container in self.containers {
             containers.push(container.into_regular(names)?);
         }
         for container in self.init_containers {
             containers.push(container.into_init(names)?);
+        }
+        for container in ephemeral {
+            containers.push(container.into_ephemeral(names)?);
+        }
+        if !annotations.contains_key(PROCESS) {
+            containers.iter_mut().for_each(|container| container.command = Vec::new());
         }
         let mut volumes = Vec::with_capacity(self.volumes.len());
         for volume in self.volumes {
@@ -83,7 +94,12 @@ impl WrittenSpec {
             return Ok(PodSpec::left_out(excess));
         }
         let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
+        let restarts = match self.restart_policy.0.as_ref().map(|policy| &*policy.0) {
+            Some("Never") => Restarts::Never,
+            Some("OnFailure") => Restarts::OnFailure,
+            Some(_) | None => Restarts::Always,
+        };
         let host_network = self.host_network == Some(true);
-        Ok(PodSpec { annotations, containers, volumes, runtime_class, host_network, excess: None })
+        Ok(PodSpec { annotations, containers, volumes, runtime_class, restarts, host_network, excess: None })
     }
 }

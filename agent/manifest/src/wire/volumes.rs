@@ -5,7 +5,7 @@ use reloadlet_core::model::pod::{Csi, Item, ObjectSource, ProjectedSource, Volum
 use serde::de::IgnoredAny;
 
 use super::{Fault, Names, or_default};
-use crate::room::{Few, Part, Words};
+use crate::room::{Detail, Few, Part, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -23,6 +23,15 @@ pub(super) struct WrittenVolume {
 #[serde(default, rename_all = "camelCase")]
 struct WrittenCsi {
     read_only: Option<bool>,
+    driver: Detail<Option<Words>>,
+    volume_attributes: Detail<Attributes>,
+}
+
+/// What a driver is told about a volume: whatever it wants to know.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Attributes {
+    secret_provider_class: Option<Words>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -82,7 +91,11 @@ impl WrittenVolume {
     pub(super) fn into_volume(mut self, names: &mut Names) -> Result<Volume, Fault> {
         let source = self.source(names);
         let csi = self.csi.filter(|_| source == VolumeSource::Other);
-        let csi = csi.map(|csi| Csi { read_only: csi.read_only == Some(true) });
+        let csi = csi.map(|csi| Csi {
+            driver: names.shared(csi.driver.0.unwrap_or_default()),
+            class: csi.volume_attributes.0.secret_provider_class.map(|class| names.shared(class)),
+            read_only: csi.read_only == Some(true),
+        });
         let name = names.checked(self.name, is_label, "spec.volumes[].name")?;
         Ok(Volume { name, source, csi })
     }

@@ -11,7 +11,7 @@ use super::spec::WrittenSpec;
 use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
 use crate::heads::Number;
-use crate::room::Room;
+use crate::room::{Details, Room};
 use crate::workload::{Workload, WorkloadKind};
 
 /// Metadata with the annotations of other programs.
@@ -141,7 +141,7 @@ impl WrittenWorkload {
         kind: WorkloadKind,
         deserializer: D,
     ) -> Result<Self, D::Error> {
-        let room = Room::open();
+        let (room, _details) = (Room::open(), Details::begin());
         let (metadata, template, form) = match kind {
             WorkloadKind::Pod => (None, Template::deserialize(deserializer)?, Form::Pod),
             WorkloadKind::PodTemplate => {

@@ -7,7 +7,7 @@ use reloadlet_core::model::means::Means;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
-use reloadlet_core::model::pod::Pod;
+use reloadlet_core::model::pod::{ContainerKind, Pod};
 use reloadlet_core::propagation::frozen::Way;
 use ring::digest::{SHA256, digest};
 
@@ -99,15 +99,21 @@ pub(super) fn note(report: &Report) -> Option<Note> {
             };
             Some(warning(pod, UNREAD, Some(container), text))
         }
-        Report::NeedsRestart { pod, container, object, version, way } => {
+        Report::NeedsRestart { pod, container, role, object, version, way } => {
             let how = match way {
                 Way::Environment => "has it in its environment",
                 Way::SubPath => "mounts it by subPath",
             };
-            let text = format!(
-                "{object} has changed to version {version}, and container {container} {how}, which never changes in a running \
-                 container: restart it to load the change."
-            );
+            let text = match role {
+                ContainerKind::Init => format!(
+                    "{object} has changed to version {version} since init container {container} ran, which isn't run again in this \
+                     pod: make the pod anew to load the change."
+                ),
+                ContainerKind::Regular | ContainerKind::Sidecar | ContainerKind::Ephemeral => format!(
+                    "{object} has changed to version {version}, and container {container} {how}, which never changes in a running \
+                     container: restart it to load the change."
+                ),
+            };
             let mut note = warning(pod, NEEDS_RESTART, None, text);
             let about = format!("{container}\n{}\n{object}", way.as_str());
             note.text.once = Some(Once { name: once(pod, container, object, version, *way), about });

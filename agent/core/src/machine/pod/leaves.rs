@@ -10,7 +10,7 @@ use crate::machine::reload::process::Face;
 use crate::machine::reload::processes::Chosen;
 use crate::model::means::Means;
 use crate::model::names::Name;
-use crate::model::pod::Pod;
+use crate::model::pod::{ContainerKind, Pod};
 use crate::model::time::Time;
 
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
@@ -101,6 +101,28 @@ impl<'a> Leaves<'a> {
             }
         }
         Ok(self.chosen(&chosen, container))
+    }
+
+    /// When the first process of a container started, whatever it is; of two of one name the younger one's.
+    pub(super) fn started(&self, name: &Name) -> Option<Time> {
+        let firsts = self.named(name).iter().filter(|(_, container)| container.complete);
+        let firsts = firsts.filter_map(|(_, container)| process::choose_first(&container.processes).ok());
+        firsts.map(|chosen| chosen.first.stat.started).max()
+    }
+
+    /// The regular containers that run: no init container is at work beside them.
+    pub(super) fn regular(&self) -> impl Iterator<Item = &'a Name> {
+        let all = self.pod.spec.containers.iter();
+        let regular = all.filter(|container| container.kind == ContainerKind::Regular);
+        regular.map(|container| &container.name).filter(|name| self.named.contains_key(*name))
+    }
+
+    /// When the first process started that is in a container of the pod, and whether that is one of those that the spec has.
+    pub(super) fn earliest(&self) -> Option<(Time, bool)> {
+        let (_, place, started) = self.processes.iter().min_by_key(|(_, _, started)| *started)?;
+        let of_spec = self.pod.spec.containers.iter().flat_map(|container| self.named(&container.name));
+        let is_of_spec = of_spec.into_iter().any(|(of, _)| of == place);
+        Some((*started, is_of_spec))
     }
 
     fn chosen(&self, chosen: &process::Chosen<'_>, container: &ContainerFacts) -> Chosen {

@@ -33,11 +33,8 @@ impl PodMachine {
     ) {
         for frozen in self.frozen.iter_mut().filter(|frozen| frozen.object == *object) {
             frozen.observed(observed, at);
-            let target = self.targets.iter().find(|target| *target.container() == frozen.container);
-            if let Some(chosen) = target.and_then(|target| target.processes().chosen()) {
-                frozen.started(chosen.first().started);
-            }
         }
+        self.note_starts(|of| of == object);
         let names: Vec<Name> = self.site.volumes.keys().cloned().collect();
         for name in names {
             let Some(watched) = self.site.volumes.get_mut(&name) else { continue };

@@ -14,7 +14,6 @@ use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
-use crate::propagation::frozen::Frozen;
 
 /// From what happens to a volume to the reloads that wait for it.
 impl PodMachine {
@@ -126,7 +125,7 @@ impl PodMachine {
 
     /// Containers came or went.
     pub(crate) fn cgroup_changed(&mut self, ctx: &mut Context<'_>) {
-        if !self.targets.is_empty() {
+        if self.needs_surveys() {
             self.surveys.containers_changed(ctx.now);
             self.begin_survey(ctx);
         }
@@ -138,17 +137,14 @@ impl PodMachine {
         let again = self.surveys.is_wanted_again();
         for target in &mut self.targets {
             match leaves.find(target, self.plan.process.as_deref()) {
-                Ok(chosen) => {
-                    let own = |frozen: &&mut Frozen| frozen.container == *target.container();
-                    let started = chosen.first().started;
-                    self.frozen.iter_mut().filter(own).for_each(|frozen| frozen.started(started));
-                    target.found(&self.site, chosen, ctx);
-                }
+                Ok(chosen) => target.found(&self.site, chosen, ctx),
                 Err(why) => target.missing(&self.site, why, !again, ctx),
             }
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
+        self.starts.take_in(&leaves, &self.frozen);
+        self.note_starts(|_| true);
         self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);

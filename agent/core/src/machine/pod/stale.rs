@@ -1,6 +1,6 @@
 //! Where a change is stuck: which volumes and containers hold something else than the API server shows, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::kernel::mounts::View;
 use crate::kernel::process::NoProcess;
@@ -12,7 +12,7 @@ use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
-use crate::model::pod::{Pod, VolumeKind};
+use crate::model::pod::{ContainerKind, Pod, VolumeKind};
 use crate::model::shown::quoted;
 use crate::model::time::Time;
 use crate::policy::annotations::VOLUMES;
@@ -29,19 +29,15 @@ impl PodMachine {
             .iter()
             .filter_map(|(name, watched)| volume(name, watched, &self.targets, &self.site.pod));
         let mut stale: Vec<Stale> = volumes.collect();
-        // A container may take an object in many pieces.
-        let mut frozen = BTreeMap::new();
-        for (since, one) in self.frozen.iter().filter_map(|one| Some((one.stale_since()?, one))) {
-            let oldest = frozen.entry((&one.container, one.way, &one.object)).or_insert(since);
-            *oldest = since.min(*oldest);
-        }
-        stale.extend(frozen.into_iter().map(|((container, way, object), since)| Stale {
+        let frozen = self.frozen.iter().filter_map(|one| Some((one.stale_since()?, one)));
+        stale.extend(frozen.map(|(since, one)| Stale {
             volume: None,
-            container: Some(container.clone()),
-            object: Some(object.clone()),
-            reason: match way {
-                Way::Environment => StaleReason::Environment,
-                Way::SubPath => StaleReason::SubPath,
+            container: Some(one.container.clone()),
+            object: Some(one.object.clone()),
+            reason: match (one.role, one.way) {
+                (ContainerKind::Init, _) => StaleReason::Init,
+                (_, Way::Environment) => StaleReason::Environment,
+                (_, Way::SubPath) => StaleReason::SubPath,
             },
             since,
         }));
@@ -56,14 +52,12 @@ impl PodMachine {
 
     /// Says which containers need a restart to get what they took at their start, once for each version of that.
     pub(super) fn say_restarts(&mut self, ctx: &mut Context<'_>) {
-        let unsaid = self.frozen.iter_mut().filter_map(|frozen| {
-            let version = frozen.take_unsaid()?;
-            Some((frozen.container.clone(), frozen.way, frozen.object.clone(), version))
-        });
-        let unsaid: BTreeSet<(Name, Way, ObjectRef, Name)> = unsaid.collect();
-        for (container, way, object, version) in unsaid {
-            let pod = self.site.pod.clone();
-            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, version, way }));
+        for frozen in &mut self.frozen {
+            let Some(version) = frozen.take_unsaid() else { continue };
+            let (pod, container, object) =
+                (self.site.pod.clone(), frozen.container.clone(), frozen.object.clone());
+            let (role, way) = (frozen.role, frozen.way);
+            ctx.act(Action::Report(Report::NeedsRestart { pod, container, role, object, version, way }));
         }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::pod::{AnnotationValue, EnvironmentSource, Item, ProjectedSource, Volume, VolumeMount};
+use crate::model::pod::{AnnotationValue, Csi, Item, ProjectedSource, VolumeMount};
+use crate::policy::annotations::{KEYS, SIGNAL, VOLUMES};
 
 /// A container that mounts these volumes: with `/` at the end by subPath, else as a directory.
 fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
@@ -12,7 +13,7 @@ fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
         kind,
         mounts: mounts.iter().map(mount).collect(),
         environment: Vec::new(),
-        ports: Vec::new(),
+        ..Container::default()
     }
 }
 
@@ -47,9 +48,9 @@ fn lines_if(spec: &PodSpec, rolls: impl Fn(ObjectKind, &Name) -> bool) -> Vec<St
         };
         let whose = reference.container.as_deref().unwrap_or("-");
         let (way, why) = (reference.way.as_str(), reference.why.as_str());
-        format!("{whose} {} {way} {effect} {why}", reference.object)
+        format!("{whose} {} {way} {effect} {why}", reference.subject.name())
     };
-    references(spec, &"shop".into(), Allowed::default(), rolls).into_iter().map(line).collect()
+    references(spec, &"shop".into(), Allowed::default(), rolls).all.into_iter().map(line).collect()
 }
 
 fn lines(spec: &PodSpec) -> Vec<String> {
@@ -74,11 +75,8 @@ fn a_directory_is_told_of_as_the_pod_says() {
 
 #[test]
 fn what_is_taken_at_the_start_never_changes() {
-    let environment = |kind, name: &str, key: Option<&str>| EnvironmentSource {
-        kind,
-        name: name.into(),
-        key: key.map(Name::from),
-    };
+    let environment =
+        |kind, name: &str, key: Option<&str>| EnvironmentSource::new(kind, name.into(), key.map(Name::from));
     let sources = vec![
         environment(ObjectKind::ConfigMap, "settings", Some("LEVEL")),
         environment(ObjectKind::Secret, "login", None),
@@ -166,8 +164,8 @@ fn the_clusters_certificates_count_only_where_they_are_named() {
     };
     let app = || vec![regular("app", &["mixed", "ca"])];
     let expected = [
-        "app kube-root-ca.crt directory never cluster-object",
-        "app settings directory SIGHUP told",
+        "app kube-root-ca.crt projected never cluster-object",
+        "app settings projected SIGHUP told",
         "app kube-root-ca.crt directory never cluster-object",
     ];
     assert_eq!(lines(&pod(&[(SIGNAL, "SIGHUP")], app(), volumes())), expected);
@@ -178,15 +176,11 @@ fn the_clusters_certificates_count_only_where_they_are_named() {
 #[test]
 fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
     let app = Container {
-        environment: vec![EnvironmentSource {
-            kind: ObjectKind::Secret,
-            name: "login".into(),
-            key: Some("TOKEN".into()),
-        }],
+        environment: vec![EnvironmentSource::new(ObjectKind::Secret, "login".into(), Some("TOKEN".into()))],
         ..regular("app", &["config"])
     };
     let volumes = vec![config_map("config", "settings", &["a", "b"]), config_map("spare", "old", &[])];
-    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), Allowed::default(), |_, _| false);
+    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), Allowed::default(), |_, _| false).all;
     let said: Vec<(String, String)> =
         all.iter().map(|one| (one.to_string(), one.remedy().unwrap_or_default())).collect();
     let expected = [
@@ -212,7 +206,7 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         vec![regular("app", &["config"])],
         vec![config_map("config", "settings", &[])],
     );
-    let [one] = references(&told, &"shop".into(), Allowed::default(), |_, _| false).try_into().unwrap();
+    let [one] = references(&told, &"shop".into(), Allowed::default(), |_, _| false).all.try_into().unwrap();
     assert_eq!(
         one.to_string(),
         "container \"app\" mounts ConfigMap \"settings\": a change is told by SIGHUP"
@@ -236,4 +230,93 @@ fn few_mounts_of_few_sources_make_no_more_references_than_that() {
     // Nine million of them would take more than a gigabyte.
     let spec = pod(&[], vec![regular("app", &vec!["v"; 3_000])], vec![volume]);
     assert_eq!(lines(&spec).len(), MOST);
+}
+
+#[test]
+fn a_drivers_volume_is_told_of_like_a_secret_unless_the_pod_may_write_into_it() {
+    let csi = |volume: &str, class: Option<&str>, read_only| Volume {
+        name: volume.into(),
+        source: VolumeSource::Other,
+        csi: Some(Csi { driver: "csi.example.org".into(), class: class.map(Name::from), read_only }),
+    };
+    let volumes =
+        || vec![csi("vault", Some("login"), true), csi("spiffe", None, true), csi("open", None, false)];
+    let app = || vec![regular("app", &["vault", "spiffe/", "open"])];
+    let spec = pod(&[(SIGNAL, "SIGHUP")], app(), volumes());
+    let expected = [
+        "app login csi SIGHUP told",
+        "app csi.example.org subpath never frozen-subpath",
+        "app csi.example.org csi never csi-writable",
+    ];
+    assert_eq!(lines(&spec), expected);
+    let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| true).all;
+    assert_eq!(all[0].subject, Subject::Class("login".into()));
+    assert_eq!(all[1].effect, Effect::Never, "a driver's contents are no object that could roll it");
+    let named = pod(&[(SIGNAL, "SIGHUP"), (VOLUMES, "vault")], app(), volumes());
+    assert_eq!(lines(&named)[0], expected[0]);
+    assert_eq!(
+        all[0].to_string(),
+        "container \"app\" mounts SecretProviderClass \"login\": a change is told by SIGHUP"
+    );
+}
+
+#[test]
+fn a_command_line_is_as_old_as_the_environment_that_it_takes() {
+    let level = EnvironmentSource::new(ObjectKind::ConfigMap, "settings".into(), Some("LEVEL".into()));
+    let app = Container { environment: vec![level.clone()], arguments: vec![level], ..regular("app", &[]) };
+    let spec = pod(&[], vec![app], Vec::new());
+    assert_eq!(lines(&spec), ["app settings env never frozen-env", "app settings args never frozen-args"]);
+    assert_eq!(frozen(&spec).len(), 1, "it is the same key");
+}
+
+#[test]
+fn an_ephemeral_container_is_never_told() {
+    let debug = Container {
+        environment: vec![EnvironmentSource::new(ObjectKind::Secret, "login".into(), None)],
+        ..container("debug", ContainerKind::Ephemeral, &["config"])
+    };
+    let spec = |annotations| {
+        pod(
+            annotations,
+            vec![regular("app", &["config"]), debug.clone()],
+            vec![config_map("config", "a", &[])],
+        )
+    };
+    for annotations in [&[(SIGNAL, "SIGHUP")][..], &[], &[(SIGNAL, "SIGKILL")]] {
+        let all = lines(&spec(annotations));
+        assert_eq!(
+            all[1..],
+            ["debug login envfrom never frozen-env", "debug a directory never ephemeral-container"]
+        );
+    }
+    let named = spec(&[(SIGNAL, "SIGHUP"), ("reloadlet.io/container", "debug")]);
+    assert_eq!(lines(&named)[0], "app a directory never problem");
+}
+
+#[test]
+fn a_mount_of_a_path_uses_the_keys_that_it_shows() {
+    let mount = |path: &str| VolumeMount { volume: "config".into(), sub_path: Some(path.into()) };
+    let app = |path: &str| Container { mounts: vec![mount(path)], ..regular("app", &[]) };
+    let keys = |path: &str, items: &[&str]| {
+        let spec = pod(&[], vec![app(path)], vec![config_map("config", "settings", items)]);
+        let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| false).all;
+        all.iter()
+            .map(|one| one.part.keys().into_iter().map(Name::to_string).collect())
+            .collect::<Vec<Vec<_>>>()
+    };
+    assert_eq!(keys("a", &["a", "b"]), [["a"]]);
+    assert_eq!(keys("c", &["a", "b"]), Vec::<Vec<String>>::new(), "it shows nothing");
+    assert_eq!(keys("a", &[]), [["a"]]);
+    assert_eq!(keys("$(NAME)", &["a", "b"]), [["a", "b"]]);
+}
+
+#[test]
+fn the_items_of_its_volumes_count_at_each_mount() {
+    let keys: Vec<String> = (0..1_000).map(|n| format!("k{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let spec = pod(&[], vec![regular("app", &["config"; 10])], vec![config_map("config", "settings", &keys)]);
+    let found = references(&spec, &"shop".into(), Allowed::default(), |_, _| false);
+    assert_eq!((found.all.len(), found.is_cut), (4, true));
+    let few = pod(&[], vec![regular("app", &["config"; 4])], vec![config_map("config", "settings", &keys)]);
+    assert!(!references(&few, &"shop".into(), Allowed::default(), |_, _| false).is_cut);
 }

@@ -6,9 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::closed::closed_set;
-use crate::policy::references::{Effect, Reference, Way};
+use crate::model::pod::ContainerKind;
+use crate::policy::references::{self, Effect, Reference, Way};
 use crate::policy::reloader::duration::go_duration;
-use crate::policy::reloader::situation::{Form, Object, Partition, Scope, Subject, Update, are_apart};
+use crate::policy::reloader::situation::{Candidate, Form, Object, Partition, Scope, Update, are_apart};
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, Rules, text};
 
 /// What of an object isn't what it was when the workload's pods were last known to hold all of it.
@@ -178,7 +179,7 @@ enum Wish {
 
 /// What is to be done about these differences together. `references` are those of the workload's spec.
 pub fn course(
-    subject: &Subject<'_>,
+    candidate: &Candidate<'_>,
     references: &[Reference],
     differences: &[(Object<'_>, Difference<'_>)],
     pods: Pods,
@@ -189,13 +190,13 @@ pub fn course(
     for (object, difference) in differences {
         let uses = Uses::of(references, object, *difference, options.relaxed_names);
         all.tells |= uses.are_live;
-        most = most.max(Some(wish(subject, object, *difference, uses, options)));
+        most = most.max(Some(wish(candidate, object, *difference, uses, options)));
     }
     all.rest = match most {
         None => all.rest,
         Some(Wish::Nothing(idle)) => Rest::Nothing(idle),
         Some(Wish::Tell(telling)) => Rest::Tell(telling),
-        Some(Wish::Roll) => roll(subject, pods, options),
+        Some(Wish::Roll) => roll(candidate, pods, options),
     };
     all
 }
@@ -222,9 +223,7 @@ impl Uses {
     ) -> Self {
         let mut uses = Self { any: false, any_frozen: false, are_live: false, are_frozen: false };
         let of_object = |reference: &&Reference| {
-            ObjectType::from(reference.kind) == object.of
-                && *reference.object == *object.name
-                && reference.way != Way::Unmounted
+            is_of(reference, object) && reference.way != Way::Unmounted && !is_added(reference)
         };
         for reference in references.iter().filter(of_object) {
             let is_live = match reference.effect {
@@ -247,13 +246,30 @@ impl Uses {
     }
 }
 
-/// Whether a container has this key by this reference. Of a `subPath` it may be any key.
+/// Whether it is a use of this object.
+fn is_of(reference: &Reference, object: &Object<'_>) -> bool {
+    let of = match &reference.subject {
+        references::Subject::Object(kind, _) => ObjectType::from(*kind),
+        references::Subject::Class(_) => ObjectType::SecretProviderClass,
+        references::Subject::Driver(_) => return false,
+    };
+    of == object.of && **reference.subject.name() == *object.name
+}
+
+/// Whether somebody has added the container to a running pod: no template has it, and a roll takes it away.
+fn is_added(reference: &Reference) -> bool {
+    reference.role == Some(ContainerKind::Ephemeral)
+}
+
+/// Whether a container has this key by this reference.
 fn has(reference: &Reference, key: &Key<'_>, relaxed_names: bool) -> bool {
-    let is_named = reference.keys.is_empty() || reference.keys.iter().any(|known| **known == *key.name);
+    let keys = reference.part.keys();
+    let is_named = keys.is_empty() || keys.iter().any(|known| ***known == *key.name);
     is_named
+        && !reference.part.hides(key.name)
         && match reference.way {
-            Way::Directory | Way::SubPath => true,
-            Way::Variable => !key.is_binary,
+            Way::Directory | Way::Projected | Way::Csi | Way::SubPath => true,
+            Way::Variable | Way::Arguments => !key.is_binary,
             Way::Variables => !key.is_binary && is_variable(key.name, relaxed_names),
             Way::Unmounted => false,
         }
@@ -269,7 +285,7 @@ fn is_variable(key: &str, relaxed_names: bool) -> bool {
 }
 
 fn wish(
-    subject: &Subject<'_>,
+    candidate: &Candidate<'_>,
     object: &Object<'_>,
     difference: Difference<'_>,
     uses: Uses,
@@ -278,34 +294,34 @@ fn wish(
     if difference == Difference::Nothing {
         return Wish::Nothing(Idle::Same);
     }
-    if are_apart(subject, object) {
+    if are_apart(candidate, object) {
         return Wish::Nothing(Idle::Apart);
     }
     if !options.scope.takes(object) {
         return Wish::Nothing(Idle::OutOfScope);
     }
     let decision = match options.annotations {
-        true => subject.asking.decide(object.of, object.name, object.marks, Rules::Ours),
+        true => candidate.asking.decide(object.of, object.name, object.marks, Rules::Ours),
         false => Decision::Unasked,
     };
     let needs_roll = match decision {
         Decision::Ignored | Decision::Excluded => return Wish::Nothing(Idle::Refused),
         // Whoever has the pods told learns what can't be told to them.
-        Decision::Unasked if uses.are_frozen && subject.spec.asks() => return Wish::Tell(Telling::Frozen),
+        Decision::Unasked if uses.are_frozen && candidate.spec.asks() => return Wish::Tell(Telling::Frozen),
         Decision::Unasked => return Wish::Nothing(Idle::Unasked),
         Decision::Named => uses.any_frozen || !uses.any,
         Decision::Searched | Decision::Automatic => uses.are_frozen,
     };
-    if object.of == ObjectType::SecretProviderClass {
-        return Wish::Nothing(Idle::Class);
-    }
     // Of a template that is elsewhere it isn't known what its containers use.
-    if !needs_roll && subject.form != (Form::Rollout { has_template: false }) {
+    if !needs_roll && candidate.form != (Form::Rollout { has_template: false }) {
         return Wish::Nothing(match uses {
             Uses { are_live: true, .. } => Idle::Told,
             Uses { any: true, .. } => Idle::OtherKeys,
             Uses { .. } => Idle::Unused,
         });
+    }
+    if object.of == ObjectType::SecretProviderClass {
+        return Wish::Nothing(Idle::Class);
     }
     match difference {
         Difference::Gone => Wish::Tell(Telling::Gone),
@@ -317,8 +333,8 @@ fn wish(
 }
 
 /// What becomes of a roll that is asked for.
-fn roll(subject: &Subject<'_>, pods: Pods, options: &Options<'_>) -> Rest {
-    let partition = match subject.form {
+fn roll(candidate: &Candidate<'_>, pods: Pods, options: &Options<'_>) -> Rest {
+    let partition = match candidate.form {
         Form::Job { .. } | Form::CronJob => return Rest::Nothing(Idle::NextRun),
         Form::Owned | Form::PodTemplate | Form::DeploymentConfig => return Rest::Nothing(Idle::Kind),
         Form::Rollout { .. } if !options.rollouts => return Rest::Nothing(Idle::Kind),
@@ -342,13 +358,13 @@ fn roll(subject: &Subject<'_>, pods: Pods, options: &Options<'_>) -> Rest {
         Pods { are_rolled: true, .. } => Rest::Hold(Hold::Rolling),
         Pods { are_available: false, .. } => Rest::Hold(Hold::Unavailable),
         Pods { can_be_disrupted: false, .. } => Rest::Hold(Hold::Budget),
-        Pods { .. } => Rest::Roll { debounce: debounce(subject), partition },
+        Pods { .. } => Rest::Roll { debounce: debounce(candidate), partition },
     }
 }
 
 /// How long changes are gathered: Reloader's pause means that, for workloads of each kind, on the workload or its template.
-fn debounce(subject: &Subject<'_>) -> Option<Duration> {
-    let [own, of_template] = [subject.asking.workload, subject.asking.template];
+fn debounce(candidate: &Candidate<'_>) -> Option<Duration> {
+    let [own, of_template] = [candidate.asking.workload, candidate.asking.template];
     text(own, PAUSE_PERIOD).or_else(|| text(of_template, PAUSE_PERIOD)).and_then(go_duration)
 }
 

@@ -4,11 +4,10 @@
 use std::fmt;
 
 use crate::model::closed::closed_set;
-use crate::model::object::ObjectKind;
 use crate::model::shown::quoted;
 use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::situation::{
-    Form, Installation, Object, Partition, Strategy, Subject, Update, are_apart,
+    Candidate, Form, Installation, Object, Partition, Strategy, Update, are_apart,
 };
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, Rules, consumer, text};
 
@@ -108,44 +107,44 @@ pub enum Reaction<'a> {
 
 /// What Reloader does when this happens to the object. `variable` is what it has left in the template before.
 pub fn reaction<'a>(
-    subject: &Subject<'a>,
+    candidate: &Candidate<'a>,
     object: &Object<'_>,
     event: Event,
     variable: Variable,
     installation: &Installation,
 ) -> Reaction<'a> {
-    match silence(subject, object, event, variable, installation) {
+    match silence(candidate, object, event, variable, installation) {
         Some(silence) => Reaction::Nothing(silence),
-        None => of_form(subject),
+        None => of_form(candidate),
     }
 }
 
 /// Why nothing is done: first what the annotations and the pods' spec say, then what Reloader's flags do.
 fn silence(
-    subject: &Subject<'_>,
+    candidate: &Candidate<'_>,
     object: &Object<'_>,
     event: Event,
     variable: Variable,
     installation: &Installation,
 ) -> Option<Silence> {
-    if are_apart(subject, object) {
+    if are_apart(candidate, object) {
         return Some(Silence::Apart);
     }
     let rules = Rules::Reloader { auto_reload_all: installation.auto_reload_all };
-    let decision = subject.asking.decide(object.of, object.name, object.marks, rules);
-    let has_template = subject.form != (Form::Rollout { has_template: false });
+    let decision = candidate.asking.decide(object.of, object.name, object.marks, rules);
+    let has_template = candidate.form != (Form::Rollout { has_template: false });
     match decision {
         Decision::Ignored | Decision::Excluded => return Some(Silence::Refused),
         Decision::Unasked => return Some(Silence::Unasked),
         // Of a template that is elsewhere it isn't known what its containers use.
         Decision::Named | Decision::Searched | Decision::Automatic if !has_template => {}
         Decision::Named | Decision::Searched | Decision::Automatic => {
-            if !decision.rolls(is_used(subject, object)) {
+            if !decision.rolls(consumer(candidate.spec, object.of, object.name).is_some()) {
                 return Some(Silence::Unused);
             }
         }
     }
-    kind(subject.form, installation)
+    kind(candidate.form, installation)
         .or_else(|| unseen(object, event, installation))
         .or_else(|| unneeded(event, variable, installation.strategy))
 }
@@ -199,19 +198,10 @@ const fn kind(form: Form, installation: &Installation) -> Option<Silence> {
     }
 }
 
-fn is_used(subject: &Subject<'_>, object: &Object<'_>) -> bool {
-    let is_found = |kind| consumer(subject.spec, kind, object.name).is_some();
-    match object.of {
-        ObjectType::ConfigMap => is_found(ObjectKind::ConfigMap),
-        ObjectType::Secret => is_found(ObjectKind::Secret),
-        ObjectType::SecretProviderClass => object.is_mounted,
-    }
-}
-
 /// What it does with such a workload once there is a reason.
-fn of_form<'a>(subject: &Subject<'a>) -> Reaction<'a> {
-    match subject.form {
-        Form::Deployment => match text(subject.asking.workload, PAUSE_PERIOD) {
+fn of_form<'a>(candidate: &Candidate<'a>) -> Reaction<'a> {
+    match candidate.form {
+        Form::Deployment => match text(candidate.asking.workload, PAUSE_PERIOD) {
             Some(period) if go_duration(period).is_some() => Reaction::Pauses(period),
             Some(period) => Reaction::Fails(period),
             None => Reaction::Rolls,
@@ -220,7 +210,7 @@ fn of_form<'a>(subject: &Subject<'a>) -> Reaction<'a> {
             Reaction::WaitsForDeletion
         }
         Form::StatefulSet(Update::Partition(partition)) => Reaction::RollsPartly(partition),
-        Form::Rollout { .. } if text(subject.asking.workload, ROLLOUT_STRATEGY) == Some("restart") => {
+        Form::Rollout { .. } if text(candidate.asking.workload, ROLLOUT_STRATEGY) == Some("restart") => {
             Reaction::Restarts
         }
         Form::CronJob => Reaction::StartsJob,

@@ -76,7 +76,7 @@ impl Partition {
 
 /// A workload.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct Candidate<'a> {
     /// What kind it is.
     pub form: Form,
     /// Its namespace, where that is known.
@@ -102,8 +102,6 @@ pub struct Object<'a> {
     pub is_immutable: bool,
     /// Whether the selectors of [`Scope`] take it and its namespace, by their labels.
     pub is_selected: bool,
-    /// Of a SecretProviderClass: whether a container mounts a CSI volume with it.
-    pub is_mounted: bool,
 }
 
 /// Which objects are looked at at all.
@@ -168,6 +166,6 @@ pub struct Installation {
 }
 
 /// Whether an object of one namespace can be a reason for a workload of another one.
-pub(super) fn are_apart(subject: &Subject<'_>, object: &Object<'_>) -> bool {
-    subject.namespace.zip(object.namespace).is_some_and(|(one, other)| one != other)
+pub(super) fn are_apart(candidate: &Candidate<'_>, object: &Object<'_>) -> bool {
+    candidate.namespace.zip(object.namespace).is_some_and(|(one, other)| one != other)
 }

@@ -14,7 +14,7 @@ mod table;
 #[test]
 fn the_container_is_the_one_that_reloader_changes() {
     let name_of = |text: &str| {
-        consumer(&spec(text, ObjectKind::ConfigMap, "app"), ObjectKind::ConfigMap, "app").cloned()
+        consumer(&spec(text, ObjectKind::ConfigMap, "app"), ObjectType::ConfigMap, "app").cloned()
     };
     assert_eq!(name_of("two containers use app (env)"), Some(Name::from("app")));
     assert_eq!(
@@ -26,7 +26,7 @@ fn the_container_is_the_one_that_reloader_changes() {
     assert_eq!(name_of("none"), None);
     let secret = spec("envFrom.secretRef", ObjectKind::Secret, "app");
     assert_eq!(
-        consumer(&secret, ObjectKind::ConfigMap, "app"),
+        consumer(&secret, ObjectType::ConfigMap, "app"),
         None,
         "a Secret of that name is another object"
     );
@@ -68,11 +68,11 @@ fn of_a_very_long_list_only_so_many_items_are_looked_at_and_that_is_said() {
 }
 
 /// A Deployment that is rolled for what it uses, and uses these.
-fn asked<T>(consumer: &str, f: impl FnOnce(&Subject<'_>, &Object<'_>) -> T) -> T {
+fn asked<T>(consumer: &str, f: impl FnOnce(&Candidate<'_>, &Object<'_>) -> T) -> T {
     let (workload, template) = (annotations("reloader.stakater.com/auto=true"), Annotations::new());
     let spec = spec(consumer, ObjectKind::ConfigMap, "app");
     let asking = Asking::new(&workload, &template);
-    let subject = Subject { form: Form::Deployment, namespace: None, asking: &asking, spec: &spec };
+    let candidate = Candidate { form: Form::Deployment, namespace: None, asking: &asking, spec: &spec };
     let object = Object {
         of: ObjectType::ConfigMap,
         namespace: None,
@@ -80,9 +80,8 @@ fn asked<T>(consumer: &str, f: impl FnOnce(&Subject<'_>, &Object<'_>) -> T) -> T
         marks: Marks::default(),
         is_immutable: false,
         is_selected: true,
-        is_mounted: false,
     };
-    f(&subject, &object)
+    f(&candidate, &object)
 }
 
 #[test]
@@ -91,9 +90,9 @@ fn no_environment_has_a_binary_key_and_every_volume_has() {
     let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
     let difference = Difference::Keys(&[Key { name: "a", is_binary: true }]);
     let rest = |consumer| {
-        asked(consumer, |subject, object| {
-            let references = references(subject.spec, &"one".into(), Default::default(), |_, _| false);
-            course(subject, &references, &[(*object, difference)], Pods::default(), &options).rest
+        asked(consumer, |candidate, object| {
+            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            course(candidate, &references, &[(*object, difference)], Pods::default(), &options).rest
         })
     };
     for consumer in ["env.valueFrom key=a", "envFrom.configMapRef"] {
@@ -108,8 +107,8 @@ fn no_environment_has_a_binary_key_and_every_volume_has() {
 fn what_reloader_doesnt_hear_of_or_has_written_already_changes_nothing() {
     let installation = Installation { on_delete: true, ..Installation::default() };
     let of = |event, variable, installation: &Installation| {
-        asked("env.valueFrom key=a", |subject, object| {
-            matches!(reaction(subject, object, event, variable, installation), Reaction::Rolls)
+        asked("env.valueFrom key=a", |candidate, object| {
+            matches!(reaction(candidate, object, event, variable, installation), Reaction::Rolls)
         })
     };
     for (event, variable, rolls) in [
@@ -141,11 +140,11 @@ fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
     let scope = Scope::default();
     let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
     let rest = |from| {
-        asked("env.valueFrom key=a", |subject, object| {
+        asked("env.valueFrom key=a", |candidate, object| {
             let partition = Partition { from, first: 0, replicas: Some(3) };
-            let subject = Subject { form: Form::StatefulSet(Update::Partition(partition)), ..*subject };
-            let references = references(subject.spec, &"one".into(), Default::default(), |_, _| false);
-            course(&subject, &references, &[(*object, Difference::Any)], Pods::default(), &options).rest
+            let candidate = Candidate { form: Form::StatefulSet(Update::Partition(partition)), ..*candidate };
+            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            course(&candidate, &references, &[(*object, Difference::Any)], Pods::default(), &options).rest
         })
     };
     assert_eq!(rest(3), Rest::Tell(Telling::Partition));

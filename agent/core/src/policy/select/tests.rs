@@ -19,7 +19,7 @@ fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
         kind,
         mounts: mounts.iter().map(mount).collect(),
         environment: Vec::new(),
-        ports: Vec::new(),
+        ..Container::default()
     }
 }
 
@@ -246,7 +246,7 @@ fn any_pod() -> impl Strategy<Value = PodSpec> {
                 kind,
                 mounts,
                 environment: Vec::new(),
-                ports: Vec::new(),
+                ..Container::default()
             });
             let volumes = volumes.into_iter().map(|(name, source)| volume(name, source));
             pod(&annotations, containers.collect(), volumes.collect())

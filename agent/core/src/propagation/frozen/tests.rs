@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::digest::Digest;
-use crate::model::object::Updated;
-use crate::model::pod::{ContainerKind, EnvironmentSource, Volume, VolumeMount};
+use crate::model::object::{ObjectKind, Updated};
+use crate::model::pod::{Container, EnvironmentSource, ObjectSource, Volume, VolumeMount, VolumeSource};
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
@@ -34,9 +34,11 @@ fn frozen(part: Part) -> Frozen {
     let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
     Frozen {
         container: "app".into(),
+        role: ContainerKind::Regular,
         way: Way::Environment,
         object,
-        part,
+        parts: vec![part],
+        optional: false,
         latest: None,
         absent: None,
         taken: None,
@@ -176,28 +178,58 @@ fn an_object_that_wasnt_there_at_the_start_and_comes_makes_stale() {
     assert_eq!(level.take_unsaid(), None);
 }
 
+fn item((key, path): &(&str, &str)) -> Item {
+    Item { key: (*key).into(), path: (*path).into() }
+}
+
 #[test]
 fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
-    let source = |items: &[(&str, &str)]| ObjectSource {
-        name: "a".into(),
-        items: items.iter().map(|(key, path)| Item { key: (*key).into(), path: (*path).into() }).collect(),
-        optional: false,
-    };
-    let items: &[_] = &[("k", "conf/app"), ("l", "other")];
+    let items: Vec<Item> = [("k", "conf/app"), ("l", "other")].iter().map(item).collect();
     for (path, key, stale) in [
-        ("conf", "k", true),
-        ("conf/app", "k", true),
-        ("conf", "l", false),
-        ("con", "k", false),
-        ("$(X)", "l", true),
+        (Some("conf"), "k", true),
+        (Some("conf/app"), "k", true),
+        (Some("conf"), "l", false),
+        (Some("con"), "k", false),
+        (None, "l", true),
     ] {
-        let mut mount = frozen(Part::Path(source(items), path.into()));
+        let mut mount = frozen(Part::Files { items: items.clone(), path: path.map(FilePath::from) });
         mount.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
         mount.started(at(5));
         let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
         mount.observed(&version(Some(20), &keys), at(20));
-        assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
+        assert_eq!(mount.stale_since().is_some(), stale, "{path:?} {key}");
     }
+}
+
+#[test]
+fn a_key_that_the_containers_own_variable_hides_makes_nothing_stale() {
+    let hidden: Arc<[Name]> = ["APP_LEVEL".into(), "OTHER".into()].into();
+    let mut all = frozen(Part::Variables { prefix: Some("APP_".into()), hidden });
+    all.observed(&version(Some(1), &[("LEVEL", 1), ("OTHER", 1)]), at(10));
+    all.started(at(5));
+    all.observed(&version(Some(20), &[("LEVEL", 2), ("OTHER", 1)]), at(20));
+    assert_eq!(all.stale_since(), None);
+    all.observed(&version(Some(30), &[("LEVEL", 2), ("OTHER", 2)]), at(30));
+    assert_eq!(all.stale_since(), Some(at(30)), "its variable is APP_OTHER");
+}
+
+#[test]
+fn an_init_container_is_stale_only_by_what_changed_after_another_one_had_started() {
+    let change = |second: u64| {
+        let mut setup = frozen(Part::Everything);
+        setup.observed(&version(Some(1), &[("a", 1)]), at(5));
+        setup.started_between(at(10), at(50));
+        setup.observed(&version(Some(second), &[("a", 2)]), at(second));
+        setup.stale_since()
+    };
+    assert_eq!(change(30), None, "it may have run after that");
+    assert_eq!(change(60), Some(at(60)));
+    // What it took isn't known where the object changed between the two.
+    let mut setup = frozen(Part::Everything);
+    setup.observed(&version(Some(20), &[("a", 2)]), at(55));
+    setup.started_between(at(10), at(50));
+    assert_eq!(setup.stale_since(), None);
+    assert_eq!(setup.taken, Some((at(50), Taken::Before)));
 }
 
 fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
@@ -210,24 +242,28 @@ fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
     }
 }
 
-fn container(paths: &[&str], environment: usize) -> Container {
+fn container(name: &str, paths: &[&str], environment: usize) -> Container {
     let mount = |path: &&str| VolumeMount { volume: "v".into(), sub_path: Some((*path).into()) };
-    let source = |n| EnvironmentSource { kind: ObjectKind::Secret, name: format!("s{n}").into(), key: None };
+    let source = |n| EnvironmentSource::new(ObjectKind::Secret, format!("s{n}").into(), None);
     Container {
-        name: "app".into(),
-        kind: ContainerKind::Regular,
+        name: name.into(),
         mounts: paths.iter().map(mount).collect(),
         environment: (0..environment).map(source).collect(),
-        ports: Vec::new(),
+        ..Container::default()
     }
+}
+
+/// What is followed of a pod whose containers all are told.
+fn told(pod: &PodSpec) -> Vec<Frozen> {
+    of(pod, &"shop".into(), |_| true, |_| true)
 }
 
 /// How many items are followed at each mount.
 fn items(pod: &PodSpec) -> Vec<usize> {
-    let found = of(pod, &"shop".into(), pod.containers.iter());
-    let items = found.iter().filter_map(|frozen| match &frozen.part {
-        Part::Path(source, _) => Some(source.items.len()),
-        Part::Everything | Part::Key(_) => None,
+    let parts = told(pod).into_iter().flat_map(|frozen| frozen.parts);
+    let items = parts.filter_map(|part| match part {
+        Part::Files { items, .. } => Some(items.len()),
+        Part::Everything | Part::Variables { .. } | Part::Key(_) => None,
     });
     items.collect()
 }
@@ -235,15 +271,49 @@ fn items(pod: &PodSpec) -> Vec<usize> {
 #[test]
 fn a_mount_is_about_the_items_that_it_shows() {
     let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
-    assert_eq!(items(&pod(vec![container(&paths, 0)], 20)), [1, 20, 20, 1]);
-    assert_eq!(items(&pod(vec![container(&paths, 0)], 0)), [0; 6], "any key may be meant");
+    assert_eq!(items(&pod(vec![container("app", &paths, 0)], 20)), [1, 20, 20, 1]);
+    let any = told(&pod(vec![container("app", &["x$(Y)", "d"], 0)], 0));
+    assert_eq!(any[0].parts, [Part::Everything], "any key may be meant");
 }
 
 #[test]
 fn mounts_of_many_items_and_many_variables_have_a_bound_together() {
     let paths = vec!["d"; 1024];
-    let large = pod(vec![container(&paths, 0)], 2048);
+    let large = pod(vec![container("app", &paths, 0)], 2048);
     assert_eq!(items(&large), [2048], "the second one finds no room");
-    let many = pod((0..128).map(|_| container(&[], 64)).collect(), 0);
-    assert_eq!(of(&many, &"shop".into(), many.containers.iter()).len(), MOST);
+    let many = pod((0..128).map(|n| container(&format!("c{n}"), &[], 64)).collect(), 0);
+    assert_eq!(told(&many).len(), references::MOST);
+}
+
+#[test]
+fn what_a_container_takes_of_one_object_is_followed_as_one() {
+    let key = |key: &str| EnvironmentSource::new(ObjectKind::Secret, "s".into(), Some(key.into()));
+    let app = Container { environment: vec![key("a"), key("b")], ..container("app", &[], 0) };
+    let [frozen] = told(&pod(vec![app.clone()], 0)).try_into().unwrap();
+    assert_eq!(frozen.parts, [Part::Key("a".into()), Part::Key("b".into())]);
+    let mut whole = app;
+    whole.environment.push(EnvironmentSource::new(ObjectKind::Secret, "s".into(), None));
+    let [frozen] = told(&pod(vec![whole], 0)).try_into().unwrap();
+    assert_eq!(frozen.parts, [Part::Everything]);
+}
+
+#[test]
+fn containers_that_nobody_asked_about_are_followed_within_a_bound_of_their_own() {
+    let init = init_of(2);
+    let debug = Container { kind: ContainerKind::Ephemeral, ..container("debug", &[], 2) };
+    let spec = pod(vec![container("app", &[], 100), container("side", &[], 100), init, debug], 0);
+    let found = of(&spec, &"shop".into(), |name| **name == *"app", |_| true);
+    let count = |name: &str| found.iter().filter(|frozen| *frozen.container == *name).count();
+    assert_eq!((count("app"), count("side"), count("setup"), count("debug")), (100, MOST_UNTOLD, 0, 0));
+    let few = pod(vec![init_of(2), container("app", &[], 1)], 0);
+    assert_eq!(of(&few, &"shop".into(), |_| false, |_| true).len(), 3);
+    let mut side = container("side", &[], 100);
+    side.environment.push(EnvironmentSource::new(ObjectKind::ConfigMap, "a".into(), None));
+    let measured =
+        of(&pod(vec![side], 0), &"shop".into(), |_| false, |object| object.kind == ObjectKind::ConfigMap);
+    assert_eq!(measured.len(), 1, "what isn't measured takes nobody's place");
+}
+
+fn init_of(environment: usize) -> Container {
+    Container { kind: ContainerKind::Init, ..container("setup", &[], environment) }
 }

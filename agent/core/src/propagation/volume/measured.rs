@@ -104,7 +104,7 @@ impl Measured {
         if self.seen.back().is_some_and(is_same) {
             return true;
         }
-        let files = sources::files(&self.source, version.as_deref());
+        let files = sources::files(&self.source.items, self.source.optional, version.as_deref());
         if let Some(last) = self.seen.back_mut()
             && last.files == files
             && last.version.is_some() == version.is_some()

@@ -18,20 +18,27 @@ fn levels(level: &str) -> Value {
     })
 }
 
+fn environment() -> Value {
+    json!([{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "levels", "key": "level"}}}])
+}
+
 /// A pod whose container has an object in its environment and mounts another one; both have been there for a while.
 fn space(name: &str) -> Option<Space> {
-    let space = Space::alone(name)?;
     let mut pod = app("app", &[(SIGNAL, "SIGHUP")]);
-    pod["spec"]["containers"][0]["env"] = json!([
-        {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "levels", "key": "level"}}},
-    ]);
+    pod["spec"]["containers"][0]["env"] = environment();
+    with(name, &pod)
+}
+
+/// Such a pod, with the objects that it uses.
+fn with(name: &str, pod: &Value) -> Option<Space> {
+    let space = Space::alone(name)?;
     let apart = |what: &str| {
         let begun = Instant::now();
         wait_until(what, || begun.elapsed() > APART);
     };
     space.create(&[config_map("one"), levels("low")]);
     apart("nobody can take the objects for later than the start");
-    space.start(&[pod]);
+    space.start(std::slice::from_ref(pod));
     apart("nobody can take the start for later than a change");
     Some(space)
 }
@@ -83,6 +90,35 @@ fn that_a_container_needs_a_restart_is_one_event_for_each_version_also_after_a_r
     let notes: BTreeSet<String> = notes.into_iter().collect();
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(space.events("app", "ConfigNeedsRestart").len(), 2);
+}
+
+#[test]
+fn what_others_than_the_told_container_took_at_their_start_is_stale_too_also_after_a_restart_of_the_agent() {
+    let mut pod = app("app", &[(SIGNAL, "SIGHUP")]);
+    let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+    let image = containers[0]["image"].clone();
+    let other = |name: &str, command: &[&str]| json!({"name": name, "image": image, "command": command, "env": environment()});
+    containers.push(other("side", &["sleep", "3600"]));
+    pod["spec"]["initContainers"] = json!([other("setup", &["true"])]);
+    let Some(space) = with("others", &pod) else { return };
+    let patch = json!({"data": {"level": "high"}}).to_string();
+    space.kubectl(&["patch", "configmap", "levels", "--type=merge", "-p", &patch]);
+    for restarts in [false, true] {
+        if restarts {
+            agent::restart();
+        }
+        let states = states(&space, 2);
+        let has = |code: &str, says: &str| {
+            states.iter().any(|state| state.contains(&format!("[{code}]")) && state.contains(says))
+        };
+        assert!(has("frozen-env", "container side has it in its environment: restart it"), "{states:?}");
+        assert!(has("init-container", "init container setup took it"), "{states:?}");
+    }
+    let note = wait_until("both are said", || {
+        let notes = space.events("app", "ConfigNeedsRestart");
+        (notes.len() > 1).then_some(notes)
+    });
+    assert!(note.iter().any(|note| note.contains("init container setup ran")), "{note:?}");
 }
 
 #[test]

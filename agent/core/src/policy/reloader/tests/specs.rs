@@ -3,12 +3,12 @@
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
 use crate::model::pod::{
-    Container, ContainerKind, EnvironmentSource, Item, ObjectSource, PodSpec, ProjectedSource, Volume,
+    Container, ContainerKind, Csi, EnvironmentSource, Item, ObjectSource, PodSpec, ProjectedSource, Volume,
     VolumeMount, VolumeSource,
 };
 
 fn environment(kind: ObjectKind, name: &str) -> EnvironmentSource {
-    EnvironmentSource { kind, name: name.into(), key: None }
+    EnvironmentSource::new(kind, name.into(), None)
 }
 
 fn variable(kind: ObjectKind, name: &str) -> EnvironmentSource {
@@ -27,7 +27,7 @@ fn container(
         kind,
         mounts: volumes.iter().map(mount).collect(),
         environment: sources,
-        ports: Vec::new(),
+        ..Container::default()
     }
 }
 
@@ -58,12 +58,17 @@ pub(super) fn spec(consumer: &str, kind: ObjectKind, name: &str) -> PodSpec {
             let secret = environment(ObjectKind::Secret, "cred");
             (vec![app(&[], vec![own(), secret])], vec![])
         }
-        // What a CSI driver mounts isn't read out of specs here.
-        "none"
-        | "no CSI volume"
-        | "volume csi secretProviderClass=spc"
-        | "serviceAccount secrets"
-        | "ephemeral container: envFrom" => (vec![app(&[], vec![])], vec![]),
+        "none" | "no CSI volume" | "serviceAccount secrets" => (vec![app(&[], vec![])], vec![]),
+        "volume csi secretProviderClass=spc" => {
+            let csi =
+                Csi { driver: "secrets-store.csi.k8s.io".into(), class: Some(name.into()), read_only: true };
+            let volume = Volume { csi: Some(csi), ..volume("v", VolumeSource::Other) };
+            (vec![app(&["v"], vec![])], vec![volume])
+        }
+        "ephemeral container: envFrom" => {
+            let debug = container("debug", ContainerKind::Ephemeral, &[], vec![own()]);
+            (vec![app(&[], vec![]), debug], vec![])
+        }
         "volume secret, directory mount"
         | "volume configMap, directory mount"
         | "volume configMap, directory mount; template reloadlet.io/signal=HUP" => {

@@ -6,7 +6,7 @@ use super::row::{HOME, Row, Thing};
 use super::*;
 use crate::model::pod::PodSpec;
 use crate::policy::annotations::SIGNAL;
-use crate::policy::references::references;
+use crate::policy::references::{References, references};
 
 /// What happens in a row.
 struct Story {
@@ -139,25 +139,19 @@ fn object<'a>(row: &Row, thing: &Thing, namespace: &'a Name) -> Object<'a> {
         marks: Marks::of(&row.marks()),
         is_immutable: thing.is_immutable,
         is_selected: row.is_selected(),
-        is_mounted: match row.consumer {
-            "volume csi secretProviderClass=spc" => true,
-            "no CSI volume" => false,
-            // Another type of object.
-            _ => false,
-        },
     }
 }
 
 /// What is said of the row by one of the two: `f` is given the workload, its objects, and what happens.
-fn asked<T>(row: &Row, spec: &PodSpec, f: impl FnOnce(&Subject<'_>, &[Object<'_>], Story) -> T) -> T {
+fn asked<T>(row: &Row, spec: &PodSpec, f: impl FnOnce(&Candidate<'_>, &[Object<'_>], Story) -> T) -> T {
     let home = Name::from(HOME);
     let things = row.things();
     let namespaces: Vec<Name> = things.iter().map(|thing| thing.namespace.into()).collect();
     let objects: Vec<Object<'_>> =
         things.iter().zip(&namespaces).map(|(thing, namespace)| object(row, thing, namespace)).collect();
     let asking = Asking::new(&row.workload, &row.template);
-    let subject = Subject { form: row.form(), namespace: Some(&home), asking: &asking, spec };
-    f(&subject, &objects, story(row))
+    let candidate = Candidate { form: row.form(), namespace: Some(&home), asking: &asking, spec };
+    f(&candidate, &objects, story(row))
 }
 
 /// What Reloader has done at the end of a row.
@@ -181,9 +175,9 @@ enum Done {
 
 fn done(row: &Row) -> Done {
     let installation = row.installation();
-    asked(row, &row.spec(), |subject, objects, story| {
+    asked(row, &row.spec(), |candidate, objects, story| {
         let each = story.events.iter().map(|(index, event, variable)| {
-            reaction(subject, &objects[*index], *event, *variable, &installation)
+            reaction(candidate, &objects[*index], *event, *variable, &installation)
         });
         let mut done = if story.upgrades > 0 { Done::Rolled(story.upgrades) } else { Done::Nothing };
         for reaction in each {
@@ -286,7 +280,8 @@ fn courses(row: &Row, whether: If) -> Vec<Course> {
     if whether == If::Told {
         spec.annotations.insert(SIGNAL.to_owned(), AnnotationValue::Text("HUP".to_owned()));
     }
-    let references = references(&spec, &HOME.into(), Default::default(), |_, _| false);
+    let References { all: references, .. } =
+        references(&spec, &HOME.into(), Default::default(), |_, _| false);
     let installation = row.installation();
     let options = Options {
         annotations: row.flags != "reloadlet without --reloader-annotations" || whether == If::Annotations,
@@ -294,13 +289,13 @@ fn courses(row: &Row, whether: If) -> Vec<Course> {
         relaxed_names: whether != If::StrictNames,
         scope: &installation.scope,
     };
-    asked(row, &spec, |subject, objects, story| {
+    asked(row, &spec, |candidate, objects, story| {
         let are_stale = story.pods.are_stale && whether != If::StartsUnknown;
         let pods = Pods { are_stale, ..story.pods };
         let each = story.differences.iter().map(|differences| {
             let differences: Vec<_> =
                 differences.iter().map(|(index, difference)| (objects[*index], *difference)).collect();
-            course(subject, &references, &differences, pods, &options)
+            course(candidate, &references, &differences, pods, &options)
         });
         each.collect()
     })

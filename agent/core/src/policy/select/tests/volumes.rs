@@ -151,7 +151,7 @@ fn several_volumes_wait_for_each_other_unless_the_pod_says_otherwise() {
 }
 
 fn csi(name: &str, read_only: bool) -> Volume {
-    let csi = Some(Csi { read_only });
+    let csi = Some(Csi { read_only, ..Csi::default() });
     Volume { csi, ..volume(name, VolumeSource::Other) }
 }
 

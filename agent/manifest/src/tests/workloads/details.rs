@@ -1,0 +1,121 @@
+//! What is read only of manifests that are checked.
+
+use reloadlet_core::model::pod::{Container, ContainerKind, EnvironmentSource, Restarts};
+
+use super::workload;
+
+const POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  uid: 5ef088ab-0000-4000-8000-000000000001
+  annotations: {reloadlet.io/signal: SIGHUP, reloadlet.io/process: app}
+spec:
+  restartPolicy: OnFailure
+  containers:
+  - name: app
+    command: [/bin/app, "--level=$(LEVEL)", "$$(NOT)"]
+    args: ["$(APP_PORT)", "$(BOTH)", "$(PLAIN)"]
+    env:
+    - {name: PLAIN, value: "1"}
+    - {name: LEVEL, valueFrom: {configMapKeyRef: {name: levels, key: level, optional: true}}}
+    - {name: HOST, valueFrom: {secretKeyRef: {name: login, key: host}}}
+    - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+    - {name: BOTH, value: "$(HOST):$(LATER)"}
+    - {name: UNUSED, valueFrom: {secretKeyRef: {name: login, key: unused}}}
+    envFrom:
+    - {prefix: APP_, configMapRef: {name: ports, optional: true}}
+    - {secretRef: {name: more}}
+  ephemeralContainers:
+  - {name: debug, envFrom: [{secretRef: {name: login}}]}
+  volumes:
+  - name: vault
+    csi: {driver: secrets-store.csi.k8s.io, readOnly: true, volumeAttributes: {secretProviderClass: login, other: "1"}}
+"#;
+
+fn app(text: &str) -> Container {
+    workload(text).spec.containers.remove(0)
+}
+
+fn sources(all: &[EnvironmentSource]) -> Vec<String> {
+    let of = |source: &EnvironmentSource| {
+        let EnvironmentSource { kind, name, key, prefix, optional } = source;
+        let [key, prefix] = [key, prefix].map(|name| name.as_deref().unwrap_or("-"));
+        format!("{} {name} {key} {prefix}{}", kind.as_str(), if *optional { " optional" } else { "" })
+    };
+    all.iter().map(of).collect()
+}
+
+#[test]
+fn an_environment_says_what_is_optional_and_what_stands_before_the_keys() {
+    let app = app(POD);
+    let expected = [
+        "configmap levels level - optional",
+        "configmap ports - APP_ optional",
+        "secret login host -",
+        "secret login unused -",
+        "secret more - -",
+    ];
+    assert_eq!(sources(&app.environment), expected);
+    let names: Vec<&str> = app.variables.iter().map(|name| &**name).collect();
+    assert_eq!(names, ["BOTH", "HOST", "LEVEL", "NODE", "PLAIN", "UNUSED"]);
+    let single = POD.split("    envFrom:").next().unwrap();
+    let without = workload(single).spec.containers.remove(0);
+    assert!(without.variables.is_empty(), "there is nothing that they could hide");
+}
+
+#[test]
+fn a_command_line_takes_the_variables_that_it_names_and_those_that_they_are_made_of() {
+    let expected = [
+        "configmap levels level - optional",
+        "configmap ports PORT - optional",
+        "secret login host -",
+        "secret more APP_PORT -",
+        "secret more LATER -",
+    ];
+    assert_eq!(sources(&app(POD).arguments), expected);
+}
+
+#[test]
+fn what_is_run_is_kept_where_a_process_is_named() {
+    let command = |text: &str| app(text).command.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    assert_eq!(command(POD)[..2], ["/bin/app", "--level=$(LEVEL)"]);
+    assert_eq!(command(POD).len(), 6);
+    assert_eq!(command(&POD.replace("reloadlet.io/process", "example.org/process")), [""; 0]);
+}
+
+#[test]
+fn ephemeral_containers_drivers_and_the_restart_policy_are_there() {
+    let spec = workload(POD).spec;
+    assert_eq!(spec.restarts, Restarts::OnFailure);
+    let debug = &spec.containers[1];
+    assert_eq!((&*debug.name, debug.kind, debug.environment.len()), ("debug", ContainerKind::Ephemeral, 1));
+    let csi = spec.volumes[0].csi.as_ref().unwrap();
+    assert_eq!((&*csi.driver, csi.class.as_deref()), ("secrets-store.csi.k8s.io", Some("login")));
+}
+
+#[test]
+fn of_a_running_pod_none_of_that_is_kept() {
+    let decoded = crate::decode(POD.as_bytes()).unwrap();
+    let spec = &decoded.pods[0].spec;
+    let app = &spec.containers[0];
+    assert_eq!((spec.containers.len(), spec.restarts), (1, Restarts::Always));
+    assert!(app.arguments.is_empty() && app.command.is_empty());
+    assert_eq!(app.variables.len(), 6, "they hide keys");
+    let csi = spec.volumes[0].csi.as_ref().unwrap();
+    assert_eq!((&*csi.driver, &csi.class, csi.read_only), ("", &None, true));
+}
+
+#[test]
+fn a_command_line_of_very_many_variables_is_bounded() {
+    let names: String = (0..5_000).map(|n| format!("$(A{n})")).collect();
+    let objects: String =
+        (0..900).map(|n| format!("{{\"configMapRef\": {{\"name\": \"c{n}\"}}}},")).collect();
+    let text = format!(
+        "{{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {{\"name\": \"web\"}}, \"spec\": {{\"containers\": [{{\"name\": \"app\", \
+         \"args\": [\"{names}\"], \"envFrom\": [{}]}}]}}}}",
+        objects.trim_end_matches(',')
+    );
+    assert_eq!(app(&text).arguments.len(), 1024);
+}

@@ -1,0 +1,148 @@
+//! What workloads name and the manifests don't have.
+
+use std::collections::BTreeSet;
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::ObjectKind;
+use reloadlet_core::model::shown::quoted;
+use reloadlet_core::policy::references::{Part, Reference, Way, Why};
+use reloadlet_manifest::Workload;
+
+use super::codes::Code;
+use super::finding::{Finding, Level};
+use super::objects::{Objects, nearest};
+
+/// What isn't there of all that a workload uses.
+pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut said = BTreeSet::new();
+    // Who can't do without it is told of first.
+    let mut counting: Vec<&Reference> =
+        references.iter().filter(|reference| reference.why != Why::ClusterObject).collect();
+    counting.sort_by_key(|reference| reference.optional);
+    for reference in counting {
+        let Some((kind, name)) = reference.object() else { continue };
+        let Some(found) = objects.get(kind, name, workload.namespace.as_ref()) else {
+            if objects.has_any(kind) && said.insert((kind, name, None)) {
+                findings.push(object(workload, reference, kind, name, objects));
+            }
+            continue;
+        };
+        let Some(keys) = &found.keys else { continue };
+        for key in missing(reference, keys) {
+            if said.insert((kind, name, Some(key))) {
+                findings.push(of_key(reference, kind, name, key, keys));
+            }
+        }
+        findings.extend(skipped(reference, kind, name, keys));
+    }
+    findings
+}
+
+fn object(
+    workload: &Workload,
+    reference: &Reference,
+    kind: ObjectKind,
+    name: &Name,
+    objects: &Objects,
+) -> Finding {
+    let place = workload.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}"));
+    let what = format!("{} {}{}", kind.written(), quoted(name), place.unwrap_or_default());
+    let remedy = objects.nearest(kind, name).map(is_it);
+    if reference.optional {
+        return optional(reference, &what, "isn't among the manifests", remedy);
+    }
+    Finding::new(Code::MissingObject, Level::Hint, format!("{what} isn't among the manifests"), remedy)
+}
+
+/// The keys that are used one by one, and aren't there.
+fn missing<'a>(reference: &'a Reference, keys: &BTreeSet<Name>) -> Vec<&'a Name> {
+    let named = match &reference.part {
+        // What a path without items shows may be a directory that nothing is in.
+        Part::Everything | Part::Variables { .. } => Vec::new(),
+        Part::Files { items, .. } if items.is_empty() => Vec::new(),
+        _ if reference.way == Way::Unmounted => Vec::new(),
+        // Which of the objects has the variable isn't known.
+        Part::Key(_) if reference.way == Way::Arguments => Vec::new(),
+        Part::Key(_) | Part::Files { .. } => reference.part.keys(),
+    };
+    named.into_iter().filter(|key| !keys.contains(*key)).collect()
+}
+
+fn of_key(
+    reference: &Reference,
+    kind: ObjectKind,
+    name: &Name,
+    key: &Name,
+    keys: &BTreeSet<Name>,
+) -> Finding {
+    let (kind, name) = (kind.written(), quoted(name));
+    let remedy = nearest(keys.iter(), key).map(is_it);
+    if reference.optional {
+        let what = format!("key {} of {kind} {name}", quoted(key));
+        return optional(reference, &what, "isn't in it", remedy);
+    }
+    let whose = reference.container.as_deref().unwrap_or_default();
+    let sentence = format!(
+        "{kind} {name} has no key {}, without which container {} isn't started",
+        quoted(key),
+        quoted(whose)
+    );
+    Finding::new(Code::MissingKey, Level::Warning, sentence, remedy)
+}
+
+fn optional(reference: &Reference, what: &str, missing: &str, remedy: Option<String>) -> Finding {
+    let later = match reference.way {
+        Way::Variable | Way::Variables | Way::Arguments | Way::SubPath => {
+            "a container that starts without it goes on without it, also when it comes later"
+        }
+        Way::Directory | Way::Projected | Way::Csi | Way::Unmounted => "its files appear when it comes",
+    };
+    let sentence = format!("{what} is optional and {missing}: {later}");
+    Finding::new(Code::OptionalAbsent, Level::Hint, sentence, remedy)
+}
+
+fn is_it(near: &Name) -> String {
+    format!("{} is: is that one meant?", quoted(near))
+}
+
+/// The first of the keys that older kubelets leave out of the environment.
+fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: &BTreeSet<Name>) -> Option<Finding> {
+    if reference.way != Way::Variables {
+        return None;
+    }
+    let prefix = match &reference.part {
+        Part::Variables { prefix, .. } => prefix.as_deref().unwrap_or_default(),
+        Part::Everything | Part::Key(_) | Part::Files { .. } => "",
+    };
+    let key = keys.iter().find(|key| !is_variable(&format!("{prefix}{key}")))?;
+    let sentence = format!(
+        "key {} of {} {} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
+        quoted(key),
+        kind.written(),
+        quoted(name)
+    );
+    Some(Finding::new(Code::SkippedVariable, Level::Hint, sentence, None))
+}
+
+/// Whether a kubelet of any version takes a name for a variable's (apimachinery `validation.go`, `IsEnvVarName`).
+fn is_variable(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_dots = name == "." || name.starts_with("..");
+    !name.is_empty() && !is_dots && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_variables_are_told_as_older_kubelets_do() {
+        for name in ["LEVEL", "log.level", "_a", "-a", ".a"] {
+            assert!(is_variable(name), "{name}");
+        }
+        for name in ["1st", "", ".", "..a", "a b", "a=b"] {
+            assert!(!is_variable(name), "{name}");
+        }
+    }
+}

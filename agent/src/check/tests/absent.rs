@@ -1,0 +1,74 @@
+//! What workloads name and the manifests don't have.
+
+use super::{deployment, found};
+
+fn config_map(name: &str, data: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\ndata: {data}\n"
+    )
+}
+
+/// The findings with these codes.
+fn with(text: &str, codes: &[&str]) -> Vec<String> {
+    let has = |line: &String| codes.iter().any(|code| line.split(' ').nth(1) == Some(&format!("{code}:")));
+    found(text).into_iter().filter(has).collect()
+}
+
+const REDIS: &str = "{containers: [{name: redis, volumeMounts: [{name: config, mountPath: /etc/marvel}]}], \
+                     volumes: [{name: config, configMap: {name: redis-config, items: [{key: marvel, path: marvel}]}}]}";
+
+#[test]
+fn a_key_that_isnt_in_its_object_is_found_with_the_one_that_is_meant() {
+    let text = |data: &str| deployment("redis", "{}", REDIS) + &config_map("redis-config", data);
+    let expected = "warning missing-key: ConfigMap \"redis-config\" has no key \"marvel\", without which container \"redis\" isn't \
+                    started; \"marvell\" is: is that one meant?";
+    assert_eq!(with(&text("{marvell: x, other: y}"), &["missing-key"]), [expected]);
+    assert_eq!(with(&text("{marvel: x}"), &["missing-key"]), [""; 0]);
+    let binary = text("{}").replace("data: {}", "binaryData: {marvel: eA==}");
+    assert_eq!(with(&binary, &["missing-key"]), [""; 0]);
+    assert_eq!(with(&text("null"), &["missing-key"]).len(), 1);
+    let odd = text("[marvel]");
+    assert_eq!(with(&odd, &["missing-key"]), [""; 0], "nothing is known of it");
+}
+
+#[test]
+fn what_may_be_missing_and_is_says_what_becomes_of_it() {
+    let spec = "{containers: [{name: app, \
+                env: [{name: A, valueFrom: {configMapKeyRef: {name: there, key: gone, optional: true}}}], \
+                envFrom: [{configMapRef: {name: away, optional: true}}], \
+                volumeMounts: [{name: v, mountPath: /v}]}], \
+                volumes: [{name: v, configMap: {name: later, optional: true}}]}";
+    let text = deployment("web", "{}", spec) + &config_map("there", "{a: b}");
+    let on = "a container that starts without it goes on without it, also when it comes later";
+    let mut all = with(&text, &["optional-absent", "missing-object", "missing-key"]);
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            format!("hint optional-absent: ConfigMap \"away\" in namespace shop is optional and isn't among the manifests: {on}"),
+            "hint optional-absent: ConfigMap \"later\" in namespace shop is optional and isn't among the manifests: its files appear \
+             when it comes"
+                .to_owned(),
+            format!("hint optional-absent: key \"gone\" of ConfigMap \"there\" is optional and isn't in it: {on}"),
+        ]
+    );
+    let both = text
+        .replace("volumes: [", "volumes: [{name: w, configMap: {name: away}}, ")
+        .replace("volumeMounts: [", "volumeMounts: [{name: w, mountPath: /w}, ");
+    assert_eq!(with(&both, &["missing-object"]).len(), 1, "somebody can't do without it");
+    assert_eq!(with(&both, &["optional-absent"]).len(), 2);
+}
+
+#[test]
+fn a_key_that_older_kubelets_skip_is_found() {
+    let text = |prefix: &str, data: &str| {
+        let spec =
+            format!("{{containers: [{{name: app, envFrom: [{{{prefix}configMapRef: {{name: env}}}}]}}]}}");
+        deployment("web", "{}", &spec) + &config_map("env", data)
+    };
+    let expected = "hint skipped-variable: key \"1st\" of ConfigMap \"env\" is no name of an environment variable before Kubernetes 1.32, \
+                    where the kubelet leaves it out";
+    assert_eq!(with(&text("", "{a.b: x, 1st: y}"), &["skipped-variable"]), [expected]);
+    assert_eq!(with(&text("prefix: P_, ", "{1st: y}"), &["skipped-variable"]), [""; 0]);
+    assert_eq!(with(&text("", "{a.b: x}"), &["skipped-variable"]), [""; 0]);
+}
