@@ -10,18 +10,21 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use codes::Code;
 use finding::Level;
+use flags::Flags;
 use report::Report;
 
 mod absent;
 mod codes;
 mod finding;
 mod findings;
+mod flags;
 mod github;
 mod json;
 mod objects;
 mod programs;
 mod reloader;
 mod report;
+mod selector;
 mod sources;
 mod table;
 
@@ -44,6 +47,11 @@ pub(crate) struct CheckFlags {
     /// Leave out what has this code; can be given several times, or as a comma list
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes::code)]
     ignore: Vec<Code>,
+
+    /// The flags that Reloader's own Deployment has, where its annotations are used, such as "--auto-reload-all=true
+    /// --is-Argo-Rollouts=true"
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, value_parser = flags::parse)]
+    reloader_flags: Option<Flags>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,7 +68,8 @@ enum Output {
 /// status 1.
 pub(crate) fn check(flags: &CheckFlags) -> Result<ExitCode> {
     let ignored: BTreeSet<Code> = flags.ignore.iter().copied().collect();
-    let report = Report::of(sources::read(&flags.files), &ignored);
+    let report =
+        Report::of(sources::read(&flags.files), &ignored, flags.reloader_flags.clone().unwrap_or_default());
     let text = match flags.output {
         Output::Table => table::table(&report),
         Output::Json => json::document(&report).context("can't write the report as JSON")?,

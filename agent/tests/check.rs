@@ -4,7 +4,7 @@
     reason = "a helper that fails is a test that fails; the lint's exception for tests covers test functions only"
 )]
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
 /// What it says of this text on its standard input.
@@ -13,7 +13,11 @@ fn check(text: &str, flags: &[&str]) -> Output {
     command.args(["check", "-f", "-"]).args(flags);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    match child.stdin.take().unwrap().write_all(text.as_bytes()) {
+        // After wrong usage it ends without reading.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
     child.wait_with_output().unwrap()
 }
 
@@ -50,6 +54,8 @@ fn each_kind() -> Vec<(&'static str, String)> {
         controlled("v1", "ReplicationController"),
         controlled("batch/v1", "Job"),
         object("batch/v1", "CronJob", format!("spec: {{jobTemplate: {{spec: {{template: {TEMPLATE}}}}}}}")),
+        controlled("argoproj.io/v1alpha1", "Rollout"),
+        controlled("apps.openshift.io/v1", "DeploymentConfig"),
     ]
 }
 
@@ -71,7 +77,7 @@ fn every_kind_of_workload_is_checked() {
     let all: Vec<String> = each_kind().into_iter().map(|(_, text)| text).collect();
     assert!(
         said(&check(&all.join("---\n"), &[]))
-            .ends_with("9 workloads, 9 warnings: docs/check.md explains each code\n")
+            .ends_with("11 workloads, 11 warnings: docs/check.md explains each code\n")
     );
 }
 
@@ -118,4 +124,20 @@ fn who_has_read_enough_is_no_error() {
     child.stdin.take().unwrap().write_all(all.join("---\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn reloaders_flags_change_the_report_and_wrong_ones_are_wrong_usage() {
+    let text = &each_kind()[2].1;
+    assert!(!said(&check(text, &[])).contains("reloader-rolls"));
+    let output = check(text, &["--reloader-flags", "--auto-reload-all=true --is-Argo-Rollouts=true"]);
+    let expected = "hint reloader-rolls: when ConfigMap \"settings\" changes, Reloader 1.4 rolls it; reloadlet tells container \"app\" by \
+                    SIGHUP, and does nothing else, as nothing asks for it\n";
+    assert!(said(&output).contains(expected), "{}", said(&output));
+    for flags in [&["--reloader-flags", "--auto-reload=true"][..], &["--reloader-flags=--auto-reload=true"]] {
+        let output = check(text, flags);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("Reloader 1.4 has no flag --auto-reload\n"), "{error}");
+    }
 }

@@ -56,7 +56,7 @@ pub(crate) enum ItemHeads {
 
 impl<'de> Deserialize<'de> for Head {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
@@ -65,12 +65,12 @@ pub(crate) struct Text(pub(crate) Option<String>);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
 /// Something that is read whatever its type is.
-trait Lenient<'de>: Sized {
+pub(crate) trait Lenient<'de>: Sized {
     /// What anything else comes to.
     fn other() -> Self;
 
@@ -86,6 +86,10 @@ trait Lenient<'de>: Sized {
         Self::other()
     }
 
+    fn number(_: u64) -> Self {
+        Self::other()
+    }
+
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Self::other())
@@ -97,7 +101,14 @@ trait Lenient<'de>: Sized {
     }
 }
 
-struct AnyVisitor<T>(PhantomData<T>);
+/// Reads such a thing.
+pub(crate) struct AnyVisitor<T>(PhantomData<T>);
+
+impl<T> AnyVisitor<T> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
     type Value = T;
@@ -110,16 +121,16 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
         Ok(T::flag(flag))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
-        Ok(T::other())
+    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
+        Ok(u64::try_from(number).map_or_else(|_| T::other(), T::number))
     }
 
     fn visit_i128<E>(self, _: i128) -> Result<T, E> {
         Ok(T::other())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
-        Ok(T::other())
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::number(number))
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<T, E> {
@@ -160,7 +171,7 @@ struct Flag(bool);
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
@@ -171,6 +182,26 @@ impl Lenient<'_> for Flag {
 
     fn flag(flag: bool) -> Self {
         Self(flag)
+    }
+}
+
+/// A number of something; nothing where there is something else, also a number below zero or beyond all counting.
+#[derive(Default)]
+pub(crate) struct Number(pub(crate) Option<u32>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor::new())
+    }
+}
+
+impl Lenient<'_> for Number {
+    fn other() -> Self {
+        Self(None)
+    }
+
+    fn number(number: u64) -> Self {
+        Self(u32::try_from(number).ok())
     }
 }
 
@@ -293,7 +324,7 @@ const MOST_MARKS: usize = 4;
 
 impl<'de> Deserialize<'de> for Marks {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
@@ -320,7 +351,7 @@ impl<'de> Lenient<'de> for Marks {
 
 impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
@@ -345,7 +376,7 @@ impl<'de> Lenient<'de> for Named {
 
 impl<'de> Deserialize<'de> for ItemHeads {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
+        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 

@@ -4,6 +4,7 @@
 pub use claims::{Claimed, sort_out};
 pub use documents::Format;
 pub use error::{Kind, ManifestError, Place};
+pub use labels::Labels;
 pub use pods::{Decoded, decode};
 pub use read::{Unreadable, read};
 pub use room::SIZE_LIMIT;
@@ -15,6 +16,7 @@ mod claims;
 mod documents;
 mod error;
 mod heads;
+mod labels;
 mod pods;
 mod read;
 mod room;

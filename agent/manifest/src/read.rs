@@ -9,6 +9,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use crate::documents::{self, Document, Format};
 use crate::error::{ManifestError, Place};
 use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
+use crate::labels::{self, Labelled, Labels};
 use crate::room::{Room, SIZE_LIMIT};
 use crate::wire::WrittenWorkload;
 use crate::workload::{Found, OtherObject, WorkloadKind};
@@ -42,7 +43,14 @@ impl std::error::Error for Unreadable {}
 /// the same. Two things are lost with what is broken: what follows a JSON object that has no end, and what follows an item
 /// with a field of another type in its list.
 pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
-    let mut reading = Reading { found: Vec::new(), kept: 0, document: 1, line: 1, items: None };
+    let mut reading = Reading {
+        found: Vec::new(),
+        kept: 0,
+        left_for_labels: labels::MOST_OF_ALL,
+        document: 1,
+        line: 1,
+        items: None,
+    };
     if text.len() > SIZE_LIMIT {
         reading.add(Err(ManifestError::TooLarge { bytes: text.len() as u64 }));
         return reading.found;
@@ -70,6 +78,8 @@ struct Reading {
     found: Vec<Result<Found, Unreadable>>,
     /// How much memory the workloads take, in bytes.
     kept: usize,
+    /// How much there may still be of labels, in bytes.
+    left_for_labels: usize,
     document: usize,
     line: usize,
     /// How many items the document's lists had so far, lists in lists not counted themselves; `None` outside of lists.
@@ -95,6 +105,14 @@ impl Reading {
             self.found.push(found.map_err(error));
         } else if self.found.len() == MOST_FOUND {
             self.found.push(Err(error(ManifestError::TooMany { most: MOST_FOUND })));
+        }
+    }
+
+    /// Gives an object its labels, if there is room for them.
+    fn label(&mut self, other: &mut OtherObject, labels: Labels) {
+        if let Some(left) = self.left_for_labels.checked_sub(labels.len()) {
+            self.left_for_labels = left;
+            other.labels = Some(labels);
         }
     }
 
@@ -164,6 +182,7 @@ impl ObjectHead {
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             name,
             annotations: self.annotations.clone(),
+            labels: None,
             immutable: self.immutable,
             keys: is_content
                 .then(|| Some(self.keys.0.as_ref()?.iter().map(|key| Name::from(key.as_str())).collect()))
@@ -195,6 +214,12 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
         match step {
             Next::Skip => {}
             Next::Refuse(error) => reading.add(Err(error(reading.place()))),
+            Next::Name(mut other) if other.is_selected_by_labels() => {
+                let Labelled(labels) = Labelled::deserialize(deserializer)?;
+                reading.label(&mut other, labels);
+                reading.add(Ok(Found::Other(other)));
+                return Ok(());
+            }
             Next::Name(other) => reading.add(Ok(Found::Other(other))),
             Next::Read(kind) => {
                 reading.add_workload(WrittenWorkload::read(kind, deserializer)?);

@@ -14,6 +14,7 @@ mod environment;
 mod metadata;
 mod object;
 mod owners;
+mod rolling;
 mod spec;
 mod status;
 mod volumes;

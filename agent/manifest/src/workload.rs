@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::{AnnotationValue, Annotations, PodSpec};
+use reloadlet_core::policy::reloader::Form;
 
 pub use kind::WorkloadKind;
+
+use crate::labels::Labels;
 
 mod kind;
 
@@ -23,6 +26,8 @@ pub enum Found {
 pub struct Workload {
     /// What it is.
     pub kind: WorkloadKind,
+    /// The same, with what decides how its pods are replaced.
+    pub form: Form,
     /// Its namespace, unless that is left to whoever applies the manifest.
     pub namespace: Option<Name>,
     /// Its name, or how that begins where the API server ends it (`generateName`).
@@ -35,7 +40,7 @@ pub struct Workload {
     pub others: Annotations,
     /// The same of its template's.
     pub template_others: Annotations,
-    /// What its pods are like, also where they ask for nothing.
+    /// What its pods are like, also where they ask for nothing. A Rollout whose template is another workload's has no containers.
     pub spec: PodSpec,
     /// The line of the text, from 1, on which the document that it stands in begins.
     pub line: usize,
@@ -54,10 +59,19 @@ pub struct OtherObject {
     pub name: Option<Name>,
     /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
     pub annotations: Annotations,
+    /// Its labels, of those kinds that Reloader selects by them: ConfigMaps, Secrets and namespaces. `None` where they aren't known.
+    pub labels: Option<Labels>,
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
     /// The keys of a ConfigMap or a Secret; `None` for something else, or where there are too many of them.
     pub keys: Option<BTreeSet<Name>>,
+}
+
+impl OtherObject {
+    /// Whether something selects such objects by their labels.
+    pub(crate) fn is_selected_by_labels(&self) -> bool {
+        self.group.is_empty() && ["ConfigMap", "Secret", "Namespace"].contains(&self.kind.as_str())
+    }
 }
 
 impl Workload {

@@ -52,7 +52,7 @@ closed_set! {
         EndingSignal => "ending-signal",
         /// A checksum of a configuration in the template, beside a container that is told of changes.
         HelmChecksum => "helm-checksum",
-        /// Reloader rolls the workload when an object changes.
+        /// What Reloader does when an object changes, and what reloadlet does.
         ReloaderRolls => "reloader-rolls",
         /// See [`RemarkKind::Value`].
         ReloaderValue => "reloader-value",
@@ -60,6 +60,8 @@ closed_set! {
         ReloaderExpression => "reloader-expression",
         /// See [`RemarkKind::Alternation`].
         ReloaderAlternation => "reloader-alternation",
+        /// See [`RemarkKind::Dot`].
+        ReloaderDot => "reloader-dot",
         /// See [`RemarkKind::Hidden`].
         ReloaderHidden => "reloader-hidden",
         /// See [`RemarkKind::Misplaced`].
@@ -163,6 +165,7 @@ pub(super) const fn of_remark(kind: RemarkKind) -> Code {
         RemarkKind::Value => Code::ReloaderValue,
         RemarkKind::Expression => Code::ReloaderExpression,
         RemarkKind::Alternation => Code::ReloaderAlternation,
+        RemarkKind::Dot => Code::ReloaderDot,
         RemarkKind::Hidden => Code::ReloaderHidden,
         RemarkKind::Misplaced => Code::ReloaderMisplaced,
         RemarkKind::Contradiction => Code::ReloaderContradiction,

@@ -1,11 +1,15 @@
 //! The ConfigMaps and Secrets among the manifests.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::policy::reloader::{Marks, Remark, remarks_of_object};
+use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
 use reloadlet_manifest::OtherObject;
+
+use super::flags::Flags;
+use super::selector::Chooses;
 
 /// What an object says of itself.
 #[derive(Debug)]
@@ -16,23 +20,60 @@ pub(super) struct Said {
     pub(super) remarks: Vec<Remark>,
     /// It never changes.
     pub(super) immutable: bool,
+    /// Whether Reloader's selector takes it by its labels.
+    is_selected: bool,
     /// Its keys, if they are known.
     pub(super) keys: Option<BTreeSet<Name>>,
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
 /// for one that isn't written.
-#[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>);
+#[derive(Debug)]
+pub(super) struct Objects {
+    objects: BTreeMap<(ObjectKind, Name), BTreeMap<Name, Said>>,
+    /// Their names, by kind and namespace.
+    names: BTreeMap<(ObjectKind, Name), Vec<Name>>,
+    /// The namespaces among the manifests that Reloader's selector doesn't take.
+    unselected: BTreeSet<Name>,
+    /// How Reloader runs.
+    reloader: Flags,
+    /// How many comparisons of a name with a list are left.
+    comparisons: Cell<usize>,
+}
 
 /// Names that differ in more letters than these aren't taken for the same one misspelled.
 const MOST_LETTERS: usize = 3;
 /// So many names are compared at most for each object that is missing.
 const MOST_COMPARED: usize = 2_000;
+/// So many names are compared with items of Reloader's lists in all: each comparison takes up to a microsecond.
+const MOST_COMPARISONS: usize = 1_000_000;
 
 impl Objects {
+    /// None so far; Reloader runs with these flags.
+    pub(super) const fn new(reloader: Flags) -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            names: BTreeMap::new(),
+            unselected: BTreeSet::new(),
+            reloader,
+            comparisons: Cell::new(MOST_COMPARISONS),
+        }
+    }
+
+    /// How Reloader runs.
+    pub(super) const fn installation(&self) -> &Installation {
+        &self.reloader.installation
+    }
+
     /// Takes in one object, if it is such a one.
     pub(super) fn add(&mut self, object: OtherObject) {
+        // What isn't known of an object isn't held against it.
+        let fits = |chooses: &Chooses| object.labels.as_ref().is_none_or(|labels| chooses.takes(labels));
+        if (object.group.as_str(), object.kind.as_str()) == ("", "Namespace") {
+            let name = object.name.clone().filter(|_| !fits(&self.reloader.namespaces));
+            self.unselected.extend(name);
+            return;
+        }
         let kind = match (object.group.as_str(), object.kind.as_str()) {
             ("", "ConfigMap") => ObjectKind::ConfigMap,
             ("", "Secret") => ObjectKind::Secret,
@@ -44,30 +85,55 @@ impl Objects {
                 marks: Marks::of(&object.annotations),
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
+                is_selected: fits(&self.reloader.objects),
                 keys: object.keys,
             };
-            self.0.entry((kind, name.clone())).or_default().insert(namespace, said);
+            self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
+            self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
         }
     }
 
     /// Whether one of a kind is among them at all: without, the objects come from elsewhere.
     pub(super) fn has_any(&self, kind: ObjectKind) -> bool {
-        self.0.keys().any(|(of, _)| *of == kind)
+        self.objects.keys().any(|(of, _)| *of == kind)
+    }
+
+    /// Takes so many comparisons of those that are left; `false` if there aren't so many.
+    pub(super) fn take_comparisons(&self, count: usize) -> bool {
+        let left = self.comparisons.get().checked_sub(count);
+        self.comparisons.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
+    /// The names of a kind that are in this namespace, or may be.
+    pub(super) fn names(&self, kind: ObjectKind, namespace: Option<&Name>) -> impl Iterator<Item = &Name> {
+        let all = self.names.range((kind, "".into())..).take_while(move |((of, _), _)| *of == kind);
+        let own = namespace.into_iter().flat_map(move |own| {
+            ["".into(), own.clone()].into_iter().filter_map(move |place| self.names.get(&(kind, place)))
+        });
+        let all = all.map(|(_, names)| names).take(if namespace.is_none() { usize::MAX } else { 0 });
+        own.chain(all).flatten()
     }
 
     /// What the object says of itself; `None` if it isn't there, as far as that can be said: where a
     /// namespace isn't written, whoever applies the manifest chooses it.
     pub(super) fn get(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Option<&Said> {
-        let namespaces = self.0.get(&(kind, name.clone()))?;
+        let namespaces = self.objects.get(&(kind, name.clone()))?;
         match namespace {
             Some(own) => namespaces.get(own).or_else(|| namespaces.get("")),
             None => namespaces.values().next(),
         }
     }
 
+    /// Whether Reloader's selectors take an object in this namespace, of which this is known.
+    pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
+        said.is_none_or(|said| said.is_selected)
+            && namespace.is_none_or(|namespace| !self.unselected.contains(namespace))
+    }
+
     /// The name that is nearest to one that isn't there.
     pub(super) fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        nearest(self.0.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name), name)
+        nearest(self.objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name), name)
     }
 }
 
@@ -77,4 +143,17 @@ pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a Name>, name: &str) -> 
     near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
         .min()
         .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_have_a_bound_in_all() {
+        let objects = Objects::new(Flags::default());
+        assert!(objects.take_comparisons(MOST_COMPARISONS - 1));
+        assert!(!objects.take_comparisons(2));
+        assert!(!objects.take_comparisons(1), "what wasn't enough once isn't any more");
+    }
 }

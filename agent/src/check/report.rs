@@ -9,6 +9,7 @@ use reloadlet_manifest::{Found, ManifestError, Unreadable, Workload, WorkloadKin
 use super::codes::Code;
 use super::finding::{Finding, Level};
 use super::findings;
+use super::flags::Flags;
 use super::objects::Objects;
 use super::sources::Source;
 
@@ -50,9 +51,9 @@ pub(super) struct Unread {
 }
 
 impl Report {
-    /// What these texts hold, without findings of these codes.
-    pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>) -> Self {
-        let (mut report, mut objects, mut workloads) = (Self::default(), Objects::default(), Vec::new());
+    /// What these texts hold, without findings of these codes; Reloader runs with these flags.
+    pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>, reloader: Flags) -> Self {
+        let (mut report, mut objects, mut workloads) = (Self::default(), Objects::new(reloader), Vec::new());
         for Source { name, is_listed, found } in sources {
             let found = match found {
                 Ok(found) => found,

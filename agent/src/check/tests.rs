@@ -6,6 +6,7 @@ use super::*;
 
 mod absent;
 mod programs;
+mod rows;
 mod ways;
 
 /// The report about these files, each with its name.
@@ -19,11 +20,18 @@ fn report(files: &[(&str, &str)], ignored: &[Code]) -> Report {
     for (source, (name, _)) in sources.iter_mut().zip(files) {
         (*name).clone_into(&mut source.name);
     }
-    Report::of(sources, &ignored.iter().copied().collect())
+    Report::of(sources, &ignored.iter().copied().collect(), Flags::default())
 }
 
 fn said(files: &[(&str, &str)]) -> String {
     table::table(&report(files, &[]))
+}
+
+/// The table about this text, where Reloader runs with these flags.
+fn said_with(text: &str, flags: Flags) -> String {
+    let found = Ok(reloadlet_manifest::read(text.as_bytes(), reloadlet_manifest::Format::Yaml));
+    let source = sources::Source { name: "web.yaml".to_owned(), is_listed: false, found };
+    table::table(&Report::of(vec![source], &BTreeSet::new(), flags))
 }
 
 /// A Deployment; `metadata` and `spec` are those of its template, as flow mappings.
@@ -197,7 +205,9 @@ fn what_is_no_manifest_is_an_error_only_where_somebody_named_it() {
     let root = tempfile::tempdir().unwrap();
     let values = root.path().join("values.yaml");
     fs::write(&values, "replicas: 2\n").unwrap();
-    let report = |path: &PathBuf| Report::of(sources::read(std::slice::from_ref(path)), &BTreeSet::new());
+    let report = |path: &PathBuf| {
+        Report::of(sources::read(std::slice::from_ref(path)), &BTreeSet::new(), Flags::default())
+    };
     let listed = report(&root.path().to_owned());
     assert!(listed.unreadable.is_empty());
     assert_eq!(table::table(&listed), "0 workloads, 1 document without a kind\n");
@@ -222,7 +232,7 @@ fn a_workload_of_reloaders_says_what_it_does_and_what_becomes_of_it() {
     let rolls = [
         "hint reloader-rolls: when ConfigMap \"filebeat-config\" changes, Reloader 1.4 rolls it; reloadlet tells container \"filebeat\" \
          by SIGHUP",
-        "hint reloader-rolls: when Secret \"login\" changes, Reloader 1.4 rolls it; reloadlet does nothing for container \"filebeat\" \
+        "hint reloader-rolls: when Secret \"login\" changes, Reloader 1.4 rolls it; reloadlet would roll it, for container \"filebeat\" \
          (frozen-env)",
     ];
     assert_eq!(found(&text)[1..], rolls, "after what never changes");
@@ -231,8 +241,7 @@ fn a_workload_of_reloaders_says_what_it_does_and_what_becomes_of_it() {
         "configmap.reloader.stakater.com/reload: \"other,foo|bar\", secret.reloader.stakater.com/auto: \"yes\"",
     );
     let all = found(&listed);
-    let other = "hint reloader-rolls: when ConfigMap \"other\" changes, Reloader 1.4 rolls it; reloadlet does nothing, as no container \
-                 uses it";
+    let other = "hint reloader-rolls: when ConfigMap \"other\" changes, Reloader 1.4 rolls it; reloadlet would roll it";
     assert!(all.contains(&other.to_owned()), "{all:?}");
     for code in ["warning reloader-value: secret.", "warning reloader-alternation: configmap."] {
         assert!(all.iter().any(|line| line.starts_with(code)), "{code}: {all:?}");
@@ -256,7 +265,8 @@ fn what_reloader_does_depends_on_the_kind_and_on_what_the_object_says() {
     };
     let auto = "reloader.stakater.com/auto: \"true\"";
     assert_eq!(rolls(&web("StatefulSet", auto)).as_deref(), Some("rolls it"));
-    assert_eq!(rolls(&web("ReplicaSet", auto)), None, "it doesn't look at these");
+    let of_others = rolls(&web("ReplicaSet", auto));
+    assert_eq!(of_others.as_deref(), Some("does nothing, as it doesn't look at workloads of this kind"));
     let job = web("Job", auto).replace("apps/v1", "batch/v1");
     assert_eq!(rolls(&job).as_deref(), Some("deletes it and makes it again, also if it is complete"));
     let object = |annotations: &str| {

@@ -8,16 +8,22 @@ use crate::model::closed::Closed as _;
 use crate::model::names::is_subdomain;
 use crate::model::pod::{AnnotationValue, Annotations};
 
+pub use consumer::consumer;
+pub use course::{Course, Difference, Hold, Idle, Key, Options, Pods, Rest, Telling, course};
 use expression::Expression;
 pub use kinds::ObjectType;
+pub use reaction::{Event, Reaction, Silence, Variable, reaction};
 pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
+pub use situation::{Candidate, Form, Installation, Object, Partition, Scope, Strategy, Update};
 
 mod consumer;
+mod course;
+mod duration;
 mod expression;
 mod kinds;
+mod reaction;
 mod remarks;
-
-pub use consumer::consumer;
+mod situation;
 
 /// On a workload or its template: it is rolled when an object that it uses changes.
 pub const AUTO: &str = "reloader.stakater.com/auto";
@@ -27,8 +33,12 @@ pub const SEARCH: &str = "reloader.stakater.com/search";
 pub const MATCH: &str = "reloader.stakater.com/match";
 /// On an object: it is never a reason.
 pub const IGNORE: &str = "reloader.stakater.com/ignore";
+/// On a Rollout of Argo: how its pods are replaced.
+pub const ROLLOUT_STRATEGY: &str = "reloader.stakater.com/rollout-strategy";
 /// On a Deployment: so long its changes are gathered.
 pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
+/// Written by Reloader itself on a Deployment that it has paused.
+pub const PAUSED_AT: &str = "deployment.reloader.stakater.com/paused-at";
 
 /// Whether Reloader reads the annotation with this key, on a workload, a template or an object.
 pub fn is_relevant(key: &str) -> bool {
@@ -158,6 +168,14 @@ impl<'a> Asking<'a> {
         self.list(object).iter().map(|(item, _)| *item).filter(|item| is_subdomain(item)).collect()
     }
 
+    /// How many items of its list for objects of this type can take other names than their own.
+    pub fn patterns(&self, object: ObjectType) -> usize {
+        let is_pattern = |(item, expression): &&(&str, Option<_>)| {
+            expression.is_some() && (!is_subdomain(item) || item.contains('.'))
+        };
+        self.list(object).iter().filter(is_pattern).count()
+    }
+
     /// The annotations that count for objects of this type: the workload's if it has any of them, however empty, and else all of the
     /// template's.
     fn chosen(&self, object: ObjectType) -> &'a Annotations {
@@ -196,7 +214,7 @@ fn items<'a>(annotations: &'a Annotations, key: &str) -> impl Iterator<Item = &'
 }
 
 /// The values that Go takes for a truth value (`strconv.ParseBool`).
-fn parse_bool(value: &str) -> Option<bool> {
+pub fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -9,6 +9,8 @@ use super::*;
 
 mod details;
 mod documents;
+mod forms;
+mod labels;
 mod lists;
 
 fn read(text: &str) -> Vec<Result<Found, Unreadable>> {
@@ -75,6 +77,8 @@ fn each_kind() -> Vec<(WorkloadKind, String)> {
                 r#""spec": {{"schedule": "* * * * *", "jobTemplate": {{"spec": {{"template": {TEMPLATE}}}}}}}"#
             ),
         ),
+        controlled(WorkloadKind::Rollout, "argoproj.io/v1alpha1"),
+        controlled(WorkloadKind::DeploymentConfig, "apps.openshift.io/v1"),
     ]
 }
 

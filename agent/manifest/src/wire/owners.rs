@@ -30,6 +30,11 @@ struct Reference {
 pub(super) struct Template(Option<(usize, String)>);
 
 impl Controller {
+    /// Whether there is one.
+    pub(super) const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What the pod is a replica of.
     pub(super) fn into_replica(self, template: Template) -> Option<Replica> {
         let reference = self.0?;

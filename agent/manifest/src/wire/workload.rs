@@ -1,13 +1,16 @@
 //! Workloads of every kind, as they are written around the template of their pods.
 
 use reloadlet_core::model::names::Name;
-use serde::de::{Deserialize, Deserializer};
+use reloadlet_core::policy::reloader::Form;
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use super::metadata::{Metadata, Names};
 use super::or_default;
+use super::rolling::{Ordinals, Status, Strategy};
 use super::spec::WrittenSpec;
 use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
+use crate::heads::Number;
 use crate::room::{Details, Room};
 use crate::workload::{Workload, WorkloadKind};
 
@@ -20,6 +23,8 @@ pub(crate) struct WrittenWorkload {
     /// The workload's own; a pod has no other than its template's.
     metadata: Option<AnyMetadata>,
     template: Template,
+    /// What else decides how its pods are replaced.
+    form: Form,
     /// Whether there was no room for some of it.
     skipped: bool,
 }
@@ -52,13 +57,19 @@ struct Controlled {
     metadata: AnyMetadata,
     #[serde(deserialize_with = "or_default")]
     spec: Control,
+    status: Status,
 }
 
 #[derive(Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Control {
     #[serde(deserialize_with = "or_default")]
     template: Template,
+    replicas: Number,
+    completions: Number,
+    update_strategy: Strategy,
+    ordinals: Ordinals,
+    workload_ref: Option<IgnoredAny>,
 }
 
 /// A CronJob, which makes Jobs.
@@ -85,6 +96,45 @@ struct JobTemplate {
     spec: Control,
 }
 
+impl Control {
+    fn form(&self, kind: WorkloadKind, status: &Status) -> Form {
+        match kind {
+            WorkloadKind::Deployment => Form::Deployment,
+            WorkloadKind::StatefulSet => {
+                Form::StatefulSet(self.update_strategy.update(&self.ordinals, self.replicas.0))
+            }
+            WorkloadKind::DaemonSet => Form::DaemonSet { on_delete: self.update_strategy.on_delete },
+            WorkloadKind::Job => Form::Job { is_complete: status.is_complete(self.completions.0) },
+            WorkloadKind::Rollout => {
+                let has_template = self.workload_ref.is_none() || self.template.spec.has_containers();
+                Form::Rollout { has_template }
+            }
+            WorkloadKind::DeploymentConfig => Form::DeploymentConfig,
+            WorkloadKind::ReplicaSet => Form::ReplicaSet,
+            WorkloadKind::ReplicationController => Form::ReplicationController,
+            WorkloadKind::CronJob => Form::CronJob,
+            WorkloadKind::Pod => Form::Pod,
+            WorkloadKind::PodTemplate => Form::PodTemplate,
+        }
+    }
+}
+
+/// What something of this form is if it has a controller. Of the other kinds Reloader, too, doesn't ask who made them.
+const fn owned(form: Form) -> Form {
+    match form {
+        Form::Pod | Form::ReplicaSet | Form::ReplicationController => Form::Owned,
+        Form::Owned
+        | Form::PodTemplate
+        | Form::Deployment
+        | Form::StatefulSet(_)
+        | Form::DaemonSet { .. }
+        | Form::Job { .. }
+        | Form::CronJob
+        | Form::Rollout { .. }
+        | Form::DeploymentConfig => form,
+    }
+}
+
 impl WrittenWorkload {
     /// Reads a workload of this kind.
     pub(crate) fn read<'de, D: Deserializer<'de>>(
@@ -92,44 +142,49 @@ impl WrittenWorkload {
         deserializer: D,
     ) -> Result<Self, D::Error> {
         let (room, _details) = (Room::open(), Details::begin());
-        let (metadata, template) = match kind {
-            WorkloadKind::Pod => (None, Template::deserialize(deserializer)?),
+        let (metadata, template, form) = match kind {
+            WorkloadKind::Pod => (None, Template::deserialize(deserializer)?, Form::Pod),
             WorkloadKind::PodTemplate => {
                 let Bare { metadata, template } = Bare::deserialize(deserializer)?;
-                (Some(metadata), template)
+                (Some(metadata), template, Form::PodTemplate)
             }
             WorkloadKind::CronJob => {
                 let Scheduled { metadata, spec } = Scheduled::deserialize(deserializer)?;
-                (Some(metadata), spec.job_template.spec.template)
+                (Some(metadata), spec.job_template.spec.template, Form::CronJob)
             }
             WorkloadKind::Deployment
             | WorkloadKind::StatefulSet
             | WorkloadKind::DaemonSet
             | WorkloadKind::ReplicaSet
             | WorkloadKind::ReplicationController
-            | WorkloadKind::Job => {
-                let Controlled { metadata, spec } = Controlled::deserialize(deserializer)?;
-                (Some(metadata), spec.template)
+            | WorkloadKind::Job
+            | WorkloadKind::Rollout
+            | WorkloadKind::DeploymentConfig => {
+                let Controlled { metadata, spec, status } = Controlled::deserialize(deserializer)?;
+                let form = spec.form(kind, &status);
+                (Some(metadata), spec.template, form)
             }
         };
-        Ok(Self { kind, metadata, template, skipped: room.was_exceeded() })
+        Ok(Self { kind, metadata, template, form, skipped: room.was_exceeded() })
     }
 
     /// The workload, which stands at this place.
     pub(crate) fn into_workload(self, at: &Place, line: usize) -> Result<Workload, ManifestError> {
-        let Self { kind, metadata, template: Template { metadata: mut of_template, spec }, skipped } = self;
+        let Self { kind, metadata, template: Template { metadata: mut of_template, spec }, form, skipped } =
+            self;
         let mut names = Names::default();
         let of_pods = std::mem::take(&mut of_template.annotations);
         let (asked, template_others) = (of_pods.relevant, of_pods.others);
         let template = Place { template: metadata.is_some(), ..at.clone() };
         let mut metadata = metadata.unwrap_or(of_template);
         let (name, namespace) = named(&mut metadata, &mut names).map_err(|fault| fault.at(at))?;
-        if !spec.has_containers() && !skipped {
+        let form = if metadata.owner_references.is_there() { owned(form) } else { form };
+        if !spec.has_containers() && !skipped && form != (Form::Rollout { has_template: false }) {
             return Err(super::Fault::NoContainers.at(&template));
         }
         let spec = spec.into_spec(asked, skipped, &mut names).map_err(|fault| fault.at(&template))?;
         let WrittenAnnotations { relevant: annotations, others, .. } = metadata.annotations;
-        Ok(Workload { kind, namespace, name, annotations, others, template_others, spec, line })
+        Ok(Workload { kind, form, namespace, name, annotations, others, template_others, spec, line })
     }
 }
 

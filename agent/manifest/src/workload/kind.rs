@@ -23,6 +23,10 @@ closed_set! {
         Job => "Job",
         /// A CronJob.
         CronJob => "CronJob",
+        /// A Rollout of Argo.
+        Rollout => "Rollout",
+        /// A DeploymentConfig of OpenShift.
+        DeploymentConfig => "DeploymentConfig",
     }
 }
 
@@ -34,6 +38,8 @@ impl WorkloadKind {
             Self::Deployment | Self::DaemonSet | Self::ReplicaSet => &["apps", "extensions"],
             Self::StatefulSet => &["apps"],
             Self::Job | Self::CronJob => &["batch"],
+            Self::Rollout => &["argoproj.io"],
+            Self::DeploymentConfig => &["apps.openshift.io", ""],
         }
     }
 

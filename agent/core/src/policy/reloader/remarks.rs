@@ -1,23 +1,34 @@
 //! What is odd about Reloader's annotations: where it does something else than whoever wrote them may think, and where reloadlet does
 //! something else than it.
 
+use std::collections::BTreeSet;
+
 use crate::model::closed::closed_set;
+use crate::model::names::is_subdomain;
 use crate::model::pod::Annotations;
-use crate::model::shown::quoted;
+use crate::model::shown::{quoted, quoted_up_to};
+use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::expression::{Expression, has_open_alternatives};
+use crate::policy::reloader::situation::Form;
 use crate::policy::reloader::{
-    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, SEARCH, asks, items, parse_bool, text,
+    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, SEARCH, asks, items,
+    parse_bool, text,
 };
+
+/// The longest text to be written instead, in characters.
+const LONGEST_REMEDY: usize = 300;
 
 closed_set! {
     /// What kind of remark: a code that `reloadlet check` prints.
     pub enum RemarkKind {
         /// A value that Reloader doesn't take for what it looks like.
         Value => "reloader-value",
-        /// An item of a list that is no expression.
+        /// An item of a list that is no expression where one is needed, or is one where a name is.
         Expression => "reloader-expression",
         /// An item of a list that takes more names than it seems to.
         Alternation => "reloader-alternation",
+        /// A name in a list of expressions, in which a dot stands for any character.
+        Dot => "reloader-dot",
         /// Annotations of the template that the workload's own hide.
         Hidden => "reloader-hidden",
         /// An annotation where it isn't read.
@@ -36,17 +47,19 @@ pub struct Remark {
     pub sentence: String,
 }
 
-/// All remarks about a workload's and its template's annotations.
-pub fn remarks(asking: &Asking<'_>) -> Vec<Remark> {
+/// All remarks about the annotations of a workload of this kind, and its template's.
+pub fn remarks(asking: &Asking<'_>, form: Form) -> Vec<Remark> {
     let mut all = Remarks::default();
     let both = [("", asking.workload), ("the template's ", asking.template)];
     for (whose, annotations) in both {
         all.values(whose, annotations);
         all.lists(whose, annotations);
-        all.contradictions(whose, annotations);
+        all.opposite_autos(whose, annotations);
     }
+    all.excluded(asking);
     all.hidden(asking);
     all.misplaced(asking);
+    all.misplaced_by_kind(asking, form);
     all.0
 }
 
@@ -87,6 +100,15 @@ impl Remarks {
             );
             self.add(RemarkKind::Value, sentence);
         }
+        let strategies = ["rollout", "restart", ""];
+        let strategy = text(annotations, ROLLOUT_STRATEGY).filter(|value| !strategies.contains(value));
+        if let Some(value) = strategy {
+            let sentence = format!(
+                "{whose}{ROLLOUT_STRATEGY} is {}: Reloader takes that for \"rollout\"; \"restart\" is the other one it knows",
+                quoted(value)
+            );
+            self.add(RemarkKind::Value, sentence);
+        }
     }
 
     /// A key for which only "true" counts.
@@ -122,12 +144,29 @@ impl Remarks {
                         quoted(&format!("({item})"))
                     );
                     self.add(RemarkKind::Alternation, sentence);
+                } else if is_subdomain(item) && item.contains('.') {
+                    let sentence = format!(
+                        "{whose}{key} has {shown}, where a dot stands for any character: another name is taken, too, such as {}; write {} \
+                         for the dot alone",
+                        quoted(&item.replacen('.', "-", 1)),
+                        quoted_up_to(&item.replace('.', "[.]"), LONGEST_REMEDY)
+                    );
+                    self.add(RemarkKind::Dot, sentence);
                 }
+            }
+        }
+        for key in ObjectType::ALL.map(ObjectType::exclude_key) {
+            for item in items(annotations, key).filter(|item| !item.is_empty() && !is_subdomain(item)) {
+                let sentence = format!(
+                    "{whose}{key} has {}, which is no name: it excludes nothing, as expressions aren't looked at there",
+                    quoted(item)
+                );
+                self.add(RemarkKind::Expression, sentence);
             }
         }
     }
 
-    fn contradictions(&mut self, whose: &str, annotations: &Annotations) {
+    fn opposite_autos(&mut self, whose: &str, annotations: &Annotations) {
         let says = |key, expected| text(annotations, key).and_then(parse_bool) == Some(expected);
         for object in ObjectType::ALL {
             let typed = object.auto_key();
@@ -138,16 +177,24 @@ impl Remarks {
                     self.add(RemarkKind::Contradiction, sentence);
                 }
             }
-            let excluded: Vec<&str> = items(annotations, object.exclude_key()).collect();
-            let listed = items(annotations, object.reload_key());
-            for item in listed.filter(|item| !item.is_empty() && excluded.contains(item)) {
-                let sentence = format!(
-                    "{whose}{} and {} both name {}: it is excluded",
-                    object.reload_key(),
-                    object.exclude_key(),
-                    quoted(item)
-                );
-                self.add(RemarkKind::Contradiction, sentence);
+        }
+    }
+
+    /// What is named and excluded, whichever of the two places has which list.
+    fn excluded(&mut self, asking: &Asking<'_>) {
+        for object in ObjectType::ALL {
+            for (place, exclude) in [("", asking.workload), ("the template's ", asking.template)] {
+                let excluded: BTreeSet<&str> = items(exclude, object.exclude_key()).collect();
+                let is_both = |(item, _): &&(&str, _)| !item.is_empty() && excluded.contains(item);
+                for (item, _) in asking.list(object).iter().filter(is_both) {
+                    let sentence = format!(
+                        "{} and {place}{} both name {}: it is excluded",
+                        object.reload_key(),
+                        object.exclude_key(),
+                        quoted(item)
+                    );
+                    self.add(RemarkKind::Contradiction, sentence);
+                }
             }
         }
     }
@@ -191,42 +238,19 @@ impl Remarks {
             self.add(RemarkKind::Misplaced, sentence);
         }
     }
-}
 
-/// The units of Go's durations (`time.ParseDuration`), in the order in which they are tried.
-const GO_UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
-
-/// Whether a text is a duration as Go writes it, such as `1h30m` or `1.5s`.
-fn go_duration(text: &str) -> Option<()> {
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return Some(());
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let digits = rest.get(..rest.len() - number.len())?;
-        if !digits.bytes().any(|byte| byte.is_ascii_digit()) || digits.matches('.').count() > 1 {
-            return None;
+    /// What Reloader reads on workloads of one kind only.
+    fn misplaced_by_kind(&mut self, asking: &Asking<'_>, form: Form) {
+        let has = |key| asking.workload.contains_key(key);
+        if has(PAUSE_PERIOD) && form != Form::Deployment {
+            let sentence = format!(
+                "{PAUSE_PERIOD} does nothing in Reloader on anything but a Deployment; reloadlet gathers changes for workloads of each kind"
+            );
+            self.add(RemarkKind::Misplaced, sentence);
         }
-        rest = GO_UNITS.iter().find_map(|unit| number.strip_prefix(unit))?;
-    }
-    Some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        for good in ["5m", "1h30m", "1.5s", "0", "-3ms", "250ms", "2µs", ".5h", "1.s"] {
-            assert!(go_duration(good).is_some(), "{good}");
-        }
-        for bad in ["", "5", "5 minutes", "m", "1.2.3s", ".s", "5d", "1h 30m"] {
-            assert!(go_duration(bad).is_none(), "{bad}");
+        if has(ROLLOUT_STRATEGY) && !matches!(form, Form::Rollout { .. }) {
+            let sentence = format!("{ROLLOUT_STRATEGY} does nothing on anything but a Rollout");
+            self.add(RemarkKind::Misplaced, sentence);
         }
     }
 }

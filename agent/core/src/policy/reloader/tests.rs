@@ -1,216 +1,20 @@
-//! The rows of `table.tsv`, as far as annotations and references decide: what Reloader v1.4.21 does, by its public sources.
+//! What Reloader v1.4.21 does by its public sources, and what reloadlet is to do: the rows of `table.tsv`.
 
 use super::*;
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{
-    Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, ProjectedSource, Volume, VolumeMount,
-    VolumeSource,
-};
+use crate::policy::references::references;
+use row::{annotations, rows};
+use specs::spec;
 
-/// One row.
-struct Row<'a> {
-    id: &'a str,
-    area: &'a str,
-    workload: Annotations,
-    template: Annotations,
-    object: &'a str,
-    marks: Annotations,
-    consumer: &'a str,
-    flags: &'a str,
-    reloader: &'a str,
-    ours: &'a str,
-}
-
-/// Rows about something else than annotations and references: kinds of workloads, changes, states, other flags, drivers.
-const OTHER: [&str; 9] =
-    ["kind", "csi", "change", "lifecycle", "state", "flags", "naming", "mixed", "pause-period"];
-
-fn rows() -> Vec<Row<'static>> {
-    let lines = include_str!("table.tsv").lines().skip(1);
-    let all = lines.map(|line| {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let [id, area, _kind, workload, template, object, marks, consumer, _change, flags, reloader, ours] =
-            columns[..]
-        else {
-            panic!("{line}")
-        };
-        let (workload, template, marks) = (annotations(workload), annotations(template), annotations(marks));
-        Row { id, area, workload, template, object, marks, consumer, flags, reloader, ours }
-    });
-    all.filter(|row| !OTHER.contains(&row.area)).collect()
-}
-
-fn annotations(text: &str) -> Annotations {
-    let each = text.split("; ").filter_map(|one| one.split_once('='));
-    each.map(|(key, value)| {
-        let value = value.replace("(empty)", "").replace("(space)", " ");
-        (key.trim().to_owned(), AnnotationValue::Text(value))
-    })
-    .collect()
-}
-
-fn environment(kind: ObjectKind, name: &str) -> EnvironmentSource {
-    EnvironmentSource::new(kind, name.into(), None)
-}
-
-fn container(
-    name: &str,
-    kind: ContainerKind,
-    volumes: &[&str],
-    sources: Vec<EnvironmentSource>,
-) -> Container {
-    let mount = |volume: &&str| VolumeMount { volume: (*volume).into(), sub_path: None };
-    Container {
-        name: name.into(),
-        kind,
-        mounts: volumes.iter().map(mount).collect(),
-        environment: sources,
-        ..Container::default()
-    }
-}
-
-fn source(name: &str) -> ObjectSource {
-    ObjectSource { name: name.into(), ..ObjectSource::default() }
-}
-
-/// What a row says of the use of an object of this kind and name.
-fn spec(consumer: &str, kind: ObjectKind, name: &str) -> PodSpec {
-    let regular = ContainerKind::Regular;
-    let app = |volumes: &[&str], sources| container("app", regular, volumes, sources);
-    let of = |source: ObjectSource| match kind {
-        ObjectKind::ConfigMap => VolumeSource::ConfigMap(source),
-        ObjectKind::Secret => VolumeSource::Secret(source),
-    };
-    let projected = |source: ObjectSource| match kind {
-        ObjectKind::ConfigMap => ProjectedSource::ConfigMap(source),
-        ObjectKind::Secret => ProjectedSource::Secret(source),
-    };
-    let volume = |name: &str, source| Volume { name: name.into(), source, csi: None };
-    let own = || environment(kind, name);
-    let (containers, volumes) = match consumer {
-        "env.valueFrom key=a"
-        | "envFrom.configMapRef"
-        | "envFrom.configMapRef optional=true"
-        | "envFrom.secretRef" => (vec![app(&[], vec![own()])], vec![]),
-        "none" | "no CSI volume" | "serviceAccount secrets" | "ephemeral container: envFrom" => {
-            (vec![app(&[], vec![])], vec![])
-        }
-        "volume secret, directory mount"
-        | "volume configMap, directory mount"
-        | "volume configMap, directory mount; template reloadlet.io/signal=HUP"
-        | "volume configMap items=[a], directory mount"
-        | "volume configMap, subPath mount of key a" => {
-            (vec![app(&["v"], vec![])], vec![volume("v", of(source(name)))])
-        }
-        "volume projected [secret]"
-        | "volume projected [configMap app]"
-        | "volume projected [configMap app, secret cred]" => (
-            vec![app(&["v"], vec![])],
-            vec![volume("v", VolumeSource::Projected(vec![projected(source(name))]))],
-        ),
-        "volume configMap declared but mounted by no container" => {
-            (vec![app(&[], vec![])], vec![volume("v", of(source(name)))])
-        }
-        "two volumes of app: vol1 mounted by nobody, vol2 mounted" => (
-            vec![app(&["vol2"], vec![])],
-            vec![volume("vol1", of(source(name))), volume("vol2", of(source(name)))],
-        ),
-        "init container: envFrom" => {
-            (vec![container("init", ContainerKind::Init, &[], vec![own()]), app(&[], vec![])], vec![])
-        }
-        "native sidecar (initContainer restartPolicy=Always): envFrom" => {
-            (vec![container("side", ContainerKind::Sidecar, &[], vec![own()]), app(&[], vec![])], vec![])
-        }
-        "two containers use app (env)" => {
-            (vec![app(&[], vec![own()]), container("second", regular, &[], vec![own()])], vec![])
-        }
-        "used by container 1 (app) and container 2 (other CM)" => {
-            let other = environment(ObjectKind::ConfigMap, "other");
-            (
-                vec![container("first", regular, &[], vec![environment(kind, "app")]), app(&[], vec![other])],
-                vec![],
-            )
-        }
-        other => panic!("a consumer that no test knows: {other}"),
-    };
-    PodSpec { containers, volumes, ..PodSpec::default() }
-}
-
-/// The type and the name of the object that changes.
-fn object(row: &Row<'_>) -> (ObjectKind, &'static str) {
-    match row.object {
-        "ConfigMap/app" if row.consumer.contains("other CM") => (ObjectKind::ConfigMap, "other"),
-        "ConfigMap/app" => (ObjectKind::ConfigMap, "app"),
-        "ConfigMap/other" => (ObjectKind::ConfigMap, "other"),
-        "ConfigMap/foo-settings" => (ObjectKind::ConfigMap, "foo-settings"),
-        "ConfigMap/toolbar" => (ObjectKind::ConfigMap, "toolbar"),
-        "ConfigMap/bar" => (ObjectKind::ConfigMap, "bar"),
-        "ConfigMap/foo" => (ObjectKind::ConfigMap, "foo"),
-        "ConfigMap/aa" => (ObjectKind::ConfigMap, "aa"),
-        "Secret/cred" => (ObjectKind::Secret, "cred"),
-        "Secret/other" => (ObjectKind::Secret, "other"),
-        other => panic!("an object that no test knows: {other}"),
-    }
-}
-
-fn rolls(row: &Row<'_>, rules: Rules) -> bool {
-    let (kind, name) = object(row);
-    let asking = Asking::new(&row.workload, &row.template);
-    let spec = spec(row.consumer, kind, name);
-    let decision = asking.decide(kind.into(), name, Marks::of(&row.marks), rules);
-    decision.rolls(consumer(&spec, kind, name).is_some())
-}
-
-#[test]
-fn reloader_does_what_the_table_says() {
-    let mut count = 0;
-    // An object of another namespace is another object: nobody asks about it.
-    for row in rows().iter().filter(|row| !row.object.contains("another namespace")) {
-        let auto_reload_all = row.flags == "--auto-reload-all=true";
-        let expected = match row.reloader {
-            text if text.starts_with("roll") => true,
-            text if text.starts_with("none") => false,
-            other => panic!("{}: {other}", row.id),
-        };
-        assert_eq!(rolls(row, Rules::Reloader { auto_reload_all }), expected, "{}", row.id);
-        count += 1;
-    }
-    assert!(count > 70, "{count}");
-}
-
-#[test]
-fn our_rules_differ_where_the_table_says_so() {
-    // What is told in place, what only keys decide, volumes that are counted anew, and flags that reloadlet doesn't have.
-    let elsewhere = ["R025", "R026", "R027", "R029", "R030", "R036", "R129"];
-    for row in
-        rows().iter().filter(|row| !row.object.contains("another namespace") && !elsewhere.contains(&row.id))
-    {
-        let expected = match row.ours {
-            text if text.starts_with("roll") => true,
-            text if text.starts_with("none") => false,
-            other => panic!("{}: {other}", row.id),
-        };
-        assert_eq!(rolls(row, Rules::Ours), expected, "{}", row.id);
-    }
-}
-
-#[test]
-fn what_the_table_remarks_is_remarked_and_nothing_else() {
-    // Of what these have the table says nothing where it doesn't decide.
-    let besides = ["R080", "R084", "R112", "R113", "R132"];
-    for row in rows() {
-        let mut all = remarks(&Asking::new(&row.workload, &row.template));
-        all.extend(remarks_of_object(&row.marks));
-        let is_expected = row.ours.contains("warning") || row.ours.contains("problem");
-        assert_eq!(!all.is_empty(), is_expected || besides.contains(&row.id), "{}: {all:?}", row.id);
-    }
-}
+mod row;
+mod specs;
+mod table;
 
 #[test]
 fn the_container_is_the_one_that_reloader_changes() {
     let name_of = |text: &str| {
-        consumer(&spec(text, ObjectKind::ConfigMap, "app"), ObjectKind::ConfigMap, "app").cloned()
+        consumer(&spec(text, ObjectKind::ConfigMap, "app"), ObjectType::ConfigMap, "app").cloned()
     };
     assert_eq!(name_of("two containers use app (env)"), Some(Name::from("app")));
     assert_eq!(
@@ -222,7 +26,7 @@ fn the_container_is_the_one_that_reloader_changes() {
     assert_eq!(name_of("none"), None);
     let secret = spec("envFrom.secretRef", ObjectKind::Secret, "app");
     assert_eq!(
-        consumer(&secret, ObjectKind::ConfigMap, "app"),
+        consumer(&secret, ObjectType::ConfigMap, "app"),
         None,
         "a Secret of that name is another object"
     );
@@ -256,9 +60,132 @@ fn of_a_very_long_list_only_so_many_items_are_looked_at_and_that_is_said() {
         (decide(&names[MOST_ITEMS - 1]), decide(&names[MOST_ITEMS])),
         (Decision::Named, Decision::Unasked)
     );
-    let [remark] = remarks(&asking).try_into().unwrap();
+    let [remark] = remarks(&asking, Form::Deployment).try_into().unwrap();
     assert!(
         remark.sentence.ends_with("has 257 items: the first 256 are looked at here, and by Reloader all"),
         "{remark:?}"
     );
+}
+
+/// A Deployment that is rolled for what it uses, and uses these.
+fn asked<T>(consumer: &str, f: impl FnOnce(&Candidate<'_>, &Object<'_>) -> T) -> T {
+    let (workload, template) = (annotations("reloader.stakater.com/auto=true"), Annotations::new());
+    let spec = spec(consumer, ObjectKind::ConfigMap, "app");
+    let asking = Asking::new(&workload, &template);
+    let candidate = Candidate { form: Form::Deployment, namespace: None, asking: &asking, spec: &spec };
+    let object = Object {
+        of: ObjectType::ConfigMap,
+        namespace: None,
+        name: "app",
+        marks: Marks::default(),
+        is_immutable: false,
+        is_selected: true,
+    };
+    f(&candidate, &object)
+}
+
+#[test]
+fn no_environment_has_a_binary_key_and_every_volume_has() {
+    let scope = Scope::default();
+    let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
+    let difference = Difference::Keys(&[Key { name: "a", is_binary: true }]);
+    let rest = |consumer| {
+        asked(consumer, |candidate, object| {
+            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            course(candidate, &references, &[(*object, difference)], Pods::default(), &options).rest
+        })
+    };
+    for consumer in ["env.valueFrom key=a", "envFrom.configMapRef"] {
+        assert_eq!(rest(consumer), Rest::Nothing(Idle::OtherKeys), "{consumer}");
+    }
+    for consumer in ["volume configMap, directory mount", "volume configMap, subPath mount of key a"] {
+        assert!(matches!(rest(consumer), Rest::Roll { .. }), "{consumer}");
+    }
+}
+
+#[test]
+fn what_reloader_doesnt_hear_of_or_has_written_already_changes_nothing() {
+    let installation = Installation { on_delete: true, ..Installation::default() };
+    let of = |event, variable, installation: &Installation| {
+        asked("env.valueFrom key=a", |candidate, object| {
+            matches!(reaction(candidate, object, event, variable, installation), Reaction::Rolls)
+        })
+    };
+    for (event, variable, rolls) in [
+        (Event::Deleted, Variable::Missing, false),
+        (Event::Deleted, Variable::Current, true),
+        (Event::Changed, Variable::Current, false),
+        (Event::Changed, Variable::Older, true),
+        (Event::Created, Variable::Older, false),
+        (Event::Listed, Variable::Older, false),
+    ] {
+        assert_eq!(of(event, variable, &installation), rolls, "{event:?} {variable:?}");
+    }
+    let annotations = Installation { strategy: Strategy::Annotations, ..installation.clone() };
+    assert!(of(Event::Changed, Variable::Current, &annotations), "it writes the time, too");
+    let webhook = Installation { calls_webhook: true, ..installation };
+    assert!(!of(Event::Changed, Variable::Older, &webhook));
+}
+
+#[test]
+fn a_partition_keeps_all_pods_only_where_their_number_is_known() {
+    let keeps = |from, first, replicas| Partition { from, first, replicas }.keeps_all();
+    assert!(keeps(3, 0, Some(3)) && keeps(12, 10, Some(2)));
+    assert!(!keeps(2, 0, Some(3)) && !keeps(12, 10, Some(3)) && !keeps(3, 0, None));
+    assert!(!keeps(u32::MAX, u32::MAX, None) && keeps(u32::MAX, u32::MAX, Some(u32::MAX)));
+}
+
+#[test]
+fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
+    let scope = Scope::default();
+    let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
+    let rest = |from| {
+        asked("env.valueFrom key=a", |candidate, object| {
+            let partition = Partition { from, first: 0, replicas: Some(3) };
+            let candidate = Candidate { form: Form::StatefulSet(Update::Partition(partition)), ..*candidate };
+            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            course(&candidate, &references, &[(*object, Difference::Any)], Pods::default(), &options).rest
+        })
+    };
+    assert_eq!(rest(3), Rest::Tell(Telling::Partition));
+    assert!(matches!(rest(2), Rest::Roll { partition: Some(_), .. }));
+}
+
+/// The kinds of the remarks about such a workload, with and without its template.
+fn remarked(workload: &str, template: &str, form: Form) -> Vec<RemarkKind> {
+    let (workload, template) = (annotations(workload), annotations(template));
+    remarks(&Asking::new(&workload, &template), form).into_iter().map(|remark| remark.kind).collect()
+}
+
+#[test]
+fn what_isnt_taken_as_it_looks_is_remarked() {
+    use RemarkKind::{Contradiction, Dot, Expression, Misplaced, Value};
+    let rollout = Form::Rollout { has_template: true };
+    let cases: [(&str, &str, Form, &[RemarkKind]); 12] = [
+        ("configmap.reloader.stakater.com/reload=my.app", "", Form::Deployment, &[Dot]),
+        ("configmap.reloader.stakater.com/reload=my[.]app,my-app.*", "", Form::Deployment, &[]),
+        ("configmap.reloader.stakater.com/reload=a{1,3}", "", Form::Deployment, &[Expression]),
+        ("configmaps.exclude.reloader.stakater.com/reload=app-.*", "", Form::Deployment, &[Expression]),
+        ("configmaps.exclude.reloader.stakater.com/reload=my.app, other", "", Form::Deployment, &[]),
+        (
+            "configmap.reloader.stakater.com/reload=app",
+            "configmaps.exclude.reloader.stakater.com/reload=app",
+            Form::Deployment,
+            &[Contradiction, Misplaced],
+        ),
+        (
+            "configmaps.exclude.reloader.stakater.com/reload=app",
+            "configmap.reloader.stakater.com/reload=app",
+            Form::Deployment,
+            &[Contradiction],
+        ),
+        ("deployment.reloader.stakater.com/pause-period=5m", "", Form::Deployment, &[]),
+        ("deployment.reloader.stakater.com/pause-period=5m", "", Form::CronJob, &[Misplaced]),
+        ("reloader.stakater.com/rollout-strategy=restart", "", rollout, &[]),
+        ("reloader.stakater.com/rollout-strategy=Restart", "", rollout, &[Value]),
+        ("reloader.stakater.com/rollout-strategy=restart", "", Form::Deployment, &[Misplaced]),
+    ];
+    for (workload, template, form, expected) in cases {
+        assert_eq!(remarked(workload, template, form), expected, "{workload} {template} {form:?}");
+    }
 }
