@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, ValueHint};
+use reloadlet_core::policy::plan::Allowed;
 
 use codes::Code;
 use finding::Level;
 use flags::Flags;
-use report::Report;
+use report::{Installed, Report};
 
 mod absent;
 mod codes;
@@ -48,6 +49,10 @@ pub(crate) struct CheckFlags {
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes::code)]
     ignore: Vec<Code>,
 
+    /// Judge as agents do that make requests also to pods with hostNetwork (their flag of this name)
+    #[arg(long)]
+    allow_host_network_http: bool,
+
     /// The flags that Reloader's own Deployment has, where its annotations are used, such as "--auto-reload-all=true
     /// --is-Argo-Rollouts=true"
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, value_parser = flags::parse)]
@@ -68,8 +73,11 @@ enum Output {
 /// status 1.
 pub(crate) fn check(flags: &CheckFlags) -> Result<ExitCode> {
     let ignored: BTreeSet<Code> = flags.ignore.iter().copied().collect();
-    let report =
-        Report::of(sources::read(&flags.files), &ignored, flags.reloader_flags.clone().unwrap_or_default());
+    let installed = Installed {
+        allowed: Allowed { host_network_http: flags.allow_host_network_http },
+        reloader: flags.reloader_flags.clone().unwrap_or_default(),
+    };
+    let report = Report::of(sources::read(&flags.files), &ignored, installed);
     let text = match flags.output {
         Output::Table => table::table(&report),
         Output::Json => json::document(&report).context("can't write the report as JSON")?,

@@ -17,16 +17,13 @@ use super::finding::{Finding, Level};
 use super::objects::Objects;
 use super::{absent, programs, reloader};
 
-/// What an agent allows that nobody has told anything else.
-const ALLOWED: Allowed = Allowed { host_network_http: false };
-
 /// What a change of each object does to a workload's pods, and what is found about it.
-pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec<Finding>) {
+pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
     let References { all: references, is_cut } =
-        references(&workload.spec, &namespace, ALLOWED, |_, _| false);
-    let mut findings = problems(&workload.spec, &namespace);
+        references(&workload.spec, &namespace, allowed, |_, _| false);
+    let mut findings = problems(&workload.spec, &namespace, allowed);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
     findings.extend(beside_directories(&references));
@@ -41,8 +38,8 @@ pub(super) fn of(workload: &Workload, objects: &Objects) -> (Vec<Reference>, Vec
 }
 
 /// What the agent says of such a pod.
-fn problems(spec: &PodSpec, namespace: &Name) -> Vec<Finding> {
-    let Planned::Invalid(problems) = select::plan(spec, namespace, ALLOWED) else { return Vec::new() };
+fn problems(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Vec<Finding> {
+    let Planned::Invalid(problems) = select::plan(spec, namespace, allowed) else { return Vec::new() };
     let findings = problems.into_iter().filter_map(|problem| {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
+use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::references::Reference;
 use reloadlet_manifest::{Found, ManifestError, Unreadable, Workload, WorkloadKind};
 
@@ -15,6 +16,15 @@ use super::sources::Source;
 
 /// So many references and findings are told: a small workload can have thousands of them.
 const MOST_TOLD: usize = 500_000;
+
+/// How the programs run where the manifests are applied.
+#[derive(Debug, Default)]
+pub(super) struct Installed {
+    /// What the agents allow.
+    pub(super) allowed: Allowed,
+    /// Reloader's flags.
+    pub(super) reloader: Flags,
+}
 
 /// What is told.
 #[derive(Debug, Default)]
@@ -52,7 +62,8 @@ pub(super) struct Unread {
 
 impl Report {
     /// What these texts hold, without findings of these codes; Reloader runs with these flags.
-    pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>, reloader: Flags) -> Self {
+    pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>, installed: Installed) -> Self {
+        let Installed { allowed, reloader } = installed;
         let (mut report, mut objects, mut workloads) = (Self::default(), Objects::new(reloader), Vec::new());
         for Source { name, is_listed, found } in sources {
             let found = match found {
@@ -83,7 +94,7 @@ impl Report {
         report.count = workloads.len();
         let mut left = MOST_TOLD;
         for (file, workload) in workloads {
-            let checked = Checked::of(file, workload, &objects, ignored);
+            let checked = Checked::of(file, workload, &objects, allowed, ignored);
             let told = checked.references.len() + checked.findings.len();
             let Some(rest) = left.checked_sub(told) else {
                 let sentence = format!(
@@ -108,8 +119,14 @@ impl Report {
 }
 
 impl Checked {
-    fn of(file: String, workload: Workload, objects: &Objects, ignored: &BTreeSet<Code>) -> Self {
-        let (references, mut findings) = findings::of(&workload, objects);
+    fn of(
+        file: String,
+        workload: Workload,
+        objects: &Objects,
+        allowed: Allowed,
+        ignored: &BTreeSet<Code>,
+    ) -> Self {
+        let (references, mut findings) = findings::of(&workload, objects, allowed);
         findings.retain(|finding| !ignored.contains(&finding.code));
         let Workload { kind, namespace, name, line, .. } = workload;
         Self { file, line, kind, namespace, name, references, findings }

@@ -20,7 +20,7 @@ fn report(files: &[(&str, &str)], ignored: &[Code]) -> Report {
     for (source, (name, _)) in sources.iter_mut().zip(files) {
         (*name).clone_into(&mut source.name);
     }
-    Report::of(sources, &ignored.iter().copied().collect(), Flags::default())
+    Report::of(sources, &ignored.iter().copied().collect(), Installed::default())
 }
 
 fn said(files: &[(&str, &str)]) -> String {
@@ -31,7 +31,11 @@ fn said(files: &[(&str, &str)]) -> String {
 fn said_with(text: &str, flags: Flags) -> String {
     let found = Ok(reloadlet_manifest::read(text.as_bytes(), reloadlet_manifest::Format::Yaml));
     let source = sources::Source { name: "web.yaml".to_owned(), is_listed: false, found };
-    table::table(&Report::of(vec![source], &BTreeSet::new(), flags))
+    table::table(&Report::of(
+        vec![source],
+        &BTreeSet::new(),
+        Installed { reloader: flags, ..Installed::default() },
+    ))
 }
 
 /// A Deployment; `metadata` and `spec` are those of its template, as flow mappings.
@@ -206,7 +210,7 @@ fn what_is_no_manifest_is_an_error_only_where_somebody_named_it() {
     let values = root.path().join("values.yaml");
     fs::write(&values, "replicas: 2\n").unwrap();
     let report = |path: &PathBuf| {
-        Report::of(sources::read(std::slice::from_ref(path)), &BTreeSet::new(), Flags::default())
+        Report::of(sources::read(std::slice::from_ref(path)), &BTreeSet::new(), Installed::default())
     };
     let listed = report(&root.path().to_owned());
     assert!(listed.unreadable.is_empty());
@@ -407,4 +411,10 @@ Deployment shop/web  (web.yaml:1)
         found(&web(":web/-/reload", "hostNetwork: true, "))[0]
             .starts_with("error host-network: reloadlet.io/http asks")
     );
+    let text = web(":web/-/reload", "hostNetwork: true, ");
+    let found = reloadlet_manifest::read(text.as_bytes(), reloadlet_manifest::Format::Yaml);
+    let source = sources::Source { name: "web.yaml".to_owned(), is_listed: false, found: Ok(found) };
+    let allowed = Allowed { host_network_http: true };
+    let report = Report::of(vec![source], &BTreeSet::new(), Installed { allowed, ..Installed::default() });
+    assert!(table::table(&report).contains("POST :9090/-/reload"), "agents with that flag make it");
 }

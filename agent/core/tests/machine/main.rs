@@ -13,6 +13,7 @@ mod doubts;
 mod drivers;
 mod endings;
 mod first_looks;
+mod frozen;
 mod gauges;
 mod guard;
 mod journal;

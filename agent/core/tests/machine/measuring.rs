@@ -9,9 +9,7 @@ use reloadlet_core::model::closed::{Closed as _, Word};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion, Observed};
 use reloadlet_core::model::outcome::Outcome;
-use reloadlet_core::model::pod::{
-    ContainerKind, EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource,
-};
+use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, ProjectedSource, VolumeSource};
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::propagation::nudge::Accelerate;
 use reloadlet_core::{Action, Event};
@@ -81,14 +79,14 @@ fn publish_delays(world: &World) -> Vec<u128> {
     world.reports().filter_map(delay).collect()
 }
 
-fn stale(world: &World) -> Vec<(StaleReason, u128)> {
+pub(crate) fn stale(world: &World) -> Vec<(StaleReason, u128)> {
     let pods = world.machine.status(world.now);
     let stale = pods.iter().flat_map(|pod| &pod.stale);
     let known = |word: &Word<StaleReason>| StaleReason::parse(word.as_str()).unwrap();
     stale.map(|stale| (known(&stale.reason), stale.seconds.0.as_millis())).collect()
 }
 
-fn asked(world: &World) -> (Vec<ObjectRef>, Vec<ObjectRef>) {
+pub(crate) fn asked(world: &World) -> (Vec<ObjectRef>, Vec<ObjectRef>) {
     let mut both = (Vec::new(), Vec::new());
     for (_, action) in &world.actions {
         if let Action::Observe(object) = action {
@@ -232,115 +230,6 @@ fn what_is_held_says_so() {
     world.publish(&config(), 4);
     world.pass(2_000);
     assert_eq!(stale(&world), [(StaleReason::Suspended, 2_000)]);
-}
-
-#[test]
-fn what_is_in_the_environment_is_stale_until_the_container_starts_anew() {
-    let mut with_environment = app(1, &[]);
-    with_environment.spec.containers[0].environment =
-        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
-    let mut world = measured(vec![with_environment]);
-    assert_eq!(asked(&world).0, [object("config"), object("levels")]);
-    show(&mut world, "levels", version(1, 1));
-    assert_eq!(stale(&world), []);
-    world.pass(10_000);
-    show(&mut world, "levels", version(2, 2));
-    world.pass(4_000);
-    assert_eq!(stale(&world), [(StaleReason::Environment, 4_000)]);
-    world.exit(1001);
-    world.start(&uid(1), "app");
-    world.pass(5_000);
-    assert_eq!(stale(&world), []);
-}
-
-#[test]
-fn what_containers_took_that_arent_told_is_stale_too_and_what_an_init_container_took() {
-    for signal in ["SIGHUP", "none"] {
-        let annotations = [("reloadlet.io/signal", signal)];
-        let containers: &[(&str, &[&str])] = &[("app", &["config"]), ("side", &[])];
-        let mut beside = pod(1, &annotations, containers, &["config"]);
-        let mut setup = beside.spec.containers[1].clone();
-        (setup.name, setup.kind) = ("setup".into(), ContainerKind::Init);
-        beside.spec.containers.push(setup);
-        for container in &mut beside.spec.containers[1..] {
-            container.environment =
-                vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
-        }
-        let mut world = measured(vec![beside]);
-        show(&mut world, "levels", version(1, 1));
-        // The init container has ended.
-        world.exit(1003);
-        world.pass(10_000);
-        show(&mut world, "levels", version(2, 2));
-        world.pass(4_000);
-        let status = world.machine.status(world.now);
-        let all = status[0].stale.iter().map(|stale| {
-            (stale.container.as_deref().unwrap(), stale.reason.as_str(), stale.code.as_deref().unwrap())
-        });
-        assert_eq!(
-            all.collect::<Vec<_>>(),
-            [("setup", "init", "init-container"), ("side", "env", "frozen-env")],
-            "{signal}"
-        );
-    }
-}
-
-/// A pod whose init container takes something of an object, and which has a process that holds its namespaces, or none.
-fn with_init(has_sandbox: bool) -> World {
-    let containers: &[(&str, &[&str])] = &[("app", &["config"]), ("setup", &[])];
-    let mut pod = pod(1, &[("reloadlet.io/signal", "SIGHUP")], containers, &["config"]);
-    let setup = &mut pod.spec.containers[1];
-    setup.kind = ContainerKind::Init;
-    setup.environment =
-        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
-    let mut world = measured(vec![pod]);
-    show(&mut world, "levels", version(1, 1));
-    world.exit(1002);
-    renew(&mut world, has_sandbox);
-    world.pass(20_000);
-    world
-}
-
-/// The pod's containers end and are run anew.
-fn renew(world: &mut World, has_sandbox: bool) {
-    let of_pod = |world: &World| {
-        let containers = world.node.pods[&uid(1)].containers.iter();
-        containers
-            .flat_map(|container| container.processes.iter().map(|process| process.pid))
-            .collect::<Vec<_>>()
-    };
-    of_pod(world).into_iter().for_each(|pid| world.exit(pid));
-    if has_sandbox {
-        world.start(&uid(1), "POD");
-    }
-    world.pass(1_000);
-    world.start(&uid(1), "app");
-    world.pass(5_000);
-}
-
-#[test]
-fn an_init_container_that_is_run_anew_with_its_pods_sandbox_has_what_there_was_then() {
-    for has_sandbox in [true, false] {
-        let mut world = with_init(has_sandbox);
-        assert_eq!(stale(&world), []);
-        show(&mut world, "levels", version(2, 2));
-        world.pass(4_000);
-        assert_eq!(stale(&world), [(StaleReason::Init, 4_000)]);
-        renew(&mut world, has_sandbox);
-        assert_eq!(stale(&world), [], "{has_sandbox}");
-    }
-}
-
-#[test]
-fn an_init_container_isnt_run_anew_with_another_container() {
-    let mut world = with_init(true);
-    show(&mut world, "levels", version(2, 2));
-    let app = world.node.pods[&uid(1)].containers.iter().find(|container| *container.name == *"app").unwrap();
-    let pid = app.processes[0].pid;
-    world.exit(pid);
-    world.start(&uid(1), "app");
-    world.pass(5_000);
-    assert_eq!(stale(&world).iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), [StaleReason::Init]);
 }
 
 #[test]
