@@ -1,5 +1,7 @@
 //! The ways by which containers come by objects.
 
+use reloadlet_manifest::WorkloadKind;
+
 use super::said;
 
 #[test]
@@ -54,4 +56,50 @@ Pod shop/web  (web.yaml:1)
 ";
     let said = said(&[("web.yaml", text)]);
     assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
+fn each_kind_of_workload_is_read_to_its_pods() {
+    let template = "{metadata: {annotations: {reloadlet.io/signal: HUP}}, spec: {containers: [{name: app, \
+                    volumeMounts: [{name: v, mountPath: /v}]}], volumes: [{name: v, secret: {secretName: login}}]}}";
+    for kind in WorkloadKind::ALL {
+        let metadata = "metadata: {name: web, namespace: shop}";
+        let (version, rest) = match kind {
+            WorkloadKind::Pod => {
+                let own = template.replacen("metadata: {", "metadata: {name: web, namespace: shop, ", 1);
+                ("v1", own[1..own.len() - 1].replacen(", spec: ", "\nspec: ", 1))
+            }
+            WorkloadKind::PodTemplate => ("v1", format!("{metadata}\ntemplate: {template}")),
+            WorkloadKind::CronJob => {
+                ("batch/v1", format!("{metadata}\nspec: {{jobTemplate: {{spec: {{template: {template}}}}}}}"))
+            }
+            WorkloadKind::Deployment
+            | WorkloadKind::StatefulSet
+            | WorkloadKind::DaemonSet
+            | WorkloadKind::ReplicaSet => ("apps/v1", format!("{metadata}\nspec: {{template: {template}}}")),
+            WorkloadKind::ReplicationController => {
+                ("v1", format!("{metadata}\nspec: {{template: {template}}}"))
+            }
+            WorkloadKind::Job => ("batch/v1", format!("{metadata}\nspec: {{template: {template}}}")),
+            WorkloadKind::Rollout => {
+                ("argoproj.io/v1alpha1", format!("{metadata}\nspec: {{template: {template}}}"))
+            }
+            WorkloadKind::DeploymentConfig => {
+                ("apps.openshift.io/v1", format!("{metadata}\nspec: {{template: {template}}}"))
+            }
+        };
+        let expected = format!(
+            "\
+{kind} shop/web  (web.yaml:1)
+  CONTAINER  OBJECT        BY         ON A CHANGE  WHY
+  app        Secret login  directory  SIGHUP
+
+1 workload
+"
+        );
+        assert_eq!(
+            said(&[("web.yaml", &format!("apiVersion: {version}\nkind: {kind}\n{rest}\n"))]),
+            expected
+        );
+    }
 }
