@@ -70,7 +70,7 @@ pub struct Options<'a> {
     pub annotations: bool,
     /// Whether Rollouts are looked at.
     pub rollouts: bool,
-    /// Whether kubelets take any printable name for a variable, as they do by default from Kubernetes 1.34 on.
+    /// Whether kubelets take any printable name for a variable, as they do by default from Kubernetes 1.32 on.
     pub relaxed_names: bool,
     /// Which objects are looked at.
     pub scope: &'a Scope,
