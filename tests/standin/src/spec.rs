@@ -1,6 +1,7 @@
 //! What a pod should be: plain data with builder methods.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ pub enum VolumeKind {
     Projected,
     /// A tmpfs.
     DownwardApi,
+    /// A tmpfs that a CSI driver mounts, and publishes into as the kubelet does.
+    Csi,
 }
 
 impl VolumeKind {
@@ -28,6 +31,15 @@ impl VolumeKind {
             Self::Secret => "kubernetes.io~secret",
             Self::Projected => "kubernetes.io~projected",
             Self::DownwardApi => "kubernetes.io~downward-api",
+            Self::Csi => "kubernetes.io~csi",
+        }
+    }
+
+    /// The volume's place below that directory.
+    pub fn place(self, name: &str) -> PathBuf {
+        match self {
+            Self::ConfigMap | Self::Secret | Self::Projected | Self::DownwardApi => name.into(),
+            Self::Csi => Path::new(name).join("mount"),
         }
     }
 
@@ -85,6 +97,11 @@ impl VolumeSpec {
             VolumeKind::DownwardApi,
             json!({ "downwardAPI": { "defaultMode": 420, "items": [item] } }),
         )
+    }
+
+    /// An inline volume of a CSI driver, into which the pod can't write.
+    pub fn csi(name: &str) -> Self {
+        Self::new(name, VolumeKind::Csi, json!({ "csi": { "driver": "csi.example.org", "readOnly": true } }))
     }
 
     /// Sets the source, e.g. `{"secret": {"secretName": "tls"}}`.

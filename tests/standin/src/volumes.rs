@@ -28,7 +28,7 @@ pub(crate) struct Volume {
 
 impl Volume {
     pub(crate) fn new(pod_dir: &Path, spec: VolumeSpec) -> Self {
-        let dir = pod_dir.join("volumes").join(spec.kind.directory()).join(&spec.name);
+        let dir = pod_dir.join("volumes").join(spec.kind.directory()).join(spec.kind.place(&spec.name));
         let wrapped = pod_dir.join("plugins/kubernetes.io~empty-dir").join(format!("wrapped_{}", spec.name));
         Self { spec, dir, wrapped, last: Mutex::default() }
     }

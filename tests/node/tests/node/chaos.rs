@@ -47,7 +47,7 @@ fn pod(n: usize, kind: VolumeKind) -> PodSpec {
     let volume = match kind {
         VolumeKind::Secret => VolumeSpec::secret("conf"),
         VolumeKind::Projected => VolumeSpec::projected("conf"),
-        VolumeKind::ConfigMap | VolumeKind::DownwardApi => VolumeSpec::config_map("conf"),
+        VolumeKind::ConfigMap | VolumeKind::DownwardApi | VolumeKind::Csi => VolumeSpec::config_map("conf"),
     };
     let spec = PodSpec::new(&name).namespace(&name).annotation(SIGNAL, "SIGHUP");
     spec.volume(volume.key("app.conf", "one\n")).container(reader("app", &[]))

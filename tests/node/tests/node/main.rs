@@ -14,6 +14,7 @@ mod chaos;
 mod choice;
 mod connections;
 mod crowded;
+mod drivers;
 mod endings;
 mod guard;
 mod hostile;
