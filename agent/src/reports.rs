@@ -63,7 +63,7 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
                 unread = unread.as_str(), deliveries, told_again = again, window_us = micros(*window), "{said}"
             );
         }
-        Report::NeedsRestart { pod, container, role: _, object, version, way } => tracing::info!(
+        Report::NeedsRestart { pod, container, object, version, way } => tracing::info!(
             namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, version = %version,
             way = way.as_str(),
             "what the container took of this at its start has changed: only a restart brings it"

@@ -232,7 +232,7 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
         }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
         StaleReason::Init => {
-            format!("init container {container} took it, and isn't run again: make the pod anew")
+            format!("init container {container} took it, and isn't run again for a change: make the pod anew")
         }
         StaleReason::Environment => format!("container {container} has it in its environment: restart it"),
         StaleReason::Immutable => {

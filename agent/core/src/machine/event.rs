@@ -38,7 +38,7 @@ use crate::model::means::{Means, Request};
 use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::object::{ObjectRef, Observed, Versions};
 use crate::model::outcome::{Outcome, Unread, Verdict};
-use crate::model::pod::{ContainerKind, Pod, VolumeKind};
+use crate::model::pod::{Pod, VolumeKind};
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::files::FileFilter;
@@ -361,8 +361,6 @@ pub enum Report {
         pod: Arc<Pod>,
         /// The container.
         container: Name,
-        /// What part it plays: an init container isn't even there any more.
-        role: ContainerKind,
         /// The object.
         object: ObjectRef,
         /// The version that it doesn't get.

@@ -35,6 +35,9 @@ const REMEMBERED_AFTER: Duration = Duration::from_secs(5);
 /// are taken in between, so that nobody's pods keep another's change waiting.
 const AT_A_TIME: usize = 64;
 
+/// So many pieces of objects that containers took at their start are as much to do as a volume.
+const PIECES_A_VOLUME: usize = 16;
+
 /// How many of the things that the API server said of objects wait for pods to be told; with more, they are told at once.
 const MOST_NEWS: usize = 256;
 
@@ -337,9 +340,9 @@ impl Machine {
         }
     }
 
-    /// How much it is to do something about each of a pod's volumes.
+    /// How much it is to do something about each of a pod's volumes, and of what its containers took at their start.
     fn cost(&self, uid: &PodUid) -> usize {
-        1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().len())
+        1 + self.pods.get(uid).map_or(0, |pod| pod.volumes().len() + pod.frozen_pieces() / PIECES_A_VOLUME)
     }
 
     /// For the pods that are known, and for those to come.

@@ -108,6 +108,8 @@ impl PodMachine {
         });
         let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
         let frozen = frozen::of(&pod.spec, &pod.namespace, is_told, is_measured);
+        let mut starts = Starts::default();
+        starts.take_status(&pod, ctx.now);
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
@@ -116,7 +118,7 @@ impl PodMachine {
             surveys: Surveys::default(),
             problem: None,
             frozen,
-            starts: Starts::default(),
+            starts,
             untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
@@ -223,6 +225,7 @@ impl PodMachine {
     /// The pod's spec or status changed in a way that leaves its plan as it is.
     pub(crate) fn update(&mut self, pod: Arc<Pod>, ctx: &mut Context<'_>) {
         let status_changed = pod.status != self.site.pod.status;
+        self.starts.take_status(&pod, ctx.now);
         self.site.pod = pod;
         for target in &mut self.targets {
             target.belong(&self.site, ctx);
@@ -362,12 +365,12 @@ impl PodMachine {
         VolumeRef { pod: self.site.pod.uid.clone(), volume: volume.clone() }
     }
 
-    /// Has the containers looked at, unless that is on its way: then once more after it.
     /// Whether it matters which processes the containers have.
     fn needs_surveys(&self) -> bool {
         !(self.targets.is_empty() && self.frozen.is_empty())
     }
 
+    /// Has the containers looked at, unless that is on its way: then once more after it.
     fn begin_survey(&mut self, ctx: &mut Context<'_>) {
         if self.needs_surveys() && self.surveys.want(ctx.now) {
             let (pod, name) = (self.site.pod.uid.clone(), self.plan.process.clone());

@@ -2,17 +2,16 @@
 //! When the object changes, the container holds what was, until it is restarted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::closed::closed_set;
-use crate::model::digest::Files;
-use crate::model::names::{FilePath, Name};
+use crate::model::digest::{Digest, Files};
+use crate::model::hash;
+use crate::model::names::Name;
 use crate::model::object::{ObjectRef, ObjectVersion, Observed};
-use crate::model::pod::{ContainerKind, Item, PodSpec};
+use crate::model::pod::{ContainerKind, PodSpec};
 use crate::model::time::Time;
 use crate::policy::references::{self, Part};
-use crate::policy::sources;
 
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
@@ -24,6 +23,8 @@ closed_set! {
         Environment => "env",
         /// `subPath` or `subPathExpr`.
         SubPath => "subpath",
+        /// Either of them, in an init container.
+        Init => "init",
     }
 }
 
@@ -34,9 +35,7 @@ pub(crate) struct Frozen {
     pub(crate) role: ContainerKind,
     pub(crate) way: Way,
     pub(crate) object: ObjectRef,
-    parts: Vec<Part>,
-    /// Whether what isn't there is left out.
-    optional: bool,
+    parts: Vec<Piece>,
     latest: Option<Latest>,
     /// Since when there is no such object, while there is none.
     absent: Option<Time>,
@@ -46,8 +45,18 @@ pub(crate) struct Frozen {
     said: Option<Name>,
 }
 
-/// Shared with the object where it is all of it.
-type Held = Arc<Files>;
+/// A part of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Piece {
+    part: Part,
+    /// Whether what isn't there is left out.
+    optional: bool,
+}
+
+/// What stands for all that a container took of an object, or would take of another version of it. The digests that it is made of are
+/// made under a key, so that nobody can choose contents of which it is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held(u64);
 
 #[derive(Clone, Debug)]
 struct Latest {
@@ -102,10 +111,11 @@ pub(crate) fn of(
         if role == ContainerKind::Ephemeral || !is_measured(&object) {
             continue;
         }
+        let way = if role == ContainerKind::Init { Way::Init } else { way };
+        let piece = Piece { part: reference.part.simplified(), optional: reference.optional };
         let key = (container, way, object);
         if let Some(known) = all.get_mut(&key) {
-            known.optional |= reference.optional;
-            known.take_in(reference.part);
+            known.take_in(piece);
             continue;
         }
         if !is_told(&key.0) {
@@ -117,8 +127,7 @@ pub(crate) fn of(
             role,
             way,
             object: key.2.clone(),
-            parts: vec![reference.part],
-            optional: reference.optional,
+            parts: vec![piece],
             latest: None,
             absent: None,
             taken: None,
@@ -130,12 +139,17 @@ pub(crate) fn of(
 }
 
 impl Frozen {
+    /// In how many pieces the container takes the object.
+    pub(crate) fn pieces(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Takes in another part of the object. All of it has every key.
-    fn take_in(&mut self, part: Part) {
-        match (&*self.parts, &part) {
-            ([Part::Everything], _) => {}
-            (_, Part::Everything) => self.parts = vec![part],
-            _ => self.parts.push(part),
+    fn take_in(&mut self, piece: Piece) {
+        match (&*self.parts, &piece.part) {
+            ([Piece { part: Part::Everything, .. }], _) => {}
+            (_, Part::Everything) => self.parts = vec![piece],
+            _ => self.parts.push(piece),
         }
     }
 
@@ -159,7 +173,7 @@ impl Frozen {
         let held = self.part_of(version);
         let was_absent = self.absent.take().is_some();
         if let Some((_, Taken::Presumed(presumed))) = &mut self.taken {
-            presumed.get_or_insert_with(|| held.clone());
+            presumed.get_or_insert(held);
         }
         if self.latest.as_ref().is_some_and(|latest| latest.held == held) {
             return;
@@ -196,13 +210,13 @@ impl Frozen {
         }
         let taken = match (&self.latest, self.absent) {
             (None, None) => return,
-            (_, Some(absent)) if absent + START_DOUBT < earliest => Taken::Known(Held::default()),
+            (_, Some(absent)) if absent + START_DOUBT < earliest => Taken::Known(self.held_of_nothing()),
             (_, Some(_)) => Taken::Presumed(None),
             (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < earliest) => {
-                Taken::Known(latest.held.clone())
+                Taken::Known(latest.held)
             }
             (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= earliest) => {
-                Taken::Presumed(Some(latest.held.clone()))
+                Taken::Presumed(Some(latest.held))
             }
             (Some(_), None) => Taken::Before,
         };
@@ -239,37 +253,65 @@ impl Frozen {
     }
 
     /// What the container takes of a version.
-    fn part_of(&self, version: &Arc<ObjectVersion>) -> Held {
-        if let [Part::Everything] = &*self.parts {
-            return version.keys.clone();
-        }
-        let mut held = Files::new();
-        for part in &self.parts {
-            match part {
-                Part::Everything => {
-                    held.extend(version.keys.iter().map(|(key, digest)| (key.clone(), *digest)))
-                }
-                Part::Variables { .. } => {
-                    let seen = version.keys.iter().filter(|(key, _)| !part.hides(key));
-                    held.extend(seen.map(|(key, digest)| (key.clone(), *digest)));
-                }
-                Part::Key(key) => {
-                    let found = version.keys.get_key_value(key);
-                    held.extend(found.map(|(key, digest)| (key.clone(), *digest)));
-                }
-                Part::Files { items, path } => held.extend(self.files(items, path.as_ref(), version)),
-            }
-        }
-        Arc::new(held)
+    fn part_of(&self, version: &ObjectVersion) -> Held {
+        let whole = Sum::of(version.keys.iter().map(|(key, digest)| (&**key, digest)));
+        self.held(|piece| piece.sum(&version.keys, whole))
     }
 
-    /// The files of a volume that a mount shows.
-    fn files(&self, items: &[Item], path: Option<&FilePath>, version: &ObjectVersion) -> Files {
-        let files = sources::files(items, self.optional, Some(version)).unwrap_or_default();
-        let Some(path) = path.map(FilePath::as_name) else { return (*files).clone() };
-        let below = format!("{path}/");
-        let shown = files.iter().filter(|(file, _)| *file == path || file.starts_with(&below));
-        shown.map(|(file, digest)| (file.clone(), *digest)).collect()
+    /// What it takes where there is no object.
+    fn held_of_nothing(&self) -> Held {
+        self.held(|_| Sum::default())
+    }
+
+    fn held(&self, sum: impl Fn(&Piece) -> Sum) -> Held {
+        let sums = self.parts.iter().map(sum);
+        Held(sums.fold(0, |all, sum| hash::mark([all, sum.0].into_iter().flat_map(u64::to_le_bytes))))
+    }
+}
+
+impl Piece {
+    /// The sum of the files that it has of these keys, or of the variables. It takes as long as it has items of its own, whatever the
+    /// object has: one object can be in many pieces.
+    fn sum(&self, keys: &Files, whole: Sum) -> Sum {
+        match &self.part {
+            Part::Everything => whole,
+            Part::Variables { .. } => self
+                .part
+                .hidden_keys()
+                .fold(whole, |sum, key| keys.get(key).map_or(sum, |digest| sum.without(key, digest))),
+            Part::Key(key) => Sum::of(keys.get_key_value(key).map(|(key, digest)| (&**key, digest))),
+            Part::Files { items, path } if items.is_empty() => match path {
+                None => whole,
+                // Each key is a file of its name.
+                Some(path) => {
+                    Sum::of(keys.get_key_value(path.as_name()).map(|(key, digest)| (&**key, digest)))
+                }
+            },
+            Part::Files { items, .. } => {
+                // The kubelet leaves a volume as it is that lacks something.
+                let is_whole = self.optional || items.iter().all(|item| keys.contains_key(&item.key));
+                let files = items.iter().filter(|_| is_whole);
+                Sum::of(files.filter_map(|item| Some((item.path.as_str(), keys.get(&item.key)?))))
+            }
+        }
+    }
+}
+
+/// A sum of files or variables: the order in which they come in doesn't matter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum(u64);
+
+impl Sum {
+    fn of<'a>(all: impl IntoIterator<Item = (&'a str, &'a Digest)>) -> Self {
+        Self(all.into_iter().fold(0, |sum, (name, digest)| sum.wrapping_add(Self::one(name, digest))))
+    }
+
+    fn without(self, name: &str, digest: &Digest) -> Self {
+        Self(self.0.wrapping_sub(Self::one(name, digest)))
+    }
+
+    fn one(name: &str, digest: &Digest) -> u64 {
+        hash::mark(name.bytes().chain([0]).chain(digest.as_bytes().iter().copied()))
     }
 }
 

@@ -6,7 +6,7 @@ use reloadlet_core::machine::event::{ReloadReport, Stages};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion};
 use reloadlet_core::model::outcome::{Outcome, Unread};
-use reloadlet_core::model::pod::{ContainerKind, Pod};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
 use reloadlet_core::propagation::frozen::Way;
 use serde_json::Value;
@@ -314,7 +314,7 @@ fn that_only_a_restart_brings_a_change_names_the_object_its_version_and_the_way(
     let text = environment.2;
     assert!(text.contains("configmap shop/web has changed to version 12") && text.contains("environment"));
     assert!(said(&needs_restart(1, "app", "12", Way::SubPath)).2.contains("subPath"));
-    let init = said(&needs_restart(1, "setup", "12", Way::Environment)).2;
+    let init = said(&needs_restart(1, "setup", "12", Way::Init)).2;
     assert!(init.contains("since init container setup ran") && init.contains("make the pod anew"), "{init}");
 }
 
@@ -344,7 +344,6 @@ fn needs_restart(n: u32, container: &str, version: &str, way: Way) -> Report {
     Report::NeedsRestart {
         pod: pod("shop", n),
         container: container.into(),
-        role: if container == "setup" { ContainerKind::Init } else { ContainerKind::Regular },
         object: ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "web".into() },
         version: version.into(),
         way,

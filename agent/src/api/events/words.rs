@@ -7,7 +7,7 @@ use reloadlet_core::model::means::Means;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
-use reloadlet_core::model::pod::{ContainerKind, Pod};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::propagation::frozen::Way;
 use ring::digest::{SHA256, digest};
 
@@ -99,19 +99,19 @@ pub(super) fn note(report: &Report) -> Option<Note> {
             };
             Some(warning(pod, UNREAD, Some(container), text))
         }
-        Report::NeedsRestart { pod, container, role, object, version, way } => {
-            let how = match way {
-                Way::Environment => "has it in its environment",
-                Way::SubPath => "mounts it by subPath",
-            };
-            let text = match role {
-                ContainerKind::Init => format!(
-                    "{object} has changed to version {version} since init container {container} ran, which isn't run again in this \
-                     pod: make the pod anew to load the change."
-                ),
-                ContainerKind::Regular | ContainerKind::Sidecar | ContainerKind::Ephemeral => format!(
+        Report::NeedsRestart { pod, container, object, version, way } => {
+            let running = |how: &str| {
+                format!(
                     "{object} has changed to version {version}, and container {container} {how}, which never changes in a running \
                      container: restart it to load the change."
+                )
+            };
+            let text = match way {
+                Way::Environment => running("has it in its environment"),
+                Way::SubPath => running("mounts it by subPath"),
+                Way::Init => format!(
+                    "{object} has changed to version {version} since init container {container} ran, which isn't run again for a change: \
+                     make the pod anew to load it."
                 ),
             };
             let mut note = warning(pod, NEEDS_RESTART, None, text);

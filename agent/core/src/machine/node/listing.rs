@@ -116,8 +116,11 @@ impl Machine {
             Planned::Invalid(problems) => self.mark_invalid(pod, problems, now),
             Planned::Plan(plan) => {
                 let known = self.pods.get(&uid);
-                let same = known
+                let asks_the_same = known
                     .is_some_and(|known| *known.plan() == plan && known.pod().spec.mark() == pod.spec.mark());
+                // Of its containers an early agent may have remembered less.
+                let same = asks_the_same
+                    && known.is_some_and(|known| known.pod().spec.containers == pod.spec.containers);
                 if known.is_none_or(|known| *known.pod() != pod) {
                     self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
                 }
@@ -125,7 +128,7 @@ impl Machine {
                     self.with(&uid, now, |machine, ctx| machine.update(pod, ctx));
                     return;
                 }
-                let restored = self.take_restored(&uid, now);
+                let restored = self.take_restored(&uid, !asks_the_same, now);
                 if self.invalid.remove(&uid).is_some() {
                     self.actions.push_back(Action::Report(Report::Solved(pod.clone())));
                 }
@@ -147,7 +150,7 @@ impl Machine {
         let uid = pod.uid.clone();
         let was_watched = self.pods.contains_key(&uid);
         // What is published while nothing is told was not there at the very first start.
-        let restored = Restored { as_is: false, ..self.take_restored(&uid, now) };
+        let restored = Restored { as_is: false, ..self.take_restored(&uid, true, now) };
         if was_watched {
             self.actions.push_back(Action::Unwatch(uid.clone()));
             self.set_timer(&uid, None);
@@ -168,11 +171,11 @@ impl Machine {
     }
 
     /// What is known of a pod's volumes: from its machine, which ends with this, or from the journal.
-    pub(super) fn take_restored(&mut self, uid: &PodUid, now: Time) -> Restored {
+    pub(super) fn take_restored(&mut self, uid: &PodUid, other_plan: bool, now: Time) -> Restored {
         if let Some(before) = self.pods.remove(uid) {
             self.files.forget(|(pod, _)| pod == uid);
             return before.into_restored(
-                true,
+                other_plan,
                 &mut Context { now, out: &mut self.actions, workloads: &mut self.workloads },
             );
         }

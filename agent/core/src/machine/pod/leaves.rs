@@ -25,6 +25,16 @@ pub(super) struct Leaves<'a> {
     processes: Vec<(u32, usize, Time)>,
 }
 
+/// What a survey shows of a container.
+pub(super) enum Seen {
+    /// When its first process started.
+    Started(Time),
+    /// It has processes, and not all of them were looked at.
+    Unclear,
+    /// No process.
+    Nothing,
+}
+
 impl<'a> Leaves<'a> {
     /// What was found of a pod.
     pub(super) fn of(pod: &'a Pod, containers: &'a [ContainerFacts], looked_at: Time) -> Self {
@@ -103,11 +113,15 @@ impl<'a> Leaves<'a> {
         Ok(self.chosen(&chosen, container))
     }
 
-    /// When the first process of a container started, whatever it is; of two of one name the younger one's.
-    pub(super) fn started(&self, name: &Name) -> Option<Time> {
+    /// What was seen of a container, told or not; of two of one name the younger one counts.
+    pub(super) fn seen(&self, name: &Name) -> Seen {
         let firsts = self.named(name).iter().filter(|(_, container)| container.complete);
         let firsts = firsts.filter_map(|(_, container)| process::choose_first(&container.processes).ok());
-        firsts.map(|chosen| chosen.first.stat.started).max()
+        match firsts.map(|chosen| chosen.first.stat.started).max() {
+            Some(started) => Seen::Started(started),
+            None if self.named(name).iter().all(|(_, container)| container.complete) => Seen::Nothing,
+            None => Seen::Unclear,
+        }
     }
 
     /// The regular containers that run: no init container is at work beside them.

@@ -13,6 +13,7 @@ use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::object::{ObjectRef, Observed};
 use crate::model::time::Time;
+use crate::propagation::frozen::Frozen;
 use crate::propagation::nudge::NudgeAnswer;
 use crate::propagation::strategy::Strategy;
 
@@ -21,6 +22,11 @@ impl PodMachine {
     pub(crate) fn objects(&self) -> BTreeSet<ObjectRef> {
         let volumes = self.site.volumes.values().flat_map(|volume| volume.objects());
         volumes.chain(self.frozen.iter().map(|frozen| &frozen.object)).cloned().collect()
+    }
+
+    /// In how many pieces its containers took objects at their start.
+    pub(crate) fn frozen_pieces(&self) -> usize {
+        self.frozen.iter().map(Frozen::pieces).sum()
     }
 
     /// The API server said something of an object.

@@ -12,7 +12,7 @@ use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
-use crate::model::pod::{ContainerKind, Pod, VolumeKind};
+use crate::model::pod::{Pod, VolumeKind};
 use crate::model::shown::quoted;
 use crate::model::time::Time;
 use crate::policy::annotations::VOLUMES;
@@ -29,15 +29,16 @@ impl PodMachine {
             .iter()
             .filter_map(|(name, watched)| volume(name, watched, &self.targets, &self.site.pod));
         let mut stale: Vec<Stale> = volumes.collect();
-        let frozen = self.frozen.iter().filter_map(|one| Some((one.stale_since()?, one)));
+        let frozen = self.frozen.iter().filter(|one| self.starts.has(one));
+        let frozen = frozen.filter_map(|one| Some((one.stale_since()?, one)));
         stale.extend(frozen.map(|(since, one)| Stale {
             volume: None,
             container: Some(one.container.clone()),
             object: Some(one.object.clone()),
-            reason: match (one.role, one.way) {
-                (ContainerKind::Init, _) => StaleReason::Init,
-                (_, Way::Environment) => StaleReason::Environment,
-                (_, Way::SubPath) => StaleReason::SubPath,
+            reason: match one.way {
+                Way::Init => StaleReason::Init,
+                Way::Environment => StaleReason::Environment,
+                Way::SubPath => StaleReason::SubPath,
             },
             since,
         }));
@@ -53,11 +54,14 @@ impl PodMachine {
     /// Says which containers need a restart to get what they took at their start, once for each version of that.
     pub(super) fn say_restarts(&mut self, ctx: &mut Context<'_>) {
         for frozen in &mut self.frozen {
+            if !self.starts.has(frozen) {
+                continue;
+            }
             let Some(version) = frozen.take_unsaid() else { continue };
             let (pod, container, object) =
                 (self.site.pod.clone(), frozen.container.clone(), frozen.object.clone());
-            let (role, way) = (frozen.role, frozen.way);
-            ctx.act(Action::Report(Report::NeedsRestart { pod, container, role, object, version, way }));
+            let way = frozen.way;
+            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, version, way }));
         }
     }
 }

@@ -78,14 +78,25 @@ impl Part {
 
     /// Whether a key of an object that is taken as a whole becomes a variable that another one of the container hides.
     pub(crate) fn hides(&self, key: &str) -> bool {
-        let Self::Variables { prefix, hidden } = self else { return false };
-        match prefix {
-            None => hidden.binary_search_by(|name| (**name).cmp(key)).is_ok(),
-            Some(prefix) => {
-                let name = format!("{prefix}{key}");
-                hidden.binary_search_by(|known| (**known).cmp(&*name)).is_ok()
-            }
+        self.hidden_keys().any(|hidden| hidden == key)
+    }
+
+    /// The keys that the container's own variables hide, whether the object has them or not.
+    pub(crate) fn hidden_keys(&self) -> impl Iterator<Item = &str> + use<'_> {
+        let (prefix, hidden) = match self {
+            Self::Variables { prefix, hidden } => (prefix.as_deref().unwrap_or_default(), &**hidden),
+            Self::Everything | Self::Key(_) | Self::Files { .. } => ("", &[][..]),
+        };
+        let first = hidden.partition_point(|name| **name < *prefix);
+        hidden.get(first..).unwrap_or_default().iter().map_while(move |name| name.strip_prefix(prefix))
+    }
+
+    /// It without what changes nothing: variables of which none is hidden are all keys.
+    pub(crate) fn simplified(self) -> Self {
+        if matches!(self, Self::Variables { .. }) && self.hidden_keys().next().is_none() {
+            return Self::Everything;
         }
+        self
     }
 }
 

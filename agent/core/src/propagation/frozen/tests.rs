@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::model::digest::Digest;
 use crate::model::object::{ObjectKind, Updated};
-use crate::model::pod::{Container, EnvironmentSource, ObjectSource, Volume, VolumeMount, VolumeSource};
+use crate::model::pod::{
+    Container, EnvironmentSource, Item, ObjectSource, Volume, VolumeMount, VolumeSource,
+};
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
@@ -37,8 +40,7 @@ fn frozen(part: Part) -> Frozen {
         role: ContainerKind::Regular,
         way: Way::Environment,
         object,
-        parts: vec![part],
-        optional: false,
+        parts: vec![Piece { part, optional: false }],
         latest: None,
         absent: None,
         taken: None,
@@ -185,19 +187,23 @@ fn item((key, path): &(&str, &str)) -> Item {
 #[test]
 fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
     let items: Vec<Item> = [("k", "conf/app"), ("l", "other")].iter().map(item).collect();
+    let source = ObjectSource { name: "a".into(), items, optional: false };
+    let volumes = vec![Volume { name: "v".into(), source: VolumeSource::ConfigMap(source), csi: None }];
     for (path, key, stale) in [
-        (Some("conf"), "k", true),
-        (Some("conf/app"), "k", true),
-        (Some("conf"), "l", false),
-        (Some("con"), "k", false),
-        (None, "l", true),
+        ("conf", "k", true),
+        ("conf/app", "k", true),
+        ("conf", "l", false),
+        ("other", "k", false),
+        ("$(X)", "l", true),
     ] {
-        let mut mount = frozen(Part::Files { items: items.clone(), path: path.map(FilePath::from) });
+        let containers = vec![container("app", &[path], 0)];
+        let spec = PodSpec { containers, volumes: volumes.clone(), ..PodSpec::default() };
+        let [mut mount] = told(&spec).try_into().unwrap();
         mount.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
         mount.started(at(5));
         let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
         mount.observed(&version(Some(20), &keys), at(20));
-        assert_eq!(mount.stale_since().is_some(), stale, "{path:?} {key}");
+        assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
     }
 }
 
@@ -258,9 +264,13 @@ fn told(pod: &PodSpec) -> Vec<Frozen> {
     of(pod, &"shop".into(), |_| true, |_| true)
 }
 
+fn parts(frozen: &Frozen) -> Vec<Part> {
+    frozen.parts.iter().map(|piece| piece.part.clone()).collect()
+}
+
 /// How many items are followed at each mount.
 fn items(pod: &PodSpec) -> Vec<usize> {
-    let parts = told(pod).into_iter().flat_map(|frozen| frozen.parts);
+    let parts = told(pod).into_iter().flat_map(|frozen| frozen.parts).map(|piece| piece.part);
     let items = parts.filter_map(|part| match part {
         Part::Files { items, .. } => Some(items.len()),
         Part::Everything | Part::Variables { .. } | Part::Key(_) => None,
@@ -273,7 +283,7 @@ fn a_mount_is_about_the_items_that_it_shows() {
     let paths = ["d/f1", "d", "f1", "d/f", "x$(Y)", "./d//f12"];
     assert_eq!(items(&pod(vec![container("app", &paths, 0)], 20)), [1, 20, 20, 1]);
     let any = told(&pod(vec![container("app", &["x$(Y)", "d"], 0)], 0));
-    assert_eq!(any[0].parts, [Part::Everything], "any key may be meant");
+    assert_eq!(parts(&any[0]), [Part::Everything], "any key may be meant");
 }
 
 #[test]
@@ -290,11 +300,77 @@ fn what_a_container_takes_of_one_object_is_followed_as_one() {
     let key = |key: &str| EnvironmentSource::new(ObjectKind::Secret, "s".into(), Some(key.into()));
     let app = Container { environment: vec![key("a"), key("b")], ..container("app", &[], 0) };
     let [frozen] = told(&pod(vec![app.clone()], 0)).try_into().unwrap();
-    assert_eq!(frozen.parts, [Part::Key("a".into()), Part::Key("b".into())]);
+    assert_eq!(parts(&frozen), [Part::Key("a".into()), Part::Key("b".into())]);
     let mut whole = app;
     whole.environment.push(EnvironmentSource::new(ObjectKind::Secret, "s".into(), None));
     let [frozen] = told(&pod(vec![whole], 0)).try_into().unwrap();
-    assert_eq!(frozen.parts, [Part::Everything]);
+    assert_eq!(parts(&frozen), [Part::Everything]);
+}
+
+#[test]
+fn what_an_init_container_takes_of_one_object_is_one_whatever_the_way() {
+    let init = Container {
+        environment: vec![EnvironmentSource::new(ObjectKind::ConfigMap, "a".into(), None)],
+        ..Container { kind: ContainerKind::Init, ..container("setup", &["d"], 0) }
+    };
+    let [frozen] = told(&pod(vec![init], 2)).try_into().unwrap();
+    assert_eq!((frozen.way, frozen.pieces()), (Way::Init, 1), "all keys are taken anyway");
+}
+
+#[test]
+fn two_volumes_with_the_same_path_are_two_pieces() {
+    let volume = |name: &str, key: &str| Volume {
+        name: name.into(),
+        source: VolumeSource::ConfigMap(ObjectSource {
+            name: "a".into(),
+            items: vec![item(&(key, "conf"))],
+            optional: false,
+        }),
+        csi: None,
+    };
+    let mount = |volume: &str| VolumeMount { volume: volume.into(), sub_path: Some("conf".into()) };
+    let app = Container { mounts: vec![mount("one"), mount("two")], ..container("app", &[], 0) };
+    let spec = PodSpec {
+        containers: vec![app],
+        volumes: vec![volume("one", "k"), volume("two", "l")],
+        ..PodSpec::default()
+    };
+    for keys in [[("k", 2), ("l", 1)], [("k", 1), ("l", 2)], [("k", 2), ("l", 2)]] {
+        let [mut frozen] = told(&spec).try_into().unwrap();
+        frozen.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
+        frozen.started(at(5));
+        frozen.observed(&version(Some(20), &keys), at(20));
+        assert_eq!(frozen.stale_since(), Some(at(20)), "{keys:?}");
+    }
+    let [mut swapped] = told(&spec).try_into().unwrap();
+    swapped.observed(&version(Some(1), &[("k", 1), ("l", 2)]), at(10));
+    swapped.started(at(5));
+    swapped.observed(&version(Some(20), &[("k", 2), ("l", 1)]), at(20));
+    assert!(swapped.stale_since().is_some(), "each has the other one's");
+}
+
+#[test]
+fn each_piece_of_an_object_takes_as_many_steps_as_it_hides_keys() {
+    // A thousand prefixes, each with a variable that hides one key of a thousand.
+    let mut app = container("app", &[], 0);
+    let name = |n: usize| format!("P{n:04}_");
+    app.environment = (0..1000)
+        .map(|n| EnvironmentSource {
+            prefix: Some(name(n).into()),
+            ..EnvironmentSource::new(ObjectKind::ConfigMap, "a".into(), None)
+        })
+        .collect();
+    app.variables = (0..1000).map(|n| format!("{}k{n}", name(n)).into()).collect();
+    let [mut frozen] = told(&pod(vec![app], 0)).try_into().unwrap();
+    assert_eq!(frozen.pieces(), 1000);
+    // Looking for each of its keys in each piece would be a million steps.
+    let steps: usize = frozen.parts.iter().map(|piece| piece.part.hidden_keys().count()).sum();
+    assert_eq!(steps, 1000);
+    let (before, after) = ([("k0", 1), ("k999", 1)], [("k0", 1), ("k999", 2)]);
+    frozen.observed(&version(Some(1), &before), at(10));
+    frozen.started(at(5));
+    frozen.observed(&version(Some(20), &after), at(20));
+    assert_eq!(frozen.stale_since(), Some(at(20)), "the other pieces have it");
 }
 
 #[test]
