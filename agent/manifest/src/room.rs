@@ -30,16 +30,16 @@ thread_local! {
     /// What is left for the pod that is being decoded, in bytes; `None` once that wasn't enough.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
     static TEXT: RefCell<Option<Text>> = const { RefCell::new(None) };
-    /// Whether details are read.
-    static DETAILS: Cell<bool> = const { Cell::new(false) };
+    /// What is left for the long details of the object that is being decoded, in bytes; `None` where they aren't read.
+    static DETAILS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Has details read while this is there: of running pods they aren't kept.
-pub(super) struct Details(bool);
+pub(super) struct Details(Option<usize>);
 
 impl Details {
     pub(super) fn begin() -> Self {
-        Self(DETAILS.replace(true))
+        Self(DETAILS.replace(Some(MOST_BYTES)))
     }
 }
 
@@ -55,10 +55,28 @@ pub(super) struct Detail<T>(pub(super) T);
 
 impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Detail<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if DETAILS.get() {
-            return Ok(Self(Option::deserialize(deserializer)?.unwrap_or_default()));
+        if DETAILS.get().is_none() {
+            return IgnoredAny::deserialize(deserializer).map(|_| Self::default());
         }
-        IgnoredAny::deserialize(deserializer).map(|_| Self::default())
+        Ok(Self(Option::deserialize(deserializer)?.unwrap_or_default()))
+    }
+}
+
+/// A detail that can be as long as its owner wants: it has room beside the rest, and where there is none it is left out itself.
+#[derive(Default)]
+pub(super) struct LongDetail<T>(pub(super) T);
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for LongDetail<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Some(details) = DETAILS.get() else {
+            return IgnoredAny::deserialize(deserializer).map(|_| Self::default());
+        };
+        let room = Room::of(details);
+        let detail = Option::deserialize(deserializer)?.unwrap_or_default();
+        let left = LEFT.get();
+        drop(room);
+        DETAILS.set(Some(left.unwrap_or_default()));
+        Ok(left.map_or_else(Self::default, |_| Self(detail)))
     }
 }
 

@@ -168,8 +168,8 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
     /// The ConfigMaps and Secrets that its environment is made of, which never changes in a running container.
     pub environment: Vec<EnvironmentSource>,
-    /// The names of the variables that it sets one by one (`env`), in order, where others come from whole objects: a key of that
-    /// name is never seen. Early agents don't say them.
+    /// The names of the variables that it sets one by one (`env`) and that hide a key of a whole object, in order, where there are
+    /// whole ones: those that are always set and whose value from such a key no other variable takes before. Early agents don't say them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<Name>,
     /// The keys that its command line takes by `$(VARIABLE)`, which stays as it is while the container runs. Only manifests that are

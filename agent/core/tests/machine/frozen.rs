@@ -1,6 +1,9 @@
 //! What containers took at their start: of those that are told, of others, and of init containers.
 
+use reloadlet_core::Event;
+use reloadlet_core::machine::event::Report;
 use reloadlet_core::machine::status::StaleReason;
+use reloadlet_core::model::names::ContainerId;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::{ContainerKind, EnvironmentSource};
 
@@ -115,4 +118,58 @@ fn an_init_container_isnt_run_anew_with_another_container() {
     world.start(&uid(1), "app");
     world.pass(5_000);
     assert_eq!(stale(&world).iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), [StaleReason::Init]);
+}
+
+/// Says which container the pod's init container was.
+fn say_init(world: &mut World, digit: &str) {
+    world.pods[0].status.insert("setup".into(), ContainerId::parse(&digit.repeat(64)).unwrap());
+    world.sync();
+    world.pass(1_000);
+}
+
+#[test]
+fn an_init_container_of_another_id_was_run_anew_and_one_of_the_same_was_not() {
+    for has_sandbox in [true, false] {
+        let mut world = with_init(has_sandbox);
+        say_init(&mut world, "a");
+        show(&mut world, "levels", version(2, 2));
+        world.pass(4_000);
+        // The other containers alone are run anew.
+        let pids = world.node.pods[&uid(1)].containers.iter().flat_map(|container| {
+            let app = (*container.name == *"app").then_some(&container.processes);
+            app.into_iter().flatten().map(|process| process.pid)
+        });
+        pids.collect::<Vec<_>>().into_iter().for_each(|pid| world.exit(pid));
+        world.start(&uid(1), "app");
+        world.pass(5_000);
+        say_init(&mut world, "a");
+        assert_eq!(reasons(&world), [StaleReason::Init], "{has_sandbox}");
+        say_init(&mut world, "b");
+        assert_eq!(reasons(&world), [], "{has_sandbox}");
+        show(&mut world, "levels", version(3, 3));
+        assert_eq!(reasons(&world), [StaleReason::Init], "{has_sandbox}");
+    }
+}
+
+fn reasons(world: &World) -> Vec<StaleReason> {
+    stale(world).into_iter().map(|(reason, _)| reason).collect()
+}
+
+#[test]
+fn a_container_that_has_ended_needs_no_restart() {
+    let containers: &[(&str, &[&str])] = &[("app", &["config"]), ("once", &[])];
+    let mut pod = pod(1, &[("reloadlet.io/signal", "SIGHUP")], containers, &["config"]);
+    pod.spec.containers[1].environment =
+        vec![EnvironmentSource::new(ObjectKind::ConfigMap, "levels".into(), Some("key".into()))];
+    let mut world = measured(vec![pod]);
+    show(&mut world, "levels", version(1, 1));
+    world.pass(1_000);
+    world.exit(1002);
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(20_000);
+    show(&mut world, "levels", version(2, 2));
+    world.pass(4_000);
+    assert_eq!(reasons(&world), []);
+    let is_said = world.reports().any(|report| matches!(report, Report::NeedsRestart { .. }));
+    assert!(!is_said);
 }

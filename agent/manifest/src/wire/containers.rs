@@ -5,7 +5,7 @@ use reloadlet_core::model::pod::{Container, ContainerKind, Port, VolumeMount};
 
 use super::environment::{self, Environment, WrittenVariable, WrittenVariables};
 use super::{Fault, Names, or_default};
-use crate::room::{Detail, Few, Part, ShortName, Words};
+use crate::room::{Few, LongDetail, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -20,8 +20,8 @@ pub(super) struct WrittenContainer {
     env_from: Few<WrittenVariables>,
     #[serde(deserialize_with = "or_default")]
     ports: Few<WrittenPort>,
-    command: Detail<Few<Words>>,
-    args: Detail<Few<Words>>,
+    command: LongDetail<Few<Words>>,
+    args: LongDetail<Few<Words>>,
 }
 
 #[derive(Default, serde::Deserialize)]

@@ -1,14 +1,17 @@
 //! What the environment of a container takes of ConfigMaps and Secrets, and its command line of the environment.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use reloadlet_core::model::excess;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::EnvironmentSource;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
 use super::metadata::Names;
-use crate::room::{Detail, Few, Part, Words};
+use crate::room::{Few, Part, Words, take};
 
 /// So many names of variables in a command line are looked for, and so many uses of objects are made of them.
 const MOST_ARGUMENTS: usize = excess::Part::Environment.most();
@@ -26,7 +29,7 @@ pub(super) struct Environment {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct WrittenVariable {
     name: Option<Words>,
-    value: Detail<Option<Words>>,
+    value: Option<Mentions>,
     value_from: Option<Box<WrittenValue>>,
 }
 
@@ -107,75 +110,182 @@ pub(super) fn read<'a>(
     words: impl Iterator<Item = &'a Words>,
     names: &mut Names,
 ) -> Environment {
-    let mut wanted = Wanted::default();
-    words.for_each(|word| wanted.add(&word.0));
-    // A variable's value may have those that stand before it.
-    let mut own = Vec::with_capacity(single.len());
-    for variable in single.into_iter().rev() {
-        let WrittenVariable { name, value: Detail(value), value_from } = variable;
-        let name = name.unwrap_or_default();
-        let is_wanted = wanted.names.contains(&name.0);
-        if let Some(value) = value.filter(|_| is_wanted) {
-            wanted.add(&value.0);
-        }
-        let source = value_from.and_then(|value| value.into_source(names));
-        own.push((names.shared(name), source, is_wanted));
-    }
+    let own: Vec<Own> = single.into_iter().map(|variable| variable.into_own(names)).collect();
     let whole: Vec<EnvironmentSource> =
         whole.into_iter().filter_map(|object| object.into_source(names)).collect();
-    let mut arguments: Vec<EnvironmentSource> = own
-        .iter()
-        .filter(|(_, _, is_wanted)| *is_wanted)
-        .filter_map(|(_, source, _)| source.clone())
-        .collect();
-    let variables: BTreeSet<Name> = own.iter().map(|(name, _, _)| name.clone()).collect();
-    let others = wanted.names.iter().filter(|name| !variables.contains(name.as_str()));
-    let of_objects = others.flat_map(|name| {
+    let arguments = arguments(&own, &whole, words, names);
+    let variables = if whole.is_empty() { Vec::new() } else { hiding(&own) };
+    let sources = own.into_iter().filter_map(|own| own.source).chain(whole);
+    Environment { sources: in_order(sources.collect()), variables, arguments }
+}
+
+/// A variable that is set by itself.
+struct Own {
+    name: Name,
+    source: Option<EnvironmentSource>,
+    /// The variables that its value takes.
+    mentions: Vec<Name>,
+}
+
+impl WrittenVariable {
+    fn into_own(self, names: &mut Names) -> Own {
+        let Self { name, value, value_from } = self;
+        let mentions = value.unwrap_or_default().0.into_iter();
+        Own {
+            name: names.shared(name.unwrap_or_default()),
+            source: value_from.and_then(|value| value.into_source(names)),
+            mentions: mentions.map(|name| names.shared(Words(name))).collect(),
+        }
+    }
+}
+
+fn in_order(mut sources: Vec<EnvironmentSource>) -> Vec<EnvironmentSource> {
+    sources.sort();
+    sources.dedup();
+    sources
+}
+
+/// The variables that hide a key of a whole object: those that are always set, unless another one takes the key's value before (kubelet
+/// `kubelet_pods.go`, `makeEnvironmentVariables`: whole objects come first, and `env` then in its order).
+fn hiding(own: &[Own]) -> Vec<Name> {
+    let (mut set, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for variable in own {
+        taken.extend(variable.mentions.iter().filter(|name| !set.contains(*name)));
+        if variable.source.as_ref().is_none_or(|source| !source.optional) {
+            set.insert(&variable.name);
+        }
+    }
+    set.difference(&taken).map(|name| Name::clone(name)).collect()
+}
+
+/// What the command line takes: the last variable of a name, and those of which its value is made.
+fn arguments<'a>(
+    own: &[Own],
+    whole: &[EnvironmentSource],
+    words: impl Iterator<Item = &'a Words>,
+    names: &mut Names,
+) -> Vec<EnvironmentSource> {
+    let mut wanted = BTreeSet::new();
+    for word in words {
+        let room = MOST_ARGUMENTS.saturating_sub(wanted.len());
+        mentioned(&word.0, room, |name| wanted.extend([Name::from(name)]));
+    }
+    let mut found = Vec::new();
+    for variable in own.iter().rev() {
+        if !wanted.contains(&variable.name) {
+            continue;
+        }
+        // One that may be missing leaves what was there before.
+        if variable.source.as_ref().is_none_or(|source| !source.optional) {
+            wanted.remove(&variable.name);
+        }
+        found.extend(variable.source.clone());
+        let room = MOST_ARGUMENTS.saturating_sub(wanted.len());
+        wanted.extend(variable.mentions.iter().take(room).cloned());
+    }
+    // Those that are left can come of whole objects only.
+    let of_objects = wanted.iter().flat_map(|name| {
         let with_prefix = whole.iter().filter_map(move |object| {
             let key = name.strip_prefix(object.prefix.as_deref().unwrap_or_default())?;
-            Some((object, key.to_owned()))
+            is_key(key).then(|| (object, key.to_owned()))
         });
         with_prefix.take(MOST_ARGUMENTS)
     });
     for (object, key) in of_objects.take(MOST_ARGUMENTS) {
         let key = Some(names.shared(Words(key)));
-        arguments.push(EnvironmentSource { key, prefix: None, ..object.clone() });
+        found.push(EnvironmentSource { key, prefix: None, ..object.clone() });
     }
-    let in_order = |mut sources: Vec<EnvironmentSource>| {
-        sources.sort();
-        sources.dedup();
-        sources
-    };
-    let is_hiding = !whole.is_empty();
-    let sources = own.into_iter().filter_map(|(_, source, _)| source).chain(whole);
-    Environment {
-        sources: in_order(sources.collect()),
-        variables: variables.into_iter().filter(|_| is_hiding).collect(),
-        arguments: in_order(arguments),
-    }
+    in_order(found)
 }
 
-/// The variables that a command line takes.
+/// Whether an object can have a key of this name (apimachinery `validation.go`, `IsConfigMapKey`): shells have `$(…)`, too.
+fn is_key(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_dots = name == "." || name.starts_with("..");
+    !name.is_empty() && name.len() <= LONGEST_KEY && !is_dots && name.bytes().all(is_allowed)
+}
+
+/// The longest key that an object can have, in bytes.
+const LONGEST_KEY: usize = 253;
+
+/// The variables that a text takes.
 #[derive(Default)]
-struct Wanted {
-    names: BTreeSet<String>,
+struct Mentions(Vec<String>);
+
+/// So many of them are kept of one value.
+const MOST_MENTIONS: usize = 64;
+
+impl<'de> Deserialize<'de> for Mentions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MentionsVisitor)
+    }
 }
 
-impl Wanted {
-    /// Adds those that a text takes (Kubernetes `third_party/forked/golang/expansion`): `$(NAME)`, and not `$$(NAME)`.
-    fn add(&mut self, text: &str) {
-        let mut rest = text;
-        while let Some((_, after)) = rest.split_once('$') {
-            rest = match after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
-                Some((name, rest)) if self.names.len() < MOST_ARGUMENTS => {
-                    self.names.insert(name.to_owned());
-                    rest
-                }
-                Some(_) => return,
-                // A second one is the first one's text.
-                None => after.strip_prefix('$').unwrap_or(after),
-            };
-        }
+struct MentionsVisitor;
+
+/// What isn't a string takes nothing. The API server refuses it.
+impl<'de> Visitor<'de> for MentionsVisitor {
+    type Value = Mentions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Mentions, E> {
+        Ok(Mentions::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Mentions, E> {
+        Ok(Mentions::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Mentions, E> {
+        Ok(Mentions::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Mentions, E> {
+        Ok(Mentions::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Mentions, E> {
+        Ok(Mentions::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Mentions, A::Error> {
+        IgnoredAny.visit_seq(list).map(|_| Mentions::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Mentions, A::Error> {
+        IgnoredAny.visit_map(map).map(|_| Mentions::default())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Mentions, E> {
+        let mut mentions = Vec::new();
+        mentioned(text, MOST_MENTIONS, |name| {
+            if name.len() <= LONGEST_KEY && take(size_of::<String>() + name.len()) {
+                mentions.push(name.to_owned());
+            }
+        });
+        Ok(Mentions(mentions))
+    }
+}
+
+/// Calls for each variable that a text takes, up to so many (Kubernetes `third_party/forked/golang/expansion`): `$(NAME)`, and not
+/// `$$(NAME)`.
+fn mentioned(text: &str, most: usize, mut call: impl FnMut(&str)) {
+    let (mut rest, mut left) = (text, most);
+    while let Some((_, after)) = rest.split_once('$') {
+        rest = match after.strip_prefix('(').map(|inner| inner.split_once(')')) {
+            Some(Some((name, rest))) if left > 0 => {
+                left -= 1;
+                call(name);
+                rest
+            }
+            // There is no other one, or there are too many.
+            Some(_) => return,
+            // A second one is the first one's text.
+            None => after.strip_prefix('$').unwrap_or(after),
+        };
     }
 }
 
@@ -183,23 +293,37 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(text: &str) -> Vec<String> {
-        let mut wanted = Wanted::default();
-        wanted.add(text);
-        wanted.names.into_iter().collect()
+    fn found(text: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        mentioned(text, MOST_ARGUMENTS, |name| names.push(name.to_owned()));
+        names
     }
 
     #[test]
     fn variables_are_found_as_the_kubelet_expands_them() {
-        assert_eq!(wanted("--level=$(LEVEL) $(A)$(B)"), ["A", "B", "LEVEL"]);
-        assert_eq!(wanted("$$(NO) $NO $ (NO) $(NO"), [""; 0]);
-        assert_eq!(wanted("$$$(YES)"), ["YES"]);
-        assert_eq!(wanted("$"), [""; 0]);
+        assert_eq!(found("--level=$(LEVEL) $(A)$(B)"), ["LEVEL", "A", "B"]);
+        assert_eq!(found("$$(NO) $NO $ (NO) $(NO"), [""; 0]);
+        assert_eq!(found("$$$(YES)"), ["YES"]);
+        assert_eq!(found("$"), [""; 0]);
     }
 
     #[test]
     fn of_very_many_variables_only_so_many_are_looked_for() {
         let text: String = (0..2 * MOST_ARGUMENTS).map(|n| format!("$(A{n})")).collect();
-        assert_eq!(wanted(&text).len(), MOST_ARGUMENTS);
+        assert_eq!(found(&text).len(), MOST_ARGUMENTS);
+    }
+
+    #[test]
+    fn what_has_no_end_is_looked_through_once() {
+        // From each of them to the end would be 32 thousand million steps.
+        assert_eq!(found(&"$(".repeat(256 << 10)), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_shell_would_run_is_no_key() {
+        for name in ["date +%s", "", "( 1 + 2 ", "..", "a/b", "cat /x"] {
+            assert!(!is_key(name), "{name}");
+        }
+        assert!(is_key("LEVEL") && is_key("log.level") && is_key("1st"));
     }
 }

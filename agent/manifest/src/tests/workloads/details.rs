@@ -59,7 +59,7 @@ fn an_environment_says_what_is_optional_and_what_stands_before_the_keys() {
     ];
     assert_eq!(sources(&app.environment), expected);
     let names: Vec<&str> = app.variables.iter().map(|name| &**name).collect();
-    assert_eq!(names, ["BOTH", "HOST", "LEVEL", "NODE", "PLAIN", "UNUSED"]);
+    assert_eq!(names, ["BOTH", "HOST", "NODE", "PLAIN", "UNUSED"], "LEVEL may be missing");
     let single = POD.split("    envFrom:").next().unwrap();
     let without = workload(single).spec.containers.remove(0);
     assert!(without.variables.is_empty(), "there is nothing that they could hide");
@@ -73,8 +73,32 @@ fn a_command_line_takes_the_variables_that_it_names_and_those_that_they_are_made
         "secret login host -",
         "secret more APP_PORT -",
         "secret more LATER -",
+        "secret more LEVEL -",
     ];
     assert_eq!(sources(&app(POD).arguments), expected);
+}
+
+#[test]
+fn a_variable_whose_value_another_one_takes_first_hides_no_key() {
+    let hides = |env: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\n\
+             spec: {{containers: [{{name: app, envFrom: [{{secretRef: {{name: all}}}}], env: [{env}]}}]}}\n"
+        );
+        app(&text).variables.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    let host = "{name: HOST, value: here}";
+    let url = "{name: URL, value: \"$(HOST):80\"}";
+    assert_eq!(hides(&format!("{host}, {url}")), ["HOST", "URL"]);
+    assert_eq!(hides(&format!("{url}, {host}")), ["URL"]);
+    assert_eq!(hides("{name: OPTS, value: \"$(OPTS) -x\"}"), [""; 0]);
+    assert_eq!(hides("{name: A, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}"), [""; 0]);
+    assert_eq!(hides("{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}"), ["A"]);
+    let arguments = POD.replace(
+        "{name: LEVEL, valueFrom",
+        "{name: LEVEL, value: \"$(LEVEL)\"}\n    - {name: OTHER, valueFrom",
+    );
+    assert!(sources(&app(&arguments).arguments).contains(&"secret more LEVEL -".to_owned()));
 }
 
 #[test]
@@ -102,7 +126,7 @@ fn of_a_running_pod_none_of_that_is_kept() {
     let app = &spec.containers[0];
     assert_eq!((spec.containers.len(), spec.restarts), (1, Restarts::Always));
     assert!(app.arguments.is_empty() && app.command.is_empty());
-    assert_eq!(app.variables.len(), 6, "they hide keys");
+    assert_eq!(app.variables.len(), 5, "they hide keys");
     let csi = spec.volumes[0].csi.as_ref().unwrap();
     assert_eq!((&*csi.driver, &csi.class, csi.read_only), ("", &None, true));
 }
@@ -118,4 +142,22 @@ fn a_command_line_of_very_many_variables_is_bounded() {
         objects.trim_end_matches(',')
     );
     assert_eq!(app(&text).arguments.len(), 1024);
+}
+
+#[test]
+fn a_long_command_line_leaves_nothing_else_out() {
+    let script = "x".repeat(600 << 10);
+    let text = POD.replace("command: [/bin/app,", &format!("command: [{script}, /bin/app,"));
+    let spec = workload(&text).spec;
+    assert_eq!((spec.excess, spec.containers.len()), (None, 2));
+    assert!(spec.containers[0].command.is_empty(), "it is left out itself");
+    assert_eq!(spec.containers[0].environment.len(), 5);
+}
+
+#[test]
+fn a_value_that_is_no_string_is_nothing() {
+    for value in ["1", "true", "1.5", "null", "[a]", "{a: b}", "-1"] {
+        let app = app(&POD.replace("value: \"1\"", &format!("value: {value}")));
+        assert_eq!(app.environment.len(), 5, "{value}");
+    }
 }
