@@ -56,7 +56,10 @@ impl Simulation {
                     self.answer(if is_there { Event::Held(process) } else { Event::NotHeld(process) });
                 }
             }
+            Todo::Connect(life, call) => self.connect(life, call),
+            Todo::Respond(number) => self.respond(number),
             Todo::Act
+            | Todo::Address(_)
             | Todo::Unlink(_)
             | Todo::Rebuild(_)
             | Todo::Expire(..)
@@ -76,7 +79,7 @@ impl Simulation {
     }
 
     /// Mostly a millisecond, at times seconds.
-    fn slow_at_times(&mut self) -> Duration {
+    pub(super) fn slow_at_times(&mut self) -> Duration {
         match self.rng.below(100) {
             0 => self.micros(20_000_000),
             1..5 => self.micros(200_000),
@@ -143,10 +146,13 @@ impl Simulation {
                 apply(&mut self.journal, update);
             } else {
                 self.checks.lost(&update);
+                self.asking.lost(&update);
                 self.forget_told(&update);
             }
         }
         self.life += 1;
+        self.forget_asked();
+        self.asking.new_life();
         self.excuse(|_| true);
         self.proven.clear();
         self.wanted.clear();
@@ -240,16 +246,26 @@ impl Simulation {
         }
         if let Event::PodsSynced(pods) = &event {
             self.forget_proofs(pods);
+            self.asking.listed(pods);
             for pod in pods {
                 let ids = pod.status.iter().filter_map(|(name, id)| Some((id, pod.phases.get(name)?)));
                 self.shown.extend(ids.map(|(id, phase)| (id.clone(), phase.clone())));
             }
+        }
+        match &event {
+            Event::Answered(process, begun, answer) => {
+                let telling = self.telling(&process.pod);
+                self.asking.answers(process, *begun, answer, &telling);
+            }
+            Event::Exited(process, _) => self.asking.ended(process),
+            _ => {}
         }
         let what = format!("{event:?}");
         if let Some(machine) = &mut self.machine {
             machine.handle(self.now, event);
         }
         self.take_actions(&what);
+        self.asking.answered();
     }
 
     fn take_actions(&mut self, what: &str) {
@@ -261,10 +277,11 @@ impl Simulation {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other reports are nothing to requests")]
     fn take_action(&mut self, action: Action) {
         let life = self.life;
         match action {
-            Action::Call(call) => unreachable!("no pod here is told by a request: {call:?}"),
+            Action::Call(call) => self.make_call(call),
             Action::Watch(uid, ..) => {
                 self.watched.insert(uid);
             }
@@ -326,6 +343,13 @@ impl Simulation {
                     self.excuse(|pid| mine.contains(&pid));
                 }
                 self.checks.reported(&report, self.now, &self.settled);
+                match &report {
+                    Report::Reload(reload) => self.asking.reported(reload, false, &self.settled, self.now),
+                    Report::Retold(reload) => self.asking.reported(reload, true, &self.settled, self.now),
+                    Report::Problem(pod, problem) => self.asking.problem(&pod.uid, Some(problem.kind)),
+                    Report::Solved(pod) | Report::Forgotten(pod) => self.asking.problem(&pod.uid, None),
+                    _ => {}
+                }
             }
         }
     }
@@ -337,7 +361,8 @@ impl Simulation {
             state.state != 'Z'
         });
         self.checks.sent(&process, self.now);
-        self.check_content(&process);
+        let told = self.check_content(&process);
+        self.note_told(&process.pod, told);
         let is_starting = self.starts.get(&process.container).is_some_and(|over| self.now < *over);
         if lives && is_starting {
             assert_eq!(self.shown.get(&process.container), None, "{process:?} hasn't started");
