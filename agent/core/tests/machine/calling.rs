@@ -80,7 +80,7 @@ fn an_answer_that_comes_while_such_a_thing_waits_makes_no_request_at_once() {
 
 #[test]
 fn what_the_agent_lacks_for_a_request_is_said_after_ten_seconds_and_its_end_too() {
-    for lack in [Lack::Descriptors, Lack::Unreadable] {
+    for lack in [Lack::Descriptors, Lack::Memory] {
         let mut world = running();
         world.answer = Answer::Lacked(lack);
         world.publish(&config(), 2);
