@@ -25,13 +25,12 @@ impl Simulation {
                 if let Some((_, linked)) = &mut listing.current {
                     *linked = (*linked + self.clock_ahead).min(self.now);
                 }
-                let pause = self.slow_at_times();
+                let pause = self.slow_for(&volume.pod);
                 self.push(pause, Todo::Event(life, Event::Listed(volume, listing)));
             }
             Todo::MakeSurvey(life, uid) => {
                 let facts = self.node.survey(&uid);
-                // Other replicas don't wait for longer than some seconds for what comes of one.
-                let pause = if self.is_replica(&uid) { self.micros(2_000) } else { self.slow_at_times() };
+                let pause = self.slow_for(&uid);
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
             Todo::Read(life, volume, generation, reading) => {
@@ -79,12 +78,17 @@ impl Simulation {
     }
 
     /// Mostly a millisecond, at times seconds.
-    pub(super) fn slow_at_times(&mut self) -> Duration {
+    fn slow_at_times(&mut self) -> Duration {
         match self.rng.below(100) {
             0 => self.micros(20_000_000),
             1..5 => self.micros(200_000),
             _ => self.micros(2_000),
         }
+    }
+
+    /// The same, unless it is a replica: others don't wait for longer than some seconds for what comes of one.
+    pub(super) fn slow_for(&mut self, pod: &PodUid) -> Duration {
+        if self.is_replica(pod) { self.micros(2_000) } else { self.slow_at_times() }
     }
 
     /// The loop's own answers keep their order.
@@ -294,8 +298,7 @@ impl Simulation {
                 self.push(pause, Todo::BeginListing(life, volume));
             }
             Action::Survey(survey) => {
-                let is_quick = self.is_replica(&survey.pod);
-                let pause = if is_quick { self.micros(2_000) } else { self.slow_at_times() };
+                let pause = self.slow_for(&survey.pod);
                 self.push(pause, Todo::MakeSurvey(life, survey.pod));
             }
             Action::Hold(process) => {

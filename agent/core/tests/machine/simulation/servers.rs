@@ -248,8 +248,7 @@ impl Simulation {
     }
 
     fn respond_soon(&mut self, life: u32, call: Call, answer: Answer) {
-        let is_quick = self.is_replica(&call.process.pod);
-        let pause = if is_quick { self.micros(2_000) } else { self.slow_at_times() };
+        let pause = self.slow_for(&call.process.pod);
         self.answer_call(pause, life, &call, answer);
     }
 
