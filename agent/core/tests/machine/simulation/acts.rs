@@ -383,7 +383,7 @@ impl Simulation {
         for pid in ending {
             let gone = self.node.kill(pid).unwrap();
             self.loaded.remove(&pid);
-            self.note_ending(pid, &uid, killed);
+            self.note_ending(&gone, killed);
             self.cut_off(pid);
             if killed && !self.held.contains(&gone) {
                 self.unseen_kills.insert(uid.clone());

@@ -135,7 +135,8 @@ impl Simulation {
             all_handle &= handles;
             let mut seen = self.seen(&uid);
             // What a server won't take is said to have failed.
-            seen.retain(|volume, _| !(is_asked && self.has_failed(&uid, volume)));
+            let may_fail = is_asked || self.has_changed_means(&uid);
+            seen.retain(|volume, _| !(may_fail && self.has_failed(&uid, volume)));
             if takes && container.dead.is_empty() && !self.excused.contains(&told.pid) {
                 let manner = self.manners[&uid];
                 let mut loaded = self.loaded[&told.pid].clone();

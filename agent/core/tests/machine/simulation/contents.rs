@@ -151,7 +151,8 @@ impl Simulation {
     }
 
     /// A process ended: by itself, or by SIGKILL from outside.
-    pub(super) fn note_ending(&mut self, pid: u32, uid: &PodUid, killed: bool) {
+    pub(super) fn note_ending(&mut self, process: &ProcessIdentity, killed: bool) {
+        let (pid, uid) = (process.pid, &process.pod);
         if killed {
             // Its status may say so of the whole container.
             self.contents.endings.retain(|ending| ending.pod != *uid);
@@ -166,7 +167,9 @@ impl Simulation {
             None => ms(10_000),
         };
         if self.now < told.at + verify && self.taken.get(uid) == Some(&told.annotations) {
-            let ending = Ending { pod: uid.clone(), told: told.clone(), at: self.now, life: self.life };
+            // What no agent of this life holds it can only find gone.
+            let life = if self.held.contains(process) { self.life } else { self.life.wrapping_sub(1) };
+            let ending = Ending { pod: uid.clone(), told: told.clone(), at: self.now, life };
             let is_shared = self.contents.had.iter().any(|(pod, had)| pod != uid && *had == told.content);
             self.contents.spared += u32::from(!is_shared);
             self.contents.endings.push(ending);
