@@ -103,7 +103,7 @@ impl Simulation {
         let key = JournalKey { pod: uid.clone(), container: "app".into(), volume: volume.clone() };
         let outcome = self.journal.handled.get(&key).and_then(|handled| handled.outcome);
         // What ended under another means stays ended.
-        let others = [Some(Outcome::NoProcess), Some(Outcome::Unhandled)];
+        let others = [Some(Outcome::NoProcess), Some(Outcome::Unhandled), Some(Outcome::Gone)];
         outcome == Some(Outcome::Failed) || (self.has_changed_means(uid) && others.contains(&outcome))
     }
 

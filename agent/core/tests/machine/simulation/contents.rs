@@ -158,9 +158,11 @@ impl Simulation {
             self.contents.endings.retain(|ending| ending.pod != *uid);
             return;
         }
-        let Some(told) = self.contents.told.get(uid).filter(|told| told.pid == pid && told.is_grown) else {
-            return;
-        };
+        // What has given way to something newer by then may never have been read.
+        let on_disk = self.on_disk(uid).map(|(generation, _)| generation);
+        let is_it =
+            |told: &&Told| told.pid == pid && told.is_grown && on_disk.as_ref() == Some(&told.generation);
+        let Some(told) = self.contents.told.get(uid).filter(is_it) else { return };
         let verify = match told.annotations.get("reloadlet.io/verify") {
             Some(AnnotationValue::Text(text)) if text == "3s" => ms(3_000),
             Some(_) => ms(1_000),
