@@ -221,7 +221,10 @@ impl Simulation {
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
             Event::TornDown(volume, _) => Event::TornDown(volume, self.now),
             Event::Opened(volume, generation, _) => {
-                self.proven.insert(volume.pod.clone());
+                // What is read during a request counts only if a delivery comes of that.
+                if !self.is_asked(&volume.pod) {
+                    self.proven.insert(volume.pod.clone());
+                }
                 Event::Opened(volume, generation, self.now)
             }
             // The loop reads masks itself, and takes them in at once.
@@ -349,6 +352,9 @@ impl Simulation {
                 match &report {
                     Report::Reload(reload) => self.asking.reported(reload, false, &self.settled, self.now),
                     Report::Retold(reload) => self.asking.reported(reload, true, &self.settled, self.now),
+                    Report::Reread { pod, .. } => {
+                        self.proven.insert(pod.uid.clone());
+                    }
                     Report::Problem(pod, problem) => self.asking.problem(&pod.uid, Some(problem.kind)),
                     Report::Solved(pod) | Report::Forgotten(pod) => self.asking.problem(&pod.uid, None),
                     _ => {}
