@@ -75,6 +75,12 @@ impl Lacks {
                 "the agent can't {cant}: its file descriptors (RLIMIT_NOFILE) are scarce, and a namespace has its share of \
                  them; changes in that namespace wait"
             ),
+            Lack::Memory => {
+                tracing::warn!(
+                    error,
+                    "the agent can't {cant}: the kernel has no memory for it; what hangs on it waits"
+                );
+            }
             Lack::Refused => tracing::warn!(
                 error,
                 "the agent isn't allowed to {cant}: SELinux, AppArmor or file permissions refuse it; what hangs on it waits"

@@ -129,16 +129,20 @@ async fn connect(call: &Call, end: Instant) -> Result<TcpStream, Answer> {
     Err(answer)
 }
 
-fn is_lack(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+/// What the agent lacks, where an error of the socket says that.
+fn lack(error: &io::Error) -> Option<Lack> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => Some(Lack::Descriptors),
+        Some(Errno::ENOBUFS | Errno::ENOMEM) => Some(Lack::Memory),
+        Some(_) | None => None,
+    }
 }
 
 /// What an error of the socket says of the server.
 pub(super) fn unreachable_by(error: &io::Error) -> Answer {
     let kind = error.kind();
-    if is_lack(error) {
-        Answer::Lacked(Lack::Descriptors)
+    if let Some(lack) = lack(error) {
+        Answer::Lacked(lack)
     } else if kind == io::ErrorKind::ConnectionRefused {
         Answer::Refused
     } else if matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {

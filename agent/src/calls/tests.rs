@@ -407,9 +407,14 @@ async fn a_newer_request_to_a_process_takes_the_place_of_the_older_one() {
 
 #[test]
 fn what_the_agent_lacks_isnt_the_servers_fault() {
-    for errno in [nix::errno::Errno::EMFILE, nix::errno::Errno::ENOBUFS, nix::errno::Errno::ENOMEM] {
+    for (errno, lack) in [
+        (nix::errno::Errno::EMFILE, Lack::Descriptors),
+        (nix::errno::Errno::ENFILE, Lack::Descriptors),
+        (nix::errno::Errno::ENOBUFS, Lack::Memory),
+        (nix::errno::Errno::ENOMEM, Lack::Memory),
+    ] {
         let error = std::io::Error::from(errno);
-        assert_eq!(exchange::unreachable_by(&error), Answer::Lacked(Lack::Descriptors), "{errno}");
+        assert_eq!(exchange::unreachable_by(&error), Answer::Lacked(lack), "{errno}");
     }
     // Without IPv6 on the machine an address of it can't be reached, and that lasts.
     for errno in [nix::errno::Errno::EHOSTUNREACH, nix::errno::Errno::EADDRNOTAVAIL] {

@@ -7,6 +7,8 @@ pub enum Lack {
     Descriptors,
     /// The pod's namespace has its share of the agent's file descriptors.
     Share,
+    /// The kernel has no memory for a connection (ENOMEM, ENOBUFS).
+    Memory,
     /// The kernel refuses a read (EACCES, EPERM).
     Refused,
     /// A read fails otherwise.
@@ -23,6 +25,10 @@ impl Lack {
             Self::Share => {
                 "the agent's file descriptors are scarce (RLIMIT_NOFILE), and the processes of this namespace hold \
                  their share of them: the change waits until there are more"
+            }
+            Self::Memory => {
+                "the kernel has no memory for the agent's connection (ENOMEM or ENOBUFS; the agent's limit of memory counts, too): \
+                 the change waits until it has"
             }
             Self::Refused => {
                 "the agent isn't allowed to look at the container (SELinux, AppArmor or file permissions; its log \

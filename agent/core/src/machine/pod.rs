@@ -159,7 +159,7 @@ impl PodMachine {
             restored.endings.into_iter().filter(|(_, of)| self.site.pod.spec.is_marked(of.mark))
         {
             if let Some(target) = self.targets.iter_mut().find(|target| *target.container() == container) {
-                target.restore_endings(endings);
+                target.restore_endings(endings, self.site.pod.replica.is_some());
             }
         }
         for (container, rereads) in

@@ -189,11 +189,11 @@ impl Target {
         }
     }
 
-    /// What the journal holds of endings.
-    pub(crate) fn restore_endings(&mut self, endings: Endings) {
+    /// What the journal holds of endings. Nothing is withheld for its content where no other replica may have ended of it.
+    pub(crate) fn restore_endings(&mut self, endings: Endings, is_replica: bool) {
         self.suspension = Suspension::restored(endings.in_a_row);
         let is_content = endings.in_a_row == 0 || (self.withholds() && !self.suspension.is_on());
-        self.withholding = Withholding::restored(is_content);
+        self.withholding = Withholding::restored(is_content && is_replica);
     }
 
     /// What the machine before knew of its processes. Those that are told now are chosen by this name, if the pod gives one.

@@ -12,7 +12,7 @@ use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event};
 
 use crate::measuring::{show, version};
-use crate::node::{generation, uid};
+use crate::node::{HUP, generation, uid};
 use crate::world::{World, app, app_with_two_volumes, config, more};
 
 const KEYS: &[(&str, &str)] = &[("reloadlet.io/keys", "*.conf")];
@@ -109,6 +109,46 @@ fn a_content_that_comes_back_before_the_other_was_told_is_unchanged() {
         world.outcomes(),
         [("config", generation(2), Outcome::Superseded), ("config", generation(3), Outcome::Unchanged)]
     );
+}
+
+#[test]
+fn what_a_shell_may_have_started_a_program_with_isnt_what_the_shell_started_with() {
+    let mut world = with_keys();
+    contents(&mut world, &[(2, 7), (3, 1)]);
+    world.exit(1001);
+    world.pass(1_000);
+    let pid = world.start(&uid(1), "app");
+    world.node.process_mut(pid).caught = 0;
+    world.pass(20_000);
+    world.publish(&config(), 2);
+    world.pass(500);
+    world.publish(&config(), 3);
+    world.pass(1_000);
+    world.node.process_mut(pid).caught = HUP;
+    world.pass(20_000);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(
+        world.outcomes(),
+        [("config", generation(2), Outcome::Superseded), ("config", generation(3), Outcome::Delivered)]
+    );
+}
+
+#[test]
+fn a_swap_of_which_the_agent_hears_late_may_have_been_read_by_a_process_that_started_before_that() {
+    for (age, outcome) in [(9_000, Outcome::Delivered), (11_000, Outcome::Unchanged)] {
+        let mut world = World::node(vec![app(1, &[KEYS[0], ("reloadlet.io/debounce", "1s")])]);
+        contents(&mut world, &[(1, 1), (2, 7), (3, 1)]);
+        world.start_agent();
+        world.pass(60_000);
+        world.exit(1001);
+        world.pass(1_000);
+        world.start(&uid(1), "app");
+        world.pass(age);
+        world.publish(&config(), 2);
+        world.publish(&config(), 3);
+        world.pass(10_000);
+        assert_eq!(world.outcomes().last(), Some(&("config", generation(3), outcome)), "{age}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 )]
 
 mod blocking;
+mod calling;
 mod catching;
 mod digests;
 mod doubts;

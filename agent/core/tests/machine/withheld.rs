@@ -1,8 +1,11 @@
 //! What is withheld from a replica, for how long, and of whom.
 
+use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::{Pod, Replica};
+use reloadlet_core::model::signal::Signal;
 use reloadlet_core::policy::problem::ProblemKind;
+use reloadlet_core::{Action, Event};
 
 use crate::endings::held as suspended;
 use crate::node::{generation, uid};
@@ -103,4 +106,27 @@ fn nothing_wakes_for_what_isnt_sent_to_a_container_any_more_before_there_is_some
     let (mut world, _) = suspended();
     world.pass(60_000);
     assert_eq!(world.machine.poll_timeout(), None);
+}
+
+#[test]
+fn what_was_withheld_for_an_ending_that_turns_out_to_be_a_kill_is_told_after_a_restart_of_the_agent_too() {
+    let (mut world, _) = suspended();
+    let ((last, started), _) = world.journal.deliveries.values().next().unwrap().ended.unwrap();
+    world.pass(30_000);
+    world.publish(&config(), 4);
+    world.pass(1_000);
+    world.actions.clear();
+    let container = world.journal.deliveries.values().next().unwrap().container.clone();
+    let killed = ProcessIdentity { pid: last, started, pod: uid(1), container };
+    // What follows from it waits for its turn while the process is told.
+    let Some(process) = world.held.first().cloned() else { panic!() };
+    world.hold_back(&Action::Send(process, Signal::HUP));
+    world.handle(Event::Killed(killed));
+    world.unanswered.clear();
+    world.answer();
+    world.actions.clear();
+    world.start_agent();
+    world.pass(60_000);
+    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Delivered)]);
 }

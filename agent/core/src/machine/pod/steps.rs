@@ -70,6 +70,13 @@ impl PodMachine {
                         todo.problems.extend(target.unaddressed(ctx.now));
                         break;
                     }
+                    Step::Lacking => {
+                        let lack = target.say_request_lack();
+                        if lack.is_none() {
+                            break;
+                        }
+                        todo.problems.extend(lack);
+                    }
                     Step::Send(..) if self.sends_left == 0 => {
                         target.wait();
                         self.unsent = true;
@@ -132,6 +139,7 @@ impl PodMachine {
             | Step::Baseline(_)
             | Step::Send(..)
             | Step::Unaddressed
+            | Step::Lacking
             | Step::Refused => None,
         }
     }

@@ -77,14 +77,26 @@ impl Target {
         if !chosen.is_told_held() {
             return Step::Await;
         }
-        let due = self.objection.turn.unwrap_or_default().max(waiting.tries().next());
+        let tries = waiting.tries();
+        let lack = tries.lack_due();
+        if lack.is_some_and(|due| now >= due) {
+            return Step::Lacking;
+        }
+        // What is newer than what was tried waits for none of its pauses.
+        let next = if self.is_untried() { Time::default() } else { tries.next() };
+        let due = self.objection.turn.unwrap_or_default().max(next);
         if now < due {
-            return Step::Until(due);
+            return Step::Until(lack.map_or(due, |lack| due.min(lack)));
         }
         if addresses(site).is_empty() {
             return waiting.tries().unaddressed_until(now).map_or(Step::Unaddressed, Step::Until);
         }
         Step::Send(vec![chosen.first().clone()], Outcome::Delivered)
+    }
+
+    /// Whether anything waits of which no request told that has failed.
+    pub(super) fn is_untried(&self) -> bool {
+        self.pending().any(|(_, pending)| !pending.tried)
     }
 
     /// The request that is on its way by now.
@@ -104,6 +116,12 @@ impl Target {
             );
             Problem::new(ProblemKind::NoAddress, sentence)
         })
+    }
+
+    /// What people are told of what the agent lacks to make a request, after a while.
+    pub(crate) fn say_request_lack(&mut self) -> Option<Problem> {
+        let lack = self.waiting.as_mut()?.tries_mut().say_lack()?;
+        Some(self.lack(lack))
     }
 
     /// How the request that was begun then has ended. What that comes to for the process, where the reload ends with it; else the
@@ -127,6 +145,12 @@ impl Target {
         }
         let is_again = sending.is_again();
         let judged = judge(answer);
+        let tries = self.waiting.get_or_insert_default().tries_mut();
+        if let Answer::Lacked(lack) = answer {
+            tries.lacks(*lack, ctx.now);
+        } else {
+            tries.lacks_nothing();
+        }
         match judged {
             Judged::Taken => return Some(Delivery::Sent),
             Judged::Gone => return Some(Delivery::Gone),
@@ -136,27 +160,32 @@ impl Target {
         let is_newer = self.pending().any(|(_, pending)| !pending.again);
         let sentence = sentence(&request, answer, is_starting);
         let tries = self.waiting.get_or_insert_default().tries_mut();
-        let is_last = match judged {
+        let is_over = match judged {
+            Judged::Lacking => {
+                tries.again(ctx.now);
+                false
+            }
             // A second telling isn't told a third time.
             _ if is_again => true,
-            // What is newer has tries of its own.
-            _ if is_newer => false,
-            Judged::Failed | Judged::Lacking if is_starting || judged == Judged::Lacking => {
+            Judged::Failed if is_starting => {
                 tries.again(ctx.now);
                 false
             }
             Judged::Failed => !tries.failed(begun),
-            Judged::Taken | Judged::Gone | Judged::Lacking | Judged::Refused => true,
+            Judged::Taken | Judged::Gone | Judged::Refused => {
+                tries.failed(begun);
+                true
+            }
         };
-        if is_last {
-            self.sending.as_mut()?.fail(sentence);
+        let sending = self.sending.as_mut()?;
+        // What is newer has tries of its own.
+        if is_over && (is_again || !is_newer) {
+            sending.fail(sentence);
             return Some(Delivery::Failed("no 2xx answer"));
         }
+        sending.tried();
         self.last_answer = Some(if is_starting { format!("starting: {sentence}") } else { sentence }.into());
-        if had_request(answer) {
-            self.doubt_sent();
-        }
-        self.take_back(site, ctx);
+        self.put_back(site, |_| true, ctx);
         ctx.workloads.end_turn(&self.workload, &site.pod.uid);
         None
     }
@@ -165,7 +194,13 @@ impl Target {
     pub(super) fn note_request(&mut self, site: &Site, process: &ProcessIdentity, at: Time) {
         let Some(sending) = self.sending.as_ref().filter(|sending| sending.is_to(process)) else { return };
         let Some(standing) = sending.as_request() else { return };
-        let record = self.record_of(site, sending, vec![process.clone()], standing, sending.begun());
+        let killed = site.pod.phases.get(&self.plan.container).and_then(|phase| phase.killed.as_ref());
+        // The status may have been faster.
+        let record = if killed == Some(&process.container) {
+            None
+        } else {
+            self.record_of(site, sending, vec![process.clone()], standing, sending.begun())
+        };
         let process = process.clone();
         if let Some(sending) = &mut self.sending {
             sending.ended(Ended { process, at, record });
@@ -183,16 +218,6 @@ impl Target {
             self.blame(site, &ended.process, ended.at, ctx);
         } else {
             self.close_past(site, ctx);
-        }
-    }
-
-    /// The container may have read what a request tells of, whatever came back: nothing later is the same as what it was told of before.
-    fn doubt_sent(&mut self) {
-        let Some(sending) = &self.sending else { return };
-        for (name, _) in sending.generations() {
-            if let Some(progress) = self.progress.get_mut(name) {
-                progress.doubt_told();
-            }
         }
     }
 

@@ -175,10 +175,14 @@ impl Target {
         }
     }
 
-    /// Whether its processes may have read their files since then.
+    /// Whether its processes may have read their files since then. A request may be taken whatever comes back, and beside the first
+    /// process, which it is meant for, others come and go unseen. A process that isn't known to handle the signal may start the one
+    /// that will, and one that started shortly before may have done so after it: of that is heard late where the loop stands still.
     pub(super) fn may_have_read(&self, since: Time) -> bool {
+        let has_others = self.plan.means.request().is_some() || !self.processes.handle_all();
         let was_told = self.last_delivery.is_some_and(|delivered| delivered + READS_WITHIN >= since);
-        was_told || self.processes.were_renewed_since(since)
+        let is_young = self.processes.youngest().is_some_and(|started| started + READS_WITHIN >= since);
+        has_others || is_young || was_told || self.processes.were_renewed_since(since)
     }
 
     /// Ends a generation for the container: every one that was taken in ends here, once.

@@ -324,6 +324,12 @@ impl Processes {
         told.filter(|process| process.is_held()).map(|process| process.identity().clone()).collect()
     }
 
+    /// Whether each of them handled the signal when its masks were read last.
+    pub(super) fn handle_all(&self) -> bool {
+        let handles = |process: &Process| process.last_handling() == Some(Handling::Handled);
+        self.chosen().is_some_and(|chosen| chosen.told.iter().all(handles))
+    }
+
     /// Whether others may stand for the container by now.
     pub(super) fn is_volatile(&self) -> bool {
         self.chosen().is_some_and(|chosen| chosen.volatile)

@@ -49,6 +49,8 @@ pub(crate) struct Pending {
     pub(crate) only_if_older: bool,
     /// It was delivered, and is told a second time: how it ended stands.
     pub(crate) again: bool,
+    /// A request that told of it has failed.
+    pub(crate) tried: bool,
 }
 
 impl Pending {
@@ -60,6 +62,7 @@ impl Pending {
             settled: settled.settled,
             only_if_older: new_here && settled.how == How::Discovered,
             again: false,
+            tried: false,
         }
     }
 }
@@ -199,7 +202,7 @@ impl Progress {
     /// What was delivered last waits to be told a second time: what the container holds of it isn't known.
     pub(super) fn tell_again(&mut self, told: &Pending) {
         if self.pending.is_none() && self.handled.as_ref() == Some(&told.generation) {
-            self.pending = Some(Pending { again: true, ..told.clone() });
+            self.pending = Some(Pending { again: true, tried: false, ..told.clone() });
         }
     }
 

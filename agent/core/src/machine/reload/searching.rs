@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::kernel::lack::Lack;
 use crate::kernel::process::{NoProcess, ProcessIdentity};
 use crate::machine::context::Context;
 use crate::machine::event::Action;
@@ -135,12 +136,15 @@ impl Target {
     pub(crate) fn say_lack(&mut self, now: Time) -> Option<Problem> {
         let Some(NoProcess::Lacking(lack)) = self.processes.why_missing() else { return None };
         let lack = *lack;
-        let container = &self.plan.container;
         let overdue = self.waiting.as_mut().is_some_and(|waiting| waiting.lacks(now));
-        overdue.then(|| {
-            let sentence = format!("container {container} isn't told of a change yet: {}", lack.sentence());
-            Problem::new(ProblemKind::Agent, sentence)
-        })
+        overdue.then(|| self.lack(lack))
+    }
+
+    /// A reload has waited for long for what the agent lacks.
+    pub(super) fn lack(&self, lack: Lack) -> Problem {
+        let container = &self.plan.container;
+        let sentence = format!("container {container} isn't told of a change yet: {}", lack.sentence());
+        Problem::new(ProblemKind::Agent, sentence)
     }
 
     /// What people are told where a supervisor stands in the place of the program, once it is old enough not to become another

@@ -131,12 +131,24 @@ impl Sending {
         self.ended.get_or_insert(Box::new(ended));
     }
 
+    /// One of these has ended before the answer was there, and of something else: nothing of that is to be recorded.
+    pub(super) fn absolve(&mut self, is_it: impl Fn(&ProcessIdentity) -> bool) {
+        if let Some(ended) = self.ended.as_mut().filter(|ended| is_it(&ended.process)) {
+            ended.record = None;
+        }
+    }
+
     /// That it has.
     pub(super) fn take_ended(&mut self) -> Option<Box<Ended>> {
         self.ended.take()
     }
 
-    /// The request has failed, and this is why.
+    /// The request has failed: what it told of was tried.
+    pub(super) fn tried(&mut self) {
+        self.generations.iter_mut().for_each(|(_, pending)| pending.tried = true);
+    }
+
+    /// The request has failed for good, and this is why.
     pub(super) fn fail(&mut self, why: String) {
         self.failure = Some(why);
     }
@@ -334,6 +346,7 @@ mod tests {
                 settled: at(0),
                 only_if_older: false,
                 again: false,
+                tried: false,
             };
             let sent = vec![(volume.clone(), pending)];
             let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0))
@@ -406,6 +419,7 @@ mod tests {
             settled: at(0),
             only_if_older: false,
             again: false,
+            tried: false,
         };
         let sent = vec![("config".into(), pending)];
         let mut sending = Sending::new(sent, at(0), None, &[process(1)], Outcome::Delivered, at(0))

@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Refused,
     /// The pod's status names no address for a request.
     Unaddressed,
+    /// The agent lacks something to make a request, and has for long.
+    Lacking,
 }
 
 impl Target {

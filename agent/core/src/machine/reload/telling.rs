@@ -6,6 +6,7 @@ use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Delivery, ReloadReport, Report};
 use crate::machine::reload::processes::Chosen;
+use crate::machine::reload::progress::Pending;
 use crate::machine::reload::rereading::Closing;
 use crate::machine::reload::sending::{Sending, Sent, TAKEN_WITHIN};
 use crate::machine::reload::verify::{End, Verify};
@@ -25,6 +26,12 @@ impl Target {
         if self.pending().any(|(_, pending)| !pending.again) {
             // The signal of something newer is one for all that the container holds.
             self.drop_again();
+        }
+        if self.is_untried()
+            && let Some(waiting) = &mut self.waiting
+        {
+            // What came of the requests for what was told before says nothing about it.
+            waiting.tries_mut().renew();
         }
         let progress = self.progress.iter_mut();
         let generations =
@@ -121,17 +128,21 @@ impl Target {
         report
     }
 
-    /// Nothing was sent: what was on its way waits again.
+    /// Nothing was sent: what was on its way waits again. Whoever is gone isn't told a second time.
     pub(crate) fn take_back(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        self.put_back(site, |pending| !pending.again, ctx);
+    }
+
+    /// What was on its way waits again, as far as that is true of it.
+    pub(super) fn put_back(&mut self, site: &Site, waits: impl Fn(&Pending) -> bool, ctx: &mut Context<'_>) {
         let Some(sending) = self.sending.take() else { return };
         self.waiting.get_or_insert_default().give_back(sending.changes());
-        // Whoever is gone isn't told a second time.
-        for (name, pending) in sending.into_generations().into_iter().filter(|(_, pending)| !pending.again) {
+        for (name, pending) in sending.into_generations().into_iter().filter(|(_, pending)| waits(pending)) {
             let superseded = match self.progress.get_mut(&name) {
                 Some(progress) => progress.give_back(pending),
                 None => Some(pending),
             };
-            if let Some(older) = superseded {
+            if let Some(older) = superseded.filter(|older| !older.again) {
                 self.supersede(site, &name, older, ctx);
             }
         }

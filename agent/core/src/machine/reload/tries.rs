@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::kernel::lack::Lack;
 use crate::machine::reload::retry::PATIENCE;
 use crate::model::time::Time;
 
@@ -26,6 +27,9 @@ pub(super) struct Tries {
     /// Since when there is no address.
     unaddressed: Option<Time>,
     unaddressed_said: bool,
+    /// Since when the agent lacks something to make one, and what it lacked last.
+    lacking: Option<(Time, Lack)>,
+    lack_said: bool,
 }
 
 impl Tries {
@@ -50,8 +54,35 @@ impl Tries {
         let (first, made) = self.counted.unwrap_or((begun, 0));
         let made = made.saturating_add(1);
         self.counted = Some((first, made));
-        self.next = first + if made == 1 { SECOND } else { THIRD };
+        let due = first + if made == 1 { SECOND } else { THIRD };
+        self.next = due.max(begun + FIRST_PAUSE);
         made < TRIES
+    }
+
+    /// The agent lacks something to make one.
+    pub(super) fn lacks(&mut self, lack: Lack, now: Time) {
+        self.lacking.get_or_insert((now, lack)).1 = lack;
+    }
+
+    /// It lacks nothing any more.
+    pub(super) const fn lacks_nothing(&mut self) {
+        (self.lacking, self.lack_said) = (None, false);
+    }
+
+    /// When it is to be said what it lacks, if it wasn't.
+    pub(super) fn lack_due(&self) -> Option<Time> {
+        self.lacking.filter(|_| !self.lack_said).map(|(since, _)| since + PATIENCE)
+    }
+
+    /// What it lacks is said.
+    pub(super) fn say_lack(&mut self) -> Option<Lack> {
+        self.lack_said = self.lacking.is_some();
+        self.lacking.map(|(_, lack)| lack)
+    }
+
+    /// Whether it was said what it lacks.
+    pub(super) const fn is_lack_said(&self) -> bool {
+        self.lack_said
     }
 
     /// There is no address. Whether that is to be said now.
@@ -67,6 +98,6 @@ impl Tries {
 
     /// Whether something was said that people wait to hear the end of.
     pub(super) const fn is_anything_said(&self) -> bool {
-        self.unaddressed_said
+        self.unaddressed_said || self.lack_said
     }
 }

@@ -48,9 +48,8 @@ const GUARD_AGE: Duration = Duration::from_millis(2);
 const MOST_CHOICES: u8 = 3;
 
 impl Waiting {
-    /// One more change has settled. The requests that were made for those before say nothing about it.
+    /// One more change has settled.
     pub(super) fn settled(&mut self, at: Time) {
-        self.tries.renew();
         let first = self.changes.map_or(at, |(first, _)| first);
         self.changes = Some((first, at));
     }
@@ -208,7 +207,7 @@ impl Waiting {
 
     /// Whether it was said that the agent lacks something.
     pub(super) const fn is_lack_said(&self) -> bool {
-        self.lack_said
+        self.lack_said || self.tries.is_lack_said()
     }
 
     /// Whether something was said that people wait to hear the end of.

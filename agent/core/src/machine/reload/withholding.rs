@@ -211,6 +211,9 @@ impl Target {
         ctx: &mut Context<'_>,
     ) {
         self.absolve(site, is_it, ctx);
+        if let Some(sending) = &mut self.sending {
+            sending.absolve(is_it);
+        }
         if self.suspension.killed(is_it) {
             self.record_count(site, ctx);
         }

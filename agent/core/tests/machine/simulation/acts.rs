@@ -42,6 +42,7 @@ impl Simulation {
             Todo::Fork(uid) => self.fork_child(&uid),
             Todo::Show(uid, id, started) => self.show(&uid, id, started),
             Todo::ShowKill(uid, id) => self.show_kill(&uid, id),
+            Todo::Address(uid) => self.show_address(&uid),
             Todo::Sync(life) => {
                 let listed = self.listed();
                 self.agent_event(life, Event::PodsSynced(listed));
@@ -54,6 +55,8 @@ impl Simulation {
             | Todo::Read(..)
             | Todo::Hold(..)
             | Todo::Open(..)
+            | Todo::Connect(..)
+            | Todo::Respond(_)
             | Todo::Event(..)
             | Todo::Notify(..) => self.carry_out_edge(todo),
         }
@@ -65,7 +68,9 @@ impl Simulation {
         let chance = self.rng.below(100);
         if let Some(uid) = self.rng.pick(&pods).cloned() {
             match chance {
-                0..55 => self.swap_some_volume(&uid),
+                0..53 => self.swap_some_volume(&uid),
+                53 => self.lose_address(&uid),
+                54 => self.lack(),
                 55..67 => self.restart_container(&uid),
                 67..72 => self.end_child(&uid),
                 72..80 => self.overflow(),
@@ -128,8 +133,12 @@ impl Simulation {
             let (kind, name, of) = ("ReplicaSet".into(), "web".into(), "1".into());
             made.replica = Some(Replica { kind, name, uid: of, template: None });
         }
+        self.add_server(&mut made);
+        let manner = if manner == Manner::Renews && self.is_asked(&uid) { Manner::Handles } else { manner };
         self.manners.insert(uid.clone(), manner);
-        if self.rng.percent(60) {
+        if self.is_never_ready(&uid) {
+            self.reported.insert(uid.clone());
+        } else if self.rng.percent(60) {
             self.reported.insert(uid.clone());
             if !is_replica && self.rng.percent(50) {
                 self.slow.insert(uid.clone());
@@ -149,14 +158,18 @@ impl Simulation {
         self.sync_soon();
     }
 
-    fn sync_soon(&mut self) {
+    pub(super) fn sync_soon(&mut self) {
         let pause = self.micros(2_000_000);
         self.push(pause, Todo::Sync(self.life));
     }
 
     pub(super) fn write_annotations(&mut self, uid: &PodUid, kind: usize) {
-        let with_signal = [&[("reloadlet.io/signal", "SIGHUP")], ANNOTATIONS[kind]].concat();
-        let annotations = pod(1, &with_signal, &[], &[]).spec.annotations;
+        let (means, others) = if self.is_asked(uid) {
+            (servers::REQUEST, servers::ANNOTATIONS[kind])
+        } else {
+            (("reloadlet.io/signal", "SIGHUP"), ANNOTATIONS[kind])
+        };
+        let annotations = pod(1, &[&[means], others].concat(), &[], &[]).spec.annotations;
         if annotations.contains_key("reloadlet.io/unhandled") {
             self.unhandled.insert(uid.clone());
         }
@@ -169,6 +182,9 @@ impl Simulation {
             self.pods.get_mut(uid).unwrap().spec.annotations = broken;
             self.broken.insert(uid.clone());
         } else {
+            if self.rng.percent(20) {
+                self.change_means(uid);
+            }
             // The names of processes stay as they are: what a container runs is fixed at its start.
             let kind = usize::try_from(self.rng.below(4)).unwrap();
             self.write_annotations(uid, kind);
@@ -337,11 +353,12 @@ impl Simulation {
     }
 
     fn show(&mut self, uid: &PodUid, id: ContainerId, started: bool) {
+        let is_never_ready = self.is_never_ready(uid);
         let Some(pod) = self.pods.get_mut(uid) else { return };
         if self.node.pod(uid).containers.iter().any(|container| container.id == id) {
             pod.status.insert("app".into(), id);
             let phase = pod.phases.entry("app".into()).or_default();
-            (phase.started, phase.ready) = (Some(started), Some(started));
+            (phase.started, phase.ready) = (Some(started), Some(started && !is_never_ready));
             let pause = self.micros(500_000);
             self.push(pause, Todo::Sync(self.life));
         }
@@ -366,7 +383,8 @@ impl Simulation {
         for pid in ending {
             let gone = self.node.kill(pid).unwrap();
             self.loaded.remove(&pid);
-            self.note_ending(pid, &uid, killed);
+            self.note_ending(&gone, killed);
+            self.cut_off(pid);
             if killed && !self.held.contains(&gone) {
                 self.unseen_kills.insert(uid.clone());
             }

@@ -98,6 +98,15 @@ impl Checks {
 }
 
 impl Simulation {
+    /// Whether the newest files of a volume have failed for good.
+    fn has_failed(&self, uid: &PodUid, volume: &Name) -> bool {
+        let key = JournalKey { pod: uid.clone(), container: "app".into(), volume: volume.clone() };
+        let outcome = self.journal.handled.get(&key).and_then(|handled| handled.outcome);
+        // What ended under another means stays ended.
+        let others = [Some(Outcome::NoProcess), Some(Outcome::Unhandled), Some(Outcome::Gone)];
+        outcome == Some(Outcome::Failed) || (self.has_changed_means(uid) && others.contains(&outcome))
+    }
+
     /// Everything has calmed down.
     pub(super) fn check_at_rest(&mut self) {
         for (_, update) in std::mem::take(&mut self.uncommitted) {
@@ -114,20 +123,25 @@ impl Simulation {
             let may_be = may_be || self.unseen_kills.contains(&pod.uid);
             assert!(may_be || !is_suspended, "{} is suspended for what ended it from outside", pod.uid);
         }
+        self.asking.check_at_rest();
         let mut all_handle = true;
         for (uid, pod) in self.pods.clone() {
             let container = self.node.pod(&uid).containers[0].clone();
             let told = container.processes.last().unwrap().clone();
+            let is_asked = self.is_asked(&uid);
             let takes = (told.caught | told.blocked) & HUP != 0 && container.processes[0].comm != "s6-svscan";
+            let takes = takes || is_asked;
             let handles = takes || pod.spec.annotations.contains_key("reloadlet.io/unhandled");
             all_handle &= handles;
-            let seen = self.seen(&uid);
+            let mut seen = self.seen(&uid);
+            // What a server won't take is said to have failed.
+            let may_fail = is_asked || self.has_changed_means(&uid);
+            seen.retain(|volume, _| !(may_fail && self.has_failed(&uid, volume)));
             if takes && container.dead.is_empty() && !self.excused.contains(&told.pid) {
                 let manner = self.manners[&uid];
-                assert_eq!(
-                    self.loaded[&told.pid], seen,
-                    "{uid}, {manner:?}: {told:?} has not read the newest files"
-                );
+                let mut loaded = self.loaded[&told.pid].clone();
+                loaded.retain(|volume, _| seen.contains_key(volume));
+                assert_eq!(loaded, seen, "{uid}, {manner:?}: {told:?} has not read the newest files");
             }
             for volume in pod.spec.volumes.iter().filter(|_| handles) {
                 let volume = VolumeRef { pod: uid.clone(), volume: volume.name.clone() };

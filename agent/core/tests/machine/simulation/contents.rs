@@ -1,6 +1,7 @@
 //! Contents that end a replica: none of them is told to another one once the agent can know that.
 
 use super::*;
+use reloadlet_core::machine::event::Call;
 
 /// A process that was told of less than this after its start says nothing by its end, as far as the agent knows.
 const GROWN: Duration = ms(20_000);
@@ -84,17 +85,14 @@ impl Simulation {
         self.is_replica(uid) && self.seen(uid).values().any(|digest| is_bad(*digest))
     }
 
-    /// A replica is sent the signal.
-    pub(super) fn check_content(&mut self, process: &ProcessIdentity) {
+    /// A replica is told. What that tells of, if it is known.
+    pub(super) fn check_content(&mut self, process: &ProcessIdentity) -> Option<Told> {
         let uid = process.pod.clone();
         if !self.is_replica(&uid) || self.has_keys(&uid) {
-            return;
+            return None;
         }
-        let Some((generation, content)) = self.on_disk(&uid) else {
-            self.contents.told.remove(&uid);
-            return;
-        };
-        let Some(annotations) = self.taken.get(&uid).cloned() else { return };
+        let (generation, content) = self.on_disk(&uid)?;
+        let annotations = self.taken.get(&uid).cloned()?;
         let is_seen = self.now > self.stalled_until + ms(1_000);
         let mine = |ending: &&Ending| {
             ending.pod != uid && ending.told.content == content && ending.told.annotations == annotations
@@ -106,9 +104,39 @@ impl Simulation {
             assert!(!(is_new && is_known), "{process:?} is told of what ended {ending:?}, of {generation}");
         }
         let is_grown = self.now >= process.started + GROWN && !self.slow.contains(&uid);
-        let told = Told { pid: process.pid, at: self.now, generation, content, annotations, is_grown };
-        self.contents.had.insert((uid.clone(), content));
-        self.contents.told.insert(uid, told);
+        self.contents.had.insert((uid, content));
+        Some(Told { pid: process.pid, at: self.now, generation, content, annotations, is_grown })
+    }
+
+    /// A replica was told.
+    pub(super) fn note_told(&mut self, uid: &PodUid, told: Option<Told>) {
+        match told {
+            Some(told) => self.contents.told.insert(uid.clone(), told),
+            None => self.contents.told.remove(uid),
+        };
+    }
+
+    /// A replica takes a request: what it loads is what it was told of, unless something newer is there by now.
+    pub(super) fn take_content(&mut self, call: &Call) {
+        let uid = &call.process.pod;
+        let now = self.on_disk(uid);
+        let told = self.asking.told(call);
+        let is_it = |told: &Told| now.as_ref().is_some_and(|(generation, _)| *generation == told.generation);
+        let told = told.filter(is_it).map(|told| Told { at: self.now, ..told });
+        self.note_told(uid, told);
+    }
+
+    /// Whatever it has taken, no delivery comes of it.
+    pub(super) fn forget_content(&mut self, uid: &PodUid) {
+        self.contents.told.remove(uid);
+    }
+
+    /// Nobody has seen what came of a request.
+    pub(super) fn forget_asked(&mut self) {
+        for uid in self.asking.pods() {
+            self.contents.told.remove(uid);
+            self.contents.endings.retain(|ending| ending.pod != *uid);
+        }
     }
 
     /// Whether an agent can know of an ending: of one in an earlier life it does by what stands there still.
@@ -123,22 +151,27 @@ impl Simulation {
     }
 
     /// A process ended: by itself, or by SIGKILL from outside.
-    pub(super) fn note_ending(&mut self, pid: u32, uid: &PodUid, killed: bool) {
+    pub(super) fn note_ending(&mut self, process: &ProcessIdentity, killed: bool) {
+        let (pid, uid) = (process.pid, &process.pod);
         if killed {
             // Its status may say so of the whole container.
             self.contents.endings.retain(|ending| ending.pod != *uid);
             return;
         }
-        let Some(told) = self.contents.told.get(uid).filter(|told| told.pid == pid && told.is_grown) else {
-            return;
-        };
+        // What has given way to something newer by then may never have been read.
+        let on_disk = self.on_disk(uid).map(|(generation, _)| generation);
+        let is_it =
+            |told: &&Told| told.pid == pid && told.is_grown && on_disk.as_ref() == Some(&told.generation);
+        let Some(told) = self.contents.told.get(uid).filter(is_it) else { return };
         let verify = match told.annotations.get("reloadlet.io/verify") {
             Some(AnnotationValue::Text(text)) if text == "3s" => ms(3_000),
             Some(_) => ms(1_000),
             None => ms(10_000),
         };
         if self.now < told.at + verify && self.taken.get(uid) == Some(&told.annotations) {
-            let ending = Ending { pod: uid.clone(), told: told.clone(), at: self.now, life: self.life };
+            // What no agent of this life holds it can only find gone.
+            let life = if self.held.contains(process) { self.life } else { self.life.wrapping_sub(1) };
+            let ending = Ending { pod: uid.clone(), told: told.clone(), at: self.now, life };
             let is_shared = self.contents.had.iter().any(|(pod, had)| pod != uid && *had == told.content);
             self.contents.spared += u32::from(!is_shared);
             self.contents.endings.push(ending);

@@ -25,13 +25,12 @@ impl Simulation {
                 if let Some((_, linked)) = &mut listing.current {
                     *linked = (*linked + self.clock_ahead).min(self.now);
                 }
-                let pause = self.slow_at_times();
+                let pause = self.slow_for(&volume.pod);
                 self.push(pause, Todo::Event(life, Event::Listed(volume, listing)));
             }
             Todo::MakeSurvey(life, uid) => {
                 let facts = self.node.survey(&uid);
-                // Other replicas don't wait for longer than some seconds for what comes of one.
-                let pause = if self.is_replica(&uid) { self.micros(2_000) } else { self.slow_at_times() };
+                let pause = self.slow_for(&uid);
                 self.push(pause, Todo::Event(life, Event::Surveyed(uid, facts)));
             }
             Todo::Read(life, volume, generation, reading) => {
@@ -56,7 +55,10 @@ impl Simulation {
                     self.answer(if is_there { Event::Held(process) } else { Event::NotHeld(process) });
                 }
             }
+            Todo::Connect(life, call) => self.connect(life, call),
+            Todo::Respond(number) => self.respond(number),
             Todo::Act
+            | Todo::Address(_)
             | Todo::Unlink(_)
             | Todo::Rebuild(_)
             | Todo::Expire(..)
@@ -82,6 +84,11 @@ impl Simulation {
             1..5 => self.micros(200_000),
             _ => self.micros(2_000),
         }
+    }
+
+    /// The same, unless it is a replica: others don't wait for longer than some seconds for what comes of one.
+    pub(super) fn slow_for(&mut self, pod: &PodUid) -> Duration {
+        if self.is_replica(pod) { self.micros(2_000) } else { self.slow_at_times() }
     }
 
     /// The loop's own answers keep their order.
@@ -143,10 +150,13 @@ impl Simulation {
                 apply(&mut self.journal, update);
             } else {
                 self.checks.lost(&update);
+                self.asking.lost(&update);
                 self.forget_told(&update);
             }
         }
         self.life += 1;
+        self.forget_asked();
+        self.asking.new_life();
         self.excuse(|_| true);
         self.proven.clear();
         self.wanted.clear();
@@ -211,7 +221,10 @@ impl Simulation {
             Event::Removed(volume, generation, _) => Event::Removed(volume, generation, self.now),
             Event::TornDown(volume, _) => Event::TornDown(volume, self.now),
             Event::Opened(volume, generation, _) => {
-                self.proven.insert(volume.pod.clone());
+                // What is read during a request counts only if a delivery comes of that.
+                if !self.is_asked(&volume.pod) {
+                    self.proven.insert(volume.pod.clone());
+                }
                 Event::Opened(volume, generation, self.now)
             }
             // The loop reads masks itself, and takes them in at once.
@@ -240,16 +253,26 @@ impl Simulation {
         }
         if let Event::PodsSynced(pods) = &event {
             self.forget_proofs(pods);
+            self.asking.listed(pods);
             for pod in pods {
                 let ids = pod.status.iter().filter_map(|(name, id)| Some((id, pod.phases.get(name)?)));
                 self.shown.extend(ids.map(|(id, phase)| (id.clone(), phase.clone())));
             }
+        }
+        match &event {
+            Event::Answered(process, begun, answer) => {
+                let telling = self.telling(&process.pod);
+                self.asking.answers(process, *begun, answer, &telling);
+            }
+            Event::Exited(process, _) => self.asking.ended(process),
+            _ => {}
         }
         let what = format!("{event:?}");
         if let Some(machine) = &mut self.machine {
             machine.handle(self.now, event);
         }
         self.take_actions(&what);
+        self.asking.answered();
     }
 
     fn take_actions(&mut self, what: &str) {
@@ -261,10 +284,11 @@ impl Simulation {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other reports are nothing to requests")]
     fn take_action(&mut self, action: Action) {
         let life = self.life;
         match action {
-            Action::Call(call) => unreachable!("no pod here is told by a request: {call:?}"),
+            Action::Call(call) => self.make_call(call),
             Action::Watch(uid, ..) => {
                 self.watched.insert(uid);
             }
@@ -277,8 +301,7 @@ impl Simulation {
                 self.push(pause, Todo::BeginListing(life, volume));
             }
             Action::Survey(survey) => {
-                let is_quick = self.is_replica(&survey.pod);
-                let pause = if is_quick { self.micros(2_000) } else { self.slow_at_times() };
+                let pause = self.slow_for(&survey.pod);
                 self.push(pause, Todo::MakeSurvey(life, survey.pod));
             }
             Action::Hold(process) => {
@@ -326,6 +349,16 @@ impl Simulation {
                     self.excuse(|pid| mine.contains(&pid));
                 }
                 self.checks.reported(&report, self.now, &self.settled);
+                match &report {
+                    Report::Reload(reload) => self.asking.reported(reload, false, &self.settled, self.now),
+                    Report::Retold(reload) => self.asking.reported(reload, true, &self.settled, self.now),
+                    Report::Reread { pod, .. } => {
+                        self.proven.insert(pod.uid.clone());
+                    }
+                    Report::Problem(pod, problem) => self.asking.problem(&pod.uid, Some(problem.kind)),
+                    Report::Solved(pod) | Report::Forgotten(pod) => self.asking.problem(&pod.uid, None),
+                    _ => {}
+                }
             }
         }
     }
@@ -337,7 +370,8 @@ impl Simulation {
             state.state != 'Z'
         });
         self.checks.sent(&process, self.now);
-        self.check_content(&process);
+        let told = self.check_content(&process);
+        self.note_told(&process.pod, told);
         let is_starting = self.starts.get(&process.container).is_some_and(|over| self.now < *over);
         if lives && is_starting {
             assert_eq!(self.shown.get(&process.container), None, "{process:?} hasn't started");

@@ -6,12 +6,14 @@
 //! tries so many, and `make simulate` does that with seeds that nobody has tried.
 
 mod acts;
+mod asking;
 mod checks;
 mod contents;
 mod edge;
 mod kubelet;
 mod programs;
 pub(crate) mod rng;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::{Reading, VolumeRef};
+use reloadlet_core::machine::event::{Call, Reading, VolumeRef};
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{JournalSnapshot, JournalUpdate};
@@ -27,9 +29,11 @@ use reloadlet_core::model::names::{ContainerId, Name, PodUid};
 use reloadlet_core::model::pod::{AnnotationValue, Phase, Pod};
 use reloadlet_core::{Event, Machine, Time};
 
+use self::asking::Asking;
 use self::checks::Checks;
 use self::contents::Contents;
 use self::rng::Rng;
+use self::servers::Servers;
 use crate::node::{Node, at, ms};
 
 /// How many seeds are tried if nothing else is asked for.
@@ -89,6 +93,11 @@ enum Todo {
     Open(u32, VolumeRef, Generation),
     /// A pidfd is opened.
     Hold(u32, ProcessIdentity),
+    /// The pod's status shows its address.
+    Address(PodUid),
+    /// A request goes out, and a server answers one.
+    Connect(u32, Call),
+    Respond(u64),
     /// The agent (of this life) hears of something.
     Event(u32, Event),
     /// The same by inotify, unless the queue overflows before.
@@ -182,6 +191,8 @@ struct Simulation {
     uncommitted: Vec<(Time, JournalUpdate)>,
     checks: Checks,
     contents: Contents,
+    servers: Servers,
+    asking: Asking,
 }
 
 impl Simulation {
@@ -233,6 +244,8 @@ impl Simulation {
             uncommitted: Vec::new(),
             checks: Checks::default(),
             contents: Contents::default(),
+            servers: Servers::default(),
+            asking: Asking::default(),
         };
         for _ in 0..4 {
             simulation.add_pod();
@@ -319,9 +332,9 @@ impl Simulation {
     }
 }
 
-/// Gives back how many deliveries there were, after how many of them an open counted, how many were made for want of one, and how
-/// many contents ended a replica before another one had them.
-fn simulate(seed: u64) -> [u32; 4] {
+/// Gives back how many deliveries there were, after how many of them an open counted, how many were made for want of one, how
+/// many contents ended a replica before another one had them, and how many requests were acknowledged and were given up.
+fn simulate(seed: u64) -> [u32; 6] {
     struct Named(u64);
     impl Drop for Named {
         #[expect(clippy::print_stderr, reason = "the seed of a failure")]
@@ -336,11 +349,12 @@ fn simulate(seed: u64) -> [u32; 4] {
     simulation.calm_down();
     simulation.check_at_rest();
     let Checks { delivered, rereads, retold, .. } = simulation.checks;
-    [delivered, rereads, retold, simulation.contents.spared]
+    let asking = simulation.asking;
+    [delivered, rereads, retold, simulation.contents.spared, asking.delivered, asking.refused]
 }
 
-fn add(some: [u32; 4], more: [u32; 4]) -> [u32; 4] {
-    [some[0] + more[0], some[1] + more[1], some[2] + more[2], some[3] + more[3]]
+fn add(some: [u32; 6], more: [u32; 6]) -> [u32; 6] {
+    std::array::from_fn(|i| some[i] + more[i])
 }
 
 /// A number out of the environment.
@@ -360,13 +374,16 @@ fn whatever_happens_every_process_hears_of_the_newest_files_and_none_of_them_twi
     let some = || {
         let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
         let each = seeds.take_while(|seed| *seed < end).map(simulate);
-        each.fold([0; 4], add)
+        each.fold([0; 6], add)
     };
-    let counts: Vec<[u32; 4]> = std::thread::scope(|scope| {
+    let counts: Vec<[u32; 6]> = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let all = counts.into_iter().fold([0; 4], add);
-    assert!(all.iter().all(|count| *count > 0), "told, reread, told again and spared: {all:?}");
+    let all = counts.into_iter().fold([0; 6], add);
+    assert!(
+        all.iter().all(|count| *count > 0),
+        "told, reread, told again, spared, acknowledged and given up: {all:?}"
+    );
 }

@@ -66,6 +66,9 @@ impl Simulation {
         let now: BTreeMap<PodUid, _> =
             listed.iter().map(|pod| (pod.uid.clone(), pod.spec.annotations.clone())).collect();
         let before = std::mem::replace(&mut self.taken, now.clone());
+        for uid in now.keys().filter(|uid| before.get(*uid) != now.get(*uid)) {
+            self.asking.replan(uid);
+        }
         for (uid, annotations) in before {
             if now.get(&uid) != Some(&annotations) && self.node.pods.contains_key(&uid) {
                 let mine = self.pids(&uid);
