@@ -202,10 +202,14 @@ impl Watched {
         Reading { filter, each: self.propagation.is_measured(), decides: self.needs_digest() }
     }
 
-    /// Whether a generation is being read.
-    pub(crate) fn is_being_read(&self, generation: &Generation) -> bool {
-        let FilesDigest::Reading(known) = &self.digest else { return false };
-        known == generation
+    /// Whether it isn't known yet what a generation holds: it is being read, or nobody has wanted that.
+    pub(crate) fn is_unread(&self, generation: &Generation) -> bool {
+        match &self.digest {
+            FilesDigest::Unwanted | FilesDigest::Reading(_) => true,
+            FilesDigest::Missing(known, _)
+            | FilesDigest::ReadingAgain(known)
+            | FilesDigest::Read(known, _) => known != generation,
+        }
     }
 
     /// What is to be read of a generation: it decides something, is measured, or is to be compared with what other replicas

@@ -1,6 +1,8 @@
 //! What is withheld from a replica, for how long, and of whom.
 
 use reloadlet_core::kernel::process::ProcessIdentity;
+use reloadlet_core::machine::event::VolumeRef;
+use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::{Pod, Replica};
 use reloadlet_core::model::signal::Signal;
@@ -129,4 +131,28 @@ fn what_was_withheld_for_an_ending_that_turns_out_to_be_a_kill_is_told_after_a_r
     world.pass(60_000);
     assert_eq!(world.sends().len(), 1);
     assert_eq!(world.outcomes(), [("config", generation(4), Outcome::Delivered)]);
+}
+
+#[test]
+fn what_waited_before_another_replica_came_is_compared_with_what_has_ended_that_one() {
+    let annotations = [("reloadlet.io/min-interval", "300s")];
+    let mut world = World::running(vec![replica(1, &annotations)]);
+    publish(&mut world, 2, 2);
+    world.pass(20_000);
+    publish(&mut world, 3, 3);
+    let late = replica(2, &annotations);
+    world.node.add_pod(&late, world.now);
+    world.pods.push(late);
+    world.sync();
+    let pid = world.start(&uid(2), "app");
+    world.pass(60_000);
+    let volume = VolumeRef { pod: uid(2), volume: "config".into() };
+    world.node.volume(&volume).digests.insert(generation(3), Digest::new([3; 32]));
+    world.publish(&volume, 3);
+    world.pass(400);
+    assert_eq!(told(&world), [1001, pid]);
+    world.exit(pid);
+    world.start(&uid(2), "app");
+    world.pass(300_000);
+    assert_eq!((told(&world), held(&world)), (vec![1001, pid], 1), "nothing was to be compared when it came");
 }

@@ -118,6 +118,17 @@ impl PodMachine {
         }
     }
 
+    /// Has what stands in a volume read, where nobody wanted that when it came: since then another replica has ended of something.
+    pub(super) fn compare(&mut self, name: &Name, ctx: &mut Context<'_>) {
+        let Some(watched) = self.site.volumes.get_mut(name) else { return };
+        let Some(generation) = watched.state().settled().map(|settled| settled.generation.clone()) else {
+            return;
+        };
+        if let Some(reading) = watched.want(&generation, true) {
+            self.begin_read(name, generation, reading, ctx);
+        }
+    }
+
     /// Has a generation read. What a container opens meanwhile isn't seen.
     pub(super) fn begin_read(
         &mut self,

@@ -1,5 +1,7 @@
 //! The next steps of a pod's waiting reloads are carried out.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Call, ReloadReport};
@@ -9,6 +11,7 @@ use crate::machine::reload::Target;
 use crate::machine::reload::retry::PATIENCE;
 use crate::machine::reload::step::Step;
 use crate::model::means::Means;
+use crate::model::names::Name;
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
@@ -21,6 +24,8 @@ struct Todo {
     reports: Vec<ReloadReport>,
     sends: Vec<(Vec<ProcessIdentity>, Signal)>,
     calls: Vec<Call>,
+    /// The volumes whose files are to be compared with what has ended another replica.
+    compared: BTreeSet<Name>,
 }
 
 /// Carrying out the next steps.
@@ -42,6 +47,11 @@ impl PodMachine {
                     Step::Idle | Step::AwaitGuard => break,
                     Step::Await | Step::Until(_) => {
                         target.wait();
+                        break;
+                    }
+                    Step::Compare => {
+                        target.wait();
+                        todo.compared.extend(target.progress().keys().cloned());
                         break;
                     }
                     // What was read before the end of the last wait decides nothing.
@@ -116,6 +126,9 @@ impl PodMachine {
         if todo.survey {
             self.begin_survey(ctx);
         }
+        for volume in todo.compared {
+            self.compare(&volume, ctx);
+        }
         self.say_each(todo.reports, ctx);
         for problem in todo.problems {
             self.set_problem(Some(problem), ctx);
@@ -132,6 +145,7 @@ impl PodMachine {
             Step::Idle
             | Step::Await
             | Step::AwaitGuard
+            | Step::Compare
             | Step::ChooseAnew
             | Step::Survey
             | Step::Guard(_)

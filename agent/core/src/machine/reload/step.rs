@@ -44,6 +44,8 @@ pub(crate) enum Step {
     ChooseAnew,
     /// Nobody handles the signal: pause, then look again.
     Refused,
+    /// What stands in its volumes is to be compared with what has ended another replica, and isn't read yet.
+    Compare,
     /// The pod's status names no address for a request.
     Unaddressed,
     /// The agent lacks something to make a request, and has for long.
@@ -153,7 +155,7 @@ impl Target {
             return Step::End(self.waiting_volumes(|_, _| true), Outcome::Suspended, reason);
         }
         if self.is_compared(site) {
-            return Step::Await;
+            return Step::Compare;
         }
         match &self.plan.means {
             Means::Signal(_) => self.signalling(chosen, waiting, site, now),

@@ -164,7 +164,7 @@ impl Target {
     /// being published that isn't known either.
     pub(super) fn is_compared(&self, site: &Site) -> bool {
         let is_unknown = |watched: &Watched| match watched.state().settled() {
-            Some(settled) => watched.is_being_read(&settled.generation),
+            Some(settled) => watched.is_unread(&settled.generation),
             None => watched.state().generation().is_some(),
         };
         self.objection.wary
