@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::annotations::IGNORE;
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -35,7 +36,7 @@ pub(crate) struct ObjectHead {
     pub(crate) kind: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) namespace: Option<String>,
-    /// Those of its annotations that are another program's.
+    /// Those of its annotations that say something of it to others.
     pub(crate) annotations: Annotations,
     /// Whether a ConfigMap or a Secret says that it never changes.
     pub(crate) immutable: bool,
@@ -319,7 +320,7 @@ struct Named {
 #[derive(Default)]
 struct Marks(Annotations);
 
-/// So many of them are kept; there are two.
+/// So many of them are kept; there are three.
 const MOST_MARKS: usize = 4;
 
 impl<'de> Deserialize<'de> for Marks {
@@ -336,13 +337,14 @@ impl<'de> Lenient<'de> for Marks {
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut marks = Self::default();
         while let Some(Text(key)) = object.next_key()? {
-            let key = key.filter(|key| [reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
+            let key = key.filter(|key| [IGNORE, reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
             let value = object.next_value::<Text>()?.0;
-            if let Some((key, value)) = key.zip(value)
+            if let Some(key) = key
                 && marks.0.len() < MOST_MARKS
-                && take(key.len() + value.len())
+                && take(key.len() + value.as_ref().map_or(0, String::len))
             {
-                marks.0.insert(key, AnnotationValue::Text(value));
+                let not_text = || AnnotationValue::NotText(String::new());
+                marks.0.insert(key, value.map_or_else(not_text, AnnotationValue::Text));
             }
         }
         Ok(marks)

@@ -57,7 +57,8 @@ pub struct OtherObject {
     pub namespace: Option<Name>,
     /// Its name, if it has one.
     pub name: Option<Name>,
-    /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
+    /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`), and to agents (`reloadlet.io/ignore`). Of a value that is
+    /// no string no more is known.
     pub annotations: Annotations,
     /// Its labels, of those kinds that Reloader selects by them: ConfigMaps, Secrets and namespaces. `None` where they aren't known.
     pub labels: Option<Labels>,

@@ -44,6 +44,8 @@ closed_set! {
         SkippedVariable => "skipped-variable",
         /// An object that never changes.
         Immutable => "immutable",
+        /// An object that its owner keeps from triggering anything.
+        Ignored => "ignored",
         /// A process that nothing of what the manifest runs is called.
         ProcessName => "process-name",
         /// A signal that ends programs, where nobody starts the container again.
@@ -127,6 +129,8 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::Unasked => Some(Code::Unasked),
         Why::OtherContainer => Some(Code::OtherContainer),
         Why::Sidecar => Some(Code::Sidecar),
+        // Of these something is said once of each object.
+        Why::Immutable | Why::Ignored => None,
         Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::OtherKeys | Why::ClusterObject => {
             None
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::PodSpec;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
@@ -15,21 +14,23 @@ use reloadlet_manifest::Workload;
 use super::codes::{Code, of_problem, of_reference};
 use super::finding::{Finding, Level};
 use super::objects::Objects;
-use super::{absent, programs, reloader};
+use super::{absent, content, programs, reloader};
 
 /// What a change of each object does to a workload's pods, and what is found about it.
 pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
     let References { all: references, is_cut } =
-        references(&workload.spec, &namespace, allowed, |_, _| false);
+        references(&workload.spec, &namespace, allowed, |kind, name| {
+            objects.known(kind, name, workload.namespace.as_ref())
+        });
     let mut findings = problems(&workload.spec, &namespace, allowed);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
     findings.extend(beside_directories(&references));
     findings.extend(programs::of(&workload.spec, &references));
     findings.extend(absent::of(workload, &references, objects));
-    findings.extend(immutable(workload, &references, objects));
+    findings.extend(content::of(workload, &references, objects));
     findings.extend(checksums(workload, &references));
     findings.extend(reloader::of(workload, &references, objects));
     findings.extend(is_cut.then(too_many));
@@ -105,25 +106,6 @@ fn beside_directories(references: &[Reference]) -> Vec<Finding> {
         Finding::new(Code::SubPathBesideDirectory, Level::Warning, sentence, Some(remedy))
     };
     both.into_iter().map(finding).collect()
-}
-
-/// An object that never changes: a change comes with another one, of another name.
-fn immutable(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let used: BTreeSet<(ObjectKind, &Name)> = references.iter().filter_map(Reference::object).collect();
-    let is_immutable = |(kind, name): &(ObjectKind, &Name)| {
-        objects.get(*kind, name, workload.namespace.as_ref()).is_some_and(|said| said.immutable)
-    };
-    let finding = |(kind, name): (ObjectKind, &Name)| {
-        let sentence = format!(
-            "{} {} is immutable: it never changes, and the kubelet doesn't look at one that is made anew under its name while the pod \
-             runs",
-            kind.written(),
-            quoted(name)
-        );
-        let remedy = String::from("make another one under another name, and name that in the workload");
-        Finding::new(Code::Immutable, Level::Hint, sentence, Some(remedy))
-    };
-    used.into_iter().filter(is_immutable).map(finding).collect()
 }
 
 /// A chart that writes a checksum of a configuration into the template makes a new template of each change.

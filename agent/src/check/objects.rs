@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
+use reloadlet_core::model::pod::AnnotationValue;
+use reloadlet_core::policy::annotations::IGNORE;
+use reloadlet_core::policy::references::Known;
 use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
 use reloadlet_manifest::OtherObject;
 
@@ -20,10 +23,19 @@ pub(super) struct Said {
     pub(super) remarks: Vec<Remark>,
     /// It never changes.
     pub(super) immutable: bool,
+    /// What it says to agents by `reloadlet.io/ignore`.
+    pub(super) ignore: Option<AnnotationValue>,
     /// Whether Reloader's selector takes it by its labels.
     is_selected: bool,
     /// Its keys, if they are known.
     pub(super) keys: Option<BTreeSet<Name>>,
+}
+
+impl Said {
+    /// Whether its owner keeps it from triggering anything, where agents see that.
+    pub(super) fn is_ignored(&self) -> bool {
+        matches!(&self.ignore, Some(AnnotationValue::Text(text)) if text == "true")
+    }
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
@@ -37,6 +49,8 @@ pub(super) struct Objects {
     unselected: BTreeSet<Name>,
     /// How Reloader runs.
     reloader: Flags,
+    /// Whether the agents see what Secrets say of themselves.
+    watch_secrets: bool,
     /// How many comparisons of a name with a list are left.
     comparisons: Cell<usize>,
 }
@@ -49,13 +63,14 @@ const MOST_COMPARED: usize = 2_000;
 const MOST_COMPARISONS: usize = 1_000_000;
 
 impl Objects {
-    /// None so far; Reloader runs with these flags.
-    pub(super) const fn new(reloader: Flags) -> Self {
+    /// None so far; Reloader runs with these flags, and the agents with `--watch-secrets` or without.
+    pub(super) const fn new(reloader: Flags, watch_secrets: bool) -> Self {
         Self {
             objects: BTreeMap::new(),
             names: BTreeMap::new(),
             unselected: BTreeSet::new(),
             reloader,
+            watch_secrets,
             comparisons: Cell::new(MOST_COMPARISONS),
         }
     }
@@ -85,6 +100,7 @@ impl Objects {
                 marks: Marks::of(&object.annotations),
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
+                ignore: object.annotations.get(IGNORE).cloned(),
                 is_selected: fits(&self.reloader.objects),
                 keys: object.keys,
             };
@@ -125,6 +141,25 @@ impl Objects {
         }
     }
 
+    /// Whether agents see what an object of this kind says of itself.
+    pub(super) fn are_seen(&self, kind: ObjectKind) -> bool {
+        match kind {
+            ObjectKind::ConfigMap => true,
+            ObjectKind::Secret => self.watch_secrets,
+        }
+    }
+
+    /// What is known of the object, as far as that decides what a change of it does.
+    pub(super) fn known(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Known<'_> {
+        let Some(said) = self.get(kind, name, namespace) else { return Known::default() };
+        Known {
+            rolls: false,
+            immutable: said.immutable,
+            ignored: said.is_ignored() && self.are_seen(kind),
+            keys: None,
+        }
+    }
+
     /// Whether Reloader's selectors take an object in this namespace, of which this is known.
     pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
         said.is_none_or(|said| said.is_selected)
@@ -151,7 +186,7 @@ mod tests {
 
     #[test]
     fn comparisons_have_a_bound_in_all() {
-        let objects = Objects::new(Flags::default());
+        let objects = Objects::new(Flags::default(), false);
         assert!(objects.take_comparisons(MOST_COMPARISONS - 1));
         assert!(!objects.take_comparisons(2));
         assert!(!objects.take_comparisons(1), "what wasn't enough once isn't any more");

@@ -15,7 +15,7 @@ use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_remark};
 use super::finding::{Finding, Level};
-use super::objects::Objects;
+use super::objects::{Objects, Said};
 
 /// So many comparisons of a name with an item are made for one workload.
 const MOST_COMPARED: usize = 2_000;
@@ -52,6 +52,8 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             name: &name,
             marks,
             is_immutable: said.is_some_and(|said| said.immutable),
+            is_ignored: said.is_some_and(Said::is_ignored)
+                && kind(of).is_some_and(|kind| objects.are_seen(kind)),
             is_selected: objects.is_selected(said, namespace),
         };
         findings.extend(report.finding(&object, &format!("{} {}", written(of), quoted(&name))));
@@ -176,6 +178,7 @@ impl Report<'_> {
             name: "-",
             marks: Marks::default(),
             is_immutable: false,
+            is_ignored: false,
             is_selected: true,
         });
         any.into_iter()

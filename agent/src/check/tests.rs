@@ -5,6 +5,7 @@ use reloadlet_core::policy::plan::Planned;
 use super::*;
 
 mod absent;
+mod content;
 mod programs;
 mod rows;
 mod ways;

@@ -52,6 +52,8 @@ pub const HTTP_TIMEOUT: &str = "reloadlet.io/http-timeout";
 pub const HTTP_SCHEME: &str = "reloadlet.io/http-scheme";
 /// Whether to roll the workload where a change can't be told in place.
 pub const ROLLOUT: &str = "reloadlet.io/rollout";
+/// On a ConfigMap or a Secret, not on a pod: whether it triggers nothing.
+pub const IGNORE: &str = "reloadlet.io/ignore";
 /// Written by the agent itself.
 pub const OBSERVED: &str = "reloadlet.io/observed";
 /// kubectl's key for the container that is meant when none is named.

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::closed::closed_set;
-use crate::model::means::{Means, Request};
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
 use crate::model::pod::{
     Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeSource,
 };
-use crate::model::signal::Signal;
 use crate::policy::plan::{Allowed, Plan, Planned};
 use crate::policy::select::{self, cluster_key};
 
+pub use effect::{Effect, Way, Why};
+pub use known::{Keys, Known};
 pub use part::{Part, Subject};
 use used::{Shown, Used, What};
 
+mod effect;
+mod known;
 mod part;
 mod used;
 mod words;
@@ -24,90 +25,6 @@ mod words;
 /// The most references of one pod, each of the items of its volumes that it names counted as one more: what is beyond is left out. A
 /// few mounts of a few sources make many of them.
 pub const MOST: usize = 4096;
-
-closed_set! {
-    /// How a container comes by what an object holds.
-    pub enum Way {
-        /// A volume of one ConfigMap or Secret that is mounted as a directory.
-        Directory => "directory",
-        /// A volume of several sources that is mounted as a directory.
-        Projected => "projected",
-        /// A volume of a CSI driver that is mounted as a directory.
-        Csi => "csi",
-        /// A mount of a part of a volume (`subPath`, `subPathExpr`).
-        SubPath => "subpath",
-        /// One variable of its environment (`env`).
-        Variable => "env",
-        /// All keys as variables (`envFrom`).
-        Variables => "envfrom",
-        /// A variable in its command line (`$(NAME)` in `command` and `args`).
-        Arguments => "args",
-        /// A volume that no container mounts.
-        Unmounted => "unmounted",
-    }
-}
-
-closed_set! {
-    /// Why a change does what it does: a code that `reloadlet check` prints.
-    pub enum Why {
-        /// The container is told.
-        Told => "told",
-        /// Its program watches the files itself, as the pod says.
-        Watches => "watches",
-        /// An environment is made when a container starts.
-        FrozenEnvironment => "frozen-env",
-        /// So is a command line.
-        FrozenArguments => "frozen-args",
-        /// So is a `subPath` mount.
-        FrozenSubPath => "frozen-subpath",
-        /// An init container has ended by then.
-        InitContainer => "init-container",
-        /// No container mounts the volume.
-        Unmounted => "unmounted",
-        /// The files change, and nobody says how the program comes to load them.
-        Unasked => "unasked",
-        /// The pod's annotations have a problem, and nothing is sent before that is solved.
-        Problem => "problem",
-        /// Another container is told.
-        OtherContainer => "other-container",
-        /// A native sidecar, which is told by name only.
-        Sidecar => "sidecar",
-        /// An ephemeral container, which is never told.
-        Ephemeral => "ephemeral-container",
-        /// The pod names the volumes that count, and this isn't one of them.
-        OtherVolume => "other-volume",
-        /// The pod names the files that count, and none of these is one.
-        OtherKeys => "other-keys",
-        /// The cluster's own certificates, which count only where the volume is named.
-        ClusterObject => "cluster-object",
-        /// A driver's volume into which the pod may write, so that a change in it needn't be one of its object.
-        Writable => "csi-writable",
-    }
-}
-
-/// What a change does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The program is sent a signal.
-    Signal(Signal),
-    /// A request is made to it.
-    Http(Arc<Request>),
-    /// The program watches its files itself.
-    Itself,
-    /// The workload is rolled, since somebody asked for that.
-    Roll,
-    /// Nothing before the container or the pod is made anew.
-    Never,
-}
-
-impl Effect {
-    fn of(means: &Means) -> Self {
-        match means {
-            Means::Signal(signal) => Self::Signal(*signal),
-            Means::Http(request) => Self::Http(request.clone()),
-        }
-    }
-}
 
 /// One use of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,13 +69,12 @@ pub struct References {
     pub is_cut: bool,
 }
 
-/// What a change does, for each use of an object by the containers of a pod with this spec. `rolls` says of which objects a change
-/// rolls the workload where it can't reach a container in place.
-pub fn references(
+/// What a change does, for each use of an object by the containers of a pod with this spec. `known` says what is known of an object.
+pub fn references<'k>(
     spec: &PodSpec,
     namespace: &Name,
     allowed: Allowed,
-    rolls: impl Fn(ObjectKind, &Name) -> bool,
+    known: impl Fn(ObjectKind, &Name) -> Known<'k>,
 ) -> References {
     let planned = select::plan(spec, namespace, allowed);
     let mut room = Room::of(spec);
@@ -175,9 +91,8 @@ pub fn references(
     }
     let mut references = room.left.references;
     for reference in &mut references.all {
-        let is_rolled = reference.object().is_some_and(|(kind, name)| rolls(kind, name));
-        if reference.effect == Effect::Never && reference.way != Way::Unmounted && is_rolled {
-            reference.effect = Effect::Roll;
+        if let Some((kind, name)) = reference.object() {
+            known(kind, name).decide(reference);
         }
     }
     references

@@ -13,8 +13,14 @@ impl Reference {
     pub fn remedy(&self) -> Option<String> {
         let container = self.container.as_deref().unwrap_or_default();
         let line = match self.why {
-            Why::Told | Why::Watches | Why::InitContainer | Why::Ephemeral | Why::ClusterObject => {
-                return None;
+            Why::Told
+            | Why::Watches
+            | Why::InitContainer
+            | Why::Ephemeral
+            | Why::ClusterObject
+            | Why::Ignored => return None,
+            Why::Immutable => {
+                String::from("make another one under another name, and name that in the workload")
             }
             Why::FrozenEnvironment => String::from(
                 "mount it as a directory and let the program read the files, or roll the workload",
@@ -106,6 +112,8 @@ impl fmt::Display for Reference {
             }
             Why::OtherVolume => "its files change, and the volume isn't one of those that count",
             Why::OtherKeys => "its files change, and none of them is one of those that count",
+            Why::Immutable => "it is immutable, and never changes",
+            Why::Ignored => "its files change, and its owner keeps it from triggering anything",
             Why::ClusterObject => "the cluster's own certificates count only in a volume that is named",
         })
     }

@@ -297,6 +297,9 @@ fn wish(
     if are_apart(candidate, object) {
         return Wish::Nothing(Idle::Apart);
     }
+    if object.is_ignored {
+        return Wish::Nothing(Idle::Refused);
+    }
     if !options.scope.takes(object) {
         return Wish::Nothing(Idle::OutOfScope);
     }
