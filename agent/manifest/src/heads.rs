@@ -40,8 +40,10 @@ pub(crate) struct ObjectHead {
     pub(crate) annotations: Annotations,
     /// Whether a ConfigMap or a Secret says that it never changes.
     pub(crate) immutable: bool,
-    /// The keys of its content, if all of them are known.
+    /// The keys of its `data` and `stringData`, if all of them are known.
     pub(crate) keys: Keys,
+    /// Those of its `binaryData`, if all of them are known.
+    pub(crate) binary_keys: Keys,
     pub(crate) items: ItemHeads,
 }
 
@@ -251,7 +253,8 @@ impl<'de> Lenient<'de> for Head {
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
-                Some("data" | "binaryData" | "stringData") => head.keys.add(object.next_value()?),
+                Some("binaryData") => head.binary_keys.add(object.next_value()?),
+                Some("data" | "stringData") => head.keys.add(object.next_value()?),
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }

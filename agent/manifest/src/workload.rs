@@ -46,6 +46,15 @@ pub struct Workload {
     pub line: usize,
 }
 
+/// The keys of a ConfigMap or a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// All of them.
+    pub all: BTreeSet<Name>,
+    /// Those of a ConfigMap's `binaryData`.
+    pub binary: BTreeSet<Name>,
+}
+
 /// An object of which hardly more than the name is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherObject {
@@ -65,7 +74,7 @@ pub struct OtherObject {
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
     /// The keys of a ConfigMap or a Secret; `None` for something else, or where there are too many of them.
-    pub keys: Option<BTreeSet<Name>>,
+    pub keys: Option<Keys>,
 }
 
 impl OtherObject {

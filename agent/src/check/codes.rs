@@ -30,6 +30,8 @@ closed_set! {
         EphemeralContainer => "ephemeral-container",
         /// See [`Why::Writable`].
         CsiWritable => "csi-writable",
+        /// An object of which no file counts.
+        OtherKeys => "other-keys",
         /// A subPath mount beside a mount of the same volume as a directory, in one container.
         SubPathBesideDirectory => "subpath-beside-directory",
         /// An annotation of ours on a workload, whose pods have those of its template.
@@ -130,10 +132,8 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::OtherContainer => Some(Code::OtherContainer),
         Why::Sidecar => Some(Code::Sidecar),
         // Of these something is said once of each object.
-        Why::Immutable | Why::Ignored => None,
-        Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::OtherKeys | Why::ClusterObject => {
-            None
-        }
+        Why::Immutable | Why::Ignored | Why::OtherKeys => None,
+        Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::ClusterObject => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::PodSpec;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
-use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
+use reloadlet_core::policy::annotations::{DEFAULT_CONTAINER, KEYS};
 use reloadlet_core::policy::plan::{Allowed, Planned};
 use reloadlet_core::policy::references::{self, Effect, Reference, References, Why, references};
 use reloadlet_core::policy::select;
@@ -27,6 +27,7 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
     let mut findings = problems(&workload.spec, &namespace, allowed);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
+    findings.extend(of_no_files(&references));
     findings.extend(beside_directories(&references));
     findings.extend(programs::of(&workload.spec, &references));
     findings.extend(absent::of(workload, &references, objects));
@@ -86,6 +87,30 @@ fn never(reference: &Reference) -> Option<Finding> {
     let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
     let level = if is_hint { Level::Hint } else { Level::Warning };
     Some(Finding::new(of_reference(reference.why)?, level, reference.to_string(), reference.remedy()))
+}
+
+/// Objects of which no file counts in a container that is told of others: what the pod says of files may have a typing error.
+fn of_no_files(references: &[Reference]) -> Vec<Finding> {
+    let of = |is_meant: &dyn Fn(&Reference) -> bool| {
+        let all = references.iter().filter(|reference| is_meant(reference));
+        let use_of = |reference: &Reference| {
+            Some((reference.container.clone()?, reference.volume.clone()?, reference.subject.clone()))
+        };
+        all.filter_map(use_of).collect::<BTreeSet<_>>()
+    };
+    let counting = of(&|reference| matches!(reference.why, Why::Told | Why::Watches));
+    let mut left_out = of(&|reference| reference.why == Why::OtherKeys);
+    left_out.retain(|used| !counting.contains(used));
+    let finding = |(container, _, object): (Name, Name, references::Subject)| {
+        let sentence = format!(
+            "no change of {} {} is told to container {}: none of its keys is one of those that count",
+            object.written(),
+            quoted(object.name()),
+            quoted(&container)
+        );
+        Finding::new(Code::OtherKeys, Level::Warning, sentence, Some(format!("add its files to {KEYS}")))
+    };
+    left_out.into_iter().map(finding).collect()
 }
 
 /// A container that has a volume as a directory doesn't need a part of it by subPath.

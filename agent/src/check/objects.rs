@@ -1,15 +1,16 @@
 //! The ConfigMaps and Secrets among the manifests.
 
 use std::cell::Cell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::AnnotationValue;
 use reloadlet_core::policy::annotations::IGNORE;
-use reloadlet_core::policy::references::Known;
+use reloadlet_core::policy::references::{self, Known};
 use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
-use reloadlet_manifest::OtherObject;
+use reloadlet_manifest::{Keys, OtherObject};
 
 use super::flags::Flags;
 use super::selector::Chooses;
@@ -28,10 +29,26 @@ pub(super) struct Said {
     /// Whether Reloader's selector takes it by its labels.
     is_selected: bool,
     /// Its keys, if they are known.
-    pub(super) keys: Option<BTreeSet<Name>>,
+    pub(super) keys: Option<Keys>,
 }
 
 impl Said {
+    /// Its keys, if they are known.
+    pub(super) fn keys(&self) -> Option<references::Keys<'_>> {
+        self.keys.as_ref().map(|Keys { all, binary }| references::Keys { all, binary })
+    }
+
+    /// Leaves out what another object of its name and namespace doesn't say, as overlays have several: which one is applied isn't known.
+    fn agree(&mut self, other: &Self) {
+        self.immutable &= other.immutable;
+        if self.ignore != other.ignore {
+            self.ignore = None;
+        }
+        if self.keys != other.keys {
+            self.keys = None;
+        }
+    }
+
     /// Whether its owner keeps it from triggering anything, where agents see that.
     pub(super) fn is_ignored(&self) -> bool {
         matches!(&self.ignore, Some(AnnotationValue::Text(text)) if text == "true")
@@ -105,7 +122,16 @@ impl Objects {
                 keys: object.keys,
             };
             self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
-            self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
+            match self.objects.entry((kind, name.clone())).or_default().entry(namespace) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(said);
+                }
+                Entry::Occupied(mut occupied) => {
+                    let mut said = said;
+                    said.agree(occupied.get());
+                    occupied.insert(said);
+                }
+            }
         }
     }
 
@@ -156,7 +182,7 @@ impl Objects {
             rolls: false,
             immutable: said.immutable,
             ignored: said.is_ignored() && self.are_seen(kind),
-            keys: None,
+            keys: said.keys(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::*;
 
 mod absent;
 mod content;
+mod judged;
 mod programs;
 mod rows;
 mod ways;

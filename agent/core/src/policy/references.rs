@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{
-    Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeSource,
-};
-use crate::policy::plan::{Allowed, Plan, Planned};
-use crate::policy::select::{self, cluster_key};
+use crate::model::pod::{Container, ContainerKind, EnvironmentSource, PodSpec, Volume, VolumeSource};
+use crate::policy::plan::Allowed;
 
 pub use effect::{Effect, Way, Why};
+pub use judge::is_clusters;
+use judge::{Judge, Verdict};
 pub use known::{Keys, Known};
 pub use part::{Part, Subject};
-use used::{Shown, Used, What};
+use used::Used;
 
 mod effect;
+mod judge;
 mod known;
 mod part;
 mod used;
@@ -43,6 +43,8 @@ pub struct Reference {
     pub volume: Option<Name>,
     /// Whether the object, or the key, may be missing.
     pub optional: bool,
+    /// Whether the container is told by its own name only, as another one could be meant, too.
+    pub by_name: bool,
     /// What a change does.
     pub effect: Effect,
     /// Why.
@@ -56,6 +58,16 @@ impl Reference {
             Subject::Object(kind, name) => Some((*kind, name)),
             Subject::Class(_) | Subject::Driver(_) => None,
         }
+    }
+}
+
+impl Reference {
+    /// The same of those items alone whose paths are such.
+    fn with_items(mut self, fits: impl Fn(&str) -> bool) -> Self {
+        if let Part::Files { items, .. } = &mut self.part {
+            items.retain(|item| fits(item.path.as_str()));
+        }
+        self
     }
 }
 
@@ -76,10 +88,10 @@ pub fn references<'k>(
     allowed: Allowed,
     known: impl Fn(ObjectKind, &Name) -> Known<'k>,
 ) -> References {
-    let planned = select::plan(spec, namespace, allowed);
+    let judge = Judge::of(spec, namespace, allowed, &known);
     let mut room = Room::of(spec);
     for container in &spec.containers {
-        room.add_container(container, Some(&planned));
+        room.add_container(container, Some(&judge));
     }
     let mounted: BTreeSet<&Name> =
         spec.containers.iter().flat_map(|container| &container.mounts).map(|mount| &mount.volume).collect();
@@ -90,6 +102,7 @@ pub fn references<'k>(
         }
     }
     let mut references = room.left.references;
+    judge::name(&mut references.all);
     for reference in &mut references.all {
         if let Some((kind, name)) = reference.object() {
             known(kind, name).decide(reference);
@@ -140,17 +153,17 @@ impl<'a> Room<'a> {
     }
 
     /// Adds those of a container: without a plan those that are frozen.
-    fn add_container(&mut self, container: &'a Container, planned: Option<&Planned>) {
+    fn add_container(&mut self, container: &'a Container, judge: Option<&Judge<'_, '_>>) {
         let hidden: Arc<[Name]> = container.variables.iter().cloned().collect();
         for source in &container.environment {
             let way = if source.key.is_some() { Way::Variable } else { Way::Variables };
             self.left.add(0, || taken(container, source, way, Why::FrozenEnvironment, &hidden));
         }
         // The environment has them, too.
-        for source in container.arguments.iter().filter(|_| planned.is_some()) {
+        for source in container.arguments.iter().filter(|_| judge.is_some()) {
             self.left.add(0, || taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden));
         }
-        for mount in container.mounts.iter().filter(|mount| planned.is_some() || mount.sub_path.is_some()) {
+        for mount in container.mounts.iter().filter(|mount| judge.is_some() || mount.sub_path.is_some()) {
             let Some((volume, used)) = self.volumes.get_mut(&mount.volume) else { continue };
             for used in used.get_or_insert_with(|| Used::of_volume(volume).collect()) {
                 // Looking takes time, too.
@@ -161,18 +174,28 @@ impl<'a> Room<'a> {
                 let Some(shown) = path.map_or_else(|| Some(used.all()), |path| used.at(path)) else {
                     continue;
                 };
-                let reference = || match (path, planned) {
-                    (None, Some(planned)) => {
-                        let (effect, why) = mounted(planned, container, volume, &shown);
-                        Reference { effect, ..shown.reference(volume, way_of(volume), None, why) }
-                    }
-                    (path, _) => {
-                        let why = frozen_why(container, Why::FrozenSubPath);
-                        shown.reference(volume, Way::SubPath, path, why)
-                    }
+                let own = |reference| {
+                    let (container, role) = (Some(container.name.clone()), Some(container.kind));
+                    Reference { container, role, ..reference }
                 };
-                let (name, role) = (Some(container.name.clone()), Some(container.kind));
-                self.left.add(shown.items(), || Reference { container: name, role, ..reference() });
+                let (None, Some(judge)) = (path, judge) else {
+                    let why = frozen_why(container, Why::FrozenSubPath);
+                    self.left.add(shown.items(), || own(shown.reference(volume, Way::SubPath, path, why)));
+                    continue;
+                };
+                let Verdict { effect, why, of_some } = judge.judge(container, volume, &shown);
+                let whole = || own(shown.reference(volume, way_of(volume), None, why));
+                self.left.add(shown.items(), || {
+                    let reference = Reference { effect, ..whole() };
+                    match of_some {
+                        None => reference,
+                        Some(files) => reference.with_items(|path| files.counts(path)),
+                    }
+                });
+                if let Some(files) = of_some {
+                    let rest = || Reference { why: Why::OtherKeys, ..whole() };
+                    self.left.add(0, || rest().with_items(|path| !files.counts(path)));
+                }
             }
         }
     }
@@ -207,6 +230,7 @@ fn taken(
         way,
         volume: None,
         optional: source.optional,
+        by_name: false,
         effect: Effect::Never,
         why: frozen_why(container, why),
     }
@@ -217,68 +241,6 @@ fn frozen_why(container: &Container, why: Why) -> Why {
         ContainerKind::Regular | ContainerKind::Sidecar | ContainerKind::Ephemeral => why,
         ContainerKind::Init => Why::InitContainer,
     }
-}
-
-/// What a change does to a container that mounts the volume as a directory.
-fn mounted(
-    planned: &Planned,
-    container: &Container,
-    volume: &Volume,
-    shown: &Shown<'_, '_>,
-) -> (Effect, Why) {
-    let plan = match planned {
-        Planned::Plan(plan) => plan,
-        Planned::LeftAlone => return (Effect::Never, never_told(container).unwrap_or(Why::Unasked)),
-        Planned::Invalid(_) => return (Effect::Never, never_told(container).unwrap_or(Why::Problem)),
-    };
-    let told = plan.targets.iter().find(|target| target.container == container.name);
-    let measured = plan.measured.iter().find(|measured| measured.container == container.name);
-    let (effect, why, volumes) = match (told, measured) {
-        (Some(told), _) => (Effect::of(&told.means), Why::Told, &told.volumes),
-        (None, Some(measured)) => (Effect::Itself, Why::Watches, &measured.volumes),
-        (None, None) => return (Effect::Never, not_told(container)),
-    };
-    let left_out = match shown.what() {
-        What::Csi(csi) if !csi.read_only => Some(Why::Writable),
-        What::Csi(_) => (!volumes.contains(&volume.name)).then_some(Why::OtherVolume),
-        What::Object(_, object) if !volumes.contains(&volume.name) => {
-            let is_clusters = cluster_key(&object.name).is_some();
-            Some(if is_clusters { Why::ClusterObject } else { Why::OtherVolume })
-        }
-        What::Object(_, object) => leaves_out(plan, &volume.name, object),
-    };
-    left_out.map_or((effect, why), |why| (Effect::Never, why))
-}
-
-/// Why a container is never told, whatever is asked for.
-fn never_told(container: &Container) -> Option<Why> {
-    match container.kind {
-        ContainerKind::Regular | ContainerKind::Sidecar => None,
-        ContainerKind::Init => Some(Why::InitContainer),
-        ContainerKind::Ephemeral => Some(Why::Ephemeral),
-    }
-}
-
-fn not_told(container: &Container) -> Why {
-    never_told(container).unwrap_or(match container.kind {
-        ContainerKind::Sidecar => Why::Sidecar,
-        ContainerKind::Regular | ContainerKind::Init | ContainerKind::Ephemeral => Why::OtherContainer,
-    })
-}
-
-/// Why none of an object's files in a volume counts, if that is known: without items its keys become files, and which it has isn't
-/// in the spec.
-fn leaves_out(plan: &Plan, volume: &Name, object: &ObjectSource) -> Option<Why> {
-    let files = &plan.volumes.iter().find(|planned| planned.name == *volume)?.files;
-    let counts = |path: &str| files.counts(path);
-    let is_left_out = match cluster_key(&object.name) {
-        Some(key) if object.items.is_empty() => !counts(key),
-        Some(_) | None => {
-            !object.items.is_empty() && !object.items.iter().any(|item| counts(item.path.as_str()))
-        }
-    };
-    let is_clusters = cluster_key(&object.name).is_some();
-    is_left_out.then_some(if is_clusters { Why::ClusterObject } else { Why::OtherKeys })
 }
 
 #[cfg(test)]

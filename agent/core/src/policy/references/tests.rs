@@ -1,6 +1,8 @@
 use super::*;
-use crate::model::pod::{AnnotationValue, Csi, Item, ProjectedSource, VolumeMount};
+use crate::model::pod::{AnnotationValue, Csi, Item, ObjectSource, ProjectedSource, VolumeMount};
 use crate::policy::annotations::{KEYS, SIGNAL, VOLUMES};
+
+mod judged;
 
 /// A container that mounts these volumes: with `/` at the end by subPath, else as a directory.
 fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {

@@ -100,7 +100,8 @@ impl<'a> Shown<'_, 'a> {
         };
         let volume = Some(volume.name.clone());
         let effect = Effect::Never;
-        Reference { container: None, role: None, subject, part, way, volume, optional, effect, why }
+        let by_name = false;
+        Reference { container: None, role: None, subject, part, way, volume, optional, by_name, effect, why }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::pod::ContainerKind;
 use crate::model::shown::{listed, quoted};
-use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL, VOLUMES};
+use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL};
 
 use super::{Effect, Reference, Way, Why};
 
@@ -18,6 +18,7 @@ impl Reference {
             | Why::InitContainer
             | Why::Ephemeral
             | Why::ClusterObject
+            | Why::OtherVolume
             | Why::Ignored => return None,
             Why::Immutable => {
                 String::from("make another one under another name, and name that in the workload")
@@ -32,6 +33,12 @@ impl Reference {
                 String::from("mount the volume as a directory, without subPath, or roll the workload")
             }
             Why::Unmounted => String::from("mount the volume, or take it away"),
+            Why::Unasked if self.by_name => {
+                format!(
+                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files, or none if it watches them \
+                     itself"
+                )
+            }
             Why::Unasked => {
                 format!(
                     "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself; or {HTTP}: the \
@@ -43,9 +50,6 @@ impl Reference {
                 format!(
                     "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files"
                 )
-            }
-            Why::OtherVolume => {
-                format!("add {} to {VOLUMES}", quoted(self.volume.as_deref().unwrap_or_default()))
             }
             Why::OtherKeys => format!("add its files to {KEYS}"),
             Why::Writable => String::from("write readOnly: true at the volume's csi"),
