@@ -92,6 +92,10 @@ closed_set! {
         Port => "port",
         /// See [`ProblemKind::HostNetwork`].
         HostNetwork => "host-network",
+        /// See [`ProblemKind::Supervisor`].
+        Supervisor => "supervisor",
+        /// A pod that runs where no agent does.
+        Os => "os",
         /// See [`ProblemKind::TooLarge`].
         TooLarge => "too-large",
     }
@@ -131,8 +135,8 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::Unasked => Some(Code::Unasked),
         Why::OtherContainer => Some(Code::OtherContainer),
         Why::Sidecar => Some(Code::Sidecar),
-        // Of these something is said once of each object.
-        Why::Immutable | Why::Ignored | Why::OtherKeys => None,
+        // Of these something is said once of each object, container or pod.
+        Why::Immutable | Why::Ignored | Why::OtherKeys | Why::Supervisor | Why::System => None,
         Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::ClusterObject => None,
     }
 }
@@ -151,10 +155,10 @@ pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
         ProblemKind::TooLarge => Some(Code::TooLarge),
         ProblemKind::Port => Some(Code::Port),
         ProblemKind::HostNetwork => Some(Code::HostNetwork),
+        ProblemKind::Supervisor => Some(Code::Supervisor),
         ProblemKind::NoAddress
         | ProblemKind::Layout
         | ProblemKind::Unhandled
-        | ProblemKind::Supervisor
         | ProblemKind::Suspended
         | ProblemKind::BadContent
         | ProblemKind::NoRoom

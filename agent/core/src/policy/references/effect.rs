@@ -61,6 +61,10 @@ closed_set! {
         OtherKeys => "other-keys",
         /// The cluster's own certificates, which count only where the volume is named.
         ClusterObject => "cluster-object",
+        /// A supervisor stands in the place of the program, and the pod doesn't name the process that is meant.
+        Supervisor => "supervisor",
+        /// The pod runs on another operating system than agents do.
+        System => "os",
         /// The object never changes.
         Immutable => "immutable",
         /// The object's owner keeps it from triggering anything.
@@ -111,6 +115,8 @@ impl Why {
             | Self::InitContainer
             | Self::Unmounted
             | Self::Problem
+            | Self::Supervisor
+            | Self::System
             | Self::Ephemeral
             | Self::ClusterObject
             | Self::Immutable

@@ -18,6 +18,8 @@ pub(super) struct Judge<'a, 'k> {
     planned: Planned,
     /// The volumes that the pod names.
     named: Option<Vec<Name>>,
+    /// Whether the pod's node is none on which agents run.
+    is_elsewhere: bool,
     known: &'a dyn Fn(ObjectKind, &Name) -> Known<'k>,
 }
 
@@ -44,7 +46,7 @@ impl<'a, 'k> Judge<'a, 'k> {
     ) -> Self {
         let planned = select::plan(spec, namespace, allowed);
         let named = annotations::policy(&spec.annotations).0.and_then(|policy| policy.volumes);
-        Self { planned, named, known }
+        Self { planned, named, is_elsewhere: spec.is_windows, known }
     }
 
     /// Whether the pod names the volumes that count, and whether it names this one.
@@ -64,6 +66,9 @@ impl<'a, 'k> Judge<'a, 'k> {
         if let Some(why) = anyway {
             return Verdict::never(why);
         }
+        if self.is_elsewhere {
+            return Verdict::never(Why::System);
+        }
         let plan = match &self.planned {
             Planned::Plan(plan) => plan,
             Planned::LeftAlone => return Verdict::never(Why::Unasked),
@@ -72,6 +77,13 @@ impl<'a, 'k> Judge<'a, 'k> {
         let told = plan.targets.iter().find(|target| target.container == container.name);
         let measured = plan.measured.iter().find(|measured| measured.container == container.name);
         let (effect, why, volumes) = match (told, measured) {
+            (Some(told), _)
+                if told.means.signal().is_some()
+                    && plan.process.is_none()
+                    && container.supervisor.is_some() =>
+            {
+                return Verdict::never(Why::Supervisor);
+            }
             (Some(told), _) => (Effect::of(&told.means), Why::Told, &told.volumes),
             (None, Some(measured)) => (Effect::Itself, Why::Watches, &measured.volumes),
             (None, None) => {

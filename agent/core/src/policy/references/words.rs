@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::pod::ContainerKind;
 use crate::model::shown::{listed, quoted};
-use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL};
+use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, PROCESS, SIGNAL};
 
 use super::{Effect, Reference, Way, Why};
 
@@ -46,6 +46,8 @@ impl Reference {
                 )
             }
             Why::Problem => String::from("solve the problem"),
+            Why::System => String::from("roll the workload after a change"),
+            Why::Supervisor => format!("name the program that is to be told in {PROCESS}"),
             Why::OtherContainer | Why::Sidecar => {
                 format!(
                     "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files"
@@ -116,6 +118,8 @@ impl fmt::Display for Reference {
             }
             Why::OtherVolume => "its files change, and the volume isn't one of those that count",
             Why::OtherKeys => "its files change, and none of them is one of those that count",
+            Why::Supervisor => "its files change, and the container runs a supervisor, which is never told",
+            Why::System => "its files change, and agents run on Linux only",
             Why::Immutable => "it is immutable, and never changes",
             Why::Ignored => "its files change, and its owner keeps it from triggering anything",
             Why::ClusterObject => "the cluster's own certificates count only in a volume that is named",
