@@ -16,6 +16,8 @@ closed_set! {
         FrozenArgs => "frozen-args",
         /// See [`Why::FrozenSubPath`].
         FrozenSubPath => "frozen-subpath",
+        /// See [`Why::EmptySubPath`].
+        EmptySubPath => "empty-subpath",
         /// See [`Why::InitContainer`].
         InitContainer => "init-container",
         /// See [`Why::Unmounted`].
@@ -128,6 +130,7 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::FrozenEnvironment => Some(Code::FrozenEnv),
         Why::FrozenArguments => Some(Code::FrozenArgs),
         Why::FrozenSubPath => Some(Code::FrozenSubPath),
+        Why::EmptySubPath => Some(Code::EmptySubPath),
         Why::Ephemeral => Some(Code::EphemeralContainer),
         Why::Writable => Some(Code::CsiWritable),
         Why::InitContainer => Some(Code::InitContainer),

@@ -6,7 +6,7 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::ContainerKind;
 use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::references::{self, Effect, Reference, Way};
+use reloadlet_core::policy::references::{self, Effect, Reference, Way, Why};
 use reloadlet_core::policy::reloader::{
     self, Asking, Candidate, Course, Decision, Difference, Event, Form, Idle, Marks, Object, ObjectType,
     Options, Pods, Reaction, Rest, Rules, Variable, course, reaction, remarks,
@@ -190,6 +190,7 @@ impl Report<'_> {
         let of = |reference: &&Reference| {
             object_of(reference).is_some_and(|(of, name)| of == object.of && **name == *object.name)
                 && reference.way != Way::Unmounted
+                && reference.why != Why::EmptySubPath
                 && reference.role != Some(ContainerKind::Ephemeral)
         };
         let (mut live, mut frozen): (Vec<String>, Vec<String>) = Default::default();

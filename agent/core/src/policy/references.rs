@@ -13,7 +13,7 @@ pub use judge::is_clusters;
 use judge::{Judge, Verdict};
 pub use known::{Keys, Known};
 pub use part::{Part, Subject};
-use used::Used;
+use used::{Used, have_others};
 
 mod effect;
 mod judge;
@@ -45,6 +45,8 @@ pub struct Reference {
     pub optional: bool,
     /// Whether the container is told by its own name only, as another one could be meant, too.
     pub by_name: bool,
+    /// Whether the container has it for certain; else it may be no more than a text that looks like a variable.
+    pub is_certain: bool,
     /// What a change does.
     pub effect: Effect,
     /// Why.
@@ -160,24 +162,32 @@ impl<'a> Room<'a> {
             self.left.add(0, || taken(container, source, way, Why::FrozenEnvironment, &hidden));
         }
         // The environment has them, too.
+        let single = judge::single(container);
         for source in container.arguments.iter().filter(|_| judge.is_some()) {
-            self.left.add(0, || taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden));
+            let Some(is_certain) = judge.and_then(|judge| judge.takes(&single, source)) else { continue };
+            self.left.add(0, || {
+                let reference = taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden);
+                Reference { is_certain, ..reference }
+            });
         }
         for mount in container.mounts.iter().filter(|mount| judge.is_some() || mount.sub_path.is_some()) {
             let Some((volume, used)) = self.volumes.get_mut(&mount.volume) else { continue };
-            for used in used.get_or_insert_with(|| Used::of_volume(volume).collect()) {
+            let used = used.get_or_insert_with(|| Used::of_volume(volume).collect());
+            let path = mount.sub_path.as_ref();
+            let own = |reference| {
+                let (container, role) = (Some(container.name.clone()), Some(container.kind));
+                Reference { container, role, ..reference }
+            };
+            let mut is_empty = true;
+            for used in &*used {
                 // Looking takes time, too.
                 if self.left.references.is_cut {
                     return;
                 }
-                let path = mount.sub_path.as_ref();
                 let Some(shown) = path.map_or_else(|| Some(used.all()), |path| used.at(path)) else {
                     continue;
                 };
-                let own = |reference| {
-                    let (container, role) = (Some(container.name.clone()), Some(container.kind));
-                    Reference { container, role, ..reference }
-                };
+                is_empty = false;
                 let (None, Some(judge)) = (path, judge) else {
                     let why = frozen_why(container, Why::FrozenSubPath);
                     self.left.add(shown.items(), || own(shown.reference(volume, Way::SubPath, path, why)));
@@ -196,6 +206,11 @@ impl<'a> Room<'a> {
                     let rest = || Reference { why: Why::OtherKeys, ..whole() };
                     self.left.add(0, || rest().with_items(|path| !files.counts(path)));
                 }
+            }
+            let first = used.first().filter(|_| is_empty && judge.is_some());
+            if let Some(first) = first.filter(|_| path.is_some_and(|path| !have_others(volume, path))) {
+                let why = Why::EmptySubPath;
+                self.left.add(0, || own(first.nothing().reference(volume, Way::SubPath, None, why)));
             }
         }
     }
@@ -231,6 +246,7 @@ fn taken(
         volume: None,
         optional: source.optional,
         by_name: false,
+        is_certain: true,
         effect: Effect::Never,
         why: frozen_why(container, why),
     }

@@ -41,6 +41,8 @@ closed_set! {
         FrozenArguments => "frozen-args",
         /// So is a `subPath` mount.
         FrozenSubPath => "frozen-subpath",
+        /// The path of a `subPath` mount isn't in the volume.
+        EmptySubPath => "empty-subpath",
         /// An init container has ended by then.
         InitContainer => "init-container",
         /// No container mounts the volume.
@@ -112,6 +114,7 @@ impl Why {
             | Self::FrozenEnvironment
             | Self::FrozenArguments
             | Self::FrozenSubPath
+            | Self::EmptySubPath
             | Self::InitContainer
             | Self::Unmounted
             | Self::Problem

@@ -1,10 +1,11 @@
 //! What a change does to a container that mounts a volume as a directory.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{Container, ContainerKind, ObjectSource, PodSpec, Volume};
+use crate::model::pod::{Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume};
 use crate::policy::annotations;
 use crate::policy::files::FileFilter;
 use crate::policy::plan::{Allowed, Planned};
@@ -21,6 +22,20 @@ pub(super) struct Judge<'a, 'k> {
     /// Whether the pod's node is none on which agents run.
     is_elsewhere: bool,
     known: &'a dyn Fn(ObjectKind, &Name) -> Known<'k>,
+    /// How many keys that no item names may still be compared with what counts.
+    comparisons: Cell<usize>,
+}
+
+/// So many keys that no item names are compared with what counts for one workload: a comparison takes up to a tenth of a millisecond.
+const MOST_COMPARISONS: usize = 8_192;
+
+/// One key that a container takes as a variable.
+type Single<'a> = (ObjectKind, &'a Name, &'a Name);
+
+/// The keys that a container takes one by one, where its command line takes any.
+pub(super) fn single(container: &Container) -> BTreeSet<Single<'_>> {
+    let all = container.environment.iter().filter(|_| !container.arguments.is_empty());
+    all.filter_map(|source| Some((source.kind, &source.name, source.key.as_ref()?))).collect()
 }
 
 /// What a change does.
@@ -46,12 +61,34 @@ impl<'a, 'k> Judge<'a, 'k> {
     ) -> Self {
         let planned = select::plan(spec, namespace, allowed);
         let named = annotations::policy(&spec.annotations).0.and_then(|policy| policy.volumes);
-        Self { planned, named, is_elsewhere: spec.is_windows, known }
+        Self {
+            planned,
+            named,
+            is_elsewhere: spec.is_windows,
+            known,
+            comparisons: Cell::new(MOST_COMPARISONS),
+        }
     }
 
     /// Whether the pod names the volumes that count, and whether it names this one.
     fn names(&self, volume: &Volume) -> Option<bool> {
         self.named.as_ref().map(|named| named.contains(&volume.name))
+    }
+
+    /// Whether a command line takes this variable for certain; `None` where it is none. One of a whole object is found by its name
+    /// alone, and a shell's `$(date)` looks like one.
+    pub(super) fn takes(&self, single: &BTreeSet<Single<'_>>, source: &EnvironmentSource) -> Option<bool> {
+        let key = source.key.as_ref()?;
+        if single.contains(&(source.kind, &source.name, key)) {
+            return Some(true);
+        }
+        if !is_key(key) {
+            return None;
+        }
+        match (self.known)(source.kind, &source.name).keys {
+            Some(keys) => keys.have_text(key).then_some(true),
+            None => Some(false),
+        }
     }
 
     pub(super) fn judge(&self, container: &Container, volume: &Volume, shown: &Shown<'_, '_>) -> Verdict<'_> {
@@ -112,15 +149,23 @@ impl<'a, 'k> Judge<'a, 'k> {
         }
     }
 
+    /// Takes so many comparisons of those that are left; `false` if there aren't so many.
+    fn take(&self, count: usize) -> bool {
+        let left = self.comparisons.get().checked_sub(count);
+        self.comparisons.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
     /// How many of an object's files count. Without items its keys become files, and which it has isn't in the spec.
     fn counting(&self, kind: ObjectKind, object: &ObjectSource, files: &FileFilter) -> Counting {
         if files.everything() {
             return Counting::All;
         }
         if object.items.is_empty() {
-            let keys = (self.known)(kind, &object.name).keys;
-            let is_none = keys
-                .is_some_and(|keys| !keys.all.is_empty() && !keys.all.iter().any(|key| files.counts(key)));
+            let keys = (self.known)(kind, &object.name).keys.filter(|keys| !keys.all.is_empty());
+            let is_none = keys.is_some_and(|keys| {
+                self.take(keys.all.len()) && !keys.all.iter().any(|key| files.counts(key))
+            });
             return if is_none { Counting::None } else { Counting::All };
         }
         match object.items.iter().filter(|item| files.counts(item.path.as_str())).count() {
@@ -136,6 +181,16 @@ enum Counting {
     All,
     Some,
     None,
+}
+
+/// Whether a ConfigMap or a Secret can have this key (apimachinery `validation.go`, `IsConfigMapKey`).
+fn is_key(text: &str) -> bool {
+    const LONGEST: usize = 253;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=LONGEST).contains(&text.len())
+        && text.bytes().all(is_allowed)
+        && text != "."
+        && !text.starts_with("..")
 }
 
 /// Whether an object is one that the cluster puts into every namespace.

@@ -38,7 +38,7 @@ impl Keys<'_> {
 impl Known<'_> {
     /// Makes what a change does what it does to this object.
     pub(super) fn decide(self, reference: &mut Reference) {
-        if reference.way == Way::Unmounted {
+        if reference.way == Way::Unmounted || reference.why == Why::EmptySubPath {
             return;
         }
         if self.immutable {

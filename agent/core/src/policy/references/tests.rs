@@ -322,7 +322,9 @@ fn a_mount_of_a_path_uses_the_keys_that_it_shows() {
             .collect::<Vec<Vec<_>>>()
     };
     assert_eq!(keys("a", &["a", "b"]), [["a"]]);
-    assert_eq!(keys("c", &["a", "b"]), Vec::<Vec<String>>::new(), "it shows nothing");
+    assert_eq!(keys("c", &["a", "b"]), [[""; 0]], "it shows nothing");
+    assert_eq!(keys(".", &[]), [[""; 0]], "it shows everything");
+    assert_eq!(keys("./", &["a", "b"]), [["a", "b"]]);
     assert_eq!(keys("a", &[]), [["a"]]);
     assert_eq!(keys("$(NAME)", &["a", "b"]), [["a", "b"]]);
 }

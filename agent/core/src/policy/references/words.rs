@@ -32,6 +32,7 @@ impl Reference {
             Why::FrozenSubPath => {
                 String::from("mount the volume as a directory, without subPath, or roll the workload")
             }
+            Why::EmptySubPath => String::from("name the path of one of the volume's items"),
             Why::Unmounted => String::from("mount the volume, or take it away"),
             Why::Unasked if self.by_name => {
                 format!(
@@ -80,11 +81,12 @@ impl fmt::Display for Reference {
             Way::Directory | Way::Projected | Way::Csi => " mounts ",
             Way::SubPath => " mounts by subPath ",
             Way::Variable | Way::Variables => " takes into its environment ",
+            Way::Arguments if !self.is_certain => " may take into its command line ",
             Way::Arguments => " takes into its command line ",
             Way::Unmounted => " has ",
         })?;
         write!(f, "{} {}", self.subject.written(), quoted(self.subject.name()))?;
-        match &*self.part.keys() {
+        match &*self.part.written_keys() {
             [] => {}
             [key] => write!(f, " (key {})", quoted(key))?,
             keys => write!(f, " (keys {})", listed(keys.iter().map(|key| &***key)))?,
@@ -102,6 +104,7 @@ impl fmt::Display for Reference {
             Why::FrozenEnvironment => "an environment stays as it was when the container started",
             Why::FrozenArguments => "a command line stays as it was when the container started",
             Why::FrozenSubPath => "a subPath mount stays as it was when the container started",
+            Why::EmptySubPath => "the path is that of none of the items, so that the mount shows nothing of it",
             Why::InitContainer => {
                 "an init container has ended by then; it reads what there is when the pod is made anew"
             }

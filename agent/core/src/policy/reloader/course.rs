@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::closed::closed_set;
 use crate::model::pod::ContainerKind;
-use crate::policy::references::{self, Effect, Reference, Way};
+use crate::policy::references::{self, Effect, Reference, Way, Why};
 use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::situation::{Candidate, Form, Object, Partition, Scope, Update, are_apart};
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, Rules, text};
@@ -223,7 +223,10 @@ impl Uses {
     ) -> Self {
         let mut uses = Self { any: false, any_frozen: false, are_live: false, are_frozen: false };
         let of_object = |reference: &&Reference| {
-            is_of(reference, object) && reference.way != Way::Unmounted && !is_added(reference)
+            is_of(reference, object)
+                && reference.way != Way::Unmounted
+                && reference.why != Why::EmptySubPath
+                && !is_added(reference)
         };
         for reference in references.iter().filter(of_object) {
             let is_live = match reference.effect {

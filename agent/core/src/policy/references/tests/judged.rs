@@ -149,3 +149,80 @@ fn no_remedy_leads_to_a_problem() {
     }
     assert!(tried > 100, "{tried}");
 }
+
+#[test]
+fn a_path_that_no_item_has_shows_nothing_and_is_listed() {
+    let app = |path: &str| Container {
+        mounts: vec![VolumeMount { volume: "config".into(), sub_path: Some(path.into()) }],
+        ..regular("app", &[])
+    };
+    let of = |path: &str, source: VolumeSource| {
+        pod(&[], vec![app(path)], vec![Volume { name: "config".into(), source, csi: None }])
+    };
+    let plain = || VolumeSource::ConfigMap(source("settings", &["a", "b"]));
+    assert_eq!(one(&of("c", plain())), "app settings subpath never empty-subpath");
+    assert_eq!(one(&of("a", plain())), "app settings subpath never frozen-subpath");
+    assert!(frozen(&of("c", plain())).is_empty(), "nothing of it is kept");
+    let projected = || {
+        VolumeSource::Projected(vec![
+            ProjectedSource::ConfigMap(source("settings", &["a"])),
+            ProjectedSource::Secret(source("login", &["b"])),
+            ProjectedSource::Rotating { paths: vec!["token".into()] },
+        ])
+    };
+    assert_eq!(one(&of("b", projected())), "app login subpath never frozen-subpath");
+    assert_eq!(lines(&of("token", projected())), [""; 0]);
+    assert_eq!(one(&of("c", projected())), "app settings subpath never empty-subpath");
+}
+
+#[test]
+fn a_command_line_takes_only_what_can_be_a_key() {
+    let source =
+        |key: &str| EnvironmentSource::new(ObjectKind::ConfigMap, "settings".into(), Some(key.into()));
+    let whole = EnvironmentSource::new(ObjectKind::ConfigMap, "settings".into(), None);
+    let with = |key: &str, keys: Option<(&[&str], &[&str])>| {
+        let app = Container {
+            environment: vec![whole.clone()],
+            arguments: vec![source(key)],
+            ..regular("app", &[])
+        };
+        let set = |names: &[&str]| names.iter().map(|name| Name::from(*name)).collect::<BTreeSet<_>>();
+        let sets = keys.map(|(all, binary)| (set(all), set(binary)));
+        let keys = sets.as_ref().map(|(all, binary)| Keys { all, binary });
+        let spec = pod(&[], vec![app], Vec::new());
+        let known = |_: ObjectKind, _: &Name| Known { keys, ..Known::default() };
+        let all = references(&spec, &"shop".into(), Allowed::default(), known).all;
+        let arguments = all.into_iter().filter(|reference| reference.way == Way::Arguments);
+        arguments.map(|reference| reference.is_certain).collect::<Vec<_>>()
+    };
+    for key in ["", "date +%s", "cat /x", "(1 + 2", ".", "..", &"a".repeat(254)] {
+        assert!(with(key, None).is_empty(), "{key}");
+    }
+    assert_eq!(with("date", None), [false]);
+    assert_eq!(with("date", Some((&["LEVEL"], &[]))), [true; 0]);
+    assert_eq!(with("date", Some((&["date"], &["date"]))), [true; 0]);
+    assert_eq!(with("LEVEL", Some((&["LEVEL"], &[]))), [true]);
+    let own =
+        Container { environment: vec![source("x")], arguments: vec![source("x")], ..regular("app", &[]) };
+    let all = references(&pod(&[], vec![own], Vec::new()), &"shop".into(), Allowed::default(), |_, _| {
+        Known::default()
+    });
+    assert!(all.all.iter().all(|reference| reference.is_certain));
+}
+
+#[test]
+fn keys_that_are_known_are_compared_so_often_only() {
+    let volumes: Vec<Volume> = (0..20).map(|n| config_map(&format!("v{n}"), "settings", &[])).collect();
+    let names: Vec<String> = (0..20).map(|n| format!("v{n}")).collect();
+    let mounts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let spec = pod(&[(SIGNAL, "SIGHUP"), (KEYS, "*.conf")], vec![regular("app", &mounts)], volumes);
+    let (all, binary) = ((0..1024).map(|n| Name::from(format!("{n}.txt"))).collect(), BTreeSet::new());
+    let keys = Some(Keys { all: &all, binary: &binary });
+    let found = lines_with(&spec, |_, _| Known { keys, ..Known::default() });
+    assert_eq!(found.iter().filter(|line| line.ends_with("other-keys")).count(), 8);
+    assert_eq!(
+        found.iter().filter(|line| line.ends_with("told")).count(),
+        12,
+        "nothing is known of the rest"
+    );
+}
