@@ -35,6 +35,8 @@ pub struct Workload {
     /// Those of its own annotations that would count in a pod. They count nowhere: its pods have those of their template. A
     /// pod's are in its spec.
     pub annotations: Annotations,
+    /// The same of the template of a CronJob's Jobs (`spec.jobTemplate.metadata`).
+    pub of_jobs: Annotations,
     /// Those of its own annotations that are other programs': Reloader's (`reloadlet_core::policy::reloader`), and checksums
     /// (`checksum/…`), by which charts make a new template of a new configuration.
     pub others: Annotations,
@@ -87,7 +89,8 @@ impl OtherObject {
 impl Workload {
     /// About how much memory it takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        let all = self.annotations.iter().chain(&self.others).chain(&self.template_others);
+        let all =
+            self.annotations.iter().chain(&self.of_jobs).chain(&self.others).chain(&self.template_others);
         let own = all.map(|(key, value)| match value {
             AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
         });

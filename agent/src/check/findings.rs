@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::pod::PodSpec;
+use reloadlet_core::model::pod::{Annotations, PodSpec};
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
-use reloadlet_core::policy::annotations::{DEFAULT_CONTAINER, KEYS};
+use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
 use reloadlet_core::policy::plan::{Allowed, Planned};
+use reloadlet_core::policy::problem::Problem;
 use reloadlet_core::policy::references::{self, Effect, Reference, References, Why, references};
 use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
@@ -42,6 +43,10 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
 /// What the agent says of such a pod.
 fn problems(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Vec<Finding> {
     let Planned::Invalid(problems) = select::plan(spec, namespace, allowed) else { return Vec::new() };
+    errors(problems)
+}
+
+fn errors(problems: Vec<Problem>) -> Vec<Finding> {
     let findings = problems.into_iter().filter_map(|problem| {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))
     });
@@ -57,34 +62,46 @@ fn too_many() -> Finding {
     Finding::new(Code::TooLarge, Level::Warning, sentence, None)
 }
 
-fn misplaced(workload: &Workload) -> Option<Finding> {
-    let ours = workload.annotations.keys().filter(|key| *key != DEFAULT_CONTAINER);
-    let missing: Vec<&str> =
-        ours.filter(|key| !workload.spec.annotations.contains_key(*key)).map(String::as_str).collect();
-    let kind = workload.kind;
-    let sentence = match &*missing {
-        [] => return None,
-        [key] => {
-            format!("{} is on the {kind}, and its pods have the annotations of its template", unquoted(key))
-        }
-        keys => format!(
-            "{} are on the {kind}, and its pods have the annotations of its template",
-            listed(keys.iter().copied())
-        ),
+/// Annotations of ours that stand where no pod has them.
+fn misplaced(workload: &Workload) -> Vec<Finding> {
+    let missing = |found: &'_ Annotations| -> Vec<String> {
+        let ours = found.keys().filter(|key| *key != DEFAULT_CONTAINER && !annotations::is_not_built(key));
+        ours.filter(|key| !workload.spec.annotations.contains_key(*key)).cloned().collect()
     };
-    let remedy = "write it at spec.template.metadata.annotations".replacen(
-        "spec.template",
-        if kind.as_str() == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" },
-        1,
-    );
-    Some(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)))
+    let kind = workload.kind;
+    let template =
+        if kind.as_str() == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" };
+    let places = [
+        (&workload.annotations, format!("on the {kind}")),
+        (&workload.of_jobs, "on the template of its Jobs".to_owned()),
+    ];
+    let mut findings = Vec::new();
+    for (found, place) in places {
+        let which = match &*missing(found) {
+            [] => String::new(),
+            [key] => format!("{} is", unquoted(key)),
+            keys => format!("{} are", listed(keys.iter().map(String::as_str))),
+        };
+        if !which.is_empty() {
+            let sentence = format!("{which} {place}, and its pods have the annotations of its template");
+            let remedy = format!("write it at {template}.metadata.annotations");
+            findings.push(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)));
+        }
+        // Elsewhere they wouldn't do anything, either.
+        let not_built = found.iter().filter(|(key, _)| annotations::is_not_built(key));
+        let not_built = not_built.filter(|(key, _)| !workload.spec.annotations.contains_key(*key));
+        let not_built = not_built.map(|(key, value)| (key.clone(), value.clone())).collect();
+        findings.extend(errors(annotations::policy(&not_built).1));
+    }
+    findings
 }
 
 fn never(reference: &Reference) -> Option<Finding> {
     if reference.effect != Effect::Never {
         return None;
     }
-    let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
+    let is_hint = !reference.is_certain
+        || matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
     let level = if is_hint { Level::Hint } else { Level::Warning };
     Some(Finding::new(of_reference(reference.why)?, level, reference.to_string(), reference.remedy()))
 }

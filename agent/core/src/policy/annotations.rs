@@ -259,9 +259,14 @@ impl PodPolicy {
     }
 }
 
+/// Whether this key exists, and no version acts on it yet.
+pub fn is_not_built(key: &str) -> bool {
+    key == ROLLOUT
+}
+
 /// Whether this key exists, whether this version acts on it or not.
 fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || key == ROLLOUT
+    KNOWN.contains(&key) || is_not_built(key)
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {

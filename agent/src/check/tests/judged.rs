@@ -111,3 +111,68 @@ fn no_variable_has_a_key_of_binary_data() {
     assert_eq!(of("binaryData: {k: eA==}"), [expected]);
     assert_eq!(of("data: {k: x}"), [""; 0]);
 }
+
+#[test]
+fn what_looks_like_a_variable_may_be_a_shells_command() {
+    let spec = "{containers: [{name: a, command: [sh, -c, \"echo $(date) $(date +%s) $(LEVEL)\"], envFrom: [{configMapRef: {name: cfg}}]}]}";
+    let args = |more: &str| {
+        let all = found(&(deployment("web", "{}", spec) + more));
+        all.into_iter().filter(|line| line.contains("frozen-args: ")).collect::<Vec<_>>()
+    };
+    let unknown = args("");
+    assert_eq!(unknown.len(), 2, "{unknown:?}");
+    for line in unknown {
+        assert!(
+            line.starts_with("hint frozen-args: container \"a\" may take into its command line "),
+            "{line}"
+        );
+    }
+    let known = args(&config_map("data: {LEVEL: x}"));
+    assert!(
+        known.len() == 1 && known[0].contains("warning frozen-args: container \"a\" takes "),
+        "{known:?}"
+    );
+    assert!(known[0].contains("(key \"LEVEL\")"), "{known:?}");
+}
+
+#[test]
+fn a_feature_that_isnt_built_is_said_wherever_it_is_asked_for() {
+    let volume = "{name: c, configMap: {name: cfg}}";
+    let on = |annotations: &str| {
+        let own = format!("namespace: shop, annotations: {{{annotations}}}");
+        found(&web("reloadlet.io/signal: HUP", volume).replacen("namespace: shop", &own, 1))
+    };
+    let rollout = on("reloadlet.io/rollout: \"true\"");
+    assert!(
+        rollout.len() == 1 && rollout[0].starts_with("error unsupported: reloadlet.io/rollout is "),
+        "{rollout:?}"
+    );
+    assert_eq!(on("reloadlet.io/rollout: \"false\""), [""; 0]);
+    let both = on("reloadlet.io/rollout: \"true\", reloadlet.io/splay: 10s");
+    assert!(
+        both[0].starts_with("error misplaced-annotation: reloadlet.io/splay is on the Deployment"),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn an_annotation_on_the_template_of_jobs_is_misplaced() {
+    let text = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: web}\nspec: {jobTemplate: {metadata: {annotations: \
+                {reloadlet.io/signal: HUP}}, spec: {template: {spec: {containers: [{name: a}]}}}}}\n";
+    let expected = "error misplaced-annotation: reloadlet.io/signal is on the template of its Jobs, and its pods have the annotations of \
+                    its template; write it at spec.jobTemplate.spec.template.metadata.annotations";
+    assert_eq!(found(text), [expected]);
+}
+
+#[test]
+fn a_sub_path_of_everything_and_one_of_nothing_show_no_key() {
+    let of = |path: &str| {
+        let volume = "{name: c, configMap: {name: cfg, items: [{key: x, path: x}]}}";
+        web("", volume).replace("mountPath: /c", &format!("mountPath: /c, subPath: {path}"))
+    };
+    let empty = found(&of("y"));
+    assert!(empty.len() == 1 && empty[0].starts_with("warning empty-subpath: "), "{empty:?}");
+    assert!(!empty[0].contains("key"), "{empty:?}");
+    let all = found(&of(".").replace(", items: [{key: x, path: x}]", ""));
+    assert!(all.len() == 1 && !all[0].contains("key"), "{all:?}");
+}
