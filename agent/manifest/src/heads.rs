@@ -1,7 +1,7 @@
 //! What objects say that they are, read before anything else of them: a kind may stand after what it decides about, and
 //! nothing is known of the fields of other kinds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -40,10 +40,8 @@ pub(crate) struct ObjectHead {
     pub(crate) annotations: Annotations,
     /// Whether a ConfigMap or a Secret says that it never changes.
     pub(crate) immutable: bool,
-    /// The keys of its `data` and `stringData`, if all of them are known.
+    /// The keys of its content, if all of them are known.
     pub(crate) keys: Keys,
-    /// Those of its `binaryData`, if all of them are known.
-    pub(crate) binary_keys: Keys,
     pub(crate) items: ItemHeads,
 }
 
@@ -253,7 +251,7 @@ impl<'de> Lenient<'de> for Head {
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
-                Some("binaryData") => head.binary_keys.add(object.next_value()?),
+                Some("binaryData") => head.keys.add(object.next_value::<Keys>()?.into_binary()),
                 Some("data" | "stringData") => head.keys.add(object.next_value()?),
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
@@ -262,16 +260,21 @@ impl<'de> Lenient<'de> for Head {
     }
 }
 
-/// The keys of an object; nothing where not all of them are known.
-pub(crate) struct Keys(pub(crate) Option<BTreeSet<String>>);
+/// The keys of an object, each with whether it is one of its `binaryData`; nothing where not all of them are known.
+pub(crate) struct Keys(pub(crate) Option<BTreeMap<String, bool>>);
 
 impl Default for Keys {
     fn default() -> Self {
-        Self(Some(BTreeSet::new()))
+        Self(Some(BTreeMap::new()))
     }
 }
 
 impl Keys {
+    fn into_binary(mut self) -> Self {
+        self.0.iter_mut().flatten().for_each(|(_, is_binary)| *is_binary = true);
+        self
+    }
+
     fn add(&mut self, more: Self) {
         match (&mut self.0, more.0) {
             (Some(all), Some(more)) => all.extend(more),
@@ -301,7 +304,7 @@ impl<'de> Lenient<'de> for Keys {
             object.next_value::<IgnoredAny>()?;
             let key = key.filter(|key| take(KEY + key.len()));
             match (&mut keys.0, key) {
-                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key)),
+                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key, false)),
                 (all, _) => *all = None,
             }
         }

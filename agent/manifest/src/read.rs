@@ -193,10 +193,10 @@ impl ObjectHead {
 impl ObjectHead {
     /// The keys of a ConfigMap or a Secret, if all of them are known.
     fn keys(&self) -> Option<Keys> {
-        let names = |keys: &BTreeSet<String>| keys.iter().map(|key| Name::from(key.as_str())).collect();
-        let mut all: BTreeSet<Name> = names(self.keys.0.as_ref()?);
-        let binary: BTreeSet<Name> = names(self.binary_keys.0.as_ref()?);
-        all.extend(binary.iter().cloned());
+        let keys = self.keys.0.as_ref()?;
+        let all: BTreeSet<Name> = keys.keys().map(|key| Name::from(key.as_str())).collect();
+        let is_binary = |key: &&Name| keys.get(key.as_ref()).is_some_and(|is_binary| *is_binary);
+        let binary = all.iter().filter(is_binary).cloned().collect();
         Some(Keys { all, binary })
     }
 }
