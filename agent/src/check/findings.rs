@@ -108,22 +108,16 @@ fn never(reference: &Reference) -> Option<Finding> {
 
 /// Objects of which no file counts in a container that is told of others: what the pod says of files may have a typing error.
 fn of_no_files(references: &[Reference]) -> Vec<Finding> {
-    let of = |is_meant: &dyn Fn(&Reference) -> bool| {
-        let all = references.iter().filter(|reference| is_meant(reference));
-        let use_of = |reference: &Reference| {
-            Some((reference.container.clone()?, reference.volume.clone()?, reference.subject.clone()))
-        };
-        all.filter_map(use_of).collect::<BTreeSet<_>>()
-    };
-    let counting = of(&|reference| matches!(reference.why, Why::Told | Why::Watches));
-    let mut left_out = of(&|reference| reference.why == Why::OtherKeys);
-    left_out.retain(|used| !counting.contains(used));
-    let finding = |(container, _, object): (Name, Name, references::Subject)| {
+    let counting = references::live_mounts(references.iter());
+    let left_out = references.iter().filter(|reference| reference.why == Why::OtherKeys);
+    let left_out: BTreeSet<references::Mount<'_>> =
+        left_out.filter(|reference| !reference.is_left_out_of(&counting)).map(Reference::mount).collect();
+    let finding = |(container, _, object): references::Mount<'_>| {
         let sentence = format!(
             "no change of {} {} is told to container {}: none of its keys is one of those that count",
             object.written(),
             quoted(object.name()),
-            quoted(&container)
+            quoted(container.map(|name| &**name).unwrap_or_default())
         );
         Finding::new(Code::OtherKeys, Level::Warning, sentence, Some(format!("add its files to {KEYS}")))
     };

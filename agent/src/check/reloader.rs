@@ -199,7 +199,11 @@ impl Report<'_> {
                 to.push(part);
             }
         };
+        let told = references::live_mounts(self.references.iter().filter(of));
         for reference in self.references.iter().filter(of) {
+            if reference.is_left_out_of(&told) {
+                continue;
+            }
             let container = quoted(reference.container.as_deref().unwrap_or_default());
             match &reference.effect {
                 Effect::Http(request) => add(format!("tells container {container} by {request}"), &mut live),

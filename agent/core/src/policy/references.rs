@@ -53,7 +53,27 @@ pub struct Reference {
     pub why: Why,
 }
 
+/// The mounts of an object of which some container is told, or which its program watches: what else is said of the same mount is of
+/// files that the pod leaves out.
+pub fn live_mounts<'a>(references: impl Iterator<Item = &'a Reference>) -> BTreeSet<Mount<'a>> {
+    let live = references.filter(|reference| matches!(reference.why, Why::Told | Why::Watches));
+    live.map(Reference::mount).collect()
+}
+
+/// A container, its volume, and what is used of that.
+pub type Mount<'a> = (Option<&'a Name>, Option<&'a Name>, &'a Subject);
+
 impl Reference {
+    /// Where it is.
+    pub fn mount(&self) -> Mount<'_> {
+        (self.container.as_ref(), self.volume.as_ref(), &self.subject)
+    }
+
+    /// Whether the pod leaves out these files of a mount of which it counts others, as these mounts are.
+    pub fn is_left_out_of(&self, live: &BTreeSet<Mount<'_>>) -> bool {
+        self.why == Why::OtherKeys && live.contains(&self.mount())
+    }
+
     /// The object that is used; `None` for what no ConfigMap or Secret is.
     pub fn object(&self) -> Option<(ObjectKind, &Name)> {
         match &self.subject {

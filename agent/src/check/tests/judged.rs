@@ -176,3 +176,14 @@ fn a_sub_path_of_everything_and_one_of_nothing_show_no_key() {
     let all = found(&of(".").replace(", items: [{key: x, path: x}]", ""));
     assert!(all.len() == 1 && !all[0].contains("key"), "{all:?}");
 }
+
+#[test]
+fn files_that_the_pod_leaves_out_are_no_reason_to_roll_a_container_that_is_told() {
+    let text = web(
+        "reloadlet.io/signal: HUP, reloadlet.io/keys: x",
+        "{name: c, configMap: {name: cfg, items: [{key: x, path: x}, {key: y, path: y}]}}",
+    );
+    let asks = "namespace: shop, annotations: {reloader.stakater.com/auto: \"true\"}";
+    let expected = "hint reloader-rolls: when ConfigMap \"cfg\" changes, Reloader 1.4 rolls it; reloadlet tells container \"a\" by SIGHUP";
+    assert_eq!(found(&text.replacen("namespace: shop", asks, 1)), [expected]);
+}

@@ -228,7 +228,12 @@ impl Uses {
                 && reference.why != Why::EmptySubPath
                 && !is_added(reference)
         };
+        let live = references::live_mounts(references.iter().filter(of_object));
         for reference in references.iter().filter(of_object) {
+            // Of an object of which any key may differ, the container is told.
+            if difference == Difference::Any && reference.is_left_out_of(&live) {
+                continue;
+            }
             let is_live = match reference.effect {
                 Effect::Signal(_) | Effect::Http(_) | Effect::Itself => true,
                 Effect::Roll | Effect::Never => false,
