@@ -16,6 +16,7 @@ use report::{Installed, Report};
 
 mod absent;
 mod codes;
+mod content;
 mod finding;
 mod findings;
 mod flags;
@@ -53,6 +54,10 @@ pub(crate) struct CheckFlags {
     #[arg(long)]
     allow_host_network_http: bool,
 
+    /// Judge as agents do that watch Secrets (their flag of this name): they obey reloadlet.io/ignore on them
+    #[arg(long)]
+    watch_secrets: bool,
+
     /// The flags that Reloader's own Deployment has, where its annotations are used, such as "--auto-reload-all=true
     /// --is-Argo-Rollouts=true"
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, value_parser = flags::parse)]
@@ -75,6 +80,7 @@ pub(crate) fn check(flags: &CheckFlags) -> Result<ExitCode> {
     let ignored: BTreeSet<Code> = flags.ignore.iter().copied().collect();
     let installed = Installed {
         allowed: Allowed { host_network_http: flags.allow_host_network_http },
+        watch_secrets: flags.watch_secrets,
         reloader: flags.reloader_flags.clone().unwrap_or_default(),
     };
     let report = Report::of(sources::read(&flags.files), &ignored, installed);

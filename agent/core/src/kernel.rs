@@ -2,6 +2,7 @@
 //! be told.
 
 pub mod cgroup;
+pub mod command;
 pub mod guard;
 pub mod lack;
 pub mod mounts;

@@ -1,11 +1,12 @@
 //! What objects say that they are, read before anything else of them: a kind may stand after what it decides about, and
 //! nothing is known of the fields of other kinds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
 use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::annotations::IGNORE;
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -35,7 +36,7 @@ pub(crate) struct ObjectHead {
     pub(crate) kind: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) namespace: Option<String>,
-    /// Those of its annotations that are another program's.
+    /// Those of its annotations that say something of it to others.
     pub(crate) annotations: Annotations,
     /// Whether a ConfigMap or a Secret says that it never changes.
     pub(crate) immutable: bool,
@@ -250,7 +251,8 @@ impl<'de> Lenient<'de> for Head {
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
-                Some("data" | "binaryData" | "stringData") => head.keys.add(object.next_value()?),
+                Some("binaryData") => head.keys.add(object.next_value::<Keys>()?.into_binary()),
+                Some("data" | "stringData") => head.keys.add(object.next_value()?),
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
@@ -258,16 +260,21 @@ impl<'de> Lenient<'de> for Head {
     }
 }
 
-/// The keys of an object; nothing where not all of them are known.
-pub(crate) struct Keys(pub(crate) Option<BTreeSet<String>>);
+/// The keys of an object, each with whether it is one of its `binaryData`; nothing where not all of them are known.
+pub(crate) struct Keys(pub(crate) Option<BTreeMap<String, bool>>);
 
 impl Default for Keys {
     fn default() -> Self {
-        Self(Some(BTreeSet::new()))
+        Self(Some(BTreeMap::new()))
     }
 }
 
 impl Keys {
+    fn into_binary(mut self) -> Self {
+        self.0.iter_mut().flatten().for_each(|(_, is_binary)| *is_binary = true);
+        self
+    }
+
     fn add(&mut self, more: Self) {
         match (&mut self.0, more.0) {
             (Some(all), Some(more)) => all.extend(more),
@@ -297,7 +304,7 @@ impl<'de> Lenient<'de> for Keys {
             object.next_value::<IgnoredAny>()?;
             let key = key.filter(|key| take(KEY + key.len()));
             match (&mut keys.0, key) {
-                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key)),
+                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key, false)),
                 (all, _) => *all = None,
             }
         }
@@ -319,7 +326,7 @@ struct Named {
 #[derive(Default)]
 struct Marks(Annotations);
 
-/// So many of them are kept; there are two.
+/// So many of them are kept; there are three.
 const MOST_MARKS: usize = 4;
 
 impl<'de> Deserialize<'de> for Marks {
@@ -336,13 +343,14 @@ impl<'de> Lenient<'de> for Marks {
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut marks = Self::default();
         while let Some(Text(key)) = object.next_key()? {
-            let key = key.filter(|key| [reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
+            let key = key.filter(|key| [IGNORE, reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
             let value = object.next_value::<Text>()?.0;
-            if let Some((key, value)) = key.zip(value)
+            if let Some(key) = key
                 && marks.0.len() < MOST_MARKS
-                && take(key.len() + value.len())
+                && take(key.len() + value.as_ref().map_or(0, String::len))
             {
-                marks.0.insert(key, AnnotationValue::Text(value));
+                let not_text = || AnnotationValue::NotText(String::new());
+                marks.0.insert(key, value.map_or_else(not_text, AnnotationValue::Text));
             }
         }
         Ok(marks)

@@ -9,7 +9,7 @@ pub use pods::{Decoded, decode};
 pub use read::{Unreadable, read};
 pub use room::SIZE_LIMIT;
 pub use wire::Object;
-pub use workload::{Found, OtherObject, Workload, WorkloadKind};
+pub use workload::{Found, Keys, OtherObject, Workload, WorkloadKind};
 
 mod annotations;
 mod claims;

@@ -1,5 +1,6 @@
 //! A text of manifests that somebody wrote: the workloads in it, and the names of everything else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -12,7 +13,7 @@ use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
 use crate::labels::{self, Labelled, Labels};
 use crate::room::{Room, SIZE_LIMIT};
 use crate::wire::WrittenWorkload;
-use crate::workload::{Found, OtherObject, WorkloadKind};
+use crate::workload::{Found, Keys, OtherObject, WorkloadKind};
 
 /// The most objects of a text: those of a large cluster.
 pub(crate) const MOST_FOUND: usize = 50_000;
@@ -184,10 +185,19 @@ impl ObjectHead {
             annotations: self.annotations.clone(),
             labels: None,
             immutable: self.immutable,
-            keys: is_content
-                .then(|| Some(self.keys.0.as_ref()?.iter().map(|key| Name::from(key.as_str())).collect()))
-                .flatten(),
+            keys: is_content.then(|| self.keys()).flatten(),
         })
+    }
+}
+
+impl ObjectHead {
+    /// The keys of a ConfigMap or a Secret, if all of them are known.
+    fn keys(&self) -> Option<Keys> {
+        let keys = self.keys.0.as_ref()?;
+        let all: BTreeSet<Name> = keys.keys().map(|key| Name::from(key.as_str())).collect();
+        let is_binary = |key: &&Name| keys.get(key.as_ref()).is_some_and(|is_binary| *is_binary);
+        let binary = all.iter().filter(is_binary).cloned().collect();
+        Some(Keys { all, binary })
     }
 }
 

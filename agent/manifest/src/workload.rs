@@ -35,6 +35,8 @@ pub struct Workload {
     /// Those of its own annotations that would count in a pod. They count nowhere: its pods have those of their template. A
     /// pod's are in its spec.
     pub annotations: Annotations,
+    /// The same of the template of a CronJob's Jobs (`spec.jobTemplate.metadata`).
+    pub of_jobs: Annotations,
     /// Those of its own annotations that are other programs': Reloader's (`reloadlet_core::policy::reloader`), and checksums
     /// (`checksum/…`), by which charts make a new template of a new configuration.
     pub others: Annotations,
@@ -44,6 +46,15 @@ pub struct Workload {
     pub spec: PodSpec,
     /// The line of the text, from 1, on which the document that it stands in begins.
     pub line: usize,
+}
+
+/// The keys of a ConfigMap or a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// All of them.
+    pub all: BTreeSet<Name>,
+    /// Those of a ConfigMap's `binaryData`.
+    pub binary: BTreeSet<Name>,
 }
 
 /// An object of which hardly more than the name is read.
@@ -57,14 +68,15 @@ pub struct OtherObject {
     pub namespace: Option<Name>,
     /// Its name, if it has one.
     pub name: Option<Name>,
-    /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`).
+    /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`), and to agents (`reloadlet.io/ignore`). Of a value that is
+    /// no string no more is known.
     pub annotations: Annotations,
     /// Its labels, of those kinds that Reloader selects by them: ConfigMaps, Secrets and namespaces. `None` where they aren't known.
     pub labels: Option<Labels>,
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
     /// The keys of a ConfigMap or a Secret; `None` for something else, or where there are too many of them.
-    pub keys: Option<BTreeSet<Name>>,
+    pub keys: Option<Keys>,
 }
 
 impl OtherObject {
@@ -77,7 +89,8 @@ impl OtherObject {
 impl Workload {
     /// About how much memory it takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        let all = self.annotations.iter().chain(&self.others).chain(&self.template_others);
+        let all =
+            self.annotations.iter().chain(&self.of_jobs).chain(&self.others).chain(&self.template_others);
         let own = all.map(|(key, value)| match value {
             AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::references::{Part, Reference, Way, Why};
+use reloadlet_core::policy::references::{Keys, Part, Reference, Way, is_clusters};
 use reloadlet_manifest::Workload;
 
 use super::codes::Code;
@@ -17,8 +17,9 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     let mut findings = Vec::new();
     let mut said = BTreeSet::new();
     // Who can't do without it is told of first.
-    let mut counting: Vec<&Reference> =
-        references.iter().filter(|reference| reference.why != Why::ClusterObject).collect();
+    let is_others =
+        |reference: &&Reference| reference.object().is_some_and(|(kind, name)| !is_clusters(kind, name));
+    let mut counting: Vec<&Reference> = references.iter().filter(is_others).collect();
     counting.sort_by_key(|reference| reference.optional);
     for reference in counting {
         let Some((kind, name)) = reference.object() else { continue };
@@ -28,7 +29,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             }
             continue;
         };
-        let Some(keys) = &found.keys else { continue };
+        let Some(keys) = found.keys() else { continue };
         for key in missing(reference, keys) {
             if said.insert((kind, name, Some(key))) {
                 findings.push(of_key(reference, kind, name, key, keys));
@@ -56,7 +57,7 @@ fn object(
 }
 
 /// The keys that are used one by one, and aren't there.
-fn missing<'a>(reference: &'a Reference, keys: &BTreeSet<Name>) -> Vec<&'a Name> {
+fn missing<'a>(reference: &'a Reference, keys: Keys<'_>) -> Vec<&'a Name> {
     let named = match &reference.part {
         // What a path without items shows may be a directory that nothing is in.
         Part::Everything | Part::Variables { .. } => Vec::new(),
@@ -66,25 +67,32 @@ fn missing<'a>(reference: &'a Reference, keys: &BTreeSet<Name>) -> Vec<&'a Name>
         Part::Key(_) if reference.way == Way::Arguments => Vec::new(),
         Part::Key(_) | Part::Files { .. } => reference.part.keys(),
     };
-    named.into_iter().filter(|key| !keys.contains(*key)).collect()
+    let is_there = |key: &Name| match reference.way {
+        Way::Variable | Way::Variables | Way::Arguments => keys.have_text(key),
+        Way::Directory | Way::Projected | Way::Csi | Way::SubPath | Way::Unmounted => keys.all.contains(key),
+    };
+    named.into_iter().filter(|key| !is_there(key)).collect()
 }
 
-fn of_key(
-    reference: &Reference,
-    kind: ObjectKind,
-    name: &Name,
-    key: &Name,
-    keys: &BTreeSet<Name>,
-) -> Finding {
+fn of_key(reference: &Reference, kind: ObjectKind, name: &Name, key: &Name, keys: Keys<'_>) -> Finding {
     let (kind, name) = (kind.written(), quoted(name));
-    let remedy = nearest(keys.iter(), key).map(is_it);
+    // It can be there, and be no text.
+    let is_binary = keys.binary.contains(key);
+    let near = || nearest(keys.all.iter(), key).map(is_it);
+    let remedy = if is_binary {
+        Some(String::from("write it in data: no variable has a key of binaryData"))
+    } else {
+        near()
+    };
+    let place = if is_binary { " in its data" } else { "" };
     if reference.optional {
         let what = format!("key {} of {kind} {name}", quoted(key));
-        return optional(reference, &what, "isn't in it", remedy);
+        let missing = if is_binary { "isn't in its data" } else { "isn't in it" };
+        return optional(reference, &what, missing, remedy);
     }
     let whose = reference.container.as_deref().unwrap_or_default();
     let sentence = format!(
-        "{kind} {name} has no key {}, without which container {} isn't started",
+        "{kind} {name} has no key {}{place}, without which container {} isn't started",
         quoted(key),
         quoted(whose)
     );
@@ -107,7 +115,7 @@ fn is_it(near: &Name) -> String {
 }
 
 /// The first of the keys that older kubelets leave out of the environment.
-fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: &BTreeSet<Name>) -> Option<Finding> {
+fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: Keys<'_>) -> Option<Finding> {
     if reference.way != Way::Variables {
         return None;
     }
@@ -115,9 +123,15 @@ fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: &BTreeSet
         Part::Variables { prefix, .. } => prefix.as_deref().unwrap_or_default(),
         Part::Everything | Part::Key(_) | Part::Files { .. } => "",
     };
-    let key = keys.iter().find(|key| !is_variable(&format!("{prefix}{key}")))?;
+    let is_skipped = |key: &&Name| keys.have_text(key) && !is_variable(&format!("{prefix}{key}"));
+    let key = keys.all.iter().find(is_skipped)?;
+    let with_prefix = if prefix.is_empty() {
+        String::new()
+    } else {
+        format!(" with its prefix, {},", quoted(&format!("{prefix}{key}")))
+    };
     let sentence = format!(
-        "key {} of {} {} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
+        "key {} of {} {}{with_prefix} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
         quoted(key),
         kind.written(),
         quoted(name)

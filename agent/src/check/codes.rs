@@ -16,6 +16,8 @@ closed_set! {
         FrozenArgs => "frozen-args",
         /// See [`Why::FrozenSubPath`].
         FrozenSubPath => "frozen-subpath",
+        /// See [`Why::EmptySubPath`].
+        EmptySubPath => "empty-subpath",
         /// See [`Why::InitContainer`].
         InitContainer => "init-container",
         /// See [`Why::Unmounted`].
@@ -30,6 +32,8 @@ closed_set! {
         EphemeralContainer => "ephemeral-container",
         /// See [`Why::Writable`].
         CsiWritable => "csi-writable",
+        /// An object of which no file counts.
+        OtherKeys => "other-keys",
         /// A subPath mount beside a mount of the same volume as a directory, in one container.
         SubPathBesideDirectory => "subpath-beside-directory",
         /// An annotation of ours on a workload, whose pods have those of its template.
@@ -44,6 +48,8 @@ closed_set! {
         SkippedVariable => "skipped-variable",
         /// An object that never changes.
         Immutable => "immutable",
+        /// An object that its owner keeps from triggering anything.
+        Ignored => "ignored",
         /// A process that nothing of what the manifest runs is called.
         ProcessName => "process-name",
         /// A signal that ends programs, where nobody starts the container again.
@@ -88,6 +94,10 @@ closed_set! {
         Port => "port",
         /// See [`ProblemKind::HostNetwork`].
         HostNetwork => "host-network",
+        /// See [`ProblemKind::Supervisor`].
+        Supervisor => "supervisor",
+        /// A pod that runs where no agent does.
+        Os => "os",
         /// See [`ProblemKind::TooLarge`].
         TooLarge => "too-large",
     }
@@ -120,6 +130,7 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::FrozenEnvironment => Some(Code::FrozenEnv),
         Why::FrozenArguments => Some(Code::FrozenArgs),
         Why::FrozenSubPath => Some(Code::FrozenSubPath),
+        Why::EmptySubPath => Some(Code::EmptySubPath),
         Why::Ephemeral => Some(Code::EphemeralContainer),
         Why::Writable => Some(Code::CsiWritable),
         Why::InitContainer => Some(Code::InitContainer),
@@ -127,9 +138,9 @@ pub(super) const fn of_reference(why: Why) -> Option<Code> {
         Why::Unasked => Some(Code::Unasked),
         Why::OtherContainer => Some(Code::OtherContainer),
         Why::Sidecar => Some(Code::Sidecar),
-        Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::OtherKeys | Why::ClusterObject => {
-            None
-        }
+        // Of these something is said once of each object, container or pod.
+        Why::Immutable | Why::Ignored | Why::OtherKeys | Why::Supervisor | Why::System => None,
+        Why::Told | Why::Watches | Why::Problem | Why::OtherVolume | Why::ClusterObject => None,
     }
 }
 
@@ -147,10 +158,10 @@ pub(super) const fn of_problem(kind: ProblemKind) -> Option<Code> {
         ProblemKind::TooLarge => Some(Code::TooLarge),
         ProblemKind::Port => Some(Code::Port),
         ProblemKind::HostNetwork => Some(Code::HostNetwork),
+        ProblemKind::Supervisor => Some(Code::Supervisor),
         ProblemKind::NoAddress
         | ProblemKind::Layout
         | ProblemKind::Unhandled
-        | ProblemKind::Supervisor
         | ProblemKind::Suspended
         | ProblemKind::BadContent
         | ProblemKind::NoRoom

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::pod::PodSpec;
+use reloadlet_core::model::pod::{Annotations, PodSpec};
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
-use reloadlet_core::policy::annotations::DEFAULT_CONTAINER;
+use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
 use reloadlet_core::policy::plan::{Allowed, Planned};
+use reloadlet_core::policy::problem::Problem;
 use reloadlet_core::policy::references::{self, Effect, Reference, References, Why, references};
 use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
@@ -15,21 +15,24 @@ use reloadlet_manifest::Workload;
 use super::codes::{Code, of_problem, of_reference};
 use super::finding::{Finding, Level};
 use super::objects::Objects;
-use super::{absent, programs, reloader};
+use super::{absent, content, programs, reloader};
 
 /// What a change of each object does to a workload's pods, and what is found about it.
 pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
     let References { all: references, is_cut } =
-        references(&workload.spec, &namespace, allowed, |_, _| false);
+        references(&workload.spec, &namespace, allowed, |kind, name| {
+            objects.known(kind, name, workload.namespace.as_ref())
+        });
     let mut findings = problems(&workload.spec, &namespace, allowed);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
+    findings.extend(of_no_files(&references));
     findings.extend(beside_directories(&references));
     findings.extend(programs::of(&workload.spec, &references));
     findings.extend(absent::of(workload, &references, objects));
-    findings.extend(immutable(workload, &references, objects));
+    findings.extend(content::of(workload, &references, objects));
     findings.extend(checksums(workload, &references));
     findings.extend(reloader::of(workload, &references, objects));
     findings.extend(is_cut.then(too_many));
@@ -40,6 +43,10 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
 /// What the agent says of such a pod.
 fn problems(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Vec<Finding> {
     let Planned::Invalid(problems) = select::plan(spec, namespace, allowed) else { return Vec::new() };
+    errors(problems)
+}
+
+fn errors(problems: Vec<Problem>) -> Vec<Finding> {
     let findings = problems.into_iter().filter_map(|problem| {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))
     });
@@ -55,36 +62,66 @@ fn too_many() -> Finding {
     Finding::new(Code::TooLarge, Level::Warning, sentence, None)
 }
 
-fn misplaced(workload: &Workload) -> Option<Finding> {
-    let ours = workload.annotations.keys().filter(|key| *key != DEFAULT_CONTAINER);
-    let missing: Vec<&str> =
-        ours.filter(|key| !workload.spec.annotations.contains_key(*key)).map(String::as_str).collect();
-    let kind = workload.kind;
-    let sentence = match &*missing {
-        [] => return None,
-        [key] => {
-            format!("{} is on the {kind}, and its pods have the annotations of its template", unquoted(key))
-        }
-        keys => format!(
-            "{} are on the {kind}, and its pods have the annotations of its template",
-            listed(keys.iter().copied())
-        ),
+/// Annotations of ours that stand where no pod has them.
+fn misplaced(workload: &Workload) -> Vec<Finding> {
+    let missing = |found: &'_ Annotations| -> Vec<String> {
+        let ours = found.keys().filter(|key| *key != DEFAULT_CONTAINER && !annotations::is_not_built(key));
+        ours.filter(|key| !workload.spec.annotations.contains_key(*key)).cloned().collect()
     };
-    let remedy = "write it at spec.template.metadata.annotations".replacen(
-        "spec.template",
-        if kind.as_str() == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" },
-        1,
-    );
-    Some(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)))
+    let kind = workload.kind;
+    let template =
+        if kind.as_str() == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" };
+    let places = [
+        (&workload.annotations, format!("on the {kind}")),
+        (&workload.of_jobs, "on the template of its Jobs".to_owned()),
+    ];
+    let mut findings = Vec::new();
+    for (found, place) in places {
+        let which = match &*missing(found) {
+            [] => String::new(),
+            [key] => format!("{} is", unquoted(key)),
+            keys => format!("{} are", listed(keys.iter().map(String::as_str))),
+        };
+        if !which.is_empty() {
+            let sentence = format!("{which} {place}, and its pods have the annotations of its template");
+            let remedy = format!("write it at {template}.metadata.annotations");
+            findings.push(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)));
+        }
+        // Elsewhere they wouldn't do anything, either.
+        let not_built = found.iter().filter(|(key, _)| annotations::is_not_built(key));
+        let not_built = not_built.filter(|(key, _)| !workload.spec.annotations.contains_key(*key));
+        let not_built = not_built.map(|(key, value)| (key.clone(), value.clone())).collect();
+        findings.extend(errors(annotations::policy(&not_built).1));
+    }
+    findings
 }
 
 fn never(reference: &Reference) -> Option<Finding> {
     if reference.effect != Effect::Never {
         return None;
     }
-    let is_hint = matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
+    let is_hint = !reference.is_certain
+        || matches!(reference.why, Why::InitContainer | Why::Unmounted | Why::Ephemeral);
     let level = if is_hint { Level::Hint } else { Level::Warning };
     Some(Finding::new(of_reference(reference.why)?, level, reference.to_string(), reference.remedy()))
+}
+
+/// Objects of which no file counts in a container that is told of others: what the pod says of files may have a typing error.
+fn of_no_files(references: &[Reference]) -> Vec<Finding> {
+    let counting = references::live_mounts(references.iter());
+    let left_out = references.iter().filter(|reference| reference.why == Why::OtherKeys);
+    let left_out: BTreeSet<references::Mount<'_>> =
+        left_out.filter(|reference| !reference.is_left_out_of(&counting)).map(Reference::mount).collect();
+    let finding = |(container, _, object): references::Mount<'_>| {
+        let sentence = format!(
+            "no change of {} {} is told to container {}: none of its keys is one of those that count",
+            object.written(),
+            quoted(object.name()),
+            quoted(container.map(|name| &**name).unwrap_or_default())
+        );
+        Finding::new(Code::OtherKeys, Level::Warning, sentence, Some(format!("add its files to {KEYS}")))
+    };
+    left_out.into_iter().map(finding).collect()
 }
 
 /// A container that has a volume as a directory doesn't need a part of it by subPath.
@@ -105,25 +142,6 @@ fn beside_directories(references: &[Reference]) -> Vec<Finding> {
         Finding::new(Code::SubPathBesideDirectory, Level::Warning, sentence, Some(remedy))
     };
     both.into_iter().map(finding).collect()
-}
-
-/// An object that never changes: a change comes with another one, of another name.
-fn immutable(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let used: BTreeSet<(ObjectKind, &Name)> = references.iter().filter_map(Reference::object).collect();
-    let is_immutable = |(kind, name): &(ObjectKind, &Name)| {
-        objects.get(*kind, name, workload.namespace.as_ref()).is_some_and(|said| said.immutable)
-    };
-    let finding = |(kind, name): (ObjectKind, &Name)| {
-        let sentence = format!(
-            "{} {} is immutable: it never changes, and the kubelet doesn't look at one that is made anew under its name while the pod \
-             runs",
-            kind.written(),
-            quoted(name)
-        );
-        let remedy = String::from("make another one under another name, and name that in the workload");
-        Finding::new(Code::Immutable, Level::Hint, sentence, Some(remedy))
-    };
-    used.into_iter().filter(is_immutable).map(finding).collect()
 }
 
 /// A chart that writes a checksum of a configuration into the template makes a new template of each change.

@@ -116,7 +116,7 @@ fn reference(reference: &Reference) -> ReferenceDocument<'_> {
             Subject::Driver(_) => "csidriver",
         },
         object: reference.subject.name(),
-        keys: reference.part.keys().into_iter().map(|key| &**key).collect(),
+        keys: reference.part.written_keys().into_iter().map(|key| &**key).collect(),
         optional: reference.optional,
         way: reference.way.as_str(),
         volume: reference.volume.as_deref(),

@@ -1,12 +1,16 @@
 //! The ConfigMaps and Secrets among the manifests.
 
 use std::cell::Cell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
+use reloadlet_core::model::pod::AnnotationValue;
+use reloadlet_core::policy::annotations::IGNORE;
+use reloadlet_core::policy::references::{self, Known};
 use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
-use reloadlet_manifest::OtherObject;
+use reloadlet_manifest::{Keys, OtherObject};
 
 use super::flags::Flags;
 use super::selector::Chooses;
@@ -20,10 +24,35 @@ pub(super) struct Said {
     pub(super) remarks: Vec<Remark>,
     /// It never changes.
     pub(super) immutable: bool,
+    /// What it says to agents by `reloadlet.io/ignore`.
+    pub(super) ignore: Option<AnnotationValue>,
     /// Whether Reloader's selector takes it by its labels.
     is_selected: bool,
     /// Its keys, if they are known.
-    pub(super) keys: Option<BTreeSet<Name>>,
+    pub(super) keys: Option<Keys>,
+}
+
+impl Said {
+    /// Its keys, if they are known.
+    pub(super) fn keys(&self) -> Option<references::Keys<'_>> {
+        self.keys.as_ref().map(|Keys { all, binary }| references::Keys { all, binary })
+    }
+
+    /// Leaves out what another object of its name and namespace doesn't say, as overlays have several: which one is applied isn't known.
+    fn agree(&mut self, other: &Self) {
+        self.immutable &= other.immutable;
+        if self.ignore != other.ignore {
+            self.ignore = None;
+        }
+        if self.keys != other.keys {
+            self.keys = None;
+        }
+    }
+
+    /// Whether its owner keeps it from triggering anything, where agents see that.
+    pub(super) fn is_ignored(&self) -> bool {
+        matches!(&self.ignore, Some(AnnotationValue::Text(text)) if text == "true")
+    }
 }
 
 /// Those objects, by kind and name, each with the namespaces in which it is and what it says to Reloader; the empty namespace stands
@@ -37,6 +66,8 @@ pub(super) struct Objects {
     unselected: BTreeSet<Name>,
     /// How Reloader runs.
     reloader: Flags,
+    /// Whether the agents see what Secrets say of themselves.
+    watch_secrets: bool,
     /// How many comparisons of a name with a list are left.
     comparisons: Cell<usize>,
 }
@@ -49,13 +80,14 @@ const MOST_COMPARED: usize = 2_000;
 const MOST_COMPARISONS: usize = 1_000_000;
 
 impl Objects {
-    /// None so far; Reloader runs with these flags.
-    pub(super) const fn new(reloader: Flags) -> Self {
+    /// None so far; Reloader runs with these flags, and the agents with `--watch-secrets` or without.
+    pub(super) const fn new(reloader: Flags, watch_secrets: bool) -> Self {
         Self {
             objects: BTreeMap::new(),
             names: BTreeMap::new(),
             unselected: BTreeSet::new(),
             reloader,
+            watch_secrets,
             comparisons: Cell::new(MOST_COMPARISONS),
         }
     }
@@ -85,11 +117,21 @@ impl Objects {
                 marks: Marks::of(&object.annotations),
                 remarks: remarks_of_object(&object.annotations),
                 immutable: object.immutable,
+                ignore: object.annotations.get(IGNORE).cloned(),
                 is_selected: fits(&self.reloader.objects),
                 keys: object.keys,
             };
             self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
-            self.objects.entry((kind, name.clone())).or_default().insert(namespace, said);
+            match self.objects.entry((kind, name.clone())).or_default().entry(namespace) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(said);
+                }
+                Entry::Occupied(mut occupied) => {
+                    let mut said = said;
+                    said.agree(occupied.get());
+                    occupied.insert(said);
+                }
+            }
         }
     }
 
@@ -125,6 +167,25 @@ impl Objects {
         }
     }
 
+    /// Whether agents see what an object of this kind says of itself.
+    pub(super) fn are_seen(&self, kind: ObjectKind) -> bool {
+        match kind {
+            ObjectKind::ConfigMap => true,
+            ObjectKind::Secret => self.watch_secrets,
+        }
+    }
+
+    /// What is known of the object, as far as that decides what a change of it does.
+    pub(super) fn known(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Known<'_> {
+        let Some(said) = self.get(kind, name, namespace) else { return Known::default() };
+        Known {
+            rolls: false,
+            immutable: said.immutable,
+            ignored: said.is_ignored() && self.are_seen(kind),
+            keys: said.keys(),
+        }
+    }
+
     /// Whether Reloader's selectors take an object in this namespace, of which this is known.
     pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
         said.is_none_or(|said| said.is_selected)
@@ -151,7 +212,7 @@ mod tests {
 
     #[test]
     fn comparisons_have_a_bound_in_all() {
-        let objects = Objects::new(Flags::default());
+        let objects = Objects::new(Flags::default(), false);
         assert!(objects.take_comparisons(MOST_COMPARISONS - 1));
         assert!(!objects.take_comparisons(2));
         assert!(!objects.take_comparisons(1), "what wasn't enough once isn't any more");

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::pod::{AnnotationValue, PodSpec, Restarts};
+use reloadlet_core::model::pod::{AnnotationValue, ContainerKind, PodSpec, Restarts};
 use reloadlet_core::model::shown::quoted;
 use reloadlet_core::model::signal::Signal;
-use reloadlet_core::policy::annotations::PROCESS;
-use reloadlet_core::policy::references::{Effect, Reference};
+use reloadlet_core::policy::annotations::{self, PROCESS};
+use reloadlet_core::policy::references::{Effect, Reference, Why};
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
@@ -23,7 +23,12 @@ pub(super) fn of(spec: &PodSpec, references: &[Reference]) -> Vec<Finding> {
         }
     });
     let told: BTreeSet<(&Name, Option<Signal>)> = told.collect();
-    let mut findings: Vec<Finding> = Vec::new();
+    let supervised = references.iter().filter(|reference| reference.why == Why::Supervisor);
+    let supervised: BTreeSet<&Name> =
+        supervised.filter_map(|reference| reference.container.as_ref()).collect();
+    let mut findings: Vec<Finding> =
+        supervised.into_iter().filter_map(|container| supervisor(spec, container)).collect();
+    findings.extend((spec.is_windows && spec.asks()).then(elsewhere));
     for (container, signal) in told {
         let ends = signal.filter(|signal| signal.is_to_end());
         findings.extend(ends.map(|signal| ended(spec, container, signal)));
@@ -32,10 +37,37 @@ pub(super) fn of(spec: &PodSpec, references: &[Reference]) -> Vec<Finding> {
     findings
 }
 
+/// A container in which a supervisor stands in the place of the program.
+fn supervisor(spec: &PodSpec, container: &Name) -> Option<Finding> {
+    let runs = spec.containers.iter().find(|known| known.name == *container)?.supervisor.as_ref()?;
+    let sentence = format!(
+        "container {} isn't told of changes: {} supervises other programs and takes signals as orders to itself",
+        quoted(container),
+        quoted(runs)
+    );
+    let remedy = format!("name the program that is to be told in {PROCESS}");
+    Some(Finding::new(Code::Supervisor, Level::Error, sentence, Some(remedy)))
+}
+
+/// A pod on a node on which no agent runs.
+fn elsewhere() -> Finding {
+    let sentence =
+        String::from("spec.os.name is windows, and agents run on Linux only: nothing in the pod is told");
+    Finding::new(Code::Os, Level::Error, sentence, None)
+}
+
 /// A container whose program is told to end.
 fn ended(spec: &PodSpec, container: &Name, signal: Signal) -> Finding {
+    let of = spec.containers.iter().find(|known| known.name == *container);
+    let restarts = of.map_or(spec.restarts, |of| match of.kind {
+        ContainerKind::Sidecar => Restarts::Always,
+        ContainerKind::Regular | ContainerKind::Init | ContainerKind::Ephemeral => {
+            of.restarts.unwrap_or(spec.restarts)
+        }
+    });
+    let is_spread = annotations::policy(&spec.annotations).0.is_some_and(|policy| !policy.splay.is_zero());
     let container = quoted(container);
-    let (code, level, then) = match spec.restarts {
+    let (code, level, then) = match restarts {
         Restarts::Never => (
             Code::RestartPolicy,
             Level::Warning,
@@ -49,7 +81,11 @@ fn ended(spec: &PodSpec, container: &Name, signal: Signal) -> Finding {
         Restarts::Always => (
             Code::EndingSignal,
             Level::Hint,
-            "the container is started again, and all replicas may end together",
+            if is_spread {
+                "the container is started again"
+            } else {
+                "the container is started again, and all replicas may end together"
+            },
         ),
     };
     let sentence = format!("container {container} is told by {signal}, which ends most programs: {then}");
@@ -61,8 +97,8 @@ fn misnamed(spec: &PodSpec, container: &Name) -> Option<Finding> {
     let Some(AnnotationValue::Text(process)) = spec.annotations.get(PROCESS) else { return None };
     let command = &spec.containers.iter().find(|known| known.name == *container)?.command;
     let program = command.first()?;
-    // A shell's command may start it, a wrapper its arguments.
-    if command.iter().any(|word| word.contains(process.as_str())) {
+    // A shell's command may start it, a wrapper its arguments, and what a variable holds isn't known.
+    if command.iter().any(|word| word.contains(process.as_str()) || word.contains("$(")) {
         return None;
     }
     let sentence = format!(

@@ -6,7 +6,7 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::ContainerKind;
 use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::references::{self, Effect, Reference, Way};
+use reloadlet_core::policy::references::{self, Effect, Reference, Way, Why};
 use reloadlet_core::policy::reloader::{
     self, Asking, Candidate, Course, Decision, Difference, Event, Form, Idle, Marks, Object, ObjectType,
     Options, Pods, Reaction, Rest, Rules, Variable, course, reaction, remarks,
@@ -15,7 +15,7 @@ use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_remark};
 use super::finding::{Finding, Level};
-use super::objects::Objects;
+use super::objects::{Objects, Said};
 
 /// So many comparisons of a name with an item are made for one workload.
 const MOST_COMPARED: usize = 2_000;
@@ -52,6 +52,8 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             name: &name,
             marks,
             is_immutable: said.is_some_and(|said| said.immutable),
+            is_ignored: said.is_some_and(Said::is_ignored)
+                && kind(of).is_some_and(|kind| objects.are_seen(kind)),
             is_selected: objects.is_selected(said, namespace),
         };
         findings.extend(report.finding(&object, &format!("{} {}", written(of), quoted(&name))));
@@ -176,6 +178,7 @@ impl Report<'_> {
             name: "-",
             marks: Marks::default(),
             is_immutable: false,
+            is_ignored: false,
             is_selected: true,
         });
         any.into_iter()
@@ -187,6 +190,7 @@ impl Report<'_> {
         let of = |reference: &&Reference| {
             object_of(reference).is_some_and(|(of, name)| of == object.of && **name == *object.name)
                 && reference.way != Way::Unmounted
+                && reference.why != Why::EmptySubPath
                 && reference.role != Some(ContainerKind::Ephemeral)
         };
         let (mut live, mut frozen): (Vec<String>, Vec<String>) = Default::default();
@@ -195,7 +199,11 @@ impl Report<'_> {
                 to.push(part);
             }
         };
+        let told = references::live_mounts(self.references.iter().filter(of));
         for reference in self.references.iter().filter(of) {
+            if reference.is_left_out_of(&told) {
+                continue;
+            }
             let container = quoted(reference.container.as_deref().unwrap_or_default());
             match &reference.effect {
                 Effect::Http(request) => add(format!("tells container {container} by {request}"), &mut live),

@@ -22,6 +22,8 @@ const MOST_TOLD: usize = 500_000;
 pub(super) struct Installed {
     /// What the agents allow.
     pub(super) allowed: Allowed,
+    /// Whether the agents see what Secrets say of themselves (`--watch-secrets`).
+    pub(super) watch_secrets: bool,
     /// Reloader's flags.
     pub(super) reloader: Flags,
 }
@@ -63,8 +65,9 @@ pub(super) struct Unread {
 impl Report {
     /// What these texts hold, without findings of these codes; Reloader runs with these flags.
     pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>, installed: Installed) -> Self {
-        let Installed { allowed, reloader } = installed;
-        let (mut report, mut objects, mut workloads) = (Self::default(), Objects::new(reloader), Vec::new());
+        let Installed { allowed, watch_secrets, reloader } = installed;
+        let (mut report, mut workloads) = (Self::default(), Vec::new());
+        let mut objects = Objects::new(reloader, watch_secrets);
         for Source { name, is_listed, found } in sources {
             let found = match found {
                 Ok(found) => found,

@@ -58,7 +58,7 @@ fn workload(checked: &Checked, text: &mut String) {
 fn row(reference: &Reference) -> [String; HEAD.len()] {
     let container = reference.container.as_deref().unwrap_or("-").to_owned();
     let mut object = format!("{} {}", reference.subject.written(), unquoted(reference.subject.name()));
-    match &*reference.part.keys() {
+    match &*reference.part.written_keys() {
         [] => {}
         [key] => object += &format!(" ({})", unquoted(key)),
         keys => object += &format!(" ({} keys)", keys.len()),

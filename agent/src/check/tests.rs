@@ -5,6 +5,8 @@ use reloadlet_core::policy::plan::Planned;
 use super::*;
 
 mod absent;
+mod content;
+mod judged;
 mod programs;
 mod rows;
 mod ways;

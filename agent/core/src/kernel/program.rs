@@ -98,7 +98,7 @@ const PM2: &str = "PM2 v";
 impl Kind {
     /// What a process of this name is.
     pub fn of(comm: &str) -> Self {
-        if INITS.iter().any(|init| is_variant(comm, init)) || COMMANDS.contains(&comm) {
+        if is_init(comm) || COMMANDS.contains(&comm) {
             Self::Wrapper
         } else if SUPERVISORS.contains(&first_word(comm)) || comm.starts_with(PM2) {
             Self::Supervisor
@@ -140,6 +140,11 @@ pub fn supervisor_in(cmdline: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Whether a name is that of an init, which runs one program.
+pub(super) fn is_init(comm: &str) -> bool {
+    INITS.iter().any(|init| is_variant(comm, init))
+}
+
 /// Whether a name is this program's, with a version or an architecture behind it or without, and maybe cut.
 fn is_variant(comm: &str, program: &str) -> bool {
     let Some(rest) = comm.strip_prefix(program) else { return false };
@@ -162,7 +167,7 @@ fn is_variant(comm: &str, program: &str) -> bool {
 }
 
 /// The kernel keeps so many bytes of a name.
-const LONGEST_NAME: usize = 15;
+pub(super) const LONGEST_NAME: usize = 15;
 
 /// Shells: one that stands before the program runs it as a child, and hands no signal on.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "busybox", "csh"];

@@ -97,6 +97,9 @@ pub struct PodSpec {
     /// When its containers are started again. Only manifests that are checked have it.
     #[serde(skip)]
     pub restarts: Restarts,
+    /// Whether it says that it runs on Windows. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub is_windows: bool,
     /// Whether it has the network of its node. Early agents don't say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,
@@ -179,6 +182,12 @@ pub struct Container {
     /// What is run (`command` and `args`), where the pod names a process and the manifest says it. Only manifests that are checked have it.
     #[serde(skip)]
     pub command: Vec<Name>,
+    /// The supervisor that it runs (`command`), which is never told unless the pod names a process. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub supervisor: Option<Name>,
+    /// When it is started again, where it says so itself. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub restarts: Option<Restarts>,
     /// The TCP ports that it declares. Early agents don't say them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,

@@ -52,6 +52,8 @@ pub const HTTP_TIMEOUT: &str = "reloadlet.io/http-timeout";
 pub const HTTP_SCHEME: &str = "reloadlet.io/http-scheme";
 /// Whether to roll the workload where a change can't be told in place.
 pub const ROLLOUT: &str = "reloadlet.io/rollout";
+/// On a ConfigMap or a Secret, not on a pod: whether it triggers nothing.
+pub const IGNORE: &str = "reloadlet.io/ignore";
 /// Written by the agent itself.
 pub const OBSERVED: &str = "reloadlet.io/observed";
 /// kubectl's key for the container that is meant when none is named.
@@ -257,9 +259,14 @@ impl PodPolicy {
     }
 }
 
+/// Whether this key exists, and no version acts on it yet.
+pub fn is_not_built(key: &str) -> bool {
+    key == ROLLOUT
+}
+
 /// Whether this key exists, whether this version acts on it or not.
 fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || key == ROLLOUT
+    KNOWN.contains(&key) || is_not_built(key)
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::closed::closed_set;
-use crate::model::means::{Means, Request};
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{
-    Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeSource,
-};
-use crate::model::signal::Signal;
-use crate::policy::plan::{Allowed, Plan, Planned};
-use crate::policy::select::{self, cluster_key};
+use crate::model::pod::{Container, ContainerKind, EnvironmentSource, PodSpec, Volume, VolumeSource};
+use crate::policy::plan::Allowed;
 
+pub use effect::{Effect, Way, Why};
+pub use judge::is_clusters;
+use judge::{Judge, Verdict};
+pub use known::{Keys, Known};
 pub use part::{Part, Subject};
-use used::{Shown, Used, What};
+use used::{Used, have_others};
 
+mod effect;
+mod judge;
+mod known;
 mod part;
 mod used;
 mod words;
@@ -24,90 +25,6 @@ mod words;
 /// The most references of one pod, each of the items of its volumes that it names counted as one more: what is beyond is left out. A
 /// few mounts of a few sources make many of them.
 pub const MOST: usize = 4096;
-
-closed_set! {
-    /// How a container comes by what an object holds.
-    pub enum Way {
-        /// A volume of one ConfigMap or Secret that is mounted as a directory.
-        Directory => "directory",
-        /// A volume of several sources that is mounted as a directory.
-        Projected => "projected",
-        /// A volume of a CSI driver that is mounted as a directory.
-        Csi => "csi",
-        /// A mount of a part of a volume (`subPath`, `subPathExpr`).
-        SubPath => "subpath",
-        /// One variable of its environment (`env`).
-        Variable => "env",
-        /// All keys as variables (`envFrom`).
-        Variables => "envfrom",
-        /// A variable in its command line (`$(NAME)` in `command` and `args`).
-        Arguments => "args",
-        /// A volume that no container mounts.
-        Unmounted => "unmounted",
-    }
-}
-
-closed_set! {
-    /// Why a change does what it does: a code that `reloadlet check` prints.
-    pub enum Why {
-        /// The container is told.
-        Told => "told",
-        /// Its program watches the files itself, as the pod says.
-        Watches => "watches",
-        /// An environment is made when a container starts.
-        FrozenEnvironment => "frozen-env",
-        /// So is a command line.
-        FrozenArguments => "frozen-args",
-        /// So is a `subPath` mount.
-        FrozenSubPath => "frozen-subpath",
-        /// An init container has ended by then.
-        InitContainer => "init-container",
-        /// No container mounts the volume.
-        Unmounted => "unmounted",
-        /// The files change, and nobody says how the program comes to load them.
-        Unasked => "unasked",
-        /// The pod's annotations have a problem, and nothing is sent before that is solved.
-        Problem => "problem",
-        /// Another container is told.
-        OtherContainer => "other-container",
-        /// A native sidecar, which is told by name only.
-        Sidecar => "sidecar",
-        /// An ephemeral container, which is never told.
-        Ephemeral => "ephemeral-container",
-        /// The pod names the volumes that count, and this isn't one of them.
-        OtherVolume => "other-volume",
-        /// The pod names the files that count, and none of these is one.
-        OtherKeys => "other-keys",
-        /// The cluster's own certificates, which count only where the volume is named.
-        ClusterObject => "cluster-object",
-        /// A driver's volume into which the pod may write, so that a change in it needn't be one of its object.
-        Writable => "csi-writable",
-    }
-}
-
-/// What a change does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The program is sent a signal.
-    Signal(Signal),
-    /// A request is made to it.
-    Http(Arc<Request>),
-    /// The program watches its files itself.
-    Itself,
-    /// The workload is rolled, since somebody asked for that.
-    Roll,
-    /// Nothing before the container or the pod is made anew.
-    Never,
-}
-
-impl Effect {
-    fn of(means: &Means) -> Self {
-        match means {
-            Means::Signal(signal) => Self::Signal(*signal),
-            Means::Http(request) => Self::Http(request.clone()),
-        }
-    }
-}
 
 /// One use of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,19 +43,53 @@ pub struct Reference {
     pub volume: Option<Name>,
     /// Whether the object, or the key, may be missing.
     pub optional: bool,
+    /// Whether the container is told by its own name only, as another one could be meant, too.
+    pub by_name: bool,
+    /// Whether the container has it for certain; else it may be no more than a text that looks like a variable.
+    pub is_certain: bool,
     /// What a change does.
     pub effect: Effect,
     /// Why.
     pub why: Why,
 }
 
+/// The mounts of an object of which some container is told, or which its program watches: what else is said of the same mount is of
+/// files that the pod leaves out.
+pub fn live_mounts<'a>(references: impl Iterator<Item = &'a Reference>) -> BTreeSet<Mount<'a>> {
+    let live = references.filter(|reference| matches!(reference.why, Why::Told | Why::Watches));
+    live.map(Reference::mount).collect()
+}
+
+/// A container, its volume, and what is used of that.
+pub type Mount<'a> = (Option<&'a Name>, Option<&'a Name>, &'a Subject);
+
 impl Reference {
+    /// Where it is.
+    pub fn mount(&self) -> Mount<'_> {
+        (self.container.as_ref(), self.volume.as_ref(), &self.subject)
+    }
+
+    /// Whether the pod leaves out these files of a mount of which it counts others, as these mounts are.
+    pub fn is_left_out_of(&self, live: &BTreeSet<Mount<'_>>) -> bool {
+        self.why == Why::OtherKeys && live.contains(&self.mount())
+    }
+
     /// The object that is used; `None` for what no ConfigMap or Secret is.
     pub fn object(&self) -> Option<(ObjectKind, &Name)> {
         match &self.subject {
             Subject::Object(kind, name) => Some((*kind, name)),
             Subject::Class(_) | Subject::Driver(_) => None,
         }
+    }
+}
+
+impl Reference {
+    /// The same of those items alone whose paths are such.
+    fn with_items(mut self, fits: impl Fn(&str) -> bool) -> Self {
+        if let Part::Files { items, .. } = &mut self.part {
+            items.retain(|item| fits(item.path.as_str()));
+        }
+        self
     }
 }
 
@@ -152,18 +103,17 @@ pub struct References {
     pub is_cut: bool,
 }
 
-/// What a change does, for each use of an object by the containers of a pod with this spec. `rolls` says of which objects a change
-/// rolls the workload where it can't reach a container in place.
-pub fn references(
+/// What a change does, for each use of an object by the containers of a pod with this spec. `known` says what is known of an object.
+pub fn references<'k>(
     spec: &PodSpec,
     namespace: &Name,
     allowed: Allowed,
-    rolls: impl Fn(ObjectKind, &Name) -> bool,
+    known: impl Fn(ObjectKind, &Name) -> Known<'k>,
 ) -> References {
-    let planned = select::plan(spec, namespace, allowed);
+    let judge = Judge::of(spec, namespace, allowed, &known);
     let mut room = Room::of(spec);
     for container in &spec.containers {
-        room.add_container(container, Some(&planned));
+        room.add_container(container, Some(&judge));
     }
     let mounted: BTreeSet<&Name> =
         spec.containers.iter().flat_map(|container| &container.mounts).map(|mount| &mount.volume).collect();
@@ -174,10 +124,10 @@ pub fn references(
         }
     }
     let mut references = room.left.references;
+    judge::name(&mut references.all);
     for reference in &mut references.all {
-        let is_rolled = reference.object().is_some_and(|(kind, name)| rolls(kind, name));
-        if reference.effect == Effect::Never && reference.way != Way::Unmounted && is_rolled {
-            reference.effect = Effect::Roll;
+        if let Some((kind, name)) = reference.object() {
+            known(kind, name).decide(reference);
         }
     }
     references
@@ -225,39 +175,62 @@ impl<'a> Room<'a> {
     }
 
     /// Adds those of a container: without a plan those that are frozen.
-    fn add_container(&mut self, container: &'a Container, planned: Option<&Planned>) {
+    fn add_container(&mut self, container: &'a Container, judge: Option<&Judge<'_, '_>>) {
         let hidden: Arc<[Name]> = container.variables.iter().cloned().collect();
         for source in &container.environment {
             let way = if source.key.is_some() { Way::Variable } else { Way::Variables };
             self.left.add(0, || taken(container, source, way, Why::FrozenEnvironment, &hidden));
         }
         // The environment has them, too.
-        for source in container.arguments.iter().filter(|_| planned.is_some()) {
-            self.left.add(0, || taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden));
+        let single = judge::single(container);
+        for source in container.arguments.iter().filter(|_| judge.is_some()) {
+            let Some(is_certain) = judge.and_then(|judge| judge.takes(&single, source)) else { continue };
+            self.left.add(0, || {
+                let reference = taken(container, source, Way::Arguments, Why::FrozenArguments, &hidden);
+                Reference { is_certain, ..reference }
+            });
         }
-        for mount in container.mounts.iter().filter(|mount| planned.is_some() || mount.sub_path.is_some()) {
+        for mount in container.mounts.iter().filter(|mount| judge.is_some() || mount.sub_path.is_some()) {
             let Some((volume, used)) = self.volumes.get_mut(&mount.volume) else { continue };
-            for used in used.get_or_insert_with(|| Used::of_volume(volume).collect()) {
+            let used = used.get_or_insert_with(|| Used::of_volume(volume).collect());
+            let path = mount.sub_path.as_ref();
+            let own = |reference| {
+                let (container, role) = (Some(container.name.clone()), Some(container.kind));
+                Reference { container, role, ..reference }
+            };
+            let mut is_empty = true;
+            for used in &*used {
                 // Looking takes time, too.
                 if self.left.references.is_cut {
                     return;
                 }
-                let path = mount.sub_path.as_ref();
                 let Some(shown) = path.map_or_else(|| Some(used.all()), |path| used.at(path)) else {
                     continue;
                 };
-                let reference = || match (path, planned) {
-                    (None, Some(planned)) => {
-                        let (effect, why) = mounted(planned, container, volume, &shown);
-                        Reference { effect, ..shown.reference(volume, way_of(volume), None, why) }
-                    }
-                    (path, _) => {
-                        let why = frozen_why(container, Why::FrozenSubPath);
-                        shown.reference(volume, Way::SubPath, path, why)
-                    }
+                is_empty = false;
+                let (None, Some(judge)) = (path, judge) else {
+                    let why = frozen_why(container, Why::FrozenSubPath);
+                    self.left.add(shown.items(), || own(shown.reference(volume, Way::SubPath, path, why)));
+                    continue;
                 };
-                let (name, role) = (Some(container.name.clone()), Some(container.kind));
-                self.left.add(shown.items(), || Reference { container: name, role, ..reference() });
+                let Verdict { effect, why, of_some } = judge.judge(container, volume, &shown);
+                let whole = || own(shown.reference(volume, way_of(volume), None, why));
+                self.left.add(shown.items(), || {
+                    let reference = Reference { effect, ..whole() };
+                    match of_some {
+                        None => reference,
+                        Some(files) => reference.with_items(|path| files.counts(path)),
+                    }
+                });
+                if let Some(files) = of_some {
+                    let rest = || Reference { why: Why::OtherKeys, ..whole() };
+                    self.left.add(0, || rest().with_items(|path| !files.counts(path)));
+                }
+            }
+            let first = used.first().filter(|_| is_empty && judge.is_some());
+            if let Some(first) = first.filter(|_| path.is_some_and(|path| !have_others(volume, path))) {
+                let why = Why::EmptySubPath;
+                self.left.add(0, || own(first.nothing().reference(volume, Way::SubPath, None, why)));
             }
         }
     }
@@ -292,6 +265,8 @@ fn taken(
         way,
         volume: None,
         optional: source.optional,
+        by_name: false,
+        is_certain: true,
         effect: Effect::Never,
         why: frozen_why(container, why),
     }
@@ -302,68 +277,6 @@ fn frozen_why(container: &Container, why: Why) -> Why {
         ContainerKind::Regular | ContainerKind::Sidecar | ContainerKind::Ephemeral => why,
         ContainerKind::Init => Why::InitContainer,
     }
-}
-
-/// What a change does to a container that mounts the volume as a directory.
-fn mounted(
-    planned: &Planned,
-    container: &Container,
-    volume: &Volume,
-    shown: &Shown<'_, '_>,
-) -> (Effect, Why) {
-    let plan = match planned {
-        Planned::Plan(plan) => plan,
-        Planned::LeftAlone => return (Effect::Never, never_told(container).unwrap_or(Why::Unasked)),
-        Planned::Invalid(_) => return (Effect::Never, never_told(container).unwrap_or(Why::Problem)),
-    };
-    let told = plan.targets.iter().find(|target| target.container == container.name);
-    let measured = plan.measured.iter().find(|measured| measured.container == container.name);
-    let (effect, why, volumes) = match (told, measured) {
-        (Some(told), _) => (Effect::of(&told.means), Why::Told, &told.volumes),
-        (None, Some(measured)) => (Effect::Itself, Why::Watches, &measured.volumes),
-        (None, None) => return (Effect::Never, not_told(container)),
-    };
-    let left_out = match shown.what() {
-        What::Csi(csi) if !csi.read_only => Some(Why::Writable),
-        What::Csi(_) => (!volumes.contains(&volume.name)).then_some(Why::OtherVolume),
-        What::Object(_, object) if !volumes.contains(&volume.name) => {
-            let is_clusters = cluster_key(&object.name).is_some();
-            Some(if is_clusters { Why::ClusterObject } else { Why::OtherVolume })
-        }
-        What::Object(_, object) => leaves_out(plan, &volume.name, object),
-    };
-    left_out.map_or((effect, why), |why| (Effect::Never, why))
-}
-
-/// Why a container is never told, whatever is asked for.
-fn never_told(container: &Container) -> Option<Why> {
-    match container.kind {
-        ContainerKind::Regular | ContainerKind::Sidecar => None,
-        ContainerKind::Init => Some(Why::InitContainer),
-        ContainerKind::Ephemeral => Some(Why::Ephemeral),
-    }
-}
-
-fn not_told(container: &Container) -> Why {
-    never_told(container).unwrap_or(match container.kind {
-        ContainerKind::Sidecar => Why::Sidecar,
-        ContainerKind::Regular | ContainerKind::Init | ContainerKind::Ephemeral => Why::OtherContainer,
-    })
-}
-
-/// Why none of an object's files in a volume counts, if that is known: without items its keys become files, and which it has isn't
-/// in the spec.
-fn leaves_out(plan: &Plan, volume: &Name, object: &ObjectSource) -> Option<Why> {
-    let files = &plan.volumes.iter().find(|planned| planned.name == *volume)?.files;
-    let counts = |path: &str| files.counts(path);
-    let is_left_out = match cluster_key(&object.name) {
-        Some(key) if object.items.is_empty() => !counts(key),
-        Some(_) | None => {
-            !object.items.is_empty() && !object.items.iter().any(|item| counts(item.path.as_str()))
-        }
-    };
-    let is_clusters = cluster_key(&object.name).is_some();
-    is_left_out.then_some(if is_clusters { Why::ClusterObject } else { Why::OtherKeys })
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn told<'a>(
     // What a container mounts is judged only if it is sure which volumes are meant.
     let mut sure = problems.is_empty();
     if sure && volumes.is_empty() {
-        problems.push(no_volume());
+        problems.push(no_volume(spec));
         sure = false;
     }
     let asks = policy.http.as_ref().map(Asks::Request).or(policy.signal.map(Asks::Signal));
@@ -348,9 +348,17 @@ fn volume_problem(name: &Name, why: &str) -> Problem {
     Problem::new(ProblemKind::Volume, format!("{VOLUMES} names {}, {why}", quoted(name)))
 }
 
-fn no_volume() -> Problem {
-    let sentence = "the pod has no volume that can trigger: a configMap, secret, projected or csi volume with more than \
-                    tokens, pod fields and the cluster's own certificates";
+fn no_volume(spec: &PodSpec) -> Problem {
+    let mut sentence = String::from(
+        "the pod has no volume that can trigger: a configMap, secret, projected or csi volume with more than tokens, pod fields and the \
+         cluster's own certificates",
+    );
+    let writable = |volume: &&Volume| volume.csi.as_ref().is_some_and(|csi| !csi.read_only);
+    let writable: Vec<&str> = spec.volumes.iter().filter(writable).map(|volume| &*volume.name).collect();
+    if !writable.is_empty() {
+        sentence +=
+            &format!("; a csi volume has to have readOnly: true, which isn't so of {}", listed(writable));
+    }
     Problem::new(ProblemKind::Volume, sentence)
 }
 

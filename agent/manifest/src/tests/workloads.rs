@@ -95,8 +95,16 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
             let own: Vec<&str> = found.annotations.keys().map(String::as_str).collect();
             let expected: &[&str] = if kind == WorkloadKind::Pod { &[] } else { &["reloadlet.io/keys"] };
             assert_eq!(own, expected, "{kind}");
-            let PodSpec { annotations, containers, volumes, runtime_class, restarts, host_network, excess } =
-                &found.spec;
+            let PodSpec {
+                annotations,
+                containers,
+                volumes,
+                runtime_class,
+                restarts,
+                is_windows,
+                host_network,
+                excess,
+            } = &found.spec;
             assert_eq!(*restarts, Restarts::Always);
             let asked = [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))];
             assert_eq!(*annotations, asked.into(), "{kind}");
@@ -105,7 +113,7 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
             let VolumeSource::ConfigMap(source) = &volumes[0].source else { panic!("{volumes:?}") };
             assert_eq!((&*source.name, source.items[0].path.as_str()), ("app", "a/k"), "{kind}");
             assert_eq!((runtime_class.as_deref(), *excess), (Some("kata"), None), "{kind}");
-            assert!(!host_network);
+            assert!(!host_network && !is_windows);
         }
     }
 }

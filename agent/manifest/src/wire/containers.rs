@@ -1,7 +1,8 @@
 //! The containers of a pod: what they mount, and what their environments take.
 
+use reloadlet_core::kernel::command::supervisor_of;
 use reloadlet_core::model::names::is_label;
-use reloadlet_core::model::pod::{Container, ContainerKind, Port, VolumeMount};
+use reloadlet_core::model::pod::{Container, ContainerKind, Port, Restarts, VolumeMount};
 
 use super::environment::{self, Environment, WrittenVariable, WrittenVariables};
 use super::{Fault, Names, or_default};
@@ -47,6 +48,16 @@ impl Part for WrittenMount {}
 impl Part for WrittenPort {
     fn counts(&self) -> bool {
         self.protocol.as_ref().is_none_or(|protocol| protocol.0 == "TCP")
+    }
+}
+
+/// What a restart policy says; nothing for one that doesn't exist.
+pub(super) fn restarts(policy: &str) -> Option<Restarts> {
+    match policy {
+        "Always" => Some(Restarts::Always),
+        "OnFailure" => Some(Restarts::OnFailure),
+        "Never" => Some(Restarts::Never),
+        _ => None,
     }
 }
 
@@ -99,7 +110,23 @@ impl WrittenContainer {
         let ports = ports.collect();
         // What an image runs by itself isn't known.
         let args = Some(self.args.0).filter(|_| self.command.0.len() > 0).unwrap_or_default();
+        let restarts = self.restart_policy.as_ref().and_then(|policy| restarts(&policy.0));
+        let words = self.command.0.iter().chain(args.iter()).map(|word| word.0.as_str());
+        let supervisor = supervisor_of(words).map(|name| Words(name.to_owned()));
+        let supervisor = supervisor.map(|name| names.shared(name));
         let command = self.command.0.into_iter().chain(args).map(|word| names.shared(word)).collect();
-        Ok(Container { name, kind, mounts, environment: sources, variables, arguments, command, ports })
+        let environment = sources;
+        Ok(Container {
+            name,
+            kind,
+            mounts,
+            environment,
+            variables,
+            arguments,
+            command,
+            supervisor,
+            restarts,
+            ports,
+        })
     }
 }

@@ -178,7 +178,10 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
         return Err(Fault::NoContainers);
     }
     let spec = if metadata.annotations.ask() {
-        spec.into_spec(metadata.annotations.relevant, skipped, &mut names)?
+        let mut spec = spec.into_spec(metadata.annotations.relevant, skipped, &mut names)?;
+        // A detail: of a running pod none is kept.
+        spec.containers.iter_mut().for_each(|container| container.restarts = None);
+        spec
     } else {
         PodSpec::default()
     };

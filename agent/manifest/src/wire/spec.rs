@@ -1,10 +1,10 @@
 //! The spec of a pod, whether the pod runs or is a template.
 
 use reloadlet_core::model::excess::{self, Excess};
-use reloadlet_core::model::pod::{Annotations, PodSpec, Restarts};
+use reloadlet_core::model::pod::{Annotations, PodSpec};
 use reloadlet_core::policy::annotations::PROCESS;
 
-use super::containers::WrittenContainer;
+use super::containers::{WrittenContainer, restarts};
 use super::volumes::WrittenVolume;
 use super::{Fault, Names, or_default};
 use crate::room::{Detail, Few, Part, ShortName, Words};
@@ -22,9 +22,17 @@ pub(super) struct WrittenSpec {
     restart_policy: Detail<Option<ShortName>>,
     runtime_class_name: Option<Words>,
     host_network: Option<bool>,
+    os: Detail<Option<System>>,
     /// Whether there are containers that weren't read.
     #[serde(skip)]
     has_others: bool,
+}
+
+/// The operating system of a pod's node.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct System {
+    name: Option<ShortName>,
 }
 
 /// What is read of the spec of a pod that asks for nothing.
@@ -94,12 +102,19 @@ impl WrittenSpec {
             return Ok(PodSpec::left_out(excess));
         }
         let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
-        let restarts = match self.restart_policy.0.as_ref().map(|policy| &*policy.0) {
-            Some("Never") => Restarts::Never,
-            Some("OnFailure") => Restarts::OnFailure,
-            Some(_) | None => Restarts::Always,
-        };
+        let restarts = self.restart_policy.0.and_then(|policy| restarts(&policy.0)).unwrap_or_default();
+        let is_windows = self.os.0.is_some_and(|os| os.name.is_some_and(|name| name.0 == "windows"));
         let host_network = self.host_network == Some(true);
-        Ok(PodSpec { annotations, containers, volumes, runtime_class, restarts, host_network, excess: None })
+        let excess = None;
+        Ok(PodSpec {
+            annotations,
+            containers,
+            volumes,
+            runtime_class,
+            restarts,
+            is_windows,
+            host_network,
+            excess,
+        })
     }
 }

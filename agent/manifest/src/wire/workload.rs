@@ -1,6 +1,7 @@
 //! Workloads of every kind, as they are written around the template of their pods.
 
 use reloadlet_core::model::names::Name;
+use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::policy::reloader::Form;
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
@@ -23,6 +24,8 @@ pub(crate) struct WrittenWorkload {
     /// The workload's own; a pod has no other than its template's.
     metadata: Option<AnyMetadata>,
     template: Template,
+    /// Those of the template of a CronJob's Jobs.
+    of_jobs: Annotations,
     /// What else decides how its pods are replaced.
     form: Form,
     /// Whether there was no room for some of it.
@@ -93,7 +96,17 @@ struct Schedule {
 #[serde(default)]
 struct JobTemplate {
     #[serde(deserialize_with = "or_default")]
+    metadata: Annotated,
+    #[serde(deserialize_with = "or_default")]
     spec: Control,
+}
+
+/// Metadata of which nothing but the annotations count.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Annotated {
+    #[serde(deserialize_with = "or_default")]
+    annotations: WrittenAnnotations<false>,
 }
 
 impl Control {
@@ -142,6 +155,7 @@ impl WrittenWorkload {
         deserializer: D,
     ) -> Result<Self, D::Error> {
         let (room, _details) = (Room::open(), Details::begin());
+        let mut of_jobs = Annotations::new();
         let (metadata, template, form) = match kind {
             WorkloadKind::Pod => (None, Template::deserialize(deserializer)?, Form::Pod),
             WorkloadKind::PodTemplate => {
@@ -150,6 +164,7 @@ impl WrittenWorkload {
             }
             WorkloadKind::CronJob => {
                 let Scheduled { metadata, spec } = Scheduled::deserialize(deserializer)?;
+                of_jobs = spec.job_template.metadata.annotations.relevant;
                 (Some(metadata), spec.job_template.spec.template, Form::CronJob)
             }
             WorkloadKind::Deployment
@@ -165,26 +180,37 @@ impl WrittenWorkload {
                 (Some(metadata), spec.template, form)
             }
         };
-        Ok(Self { kind, metadata, template, form, skipped: room.was_exceeded() })
+        Ok(Self { kind, metadata, template, of_jobs, form, skipped: room.was_exceeded() })
     }
 
     /// The workload, which stands at this place.
     pub(crate) fn into_workload(self, at: &Place, line: usize) -> Result<Workload, ManifestError> {
-        let Self { kind, metadata, template: Template { metadata: mut of_template, spec }, form, skipped } =
-            self;
+        let Self { kind, metadata, template, of_jobs, form, skipped } = self;
+        let Template { metadata: mut of_template, spec } = template;
         let mut names = Names::default();
         let of_pods = std::mem::take(&mut of_template.annotations);
         let (asked, template_others) = (of_pods.relevant, of_pods.others);
-        let template = Place { template: metadata.is_some(), ..at.clone() };
+        let place = Place { template: metadata.is_some(), ..at.clone() };
         let mut metadata = metadata.unwrap_or(of_template);
         let (name, namespace) = named(&mut metadata, &mut names).map_err(|fault| fault.at(at))?;
         let form = if metadata.owner_references.is_there() { owned(form) } else { form };
         if !spec.has_containers() && !skipped && form != (Form::Rollout { has_template: false }) {
-            return Err(super::Fault::NoContainers.at(&template));
+            return Err(super::Fault::NoContainers.at(&place));
         }
-        let spec = spec.into_spec(asked, skipped, &mut names).map_err(|fault| fault.at(&template))?;
+        let spec = spec.into_spec(asked, skipped, &mut names).map_err(|fault| fault.at(&place))?;
         let WrittenAnnotations { relevant: annotations, others, .. } = metadata.annotations;
-        Ok(Workload { kind, form, namespace, name, annotations, others, template_others, spec, line })
+        Ok(Workload {
+            kind,
+            form,
+            namespace,
+            name,
+            annotations,
+            of_jobs,
+            others,
+            template_others,
+            spec,
+            line,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion, Updated};
+use reloadlet_core::policy::annotations::IGNORE;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -19,7 +20,6 @@ mod tests;
 mod values;
 
 /// Keeps an object from triggering anything.
-const IGNORE: &str = "reloadlet.io/ignore";
 /// A watch from this version on begins with what is there.
 const FROM_WHAT_IS_THERE: &str = "0";
 

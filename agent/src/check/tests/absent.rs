@@ -69,6 +69,11 @@ fn a_key_that_older_kubelets_skip_is_found() {
     let expected = "hint skipped-variable: key \"1st\" of ConfigMap \"env\" is no name of an environment variable before Kubernetes 1.32, \
                     where the kubelet leaves it out";
     assert_eq!(with(&text("", "{a.b: x, 1st: y}"), &["skipped-variable"]), [expected]);
+    let prefixed = with(&text("prefix: 1-, ", "{a: x}"), &["skipped-variable"]);
+    assert!(
+        prefixed[0].contains("key \"a\" of ConfigMap \"env\" with its prefix, \"1-a\", is no name"),
+        "{prefixed:?}"
+    );
     assert_eq!(with(&text("prefix: P_, ", "{1st: y}"), &["skipped-variable"]), [""; 0]);
     assert_eq!(with(&text("", "{a.b: x}"), &["skipped-variable"]), [""; 0]);
 }

@@ -1,6 +1,6 @@
 //! What can't be right about the programs that are told.
 
-use super::{deployment, found};
+use super::{deployment, found, said};
 
 fn text(annotations: &str, pod: &str, container: &str) -> String {
     let spec = format!(
@@ -25,6 +25,7 @@ fn a_process_that_nothing_is_called_is_found() {
         ("nginx", "command: [tini, --], args: [/usr/sbin/nginx], "),
         ("nginx", ""),
         ("nginx", "args: [--quiet], "),
+        ("nginx", "command: [\"$(PROGRAM)\"], "),
     ] {
         assert_eq!(named(process, container), [""; 0], "{process} {container}");
     }
@@ -51,4 +52,55 @@ fn a_signal_that_ends_programs_is_found_where_nobody_starts_them_again() {
     assert_eq!(told("SIGQUIT", "Always"), ["hint ending-signal"]);
     assert_eq!(told("SIGHUP", "Never"), [""; 0]);
     assert_eq!(told("none", "Never"), [""; 0]);
+}
+
+/// How each finding begins.
+fn codes(annotations: &str, pod: &str, container: &str) -> Vec<String> {
+    let all = found(&text(annotations, pod, container));
+    all.into_iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_signal_that_ends_programs_is_judged_by_the_containers_own_policy_and_by_what_spreads_it() {
+    let term = "reloadlet.io/signal: TERM";
+    assert_eq!(codes(term, "restartPolicy: Never, ", "restartPolicy: Always, "), ["hint ending-signal"]);
+    assert_eq!(codes(term, "", "restartPolicy: Never, "), ["warning restart-policy"]);
+    let sentence = |more: &str| found(&text(&format!("{term}{more}"), "", "")).remove(0);
+    let together = ", and all replicas may end together";
+    assert!(sentence("").ends_with(together) && sentence(", reloadlet.io/splay: 0s").ends_with(together));
+    assert!(sentence(", reloadlet.io/splay: 30s").ends_with("the container is started again"));
+}
+
+#[test]
+fn a_supervisor_is_found_where_no_process_is_named() {
+    let hup = "reloadlet.io/signal: HUP";
+    let runs = "command: [/usr/bin/supervisord, -n], ";
+    let expected = "error supervisor: container \"app\" isn't told of changes: \"supervisord\" supervises other programs and takes signals \
+                    as orders to itself; name the program that is to be told in reloadlet.io/process";
+    assert_eq!(found(&text(hup, "", runs)), [expected]);
+    assert!(said(&[("web.yaml", &text(hup, "", runs))]).contains("directory  never        supervisor\n"));
+    assert_eq!(
+        codes(hup, "", "command: [tini, --], args: [python3, /usr/bin/supervisord], "),
+        ["error supervisor"]
+    );
+    for (annotations, container) in [
+        ("reloadlet.io/signal: HUP, reloadlet.io/process: nginx", "command: [supervisord, nginx], "),
+        ("reloadlet.io/signal: none", runs),
+        ("reloadlet.io/http: \":80/\"", runs),
+        (hup, "command: [nginx, supervisord], "),
+        (hup, "args: [supervisord], "),
+    ] {
+        assert_eq!(codes(annotations, "", container), [""; 0], "{annotations} {container}");
+    }
+}
+
+#[test]
+fn on_windows_nobody_is_told() {
+    let windows = "os: {name: windows}, ";
+    assert_eq!(codes("reloadlet.io/signal: HUP", windows, ""), ["error os"]);
+    assert!(
+        said(&[("web.yaml", &text("reloadlet.io/signal: HUP", windows, ""))]).contains("never        os\n")
+    );
+    assert_eq!(codes("", windows, ""), [""; 0]);
+    assert_eq!(codes("reloadlet.io/signal: HUP", "os: {name: linux}, ", ""), [""; 0]);
 }

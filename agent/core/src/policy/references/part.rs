@@ -76,6 +76,11 @@ impl Part {
         keys
     }
 
+    /// The same without one that isn't written, which no object has.
+    pub fn written_keys(&self) -> Vec<&Name> {
+        self.keys().into_iter().filter(|key| !key.is_empty()).collect()
+    }
+
     /// Whether a key of an object that is taken as a whole becomes a variable that another one of the container hides.
     pub(crate) fn hides(&self, key: &str) -> bool {
         self.hidden_keys().any(|hidden| hidden == key)

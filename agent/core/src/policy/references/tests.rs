@@ -1,6 +1,8 @@
 use super::*;
-use crate::model::pod::{AnnotationValue, Csi, Item, ProjectedSource, VolumeMount};
+use crate::model::pod::{AnnotationValue, Csi, Item, ObjectSource, ProjectedSource, VolumeMount};
 use crate::policy::annotations::{KEYS, SIGNAL, VOLUMES};
+
+mod judged;
 
 /// A container that mounts these volumes: with `/` at the end by subPath, else as a directory.
 fn container(name: &str, kind: ContainerKind, mounts: &[&str]) -> Container {
@@ -38,6 +40,11 @@ fn pod(annotations: &[(&str, &str)], containers: Vec<Container>, volumes: Vec<Vo
 
 /// `app settings directory signal told` for each reference.
 fn lines_if(spec: &PodSpec, rolls: impl Fn(ObjectKind, &Name) -> bool) -> Vec<String> {
+    lines_with(spec, |kind, name| Known { rolls: rolls(kind, name), ..Known::default() })
+}
+
+/// The same, with what is known of objects.
+fn lines_with<'k>(spec: &PodSpec, known: impl Fn(ObjectKind, &Name) -> Known<'k>) -> Vec<String> {
     let line = |reference: Reference| {
         let effect = match reference.effect {
             Effect::Signal(signal) => signal.to_string(),
@@ -50,11 +57,11 @@ fn lines_if(spec: &PodSpec, rolls: impl Fn(ObjectKind, &Name) -> bool) -> Vec<St
         let (way, why) = (reference.way.as_str(), reference.why.as_str());
         format!("{whose} {} {way} {effect} {why}", reference.subject.name())
     };
-    references(spec, &"shop".into(), Allowed::default(), rolls).all.into_iter().map(line).collect()
+    references(spec, &"shop".into(), Allowed::default(), known).all.into_iter().map(line).collect()
 }
 
 fn lines(spec: &PodSpec) -> Vec<String> {
-    lines_if(spec, |_, _| false)
+    lines_with(spec, |_, _| Known::default())
 }
 
 fn one(spec: &PodSpec) -> String {
@@ -180,7 +187,10 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         ..regular("app", &["config"])
     };
     let volumes = vec![config_map("config", "settings", &["a", "b"]), config_map("spare", "old", &[])];
-    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), Allowed::default(), |_, _| false).all;
+    let all = references(&pod(&[], vec![app], volumes), &"shop".into(), Allowed::default(), |_, _| {
+        Known::default()
+    })
+    .all;
     let said: Vec<(String, String)> =
         all.iter().map(|one| (one.to_string(), one.remedy().unwrap_or_default())).collect();
     let expected = [
@@ -206,7 +216,10 @@ fn each_reference_reads_as_a_sentence_with_what_would_change_it() {
         vec![regular("app", &["config"])],
         vec![config_map("config", "settings", &[])],
     );
-    let [one] = references(&told, &"shop".into(), Allowed::default(), |_, _| false).all.try_into().unwrap();
+    let [one] = references(&told, &"shop".into(), Allowed::default(), |_, _| Known::default())
+        .all
+        .try_into()
+        .unwrap();
     assert_eq!(
         one.to_string(),
         "container \"app\" mounts ConfigMap \"settings\": a change is told by SIGHUP"
@@ -249,7 +262,11 @@ fn a_drivers_volume_is_told_of_like_a_secret_unless_the_pod_may_write_into_it() 
         "app csi.example.org csi never csi-writable",
     ];
     assert_eq!(lines(&spec), expected);
-    let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| true).all;
+    let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| Known {
+        rolls: true,
+        ..Known::default()
+    })
+    .all;
     assert_eq!(all[0].subject, Subject::Class("login".into()));
     assert_eq!(all[1].effect, Effect::Never, "a driver's contents are no object that could roll it");
     let named = pod(&[(SIGNAL, "SIGHUP"), (VOLUMES, "vault")], app(), volumes());
@@ -299,13 +316,15 @@ fn a_mount_of_a_path_uses_the_keys_that_it_shows() {
     let app = |path: &str| Container { mounts: vec![mount(path)], ..regular("app", &[]) };
     let keys = |path: &str, items: &[&str]| {
         let spec = pod(&[], vec![app(path)], vec![config_map("config", "settings", items)]);
-        let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| false).all;
+        let all = references(&spec, &"shop".into(), Allowed::default(), |_, _| Known::default()).all;
         all.iter()
             .map(|one| one.part.keys().into_iter().map(Name::to_string).collect())
             .collect::<Vec<Vec<_>>>()
     };
     assert_eq!(keys("a", &["a", "b"]), [["a"]]);
-    assert_eq!(keys("c", &["a", "b"]), Vec::<Vec<String>>::new(), "it shows nothing");
+    assert_eq!(keys("c", &["a", "b"]), [[""; 0]], "it shows nothing");
+    assert_eq!(keys(".", &[]), [[""; 0]], "it shows everything");
+    assert_eq!(keys("./", &["a", "b"]), [["a", "b"]]);
     assert_eq!(keys("a", &[]), [["a"]]);
     assert_eq!(keys("$(NAME)", &["a", "b"]), [["a", "b"]]);
 }
@@ -315,8 +334,25 @@ fn the_items_of_its_volumes_count_at_each_mount() {
     let keys: Vec<String> = (0..1_000).map(|n| format!("k{n}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let spec = pod(&[], vec![regular("app", &["config"; 10])], vec![config_map("config", "settings", &keys)]);
-    let found = references(&spec, &"shop".into(), Allowed::default(), |_, _| false);
+    let found = references(&spec, &"shop".into(), Allowed::default(), |_, _| Known::default());
     assert_eq!((found.all.len(), found.is_cut), (4, true));
     let few = pod(&[], vec![regular("app", &["config"; 4])], vec![config_map("config", "settings", &keys)]);
-    assert!(!references(&few, &"shop".into(), Allowed::default(), |_, _| false).is_cut);
+    assert!(!references(&few, &"shop".into(), Allowed::default(), |_, _| Known::default()).is_cut);
+}
+
+#[test]
+fn what_objects_say_of_themselves_counts() {
+    let environment = vec![EnvironmentSource::new(ObjectKind::ConfigMap, "settings".into(), None)];
+    let app = Container { environment, ..regular("app", &["config", "config/"]) };
+    let spec =
+        |signal| pod(&[(SIGNAL, signal)], vec![app.clone()], vec![config_map("config", "settings", &[])]);
+    let immutable = |_: ObjectKind, _: &Name| Known { rolls: true, immutable: true, ..Known::default() };
+    let never = ["envfrom", "directory", "subpath"].map(|way| format!("app settings {way} never immutable"));
+    for signal in ["SIGHUP", "none", "SIGKILL"] {
+        assert_eq!(lines_with(&spec(signal), immutable), never, "{signal}");
+    }
+    let ignored = |_: ObjectKind, _: &Name| Known { rolls: true, ignored: true, ..Known::default() };
+    assert_eq!(lines_with(&spec("SIGHUP"), ignored)[1], "app settings directory never ignored");
+    assert_eq!(lines_with(&spec("none"), ignored)[1], "app settings directory itself watches");
+    assert_eq!(lines_with(&spec("none"), ignored)[0], "app settings envfrom never frozen-env");
 }

@@ -2,7 +2,7 @@
 
 use crate::model::names::FilePath;
 use crate::model::object::ObjectKind;
-use crate::model::pod::{Csi, Item, ObjectSource, Volume};
+use crate::model::pod::{Csi, Item, ObjectSource, ProjectedSource, Volume, VolumeSource};
 
 use super::part::{Part, Subject};
 use super::{Effect, Reference, Way, Why};
@@ -43,6 +43,11 @@ impl<'a> Used<'a> {
     /// It as a mount of the whole volume shows it.
     pub(super) fn all(&self) -> Shown<'_, 'a> {
         Shown { used: self, items: [&self.items, &[]] }
+    }
+
+    /// It as a mount that shows nothing of it has it.
+    pub(super) fn nothing(&self) -> Shown<'_, 'a> {
+        Shown { used: self, items: [&[], &[]] }
     }
 
     /// It as a mount of this path shows it; `None` where that shows nothing of it. Without items the keys decide.
@@ -87,7 +92,7 @@ impl<'a> Shown<'_, 'a> {
         let (subject, part, optional) = match self.what() {
             What::Object(kind, source) => {
                 let items: Vec<Item> = self.items.into_iter().flatten().map(|item| (*item).clone()).collect();
-                let part = match path.filter(|path| !is_expanded(path)) {
+                let part = match path.filter(|path| !is_expanded(path) && !path.as_str().is_empty()) {
                     None if items.is_empty() => Part::Everything,
                     path => Part::Files { items, path: path.cloned() },
                 };
@@ -100,8 +105,32 @@ impl<'a> Shown<'_, 'a> {
         };
         let volume = Some(volume.name.clone());
         let effect = Effect::Never;
-        Reference { container: None, role: None, subject, part, way, volume, optional, effect, why }
+        let (by_name, is_certain) = (false, true);
+        Reference {
+            container: None,
+            role: None,
+            subject,
+            part,
+            way,
+            volume,
+            optional,
+            by_name,
+            is_certain,
+            effect,
+            why,
+        }
     }
+}
+
+/// Whether something in a volume that is no object's is at a path, or below it.
+pub(super) fn have_others(volume: &Volume, path: &FilePath) -> bool {
+    let VolumeSource::Projected(sources) = &volume.source else { return false };
+    let below = format!("{}/", path.as_str());
+    let is_there = |other: &FilePath| other == path || other.as_str().starts_with(&below);
+    sources.iter().any(|source| match source {
+        ProjectedSource::Rotating { paths } => paths.is_empty() || paths.iter().any(is_there),
+        ProjectedSource::ConfigMap(_) | ProjectedSource::Secret(_) => false,
+    })
 }
 
 /// Whether the kubelet puts variables into a path when the container starts: which it is isn't known here.
@@ -112,7 +141,6 @@ fn is_expanded(path: &FilePath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::pod::VolumeSource;
 
     fn shown(paths: &[&str], path: &str) -> Option<Vec<String>> {
         let items = paths.iter().map(|path| Item { key: "k".into(), path: (*path).into() }).collect();

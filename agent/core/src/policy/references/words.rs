@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::pod::ContainerKind;
 use crate::model::shown::{listed, quoted};
-use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, SIGNAL, VOLUMES};
+use crate::policy::annotations::{CONTAINER_SIGNAL_PREFIX, HTTP, KEYS, PROCESS, SIGNAL};
 
 use super::{Effect, Reference, Way, Why};
 
@@ -13,8 +13,15 @@ impl Reference {
     pub fn remedy(&self) -> Option<String> {
         let container = self.container.as_deref().unwrap_or_default();
         let line = match self.why {
-            Why::Told | Why::Watches | Why::InitContainer | Why::Ephemeral | Why::ClusterObject => {
-                return None;
+            Why::Told
+            | Why::Watches
+            | Why::InitContainer
+            | Why::Ephemeral
+            | Why::ClusterObject
+            | Why::OtherVolume
+            | Why::Ignored => return None,
+            Why::Immutable => {
+                String::from("make another one under another name, and name that in the workload")
             }
             Why::FrozenEnvironment => String::from(
                 "mount it as a directory and let the program read the files, or roll the workload",
@@ -25,7 +32,14 @@ impl Reference {
             Why::FrozenSubPath => {
                 String::from("mount the volume as a directory, without subPath, or roll the workload")
             }
+            Why::EmptySubPath => String::from("name the path of one of the volume's items"),
             Why::Unmounted => String::from("mount the volume, or take it away"),
+            Why::Unasked if self.by_name => {
+                format!(
+                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files, or none if it watches them \
+                     itself"
+                )
+            }
             Why::Unasked => {
                 format!(
                     "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself; or {HTTP}: the \
@@ -33,13 +47,12 @@ impl Reference {
                 )
             }
             Why::Problem => String::from("solve the problem"),
+            Why::System => String::from("roll the workload after a change"),
+            Why::Supervisor => format!("name the program that is to be told in {PROCESS}"),
             Why::OtherContainer | Why::Sidecar => {
                 format!(
                     "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files"
                 )
-            }
-            Why::OtherVolume => {
-                format!("add {} to {VOLUMES}", quoted(self.volume.as_deref().unwrap_or_default()))
             }
             Why::OtherKeys => format!("add its files to {KEYS}"),
             Why::Writable => String::from("write readOnly: true at the volume's csi"),
@@ -68,11 +81,12 @@ impl fmt::Display for Reference {
             Way::Directory | Way::Projected | Way::Csi => " mounts ",
             Way::SubPath => " mounts by subPath ",
             Way::Variable | Way::Variables => " takes into its environment ",
+            Way::Arguments if !self.is_certain => " may take into its command line ",
             Way::Arguments => " takes into its command line ",
             Way::Unmounted => " has ",
         })?;
         write!(f, "{} {}", self.subject.written(), quoted(self.subject.name()))?;
-        match &*self.part.keys() {
+        match &*self.part.written_keys() {
             [] => {}
             [key] => write!(f, " (key {})", quoted(key))?,
             keys => write!(f, " (keys {})", listed(keys.iter().map(|key| &***key)))?,
@@ -90,6 +104,7 @@ impl fmt::Display for Reference {
             Why::FrozenEnvironment => "an environment stays as it was when the container started",
             Why::FrozenArguments => "a command line stays as it was when the container started",
             Why::FrozenSubPath => "a subPath mount stays as it was when the container started",
+            Why::EmptySubPath => "the path is that of none of the items, so that the mount shows nothing of it",
             Why::InitContainer => {
                 "an init container has ended by then; it reads what there is when the pod is made anew"
             }
@@ -106,6 +121,10 @@ impl fmt::Display for Reference {
             }
             Why::OtherVolume => "its files change, and the volume isn't one of those that count",
             Why::OtherKeys => "its files change, and none of them is one of those that count",
+            Why::Supervisor => "its files change, and the container runs a supervisor, which is never told",
+            Why::System => "its files change, and agents run on Linux only",
+            Why::Immutable => "it is immutable, and never changes",
+            Why::Ignored => "its files change, and its owner keeps it from triggering anything",
             Why::ClusterObject => "the cluster's own certificates count only in a volume that is named",
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::closed::closed_set;
 use crate::model::pod::ContainerKind;
-use crate::policy::references::{self, Effect, Reference, Way};
+use crate::policy::references::{self, Effect, Reference, Way, Why};
 use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::situation::{Candidate, Form, Object, Partition, Scope, Update, are_apart};
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, Rules, text};
@@ -223,9 +223,17 @@ impl Uses {
     ) -> Self {
         let mut uses = Self { any: false, any_frozen: false, are_live: false, are_frozen: false };
         let of_object = |reference: &&Reference| {
-            is_of(reference, object) && reference.way != Way::Unmounted && !is_added(reference)
+            is_of(reference, object)
+                && reference.way != Way::Unmounted
+                && reference.why != Why::EmptySubPath
+                && !is_added(reference)
         };
+        let live = references::live_mounts(references.iter().filter(of_object));
         for reference in references.iter().filter(of_object) {
+            // Of an object of which any key may differ, the container is told.
+            if difference == Difference::Any && reference.is_left_out_of(&live) {
+                continue;
+            }
             let is_live = match reference.effect {
                 Effect::Signal(_) | Effect::Http(_) | Effect::Itself => true,
                 Effect::Roll | Effect::Never => false,
@@ -296,6 +304,9 @@ fn wish(
     }
     if are_apart(candidate, object) {
         return Wish::Nothing(Idle::Apart);
+    }
+    if object.is_ignored {
+        return Wish::Nothing(Idle::Refused);
     }
     if !options.scope.takes(object) {
         return Wish::Nothing(Idle::OutOfScope);

@@ -100,6 +100,8 @@ pub struct Object<'a> {
     pub marks: Marks,
     /// Whether it is, or was, `immutable`.
     pub is_immutable: bool,
+    /// Whether its owner keeps it from triggering anything here (`reloadlet.io/ignore`), which Reloader doesn't read.
+    pub is_ignored: bool,
     /// Whether the selectors of [`Scope`] take it and its namespace, by their labels.
     pub is_selected: bool,
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
-use crate::policy::references::references;
+use crate::policy::references::{Known, references};
 use row::{annotations, rows};
 use specs::spec;
 
@@ -79,6 +79,7 @@ fn asked<T>(consumer: &str, f: impl FnOnce(&Candidate<'_>, &Object<'_>) -> T) ->
         name: "app",
         marks: Marks::default(),
         is_immutable: false,
+        is_ignored: false,
         is_selected: true,
     };
     f(&candidate, &object)
@@ -91,7 +92,8 @@ fn no_environment_has_a_binary_key_and_every_volume_has() {
     let difference = Difference::Keys(&[Key { name: "a", is_binary: true }]);
     let rest = |consumer| {
         asked(consumer, |candidate, object| {
-            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            let references =
+                references(candidate.spec, &"one".into(), Default::default(), |_, _| Known::default()).all;
             course(candidate, &references, &[(*object, difference)], Pods::default(), &options).rest
         })
     };
@@ -143,7 +145,8 @@ fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
         asked("env.valueFrom key=a", |candidate, object| {
             let partition = Partition { from, first: 0, replicas: Some(3) };
             let candidate = Candidate { form: Form::StatefulSet(Update::Partition(partition)), ..*candidate };
-            let references = references(candidate.spec, &"one".into(), Default::default(), |_, _| false).all;
+            let references =
+                references(candidate.spec, &"one".into(), Default::default(), |_, _| Known::default()).all;
             course(&candidate, &references, &[(*object, Difference::Any)], Pods::default(), &options).rest
         })
     };

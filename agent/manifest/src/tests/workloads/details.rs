@@ -13,8 +13,10 @@ metadata:
   annotations: {reloadlet.io/signal: SIGHUP, reloadlet.io/process: app}
 spec:
   restartPolicy: OnFailure
+  os: {name: windows}
   containers:
   - name: app
+    restartPolicy: Never
     command: [/bin/app, "--level=$(LEVEL)", "$$(NOT)"]
     args: ["$(APP_PORT)", "$(BOTH)", "$(PLAIN)"]
     env:
@@ -110,6 +112,17 @@ fn what_is_run_is_kept_where_a_process_is_named() {
 }
 
 #[test]
+fn a_supervisor_the_system_and_a_containers_own_restart_policy_are_there() {
+    let text =
+        POD.replace("reloadlet.io/process", "example.org/process").replace("/bin/app", "/bin/supervisord");
+    let spec = workload(&text).spec;
+    let app = &spec.containers[0];
+    assert_eq!((app.supervisor.as_deref(), app.restarts), (Some("supervisord"), Some(Restarts::Never)));
+    assert!(app.command.is_empty() && spec.is_windows);
+    assert_eq!(workload(POD).spec.containers[0].supervisor, None);
+}
+
+#[test]
 fn ephemeral_containers_drivers_and_the_restart_policy_are_there() {
     let spec = workload(POD).spec;
     assert_eq!(spec.restarts, Restarts::OnFailure);
@@ -126,6 +139,7 @@ fn of_a_running_pod_none_of_that_is_kept() {
     let app = &spec.containers[0];
     assert_eq!((spec.containers.len(), spec.restarts), (1, Restarts::Always));
     assert!(app.arguments.is_empty() && app.command.is_empty());
+    assert_eq!((&app.supervisor, app.restarts, spec.is_windows), (&None, None, false));
     assert_eq!(app.variables.len(), 5, "they hide keys");
     let csi = spec.volumes[0].csi.as_ref().unwrap();
     assert_eq!((&*csi.driver, &csi.class, csi.read_only), ("", &None, true));

@@ -6,7 +6,7 @@ use super::row::{HOME, Row, Thing};
 use super::*;
 use crate::model::pod::PodSpec;
 use crate::policy::annotations::SIGNAL;
-use crate::policy::references::{References, references};
+use crate::policy::references::{Known, References, references};
 
 /// What happens in a row.
 struct Story {
@@ -138,6 +138,7 @@ fn object<'a>(row: &Row, thing: &Thing, namespace: &'a Name) -> Object<'a> {
         name: thing.name,
         marks: Marks::of(&row.marks()),
         is_immutable: thing.is_immutable,
+        is_ignored: false,
         is_selected: row.is_selected(),
     }
 }
@@ -281,7 +282,7 @@ fn courses(row: &Row, whether: If) -> Vec<Course> {
         spec.annotations.insert(SIGNAL.to_owned(), AnnotationValue::Text("HUP".to_owned()));
     }
     let References { all: references, .. } =
-        references(&spec, &HOME.into(), Default::default(), |_, _| false);
+        references(&spec, &HOME.into(), Default::default(), |_, _| Known::default());
     let installation = row.installation();
     let options = Options {
         annotations: row.flags != "reloadlet without --reloader-annotations" || whether == If::Annotations,
