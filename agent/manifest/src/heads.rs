@@ -7,9 +7,9 @@ use std::marker::PhantomData;
 
 use reloadlet_core::model::pod::{AnnotationValue, Annotations};
 use reloadlet_core::policy::reloader;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::room::{short, take};
+use crate::room::{short, take, take_if_there};
 
 /// How much memory is taken for what all objects of a document say that they are, in bytes: 50,000 take half of it.
 pub(crate) const MOST_BYTES: usize = 40 << 20;
@@ -26,6 +26,8 @@ pub(crate) enum Head {
     Nothing,
     NotAnObject,
     Object(ObjectHead),
+    /// It says this twice.
+    Twice(&'static str),
 }
 
 /// What an object says that it is.
@@ -233,12 +235,14 @@ impl<'de> Lenient<'de> for Head {
 
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut head = ObjectHead::default();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut twice) = (BTreeSet::new(), None);
         while let Some(Text(key)) = object.next_key()? {
             let known = DECIDING.into_iter().find(|known| key.as_deref() == Some(*known));
             // Which of two would count differs between those that read them.
             if let Some(known) = known.filter(|known| !seen.insert(*known)) {
-                return Err(Error::duplicate_field(known));
+                twice = twice.or(Some(known));
+                object.next_value::<IgnoredAny>()?;
+                continue;
             }
             match key.as_deref() {
                 Some("apiVersion") => head.api_version = object.next_value::<Text>()?.kept(),
@@ -254,7 +258,7 @@ impl<'de> Lenient<'de> for Head {
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Self::Object(head))
+        Ok(twice.map_or(Self::Object(head), Self::Twice))
     }
 }
 
@@ -295,9 +299,10 @@ impl<'de> Lenient<'de> for Keys {
         let mut keys = Self::default();
         while let Some(Text(key)) = object.next_key()? {
             object.next_value::<IgnoredAny>()?;
-            let key = key.filter(|key| take(KEY + key.len()));
+            let fits =
+                |all: &BTreeSet<String>, key: &str| all.len() < MOST_KEYS && take_if_there(KEY + key.len());
             match (&mut keys.0, key) {
-                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key)),
+                (Some(all), Some(key)) if fits(all, &key) => drop(all.insert(key)),
                 (all, _) => *all = None,
             }
         }
