@@ -151,6 +151,18 @@ fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
     assert!(matches!(rest(2), Rest::Roll { partition: Some(_), .. }));
 }
 
+#[test]
+fn open_alternatives_are_said_as_reloader_takes_them() {
+    let said = |item: &str| {
+        let workload = annotations(&format!("configmap.reloader.stakater.com/reload={item}"));
+        let template = Annotations::new();
+        remarks(&Asking::new(&workload, &template), Form::Deployment).remove(0).sentence
+    };
+    assert!(said("foo|bar").contains("begins with the first alternative or ends with the last;"));
+    assert!(said("foo|mid|bar").contains("the first alternative, has one between them anywhere, or ends"));
+    assert!(said("app|").contains("takes every name, as an alternative is empty"));
+}
+
 /// The kinds of the remarks about such a workload, with and without its template.
 fn remarked(workload: &str, template: &str, form: Form) -> Vec<RemarkKind> {
     let (workload, template) = (annotations(workload), annotations(template));
