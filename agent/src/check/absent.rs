@@ -10,7 +10,7 @@ use reloadlet_manifest::Workload;
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
-use super::objects::{Objects, nearest};
+use super::objects::Objects;
 
 /// What isn't there of all that a workload uses.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
@@ -31,10 +31,11 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         let Some(keys) = &found.keys else { continue };
         for key in missing(reference, keys) {
             if said.insert((kind, name, Some(key))) {
-                findings.push(of_key(reference, kind, name, key, keys));
+                let near = objects.nearest_key(keys, key);
+                findings.push(of_key(reference, kind, name, key, near));
             }
         }
-        findings.extend(skipped(reference, kind, name, keys));
+        findings.extend(skipped(reference, (kind, name, workload.namespace.as_ref()), keys, objects));
     }
     findings
 }
@@ -48,7 +49,7 @@ fn object(
 ) -> Finding {
     let place = workload.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}"));
     let what = format!("{} {}{}", kind.written(), quoted(name), place.unwrap_or_default());
-    let remedy = objects.nearest(kind, name).map(is_it);
+    let remedy = objects.nearest(kind, name).as_ref().map(is_it);
     if reference.optional {
         return optional(reference, &what, "isn't among the manifests", remedy);
     }
@@ -69,15 +70,9 @@ fn missing<'a>(reference: &'a Reference, keys: &BTreeSet<Name>) -> Vec<&'a Name>
     named.into_iter().filter(|key| !keys.contains(*key)).collect()
 }
 
-fn of_key(
-    reference: &Reference,
-    kind: ObjectKind,
-    name: &Name,
-    key: &Name,
-    keys: &BTreeSet<Name>,
-) -> Finding {
+fn of_key(reference: &Reference, kind: ObjectKind, name: &Name, key: &Name, near: Option<&Name>) -> Finding {
     let (kind, name) = (kind.written(), quoted(name));
-    let remedy = nearest(keys.iter(), key).map(is_it);
+    let remedy = near.map(is_it);
     if reference.optional {
         let what = format!("key {} of {kind} {name}", quoted(key));
         return optional(reference, &what, "isn't in it", remedy);
@@ -107,7 +102,12 @@ fn is_it(near: &Name) -> String {
 }
 
 /// The first of the keys that older kubelets leave out of the environment.
-fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: &BTreeSet<Name>) -> Option<Finding> {
+fn skipped(
+    reference: &Reference,
+    object: (ObjectKind, &Name, Option<&Name>),
+    keys: &BTreeSet<Name>,
+    objects: &Objects,
+) -> Option<Finding> {
     if reference.way != Way::Variables {
         return None;
     }
@@ -115,10 +115,12 @@ fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: &BTreeSet
         Part::Variables { prefix, .. } => prefix.as_deref().unwrap_or_default(),
         Part::Everything | Part::Key(_) | Part::Files { .. } => "",
     };
-    let key = keys.iter().find(|key| !is_variable(&format!("{prefix}{key}")))?;
+    let first = || keys.iter().find(|key| !is_variable(&format!("{prefix}{key}"))).cloned();
+    let key = objects.of_keys(object, prefix, keys, first)?;
+    let (kind, name, _) = object;
     let sentence = format!(
         "key {} of {} {} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
-        quoted(key),
+        quoted(&key),
         kind.written(),
         quoted(name)
     );

@@ -24,7 +24,7 @@ const MOST_NAMED: usize = 8;
 
 /// What is found about a workload that Reloader looks at; nothing without annotations of its, unless it rolls all workloads.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let asking = Asking::new(&workload.others, &workload.template_others);
+    let asking = Asking::with(&workload.others, &workload.template_others, objects.expressions());
     let is_asked = asking.is_any() || objects.installation().auto_reload_all;
     // What a controller has made has its annotations, too, and is told of with it.
     if !is_asked || workload.form == Form::Owned {
@@ -106,10 +106,13 @@ fn add_taken(
             }
         }
     }
-    is_cut.then(|| {
-        let sentence = String::from(
-            "not all objects among the manifests are compared with its lists: there are too many",
-        );
+    let is_spent = objects.expressions().is_spent();
+    (is_cut || is_spent).then(|| {
+        let sentence = String::from(if is_cut {
+            "not all objects among the manifests are compared with its lists: there are too many"
+        } else {
+            "not all items of its lists are compared with objects: the expressions of all workloads are too many"
+        });
         Finding::new(Code::ReloaderExpression, Level::Hint, sentence, None)
     })
 }
