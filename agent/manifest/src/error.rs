@@ -16,6 +16,9 @@ pub enum ManifestError {
         /// Its size.
         bytes: u64,
     },
+    /// It begins within the text that is read, or behind it, and ends behind it.
+    #[error("of a text {} MiB are read, and it goes on: this document and what follows it isn't checked", SIZE_LIMIT >> 20)]
+    Beyond,
     /// It has more objects than are read: of pods more than any node has.
     #[error("it has more than {most} objects")]
     TooMany {

@@ -55,12 +55,16 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         line: 1,
         items: None,
     };
-    if text.len() > SIZE_LIMIT {
-        reading.add(Err(ManifestError::TooLarge { bytes: text.len() as u64 }));
-        return reading.found;
-    }
-    for (index, document) in documents::of(text, format).enumerate() {
+    let rest = text.get(SIZE_LIMIT..).unwrap_or_default();
+    let mut documents = documents::of(text.get(..SIZE_LIMIT).unwrap_or(text), format).enumerate().peekable();
+    let is_nothing = documents.peek().is_none();
+    while let Some((index, document)) = documents.next() {
         (reading.document, reading.line, reading.items) = (index + 1, document.line, None);
+        // Nobody knows how much of the last one is there.
+        if !rest.is_empty() && documents.peek().is_none() {
+            reading.add(Err(ManifestError::Beyond));
+            break;
+        }
         if let Err(error) = reading.take(&document) {
             reading.add(Err(error));
         }
@@ -72,6 +76,9 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         if reading.found.len() > MOST_FOUND {
             break;
         }
+    }
+    if is_nothing && !rest.is_empty() {
+        reading.add(Err(ManifestError::Beyond));
     }
     reading.found
 }

@@ -120,10 +120,6 @@ fn size_nesting_and_aliases_have_an_end_and_take_nothing_from_other_documents() 
     }
     let deep = r#"{"kind": "List", "items": ["#.repeat(10_000);
     assert_eq!(said(&deep).len(), 1);
-    let large = vec![b' '; SIZE_LIMIT + 1];
-    let found = super::super::super::read(&large, Format::Yaml);
-    let error = &found[0].as_ref().unwrap_err().error;
-    assert_eq!((found.len(), error), (1, &ManifestError::TooLarge { bytes: SIZE_LIMIT as u64 + 1 }));
 }
 
 #[test]
@@ -191,4 +187,27 @@ fn of_very_many_keys_none_is_known_and_that_isnt_too_many_objects() {
         other => panic!("{other:?}"),
     };
     assert_eq!(found.iter().map(known).collect::<Vec<_>>(), [None, Some(0)]);
+}
+
+#[test]
+fn of_a_text_that_is_too_large_the_whole_documents_are_read_that_it_begins_with() {
+    let large = |text: &str| {
+        let padding = format!("# {}\n", "x".repeat(1000)).repeat((SIZE_LIMIT + 1 - text.len()) / 1003 + 1);
+        format!("{text}{padding}")
+    };
+    let beyond = |number, line| {
+        let what =
+            "of a text 64 MiB are read, and it goes on: this document and what follows it isn't checked";
+        format!("! document {number}, from line {line} on: {what}")
+    };
+    let object = r#"{"kind": "A"}"#;
+    assert_eq!(
+        said(&large(&format!("kind: A\n---\n{GOOD}---\nkind: B\n"))),
+        ["-  A /", "-  ConfigMap /app", &beyond(3, 6)]
+    );
+    assert_eq!(
+        said(&large(&format!("{object}\n{object}\n{{\"a\": [\n"))),
+        ["-  A /", "-  A /", &beyond(3, 3)]
+    );
+    assert_eq!(said(&large("")), [beyond(1, 1)]);
 }
