@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::annotations::WrittenValue;
 use crate::room::{short, take, take_if_there};
 
 /// How much memory is taken for what all objects of a document say that they are, in bytes: 50,000 take half of it.
@@ -169,7 +170,8 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
 }
 
 /// Whether something is `true`.
-struct Flag(bool);
+#[derive(Default)]
+pub(crate) struct Flag(pub(crate) bool);
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -342,12 +344,9 @@ impl<'de> Lenient<'de> for Marks {
         let mut marks = Self::default();
         while let Some(Text(key)) = object.next_key()? {
             let key = key.filter(|key| [reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
-            let value = object.next_value::<Text>()?.0;
-            if let Some((key, value)) = key.zip(value)
-                && marks.0.len() < MOST_MARKS
-                && take(key.len() + value.len())
-            {
-                marks.0.insert(key, AnnotationValue::Text(value));
+            match key.filter(|key| marks.0.len() < MOST_MARKS && take(key.len())) {
+                Some(key) => drop(marks.0.insert(key, object.next_value::<WrittenValue>()?.0)),
+                None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(marks)

@@ -49,7 +49,9 @@ fn object(
 ) -> Finding {
     let place = workload.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}"));
     let what = format!("{} {}{}", kind.written(), quoted(name), place.unwrap_or_default());
-    let remedy = objects.nearest(kind, name).as_ref().map(is_it);
+    let elsewhere = objects.elsewhere(kind, name);
+    let remedy = elsewhere.map(|namespace| format!("one of this name is in namespace {namespace}"));
+    let remedy = remedy.or_else(|| objects.nearest(kind, name).as_ref().map(is_it));
     if reference.optional {
         return optional(reference, &what, "isn't among the manifests", remedy);
     }

@@ -169,6 +169,7 @@ pub(super) const fn of_remark(kind: RemarkKind) -> Code {
         RemarkKind::Hidden => Code::ReloaderHidden,
         RemarkKind::Misplaced => Code::ReloaderMisplaced,
         RemarkKind::Contradiction => Code::ReloaderContradiction,
+        RemarkKind::NotText => Code::NotText,
     }
 }
 

@@ -145,6 +145,11 @@ impl Objects {
         }
     }
 
+    /// A namespace that has the object.
+    pub(super) fn elsewhere(&self, kind: ObjectKind, name: &Name) -> Option<&Name> {
+        self.objects.get(&(kind, name.clone()))?.keys().find(|namespace| !namespace.is_empty())
+    }
+
     /// Whether Reloader's selectors take an object in this namespace, of which this is known.
     pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
         said.is_none_or(|said| said.is_selected)

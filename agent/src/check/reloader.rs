@@ -30,10 +30,10 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     if !is_asked || workload.form == Form::Owned {
         return Vec::new();
     }
-    let remark = |remark: reloader::Remark| {
-        Finding::new(of_remark(remark.kind), Level::Warning, remark.sentence, None)
-    };
-    let mut findings: Vec<Finding> = remarks(&asking, workload.form).into_iter().map(remark).collect();
+    let mut findings: Vec<Finding> = remarks(&asking, workload.form)
+        .into_iter()
+        .map(|remark| remarked(remark.kind, remark.sentence))
+        .collect();
     let namespace = workload.namespace.as_ref();
     let candidate = Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
     let report = Report { candidate, references, objects };
@@ -44,20 +44,28 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         let (marks, odd) = said.map_or((Marks::default(), &[][..]), |said| (said.marks, &*said.remarks));
         findings.extend(odd.iter().map(|odd| {
             let sentence = format!("{} {}: {}", written(of), quoted(&name), odd.sentence);
-            Finding::new(of_remark(odd.kind), Level::Warning, sentence, None)
+            remarked(odd.kind, sentence)
         }));
+        let elsewhere = kind(of).filter(|_| said.is_none()).and_then(|kind| objects.elsewhere(kind, &name));
+        let place = elsewhere.map(|namespace| format!(" of namespace {namespace}")).unwrap_or_default();
         let object = Object {
             of,
-            namespace,
+            namespace: elsewhere.or(namespace),
             name: &name,
             marks,
             is_immutable: said.is_some_and(|said| said.immutable),
             is_selected: objects.is_selected(said, namespace),
         };
-        findings.extend(report.finding(&object, &format!("{} {}", written(of), quoted(&name))));
+        findings.extend(report.finding(&object, &format!("{} {}{place}", written(of), quoted(&name))));
     }
     findings.extend(report.of_another_template());
     findings
+}
+
+/// A remark; the API server refuses what isn't a string.
+fn remarked(kind: reloader::RemarkKind, sentence: String) -> Finding {
+    let level = if kind == reloader::RemarkKind::NotText { Level::Error } else { Level::Warning };
+    Finding::new(of_remark(kind), level, sentence, None)
 }
 
 /// The objects that the workload uses or names.

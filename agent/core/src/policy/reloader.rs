@@ -16,7 +16,7 @@ use expression::Verdict;
 pub use kinds::ObjectType;
 pub use reaction::{Event, Reaction, Silence, Variable, reaction};
 pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
-pub use situation::{Candidate, Form, Installation, Object, Partition, Scope, Strategy, Update};
+pub use situation::{Candidate, Form, Installation, Object, Partition, Resting, Scope, Strategy, Update};
 
 mod consumer;
 mod course;
@@ -73,7 +73,11 @@ pub struct Marks {
 impl Marks {
     /// What these annotations of an object say.
     pub fn of(annotations: &Annotations) -> Self {
-        let is_true = |key| text(annotations, key) == Some("true");
+        // Whoever leaves out the quotes means it, too; the API server refuses that.
+        let is_true = |key| {
+            let value = annotations.get(key);
+            matches!(value, Some(AnnotationValue::Text(value) | AnnotationValue::NotText(value)) if value == "true")
+        };
         Self { ignored: is_true(IGNORE), matched: is_true(MATCH) }
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::model::closed::closed_set;
 use crate::model::names::is_subdomain;
-use crate::model::pod::Annotations;
-use crate::model::shown::{quoted, quoted_up_to};
+use crate::model::pod::{AnnotationValue, Annotations};
+use crate::model::shown::{quoted, quoted_up_to, unquoted};
 use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::expression::{Expressions, Verdict, open_alternatives};
 use crate::policy::reloader::situation::Form;
 use crate::policy::reloader::{
-    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, SEARCH, asks, items,
-    parse_bool, text,
+    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, SEARCH, asks,
+    is_relevant, items, parse_bool, text,
 };
 
 /// The longest text to be written instead, in characters.
@@ -33,6 +33,8 @@ closed_set! {
         Hidden => "reloader-hidden",
         /// An annotation where it isn't read.
         Misplaced => "reloader-misplaced",
+        /// A value that isn't a string.
+        NotText => "not-text",
         /// Two annotations that say opposite things.
         Contradiction => "reloader-contradiction",
     }
@@ -52,6 +54,7 @@ pub fn remarks(asking: &Asking<'_>, form: Form) -> Vec<Remark> {
     let mut all = Remarks::default();
     let both = [("", asking.workload), ("the template's ", asking.template)];
     for (whose, annotations) in both {
+        all.not_texts(whose, annotations);
         all.values(whose, annotations);
         all.lists(whose, annotations, &asking.expressions);
         all.opposite_autos(whose, annotations);
@@ -66,6 +69,7 @@ pub fn remarks(asking: &Asking<'_>, form: Form) -> Vec<Remark> {
 /// The remarks about an object's annotations.
 pub fn remarks_of_object(annotations: &Annotations) -> Vec<Remark> {
     let mut all = Remarks::default();
+    all.not_texts("", annotations);
     all.exact("", annotations, IGNORE);
     all.exact("", annotations, MATCH);
     all.0
@@ -86,6 +90,20 @@ struct Remarks(Vec<Remark>);
 impl Remarks {
     fn add(&mut self, kind: RemarkKind, sentence: String) {
         self.0.push(Remark { kind, sentence });
+    }
+
+    /// What the API server takes no object with.
+    fn not_texts(&mut self, whose: &str, annotations: &Annotations) {
+        for (key, value) in annotations.iter().filter(|(key, _)| is_relevant(key)) {
+            if let AnnotationValue::NotText(raw) = value {
+                let sentence = format!(
+                    "{whose}{} is {}, but must be a string: put it in quotes",
+                    unquoted(key),
+                    unquoted(raw)
+                );
+                self.add(RemarkKind::NotText, sentence);
+            }
+        }
     }
 
     fn values(&mut self, whose: &str, annotations: &Annotations) {
@@ -264,7 +282,7 @@ impl Remarks {
     /// What Reloader reads on workloads of one kind only.
     fn misplaced_by_kind(&mut self, asking: &Asking<'_>, form: Form) {
         let has = |key| asking.workload.contains_key(key);
-        if has(PAUSE_PERIOD) && form != Form::Deployment {
+        if has(PAUSE_PERIOD) && !matches!(form, Form::Deployment | Form::Resting(_)) {
             let sentence = format!(
                 "{PAUSE_PERIOD} does nothing in Reloader on anything but a Deployment; reloadlet gathers changes for workloads of each kind"
             );
