@@ -6,22 +6,31 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::quoted;
 use reloadlet_core::policy::references::{Part, Reference, Way, Why};
-use reloadlet_manifest::Workload;
+use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
 use super::objects::Objects;
 
+/// So many mounts of volumes that aren't there are said of one workload.
+const MOST_MISSING: usize = 100;
+
 /// What isn't there of all that a workload uses.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut said = BTreeSet::new();
+    let (mut said, mut said_empty) = (BTreeSet::new(), BTreeSet::new());
     // Who can't do without it is told of first.
     let mut counting: Vec<&Reference> =
         references.iter().filter(|reference| reference.why != Why::ClusterObject).collect();
     counting.sort_by_key(|reference| reference.optional);
     for reference in counting {
         let Some((kind, name)) = reference.object() else { continue };
+        if let Some(field) = empty(reference, kind, name) {
+            if said_empty.insert((reference.container.as_ref(), field)) {
+                findings.push(without_name(reference, field));
+            }
+            continue;
+        }
         let Some(found) = objects.get(kind, name, workload.namespace.as_ref()) else {
             if objects.has_any(kind) && said.insert((kind, name, None)) {
                 findings.push(object(workload, reference, kind, name, objects));
@@ -37,7 +46,61 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         }
         findings.extend(skipped(reference, (kind, name, workload.namespace.as_ref()), keys, objects));
     }
+    findings.extend(mounts_of_nothing(workload));
     findings
+}
+
+/// The field that should name what is used, and doesn't.
+fn empty(reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'static str> {
+    let is_secret = kind == ObjectKind::Secret;
+    let of = |secret, config_map| Some(if is_secret { secret } else { config_map });
+    match (reference.way, &reference.part) {
+        (Way::Variable | Way::Arguments, _) if name.is_empty() => {
+            of("env[].valueFrom.secretKeyRef.name", "env[].valueFrom.configMapKeyRef.name")
+        }
+        (Way::Variable, Part::Key(key)) if key.is_empty() => {
+            of("env[].valueFrom.secretKeyRef.key", "env[].valueFrom.configMapKeyRef.key")
+        }
+        _ if !name.is_empty() => None,
+        (Way::Variables, _) => of("envFrom[].secretRef.name", "envFrom[].configMapRef.name"),
+        (Way::Projected, _) => {
+            of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
+        }
+        (Way::Directory | Way::SubPath | Way::Unmounted | Way::Csi | Way::Variable | Way::Arguments, _) => {
+            of("volumes[].secret.secretName", "volumes[].configMap.name")
+        }
+    }
+}
+
+fn without_name(reference: &Reference, field: &str) -> Finding {
+    let volume = reference.volume.as_ref().map(|volume| format!(" of volume {}", quoted(volume)));
+    let container =
+        reference.container.as_ref().map(|container| format!(" for container {}", quoted(container)));
+    let [volume, container] = [volume, container].map(Option::unwrap_or_default);
+    let sentence = format!("{field}{volume} is empty or missing{container}: nothing is named there");
+    Finding::new(Code::EmptyName, Level::Warning, sentence, None)
+}
+
+/// Mounts of volumes that aren't there. Those of a StatefulSet may be claims.
+fn mounts_of_nothing(workload: &Workload) -> Vec<Finding> {
+    if workload.kind == WorkloadKind::StatefulSet {
+        return Vec::new();
+    }
+    let volumes: BTreeSet<&Name> = workload.spec.volumes.iter().map(|volume| &volume.name).collect();
+    let mut missing = BTreeSet::new();
+    for container in &workload.spec.containers {
+        let of_nothing = container.mounts.iter().filter(|mount| !volumes.contains(&mount.volume));
+        missing.extend(of_nothing.map(|mount| (&container.name, &mount.volume)));
+    }
+    let finding = |(container, volume): (&Name, &Name)| {
+        let sentence = format!(
+            "container {} mounts volume {}, which the pod doesn't have",
+            quoted(container),
+            quoted(volume)
+        );
+        Finding::new(Code::MissingVolume, Level::Warning, sentence, None)
+    };
+    missing.into_iter().take(MOST_MISSING).map(finding).collect()
 }
 
 fn object(

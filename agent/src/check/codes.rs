@@ -42,6 +42,10 @@ closed_set! {
         OptionalAbsent => "optional-absent",
         /// A key that older kubelets leave out of an environment.
         SkippedVariable => "skipped-variable",
+        /// A ConfigMap, a Secret or a key that is named by an empty text, or by none.
+        EmptyName => "empty-name",
+        /// A mount of a volume that the pod doesn't have.
+        MissingVolume => "missing-volume",
         /// An object that never changes.
         Immutable => "immutable",
         /// A process that nothing of what the manifest runs is called.

@@ -69,6 +69,28 @@ fn annotations_of_reloader_without_quotes_are_errors_and_count_for_objects() {
 }
 
 #[test]
+fn an_empty_name_and_a_mount_of_nothing_are_found() {
+    let spec = "{containers: [{name: app, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w}], \
+                env: [{name: A, valueFrom: {configMapKeyRef: {name: cfg}}}], envFrom: [{secretRef: {}}]}], \
+                volumes: [{name: v, secret: {name: cfg}}]}";
+    let codes = ["empty-name", "missing-volume", "frozen-env", "unasked", "missing-object", "unmounted"];
+    let found = with(&deployment("web", "{}", spec), &codes);
+    let rest = "is empty or missing for container \"app\": nothing is named there";
+    for expected in [
+        format!("warning empty-name: env[].valueFrom.configMapKeyRef.key {rest}"),
+        format!("warning empty-name: envFrom[].secretRef.name {rest}"),
+        format!("warning empty-name: volumes[].secret.secretName of volume \"v\" {rest}"),
+        "warning missing-volume: container \"app\" mounts volume \"w\", which the pod doesn't have"
+            .to_owned(),
+    ] {
+        assert!(found.contains(&expected), "{expected} {found:#?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("\"\"")), "{found:#?}");
+    let claims = deployment("web", "{}", spec).replace("Deployment", "StatefulSet");
+    assert!(with(&claims, &["missing-volume"]).is_empty());
+}
+
+#[test]
 fn what_may_be_missing_and_is_says_what_becomes_of_it() {
     let spec = "{containers: [{name: app, \
                 env: [{name: A, valueFrom: {configMapKeyRef: {name: there, key: gone, optional: true}}}], \
