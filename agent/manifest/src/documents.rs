@@ -60,7 +60,7 @@ pub(crate) struct Document<'a> {
     /// What becomes of a key that stands there twice, in YAML.
     keys: DuplicateKeyPolicy,
     /// How many lines stand before it.
-    before: usize,
+    pub(crate) before: usize,
     /// The line of the text, from 1, on which its content begins.
     pub(crate) line: usize,
 }

@@ -132,6 +132,18 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// The same sentence where so many lines stand before the text in which it has found its line.
+pub(crate) fn with_lines_before(what: &str, before: usize) -> String {
+    let moved = || {
+        let (sentence, place) = what.rsplit_once(" at line ")?;
+        let (line, column) = place.split_once(" column ")?;
+        column.parse::<usize>().ok()?;
+        let (line, comma) = line.strip_suffix(',').map_or((line, ""), |line| (line, ","));
+        Some(format!("{sentence} at line {}{comma} column {column}", before + line.parse::<usize>().ok()?))
+    };
+    moved().unwrap_or_else(|| what.to_owned())
+}
+
 /// What an item is and how it is called, in parentheses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whose {

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 
 use crate::careful::carefully;
 use crate::documents::{self, Document, Format};
-use crate::error::{ManifestError, Place, Whose};
+use crate::error::{ManifestError, Place, Whose, with_lines_before};
 use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
 use crate::labels::{self, Labelled, Labels};
 use crate::room::{Room, SIZE_LIMIT};
@@ -53,6 +53,7 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         left_for_labels: labels::MOST_OF_ALL,
         document: 1,
         line: 1,
+        before: 0,
         items: None,
     };
     let rest = text.get(SIZE_LIMIT..).unwrap_or_default();
@@ -60,6 +61,7 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
     let is_nothing = documents.peek().is_none();
     while let Some((index, document)) = documents.next() {
         (reading.document, reading.line, reading.items) = (index + 1, document.line, None);
+        reading.before = document.before;
         // Nobody knows how much of the last one is there.
         if !rest.is_empty() && documents.peek().is_none() {
             reading.add(Err(ManifestError::Beyond));
@@ -93,6 +95,8 @@ struct Reading {
     left_for_labels: usize,
     document: usize,
     line: usize,
+    /// How many lines stand before the document.
+    before: usize,
     /// How many items the document's lists had so far, lists in lists not counted themselves; `None` outside of lists.
     items: Option<usize>,
 }
@@ -146,6 +150,7 @@ impl Reading {
 
     /// Why an item that is called so can't be read.
     fn item(&self, whose: Option<Whose>, what: String) -> ManifestError {
+        let what = with_lines_before(&what, self.before);
         ManifestError::Item { at: self.place(), whose: whose.unwrap_or_default(), what }
     }
 

@@ -139,6 +139,16 @@ fn an_item_with_a_field_of_another_type_takes_nothing_from_its_list() {
 }
 
 #[test]
+fn the_line_in_what_is_wrong_with_an_item_is_one_of_the_whole_text() {
+    let list = "kind: List\nitems:\n- kind: Pod\n  metadata: {name: bad}\n  spec: {volumes: x}\n";
+    let yaml = said(&format!("kind: A\n---\n{list}"));
+    assert!(yaml[1].contains("at line 7, column "), "{yaml:?}");
+    let list = "{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Pod\", \"spec\": {\"volumes\": \"x\"}}]}";
+    let json = said(&format!("{{\"kind\": \"A\"}}\n{list}"));
+    assert!(!json[1].contains(" at line ") || json[1].contains(" at line 3 column "), "{json:?}");
+}
+
+#[test]
 fn an_item_that_says_twice_what_it_is_takes_nothing_from_its_list() {
     let twice = r#"{"kind": "Pod", "metadata": {"name": "a"}, "kind": "Secret", "spec": [[]]}"#.to_owned();
     let text = list("v1", "List", &[CONFIG_MAP.to_owned(), twice, of_kind(WorkloadKind::Pod)]);
