@@ -22,6 +22,7 @@ mod findings;
 mod flags;
 mod github;
 mod json;
+mod near;
 mod objects;
 mod programs;
 mod reloader;

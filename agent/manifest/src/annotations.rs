@@ -68,7 +68,8 @@ impl<'de, const OTHERS: bool> Visitor<'de> for AnnotationsVisitor<OTHERS> {
     }
 }
 
-struct WrittenValue(AnnotationValue);
+/// The value of an annotation, whatever its type is.
+pub(super) struct WrittenValue(pub(super) AnnotationValue);
 
 impl WrittenValue {
     fn other(text: impl fmt::Display) -> Self {

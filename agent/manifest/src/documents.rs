@@ -1,8 +1,9 @@
 //! The documents of a text, one by one, so that a broken one takes nothing from the others.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
+use serde_saphyr::DuplicateKeyPolicy;
 
-use crate::error::ManifestError;
+use crate::error::{ManifestError, shown};
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +15,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a text looks like: JSON begins with a brace, and everything else is taken for YAML.
+    /// What a text looks like. With a line `---` it is YAML, whose documents may be JSON each.
     pub fn of(text: &[u8]) -> Self {
-        if without_mark(text).trim_ascii_start().starts_with(b"{") { Self::Json } else { Self::Yaml }
+        let begins = |line: &[u8]| matches!(Line::of(line), Line::Begin { .. });
+        let is_json = looks_like_json(without_mark(text)) && !text.split(|byte| *byte == b'\n').any(begins);
+        if is_json { Self::Json } else { Self::Yaml }
     }
 }
 
@@ -29,8 +32,9 @@ fn most_repeated(bytes: usize) -> usize {
 }
 
 /// How YAML is read, and what of it has bounds; `repeated` is the most parts that aliases may repeat.
-pub(crate) fn yaml_options(repeated: usize) -> serde_saphyr::Options {
+pub(crate) fn yaml_options(repeated: usize, duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
+        duplicate_keys: duplicate_keys,
         budget: serde_saphyr::budget! {
             // The size was checked, and nothing is kept of most parts. A thousand pods have more than is allowed by default.
             max_events: usize::MAX,
@@ -53,8 +57,10 @@ pub(crate) fn yaml_options(repeated: usize) -> serde_saphyr::Options {
 pub(crate) struct Document<'a> {
     format: Format,
     text: Result<&'a str, ManifestError>,
+    /// What becomes of a key that stands there twice, in YAML.
+    keys: DuplicateKeyPolicy,
     /// How many lines stand before it.
-    before: usize,
+    pub(crate) before: usize,
     /// The line of the text, from 1, on which its content begins.
     pub(crate) line: usize,
 }
@@ -62,7 +68,12 @@ pub(crate) struct Document<'a> {
 impl<'a> Document<'a> {
     fn new(format: Format, text: &'a [u8], before: usize, line: usize) -> Self {
         let text = str::from_utf8(text).map_err(|_invalid| ManifestError::NotText);
-        Self { format, text, before, line }
+        Self { format, text, keys: DuplicateKeyPolicy::Error, before, line }
+    }
+
+    /// The same document where a key that stands there twice counts once: the first one does.
+    pub(crate) fn with_first_keys(&self) -> Self {
+        Self { keys: DuplicateKeyPolicy::FirstWins, text: self.text.clone(), ..*self }
     }
 
     /// What the document comes to. The lines in what is wrong with it are those of the whole text.
@@ -74,7 +85,7 @@ impl<'a> Document<'a> {
                 seed.deserialize(&mut json).map_err(|error| malformed_json(&error, self.before))
             }
             Format::Yaml => {
-                let options = yaml_options(most_repeated(text.len()));
+                let options = yaml_options(most_repeated(text.len()), self.keys);
                 serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
                     seed.deserialize(yaml)
                 })
@@ -89,7 +100,55 @@ pub(crate) fn of(text: &[u8], format: Format) -> Box<dyn Iterator<Item = Documen
     let text = without_mark(text);
     match format {
         Format::Json => Box::new(JsonObjects { text, done: 0, before: 0 }),
-        Format::Yaml => Box::new(Pieces { rest: text, before: 0 }),
+        Format::Yaml => Box::new(Pieces { rest: text, before: 0 }.flat_map(each)),
+    }
+}
+
+/// The objects of a document that is JSON, or the document itself.
+fn each(piece: Piece<'_>) -> impl Iterator<Item = Document<'_>> {
+    let json = piece.json();
+    let yaml = json.is_none().then(|| Document::new(Format::Yaml, piece.text, piece.before, piece.line));
+    json.into_iter().flatten().chain(yaml)
+}
+
+/// Whether a text begins with an object of JSON: YAML, too, and templates begin with braces.
+fn looks_like_json(text: &[u8]) -> bool {
+    let inner = text.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| inner.first().is_none_or(|byte| b"\"}".contains(byte)))
+}
+
+/// One document of YAML.
+struct Piece<'a> {
+    text: &'a [u8],
+    /// How many lines stand before it.
+    before: usize,
+    /// The line of the text, from 1, on which its content begins.
+    line: usize,
+}
+
+impl<'a> Piece<'a> {
+    /// Its objects, if it is JSON.
+    fn json(&self) -> Option<JsonObjects<'a>> {
+        let (mut at, mut number) = (0, self.before);
+        for line in self.text.split_inclusive(|byte| *byte == b'\n') {
+            match Line::of(line) {
+                Line::Nothing | Line::Begin { holds: false } => {}
+                Line::Begin { holds: true } => {
+                    at += b"---".len();
+                    break;
+                }
+                Line::Content => break,
+                Line::Directive | Line::End => return None,
+            }
+            at += line.len();
+            number += 1;
+        }
+        let text = self.text.get(at..).filter(|text| looks_like_json(text))?;
+        let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+        stream.next()?.ok()?;
+        let rest = text.get(stream.byte_offset()..)?.trim_ascii_start();
+        // What follows a whole object may be a comment.
+        (rest.is_empty() || rest.starts_with(b"{")).then_some(JsonObjects { text, done: 0, before: number })
     }
 }
 
@@ -114,6 +173,12 @@ fn malformed_json(error: &serde_json::Error, before: usize) -> ManifestError {
 }
 
 fn malformed_yaml(error: &serde_saphyr::Error, before: usize) -> ManifestError {
+    if let serde_saphyr::Error::DuplicateMappingKey { key, location } = error {
+        return ManifestError::Twice {
+            key: key.as_deref().map(shown),
+            line: before as u64 + location.line(),
+        };
+    }
     let options = serde_saphyr::render_options! { line_offset: before as u64 };
     ManifestError::malformed(&error.render_with_options(options))
 }
@@ -155,9 +220,9 @@ struct Pieces<'a> {
 }
 
 impl<'a> Iterator for Pieces<'a> {
-    type Item = Document<'a>;
+    type Item = Piece<'a>;
 
-    fn next(&mut self) -> Option<Document<'a>> {
+    fn next(&mut self) -> Option<Piece<'a>> {
         let (text, before) = (self.rest, self.before);
         let (mut begin, mut begin_line) = (0, before);
         let (mut at, mut line) = (0, before);
@@ -201,11 +266,11 @@ impl<'a> Pieces<'a> {
         end_line: usize,
         begin_line: usize,
         content: Option<usize>,
-    ) -> Option<Document<'a>> {
+    ) -> Option<Piece<'a>> {
         let text = self.rest;
         self.rest = text.get(range.end..).unwrap_or_default();
         self.before = end_line;
-        Some(Document::new(Format::Yaml, text.get(range)?, begin_line, content? + 1))
+        Some(Piece { text: text.get(range)?, before: begin_line, line: content? + 1 })
     }
 }
 

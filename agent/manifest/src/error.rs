@@ -16,6 +16,9 @@ pub enum ManifestError {
         /// Its size.
         bytes: u64,
     },
+    /// It begins within the text that is read, or behind it, and ends behind it.
+    #[error("of a text {} MiB are read, and it goes on: this document and what follows it isn't checked", SIZE_LIMIT >> 20)]
+    Beyond,
     /// It has more objects than are read: of pods more than any node has.
     #[error("it has more than {most} objects")]
     TooMany {
@@ -25,6 +28,24 @@ pub enum ManifestError {
     /// It is half written, neither JSON nor YAML, or a field is of another type.
     #[error("it is half written or malformed: {0}")]
     Malformed(String),
+    /// A key stands twice in one object: which of the two counts differs between those that read it.
+    #[error("key {} stands there twice at line {line}", Value(.key))]
+    Twice {
+        /// The key, where it is a text.
+        key: Option<String>,
+        /// The line of the text, from 1, on which the second one is.
+        line: u64,
+    },
+    /// An item of a list that is whole, and of which a field is of another type or there twice.
+    #[error("{at}{whose} can't be read: {what}")]
+    Item {
+        /// The place in the text.
+        at: Place,
+        /// What it is and how it is called, as far as that is known.
+        whose: Whose,
+        /// What is wrong.
+        what: String,
+    },
     /// It is deeper, or has more anchors and aliases, than any text that people write.
     #[error("it has deeper nesting, or more anchors and aliases, than are read")]
     TooInvolved,
@@ -95,13 +116,47 @@ const LONGEST_MISTAKE: usize = 512;
 impl ManifestError {
     pub(crate) fn malformed(error: &dyn fmt::Display) -> Self {
         let text = error.to_string();
-        // The crate's own words name its fields.
+        // The crates' own words name their fields.
         if text.contains("budget breached") || text.contains("alias replay limit") {
             return Self::TooInvolved;
         }
-        match text.char_indices().nth(LONGEST_MISTAKE) {
-            Some((end, _)) => Self::Malformed(format!("{}…", text.get(..end).unwrap_or_default())),
-            None => Self::Malformed(text),
+        Self::Malformed(shown(&text))
+    }
+}
+
+/// As much of what is wrong as is shown.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_MISTAKE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The same sentence where so many lines stand before the text in which it has found its line.
+pub(crate) fn with_lines_before(what: &str, before: usize) -> String {
+    let moved = || {
+        let (sentence, place) = what.rsplit_once(" at line ")?;
+        let (line, column) = place.split_once(" column ")?;
+        column.parse::<usize>().ok()?;
+        let (line, comma) = line.strip_suffix(',').map_or((line, ""), |line| (line, ","));
+        Some(format!("{sentence} at line {}{comma} column {column}", before + line.parse::<usize>().ok()?))
+    };
+    moved().unwrap_or_else(|| what.to_owned())
+}
+
+/// What an item is and how it is called, in parentheses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    pub(crate) kind: Option<String>,
+    pub(crate) name: Option<String>,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kind, &self.name) {
+            (Some(kind), Some(name)) => write!(f, " ({} {name:?})", kind.escape_debug()),
+            (Some(one), None) | (None, Some(one)) => write!(f, " ({one:?})"),
+            (None, None) => Ok(()),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
-use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::policy::annotations::IGNORE;
 use reloadlet_core::policy::reloader;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::room::{short, take};
+use crate::annotations::WrittenValue;
+use crate::room::{short, take, take_if_there};
 
 /// How much memory is taken for what all objects of a document say that they are, in bytes: 50,000 take half of it.
 pub(crate) const MOST_BYTES: usize = 40 << 20;
@@ -27,6 +28,8 @@ pub(crate) enum Head {
     Nothing,
     NotAnObject,
     Object(ObjectHead),
+    /// It says this twice.
+    Twice(&'static str),
 }
 
 /// What an object says that it is.
@@ -168,7 +171,8 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
 }
 
 /// Whether something is `true`.
-struct Flag(bool);
+#[derive(Default)]
+pub(crate) struct Flag(pub(crate) bool);
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -234,12 +238,14 @@ impl<'de> Lenient<'de> for Head {
 
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut head = ObjectHead::default();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut twice) = (BTreeSet::new(), None);
         while let Some(Text(key)) = object.next_key()? {
             let known = DECIDING.into_iter().find(|known| key.as_deref() == Some(*known));
             // Which of two would count differs between those that read them.
             if let Some(known) = known.filter(|known| !seen.insert(*known)) {
-                return Err(Error::duplicate_field(known));
+                twice = twice.or(Some(known));
+                object.next_value::<IgnoredAny>()?;
+                continue;
             }
             match key.as_deref() {
                 Some("apiVersion") => head.api_version = object.next_value::<Text>()?.kept(),
@@ -256,7 +262,7 @@ impl<'de> Lenient<'de> for Head {
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Self::Object(head))
+        Ok(twice.map_or(Self::Object(head), Self::Twice))
     }
 }
 
@@ -302,9 +308,11 @@ impl<'de> Lenient<'de> for Keys {
         let mut keys = Self::default();
         while let Some(Text(key)) = object.next_key()? {
             object.next_value::<IgnoredAny>()?;
-            let key = key.filter(|key| take(KEY + key.len()));
+            let fits = |all: &BTreeMap<String, bool>, key: &str| {
+                all.len() < MOST_KEYS && take_if_there(KEY + key.len())
+            };
             match (&mut keys.0, key) {
-                (Some(all), Some(key)) if all.len() < MOST_KEYS => drop(all.insert(key, false)),
+                (Some(all), Some(key)) if fits(all, &key) => drop(all.insert(key, false)),
                 (all, _) => *all = None,
             }
         }
@@ -344,13 +352,9 @@ impl<'de> Lenient<'de> for Marks {
         let mut marks = Self::default();
         while let Some(Text(key)) = object.next_key()? {
             let key = key.filter(|key| [IGNORE, reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
-            let value = object.next_value::<Text>()?.0;
-            if let Some(key) = key
-                && marks.0.len() < MOST_MARKS
-                && take(key.len() + value.as_ref().map_or(0, String::len))
-            {
-                let not_text = || AnnotationValue::NotText(String::new());
-                marks.0.insert(key, value.map_or_else(not_text, AnnotationValue::Text));
+            match key.filter(|key| marks.0.len() < MOST_MARKS && take(key.len())) {
+                Some(key) => drop(marks.0.insert(key, object.next_value::<WrittenValue>()?.0)),
+                None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(marks)

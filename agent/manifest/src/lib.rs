@@ -12,6 +12,7 @@ pub use wire::Object;
 pub use workload::{Found, Keys, OtherObject, Workload, WorkloadKind};
 
 mod annotations;
+mod careful;
 mod claims;
 mod documents;
 mod error;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use reloadlet_core::model::pod::Pod;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::documents::{MOST_REPEATED, yaml_options};
 use crate::error::{Kind, ManifestError, Place};
@@ -87,7 +88,10 @@ fn parse_json(text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
 }
 
 fn parse_yaml(mut text: impl BufRead) -> Result<Vec<Object>, ManifestError> {
-    bounded(serde_saphyr::read_with_options(&mut text, yaml_options(MOST_REPEATED)))
+    bounded(serde_saphyr::read_with_options(
+        &mut text,
+        yaml_options(MOST_REPEATED, DuplicateKeyPolicy::Error),
+    ))
 }
 
 /// The objects of a text, or why there are none.

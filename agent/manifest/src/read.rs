@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use reloadlet_core::model::names::Name;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::careful::carefully;
 use crate::documents::{self, Document, Format};
-use crate::error::{ManifestError, Place};
+use crate::error::{ManifestError, Place, Whose, with_lines_before};
 use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
 use crate::labels::{self, Labelled, Labels};
 use crate::room::{Room, SIZE_LIMIT};
@@ -34,15 +35,18 @@ pub struct Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "document {}, from line {} on: {}", self.document, self.line, self.error)
+        write!(f, "document {}, from line {} on: {}", self.document, self.line, self.error)?;
+        if matches!(self.error, ManifestError::Malformed(_) | ManifestError::TooInvolved) {
+            f.write_str("; the document isn't read")?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for Unreadable {}
 
 /// What a text holds, in its order. What can't be read is one error for each document or object, and the rest is read all
-/// the same. Two things are lost with what is broken: what follows a JSON object that has no end, and what follows an item
-/// with a field of another type in its list.
+/// the same. What is lost with what is broken is the rest of its document, and what follows a JSON object that has no end.
 pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
     let mut reading = Reading {
         found: Vec::new(),
@@ -50,14 +54,20 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         left_for_labels: labels::MOST_OF_ALL,
         document: 1,
         line: 1,
+        before: 0,
         items: None,
     };
-    if text.len() > SIZE_LIMIT {
-        reading.add(Err(ManifestError::TooLarge { bytes: text.len() as u64 }));
-        return reading.found;
-    }
-    for (index, document) in documents::of(text, format).enumerate() {
+    let rest = text.get(SIZE_LIMIT..).unwrap_or_default();
+    let mut documents = documents::of(text.get(..SIZE_LIMIT).unwrap_or(text), format).enumerate().peekable();
+    let is_nothing = documents.peek().is_none();
+    while let Some((index, document)) = documents.next() {
         (reading.document, reading.line, reading.items) = (index + 1, document.line, None);
+        reading.before = document.before;
+        // Nobody knows how much of the last one is there.
+        if !rest.is_empty() && documents.peek().is_none() {
+            reading.add(Err(ManifestError::Beyond));
+            break;
+        }
         if let Err(error) = reading.take(&document) {
             reading.add(Err(error));
         }
@@ -69,6 +79,9 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
         if reading.found.len() > MOST_FOUND {
             break;
         }
+    }
+    if is_nothing && !rest.is_empty() {
+        reading.add(Err(ManifestError::Beyond));
     }
     reading.found
 }
@@ -83,6 +96,8 @@ struct Reading {
     left_for_labels: usize,
     document: usize,
     line: usize,
+    /// How many lines stand before the document.
+    before: usize,
     /// How many items the document's lists had so far, lists in lists not counted themselves; `None` outside of lists.
     items: Option<usize>,
 }
@@ -91,7 +106,20 @@ impl Reading {
     /// Reads a document twice: first of what kinds its objects are, then what counts of them.
     fn take(&mut self, document: &Document<'_>) -> Result<(), ManifestError> {
         let room = Room::of(heads::MOST_BYTES);
-        let head = document.read(PhantomData::<Head>)?;
+        let (mut again, mut head) = (None, document.read(PhantomData::<Head>));
+        // It takes nothing from the other items of a list.
+        if let Err(error @ ManifestError::Twice { .. }) = head {
+            let first = again.insert(document.with_first_keys());
+            head = first.read(PhantomData::<Head>);
+            let is_list =
+                matches!(&head, Ok(Head::Object(head)) if matches!(head.next_of(None), Next::List(..)));
+            if !is_list {
+                return Err(error);
+            }
+            self.add(Err(error));
+        }
+        let document = again.as_ref().unwrap_or(document);
+        let head = head?;
         if room.was_exceeded() {
             return Err(ManifestError::TooMany { most: MOST_FOUND });
         }
@@ -121,6 +149,12 @@ impl Reading {
         Place { item: self.items, ..Place::default() }
     }
 
+    /// Why an item that is called so can't be read.
+    fn item(&self, whose: Option<Whose>, what: String) -> ManifestError {
+        let what = with_lines_before(&what, self.before);
+        ManifestError::Item { at: self.place(), whose: whose.unwrap_or_default(), what }
+    }
+
     fn add_workload(&mut self, written: WrittenWorkload) {
         let at = self.place();
         let found = written.into_workload(&at, self.line).and_then(|workload| {
@@ -146,6 +180,8 @@ struct Listed<'a> {
 enum Next<'a> {
     Skip,
     Refuse(fn(Place) -> ManifestError),
+    /// Refuse it, as it says this twice.
+    Twice(&'static str),
     Name(OtherObject),
     Read(WorkloadKind),
     /// Nothing where the list has none.
@@ -201,6 +237,25 @@ impl ObjectHead {
     }
 }
 
+impl Head {
+    /// How something of this kind is called.
+    fn named(&self, kind: WorkloadKind) -> Option<Whose> {
+        let Self::Object(head) = self else { return None };
+        Some(Whose { kind: Some(kind.to_string()), name: head.name.clone() })
+    }
+}
+
+/// Reads a workload of this kind.
+struct Wanted(WorkloadKind);
+
+impl<'de> DeserializeSeed<'de> for Wanted {
+    type Value = WrittenWorkload;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<WrittenWorkload, D::Error> {
+        WrittenWorkload::read(self.0, deserializer)
+    }
+}
+
 /// Reads something whose head is known.
 struct Walk<'a> {
     head: &'a Head,
@@ -216,6 +271,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
         let step = match head {
             Head::Nothing if reading.items.is_none() => Next::Skip,
             Head::Nothing | Head::NotAnObject => Next::Refuse(|at| ManifestError::NotAnObject { at }),
+            Head::Twice(field) => Next::Twice(field),
             Head::Object(head) => head.next_of(listed),
         };
         if let (Some(items), false) = (&mut reading.items, matches!(step, Next::List(..))) {
@@ -224,6 +280,14 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
         match step {
             Next::Skip => {}
             Next::Refuse(error) => reading.add(Err(error(reading.place()))),
+            Next::Twice(field) => {
+                let what = format!("`{field}` stands there twice");
+                let error = match reading.items {
+                    None => ManifestError::malformed(&what),
+                    Some(_) => reading.item(None, what),
+                };
+                reading.add(Err(error));
+            }
             Next::Name(mut other) if other.is_selected_by_labels() => {
                 let Labelled(labels) = Labelled::deserialize(deserializer)?;
                 reading.label(&mut other, labels);
@@ -231,8 +295,15 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
                 return Ok(());
             }
             Next::Name(other) => reading.add(Ok(Found::Other(other))),
-            Next::Read(kind) => {
+            Next::Read(kind) if reading.items.is_none() => {
                 reading.add_workload(WrittenWorkload::read(kind, deserializer)?);
+                return Ok(());
+            }
+            Next::Read(kind) => {
+                match carefully(Wanted(kind), deserializer)? {
+                    Ok(written) => reading.add_workload(written),
+                    Err(what) => reading.add(Err(reading.item(head.named(kind), what))),
+                }
                 return Ok(());
             }
             Next::List(heads, listed) => {

@@ -111,6 +111,11 @@ pub(super) fn take(bytes: usize) -> bool {
     LEFT.get().is_some()
 }
 
+/// The same for what can be left out: where that isn't enough, what is left stays.
+pub(super) fn take_if_there(bytes: usize) -> bool {
+    LEFT.get().is_some_and(|left| left >= bytes) && take(bytes)
+}
+
 /// A sequence, as far as there is room.
 pub(super) struct Few<T>(Vec<T>);
 

@@ -6,16 +6,19 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::quoted;
 use reloadlet_core::policy::references::{Keys, Part, Reference, Way, is_clusters};
-use reloadlet_manifest::Workload;
+use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
-use super::objects::{Objects, nearest};
+use super::objects::Objects;
+
+/// So many mounts of volumes that aren't there are said of one workload.
+const MOST_MISSING: usize = 100;
 
 /// What isn't there of all that a workload uses.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut said = BTreeSet::new();
+    let (mut said, mut said_empty) = (BTreeSet::new(), BTreeSet::new());
     // Who can't do without it is told of first.
     let is_others =
         |reference: &&Reference| reference.object().is_some_and(|(kind, name)| !is_clusters(kind, name));
@@ -23,6 +26,12 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     counting.sort_by_key(|reference| reference.optional);
     for reference in counting {
         let Some((kind, name)) = reference.object() else { continue };
+        if let Some(field) = empty(reference, kind, name) {
+            if said_empty.insert((reference.container.as_ref(), field)) {
+                findings.push(without_name(reference, field));
+            }
+            continue;
+        }
         let Some(found) = objects.get(kind, name, workload.namespace.as_ref()) else {
             if objects.has_any(kind) && said.insert((kind, name, None)) {
                 findings.push(object(workload, reference, kind, name, objects));
@@ -32,12 +41,67 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         let Some(keys) = found.keys() else { continue };
         for key in missing(reference, keys) {
             if said.insert((kind, name, Some(key))) {
-                findings.push(of_key(reference, kind, name, key, keys));
+                let near = objects.nearest_key(keys.all, key);
+                findings.push(of_key(reference, kind, name, key, keys, near));
             }
         }
-        findings.extend(skipped(reference, kind, name, keys));
+        findings.extend(skipped(reference, (kind, name, workload.namespace.as_ref()), keys, objects));
     }
+    findings.extend(mounts_of_nothing(workload));
     findings
+}
+
+/// The field that should name what is used, and doesn't.
+fn empty(reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'static str> {
+    let is_secret = kind == ObjectKind::Secret;
+    let of = |secret, config_map| Some(if is_secret { secret } else { config_map });
+    match (reference.way, &reference.part) {
+        (Way::Variable | Way::Arguments, _) if name.is_empty() => {
+            of("env[].valueFrom.secretKeyRef.name", "env[].valueFrom.configMapKeyRef.name")
+        }
+        (Way::Variable, Part::Key(key)) if key.is_empty() => {
+            of("env[].valueFrom.secretKeyRef.key", "env[].valueFrom.configMapKeyRef.key")
+        }
+        _ if !name.is_empty() => None,
+        (Way::Variables, _) => of("envFrom[].secretRef.name", "envFrom[].configMapRef.name"),
+        (Way::Projected, _) => {
+            of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
+        }
+        (Way::Directory | Way::SubPath | Way::Unmounted | Way::Csi | Way::Variable | Way::Arguments, _) => {
+            of("volumes[].secret.secretName", "volumes[].configMap.name")
+        }
+    }
+}
+
+fn without_name(reference: &Reference, field: &str) -> Finding {
+    let volume = reference.volume.as_ref().map(|volume| format!(" of volume {}", quoted(volume)));
+    let container =
+        reference.container.as_ref().map(|container| format!(" for container {}", quoted(container)));
+    let [volume, container] = [volume, container].map(Option::unwrap_or_default);
+    let sentence = format!("{field}{volume} is empty or missing{container}: nothing is named there");
+    Finding::new(Code::EmptyName, Level::Warning, sentence, None)
+}
+
+/// Mounts of volumes that aren't there. Those of a StatefulSet may be claims.
+fn mounts_of_nothing(workload: &Workload) -> Vec<Finding> {
+    if workload.kind == WorkloadKind::StatefulSet {
+        return Vec::new();
+    }
+    let volumes: BTreeSet<&Name> = workload.spec.volumes.iter().map(|volume| &volume.name).collect();
+    let mut missing = BTreeSet::new();
+    for container in &workload.spec.containers {
+        let of_nothing = container.mounts.iter().filter(|mount| !volumes.contains(&mount.volume));
+        missing.extend(of_nothing.map(|mount| (&container.name, &mount.volume)));
+    }
+    let finding = |(container, volume): (&Name, &Name)| {
+        let sentence = format!(
+            "container {} mounts volume {}, which the pod doesn't have",
+            quoted(container),
+            quoted(volume)
+        );
+        Finding::new(Code::MissingVolume, Level::Warning, sentence, None)
+    };
+    missing.into_iter().take(MOST_MISSING).map(finding).collect()
 }
 
 fn object(
@@ -49,7 +113,9 @@ fn object(
 ) -> Finding {
     let place = workload.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}"));
     let what = format!("{} {}{}", kind.written(), quoted(name), place.unwrap_or_default());
-    let remedy = objects.nearest(kind, name).map(is_it);
+    let elsewhere = objects.elsewhere(kind, name);
+    let remedy = elsewhere.map(|namespace| format!("one of this name is in namespace {namespace}"));
+    let remedy = remedy.or_else(|| objects.nearest(kind, name).as_ref().map(is_it));
     if reference.optional {
         return optional(reference, &what, "isn't among the manifests", remedy);
     }
@@ -74,15 +140,21 @@ fn missing<'a>(reference: &'a Reference, keys: Keys<'_>) -> Vec<&'a Name> {
     named.into_iter().filter(|key| !is_there(key)).collect()
 }
 
-fn of_key(reference: &Reference, kind: ObjectKind, name: &Name, key: &Name, keys: Keys<'_>) -> Finding {
+fn of_key(
+    reference: &Reference,
+    kind: ObjectKind,
+    name: &Name,
+    key: &Name,
+    keys: Keys<'_>,
+    near: Option<&Name>,
+) -> Finding {
     let (kind, name) = (kind.written(), quoted(name));
     // It can be there, and be no text.
     let is_binary = keys.binary.contains(key);
-    let near = || nearest(keys.all.iter(), key).map(is_it);
     let remedy = if is_binary {
         Some(String::from("write it in data: no variable has a key of binaryData"))
     } else {
-        near()
+        near.map(is_it)
     };
     let place = if is_binary { " in its data" } else { "" };
     if reference.optional {
@@ -115,7 +187,12 @@ fn is_it(near: &Name) -> String {
 }
 
 /// The first of the keys that older kubelets leave out of the environment.
-fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: Keys<'_>) -> Option<Finding> {
+fn skipped(
+    reference: &Reference,
+    object: (ObjectKind, &Name, Option<&Name>),
+    keys: Keys<'_>,
+    objects: &Objects,
+) -> Option<Finding> {
     if reference.way != Way::Variables {
         return None;
     }
@@ -124,7 +201,9 @@ fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: Keys<'_>)
         Part::Everything | Part::Key(_) | Part::Files { .. } => "",
     };
     let is_skipped = |key: &&Name| keys.have_text(key) && !is_variable(&format!("{prefix}{key}"));
-    let key = keys.all.iter().find(is_skipped)?;
+    let first = || keys.all.iter().find(is_skipped).cloned();
+    let key = objects.of_keys(object, prefix, keys.all, first)?;
+    let (kind, name, _) = object;
     let with_prefix = if prefix.is_empty() {
         String::new()
     } else {
@@ -132,7 +211,7 @@ fn skipped(reference: &Reference, kind: ObjectKind, name: &Name, keys: Keys<'_>)
     };
     let sentence = format!(
         "key {} of {} {}{with_prefix} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
-        quoted(key),
+        quoted(&key),
         kind.written(),
         quoted(name)
     );

@@ -46,6 +46,10 @@ closed_set! {
         OptionalAbsent => "optional-absent",
         /// A key that older kubelets leave out of an environment.
         SkippedVariable => "skipped-variable",
+        /// A ConfigMap, a Secret or a key that is named by an empty text, or by none.
+        EmptyName => "empty-name",
+        /// A mount of a volume that the pod doesn't have.
+        MissingVolume => "missing-volume",
         /// An object that never changes.
         Immutable => "immutable",
         /// An object that its owner keeps from triggering anything.
@@ -180,6 +184,7 @@ pub(super) const fn of_remark(kind: RemarkKind) -> Code {
         RemarkKind::Hidden => Code::ReloaderHidden,
         RemarkKind::Misplaced => Code::ReloaderMisplaced,
         RemarkKind::Contradiction => Code::ReloaderContradiction,
+        RemarkKind::NotText => Code::NotText,
     }
 }
 

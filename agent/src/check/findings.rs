@@ -8,7 +8,7 @@ use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
 use reloadlet_core::policy::plan::{Allowed, Planned};
 use reloadlet_core::policy::problem::Problem;
-use reloadlet_core::policy::references::{self, Effect, Reference, References, Why, references};
+use reloadlet_core::policy::references::{self, Effect, Part, Reference, References, Why, references};
 use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
 
@@ -97,7 +97,10 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
 }
 
 fn never(reference: &Reference) -> Option<Finding> {
-    if reference.effect != Effect::Never {
+    // What has no name is found for that.
+    let has_no_name =
+        reference.subject.name().is_empty() || matches!(&reference.part, Part::Key(key) if key.is_empty());
+    if reference.effect != Effect::Never || has_no_name {
         return None;
     }
     let is_hint = !reference.is_certain

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::finding::Level;
 use super::report::Report;
+use super::table::path;
 
 /// One command a line.
 pub(super) fn annotations(report: &Report) -> String {
@@ -29,7 +30,8 @@ pub(super) fn annotations(report: &Report) -> String {
 fn command(text: &mut String, level: &str, file: &str, line: Option<usize>, title: &str, said: &str) {
     let line = line.map(|line| format!(",line={line}")).unwrap_or_default();
     // Writing to a string doesn't fail.
-    let _infallible = writeln!(text, "::{level} file={}{line},title={title}::{}", property(file), data(said));
+    let _infallible =
+        writeln!(text, "::{level} file={}{line},title={title}::{}", property(&path(file)), data(said));
 }
 
 /// A message: what would end it is escaped (`@actions/core`, `command.ts`).
@@ -49,10 +51,17 @@ mod tests {
     #[test]
     fn nobody_writes_a_command_by_a_name() {
         let mut text = String::new();
-        command(&mut text, "error", "a,line=1::x\n.yaml", Some(3), "frozen-env", "100%\n::error::forged");
+        command(
+            &mut text,
+            "error",
+            "a,line=1::x\n\u{1b}[31m.yaml",
+            Some(3),
+            "frozen-env",
+            "100%\n::error::forged",
+        );
         assert_eq!(
             text,
-            "::error file=a%2Cline=1%3A%3Ax%0A.yaml,line=3,title=frozen-env::100%25%0A::error::forged\n"
+            "::error file=a%2Cline=1%3A%3Ax\\n\\u{1b}[31m.yaml,line=3,title=frozen-env::100%25%0A::error::forged\n"
         );
     }
 }

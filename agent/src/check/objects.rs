@@ -1,18 +1,20 @@
 //! The ConfigMaps and Secrets among the manifests.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::AnnotationValue;
 use reloadlet_core::policy::annotations::IGNORE;
 use reloadlet_core::policy::references::{self, Known};
-use reloadlet_core::policy::reloader::{Installation, Marks, Remark, remarks_of_object};
+use reloadlet_core::policy::reloader::{Expressions, Installation, Marks, Remark, remarks_of_object};
 use reloadlet_manifest::{Keys, OtherObject};
 
 use super::flags::Flags;
+use super::near::Near;
 use super::selector::Chooses;
 
 /// What an object says of itself.
@@ -70,18 +72,26 @@ pub(super) struct Objects {
     watch_secrets: bool,
     /// How many comparisons of a name with a list are left.
     comparisons: Cell<usize>,
+    /// The items of Reloader's lists.
+    expressions: Rc<Expressions>,
+    /// Which kinds there are any of.
+    kinds: BTreeSet<ObjectKind>,
+    near: Near,
+    /// See [`Self::of_keys`].
+    of_keys: RefCell<BTreeMap<Place, Option<Name>>>,
 }
 
-/// Names that differ in more letters than these aren't taken for the same one misspelled.
-const MOST_LETTERS: usize = 3;
-/// So many names are compared at most for each object that is missing.
-const MOST_COMPARED: usize = 2_000;
+/// An object, and the word by which something of it is looked for.
+type Place = (ObjectKind, Name, Option<Name>, String);
+
+/// So many answers are remembered of those that are looked for by a word.
+const MOST_REMEMBERED: usize = 10_000;
 /// So many names are compared with items of Reloader's lists in all: each comparison takes up to a microsecond.
 const MOST_COMPARISONS: usize = 1_000_000;
 
 impl Objects {
     /// None so far; Reloader runs with these flags, and the agents with `--watch-secrets` or without.
-    pub(super) const fn new(reloader: Flags, watch_secrets: bool) -> Self {
+    pub(super) fn new(reloader: Flags, watch_secrets: bool) -> Self {
         Self {
             objects: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -89,12 +99,21 @@ impl Objects {
             reloader,
             watch_secrets,
             comparisons: Cell::new(MOST_COMPARISONS),
+            expressions: Rc::default(),
+            kinds: BTreeSet::new(),
+            near: Near::default(),
+            of_keys: RefCell::default(),
         }
     }
 
     /// How Reloader runs.
     pub(super) const fn installation(&self) -> &Installation {
         &self.reloader.installation
+    }
+
+    /// What is known of the items of Reloader's lists.
+    pub(super) fn expressions(&self) -> Rc<Expressions> {
+        self.expressions.clone()
     }
 
     /// Takes in one object, if it is such a one.
@@ -121,6 +140,7 @@ impl Objects {
                 is_selected: fits(&self.reloader.objects),
                 keys: object.keys,
             };
+            self.kinds.insert(kind);
             self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
             match self.objects.entry((kind, name.clone())).or_default().entry(namespace) {
                 Entry::Vacant(vacant) => {
@@ -137,7 +157,7 @@ impl Objects {
 
     /// Whether one of a kind is among them at all: without, the objects come from elsewhere.
     pub(super) fn has_any(&self, kind: ObjectKind) -> bool {
-        self.objects.keys().any(|(of, _)| *of == kind)
+        self.kinds.contains(&kind)
     }
 
     /// Takes so many comparisons of those that are left; `false` if there aren't so many.
@@ -186,6 +206,11 @@ impl Objects {
         }
     }
 
+    /// A namespace that has the object.
+    pub(super) fn elsewhere(&self, kind: ObjectKind, name: &Name) -> Option<&Name> {
+        self.objects.get(&(kind, name.clone()))?.keys().find(|namespace| !namespace.is_empty())
+    }
+
     /// Whether Reloader's selectors take an object in this namespace, of which this is known.
     pub(super) fn is_selected(&self, said: Option<&Said>, namespace: Option<&Name>) -> bool {
         said.is_none_or(|said| said.is_selected)
@@ -193,17 +218,39 @@ impl Objects {
     }
 
     /// The name that is nearest to one that isn't there.
-    pub(super) fn nearest(&self, kind: ObjectKind, name: &str) -> Option<&Name> {
-        nearest(self.objects.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name), name)
+    pub(super) fn nearest(&self, kind: ObjectKind, name: &Name) -> Option<Name> {
+        self.near.remembered(kind, name, |near| {
+            let of_kind = self.objects.range((kind, "".into())..).take_while(|((of, _), _)| *of == kind);
+            near.of(of_kind.map(|((_, known), _)| known), name).cloned()
+        })
     }
-}
 
-/// The one of these names that is almost the same as another one.
-pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a Name>, name: &str) -> Option<&'a Name> {
-    let near = names.take(MOST_COMPARED).map(|known| (strsim::osa_distance(known, name), known));
-    near.filter(|(letters, _)| *letters <= MOST_LETTERS && *letters < name.len())
-        .min()
-        .map(|(_, known)| known)
+    /// The key that is nearest to one that isn't there.
+    pub(super) fn nearest_key<'a>(&self, keys: &'a BTreeSet<Name>, key: &str) -> Option<&'a Name> {
+        self.near.of(keys.iter(), key)
+    }
+
+    /// What is found of a key of this object, looked for once by this word.
+    pub(super) fn of_keys(
+        &self,
+        object: (ObjectKind, &Name, Option<&Name>),
+        word: &str,
+        keys: &BTreeSet<Name>,
+        find: impl FnOnce() -> Option<Name>,
+    ) -> Option<Name> {
+        let (kind, name, namespace) = object;
+        let place = (kind, name.clone(), namespace.cloned(), word.to_owned());
+        if let Some(known) = self.of_keys.borrow().get(&place) {
+            return known.clone();
+        }
+        let found = if self.near.take(keys.len()) { find() } else { None };
+        let mut all = self.of_keys.borrow_mut();
+        if all.len() >= MOST_REMEMBERED {
+            all.clear();
+        }
+        all.insert(place, found.clone());
+        found
+    }
 }
 
 #[cfg(test)]

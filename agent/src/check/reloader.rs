@@ -24,16 +24,16 @@ const MOST_NAMED: usize = 8;
 
 /// What is found about a workload that Reloader looks at; nothing without annotations of its, unless it rolls all workloads.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
-    let asking = Asking::new(&workload.others, &workload.template_others);
+    let asking = Asking::with(&workload.others, &workload.template_others, objects.expressions());
     let is_asked = asking.is_any() || objects.installation().auto_reload_all;
     // What a controller has made has its annotations, too, and is told of with it.
     if !is_asked || workload.form == Form::Owned {
         return Vec::new();
     }
-    let remark = |remark: reloader::Remark| {
-        Finding::new(of_remark(remark.kind), Level::Warning, remark.sentence, None)
-    };
-    let mut findings: Vec<Finding> = remarks(&asking, workload.form).into_iter().map(remark).collect();
+    let mut findings: Vec<Finding> = remarks(&asking, workload.form)
+        .into_iter()
+        .map(|remark| remarked(remark.kind, remark.sentence))
+        .collect();
     let namespace = workload.namespace.as_ref();
     let candidate = Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
     let report = Report { candidate, references, objects };
@@ -44,11 +44,13 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
         let (marks, odd) = said.map_or((Marks::default(), &[][..]), |said| (said.marks, &*said.remarks));
         findings.extend(odd.iter().map(|odd| {
             let sentence = format!("{} {}: {}", written(of), quoted(&name), odd.sentence);
-            Finding::new(of_remark(odd.kind), Level::Warning, sentence, None)
+            remarked(odd.kind, sentence)
         }));
+        let elsewhere = kind(of).filter(|_| said.is_none()).and_then(|kind| objects.elsewhere(kind, &name));
+        let place = elsewhere.map(|namespace| format!(" of namespace {namespace}")).unwrap_or_default();
         let object = Object {
             of,
-            namespace,
+            namespace: elsewhere.or(namespace),
             name: &name,
             marks,
             is_immutable: said.is_some_and(|said| said.immutable),
@@ -56,10 +58,16 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
                 && kind(of).is_some_and(|kind| objects.are_seen(kind)),
             is_selected: objects.is_selected(said, namespace),
         };
-        findings.extend(report.finding(&object, &format!("{} {}", written(of), quoted(&name))));
+        findings.extend(report.finding(&object, &format!("{} {}{place}", written(of), quoted(&name))));
     }
     findings.extend(report.of_another_template());
     findings
+}
+
+/// A remark; the API server refuses what isn't a string.
+fn remarked(kind: reloader::RemarkKind, sentence: String) -> Finding {
+    let level = if kind == reloader::RemarkKind::NotText { Level::Error } else { Level::Warning };
+    Finding::new(of_remark(kind), level, sentence, None)
 }
 
 /// The objects that the workload uses or names.
@@ -108,10 +116,13 @@ fn add_taken(
             }
         }
     }
-    is_cut.then(|| {
-        let sentence = String::from(
-            "not all objects among the manifests are compared with its lists: there are too many",
-        );
+    let is_spent = objects.expressions().is_spent();
+    (is_cut || is_spent).then(|| {
+        let sentence = String::from(if is_cut {
+            "not all objects among the manifests are compared with its lists: there are too many"
+        } else {
+            "not all items of its lists are compared with objects: the expressions of all workloads are too many"
+        });
         Finding::new(Code::ReloaderExpression, Level::Hint, sentence, None)
     })
 }

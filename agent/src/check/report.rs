@@ -16,6 +16,8 @@ use super::sources::Source;
 
 /// So many references and findings are told: a small workload can have thousands of them.
 const MOST_TOLD: usize = 500_000;
+/// So much text is told, in bytes, with what is kept of each reference and finding: it is written once more before it is printed.
+const MOST_BYTES: usize = 48 << 20;
 
 /// How the programs run where the manifests are applied.
 #[derive(Debug, Default)]
@@ -95,11 +97,12 @@ impl Report {
             }
         }
         report.count = workloads.len();
-        let mut left = MOST_TOLD;
+        let (mut left, mut left_bytes) = (MOST_TOLD, MOST_BYTES);
         for (file, workload) in workloads {
             let checked = Checked::of(file, workload, &objects, allowed, ignored);
             let told = checked.references.len() + checked.findings.len();
-            let Some(rest) = left.checked_sub(told) else {
+            let rest = left.checked_sub(told).zip(left_bytes.checked_sub(checked.bytes()));
+            let Some(rest) = rest else {
                 let sentence = format!(
                     "{} and what follows isn't checked: there is too much before it",
                     checked.title()
@@ -107,7 +110,7 @@ impl Report {
                 report.unreadable.push(Unread { file: checked.file, line: Some(checked.line), sentence });
                 break;
             };
-            left = rest;
+            (left, left_bytes) = rest;
             if told > 0 {
                 report.workloads.push(checked);
             }
@@ -133,6 +136,14 @@ impl Checked {
         findings.retain(|finding| !ignored.contains(&finding.code));
         let Workload { kind, namespace, name, line, .. } = workload;
         Self { file, line, kind, namespace, name, references, findings }
+    }
+
+    /// How much memory it takes, about.
+    fn bytes(&self) -> usize {
+        let findings = self.findings.iter().map(|finding| {
+            size_of::<Finding>() + finding.sentence.len() + finding.remedy.as_ref().map_or(0, String::len)
+        });
+        self.references.len() * size_of::<Reference>() + findings.sum::<usize>()
     }
 
     /// What it is called: `Deployment shop/web`.

@@ -1,8 +1,9 @@
 //! The texts that are checked, and what they hold.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use reloadlet_manifest::{Format, Found, SIZE_LIMIT, Unreadable};
@@ -57,8 +58,13 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
 
 fn read_directory(directory: &Path, sources: &mut Vec<Source>) {
     let mut left = VecDeque::from([(directory.to_owned(), 0)]);
-    let mut count = 0;
+    let (mut count, mut known) = (0, BTreeSet::new());
     while let Some((path, depth)) = left.pop_front() {
+        // A link may lead to one that was read, and back up.
+        let is_new = |found: fs::Metadata| known.insert((found.dev(), found.ino()));
+        if !fs::metadata(&path).map_or(true, is_new) {
+            continue;
+        }
         let entries = match entries(&path) {
             Ok(entries) => entries,
             Err(error) => {
@@ -68,8 +74,7 @@ fn read_directory(directory: &Path, sources: &mut Vec<Source>) {
         };
         let mut below = Vec::new();
         for (entry, kind) in entries {
-            // A link to a directory may lead back up.
-            if kind.is_dir() {
+            if kind.is_dir() || (kind.is_symlink() && entry.is_dir()) {
                 if depth < DEEPEST {
                     below.push((entry, depth + 1));
                 } else {
@@ -127,6 +132,25 @@ mod tests {
         let names: Vec<&str> = sources.iter().map(|source| source.name.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, ["a.YML", "c.yaml", "d.yaml", "y.yaml", "x.json"]);
         assert!(sources[2].found.is_err() && sources[0].found.as_ref().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_followed_once() {
+        let root = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        fs::create_dir_all(other.path().join("deep")).unwrap();
+        for name in ["x.yaml", "deep/y.yaml"] {
+            fs::write(other.path().join(name), "").unwrap();
+        }
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+        link(other.path(), "one");
+        link(other.path(), "two");
+        link(root.path(), "three");
+        std::os::unix::fs::symlink(root.path(), other.path().join("deep/back")).unwrap();
+        let names: Vec<String> = read(&[root.path().to_owned()]).into_iter().map(|one| one.name).collect();
+        let expected =
+            ["one/x.yaml", "one/deep/y.yaml"].map(|name| root.path().join(name).display().to_string());
+        assert_eq!(names, expected);
     }
 
     #[test]

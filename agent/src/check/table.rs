@@ -102,7 +102,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// The name of a file, all of it: whoever chose it sees no more than what it is.
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     let shown = |c: char| if "'\"\\".contains(c) { c.to_string() } else { c.escape_debug().to_string() };
     name.chars().map(shown).collect()
 }

@@ -3,6 +3,7 @@
 //! `internal/pkg/handler/upgrade.go` at commit 655a2b3; where ours differ, the item says so.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::model::closed::Closed as _;
 use crate::model::names::is_subdomain;
@@ -10,11 +11,12 @@ use crate::model::pod::{AnnotationValue, Annotations};
 
 pub use consumer::consumer;
 pub use course::{Course, Difference, Hold, Idle, Key, Options, Pods, Rest, Telling, course};
-use expression::Expression;
+pub use expression::Expressions;
+use expression::Verdict;
 pub use kinds::ObjectType;
 pub use reaction::{Event, Reaction, Silence, Variable, reaction};
 pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
-pub use situation::{Candidate, Form, Installation, Object, Partition, Scope, Strategy, Update};
+pub use situation::{Candidate, Form, Installation, Object, Partition, Resting, Scope, Strategy, Update};
 
 mod consumer;
 mod course;
@@ -71,7 +73,11 @@ pub struct Marks {
 impl Marks {
     /// What these annotations of an object say.
     pub fn of(annotations: &Annotations) -> Self {
-        let is_true = |key| text(annotations, key) == Some("true");
+        // Whoever leaves out the quotes means it, too; the API server refuses that.
+        let is_true = |key| {
+            let value = annotations.get(key);
+            matches!(value, Some(AnnotationValue::Text(value) | AnnotationValue::NotText(value)) if value == "true")
+        };
         Self { ignored: is_true(IGNORE), matched: is_true(MATCH) }
     }
 }
@@ -112,18 +118,24 @@ const MOST_ITEMS: usize = 256;
 pub struct Asking<'a> {
     workload: &'a Annotations,
     template: &'a Annotations,
-    /// The items of the lists that count, by type of objects; `None` stands for what is no expression.
-    lists: [Vec<(&'a str, Option<Expression>)>; ObjectType::ALL.len()],
+    /// The items of the lists that count, by type of objects.
+    lists: [Vec<&'a str>; ObjectType::ALL.len()],
+    expressions: Rc<Expressions>,
 }
 
 impl<'a> Asking<'a> {
     /// A workload with these annotations of its own, and these of its template.
     pub fn new(workload: &'a Annotations, template: &'a Annotations) -> Self {
+        Self::with(workload, template, Rc::default())
+    }
+
+    /// The same for one of many workloads, whose items are remembered here.
+    pub fn with(workload: &'a Annotations, template: &'a Annotations, expressions: Rc<Expressions>) -> Self {
         let listed = |object: ObjectType| {
             let set = if asks(workload, object) { workload } else { template };
-            items(set, object.reload_key()).map(|item| (item, Expression::parse(item))).collect()
+            items(set, object.reload_key()).collect()
         };
-        Self { workload, template, lists: ObjectType::ALL.map(listed) }
+        Self { workload, template, lists: ObjectType::ALL.map(listed), expressions }
     }
 
     /// Whether there is anything of Reloader's.
@@ -131,7 +143,7 @@ impl<'a> Asking<'a> {
         self.workload.keys().chain(self.template.keys()).any(|key| is_relevant(key))
     }
 
-    fn list(&self, object: ObjectType) -> &[(&'a str, Option<Expression>)] {
+    fn list(&self, object: ObjectType) -> &[&'a str] {
         self.lists.get(object.index()).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -144,11 +156,9 @@ impl<'a> Asking<'a> {
             return Decision::Excluded;
         }
         let set = self.chosen(object);
-        let has = |(item, expression): &(&str, Option<Expression>)| match (expression, rules) {
-            (Some(expression), Rules::Reloader { .. }) => expression.takes(name),
-            (Some(expression), Rules::Ours) => expression.takes_whole(name),
-            (None, Rules::Reloader { .. }) => false,
-            (None, Rules::Ours) => *item == name,
+        let has = |item: &&str| match rules {
+            Rules::Reloader { .. } => self.expressions.takes(item, name),
+            Rules::Ours => self.expressions.takes_whole(item, name),
         };
         if self.list(object).iter().any(has) {
             return Decision::Named;
@@ -165,13 +175,14 @@ impl<'a> Asking<'a> {
 
     /// The names that its list has for objects of this type, of those items that are no more than a name.
     pub fn named(&self, object: ObjectType) -> BTreeSet<&'a str> {
-        self.list(object).iter().map(|(item, _)| *item).filter(|item| is_subdomain(item)).collect()
+        self.list(object).iter().copied().filter(|item| is_subdomain(item)).collect()
     }
 
     /// How many items of its list for objects of this type can take other names than their own.
     pub fn patterns(&self, object: ObjectType) -> usize {
-        let is_pattern = |(item, expression): &&(&str, Option<_>)| {
-            expression.is_some() && (!is_subdomain(item) || item.contains('.'))
+        let is_pattern = |item: &&&str| {
+            (!is_subdomain(item) || item.contains('.'))
+                && matches!(self.expressions.verdict(item), Verdict::Expression(_))
         };
         self.list(object).iter().filter(is_pattern).count()
     }

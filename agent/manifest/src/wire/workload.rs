@@ -2,7 +2,7 @@
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::Annotations;
-use reloadlet_core::policy::reloader::Form;
+use reloadlet_core::policy::reloader::{Form, Resting};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use super::metadata::{Metadata, Names};
@@ -11,7 +11,7 @@ use super::rolling::{Ordinals, Status, Strategy};
 use super::spec::WrittenSpec;
 use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
-use crate::heads::Number;
+use crate::heads::{Flag, Number};
 use crate::room::{Details, Room};
 use crate::workload::{Workload, WorkloadKind};
 
@@ -69,6 +69,7 @@ struct Control {
     #[serde(deserialize_with = "or_default")]
     template: Template,
     replicas: Number,
+    paused: Flag,
     completions: Number,
     update_strategy: Strategy,
     ordinals: Ordinals,
@@ -112,6 +113,8 @@ struct Annotated {
 impl Control {
     fn form(&self, kind: WorkloadKind, status: &Status) -> Form {
         match kind {
+            WorkloadKind::Deployment if self.replicas.0 == Some(0) => Form::Resting(Resting::Empty),
+            WorkloadKind::Deployment if self.paused.0 => Form::Resting(Resting::Paused),
             WorkloadKind::Deployment => Form::Deployment,
             WorkloadKind::StatefulSet => {
                 Form::StatefulSet(self.update_strategy.update(&self.ordinals, self.replicas.0))
@@ -139,6 +142,7 @@ const fn owned(form: Form) -> Form {
         Form::Owned
         | Form::PodTemplate
         | Form::Deployment
+        | Form::Resting(_)
         | Form::StatefulSet(_)
         | Form::DaemonSet { .. }
         | Form::Job { .. }

@@ -32,6 +32,65 @@ fn a_key_that_isnt_in_its_object_is_found_with_the_one_that_is_meant() {
 }
 
 #[test]
+fn an_object_of_another_namespace_is_named_with_it_and_moves_nobody() {
+    let away = config_map("redis-config", "{marvel: x}").replace("shop", "prod2");
+    let text = deployment("redis", "{}", REDIS) + &away;
+    assert_eq!(
+        with(&text, &["missing-object"]),
+        [
+            "hint missing-object: ConfigMap \"redis-config\" in namespace shop isn't among the manifests; one of this name is in \
+          namespace prod2"
+        ]
+    );
+    let listed = "name: redis, annotations: {configmap.reloader.stakater.com/reload: redis-config}";
+    let nothing = "does nothing, as the object is in another namespace";
+    assert_eq!(
+        with(&text.replacen("name: redis", listed, 1), &["reloader-rolls"]),
+        [format!(
+            "hint reloader-rolls: when ConfigMap \"redis-config\" of namespace prod2 changes, Reloader 1.4 {nothing}; reloadlet {nothing}"
+        )]
+    );
+}
+
+#[test]
+fn annotations_of_reloader_without_quotes_are_errors_and_count_for_objects() {
+    let asking = "name: redis, annotations: {reloader.stakater.com/auto: true}";
+    let marked = config_map("redis-config", "{marvel: x}")
+        .replace("namespace: shop", "namespace: shop, annotations: {reloader.stakater.com/ignore: true}");
+    let text = deployment("redis", "{}", REDIS).replacen("name: redis", asking, 1) + &marked;
+    let sentence = "is true, but must be a string: put it in quotes";
+    assert_eq!(
+        with(&text, &["not-text", "reloader-rolls"]),
+        [
+            format!("error not-text: reloader.stakater.com/auto {sentence}"),
+            format!("error not-text: ConfigMap \"redis-config\": reloader.stakater.com/ignore {sentence}"),
+        ]
+    );
+}
+
+#[test]
+fn an_empty_name_and_a_mount_of_nothing_are_found() {
+    let spec = "{containers: [{name: app, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w}], \
+                env: [{name: A, valueFrom: {configMapKeyRef: {name: cfg}}}], envFrom: [{secretRef: {}}]}], \
+                volumes: [{name: v, secret: {name: cfg}}]}";
+    let codes = ["empty-name", "missing-volume", "frozen-env", "unasked", "missing-object", "unmounted"];
+    let found = with(&deployment("web", "{}", spec), &codes);
+    let rest = "is empty or missing for container \"app\": nothing is named there";
+    for expected in [
+        format!("warning empty-name: env[].valueFrom.configMapKeyRef.key {rest}"),
+        format!("warning empty-name: envFrom[].secretRef.name {rest}"),
+        format!("warning empty-name: volumes[].secret.secretName of volume \"v\" {rest}"),
+        "warning missing-volume: container \"app\" mounts volume \"w\", which the pod doesn't have"
+            .to_owned(),
+    ] {
+        assert!(found.contains(&expected), "{expected} {found:#?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("\"\"")), "{found:#?}");
+    let claims = deployment("web", "{}", spec).replace("Deployment", "StatefulSet");
+    assert!(with(&claims, &["missing-volume"]).is_empty());
+}
+
+#[test]
 fn what_may_be_missing_and_is_says_what_becomes_of_it() {
     let spec = "{containers: [{name: app, \
                 env: [{name: A, valueFrom: {configMapKeyRef: {name: there, key: gone, optional: true}}}], \

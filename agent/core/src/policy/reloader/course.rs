@@ -9,7 +9,9 @@ use crate::model::closed::closed_set;
 use crate::model::pod::ContainerKind;
 use crate::policy::references::{self, Effect, Reference, Way, Why};
 use crate::policy::reloader::duration::go_duration;
-use crate::policy::reloader::situation::{Candidate, Form, Object, Partition, Scope, Update, are_apart};
+use crate::policy::reloader::situation::{
+    Candidate, Form, Object, Partition, Resting, Scope, Update, are_apart,
+};
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, Rules, text};
 
 /// What of an object isn't what it was when the workload's pods were last known to hold all of it.
@@ -97,8 +99,12 @@ closed_set! {
         OtherKeys => "as no container uses the keys that differ",
         /// All that use it are told.
         Told => "as all are told",
-        /// Jobs are left to run as they began.
+        /// A CronJob's are left to run as they began.
         NextRun => "as its next run reads the new content",
+        /// The same of one that runs once.
+        RunsOnce => "as a Job runs once, with what it has read at its start",
+        /// Pods read what there is when they start.
+        NoPods => "as it has no pods, which read the new content when they start",
         /// There is nobody that rolls such a workload.
         Kind => "as it doesn't look at workloads of this kind",
         /// There is nothing to compare with.
@@ -115,6 +121,8 @@ closed_set! {
         NoTemplate => "as nothing replaces its pods",
         /// Argo's Rollouts are told of only.
         Rollout => "as Rollouts are left alone",
+        /// A person has stopped all that would replace them.
+        Paused => "as it is paused",
         /// A person decides when.
         OnDelete => "as it waits for somebody to delete them (OnDelete)",
         /// No pod of the StatefulSet has so high an ordinal.
@@ -346,7 +354,10 @@ fn wish(
 /// What becomes of a roll that is asked for.
 fn roll(candidate: &Candidate<'_>, pods: Pods, options: &Options<'_>) -> Rest {
     let partition = match candidate.form {
-        Form::Job { .. } | Form::CronJob => return Rest::Nothing(Idle::NextRun),
+        Form::CronJob => return Rest::Nothing(Idle::NextRun),
+        Form::Job { .. } => return Rest::Nothing(Idle::RunsOnce),
+        Form::Resting(Resting::Empty) => return Rest::Nothing(Idle::NoPods),
+        Form::Resting(Resting::Paused) => return Rest::Tell(Telling::Paused),
         Form::Owned | Form::PodTemplate | Form::DeploymentConfig => return Rest::Nothing(Idle::Kind),
         Form::Rollout { .. } if !options.rollouts => return Rest::Nothing(Idle::Kind),
         Form::Rollout { .. } => return Rest::Tell(Telling::Rollout),

@@ -7,7 +7,7 @@ use crate::model::closed::closed_set;
 use crate::model::shown::quoted;
 use crate::policy::reloader::duration::go_duration;
 use crate::policy::reloader::situation::{
-    Candidate, Form, Installation, Object, Partition, Strategy, Update, are_apart,
+    Candidate, Form, Installation, Object, Partition, Resting, Strategy, Update, are_apart,
 };
 use crate::policy::reloader::{Decision, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, Rules, consumer, text};
 
@@ -88,6 +88,8 @@ pub enum Reaction<'a> {
     Rolls,
     /// It changes the template, and pods are replaced when somebody deletes them.
     WaitsForDeletion,
+    /// It changes the template, and no pod is replaced.
+    Rests(Resting),
     /// It changes the template, and pods below the partition stay as they are.
     RollsPartly(Partition),
     /// It pauses the Deployment, changes the template, and ends the pause after this time: then the pods are replaced.
@@ -182,7 +184,7 @@ const fn unneeded(event: Event, variable: Variable, strategy: Strategy) -> Optio
 /// Why it doesn't look at such a workload.
 const fn kind(form: Form, installation: &Installation) -> Option<Silence> {
     match form {
-        Form::Deployment | Form::StatefulSet(_) | Form::DaemonSet { .. } => None,
+        Form::Deployment | Form::Resting(_) | Form::StatefulSet(_) | Form::DaemonSet { .. } => None,
         Form::Job { .. } if installation.without_jobs => Some(Silence::IgnoredKind),
         Form::CronJob if installation.without_cron_jobs => Some(Silence::IgnoredKind),
         Form::Job { .. } | Form::CronJob => None,
@@ -201,11 +203,14 @@ const fn kind(form: Form, installation: &Installation) -> Option<Silence> {
 /// What it does with such a workload once there is a reason.
 fn of_form<'a>(candidate: &Candidate<'a>) -> Reaction<'a> {
     match candidate.form {
-        Form::Deployment => match text(candidate.asking.workload, PAUSE_PERIOD) {
-            Some(period) if go_duration(period).is_some() => Reaction::Pauses(period),
-            Some(period) => Reaction::Fails(period),
-            None => Reaction::Rolls,
-        },
+        Form::Deployment | Form::Resting(_) => {
+            match (text(candidate.asking.workload, PAUSE_PERIOD), candidate.form) {
+                (Some(period), _) if go_duration(period).is_none() => Reaction::Fails(period),
+                (_, Form::Resting(resting)) => Reaction::Rests(resting),
+                (Some(period), _) => Reaction::Pauses(period),
+                (None, _) => Reaction::Rolls,
+            }
+        }
         Form::StatefulSet(Update::OnDelete) | Form::DaemonSet { on_delete: true } => {
             Reaction::WaitsForDeletion
         }
@@ -246,6 +251,9 @@ impl fmt::Display for Reaction<'_> {
             Self::Rolls => f.write_str("rolls it"),
             Self::WaitsForDeletion => {
                 f.write_str("patches its template, and replaces no pod before somebody deletes it (OnDelete)")
+            }
+            Self::Rests(resting) => {
+                write!(f, "patches its template, and no pod is replaced, as {}", resting.as_str())
             }
             Self::RollsPartly(partition) if partition.keeps_all() => {
                 write!(f, "patches its template, and replaces no pod (partition {})", partition.from)

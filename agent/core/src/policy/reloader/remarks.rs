@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::model::closed::closed_set;
 use crate::model::names::is_subdomain;
-use crate::model::pod::Annotations;
-use crate::model::shown::{quoted, quoted_up_to};
+use crate::model::pod::{AnnotationValue, Annotations};
+use crate::model::shown::{quoted, quoted_up_to, unquoted};
 use crate::policy::reloader::duration::go_duration;
-use crate::policy::reloader::expression::{Expression, has_open_alternatives};
+use crate::policy::reloader::expression::{Expressions, Verdict, open_alternatives};
 use crate::policy::reloader::situation::Form;
 use crate::policy::reloader::{
-    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, SEARCH, asks, items,
-    parse_bool, text,
+    AUTO, Asking, IGNORE, MATCH, MOST_ITEMS, ObjectType, PAUSE_PERIOD, ROLLOUT_STRATEGY, SEARCH, asks,
+    is_relevant, items, parse_bool, text,
 };
 
 /// The longest text to be written instead, in characters.
@@ -33,6 +33,8 @@ closed_set! {
         Hidden => "reloader-hidden",
         /// An annotation where it isn't read.
         Misplaced => "reloader-misplaced",
+        /// A value that isn't a string.
+        NotText => "not-text",
         /// Two annotations that say opposite things.
         Contradiction => "reloader-contradiction",
     }
@@ -52,8 +54,9 @@ pub fn remarks(asking: &Asking<'_>, form: Form) -> Vec<Remark> {
     let mut all = Remarks::default();
     let both = [("", asking.workload), ("the template's ", asking.template)];
     for (whose, annotations) in both {
+        all.not_texts(whose, annotations);
         all.values(whose, annotations);
-        all.lists(whose, annotations);
+        all.lists(whose, annotations, &asking.expressions);
         all.opposite_autos(whose, annotations);
     }
     all.excluded(asking);
@@ -66,9 +69,19 @@ pub fn remarks(asking: &Asking<'_>, form: Form) -> Vec<Remark> {
 /// The remarks about an object's annotations.
 pub fn remarks_of_object(annotations: &Annotations) -> Vec<Remark> {
     let mut all = Remarks::default();
+    all.not_texts("", annotations);
     all.exact("", annotations, IGNORE);
     all.exact("", annotations, MATCH);
     all.0
+}
+
+/// The names that Reloader takes for open alternatives.
+fn taken(first: &str, has_middle: bool, last: &str) -> String {
+    if first.is_empty() || last.is_empty() {
+        return String::from("every name, as an alternative is empty");
+    }
+    let middle = if has_middle { ", has one between them anywhere," } else { "" };
+    format!("every name that begins with the first alternative{middle} or ends with the last")
 }
 
 #[derive(Default)]
@@ -77,6 +90,20 @@ struct Remarks(Vec<Remark>);
 impl Remarks {
     fn add(&mut self, kind: RemarkKind, sentence: String) {
         self.0.push(Remark { kind, sentence });
+    }
+
+    /// What the API server takes no object with.
+    fn not_texts(&mut self, whose: &str, annotations: &Annotations) {
+        for (key, value) in annotations.iter().filter(|(key, _)| is_relevant(key)) {
+            if let AnnotationValue::NotText(raw) = value {
+                let sentence = format!(
+                    "{whose}{} is {}, but must be a string: put it in quotes",
+                    unquoted(key),
+                    unquoted(raw)
+                );
+                self.add(RemarkKind::NotText, sentence);
+            }
+        }
     }
 
     fn values(&mut self, whose: &str, annotations: &Annotations) {
@@ -120,7 +147,7 @@ impl Remarks {
         }
     }
 
-    fn lists(&mut self, whose: &str, annotations: &Annotations) {
+    fn lists(&mut self, whose: &str, annotations: &Annotations, expressions: &Expressions) {
         for key in ObjectType::ALL.map(ObjectType::reload_key) {
             let count = text(annotations, key).map_or(0, |list| list.split(',').count());
             if count > MOST_ITEMS {
@@ -131,16 +158,29 @@ impl Remarks {
             }
             for item in items(annotations, key).filter(|item| !item.is_empty()) {
                 let shown = quoted(item);
-                if Expression::parse(item).is_none() {
+                let verdict = expressions.verdict(item);
+                let alternatives = open_alternatives(item);
+                if verdict == Verdict::Refused {
                     let sentence = format!(
                         "{whose}{key} has {shown}, which is no regular expression: Reloader leaves it out; reloadlet takes it for a \
                          name (a comma always ends an item)"
                     );
                     self.add(RemarkKind::Expression, sentence);
-                } else if has_open_alternatives(item) {
+                } else if verdict == Verdict::Unknown {
                     let sentence = format!(
-                        "{whose}{key} has {shown}: Reloader takes every name that begins with the first alternative or ends with the \
-                         last; reloadlet takes whole names only; write {} for that",
+                        "{whose}{key} has {shown}, of which it can't be judged here what Reloader takes for it; reloadlet takes it \
+                         for a name"
+                    );
+                    self.add(RemarkKind::Expression, sentence);
+                } else if item.matches('{').count() > item.matches('}').count() {
+                    let sentence = format!(
+                        "{whose}{key} has {shown}, whose brace stands for itself, and no name has one (a comma always ends an item)"
+                    );
+                    self.add(RemarkKind::Expression, sentence);
+                } else if let [first, .., last] = &*alternatives {
+                    let sentence = format!(
+                        "{whose}{key} has {shown}: Reloader takes {}; reloadlet takes whole names only; write {} for that",
+                        taken(first, alternatives.len() > 2, last),
                         quoted(&format!("({item})"))
                     );
                     self.add(RemarkKind::Alternation, sentence);
@@ -185,8 +225,8 @@ impl Remarks {
         for object in ObjectType::ALL {
             for (place, exclude) in [("", asking.workload), ("the template's ", asking.template)] {
                 let excluded: BTreeSet<&str> = items(exclude, object.exclude_key()).collect();
-                let is_both = |(item, _): &&(&str, _)| !item.is_empty() && excluded.contains(item);
-                for (item, _) in asking.list(object).iter().filter(is_both) {
+                let is_both = |item: &&&str| !item.is_empty() && excluded.contains(**item);
+                for item in asking.list(object).iter().filter(is_both) {
                     let sentence = format!(
                         "{} and {place}{} both name {}: it is excluded",
                         object.reload_key(),
@@ -242,7 +282,7 @@ impl Remarks {
     /// What Reloader reads on workloads of one kind only.
     fn misplaced_by_kind(&mut self, asking: &Asking<'_>, form: Form) {
         let has = |key| asking.workload.contains_key(key);
-        if has(PAUSE_PERIOD) && form != Form::Deployment {
+        if has(PAUSE_PERIOD) && !matches!(form, Form::Deployment | Form::Resting(_)) {
             let sentence = format!(
                 "{PAUSE_PERIOD} does nothing in Reloader on anything but a Deployment; reloadlet gathers changes for workloads of each kind"
             );

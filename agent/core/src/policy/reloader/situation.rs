@@ -22,6 +22,8 @@ pub enum Form {
     ReplicationController,
     /// A Deployment.
     Deployment,
+    /// A Deployment that replaces no pods as it is.
+    Resting(Resting),
     /// A StatefulSet.
     StatefulSet(Update),
     /// A DaemonSet.
@@ -43,6 +45,16 @@ pub enum Form {
     },
     /// A DeploymentConfig of OpenShift.
     DeploymentConfig,
+}
+
+closed_set! {
+    /// Why a Deployment replaces no pods.
+    pub enum Resting {
+        /// It has none (`spec.replicas: 0`).
+        Empty => "it has no pods (replicas 0)",
+        /// It is paused (`spec.paused`).
+        Paused => "it is paused",
+    }
 }
 
 /// Which pods of a StatefulSet are replaced once its template has changed.

@@ -154,6 +154,44 @@ fn a_stateful_set_whose_partition_keeps_all_pods_isnt_rolled() {
     assert!(matches!(rest(2), Rest::Roll { partition: Some(_), .. }));
 }
 
+#[test]
+fn open_alternatives_are_said_as_reloader_takes_them() {
+    let said = |item: &str| {
+        let workload = annotations(&format!("configmap.reloader.stakater.com/reload={item}"));
+        let template = Annotations::new();
+        remarks(&Asking::new(&workload, &template), Form::Deployment).remove(0).sentence
+    };
+    assert!(said("foo|bar").contains("begins with the first alternative or ends with the last;"));
+    assert!(said("foo|mid|bar").contains("the first alternative, has one between them anywhere, or ends"));
+    assert!(said("app|").contains("takes every name, as an alternative is empty"));
+}
+
+#[test]
+fn a_deployment_without_pods_or_that_is_paused_isnt_rolled_and_a_job_has_no_next_run() {
+    let scope = Scope::default();
+    let options = Options { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
+    let both = |form| {
+        asked("env.valueFrom key=a", |candidate, object| {
+            let candidate = Candidate { form, ..*candidate };
+            let references =
+                references(candidate.spec, &"one".into(), Default::default(), |_, _| Default::default()).all;
+            let differences = [(*object, Difference::Any)];
+            let course = course(&candidate, &references, &differences, Pods::default(), &options);
+            let installation = Installation::default();
+            let reaction = reaction(&candidate, object, Event::Changed, Variable::Missing, &installation);
+            (reaction.to_string(), course.rest)
+        })
+    };
+    for (resting, rest) in
+        [(Resting::Empty, Rest::Nothing(Idle::NoPods)), (Resting::Paused, Rest::Tell(Telling::Paused))]
+    {
+        let (reaction, course) = both(Form::Resting(resting));
+        assert!(reaction.starts_with("patches its template, and no pod is replaced, as it "), "{reaction}");
+        assert_eq!(course, rest);
+    }
+    assert_eq!(both(Form::Job { is_complete: false }).1, Rest::Nothing(Idle::RunsOnce));
+}
+
 /// The kinds of the remarks about such a workload, with and without its template.
 fn remarked(workload: &str, template: &str, form: Form) -> Vec<RemarkKind> {
     let (workload, template) = (annotations(workload), annotations(template));

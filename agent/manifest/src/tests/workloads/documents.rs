@@ -33,7 +33,10 @@ fn what_follows_a_broken_json_object_cant_be_told_from_it() {
     let found = said(&text);
     assert_eq!((found.len(), &*found[0]), (2, "Job shop/web"), "{found:?}");
     let begin = "! document 2, from line 6 on: it is half written or malformed: ";
-    assert!(found[1].starts_with(begin) && found[1].ends_with("at line 7 column 15"), "{found:?}");
+    assert!(
+        found[1].starts_with(begin) && found[1].ends_with("at line 7 column 15; the document isn't read"),
+        "{found:?}"
+    );
     // What is whole but of another type takes nothing from what follows.
     let text = format!("{{\"kind\": \"Pod\",\n \"metadata\": 7}} {}", each_kind().remove(0).1);
     let found = said(&text);
@@ -54,6 +57,27 @@ fn documents_end_where_yaml_says_so_and_empty_ones_arent_counted() {
     let good = ["-  ConfigMap /a", "-  ConfigMap /b", "-  ConfigMap /c"];
     assert_eq!(found[..3], good, "{found:?}");
     assert_eq!(found[5], "-  ConfigMap /e", "{found:?}");
+}
+
+#[test]
+fn whether_a_document_is_json_is_decided_for_each_of_them() {
+    let pod = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: app}]}\n";
+    for (first, said_of_it) in [
+        ("{{- if .Values.x }}\n", "! document 1, from line 1 on: "),
+        ("{apiVersion: v1, kind: ConfigMap, metadata: {name: app}}\n", "-  ConfigMap /app"),
+        ("{\"kind\": \"ConfigMap\",\n\t\"metadata\": {\"name\": \"app\"}}\n", "-  ConfigMap /app"),
+        ("{\"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"app\"}} # one\n", "-  ConfigMap /app"),
+        ("--- {\"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"app\"}}\n", "-  ConfigMap /app"),
+        ("{\"kind\": \n", "! document 1, from line 1 on: "),
+    ] {
+        let found = said(&format!("{first}---\n{pod}"));
+        assert_eq!((found.len(), &*found[1]), (2, "Pod /web"), "{first} {found:?}");
+        assert!(found[0].starts_with(said_of_it), "{first} {found:?}");
+    }
+    let stream = "# two\n{\"kind\": \"A\"}\n\n{\"kind\": 7}\n---\n{\"kind\": \"B\"}";
+    let end = "from line 4 on: the object has no kind";
+    assert_eq!(said(stream), ["-  A /", &format!("! document 2, {end}"), "-  B /"]);
+    assert_eq!(said("{kind: ConfigMap, metadata: {name: app}}"), ["-  ConfigMap /app"]);
 }
 
 #[test]
@@ -94,10 +118,6 @@ fn size_nesting_and_aliases_have_an_end_and_take_nothing_from_other_documents() 
     }
     let deep = r#"{"kind": "List", "items": ["#.repeat(10_000);
     assert_eq!(said(&deep).len(), 1);
-    let large = vec![b' '; SIZE_LIMIT + 1];
-    let found = super::super::super::read(&large, Format::Yaml);
-    let error = &found[0].as_ref().unwrap_err().error;
-    assert_eq!((found.len(), error), (1, &ManifestError::TooLarge { bytes: SIZE_LIMIT as u64 + 1 }));
 }
 
 #[test]
@@ -134,6 +154,58 @@ fn what_decides_what_an_object_is_stands_there_once() {
         let found = read(twice);
         assert_eq!(found.len(), 1, "{twice}");
         let error = found[0].as_ref().unwrap_err().to_string();
-        assert!(error.contains(&format!("duplicate field `{field}`")), "{error}");
+        assert!(error.contains(&format!("`{field}` stands there twice")), "{error}");
     }
+}
+
+#[test]
+fn a_key_that_stands_there_twice_takes_its_document_and_of_a_list_no_other_item() {
+    let twice = "kind: Pod\nmetadata:\n  name: bad\n  name: worse\nspec: {containers: [{name: app}]}\n";
+    assert_eq!(said(twice), ["! document 1, from line 1 on: key \"name\" stands there twice at line 4"]);
+    let item = twice.replace('\n', "\n  ");
+    let text = format!("kind: List\nitems:\n- {{kind: A}}\n- {item}\n- {{kind: B}}\n---\n{GOOD}");
+    assert_eq!(
+        said(&text),
+        [
+            "! document 1, from line 1 on: key \"name\" stands there twice at line 7",
+            "-  A /",
+            "Pod /bad",
+            "-  B /",
+            "-  ConfigMap /app"
+        ]
+    );
+}
+
+#[test]
+fn of_very_many_keys_none_is_known_and_that_isnt_too_many_objects() {
+    let keys: String = (0..145_000).map(|n| format!("  key{n:0256}: x\n")).collect();
+    let found = read(&format!("kind: ConfigMap\nmetadata: {{name: app}}\ndata:\n{keys}---\n{GOOD}"));
+    let known = |found: &Result<Found, Unreadable>| match found {
+        Ok(Found::Other(other)) => other.keys.as_ref().map(|keys| keys.all.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found.iter().map(known).collect::<Vec<_>>(), [None, Some(0)]);
+}
+
+#[test]
+fn of_a_text_that_is_too_large_the_whole_documents_are_read_that_it_begins_with() {
+    let large = |text: &str| {
+        let padding = format!("# {}\n", "x".repeat(1000)).repeat((SIZE_LIMIT + 1 - text.len()) / 1003 + 1);
+        format!("{text}{padding}")
+    };
+    let beyond = |number, line| {
+        let what =
+            "of a text 64 MiB are read, and it goes on: this document and what follows it isn't checked";
+        format!("! document {number}, from line {line} on: {what}")
+    };
+    let object = r#"{"kind": "A"}"#;
+    assert_eq!(
+        said(&large(&format!("kind: A\n---\n{GOOD}---\nkind: B\n"))),
+        ["-  A /", "-  ConfigMap /app", &beyond(3, 6)]
+    );
+    assert_eq!(
+        said(&large(&format!("{object}\n{object}\n{{\"a\": [\n"))),
+        ["-  A /", "-  A /", &beyond(3, 3)]
+    );
+    assert_eq!(said(&large("")), [beyond(1, 1)]);
 }

@@ -1,6 +1,6 @@
 //! What decides how a workload's pods are replaced.
 
-use reloadlet_core::policy::reloader::{Form, Partition, Update};
+use reloadlet_core::policy::reloader::{Form, Partition, Resting, Update};
 
 use super::*;
 
@@ -33,6 +33,18 @@ fn the_update_strategy_of_a_stateful_set_is_read_with_its_partition() {
             partition(6, 5, Some(3)),
         ),
         ("ordinals: {start: 5}, updateStrategy: {rollingUpdate: {partition: 5}}, ", rolling),
+    ] {
+        assert_eq!(of(spec), expected, "{spec}");
+    }
+}
+
+#[test]
+fn a_deployment_rests_without_pods_and_where_it_is_paused() {
+    let of = |spec: &str| form("Deployment", "apps/v1", spec, "{}");
+    for (spec, expected) in [
+        ("replicas: 0, paused: true, ", Form::Resting(Resting::Empty)),
+        ("replicas: 3, paused: true, ", Form::Resting(Resting::Paused)),
+        ("replicas: null, paused: [7], ", Form::Deployment),
     ] {
         assert_eq!(of(spec), expected, "{spec}");
     }

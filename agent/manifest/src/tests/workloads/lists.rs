@@ -21,7 +21,7 @@ fn lists_of_any_kind_are_read_in_order_and_lists_in_lists_too() {
     let mut expected = vec!["-  ConfigMap /app".to_owned()];
     expected.extend(WorkloadKind::ALL.map(|kind| format!("{kind} shop/web")));
     assert_eq!(said(&outer), expected);
-    assert_eq!(said(&format!("--- # as YAML\n{outer}")), expected);
+    assert_eq!(said(&format!("---\n{outer}\n# as YAML")), expected);
 }
 
 #[test]
@@ -98,4 +98,66 @@ fn the_number_of_objects_is_bounded_however_they_are_listed() {
     too_many(&list("v1", "List", &vec!["{}".to_owned(); 500_000]), 0);
     let inner = list("v1", "List", &vec!["[]".to_owned(); 1000]);
     too_many(&list("v1", "List", &vec![inner; 500]), 0);
+}
+
+#[test]
+fn an_item_with_a_field_of_another_type_takes_nothing_from_its_list() {
+    let pod = |name: &str, rest: &str| {
+        format!(
+            r#"{{"kind": "Pod", "metadata": {{"name": "{name}"}}, "spec": {{{rest}, "containers": [{{"name": "app"}}]}}}}"#
+        )
+    };
+    for (bad, what) in [
+        (r#""volumes": "x""#, "invalid type: string \"x\", expected a list"),
+        (
+            r#""volumes": [{"name": "a", "secret": {"items": [{"key": {"a": [1, {}]}, "path": "x"}, {}]}}]"#,
+            "invalid type: map",
+        ),
+        (r#""hostNetwork": [1, [2]], "volumes": []"#, "invalid type: sequence, expected a boolean"),
+        (r#""hostNetwork": true, "hostNetwork": {"a": {}}"#, "duplicate field `hostNetwork`"),
+        (r#""restartPolicy": 7"#, "invalid type: integer `7`"),
+    ] {
+        let items =
+            [pod("one", r#""a": 1"#), pod("bad", bad), CONFIG_MAP.to_owned(), pod("two", r#""a": 1"#)];
+        let inner = list("v1", "List", &items);
+        let outer = list("v1", "List", &[inner, pod("three", r#""a": 1"#)]);
+        for text in [outer.clone(), format!("---\n{outer}\n# as YAML")] {
+            // YAML says that of the whole text.
+            if text.starts_with("---") && what.starts_with("duplicate") {
+                continue;
+            }
+            let found = said(&text);
+            assert_eq!(
+                (found.len(), &*found[0], &found[2..]),
+                (5, "Pod /one", &["-  ConfigMap /app", "Pod /two", "Pod /three"].map(str::to_owned)[..]),
+                "{bad} {found:?}"
+            );
+            assert!(found[1].contains("item 2 (Pod \"bad\") can't be read: "), "{found:?}");
+            assert!(found[1].contains(what), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_line_in_what_is_wrong_with_an_item_is_one_of_the_whole_text() {
+    let list = "kind: List\nitems:\n- kind: Pod\n  metadata: {name: bad}\n  spec: {volumes: x}\n";
+    let yaml = said(&format!("kind: A\n---\n{list}"));
+    assert!(yaml[1].contains("at line 7, column "), "{yaml:?}");
+    let list = "{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Pod\", \"spec\": {\"volumes\": \"x\"}}]}";
+    let json = said(&format!("{{\"kind\": \"A\"}}\n{list}"));
+    assert!(!json[1].contains(" at line ") || json[1].contains(" at line 3 column "), "{json:?}");
+}
+
+#[test]
+fn an_item_that_says_twice_what_it_is_takes_nothing_from_its_list() {
+    let twice = r#"{"kind": "Pod", "metadata": {"name": "a"}, "kind": "Secret", "spec": [[]]}"#.to_owned();
+    let text = list("v1", "List", &[CONFIG_MAP.to_owned(), twice, of_kind(WorkloadKind::Pod)]);
+    assert_eq!(
+        said(&text),
+        [
+            "-  ConfigMap /app",
+            "! document 1, from line 1 on: item 2 can't be read: `kind` stands there twice",
+            "Pod shop/web"
+        ]
+    );
 }
