@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::policy::annotations::IGNORE;
 use reloadlet_core::policy::reloader;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::annotations::WrittenValue;
 use crate::room::{short, take, take_if_there};
@@ -58,20 +58,8 @@ pub(crate) enum ItemHeads {
     Some(Vec<Head>),
 }
 
-impl<'de> Deserialize<'de> for Head {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
-    }
-}
-
 /// A text where there is one, cut like a name; nothing where there is something else.
 pub(crate) struct Text(pub(crate) Option<String>);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
-    }
-}
 
 /// Something that is read whatever its type is.
 pub(crate) trait Lenient<'de>: Sized {
@@ -103,6 +91,36 @@ pub(crate) trait Lenient<'de>: Sized {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Self::other())
     }
+}
+
+/// Has each of them read so.
+macro_rules! read_anything {
+    ($($name:ident),+) => {
+        $(impl<'de> serde::de::Deserialize<'de> for $name {
+            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($crate::heads::AnyVisitor::new())
+            }
+        })+
+    };
+}
+pub(crate) use read_anything;
+
+read_anything!(Head, Text, Flag, Number, Keys, Marks, Named, ItemHeads);
+
+/// The field of this name; the last one of several.
+pub(crate) fn field<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    mut object: A,
+    name: &str,
+) -> Result<Option<T>, A::Error> {
+    let mut found = None;
+    while let Some(Text(key)) = object.next_key()? {
+        if key.as_deref() == Some(name) {
+            found = Some(object.next_value()?);
+        } else {
+            object.next_value::<IgnoredAny>()?;
+        }
+    }
+    Ok(found)
 }
 
 /// Reads such a thing.
@@ -174,12 +192,6 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for AnyVisitor<T> {
 #[derive(Default)]
 pub(crate) struct Flag(pub(crate) bool);
 
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
-    }
-}
-
 impl Lenient<'_> for Flag {
     fn other() -> Self {
         Self(false)
@@ -193,12 +205,6 @@ impl Lenient<'_> for Flag {
 /// A number of something; nothing where there is something else, also a number below zero or beyond all counting.
 #[derive(Default)]
 pub(crate) struct Number(pub(crate) Option<u32>);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
-    }
-}
 
 impl Lenient<'_> for Number {
     fn other() -> Self {
@@ -289,12 +295,6 @@ impl Keys {
     }
 }
 
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor(PhantomData))
-    }
-}
-
 impl<'de> Lenient<'de> for Keys {
     fn other() -> Self {
         Self(None)
@@ -337,12 +337,6 @@ struct Marks(Annotations);
 /// So many of them are kept; there are three.
 const MOST_MARKS: usize = 4;
 
-impl<'de> Deserialize<'de> for Marks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
-    }
-}
-
 impl<'de> Lenient<'de> for Marks {
     fn other() -> Self {
         Self::default()
@@ -358,12 +352,6 @@ impl<'de> Lenient<'de> for Marks {
             }
         }
         Ok(marks)
-    }
-}
-
-impl<'de> Deserialize<'de> for Named {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 
@@ -383,12 +371,6 @@ impl<'de> Lenient<'de> for Named {
             }
         }
         Ok(named)
-    }
-}
-
-impl<'de> Deserialize<'de> for ItemHeads {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor::new())
     }
 }
 

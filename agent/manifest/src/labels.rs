@@ -1,8 +1,8 @@
 //! The labels of objects that selectors choose by them.
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
+use serde::de::MapAccess;
 
-use crate::heads::{AnyVisitor, Lenient, Text};
+use crate::heads::{Lenient, Text, field, read_anything};
 
 /// The most text that is kept of one object's labels, in bytes.
 const MOST_OF_ONE: usize = 16 << 10;
@@ -58,22 +58,6 @@ impl<'de> Lenient<'de> for Metadata {
     }
 }
 
-/// The field of this name.
-fn field<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
-    mut object: A,
-    name: &str,
-) -> Result<Option<T>, A::Error> {
-    let mut found = None;
-    while let Some(Text(key)) = object.next_key()? {
-        if key.as_deref() == Some(name) {
-            found = Some(object.next_value()?);
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-    }
-    Ok(found)
-}
-
 impl<'de> Lenient<'de> for Labels {
     fn other() -> Self {
         Self::default()
@@ -88,17 +72,6 @@ impl<'de> Lenient<'de> for Labels {
         }
         Ok(labels)
     }
-}
-
-/// Reads each of them whatever it is.
-macro_rules! read_anything {
-    ($($name:ident),+) => {
-        $(impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(AnyVisitor::<Self>::new())
-            }
-        })+
-    };
 }
 
 read_anything!(Labelled, Metadata, Labels);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reloadlet_core::model::names::Name;
+use reloadlet_core::model::names::{Name, is_variable};
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::quoted;
 use reloadlet_core::policy::references::{Keys, Part, Reference, Way, is_clusters};
@@ -196,11 +196,8 @@ fn skipped(
     if reference.way != Way::Variables {
         return None;
     }
-    let prefix = match &reference.part {
-        Part::Variables { prefix, .. } => prefix.as_deref().unwrap_or_default(),
-        Part::Everything | Part::Key(_) | Part::Files { .. } => "",
-    };
-    let is_skipped = |key: &&Name| keys.have_text(key) && !is_variable(&format!("{prefix}{key}"));
+    let prefix = reference.part.prefix();
+    let is_skipped = |key: &&Name| keys.have_text(key) && !is_variable(&format!("{prefix}{key}"), false);
     let first = || keys.all.iter().find(is_skipped).cloned();
     let key = objects.of_keys(object, prefix, keys.all, first)?;
     let (kind, name, _) = object;
@@ -216,26 +213,4 @@ fn skipped(
         quoted(name)
     );
     Some(Finding::new(Code::SkippedVariable, Level::Hint, sentence, None))
-}
-
-/// Whether a kubelet of any version takes a name for a variable's (apimachinery `validation.go`, `IsEnvVarName`).
-fn is_variable(name: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let is_dots = name == "." || name.starts_with("..");
-    !name.is_empty() && !is_dots && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(fits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_variables_are_told_as_older_kubelets_do() {
-        for name in ["LEVEL", "log.level", "_a", "-a", ".a"] {
-            assert!(is_variable(name), "{name}");
-        }
-        for name in ["1st", "", ".", "..a", "a b", "a=b"] {
-            assert!(!is_variable(name), "{name}");
-        }
-    }
 }

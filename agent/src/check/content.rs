@@ -17,14 +17,14 @@ use super::objects::{Objects, Said};
 /// What is found about the objects.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
     let used: BTreeSet<(ObjectKind, &Name)> = references.iter().filter_map(Reference::object).collect();
+    let left_out = references.iter().filter(|reference| reference.why == Why::Ignored);
+    let left_out: BTreeSet<(ObjectKind, &Name)> = left_out.filter_map(Reference::object).collect();
     let mut findings = Vec::new();
     for (kind, name) in used {
         let Some(said) = objects.get(kind, name, workload.namespace.as_ref()) else { continue };
         let shown = format!("{} {}", kind.written(), quoted(name));
         findings.extend(said.immutable.then(|| immutable(&shown)));
-        let is_left_out = references
-            .iter()
-            .any(|reference| reference.why == Why::Ignored && reference.object() == Some((kind, name)));
+        let is_left_out = left_out.contains(&(kind, name));
         findings.extend(ignored(said, &shown, objects.are_seen(kind), is_left_out));
     }
     findings

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::pod::{Annotations, PodSpec};
+use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
-use reloadlet_core::policy::plan::{Allowed, Planned};
+use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::problem::Problem;
 use reloadlet_core::policy::references::{self, Effect, Part, Reference, References, Why, references};
-use reloadlet_core::policy::select;
 use reloadlet_manifest::Workload;
 
 use super::codes::{Code, of_problem, of_reference};
@@ -21,11 +20,11 @@ use super::{absent, content, programs, reloader};
 pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
-    let References { all: references, is_cut } =
+    let References { all: references, is_cut, problems } =
         references(&workload.spec, &namespace, allowed, |kind, name| {
             objects.known(kind, name, workload.namespace.as_ref())
         });
-    let mut findings = problems(&workload.spec, &namespace, allowed);
+    let mut findings = errors(problems);
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(never));
     findings.extend(of_no_files(&references));
@@ -41,11 +40,6 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
 }
 
 /// What the agent says of such a pod.
-fn problems(spec: &PodSpec, namespace: &Name, allowed: Allowed) -> Vec<Finding> {
-    let Planned::Invalid(problems) = select::plan(spec, namespace, allowed) else { return Vec::new() };
-    errors(problems)
-}
-
 fn errors(problems: Vec<Problem>) -> Vec<Finding> {
     let findings = problems.into_iter().filter_map(|problem| {
         Some(Finding::new(of_problem(problem.kind)?, Level::Error, problem.sentence, None))

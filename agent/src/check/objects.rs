@@ -74,8 +74,6 @@ pub(super) struct Objects {
     comparisons: Cell<usize>,
     /// The items of Reloader's lists.
     expressions: Rc<Expressions>,
-    /// Which kinds there are any of.
-    kinds: BTreeSet<ObjectKind>,
     near: Near,
     /// See [`Self::of_keys`].
     of_keys: RefCell<BTreeMap<Place, Option<Name>>>,
@@ -100,7 +98,6 @@ impl Objects {
             watch_secrets,
             comparisons: Cell::new(MOST_COMPARISONS),
             expressions: Rc::default(),
-            kinds: BTreeSet::new(),
             near: Near::default(),
             of_keys: RefCell::default(),
         }
@@ -140,11 +137,10 @@ impl Objects {
                 is_selected: fits(&self.reloader.objects),
                 keys: object.keys,
             };
-            self.kinds.insert(kind);
-            self.names.entry((kind, namespace.clone())).or_default().push(name.clone());
-            match self.objects.entry((kind, name.clone())).or_default().entry(namespace) {
+            match self.objects.entry((kind, name.clone())).or_default().entry(namespace.clone()) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(said);
+                    self.names.entry((kind, namespace)).or_default().push(name.clone());
                 }
                 Entry::Occupied(mut occupied) => {
                     let mut said = said;
@@ -155,9 +151,15 @@ impl Objects {
         }
     }
 
+    /// The names of a kind, wherever they are.
+    fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = &Name> {
+        let all = self.objects.range((kind, "".into())..).take_while(move |((of, _), _)| *of == kind);
+        all.map(|((_, name), _)| name)
+    }
+
     /// Whether one of a kind is among them at all: without, the objects come from elsewhere.
     pub(super) fn has_any(&self, kind: ObjectKind) -> bool {
-        self.kinds.contains(&kind)
+        self.of_kind(kind).next().is_some()
     }
 
     /// Takes so many comparisons of those that are left; `false` if there aren't so many.
@@ -219,10 +221,7 @@ impl Objects {
 
     /// The name that is nearest to one that isn't there.
     pub(super) fn nearest(&self, kind: ObjectKind, name: &Name) -> Option<Name> {
-        self.near.remembered(kind, name, |near| {
-            let of_kind = self.objects.range((kind, "".into())..).take_while(|((of, _), _)| *of == kind);
-            near.of(of_kind.map(|((_, known), _)| known), name).cloned()
-        })
+        self.near.remembered(kind, name, |near| near.of(self.of_kind(kind), name).cloned())
     }
 
     /// The key that is nearest to one that isn't there.

@@ -109,7 +109,7 @@ impl PodMachine {
         let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
         let frozen = frozen::of(&pod.spec, &pod.namespace, is_told, is_measured);
         let mut starts = Starts::default();
-        starts.take_status(&pod, ctx.now);
+        starts.take_status(&pod, &frozen, ctx.now);
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();
         let mut machine = Self {
             site: Site { terms: terms(&pod, &plan), volumes: volumes.collect(), pod },
@@ -225,7 +225,7 @@ impl PodMachine {
     /// The pod's spec or status changed in a way that leaves its plan as it is.
     pub(crate) fn update(&mut self, pod: Arc<Pod>, ctx: &mut Context<'_>) {
         let status_changed = pod.status != self.site.pod.status;
-        self.starts.take_status(&pod, ctx.now);
+        self.starts.take_status(&pod, &self.frozen, ctx.now);
         self.site.pod = pod;
         for target in &mut self.targets {
             target.belong(&self.site, ctx);

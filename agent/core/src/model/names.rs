@@ -93,6 +93,37 @@ pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_subdomain(text) && !text.contains('.')
 }
 
+/// The longest key that a ConfigMap or a Secret can have, in bytes.
+pub const LONGEST_KEY: usize = 253;
+
+/// Whether a ConfigMap or a Secret can have this key (apimachinery `validation.go`, `IsConfigMapKey`).
+pub fn is_object_key(text: &str) -> bool {
+    (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(is_of_key) && !is_of_dots(text)
+}
+
+/// Whether the kubelet makes a variable of this name. Of older ones (`IsEnvVarName`) it is asked more than of those that take any
+/// printable name (`IsRelaxedEnvVarName`), as they do by default from Kubernetes 1.32 on.
+pub fn is_variable(name: &str, relaxed: bool) -> bool {
+    let is_printable = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
+    match relaxed {
+        true => !name.is_empty() && name.bytes().all(is_printable),
+        false => {
+            !name.is_empty()
+                && name.bytes().all(is_of_key)
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && !is_of_dots(name)
+        }
+    }
+}
+
+const fn is_of_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+fn is_of_dots(text: &str) -> bool {
+    text == "." || text.starts_with("..")
+}
+
 /// The path of a file or a directory in a volume, as the kubelet writes it: the API accepts `./a//b`, and the kubelet's
 /// AtomicWriter cleans that (`validatePayload`). No other text becomes one, not even out of an older journal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +226,27 @@ mod tests {
             "a".repeat(65),
         ] {
             assert_eq!(PodUid::parse(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_would_run_is_no_key() {
+        for name in ["date +%s", "", "( 1 + 2 ", "..", "a/b", "cat /x"] {
+            assert!(!is_object_key(name), "{name}");
+        }
+        assert!(is_object_key("LEVEL") && is_object_key("log.level") && is_object_key("1st"));
+    }
+
+    #[test]
+    fn names_of_variables_are_told_as_kubelets_do() {
+        for name in ["LEVEL", "log.level", "_a", "-a", ".a"] {
+            assert!(is_variable(name, false) && is_variable(name, true), "{name}");
+        }
+        for name in ["1st", ".", "..a", "a b"] {
+            assert!(!is_variable(name, false) && is_variable(name, true), "{name}");
+        }
+        for name in ["", "a=b", "\u{e4}"] {
+            assert!(!is_variable(name, false) && !is_variable(name, true), "{name}");
         }
     }
 }

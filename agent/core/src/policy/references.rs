@@ -7,6 +7,7 @@ use crate::model::names::Name;
 use crate::model::object::ObjectKind;
 use crate::model::pod::{Container, ContainerKind, EnvironmentSource, PodSpec, Volume, VolumeSource};
 use crate::policy::plan::Allowed;
+use crate::policy::problem::Problem;
 
 pub use effect::{Effect, Way, Why};
 pub use judge::is_clusters;
@@ -81,9 +82,7 @@ impl Reference {
             Subject::Class(_) | Subject::Driver(_) => None,
         }
     }
-}
 
-impl Reference {
     /// The same of those items alone whose paths are such.
     fn with_items(mut self, fits: impl Fn(&str) -> bool) -> Self {
         if let Part::Files { items, .. } = &mut self.part {
@@ -101,6 +100,8 @@ pub struct References {
     pub all: Vec<Reference>,
     /// Whether some are left out, as there are more than [`MOST`].
     pub is_cut: bool,
+    /// What is wrong with what the pod asks for, in the agent's words: nothing is told as long as it is so.
+    pub problems: Vec<Problem>,
 }
 
 /// What a change does, for each use of an object by the containers of a pod with this spec. `known` says what is known of an object.
@@ -130,6 +131,7 @@ pub fn references<'k>(
             known(kind, name).decide(reference);
         }
     }
+    references.problems = judge.into_problems();
     references
 }
 

@@ -1,6 +1,7 @@
 //! What a container took of ConfigMaps and Secrets at its start and keeps: environment variables and subPath mounts.
 //! When the object changes, the container holds what was, until it is restarted.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -254,8 +255,9 @@ impl Frozen {
 
     /// What the container takes of a version.
     fn part_of(&self, version: &ObjectVersion) -> Held {
-        let whole = Sum::of(version.keys.iter().map(|(key, digest)| (&**key, digest)));
-        self.held(|piece| piece.sum(&version.keys, whole))
+        // Most are some keys of it.
+        let whole = LazyCell::new(|| Sum::of(version.keys.iter().map(|(key, digest)| (&**key, digest))));
+        self.held(|piece| piece.sum(&version.keys, || *whole))
     }
 
     /// What it takes where there is no object.
@@ -272,16 +274,16 @@ impl Frozen {
 impl Piece {
     /// The sum of the files that it has of these keys, or of the variables. It takes as long as it has items of its own, whatever the
     /// object has: one object can be in many pieces.
-    fn sum(&self, keys: &Files, whole: Sum) -> Sum {
+    fn sum(&self, keys: &Files, whole: impl Fn() -> Sum) -> Sum {
         match &self.part {
-            Part::Everything => whole,
+            Part::Everything => whole(),
             Part::Variables { .. } => self
                 .part
                 .hidden_keys()
-                .fold(whole, |sum, key| keys.get(key).map_or(sum, |digest| sum.without(key, digest))),
+                .fold(whole(), |sum, key| keys.get(key).map_or(sum, |digest| sum.without(key, digest))),
             Part::Key(key) => Sum::of(keys.get_key_value(key).map(|(key, digest)| (&**key, digest))),
             Part::Files { items, path } if items.is_empty() => match path {
-                None => whole,
+                None => whole(),
                 // Each key is a file of its name.
                 Some(path) => {
                     Sum::of(keys.get_key_value(path.as_name()).map(|(key, digest)| (&**key, digest)))

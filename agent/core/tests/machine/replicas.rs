@@ -50,6 +50,17 @@ pub(crate) fn whoever_is_told_ends(world: &mut World, after: u64, millis: u64) {
     }
 }
 
+/// A pod comes later than the others; the process of its container.
+pub(crate) fn join(world: &mut World, pod: Pod) -> u32 {
+    let uid = pod.uid.clone();
+    world.node.add_pod(&pod, world.now);
+    world.pods.push(pod);
+    world.sync();
+    let pid = world.start(&uid, "app");
+    world.pass(60_000);
+    pid
+}
+
 pub(crate) fn told(world: &World) -> Vec<u32> {
     world.sends().into_iter().map(|(_, pid)| pid).collect()
 }
@@ -422,12 +433,7 @@ fn a_content_that_ended_a_replica_which_was_alone_is_kept_from_those_that_come_l
     world.exit(1001);
     world.start(&uid(1), "app");
     world.pass(60_000);
-    let late = replica(2, &[]);
-    world.node.add_pod(&late, world.now);
-    world.pods.push(late);
-    world.sync();
-    let pid = world.start(&uid(2), "app");
-    world.pass(60_000);
+    let pid = join(&mut world, replica(2, &[]));
     let volume = VolumeRef { pod: uid(2), volume: "config".into() };
     world.node.volume(&volume).digests.insert(crate::node::generation(2), Digest::new([2; 32]));
     world.publish(&volume, 2);

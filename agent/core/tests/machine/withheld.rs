@@ -11,7 +11,7 @@ use reloadlet_core::{Action, Event};
 
 use crate::endings::held as suspended;
 use crate::node::{generation, uid};
-use crate::replicas::{held, publish, replica, replicas, told};
+use crate::replicas::{held, join, publish, replica, replicas, told};
 use crate::windows::content;
 use crate::world::{World, config};
 
@@ -140,12 +140,7 @@ fn what_waited_before_another_replica_came_is_compared_with_what_has_ended_that_
     publish(&mut world, 2, 2);
     world.pass(20_000);
     publish(&mut world, 3, 3);
-    let late = replica(2, &annotations);
-    world.node.add_pod(&late, world.now);
-    world.pods.push(late);
-    world.sync();
-    let pid = world.start(&uid(2), "app");
-    world.pass(60_000);
+    let pid = join(&mut world, replica(2, &annotations));
     let volume = VolumeRef { pod: uid(2), volume: "config".into() };
     world.node.volume(&volume).digests.insert(generation(3), Digest::new([3; 32]));
     world.publish(&volume, 3);

@@ -1,16 +1,14 @@
 //! What the environment of a container takes of ConfigMaps and Secrets, and its command line of the environment.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use reloadlet_core::model::excess;
-use reloadlet_core::model::names::Name;
+use reloadlet_core::model::names::{LONGEST_KEY, Name};
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::EnvironmentSource;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
 use super::metadata::Names;
+use crate::heads::{Lenient, read_anything};
 use crate::room::{Few, Part, Words, take};
 
 /// So many names of variables in a command line are looked for, and so many uses of objects are made of them.
@@ -187,7 +185,7 @@ fn arguments<'a>(
     let of_objects = wanted.iter().flat_map(|name| {
         let with_prefix = whole.iter().filter_map(move |object| {
             let key = name.strip_prefix(object.prefix.as_deref().unwrap_or_default())?;
-            is_key(key).then(|| (object, key.to_owned()))
+            Some((object, key.to_owned()))
         });
         with_prefix.take(MOST_ARGUMENTS)
     });
@@ -198,16 +196,6 @@ fn arguments<'a>(
     in_order(found)
 }
 
-/// Whether an object can have a key of this name (apimachinery `validation.go`, `IsConfigMapKey`): shells have `$(…)`, too.
-fn is_key(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_dots = name == "." || name.starts_with("..");
-    !name.is_empty() && name.len() <= LONGEST_KEY && !is_dots && name.bytes().all(is_allowed)
-}
-
-/// The longest key that an object can have, in bytes.
-const LONGEST_KEY: usize = 253;
-
 /// The variables that a text takes.
 #[derive(Default)]
 struct Mentions(Vec<String>);
@@ -215,60 +203,24 @@ struct Mentions(Vec<String>);
 /// So many of them are kept of one value.
 const MOST_MENTIONS: usize = 64;
 
-impl<'de> Deserialize<'de> for Mentions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MentionsVisitor)
-    }
-}
-
-struct MentionsVisitor;
-
 /// What isn't a string takes nothing. The API server refuses it.
-impl<'de> Visitor<'de> for MentionsVisitor {
-    type Value = Mentions;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
+impl Lenient<'_> for Mentions {
+    fn other() -> Self {
+        Self::default()
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Mentions, E> {
-        Ok(Mentions::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Mentions, E> {
-        Ok(Mentions::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Mentions, E> {
-        Ok(Mentions::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Mentions, E> {
-        Ok(Mentions::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Mentions, E> {
-        Ok(Mentions::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Mentions, A::Error> {
-        IgnoredAny.visit_seq(list).map(|_| Mentions::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Mentions, A::Error> {
-        IgnoredAny.visit_map(map).map(|_| Mentions::default())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Mentions, E> {
+    fn text(text: &str) -> Self {
         let mut mentions = Vec::new();
         mentioned(text, MOST_MENTIONS, |name| {
             if name.len() <= LONGEST_KEY && take(size_of::<String>() + name.len()) {
                 mentions.push(name.to_owned());
             }
         });
-        Ok(Mentions(mentions))
+        Self(mentions)
     }
 }
+
+read_anything!(Mentions);
 
 /// Calls for each variable that a text takes, up to so many (Kubernetes `third_party/forked/golang/expansion`): `$(NAME)`, and not
 /// `$$(NAME)`.
@@ -317,13 +269,5 @@ mod tests {
     fn what_has_no_end_is_looked_through_once() {
         // From each of them to the end would be 32 thousand million steps.
         assert_eq!(found(&"$(".repeat(256 << 10)), [""; 0]);
-    }
-
-    #[test]
-    fn what_a_shell_would_run_is_no_key() {
-        for name in ["date +%s", "", "( 1 + 2 ", "..", "a/b", "cat /x"] {
-            assert!(!is_key(name), "{name}");
-        }
-        assert!(is_key("LEVEL") && is_key("log.level") && is_key("1st"));
     }
 }

@@ -2,9 +2,9 @@
 //! workload is read.
 
 use reloadlet_core::policy::reloader::{Partition, Update};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
-use crate::heads::{AnyVisitor, Lenient, Number, Text};
+use crate::heads::{Lenient, Number, Text, field, read_anything};
 
 /// `spec.updateStrategy`.
 #[derive(Default)]
@@ -90,16 +90,8 @@ impl<'de> Lenient<'de> for Ordinals {
 }
 
 /// The number with this key; zero where there is none.
-fn number<'de, A: MapAccess<'de>>(mut object: A, wanted: &str) -> Result<u32, A::Error> {
-    let mut found = 0;
-    while let Some(Text(key)) = object.next_key()? {
-        if key.as_deref() == Some(wanted) {
-            found = object.next_value::<Number>()?.0.unwrap_or_default();
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-    }
-    Ok(found)
+fn number<'de, A: MapAccess<'de>>(object: A, wanted: &str) -> Result<u32, A::Error> {
+    Ok(field::<_, Number>(object, wanted)?.and_then(|number| number.0).unwrap_or_default())
 }
 
 impl<'de> Lenient<'de> for Status {
@@ -157,17 +149,6 @@ impl<'de> Lenient<'de> for Condition {
         }
         Ok(Self(is_about_it && is_so))
     }
-}
-
-/// Reads each of them whatever it is.
-macro_rules! read_anything {
-    ($($name:ident),+) => {
-        $(impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(AnyVisitor::<Self>::new())
-            }
-        })+
-    };
 }
 
 read_anything!(Strategy, RollingUpdate, Ordinals, Status, Conditions, Condition);

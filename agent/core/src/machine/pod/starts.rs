@@ -28,11 +28,11 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// Takes in the status of a pod.
-    pub(super) fn take_status(&mut self, pod: &Pod, now: Time) {
-        let init = pod.spec.containers.iter().filter(|container| container.kind == ContainerKind::Init);
-        let init = init.filter_map(|container| Some((&container.name, pod.status.get(&container.name)?)));
-        for (name, id) in init {
+    /// Takes in the status of a pod, for what its init containers took.
+    pub(super) fn take_status(&mut self, pod: &Pod, frozen: &[Frozen], now: Time) {
+        let init = frozen.iter().filter(|frozen| frozen.role == ContainerKind::Init);
+        let init: BTreeSet<&Name> = init.map(|frozen| &frozen.container).collect();
+        for (name, id) in init.into_iter().filter_map(|name| Some((name, pod.status.get(name)?))) {
             if self.init.insert(name.clone(), id.clone()).is_some_and(|before| before != *id) {
                 (self.first, self.anew) = (None, Some(now));
             }

@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::model::names::Name;
+use crate::model::names::{Name, is_object_key};
 use crate::model::object::ObjectKind;
 use crate::model::pod::{Container, ContainerKind, EnvironmentSource, ObjectSource, PodSpec, Volume};
 use crate::policy::annotations;
 use crate::policy::files::FileFilter;
 use crate::policy::plan::{Allowed, Planned};
+use crate::policy::problem::Problem;
 use crate::policy::select::{self, cluster_key};
 
 use super::used::{Shown, What};
@@ -70,6 +71,14 @@ impl<'a, 'k> Judge<'a, 'k> {
         }
     }
 
+    /// What is wrong with what the pod asks for.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        match self.planned {
+            Planned::Invalid(problems) => problems,
+            Planned::LeftAlone | Planned::Plan(_) => Vec::new(),
+        }
+    }
+
     /// Whether the pod names the volumes that count, and whether it names this one.
     fn names(&self, volume: &Volume) -> Option<bool> {
         self.named.as_ref().map(|named| named.contains(&volume.name))
@@ -82,7 +91,7 @@ impl<'a, 'k> Judge<'a, 'k> {
         if single.contains(&(source.kind, &source.name, key)) {
             return Some(true);
         }
-        if !is_key(key) {
+        if !is_object_key(key) {
             return None;
         }
         match (self.known)(source.kind, &source.name).keys {
@@ -181,16 +190,6 @@ enum Counting {
     All,
     Some,
     None,
-}
-
-/// Whether a ConfigMap or a Secret can have this key (apimachinery `validation.go`, `IsConfigMapKey`).
-fn is_key(text: &str) -> bool {
-    const LONGEST: usize = 253;
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (1..=LONGEST).contains(&text.len())
-        && text.bytes().all(is_allowed)
-        && text != "."
-        && !text.starts_with("..")
 }
 
 /// Whether an object is one that the cluster puts into every namespace.

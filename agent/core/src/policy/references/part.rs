@@ -81,6 +81,14 @@ impl Part {
         self.keys().into_iter().filter(|key| !key.is_empty()).collect()
     }
 
+    /// What stands before each key in the name of its variable.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Self::Variables { prefix, .. } => prefix.as_deref().unwrap_or_default(),
+            Self::Everything | Self::Key(_) | Self::Files { .. } => "",
+        }
+    }
+
     /// Whether a key of an object that is taken as a whole becomes a variable that another one of the container hides.
     pub(crate) fn hides(&self, key: &str) -> bool {
         self.hidden_keys().any(|hidden| hidden == key)
@@ -88,9 +96,10 @@ impl Part {
 
     /// The keys that the container's own variables hide, whether the object has them or not.
     pub(crate) fn hidden_keys(&self) -> impl Iterator<Item = &str> + use<'_> {
-        let (prefix, hidden) = match self {
-            Self::Variables { prefix, hidden } => (prefix.as_deref().unwrap_or_default(), &**hidden),
-            Self::Everything | Self::Key(_) | Self::Files { .. } => ("", &[][..]),
+        let prefix = self.prefix();
+        let hidden = match self {
+            Self::Variables { hidden, .. } => &**hidden,
+            Self::Everything | Self::Key(_) | Self::Files { .. } => &[],
         };
         let first = hidden.partition_point(|name| **name < *prefix);
         hidden.get(first..).unwrap_or_default().iter().map_while(move |name| name.strip_prefix(prefix))

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::closed::closed_set;
+use crate::model::names::is_variable;
 use crate::model::pod::ContainerKind;
 use crate::policy::references::{self, Effect, Reference, Way, Why};
 use crate::policy::reloader::duration::go_duration;
@@ -286,18 +287,12 @@ fn has(reference: &Reference, key: &Key<'_>, relaxed_names: bool) -> bool {
         && match reference.way {
             Way::Directory | Way::Projected | Way::Csi | Way::SubPath => true,
             Way::Variable | Way::Arguments => !key.is_binary,
-            Way::Variables => !key.is_binary && is_variable(key.name, relaxed_names),
+            Way::Variables => {
+                let variable = format!("{}{}", reference.part.prefix(), key.name);
+                !key.is_binary && is_variable(&variable, relaxed_names)
+            }
             Way::Unmounted => false,
         }
-}
-
-/// Whether the kubelet makes a variable of a key (`IsEnvVarName`, `IsRelaxedEnvVarName`). With a prefix, a digit may come first.
-fn is_variable(key: &str, relaxed_names: bool) -> bool {
-    let is_allowed = |byte: u8| match relaxed_names {
-        true => (b' '..=b'~').contains(&byte) && byte != b'=',
-        false => byte.is_ascii_alphanumeric() || b"-._".contains(&byte),
-    };
-    !key.is_empty() && key.bytes().all(is_allowed)
 }
 
 fn wish(
