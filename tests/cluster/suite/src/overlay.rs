@@ -44,6 +44,10 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The agent of the overlay ends here, and its log with it.
+            eprintln!("the agent with the overlay:\n{}", agent::log());
+        }
         apply(&installed());
         for object in self.own {
             if let Err(error) = output(kubectl_command(["delete", object])) {

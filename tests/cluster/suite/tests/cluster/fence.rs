@@ -334,6 +334,13 @@ fn said(sentence: &str) -> bool {
     agent::log().lines().any(|line| line.contains(sentence))
 }
 
+/// Whether the API server takes what the fence has to refuse.
+fn proof_is_taken() -> bool {
+    let name = agent::pod()["metadata"]["name"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/namespaces/reloadlet/pods/{name}/status?dryRun=All");
+    Client::agent().patch(&path, &json!({"metadata": {"generateName": "fence-"}})).0 == 200
+}
+
 fn fence_open() -> f64 {
     agent::metric("reloadlet_fence_open", &[])
 }
@@ -350,6 +357,8 @@ fn the_agent_proves_the_fence_and_nudges_nobody_without_it() {
     // As when the policy names another account: nobody is fenced in, and others' pods can be made as before.
     let other = json!({"spec": {"paramRef": {"name": "another"}}}).to_string();
     kubectl(["patch", "validatingadmissionpolicybinding", "reloadlet", "--type=merge", "-p", &other]);
+    // An agent that asks before the API server knows of the patch finds the fence, and asks again in an hour.
+    wait_until("the API server refuses nothing more", proof_is_taken);
     agent::restart();
     wait_until("the agent says that the fence is open", || said("the fence is open"));
     wait_until("and its metric", || fence_open() == 1.0);
