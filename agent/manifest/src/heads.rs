@@ -45,6 +45,8 @@ pub(crate) struct ObjectHead {
     pub(crate) immutable: bool,
     /// The keys of its content, if all of them are known.
     pub(crate) keys: Keys,
+    /// Whether its spec has a template with containers, as whatever makes pods has.
+    pub(crate) makes_pods: bool,
     pub(crate) items: ItemHeads,
 }
 
@@ -105,7 +107,7 @@ macro_rules! read_anything {
 }
 pub(crate) use read_anything;
 
-read_anything!(Head, Text, Flag, Number, Keys, Marks, Named, ItemHeads);
+read_anything!(Head, Text, Flag, Number, Keys, Marks, Named, ItemHeads, Spec, Template, PodSpec, Containers);
 
 /// The field of this name; the last one of several.
 pub(crate) fn field<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
@@ -263,12 +265,52 @@ impl<'de> Lenient<'de> for Head {
                 }
                 Some("items") => head.items = object.next_value()?,
                 Some("immutable") => head.immutable = object.next_value::<Flag>()?.0,
+                Some("spec") => head.makes_pods |= object.next_value::<Spec>()?.0,
                 Some("binaryData") => head.keys.add(object.next_value::<Keys>()?.into_binary()),
                 Some("data" | "stringData") => head.keys.add(object.next_value()?),
                 Some(_) | None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(twice.map_or(Self::Object(head), Self::Twice))
+    }
+}
+
+/// Has each of them hold whether there are containers below its field.
+macro_rules! containers_below {
+    ($($name:ident: $field:literal is $inner:ident),+) => {
+        $(
+            /// Whether there are containers below it.
+            struct $name(bool);
+
+            impl<'de> Lenient<'de> for $name {
+                fn other() -> Self {
+                    Self(false)
+                }
+
+                fn object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+                    Ok(Self(field::<A, $inner>(object, $field)?.is_some_and(|inner| inner.0)))
+                }
+            }
+        )+
+    };
+}
+
+containers_below!(Spec: "template" is Template, Template: "spec" is PodSpec, PodSpec: "containers" is Containers);
+
+/// Whether there is one.
+struct Containers(bool);
+
+impl<'de> Lenient<'de> for Containers {
+    fn other() -> Self {
+        Self(false)
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut any = false;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(Self(any))
     }
 }
 

@@ -221,6 +221,7 @@ impl ObjectHead {
             annotations: self.annotations.clone(),
             labels: None,
             immutable: self.immutable,
+            makes_pods: self.makes_pods,
             keys: is_content.then(|| self.keys()).flatten(),
         })
     }

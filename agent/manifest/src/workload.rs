@@ -17,7 +17,7 @@ mod kind;
 pub enum Found {
     /// It has a template of pods, or is a pod.
     Workload(Workload),
-    /// An object that has no pods.
+    /// An object that has no pods, or is of a kind that isn't known.
     Other(OtherObject),
 }
 
@@ -75,6 +75,8 @@ pub struct OtherObject {
     pub labels: Option<Labels>,
     /// Whether it says that it never changes, as ConfigMaps and Secrets can.
     pub immutable: bool,
+    /// Whether it has a template of pods all the same: its kind is one that another program brings.
+    pub makes_pods: bool,
     /// The keys of a ConfigMap or a Secret; `None` for something else, or where there are too many of them.
     pub keys: Option<Keys>,
 }

@@ -12,6 +12,10 @@ pub(super) fn annotations(report: &Report) -> String {
     for unread in &report.unreadable {
         command(&mut text, "error", &unread.file, unread.line, "unreadable", &unread.sentence);
     }
+    if let Some(sentence) = report.unjudged.sentence() {
+        // Of several files.
+        let _infallible = writeln!(text, "::notice title=not-judged::{}", data(&sentence));
+    }
     for checked in &report.workloads {
         for finding in &checked.findings {
             let level = match finding.level {

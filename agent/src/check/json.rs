@@ -14,6 +14,14 @@ struct Document<'a> {
     api_version: &'a str,
     workloads: Vec<WorkloadDocument<'a>>,
     unreadable: Vec<UnreadDocument<'a>>,
+    not_judged: Vec<KindDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct KindDocument<'a> {
+    group: &'a str,
+    kind: &'a str,
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -42,6 +50,8 @@ struct ReferenceDocument<'a> {
     signal: Option<String>,
     request: Option<String>,
     why: &'a str,
+    /// Whether it is so wherever the manifests are applied.
+    certain: bool,
 }
 
 #[derive(Serialize)]
@@ -62,6 +72,7 @@ struct UnreadDocument<'a> {
 /// The document, with a line's end.
 pub(super) fn document(report: &Report) -> Result<String, serde_json::Error> {
     let unreadable = report.unreadable.iter();
+    let not_judged = report.unjudged.kinds();
     let document = Document {
         api_version: VERSION,
         workloads: report.workloads.iter().map(workload).collect(),
@@ -72,6 +83,7 @@ pub(super) fn document(report: &Report) -> Result<String, serde_json::Error> {
                 sentence: &unread.sentence,
             })
             .collect(),
+        not_judged: not_judged.map(|(kind, group, count)| KindDocument { group, kind, count }).collect(),
     };
     serde_json::to_string(&document).map(|text| text + "\n")
 }
@@ -124,5 +136,6 @@ fn reference(reference: &Reference) -> ReferenceDocument<'_> {
         signal,
         request,
         why: reference.why.as_str(),
+        certain: reference.is_certain,
     }
 }

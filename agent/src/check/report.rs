@@ -1,11 +1,12 @@
 //! All that is found in some texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
+use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::references::Reference;
-use reloadlet_manifest::{Found, ManifestError, Unreadable, Workload, WorkloadKind};
+use reloadlet_manifest::{Found, ManifestError, OtherObject, Unreadable, Workload, WorkloadKind};
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
@@ -18,6 +19,9 @@ use super::sources::Source;
 const MOST_TOLD: usize = 500_000;
 /// So much text is told, in bytes, with what is kept of each reference and finding: it is written once more before it is printed.
 const MOST_BYTES: usize = 48 << 20;
+
+/// So many kinds that aren't known are named in one sentence.
+const MOST_KINDS: usize = 8;
 
 /// How the programs run where the manifests are applied.
 #[derive(Debug, Default)]
@@ -39,8 +43,42 @@ pub(super) struct Report {
     pub(super) count: usize,
     /// How many documents of the directories are no manifests.
     pub(super) others: usize,
+    /// What has a template of pods, but is of a kind that isn't known.
+    pub(super) unjudged: Unjudged,
     /// What can't be read.
     pub(super) unreadable: Vec<Unread>,
+}
+
+/// How many there are of each kind that other programs bring.
+#[derive(Debug, Default)]
+pub(super) struct Unjudged(BTreeMap<(String, String), usize>);
+
+impl Unjudged {
+    fn add(&mut self, object: OtherObject) {
+        *self.0.entry((object.kind, object.group)).or_default() += 1;
+    }
+
+    /// Each kind and its group, with how many there are.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.0.iter().map(|((kind, group), count)| (&**kind, &**group, *count))
+    }
+
+    /// What is said of them; `None` if there are none.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let written = |(kind, group, count): (&str, &str, usize)| {
+            let of = if group.is_empty() { String::new() } else { format!(".{group}") };
+            format!("{count} {}", unquoted(&format!("{kind}{of}")))
+        };
+        let mut kinds: Vec<String> = self.kinds().take(MOST_KINDS).map(written).collect();
+        if let more @ 1.. = self.0.len().saturating_sub(MOST_KINDS) {
+            kinds.push(format!("and those of {more} more kinds"));
+        }
+        let all = (!kinds.is_empty()).then(|| kinds.join(", "))?;
+        Some(format!(
+            "not judged, as these kinds aren't known, though agents tell their pods as any others: {all}; a template that is written as a \
+             PodTemplate is judged"
+        ))
+    }
 }
 
 /// One workload.
@@ -85,6 +123,7 @@ impl Report {
             for one in found {
                 match one {
                     Ok(Found::Workload(workload)) => workloads.push((name.clone(), workload)),
+                    Ok(Found::Other(object)) if object.makes_pods => report.unjudged.add(object),
                     Ok(Found::Other(object)) => objects.add(object),
                     Err(Unreadable { error: ManifestError::NoKind { .. }, .. }) if is_listed => {
                         report.others += 1

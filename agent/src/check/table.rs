@@ -20,6 +20,9 @@ pub(super) fn table(report: &Report) -> String {
         // Writing to a string doesn't fail.
         let _infallible = writeln!(text, "{}: {}\n", path(&unread.file), unread.sentence);
     }
+    if let Some(sentence) = report.unjudged.sentence() {
+        let _infallible = writeln!(text, "{sentence}\n");
+    }
     text.push_str(&summary(report));
     text
 }

@@ -52,6 +52,30 @@ const LOGBACK: &str = "{containers: [{name: nginx, volumeMounts: [{name: config,
                        volumes: [{name: config, configMap: {name: logback-configmap}}]}";
 
 #[test]
+fn kinds_that_arent_known_are_named_where_they_make_pods() {
+    let made = "spec: {template: {spec: {containers: [{name: a}]}}}\n";
+    let object = |of: &str, spec: &str| format!("---\n{of}\nmetadata: {{name: a}}\n{spec}");
+    let text = [
+        object("apiVersion: apps.kruise.io/v1alpha1\nkind: CloneSet", made),
+        object("apiVersion: serving.knative.dev/v1\nkind: Service", made),
+        object("kind: Service\napiVersion: v1", "spec: {ports: [{port: 1}]}\n"),
+        object("apiVersion: apps.kruise.io/v1alpha1\nkind: CloneSet", made),
+        object("apiVersion: x/v1\nkind: Empty", "spec: {template: {spec: {containers: []}}}\n"),
+    ];
+    let report = report(&[("web.yaml", &text.concat())], &[]);
+    let sentence = "not judged, as these kinds aren't known, though agents tell their pods as any others: \
+                    2 CloneSet.apps.kruise.io, 1 Service.serving.knative.dev; a template that is written as a PodTemplate is judged";
+    assert_eq!(table::table(&report), format!("{sentence}\n\n0 workloads\n"));
+    assert_eq!(github::annotations(&report), format!("::notice title=not-judged::{sentence}\n"));
+    let document: serde_json::Value = serde_json::from_str(&json::document(&report).unwrap()).unwrap();
+    let kinds = serde_json::json!([
+        {"group": "apps.kruise.io", "kind": "CloneSet", "count": 2},
+        {"group": "serving.knative.dev", "kind": "Service", "count": 1},
+    ]);
+    assert_eq!(document["notJudged"], kinds);
+}
+
+#[test]
 fn who_watches_its_own_file_says_so_and_who_doesnt_is_asked() {
     let asks = "{annotations: {reloadlet.io/signal: none}}";
     let text = format!("{}---\n{}", deployment("one", asks, LOGBACK), deployment("two", "{}", LOGBACK));
