@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kernel::guard::{GuardReading, Handling};
 use crate::kernel::process::ProcessIdentity;
-use crate::kernel::program::{Harm, Kind, Nature, may_harm};
+use crate::kernel::program::{Harm, Kind, Nature, may_harm, stands_before};
 use crate::machine::reload::blocking::Blocking;
 use crate::machine::reload::catching::Catching;
 use crate::machine::reload::renewal::Renewal;
@@ -19,7 +19,8 @@ pub(super) const YOUNG: Duration = Duration::from_secs(3);
 /// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,
 /// and then after twice as long each time.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// The same when it is no longer young: entry points become programs. The next look is twice as long after the first one.
+/// The same when it is no longer young, until a program is seen that catches the signal: entry points become programs. The next look is
+/// twice as long after the first one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The last of these pauses.
 const LAST_LOOK: Duration = Duration::from_secs(8);
@@ -59,8 +60,18 @@ pub(super) struct Process {
     renewal: Renewal,
     /// What runs the program, under the name that it had then.
     nature: Option<(String, Nature)>,
-    /// When it is looked at again though nothing waits for it, and the pause after that.
-    look: Option<(Time, Duration)>,
+    /// When it is looked at again though nothing waits for it.
+    look: Option<Look>,
+}
+
+/// A look at a process for which nothing waits.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    due: Time,
+    /// Half of the pause after it.
+    pause: Duration,
+    /// Whether it was told; else it was chosen.
+    is_told: bool,
 }
 
 /// A reading of the masks.
@@ -88,7 +99,7 @@ pub(super) enum Taken {
 impl Process {
     /// A process of which nothing is known but what it looks like.
     pub(super) fn new(identity: ProcessIdentity, face: Face) -> Self {
-        let look = Some((identity.started + YOUNG, FIRST_PAUSE));
+        let look = Some(Look { due: identity.started + YOUNG, pause: FIRST_PAUSE, is_told: false });
         let renewal = if face.comm.is_empty() { Renewal::default() } else { Renewal::of(&face.comm) };
         Self {
             identity,
@@ -265,6 +276,8 @@ impl Process {
         self.catches |= reading.catches(signal);
         self.guard =
             Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
+        let has_become = is_grown && handling == Handling::Handled && !stands_before(&reading.comm);
+        self.look.take_if(|look| has_become && !look.is_told);
         let is_proven =
             (self.blocking.is_proven() && !was_proven) || (self.catching.is_believed() && !was_believed);
         if is_proven { Taken::Proven } else { Taken::Known }
@@ -323,12 +336,12 @@ impl Process {
         self.renewal.told();
         // What was read before says nothing of what it does now.
         self.guard = None;
-        self.look = Some((now + FIRST_LOOK, FIRST_LOOK));
+        self.look = Some(Look { due: now + FIRST_LOOK, pause: FIRST_LOOK, is_told: true });
     }
 
     /// When it is looked at again though nothing waits for it.
     pub(super) fn look_due(&self) -> Option<Time> {
-        let look = self.look.map(|(due, _)| due);
+        let look = self.look.map(|look| look.due);
         let is_free = self.held && self.asked.is_none();
         look.into_iter().chain(self.blocking.next()).chain(self.catching.next()).min().filter(|_| is_free)
     }
@@ -338,11 +351,9 @@ impl Process {
         if self.look_due().is_none_or(|due| now < due) {
             return false;
         }
-        if let Some((due, pause)) = self.look
-            && now >= due
-        {
-            let next = pause * 2;
-            self.look = (next <= LAST_LOOK).then_some((now + next, next));
+        if let Some(look) = self.look.filter(|look| now >= look.due) {
+            let pause = look.pause * 2;
+            self.look = (pause <= LAST_LOOK).then_some(Look { due: now + pause, pause, ..look });
         }
         self.asked = Some(now);
         true

@@ -155,6 +155,29 @@ fn after_a_delivery_a_process_is_looked_at_with_growing_pauses_and_not_for_ever(
 }
 
 #[test]
+fn a_program_that_catches_the_signal_is_looked_at_once_and_an_entry_point_again_until_it_is_one() {
+    let seen = |comm: &str, caught: u64, now| GuardReading { comm: comm.into(), ..reading(caught, 0, now) };
+    let after = |comm: &str, caught: u64, now: Time| {
+        let mut process = process();
+        assert!(process.take_look(now));
+        process.guarded(&seen(comm, caught, now), Signal::HUP, None, now);
+        process
+    };
+    assert_eq!(after("nginx", 1, at(3_000)).look_due(), None);
+    let mut entry = after("sh", 1, at(3_000));
+    assert_eq!(entry.look_due(), Some(at(5_000)));
+    assert!(entry.take_look(at(5_000)));
+    entry.guarded(&seen("nginx", 1, at(5_000)), Signal::HUP, None, at(5_000));
+    assert_eq!(entry.look_due(), None);
+    assert_eq!(after("nginx", 0, at(3_000)).look_due(), Some(at(5_000)));
+    let mut told = after("nginx", 1, at(3_000));
+    told.told(at(4_000));
+    assert!(told.take_look(at(4_250)));
+    told.guarded(&seen("nginx", 1, at(4_250)), Signal::HUP, None, at(4_250));
+    assert_eq!(told.look_due(), Some(at(4_750)), "whoever was told may execute itself anew");
+}
+
+#[test]
 fn what_runs_a_young_process_is_looked_at_again_when_it_is_grown() {
     let close = |now| GuardReading { nature: Some(Nature::Other), ..reading(1 << 11, 0, now) };
     for (seen, taken) in [(2_999, Taken::InDoubt), (3_000, Taken::Known)] {
