@@ -6,6 +6,9 @@ use reloadlet_core::machine::event::Call;
 /// A process that was told of less than this after its start says nothing by its end, as far as the agent knows.
 const GROWN: Duration = ms(20_000);
 
+/// So long a read of files takes at most, with the way to it.
+const READ: Duration = ms(15);
+
 /// What a replica was told of last.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
@@ -148,6 +151,15 @@ impl Simulation {
         same && self.pods.contains_key(&ending.pod)
             && (ending.life == self.life
                 || self.on_disk(&ending.pod).is_some_and(|(now, _)| now == ending.told.generation))
+    }
+
+    /// Files are removed. If they have just ended a replica, nobody has read them.
+    pub(super) fn forget_unreadable(&mut self, volume: &VolumeRef, generation: &Generation) {
+        let now = self.now;
+        self.contents.endings.retain(|ending| {
+            let is_it = ending.pod == volume.pod && ending.told.generation == *generation;
+            !(is_it && now < ending.at + READ)
+        });
     }
 
     /// A process ended: by itself, or by SIGKILL from outside.

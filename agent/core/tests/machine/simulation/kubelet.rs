@@ -119,6 +119,7 @@ impl Simulation {
         }
         let now = self.now;
         let visible = self.visible[volume].clone();
+        self.forget_unreadable(volume, &visible);
         let state = self.node.volume(volume);
         state.others.remove(&visible);
         let current = state.current.clone().unwrap().0;
