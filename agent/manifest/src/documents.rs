@@ -47,8 +47,8 @@ pub(crate) fn yaml_options(repeated: usize, duplicate_keys: DuplicateKeyPolicy) 
             max_recorded_anchor_bytes: 1 << 20,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: repeated },
-        // Others are strings: what YAML 1.1 took `on` for is no help here.
-        strict_booleans: true,
+        // `yes` and `on` are what YAML 1.1 takes them for: so does kubectl (sigs.k8s.io/yaml).
+        strict_booleans: false,
         with_snippet: false,
     }
 }

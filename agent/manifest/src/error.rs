@@ -114,6 +114,28 @@ pub enum ManifestError {
 const LONGEST_MISTAKE: usize = 512;
 
 impl ManifestError {
+    /// Whether what can't be read may be a part of a manifest, as patches are, or none at all.
+    pub const fn is_of_a_part(&self) -> bool {
+        match self {
+            Self::NoKind { .. } | Self::NoContainers { .. } => true,
+            Self::NotAnObject { at } => at.item.is_none(),
+            Self::Empty
+            | Self::TooLarge { .. }
+            | Self::Beyond
+            | Self::TooMany { .. }
+            | Self::Malformed(_)
+            | Self::Twice { .. }
+            | Self::Item { .. }
+            | Self::TooInvolved
+            | Self::Kind { .. }
+            | Self::NoItems { .. }
+            | Self::Name { .. }
+            | Self::NoRoom { .. }
+            | Self::NotText
+            | Self::Uid { .. } => false,
+        }
+    }
+
     pub(crate) fn malformed(error: &dyn fmt::Display) -> Self {
         let text = error.to_string();
         // The crates' own words name their fields.

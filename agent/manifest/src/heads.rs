@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use reloadlet_core::model::pod::Annotations;
-use reloadlet_core::policy::annotations::IGNORE;
+use reloadlet_core::policy::annotations::asks;
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -376,8 +376,13 @@ struct Named {
 #[derive(Default)]
 struct Marks(Annotations);
 
-/// So many of them are kept; there are three.
-const MOST_MARKS: usize = 4;
+/// So many of them are kept; there are three, and those that are wrong.
+const MOST_MARKS: usize = 16;
+
+/// Whether an annotation says something of an object, or seems to.
+fn is_mark(key: &str) -> bool {
+    [reloader::IGNORE, reloader::MATCH].contains(&key) || asks(key) || reloader::is_relevant(key)
+}
 
 impl<'de> Lenient<'de> for Marks {
     fn other() -> Self {
@@ -387,7 +392,7 @@ impl<'de> Lenient<'de> for Marks {
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut marks = Self::default();
         while let Some(Text(key)) = object.next_key()? {
-            let key = key.filter(|key| [IGNORE, reloader::IGNORE, reloader::MATCH].contains(&key.as_str()));
+            let key = key.filter(|key| is_mark(key));
             match key.filter(|key| marks.0.len() < MOST_MARKS && take(key.len())) {
                 Some(key) => drop(marks.0.insert(key, object.next_value::<WrittenValue>()?.0)),
                 None => drop(object.next_value::<IgnoredAny>()?),

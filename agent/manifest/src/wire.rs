@@ -8,6 +8,7 @@ pub use object::Object;
 pub(crate) use workload::WrittenWorkload;
 
 use crate::error::{ManifestError, Place};
+use crate::room::Part;
 
 mod containers;
 mod environment;
@@ -37,6 +38,12 @@ impl Fault {
         }
     }
 }
+
+/// Something that isn't empty.
+#[derive(serde::Deserialize)]
+struct Something {}
+
+impl Part for Something {}
 
 /// Go writes what is empty as `null` in places.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(

@@ -28,6 +28,8 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// The same, with what decides how its pods are replaced.
     pub form: Form,
+    /// Whether it has all that its kind needs. What hasn't is a patch, which says no more than what it changes.
+    pub is_whole: bool,
     /// Its namespace, unless that is left to whoever applies the manifest.
     pub namespace: Option<Name>,
     /// Its name, or how that begins where the API server ends it (`generateName`).
@@ -40,6 +42,8 @@ pub struct Workload {
     /// Those of its own annotations that are other programs': Reloader's (`reloadlet_core::policy::reloader`), and checksums
     /// (`checksum/…`), by which charts make a new template of a new configuration.
     pub others: Annotations,
+    /// The same of the template of a CronJob's Jobs, where no other program reads them.
+    pub jobs_others: Annotations,
     /// The same of its template's.
     pub template_others: Annotations,
     /// What its pods are like, also where they ask for nothing. A Rollout whose template is another workload's has no containers.
@@ -91,8 +95,8 @@ impl OtherObject {
 impl Workload {
     /// About how much memory it takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        let all =
-            self.annotations.iter().chain(&self.of_jobs).chain(&self.others).chain(&self.template_others);
+        let all = [&self.annotations, &self.of_jobs, &self.others, &self.jobs_others, &self.template_others];
+        let all = all.into_iter().flatten();
         let own = all.map(|(key, value)| match value {
             AnnotationValue::Text(text) | AnnotationValue::NotText(text) => 96 + key.len() + text.len(),
         });

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use reloadlet_core::model::names::{Name, is_variable};
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::references::{Keys, Part, Reference, Way, is_clusters};
+use reloadlet_core::model::pod::{Volume, VolumeSource};
+use reloadlet_core::model::shown::{quoted, unquoted};
+use reloadlet_core::policy::references::{Keys, Part, Reference, Way, Why, is_clusters};
 use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::Code;
@@ -26,7 +27,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     counting.sort_by_key(|reference| reference.optional);
     for reference in counting {
         let Some((kind, name)) = reference.object() else { continue };
-        if let Some(field) = empty(reference, kind, name) {
+        if let Some(field) = empty(workload, reference, kind, name) {
             if said_empty.insert((reference.container.as_ref(), field)) {
                 findings.push(without_name(reference, field));
             }
@@ -39,6 +40,9 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             continue;
         };
         let Some(keys) = found.keys() else { continue };
+        if !is_projected(workload, reference) {
+            findings.extend(misspelt(reference, (kind, name), keys, objects));
+        }
         for key in missing(reference, keys) {
             if said.insert((kind, name, Some(key))) {
                 let near = objects.nearest_key(keys.all, key);
@@ -51,8 +55,16 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     findings
 }
 
+/// Whether it is a use of a volume of several sources.
+fn is_projected(workload: &Workload, reference: &Reference) -> bool {
+    let of = |volume: &&Volume| Some(&volume.name) == reference.volume.as_ref();
+    let volume = workload.spec.volumes.iter().find(of);
+    volume.is_some_and(|volume| matches!(volume.source, VolumeSource::Projected { .. }))
+}
+
 /// The field that should name what is used, and doesn't.
-fn empty(reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'static str> {
+fn empty(workload: &Workload, reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'static str> {
+    let is_projected = is_projected(workload, reference);
     let is_secret = kind == ObjectKind::Secret;
     let of = |secret, config_map| Some(if is_secret { secret } else { config_map });
     match (reference.way, &reference.part) {
@@ -65,6 +77,9 @@ fn empty(reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'stati
         _ if !name.is_empty() => None,
         (Way::Variables, _) => of("envFrom[].secretRef.name", "envFrom[].configMapRef.name"),
         (Way::Projected, _) => {
+            of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
+        }
+        (Way::Unmounted | Way::SubPath, _) if is_projected => {
             of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
         }
         (Way::Directory | Way::SubPath | Way::Unmounted | Way::Csi | Way::Variable | Way::Arguments, _) => {
@@ -114,7 +129,8 @@ fn object(
     let place = workload.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}"));
     let what = format!("{} {}{}", kind.written(), quoted(name), place.unwrap_or_default());
     let elsewhere = objects.elsewhere(kind, name);
-    let remedy = elsewhere.map(|namespace| format!("one of this name is in namespace {namespace}"));
+    let remedy =
+        elsewhere.map(|namespace| format!("one of this name is in namespace {}", unquoted(namespace)));
     let remedy = remedy.or_else(|| objects.nearest(kind, name).as_ref().map(is_it));
     if reference.optional {
         return optional(reference, &what, "isn't among the manifests", remedy);
@@ -138,6 +154,34 @@ fn missing<'a>(reference: &'a Reference, keys: Keys<'_>) -> Vec<&'a Name> {
         Way::Directory | Way::Projected | Way::Csi | Way::SubPath | Way::Unmounted => keys.all.contains(key),
     };
     named.into_iter().filter(|key| !is_there(key)).collect()
+}
+
+/// A path in a volume of one object that none of its keys is: the mount shows a directory that nothing is in
+/// (kubelet `kubelet_pods.go`, `makeMounts`).
+fn misspelt(
+    reference: &Reference,
+    (kind, name): (ObjectKind, &Name),
+    keys: Keys<'_>,
+    objects: &Objects,
+) -> Option<Finding> {
+    let Part::Files { items, path: Some(path) } = &reference.part else { return None };
+    let first = path.as_str().split('/').next().unwrap_or_default();
+    let is_shown =
+        !items.is_empty() || keys.all.contains(first) || first.contains("$(") || first.starts_with('.');
+    if reference.way != Way::SubPath || reference.why != Why::FrozenSubPath || is_shown {
+        return None;
+    }
+    let volume = reference.volume.as_deref()?;
+    let sentence = format!(
+        "container {} mounts by subPath {} of volume {}, which no key of {} {} is: it shows an empty directory",
+        quoted(reference.container.as_deref().unwrap_or_default()),
+        quoted(path.as_str()),
+        quoted(volume),
+        kind.written(),
+        quoted(name)
+    );
+    let remedy = objects.nearest_key(keys.all, first).map(is_it);
+    Some(Finding::new(Code::EmptySubPath, Level::Warning, sentence, remedy))
 }
 
 fn of_key(
@@ -198,16 +242,25 @@ fn skipped(
     }
     let prefix = reference.part.prefix();
     let is_skipped = |key: &&Name| keys.have_text(key) && !is_variable(&format!("{prefix}{key}"), false);
-    let first = || keys.all.iter().find(is_skipped).cloned();
-    let key = objects.of_keys(object, prefix, keys.all, first)?;
+    let all = || {
+        let mut skipped = keys.all.iter().filter(is_skipped);
+        let first = skipped.next().cloned()?;
+        Some((first, skipped.count()))
+    };
+    let (key, others) = objects.of_keys(object, prefix, keys.all, all)?;
     let (kind, name, _) = object;
     let with_prefix = if prefix.is_empty() {
         String::new()
     } else {
         format!(" with its prefix, {},", quoted(&format!("{prefix}{key}")))
     };
+    let (others, are, it) = match others {
+        0 => (String::new(), "is no name of an environment variable", "it"),
+        1 => (String::from(", and one more key,"), "are no names of environment variables", "them"),
+        more => (format!(", and {more} more keys,"), "are no names of environment variables", "them"),
+    };
     let sentence = format!(
-        "key {} of {} {}{with_prefix} is no name of an environment variable before Kubernetes 1.32, where the kubelet leaves it out",
+        "key {} of {} {}{with_prefix}{others} {are} before Kubernetes 1.32, where the kubelet leaves {it} out",
         quoted(&key),
         kind.written(),
         quoted(name)

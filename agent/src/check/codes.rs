@@ -102,6 +102,10 @@ closed_set! {
         Supervisor => "supervisor",
         /// A pod that runs where no agent does.
         Os => "os",
+        /// A pod whose processes may be hidden from agents.
+        RuntimeClass => "runtime-class",
+        /// A signal that what runs a program takes for itself.
+        Harmful => "harmful-signal",
         /// See [`ProblemKind::TooLarge`].
         TooLarge => "too-large",
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::AnnotationValue;
-use reloadlet_core::model::shown::quoted;
-use reloadlet_core::policy::annotations::IGNORE;
+use reloadlet_core::model::shown::{quoted, unquoted};
+use reloadlet_core::policy::annotations::{IGNORE, is_of_pods};
 use reloadlet_core::policy::references::{Reference, Why};
 use reloadlet_manifest::Workload;
 
@@ -23,11 +23,22 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     for (kind, name) in used {
         let Some(said) = objects.get(kind, name, workload.namespace.as_ref()) else { continue };
         let shown = format!("{} {}", kind.written(), quoted(name));
+        findings.extend(said.ours.iter().map(|key| unread(&shown, key)));
         findings.extend(said.immutable.then(|| immutable(&shown)));
         let is_left_out = left_out.contains(&(kind, name));
         findings.extend(ignored(said, &shown, objects.are_seen(kind), is_left_out));
     }
     findings
+}
+
+/// An annotation of ours that is no object's.
+fn unread(shown: &str, key: &str) -> Finding {
+    let (code, what) = match is_of_pods(key) {
+        true => (Code::MisplacedAnnotation, "which is one for pods"),
+        false => (Code::UnknownKey, "which doesn't exist"),
+    };
+    let sentence = format!("{shown} has {}, {what}: of objects only {IGNORE} is read", unquoted(key));
+    Finding::new(code, Level::Error, sentence, None)
 }
 
 /// An object that never changes: a change comes with another one, of another name.

@@ -8,8 +8,11 @@ use reloadlet_core::model::shown::{listed, quoted, unquoted};
 use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
 use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::problem::Problem;
-use reloadlet_core::policy::references::{self, Effect, Part, Reference, References, Why, references};
-use reloadlet_manifest::Workload;
+use reloadlet_core::policy::references::{
+    self, Effect, Part, Reference, References, Subject, Why, references,
+};
+use reloadlet_core::policy::reloader::Form;
+use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::{Code, of_problem, of_reference};
 use super::finding::{Finding, Level};
@@ -26,7 +29,7 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
         });
     let mut findings = errors(problems);
     findings.extend(misplaced(workload));
-    findings.extend(references.iter().filter_map(never));
+    findings.extend(references.iter().filter_map(|reference| never(reference, workload.spec.asks())));
     findings.extend(of_no_files(&references));
     findings.extend(beside_directories(&references));
     findings.extend(programs::of(&workload.spec, &references));
@@ -60,11 +63,21 @@ fn too_many() -> Finding {
 fn misplaced(workload: &Workload) -> Vec<Finding> {
     let missing = |found: &'_ Annotations| -> Vec<String> {
         let ours = found.keys().filter(|key| *key != DEFAULT_CONTAINER && !annotations::is_not_built(key));
-        ours.filter(|key| !workload.spec.annotations.contains_key(*key)).cloned().collect()
+        ours.filter(|key| workload.spec.annotations.get(*key) != found.get(*key)).cloned().collect()
     };
+    // A Deployment's ReplicaSets have its annotations: they are said of it.
+    if workload.form == Form::Owned {
+        return Vec::new();
+    }
     let kind = workload.kind;
-    let template =
-        if kind.as_str() == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" };
+    let template = match (kind, workload.form) {
+        (_, Form::Rollout { has_template: false }) => {
+            "spec.template.metadata.annotations of the workload that it refers to"
+        }
+        (WorkloadKind::CronJob, _) => "spec.jobTemplate.spec.template.metadata.annotations",
+        (WorkloadKind::PodTemplate, _) => "template.metadata.annotations",
+        (_, _) => "spec.template.metadata.annotations",
+    };
     let places = [
         (&workload.annotations, format!("on the {kind}")),
         (&workload.of_jobs, "on the template of its Jobs".to_owned()),
@@ -78,7 +91,7 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
         };
         if !which.is_empty() {
             let sentence = format!("{which} {place}, and its pods have the annotations of its template");
-            let remedy = format!("write it at {template}.metadata.annotations");
+            let remedy = format!("write it at {template}");
             findings.push(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)));
         }
         // Elsewhere they wouldn't do anything, either.
@@ -90,11 +103,15 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
     findings
 }
 
-fn never(reference: &Reference) -> Option<Finding> {
+fn never(reference: &Reference, asks: bool) -> Option<Finding> {
     // What has no name is found for that.
     let has_no_name =
         reference.subject.name().is_empty() || matches!(&reference.part, Part::Key(key) if key.is_empty());
     if reference.effect != Effect::Never || has_no_name {
+        return None;
+    }
+    // What a driver mounts is no configuration, unless somebody says so.
+    if reference.why == Why::Writable && matches!(reference.subject, Subject::Driver(_)) && !asks {
         return None;
     }
     let is_hint = !reference.is_certain
@@ -147,10 +164,18 @@ fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
         matches!(reference.effect, Effect::Signal(_) | Effect::Http(_) | Effect::Itself)
     };
     let live = references.iter().find(is_live)?;
-    let key = workload.template_others.keys().find(|key| key.starts_with("checksum/"))?;
+    let keys: Vec<&str> = workload
+        .template_others
+        .keys()
+        .filter(|key| key.starts_with("checksum/"))
+        .map(String::as_str)
+        .collect();
+    if keys.is_empty() {
+        return None;
+    }
     let sentence = format!(
         "the template has {}: an upgrade that changes the configuration rolls the pods, although container {} {}",
-        unquoted(key),
+        listed(keys),
         quoted(live.container.as_deref().unwrap_or_default()),
         match &live.effect {
             Effect::Signal(signal) => format!("is told by {signal}"),
@@ -158,6 +183,6 @@ fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
             Effect::Itself | Effect::Roll | Effect::Never => "watches its files itself".into(),
         }
     );
-    let remedy = String::from("take it away if nothing but that configuration is in it");
+    let remedy = String::from("take away what is of nothing but configuration that containers are told of");
     Some(Finding::new(Code::HelmChecksum, Level::Warning, sentence, Some(remedy)))
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::pod::AnnotationValue;
-use reloadlet_core::policy::annotations::IGNORE;
+use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::annotations::{IGNORE, asks};
 use reloadlet_core::policy::references::{self, Known};
 use reloadlet_core::policy::reloader::{Expressions, Installation, Marks, Remark, remarks_of_object};
 use reloadlet_manifest::{Keys, OtherObject};
@@ -32,6 +32,13 @@ pub(super) struct Said {
     is_selected: bool,
     /// Its keys, if they are known.
     pub(super) keys: Option<Keys>,
+    /// Those of its annotations that are ours and say nothing on an object.
+    pub(super) ours: Vec<String>,
+}
+
+/// See [`Said::ours`].
+fn ours(annotations: &Annotations) -> Vec<String> {
+    annotations.keys().filter(|key| asks(key) && *key != IGNORE).cloned().collect()
 }
 
 impl Said {
@@ -76,7 +83,7 @@ pub(super) struct Objects {
     expressions: Rc<Expressions>,
     near: Near,
     /// See [`Self::of_keys`].
-    of_keys: RefCell<BTreeMap<Place, Option<Name>>>,
+    of_keys: RefCell<BTreeMap<Place, Option<(Name, usize)>>>,
 }
 
 /// An object, and the word by which something of it is looked for.
@@ -135,7 +142,9 @@ impl Objects {
                 immutable: object.immutable,
                 ignore: object.annotations.get(IGNORE).cloned(),
                 is_selected: fits(&self.reloader.objects),
-                keys: object.keys,
+                // What holds nothing is there to be filled by somebody: the token of an account, a bundle of authorities.
+                keys: object.keys.filter(|keys| !keys.all.is_empty() || object.immutable),
+                ours: ours(&object.annotations),
             };
             match self.objects.entry((kind, name.clone())).or_default().entry(namespace.clone()) {
                 Entry::Vacant(vacant) => {
@@ -229,14 +238,14 @@ impl Objects {
         self.near.of(keys.iter(), key)
     }
 
-    /// What is found of a key of this object, looked for once by this word.
+    /// The first key of this object of which something is found, and how many more, looked for once by this word.
     pub(super) fn of_keys(
         &self,
         object: (ObjectKind, &Name, Option<&Name>),
         word: &str,
         keys: &BTreeSet<Name>,
-        find: impl FnOnce() -> Option<Name>,
-    ) -> Option<Name> {
+        find: impl FnOnce() -> Option<(Name, usize)>,
+    ) -> Option<(Name, usize)> {
         let (kind, name, namespace) = object;
         let place = (kind, name.clone(), namespace.cloned(), word.to_owned());
         if let Some(known) = self.of_keys.borrow().get(&place) {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use reloadlet_core::kernel::program::Nature;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::{AnnotationValue, ContainerKind, PodSpec, Restarts};
 use reloadlet_core::model::shown::quoted;
 use reloadlet_core::model::signal::Signal;
-use reloadlet_core::policy::annotations::{self, PROCESS};
+use reloadlet_core::policy::annotations::{self, PROCESS, UNHANDLED};
 use reloadlet_core::policy::references::{Effect, Reference, Why};
 
 use super::codes::Code;
@@ -29,7 +30,9 @@ pub(super) fn of(spec: &PodSpec, references: &[Reference]) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         supervised.into_iter().filter_map(|container| supervisor(spec, container)).collect();
     findings.extend((spec.is_windows && spec.asks()).then(elsewhere));
+    findings.extend(spec.runtime_class.as_ref().filter(|_| !told.is_empty()).map(hidden));
     for (container, signal) in told {
+        findings.extend(signal.and_then(|signal| harmful(spec, container, signal)));
         let ends = signal.filter(|signal| signal.is_to_end());
         findings.extend(ends.map(|signal| ended(spec, container, signal)));
         findings.extend(signal.and_then(|_| misnamed(spec, container)));
@@ -56,6 +59,35 @@ fn elsewhere() -> Finding {
     Finding::new(Code::Os, Level::Error, sentence, None)
 }
 
+/// A pod whose processes may be where no agent sees them.
+fn hidden(class: &Name) -> Finding {
+    let sentence = format!(
+        "runtimeClassName is {}: of a runtime that keeps a pod's processes for itself, as gVisor and Kata Containers do, the agent sees \
+         none, and nothing is told",
+        quoted(class)
+    );
+    Finding::new(Code::RuntimeClass, Level::Hint, sentence, None)
+}
+
+/// A container whose program isn't sent the signal, as what runs it takes that for itself.
+fn harmful(spec: &PodSpec, container: &Name, signal: Signal) -> Option<Finding> {
+    let runtime = spec.containers.iter().find(|known| known.name == *container)?.runtime.as_deref()?;
+    let harm = Nature::of_thread(runtime).harm(signal)?;
+    let is_sent = annotations::policy(&spec.annotations).0.is_some_and(|policy| policy.send_unhandled);
+    if is_sent || spec.annotations.contains_key(PROCESS) {
+        return None;
+    }
+    let sentence = format!(
+        "container {} runs {}, and at {signal} {} {} unless the program has taken the signal for itself: it isn't sent",
+        quoted(container),
+        quoted(runtime),
+        harm.runtime,
+        harm.does
+    );
+    let remedy = format!("choose another signal, or have it sent all the same by {UNHANDLED}");
+    Some(Finding::new(Code::Harmful, Level::Warning, sentence, Some(remedy)))
+}
+
 /// A container whose program is told to end.
 fn ended(spec: &PodSpec, container: &Name, signal: Signal) -> Finding {
     let of = spec.containers.iter().find(|known| known.name == *container);
@@ -65,6 +97,13 @@ fn ended(spec: &PodSpec, container: &Name, signal: Signal) -> Finding {
             of.restarts.unwrap_or(spec.restarts)
         }
     });
+    if of.is_some_and(|of| of.has_restart_rules) {
+        let sentence = format!(
+            "container {} is told by {signal}, which ends most programs: its restartPolicyRules decide whether it is started again",
+            quoted(container)
+        );
+        return Finding::new(Code::EndingSignal, Level::Hint, sentence, None);
+    }
     let is_spread = annotations::policy(&spec.annotations).0.is_some_and(|policy| !policy.splay.is_zero());
     let container = quoted(container);
     let (code, level, then) = match restarts {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::ContainerKind;
-use reloadlet_core::model::shown::quoted;
+use reloadlet_core::model::shown::{quoted, unquoted};
 use reloadlet_core::policy::references::{self, Effect, Reference, Way, Why};
 use reloadlet_core::policy::reloader::{
     self, Asking, Candidate, Course, Decision, Difference, Event, Form, Idle, Marks, Object, ObjectType,
-    Options, Pods, Reaction, Rest, Rules, Variable, course, reaction, remarks,
+    Options, Pods, Reaction, Rest, Rules, Variable, course, reaction, remarks, remarks_of_jobs,
 };
 use reloadlet_manifest::Workload;
 
@@ -25,15 +25,15 @@ const MOST_NAMED: usize = 8;
 /// What is found about a workload that Reloader looks at; nothing without annotations of its, unless it rolls all workloads.
 pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
     let asking = Asking::with(&workload.others, &workload.template_others, objects.expressions());
+    let of_jobs = remarks_of_jobs(&workload.jobs_others).into_iter();
+    let mut findings: Vec<Finding> = of_jobs.map(|remark| remarked(remark.kind, remark.sentence)).collect();
     let is_asked = asking.is_any() || objects.installation().auto_reload_all;
     // What a controller has made has its annotations, too, and is told of with it.
     if !is_asked || workload.form == Form::Owned {
-        return Vec::new();
+        return findings;
     }
-    let mut findings: Vec<Finding> = remarks(&asking, workload.form)
-        .into_iter()
-        .map(|remark| remarked(remark.kind, remark.sentence))
-        .collect();
+    let all = remarks(&asking, workload.form).into_iter();
+    findings.extend(all.map(|remark| remarked(remark.kind, remark.sentence)));
     let namespace = workload.namespace.as_ref();
     let candidate = Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
     let report = Report { candidate, references, objects };
@@ -47,7 +47,8 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             remarked(odd.kind, sentence)
         }));
         let elsewhere = kind(of).filter(|_| said.is_none()).and_then(|kind| objects.elsewhere(kind, &name));
-        let place = elsewhere.map(|namespace| format!(" of namespace {namespace}")).unwrap_or_default();
+        let place =
+            elsewhere.map(|namespace| format!(" of namespace {}", unquoted(namespace))).unwrap_or_default();
         let object = Object {
             of,
             namespace: elsewhere.or(namespace),

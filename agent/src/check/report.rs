@@ -6,7 +6,7 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::references::Reference;
-use reloadlet_manifest::{Found, ManifestError, OtherObject, Unreadable, Workload, WorkloadKind};
+use reloadlet_manifest::{Found, OtherObject, Unreadable, Workload, WorkloadKind};
 
 use super::codes::Code;
 use super::finding::{Finding, Level};
@@ -41,7 +41,7 @@ pub(super) struct Report {
     pub(super) workloads: Vec<Checked>,
     /// How many workloads there are.
     pub(super) count: usize,
-    /// How many documents of the directories are no manifests.
+    /// How many documents of the directories are no whole manifests.
     pub(super) others: usize,
     /// What has a template of pods, but is of a kind that isn't known.
     pub(super) unjudged: Unjudged,
@@ -122,12 +122,11 @@ impl Report {
             };
             for one in found {
                 match one {
+                    Ok(Found::Workload(workload)) if is_listed && !workload.is_whole => report.others += 1,
                     Ok(Found::Workload(workload)) => workloads.push((name.clone(), workload)),
                     Ok(Found::Other(object)) if object.makes_pods => report.unjudged.add(object),
                     Ok(Found::Other(object)) => objects.add(object),
-                    Err(Unreadable { error: ManifestError::NoKind { .. }, .. }) if is_listed => {
-                        report.others += 1
-                    }
+                    Err(Unreadable { error, .. }) if is_listed && error.is_of_a_part() => report.others += 1,
                     Err(error) => {
                         let (file, line) = (name.clone(), Some(error.line));
                         report.unreadable.push(Unread { file, line, sentence: error.to_string() });

@@ -91,7 +91,9 @@ fn summary(report: &Report) -> String {
     let mut parts = vec![format!("{} {}", report.count, plural("workload", report.count))];
     parts.extend(found);
     if report.others > 0 {
-        parts.push(format!("{} {} without a kind", report.others, plural("document", report.others)));
+        let (verb, what) = if report.others == 1 { ("is", "manifest") } else { ("are", "manifests") };
+        let documents = plural("document", report.others);
+        parts.push(format!("{} {documents} that {verb} no whole {what}", report.others));
     }
     if !report.unreadable.is_empty() {
         parts.push(format!("{} unreadable", report.unreadable.len()));

@@ -7,6 +7,7 @@ use super::*;
 mod absent;
 mod content;
 mod judged;
+mod places;
 mod programs;
 mod rows;
 mod ways;
@@ -240,7 +241,7 @@ fn what_is_no_manifest_is_an_error_only_where_somebody_named_it() {
     };
     let listed = report(&root.path().to_owned());
     assert!(listed.unreadable.is_empty());
-    assert_eq!(table::table(&listed), "0 workloads, 1 document without a kind\n");
+    assert_eq!(table::table(&listed), "0 workloads, 1 document that is no whole manifest\n");
     assert_eq!(report(&values).unreadable.len(), 1);
 }
 
@@ -323,7 +324,7 @@ fn a_checksum_beside_a_container_that_is_told_is_found() {
     let is_found = |text: &str| {
         found(text)
             .iter()
-            .any(|line| line.starts_with("warning helm-checksum: the template has checksum/config"))
+            .any(|line| line.starts_with("warning helm-checksum: the template has \"checksum/config\": "))
     };
     assert!(is_found(&text(", reloadlet.io/signal: SIGHUP")));
     assert!(is_found(&text(", reloadlet.io/signal: none")));

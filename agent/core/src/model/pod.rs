@@ -185,6 +185,12 @@ pub struct Container {
     /// The supervisor that it runs (`command`), which is never told unless the pod names a process. Only manifests that are checked have it.
     #[serde(skip)]
     pub supervisor: Option<Name>,
+    /// What runs its program, where that takes signals for itself, as Node.js does. Only manifests that are checked have it.
+    #[serde(skip)]
+    pub runtime: Option<Name>,
+    /// Whether rules of its own decide when it is started again (`restartPolicyRules`). Only manifests that are checked have it.
+    #[serde(skip)]
+    pub has_restart_rules: bool,
     /// When it is started again, where it says so itself. Only manifests that are checked have it.
     #[serde(skip)]
     pub restarts: Option<Restarts>,

@@ -264,6 +264,11 @@ pub fn is_not_built(key: &str) -> bool {
     key == ROLLOUT
 }
 
+/// Whether pods can have the annotation with this key.
+pub fn is_of_pods(key: &str) -> bool {
+    exists(key) || key.starts_with(CONTAINER_SIGNAL_PREFIX)
+}
+
 /// Whether this key exists, whether this version acts on it or not.
 fn exists(key: &str) -> bool {
     KNOWN.contains(&key) || is_not_built(key)

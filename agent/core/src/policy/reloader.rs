@@ -15,7 +15,7 @@ pub use expression::Expressions;
 use expression::Verdict;
 pub use kinds::ObjectType;
 pub use reaction::{Event, Reaction, Silence, Variable, reaction};
-pub use remarks::{Remark, RemarkKind, remarks, remarks_of_object};
+pub use remarks::{Remark, RemarkKind, remarks, remarks_of_jobs, remarks_of_object};
 pub use situation::{Candidate, Form, Installation, Object, Partition, Resting, Scope, Strategy, Update};
 
 mod consumer;

@@ -1,18 +1,19 @@
 //! The containers of a pod: what they mount, and what their environments take.
 
-use reloadlet_core::kernel::command::supervisor_of;
+use reloadlet_core::kernel::command::{runtime_of, supervisor_of};
 use reloadlet_core::model::names::is_label;
 use reloadlet_core::model::pod::{Container, ContainerKind, Port, Restarts, VolumeMount};
 
 use super::environment::{self, Environment, WrittenVariable, WrittenVariables};
-use super::{Fault, Names, or_default};
-use crate::room::{Few, LongDetail, Part, ShortName, Words};
+use super::{Fault, Names, Something, or_default};
+use crate::room::{Detail, Few, LongDetail, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct WrittenContainer {
     name: Option<Words>,
     restart_policy: Option<Words>,
+    restart_policy_rules: Detail<Few<Something>>,
     #[serde(deserialize_with = "or_default")]
     volume_mounts: Few<WrittenMount>,
     #[serde(deserialize_with = "or_default")]
@@ -111,9 +112,10 @@ impl WrittenContainer {
         // What an image runs by itself isn't known.
         let args = Some(self.args.0).filter(|_| self.command.0.len() > 0).unwrap_or_default();
         let restarts = self.restart_policy.as_ref().and_then(|policy| restarts(&policy.0));
-        let words = self.command.0.iter().chain(args.iter()).map(|word| word.0.as_str());
-        let supervisor = supervisor_of(words).map(|name| Words(name.to_owned()));
-        let supervisor = supervisor.map(|name| names.shared(name));
+        let words = || self.command.0.iter().chain(args.iter()).map(|word| word.0.as_str());
+        let [supervisor, runtime] = [supervisor_of(words()), runtime_of(words())]
+            .map(|name| name.map(|name| names.shared(Words(name.to_owned()))));
+        let has_restart_rules = self.restart_policy_rules.0.len() > 0;
         let command = self.command.0.into_iter().chain(args).map(|word| names.shared(word)).collect();
         let environment = sources;
         Ok(Container {
@@ -125,6 +127,8 @@ impl WrittenContainer {
             arguments,
             command,
             supervisor,
+            runtime,
+            has_restart_rules,
             restarts,
             ports,
         })

@@ -6,8 +6,8 @@ use reloadlet_core::policy::annotations::PROCESS;
 
 use super::containers::{WrittenContainer, restarts};
 use super::volumes::WrittenVolume;
-use super::{Fault, Names, or_default};
-use crate::room::{Detail, Few, Part, ShortName, Words};
+use super::{Fault, Names, Something, or_default};
+use crate::room::{Detail, Few, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -23,6 +23,10 @@ pub(super) struct WrittenSpec {
     runtime_class_name: Option<Words>,
     host_network: Option<bool>,
     os: Detail<Option<System>>,
+    node_selector: Detail<Option<NodeSelector>>,
+    /// Those that a StatefulSet gives to each pod in the place of volumes of the same name.
+    #[serde(skip)]
+    claims: Vec<Words>,
     /// Whether there are containers that weren't read.
     #[serde(skip)]
     has_others: bool,
@@ -35,6 +39,14 @@ struct System {
     name: Option<ShortName>,
 }
 
+/// The labels of nodes that a pod asks for, as far as they count.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct NodeSelector {
+    #[serde(rename = "kubernetes.io/os")]
+    system: Option<ShortName>,
+}
+
 /// What is read of the spec of a pod that asks for nothing.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
@@ -43,12 +55,6 @@ pub(super) struct Outline {
     containers: Few<Something>,
 }
 
-/// Something that isn't empty.
-#[derive(serde::Deserialize)]
-struct Something {}
-
-impl Part for Something {}
-
 impl From<Outline> for WrittenSpec {
     fn from(outline: Outline) -> Self {
         Self { has_others: outline.containers.len() > 0, ..Self::default() }
@@ -56,6 +62,11 @@ impl From<Outline> for WrittenSpec {
 }
 
 impl WrittenSpec {
+    /// Gives it the claims of its StatefulSet, of these names.
+    pub(super) fn claim(&mut self, claims: Vec<Words>) {
+        self.claims = claims;
+    }
+
     /// Whether there are containers, which any pod has.
     pub(super) fn has_containers(&self) -> bool {
         self.has_others || self.containers.len() > 0
@@ -95,7 +106,7 @@ impl WrittenSpec {
             containers.iter_mut().for_each(|container| container.command = Vec::new());
         }
         let mut volumes = Vec::with_capacity(self.volumes.len());
-        for volume in self.volumes {
+        for volume in self.volumes.into_iter().filter(|volume| !volume.is_one_of(&self.claims)) {
             volumes.push(volume.into_volume(names)?);
         }
         if let Some(excess) = Excess::of(&containers, &volumes) {
@@ -103,7 +114,9 @@ impl WrittenSpec {
         }
         let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
         let restarts = self.restart_policy.0.and_then(|policy| restarts(&policy.0)).unwrap_or_default();
-        let is_windows = self.os.0.is_some_and(|os| os.name.is_some_and(|name| name.0 == "windows"));
+        let system = self.os.0.and_then(|os| os.name);
+        let system = system.or_else(|| self.node_selector.0.and_then(|labels| labels.system));
+        let is_windows = system.is_some_and(|system| system.0 == "windows");
         let host_network = self.host_network == Some(true);
         let excess = None;
         Ok(PodSpec {

@@ -19,6 +19,13 @@ pub(super) struct WrittenVolume {
     csi: Option<WrittenCsi>,
 }
 
+impl WrittenVolume {
+    /// Whether it has one of these names.
+    pub(super) fn is_one_of(&self, names: &[Words]) -> bool {
+        self.name.as_ref().is_some_and(|own| names.iter().any(|name| name.0 == own.0))
+    }
+}
+
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WrittenCsi {

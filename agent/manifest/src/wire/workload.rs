@@ -12,7 +12,7 @@ use super::spec::WrittenSpec;
 use crate::annotations::WrittenAnnotations;
 use crate::error::{ManifestError, Place};
 use crate::heads::{Flag, Number};
-use crate::room::{Details, Room};
+use crate::room::{Detail, Details, Few, Part, Room, Words};
 use crate::workload::{Workload, WorkloadKind};
 
 /// Metadata with the annotations of other programs.
@@ -24,10 +24,12 @@ pub(crate) struct WrittenWorkload {
     /// The workload's own; a pod has no other than its template's.
     metadata: Option<AnyMetadata>,
     template: Template,
-    /// Those of the template of a CronJob's Jobs.
-    of_jobs: Annotations,
+    /// Those of the template of a CronJob's Jobs, and those of other programs there.
+    of_jobs: [Annotations; 2],
     /// What else decides how its pods are replaced.
     form: Form,
+    /// Whether it has all that its kind needs.
+    is_whole: bool,
     /// Whether there was no room for some of it.
     skipped: bool,
 }
@@ -74,6 +76,24 @@ struct Control {
     update_strategy: Strategy,
     ordinals: Ordinals,
     workload_ref: Option<IgnoredAny>,
+    selector: Option<IgnoredAny>,
+    volume_claim_templates: Detail<Few<Claim>>,
+}
+
+/// A claim of each pod of a StatefulSet: its pods have it instead of a volume of its name.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Claim {
+    #[serde(deserialize_with = "or_default")]
+    metadata: Called,
+}
+
+impl Part for Claim {}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Called {
+    name: Option<Words>,
 }
 
 /// A CronJob, which makes Jobs.
@@ -107,7 +127,7 @@ struct JobTemplate {
 #[serde(default)]
 struct Annotated {
     #[serde(deserialize_with = "or_default")]
-    annotations: WrittenAnnotations<false>,
+    annotations: WrittenAnnotations<true>,
 }
 
 impl Control {
@@ -135,6 +155,23 @@ impl Control {
     }
 }
 
+/// Whether the API server takes none of this kind without a selector of its pods.
+const fn needs_selector(kind: WorkloadKind) -> bool {
+    match kind {
+        WorkloadKind::Deployment
+        | WorkloadKind::StatefulSet
+        | WorkloadKind::DaemonSet
+        | WorkloadKind::ReplicaSet => true,
+        WorkloadKind::Pod
+        | WorkloadKind::PodTemplate
+        | WorkloadKind::ReplicationController
+        | WorkloadKind::Job
+        | WorkloadKind::CronJob
+        | WorkloadKind::Rollout
+        | WorkloadKind::DeploymentConfig => false,
+    }
+}
+
 /// What something of this form is if it has a controller. Of the other kinds Reloader, too, doesn't ask who made them.
 const fn owned(form: Form) -> Form {
     match form {
@@ -159,7 +196,8 @@ impl WrittenWorkload {
         deserializer: D,
     ) -> Result<Self, D::Error> {
         let (room, _details) = (Room::open(), Details::begin());
-        let mut of_jobs = Annotations::new();
+        let mut is_whole = true;
+        let mut of_jobs = <[Annotations; 2]>::default();
         let (metadata, template, form) = match kind {
             WorkloadKind::Pod => (None, Template::deserialize(deserializer)?, Form::Pod),
             WorkloadKind::PodTemplate => {
@@ -168,7 +206,8 @@ impl WrittenWorkload {
             }
             WorkloadKind::CronJob => {
                 let Scheduled { metadata, spec } = Scheduled::deserialize(deserializer)?;
-                of_jobs = spec.job_template.metadata.annotations.relevant;
+                let written = spec.job_template.metadata.annotations;
+                of_jobs = [written.relevant, written.others];
                 (Some(metadata), spec.job_template.spec.template, Form::CronJob)
             }
             WorkloadKind::Deployment
@@ -179,17 +218,24 @@ impl WrittenWorkload {
             | WorkloadKind::Job
             | WorkloadKind::Rollout
             | WorkloadKind::DeploymentConfig => {
-                let Controlled { metadata, spec, status } = Controlled::deserialize(deserializer)?;
+                let Controlled { metadata, mut spec, status } = Controlled::deserialize(deserializer)?;
                 let form = spec.form(kind, &status);
+                if kind == WorkloadKind::StatefulSet {
+                    let claims = std::mem::take(&mut spec.volume_claim_templates.0);
+                    let names = claims.into_iter().filter_map(|claim| claim.metadata.name);
+                    spec.template.spec.claim(names.collect());
+                }
+                is_whole = spec.selector.is_some() || !needs_selector(kind);
                 (Some(metadata), spec.template, form)
             }
         };
-        Ok(Self { kind, metadata, template, of_jobs, form, skipped: room.was_exceeded() })
+        Ok(Self { kind, metadata, template, of_jobs, form, is_whole, skipped: room.was_exceeded() })
     }
 
     /// The workload, which stands at this place.
     pub(crate) fn into_workload(self, at: &Place, line: usize) -> Result<Workload, ManifestError> {
-        let Self { kind, metadata, template, of_jobs, form, skipped } = self;
+        let Self { kind, metadata, template, of_jobs: [of_jobs, jobs_others], form, is_whole, skipped } =
+            self;
         let Template { metadata: mut of_template, spec } = template;
         let mut names = Names::default();
         let of_pods = std::mem::take(&mut of_template.annotations);
@@ -206,11 +252,13 @@ impl WrittenWorkload {
         Ok(Workload {
             kind,
             form,
+            is_whole,
             namespace,
             name,
             annotations,
             of_jobs,
             others,
+            jobs_others,
             template_others,
             spec,
             line,

@@ -26,7 +26,11 @@ fn a_key_that_isnt_in_its_object_is_found_with_the_one_that_is_meant() {
     assert_eq!(with(&text("{marvel: x}"), &["missing-key"]), [""; 0]);
     let binary = text("{}").replace("data: {}", "binaryData: {marvel: eA==}");
     assert_eq!(with(&binary, &["missing-key"]), [""; 0]);
-    assert_eq!(with(&text("null"), &["missing-key"]).len(), 1);
+    for filled in ["null", "{}"] {
+        assert_eq!(with(&text(filled), &["missing-key"]), [""; 0], "somebody fills it in the cluster");
+    }
+    let never = text("{}").replace("data: {}", "immutable: true");
+    assert_eq!(with(&never, &["missing-key"]).len(), 1);
     let odd = text("[marvel]");
     assert_eq!(with(&odd, &["missing-key"]), [""; 0], "nothing is known of it");
 }

@@ -103,4 +103,43 @@ fn on_windows_nobody_is_told() {
     );
     assert_eq!(codes("", windows, ""), [""; 0]);
     assert_eq!(codes("reloadlet.io/signal: HUP", "os: {name: linux}, ", ""), [""; 0]);
+    let selected = "nodeSelector: {kubernetes.io/os: windows}, ";
+    assert_eq!(codes("reloadlet.io/signal: HUP", selected, ""), ["error os"]);
+    assert_eq!(codes("reloadlet.io/signal: HUP", "nodeSelector: {kubernetes.io/os: linux}, ", ""), [""; 0]);
+}
+
+#[test]
+fn a_runtime_that_may_hide_processes_is_named_where_somebody_is_told() {
+    let class = "runtimeClassName: gvisor, ";
+    assert_eq!(codes("reloadlet.io/signal: HUP", class, ""), ["hint runtime-class"]);
+    assert_eq!(codes("reloadlet.io/signal: none", class, ""), [""; 0]);
+}
+
+#[test]
+fn a_signal_that_the_runtime_of_a_program_takes_for_itself_is_found() {
+    let usr1 = "reloadlet.io/signal: USR1";
+    let node = "command: [/usr/local/bin/node, server.js], ";
+    let expected = "warning harmful-signal: container \"app\" runs \"node\", and at SIGUSR1 Node.js opens its debugger unless the program \
+                    has taken the signal for itself: it isn't sent; choose another signal, or have it sent all the same by \
+                    reloadlet.io/unhandled";
+    assert_eq!(found(&text(usr1, "", node)), [expected]);
+    assert_eq!(
+        codes("reloadlet.io/signal: USR2", "", "command: [tini, --, java], "),
+        ["warning harmful-signal"]
+    );
+    for (annotations, container) in [
+        ("reloadlet.io/signal: USR1, reloadlet.io/unhandled: send", node),
+        ("reloadlet.io/signal: USR1, reloadlet.io/process: server.js", node),
+        ("reloadlet.io/signal: HUP", node),
+        (usr1, "command: [nginx], "),
+        (usr1, "args: [node], "),
+    ] {
+        assert_eq!(codes(annotations, "", container), [""; 0], "{annotations} {container}");
+    }
+}
+
+#[test]
+fn rules_of_its_own_decide_whether_a_container_is_started_again() {
+    let rules = "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: NotIn, values: [42]}}], ";
+    assert_eq!(codes("reloadlet.io/signal: TERM", "", rules), ["hint ending-signal"]);
 }

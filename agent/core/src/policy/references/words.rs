@@ -34,13 +34,7 @@ impl Reference {
             }
             Why::EmptySubPath => String::from("name the path of one of the volume's items"),
             Why::Unmounted => String::from("mount the volume, or take it away"),
-            Why::Unasked if self.by_name => {
-                format!(
-                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files, or none if it watches them \
-                     itself"
-                )
-            }
-            Why::Unasked => {
+            Why::Unasked if !self.by_name => {
                 format!(
                     "{SIGNAL}: the signal at which the program loads its files, or none if it watches them itself; or {HTTP}: the \
                      request at which it does"
@@ -49,9 +43,10 @@ impl Reference {
             Why::Problem => String::from("solve the problem"),
             Why::System => String::from("roll the workload after a change"),
             Why::Supervisor => format!("name the program that is to be told in {PROCESS}"),
-            Why::OtherContainer | Why::Sidecar => {
+            Why::Unasked | Why::OtherContainer | Why::Sidecar => {
                 format!(
-                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files"
+                    "{CONTAINER_SIGNAL_PREFIX}{container}: the signal at which its program loads its files, or none if it watches them \
+                     itself"
                 )
             }
             Why::OtherKeys => format!("add its files to {KEYS}"),

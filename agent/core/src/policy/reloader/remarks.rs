@@ -72,6 +72,15 @@ pub fn remarks_of_object(annotations: &Annotations) -> Vec<Remark> {
     all.not_texts("", annotations);
     all.exact("", annotations, IGNORE);
     all.exact("", annotations, MATCH);
+    all.unread("an object", annotations, "it is for workloads", |key| [IGNORE, MATCH].contains(&key));
+    all.0
+}
+
+/// The remarks about the annotations of the template of a CronJob's Jobs.
+pub fn remarks_of_jobs(annotations: &Annotations) -> Vec<Remark> {
+    let mut all = Remarks::default();
+    let remedy = "write it on the CronJob or on the template of its pods";
+    all.unread("the template of its Jobs", annotations, remedy, |_| false);
     all.0
 }
 
@@ -103,6 +112,14 @@ impl Remarks {
                 );
                 self.add(RemarkKind::NotText, sentence);
             }
+        }
+    }
+
+    /// Those that are read elsewhere.
+    fn unread(&mut self, place: &str, annotations: &Annotations, remedy: &str, fits: impl Fn(&str) -> bool) {
+        for key in annotations.keys().filter(|key| is_relevant(key) && !fits(key)) {
+            let sentence = format!("{} on {place} does nothing: {remedy}", unquoted(key));
+            self.add(RemarkKind::Misplaced, sentence);
         }
     }
 

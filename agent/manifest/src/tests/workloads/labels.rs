@@ -26,14 +26,14 @@ fn labels_are_read_of_what_is_selected_by_them_and_of_nothing_else() {
         object("ConfigMap", "{reload: \"yes\", app.kubernetes.io/name: web, empty: \"\"}"),
         object("Namespace", "{env: prod}"),
         object("Secret", "[a, b]"),
-        object("ConfigMap", "{a: 1, \"b\\nc=d\": e, f: \"g=h\", i: \"j\\nk=l\", m: n}"),
+        object("ConfigMap", "{a: 1, \"b\\nc=d\": e, f: \"g=h\", i: \"j\\nk=l\", m: o}"),
         object("Service", "{env: prod}"),
     ];
     let expected = [
         known(&[("reload", "yes"), ("app.kubernetes.io/name", "web"), ("empty", "")]),
         known(&[("env", "prod")]),
         known(&[]),
-        known(&[("m", "n")]),
+        known(&[("m", "o")]),
         None,
     ];
     assert_eq!(labels(&text.concat()), expected);
