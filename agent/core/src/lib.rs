@@ -11,6 +11,7 @@ pub mod machine;
 pub mod model;
 pub mod policy;
 pub mod propagation;
+pub mod rollouts;
 
 pub use machine::event::{Action, Event};
 pub use machine::node::Machine;

@@ -11,5 +11,6 @@ pub mod problem;
 pub mod references;
 pub mod reloader;
 pub mod request;
+pub mod rollout;
 pub mod select;
 pub mod sources;

@@ -35,7 +35,8 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     let all = remarks(&asking, workload.form).into_iter();
     findings.extend(all.map(|remark| remarked(remark.kind, remark.sentence)));
     let namespace = workload.namespace.as_ref();
-    let candidate = Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec };
+    let candidate =
+        Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec, rolls: false };
     let report = Report { candidate, references, objects };
     let mut concerned = concerned(&asking, references);
     findings.extend(add_taken(&mut concerned, &candidate, objects));

@@ -10,6 +10,7 @@ use crate::model::names::is_subdomain;
 use crate::model::pod::{AnnotationValue, Annotations};
 
 pub use consumer::consumer;
+pub(crate) use course::has;
 pub use course::{Course, Difference, Hold, Idle, Key, Options, Pods, Rest, Telling, course};
 pub use expression::Expressions;
 use expression::Verdict;

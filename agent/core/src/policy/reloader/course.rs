@@ -279,7 +279,7 @@ fn is_added(reference: &Reference) -> bool {
 }
 
 /// Whether a container has this key by this reference.
-fn has(reference: &Reference, key: &Key<'_>, relaxed_names: bool) -> bool {
+pub(crate) fn has(reference: &Reference, key: &Key<'_>, relaxed_names: bool) -> bool {
     let keys = reference.part.keys();
     let is_named = keys.is_empty() || keys.iter().any(|known| ***known == *key.name);
     is_named
@@ -320,6 +320,7 @@ fn wish(
     };
     let needs_roll = match decision {
         Decision::Ignored | Decision::Excluded => return Wish::Nothing(Idle::Refused),
+        Decision::Unasked if candidate.rolls => uses.are_frozen,
         // Whoever has the pods told learns what can't be told to them.
         Decision::Unasked if uses.are_frozen && candidate.spec.asks() => return Wish::Tell(Telling::Frozen),
         Decision::Unasked => return Wish::Nothing(Idle::Unasked),

@@ -97,6 +97,8 @@ pub struct Candidate<'a> {
     pub asking: &'a Asking<'a>,
     /// What its pods are like.
     pub spec: &'a PodSpec,
+    /// Whether it asks to be rolled itself (`reloadlet.io/rollout`).
+    pub rolls: bool,
 }
 
 /// An object that a change is one of.

@@ -72,7 +72,8 @@ fn asked<T>(consumer: &str, f: impl FnOnce(&Candidate<'_>, &Object<'_>) -> T) ->
     let (workload, template) = (annotations("reloader.stakater.com/auto=true"), Annotations::new());
     let spec = spec(consumer, ObjectKind::ConfigMap, "app");
     let asking = Asking::new(&workload, &template);
-    let candidate = Candidate { form: Form::Deployment, namespace: None, asking: &asking, spec: &spec };
+    let candidate =
+        Candidate { form: Form::Deployment, namespace: None, asking: &asking, spec: &spec, rolls: false };
     let object = Object {
         of: ObjectType::ConfigMap,
         namespace: None,

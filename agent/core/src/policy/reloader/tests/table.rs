@@ -151,7 +151,8 @@ fn asked<T>(row: &Row, spec: &PodSpec, f: impl FnOnce(&Candidate<'_>, &[Object<'
     let objects: Vec<Object<'_>> =
         things.iter().zip(&namespaces).map(|(thing, namespace)| object(row, thing, namespace)).collect();
     let asking = Asking::new(&row.workload, &row.template);
-    let candidate = Candidate { form: row.form(), namespace: Some(&home), asking: &asking, spec };
+    let candidate =
+        Candidate { form: row.form(), namespace: Some(&home), asking: &asking, spec, rolls: false };
     f(&candidate, &objects, story(row))
 }
 

@@ -1,0 +1,14 @@
+//! The rolls of workloads whose pods can't be told of a change: who is rolled, when, in which order, and only once. The controller
+//! of a cluster runs it, as an agent runs [`crate::machine`] for its node.
+
+pub mod content;
+pub mod controller;
+pub mod event;
+pub mod ledger;
+pub mod record;
+pub mod workload;
+
+mod case;
+mod contents;
+mod neighbours;
+mod uses;

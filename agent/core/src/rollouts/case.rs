@@ -1,0 +1,549 @@
+//! One workload: what it is rolled for, and how far that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::model::pod::ContainerKind;
+use crate::model::time::Time;
+use crate::policy::reloader::{
+    Asking, Candidate, Difference, Hold, Marks, Object as Subject, ObjectType, Options as CourseOptions,
+    Pods, Rest, Scope, course,
+};
+use crate::policy::rollout::Asked;
+use crate::rollouts::content::{Content, Print};
+use crate::rollouts::contents::Contents;
+use crate::rollouts::controller::Options;
+use crate::rollouts::event::{Disruption, Pod, Report, Wait};
+use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::uses::{Looks, Object, Uses};
+use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
+
+/// A container that was started again after a change has the new content, by clocks that may be this far apart.
+const SKEW: Duration = Duration::from_secs(10);
+/// Pods, and contents, that came longer ago than this decide nothing.
+const FRESH: Duration = Duration::from_secs(5);
+/// Changes are gathered for so many times the pause that follows the last of them.
+const MOST_PAUSES: u32 = 10;
+
+/// One workload.
+#[derive(Debug)]
+pub(crate) struct Case {
+    workload: Arc<Workload>,
+    asked: Asked,
+    /// What it uses; `None` where that is to be found out.
+    uses: Option<Uses>,
+    /// What differs, and since when.
+    changed: Option<Changed>,
+    pods: Listing,
+    /// Whether its template is being changed.
+    is_rolled: bool,
+    wait: Option<Wait>,
+    /// What was told last.
+    told: Option<Report>,
+    /// When it is looked at again.
+    due: Option<Time>,
+    /// How often nobody has answered in a row.
+    failures: u32,
+}
+
+/// What differs from what its pods are known to hold.
+#[derive(Debug)]
+struct Changed {
+    wanted: Prints,
+    first: Time,
+    last: Time,
+    objects: BTreeSet<Object>,
+    /// When what counts of each object was last changed, by the API server's clock.
+    since: BTreeMap<Object, (Print, Time)>,
+}
+
+/// Its pods.
+#[derive(Debug)]
+enum Listing {
+    Unknown,
+    /// They were asked for then, of the workload at this version.
+    Asked(Time, Name),
+    /// They were these: whatever the workload's status says since, it says of others.
+    Known(Known),
+}
+
+/// They, as they were when they were asked for, of the workload at a version.
+#[derive(Debug)]
+struct Known {
+    asked: Time,
+    came: Time,
+    version: Name,
+    pods: Vec<Pod>,
+    disruption: Disruption,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Nothing is wanted.
+    Rest,
+    /// Something is under way; it is looked at again then, if not before.
+    Busy(Option<Time>),
+    /// Its record is to be this.
+    Write(Option<Record>, Option<Report>),
+    /// People are told why nothing is done.
+    Tell(Report),
+    /// It waits for this, until then at most.
+    Wait(Wait, Option<Time>),
+    /// Its pods are to be listed.
+    ListPods,
+    /// It can be rolled, as far as it goes.
+    Ready {
+        /// What its pods will hold.
+        wanted: Prints,
+        /// What stands for all of each object that differs.
+        causes: Prints,
+        /// What of its own it waits for.
+        waits: Option<Wait>,
+    },
+}
+
+impl Case {
+    pub(crate) fn new(workload: Arc<Workload>) -> Self {
+        Self {
+            asked: Asked::of(&workload.own, &workload.spec.annotations),
+            workload,
+            uses: None,
+            changed: None,
+            pods: Listing::Unknown,
+            is_rolled: false,
+            wait: None,
+            told: None,
+            due: None,
+            failures: 0,
+        }
+    }
+
+    /// It is another one by now.
+    pub(crate) fn update(&mut self, workload: Arc<Workload>) {
+        if workload.uid != self.workload.uid {
+            *self = Self::new(workload);
+            return;
+        }
+        let before = &self.workload;
+        if workload.spec != before.spec
+            || workload.own != before.own
+            || workload.of_template != before.of_template
+        {
+            self.asked = Asked::of(&workload.own, &workload.spec.annotations);
+            self.uses = None;
+        }
+        self.workload = workload;
+    }
+
+    pub(crate) fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    pub(crate) const fn wave(&self) -> i32 {
+        self.asked.wave
+    }
+
+    /// What its roll waits for, if one is wanted.
+    pub(crate) const fn wait(&self) -> Option<Wait> {
+        self.wait
+    }
+
+    /// The objects that differ from what its pods hold.
+    pub(crate) fn differing(&self) -> &BTreeSet<Object> {
+        static NONE: BTreeSet<Object> = BTreeSet::new();
+        self.changed.as_ref().map_or(&NONE, |changed| &changed.objects)
+    }
+
+    /// The objects that it is rolled for.
+    pub(crate) fn objects(&self) -> BTreeSet<Object> {
+        self.uses.iter().flat_map(|uses| uses.objects.keys().cloned()).collect()
+    }
+
+    /// Whether objects may count that aren't named anywhere.
+    pub(crate) fn has_patterns(&self) -> bool {
+        Asking::new(&self.workload.own, &self.workload.of_template).is_any()
+    }
+
+    /// Finds out what it uses.
+    pub(crate) fn find_uses(&mut self, namespace: &Name, looks: Looks, contents: &Contents) {
+        if self.asked.refuses {
+            self.uses = Some(Uses::default());
+        } else if self.uses.is_none() || self.has_patterns() {
+            let marks = if looks.annotations && self.has_patterns() {
+                contents.marks(namespace)
+            } else {
+                BTreeMap::new()
+            };
+            self.uses = Some(Uses::of(&self.workload, namespace, self.asked.rolls, looks, &marks));
+        }
+    }
+
+    /// Its pods are listed.
+    pub(crate) fn lists(&mut self, now: Time) {
+        self.pods = Listing::Asked(now, self.workload.version.clone());
+    }
+
+    /// Its pods were listed.
+    pub(crate) fn listed(&mut self, pods: Vec<Pod>, disruption: Disruption, now: Time) {
+        if let Listing::Asked(asked, version) = &self.pods {
+            let known = Known { asked: *asked, came: now, version: version.clone(), pods, disruption };
+            self.pods = Listing::Known(known);
+            self.failures = 0;
+        }
+    }
+
+    /// They couldn't be.
+    pub(crate) fn unlisted(&mut self) {
+        self.pods = Listing::Unknown;
+    }
+
+    /// Its template is being changed.
+    pub(crate) const fn rolls(&mut self) {
+        self.is_rolled = true;
+    }
+
+    /// Somebody has said what came of that.
+    pub(crate) fn answered(&mut self) {
+        self.is_rolled = false;
+        self.pods = Listing::Unknown;
+    }
+
+    /// Nothing is wanted any more.
+    pub(crate) fn rest(&mut self) {
+        (self.changed, self.wait, self.told) = (None, None, None);
+        self.pods = Listing::Unknown;
+        self.failures = 0;
+    }
+
+    /// It waits for something. Whether that is new.
+    pub(crate) fn waits(&mut self, wait: Wait) -> bool {
+        self.wait.replace(wait) != Some(wait)
+    }
+
+    /// People are to be told something. Whether that is new.
+    pub(crate) fn tells(&mut self, report: &Report) -> bool {
+        self.wait = None;
+        let is_new = self.told.as_ref() != Some(report);
+        self.told = Some(report.clone());
+        is_new
+    }
+
+    /// How long to wait where nobody has answered.
+    pub(crate) fn pause(&mut self, first: Duration, longest: Duration) -> Duration {
+        let pause = first.saturating_mul(2_u32.saturating_pow(self.failures.min(16))).min(longest);
+        self.failures += 1;
+        pause
+    }
+
+    /// It is looked at again at this moment, if not earlier. When it would have been, if that is later.
+    pub(crate) fn wake(&mut self, at: Time) -> Option<Time> {
+        self.due.replace(at)
+    }
+
+    /// Whether it is this moment at which it is looked at again.
+    pub(crate) fn take_due(&mut self, due: Time) -> bool {
+        self.due.take_if(|own| *own == due).is_some()
+    }
+
+    /// What is to be done next, by what is remembered of it.
+    pub(crate) fn next(
+        &mut self,
+        who: &WorkloadRef,
+        record: Option<&Record>,
+        options: &Options,
+        contents: &mut Contents,
+        now: Time,
+    ) -> Next {
+        if self.is_rolled {
+            return Next::Busy(None);
+        }
+        let Some(uses) = self.uses.as_ref().filter(|uses| !uses.objects.is_empty()) else {
+            return if record.is_some() { Next::Write(None, None) } else { Next::Rest };
+        };
+        let Some(found) = Found::of(uses, &who.namespace, contents, Time::default(), Time::default()) else {
+            return Next::Busy(None);
+        };
+        let wanted = found.wanted(uses);
+        let record = match record {
+            Some(record) if record.uid == self.workload.uid => record,
+            // What there is now is what its pods are taken to hold.
+            Some(_) | None => {
+                return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
+            }
+        };
+        if let Some(next) = self.follow_roll(record, options, now) {
+            return next;
+        }
+        let until = self.limit(record, options);
+        let held = record.held();
+        let differing: BTreeSet<Object> = wanted
+            .iter()
+            .filter(|(object, print)| held.get(*object).is_some_and(|held| held != *print))
+            .map(|(object, _)| object.clone())
+            .collect();
+        if differing.is_empty() {
+            // What it hasn't used before is what its pods hold of it: they are of the template that uses it.
+            let is_same = *held == wanted && !matches!(record.step, Step::Planned(_));
+            return match (is_same, &record.step) {
+                (true, Step::Rolling(_)) => Next::Busy(until),
+                (true, _) => Next::Rest,
+                (false, _) => Next::Write(Some(record.holds(wanted, None)), None),
+            };
+        }
+        self.change(&wanted, differing, &found, now);
+        let next = self.decide(who, record, options, &found, contents, now);
+        match next {
+            Next::Wait(wait, None) => Next::Wait(wait, until),
+            Next::Busy(None) => Next::Busy(until),
+            next => next,
+        }
+    }
+
+    /// What follows of the roll that is under way; nothing where that goes on.
+    fn follow_roll(&self, record: &Record, options: &Options, now: Time) -> Option<Next> {
+        let has_mark = |roll: &Roll| self.workload.marker.as_ref() == Some(&roll.marker);
+        match &record.step {
+            Step::Planned(roll) if has_mark(roll) => {
+                let objects = roll.causes.keys().cloned().collect();
+                Some(Next::Write(Some(record.begun(now)), Some(Report::Started(objects))))
+            }
+            Step::Rolling(roll) if !has_mark(roll) => {
+                Some(Next::Write(Some(record.ended(Step::Undone)), Some(Report::Undone)))
+            }
+            Step::Rolling(roll) => match self.workload.progress {
+                Progress::Available => {
+                    Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
+                }
+                Progress::Late => Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed))),
+                Progress::Rolling | Progress::Unavailable
+                    if seconds(now) >= roll.since + options.limit.as_secs() =>
+                {
+                    Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed)))
+                }
+                Progress::Rolling | Progress::Unavailable => None,
+            },
+            Step::Failed(roll) if has_mark(roll) && self.workload.progress == Progress::Available => {
+                Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
+            }
+            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+        }
+    }
+
+    /// When its roll is too late.
+    fn limit(&self, record: &Record, options: &Options) -> Option<Time> {
+        match &record.step {
+            Step::Rolling(roll) => {
+                Some(Time::from_nanos(roll.since.saturating_mul(1_000_000_000)) + options.limit)
+            }
+            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+        }
+    }
+
+    /// Whether it isn't available by its own roll, of which a new one may help.
+    fn is_broken_by_roll(&self, record: &Record) -> bool {
+        record.broken_by().is_some_and(|marker| self.workload.marker.as_ref() == Some(marker))
+    }
+
+    /// Notes what differs.
+    fn change(&mut self, wanted: &Prints, objects: BTreeSet<Object>, found: &Found, now: Time) {
+        let before = self.changed.take();
+        let since = objects.iter().map(|object| {
+            let print = wanted.get(object).copied().unwrap_or_default();
+            let known =
+                before.as_ref().and_then(|before| before.since.get(object)).filter(|known| known.0 == print);
+            (object.clone(), known.copied().unwrap_or_else(|| (print, found.changed(object).unwrap_or(now))))
+        });
+        let since = since.collect();
+        let (first, last) = match &before {
+            Some(before) if before.wanted == *wanted => (before.first, before.last),
+            Some(before) => (before.first, now),
+            None => (now, now),
+        };
+        self.changed = Some(Changed { wanted: wanted.clone(), first, last, objects, since });
+    }
+
+    /// What is done about what differs.
+    fn decide(
+        &self,
+        who: &WorkloadRef,
+        record: &Record,
+        options: &Options,
+        found: &Found,
+        contents: &mut Contents,
+        now: Time,
+    ) -> Next {
+        let (Some(changed), Some(uses)) = (&self.changed, &self.uses) else { return Next::Rest };
+        let causes = || -> Prints {
+            changed.objects.iter().map(|object| (object.clone(), found.whole(object))).collect()
+        };
+        let settled =
+            |causes: Option<Prints>| Next::Write(Some(record.holds(changed.wanted.clone(), causes)), None);
+        let debounce = match self.course(who, uses, found, Pods::default()) {
+            Rest::Nothing(_) => return settled(None),
+            Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
+            Rest::Hold(_) => return Next::Busy(None),
+            Rest::Roll { debounce, partition: _ } => debounce.unwrap_or(options.debounce),
+        };
+        let quiet = (changed.last + debounce).min(changed.first + debounce.saturating_mul(MOST_PAUSES));
+        if now < quiet {
+            return Next::Wait(Wait::Debounce, Some(quiet));
+        }
+        let is_own = self.is_broken_by_roll(record);
+        // Its pods change by themselves meanwhile.
+        match self.workload.progress {
+            Progress::Rolling if !is_own => return Next::Wait(Wait::Rolling, None),
+            Progress::Unavailable | Progress::Late if !is_own => return Next::Wait(Wait::Unavailable, None),
+            Progress::Available | Progress::Rolling | Progress::Unavailable | Progress::Late => {}
+        }
+        let oldest = now - FRESH;
+        let known = match &self.pods {
+            Listing::Known(known)
+                if known.asked >= quiet && known.came >= oldest && known.version == self.workload.version =>
+            {
+                known
+            }
+            Listing::Asked(..) => return Next::Busy(None),
+            Listing::Known(_) | Listing::Unknown => return Next::ListPods,
+        };
+        // Watches can lag behind: what is rolled for is what there is now.
+        let newest = Found::of(uses, &who.namespace, contents, quiet, oldest);
+        if newest.is_none_or(|newest| newest.wanted(uses) != changed.wanted) {
+            return Next::Busy(None);
+        }
+        let pods = Pods {
+            have_baseline: true,
+            // Where a roll is under way, the others are replaced already.
+            are_stale: self.are_stale(uses, changed, &known.pods, |pod| pod.is_current || !is_own),
+            are_rolled: self.workload.progress == Progress::Rolling && !is_own,
+            are_available: self.workload.progress == Progress::Available || is_own,
+            can_be_disrupted: known.disruption == Disruption::Allowed || is_own,
+        };
+        let waits = match self.course(who, uses, found, pods) {
+            Rest::Nothing(_) => return settled(is_own.then(causes)),
+            Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
+            Rest::Hold(Hold::Rolling) => Some(Wait::Rolling),
+            Rest::Hold(Hold::Unavailable) => Some(Wait::Unavailable),
+            Rest::Hold(Hold::Budget) => Some(Wait::Disruption),
+            Rest::Roll { .. } => None,
+        };
+        Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits }
+    }
+
+    /// What is to be done, by the rules that hold for all.
+    fn course(&self, who: &WorkloadRef, uses: &Uses, found: &Found, pods: Pods) -> Rest {
+        let asking = Asking::new(&self.workload.own, &self.workload.of_template);
+        let candidate = Candidate {
+            form: self.workload.form,
+            namespace: Some(&who.namespace),
+            asking: &asking,
+            spec: &self.workload.spec,
+            rolls: self.asked.rolls,
+        };
+        let of = |(kind, name): &'_ Object| {
+            let content = found.contents.get(&(*kind, name.clone())).and_then(Option::as_deref);
+            (ObjectType::from(*kind), content)
+        };
+        let differing: Vec<(ObjectType, &Name, Option<&Content>)> = self
+            .differing()
+            .iter()
+            .map(|object| {
+                let content = found.contents.get(object).and_then(Option::as_deref);
+                (of(object).0, &object.1, content)
+            })
+            .collect();
+        let differences: Vec<_> = differing
+            .iter()
+            .map(|(of, name, content)| {
+                let object = Subject {
+                    of: *of,
+                    namespace: Some(&who.namespace),
+                    name,
+                    marks: Marks::default(),
+                    is_immutable: content.is_some_and(|content| content.is_immutable) && !self.asked.rolls,
+                    is_ignored: false,
+                    is_selected: true,
+                };
+                (object, if content.is_some() { Difference::Any } else { Difference::Gone })
+            })
+            .collect();
+        let scope = Scope::default();
+        let options =
+            CourseOptions { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
+        course(&candidate, uses.references(), &differences, pods, &options).rest
+    }
+
+    /// Whether any pod has a container that started before the change and keeps what it started with.
+    fn are_stale(&self, uses: &Uses, changed: &Changed, pods: &[Pod], counts: impl Fn(&Pod) -> bool) -> bool {
+        let keepers = |object: &Object| uses.keepers(&BTreeSet::from([object]));
+        changed.since.iter().any(|(object, (_, at))| {
+            let keepers = keepers(object);
+            pods.iter()
+                .filter(|pod| !pod.is_terminating && counts(pod))
+                .any(|pod| is_stale(pod, &keepers, *at))
+        })
+    }
+}
+
+/// Whether a pod has anything from before a change. The API server's times are whole seconds: of two in the same one the order isn't
+/// known. A revision of that second is taken for newer, since objects are applied before the workloads that use them, and a pod of
+/// an earlier revision for older.
+fn is_stale(pod: &Pod, keepers: &BTreeMap<Name, ContainerKind>, changed: Time) -> bool {
+    let is_newer = |at: Time| seconds(at) > seconds(changed);
+    if is_newer(pod.created) || pod.revision.is_some_and(|at| seconds(at) >= seconds(changed)) {
+        return false;
+    }
+    // Nobody that uses it: it is one that is only named, and all that runs counts.
+    let counts = |name: &Name| keepers.is_empty() || keepers.contains_key(name);
+    pod.containers.iter().any(|(name, kind, started)| {
+        let is_kept = match kind {
+            // They aren't run again.
+            ContainerKind::Init => pod.containers.iter().any(|(_, _, started)| started.is_some()),
+            ContainerKind::Regular | ContainerKind::Sidecar => {
+                started.is_some_and(|started| started < changed + SKEW)
+            }
+            ContainerKind::Ephemeral => false,
+        };
+        counts(name) && is_kept
+    })
+}
+
+/// The contents of all objects that a workload uses.
+struct Found {
+    contents: BTreeMap<Object, Option<Arc<Content>>>,
+}
+
+impl Found {
+    /// They, as they were at `since` or later, by answers from `oldest` on; `None` as long as one of them isn't known, and those are
+    /// fetched.
+    fn of(uses: &Uses, namespace: &Name, all: &mut Contents, since: Time, oldest: Time) -> Option<Self> {
+        let mut contents = BTreeMap::new();
+        let mut is_known = true;
+        for (kind, name) in uses.objects.keys() {
+            let object = ObjectRef { kind: *kind, namespace: namespace.clone(), name: name.clone() };
+            match all.get(&object, since, oldest) {
+                Some(content) => drop(contents.insert((*kind, name.clone()), content)),
+                None => is_known = false,
+            }
+        }
+        is_known.then_some(Self { contents })
+    }
+
+    fn wanted(&self, uses: &Uses) -> Prints {
+        let print = |(object, content): (&Object, &Option<Arc<Content>>)| {
+            (object.clone(), uses.print(object, content.as_deref()))
+        };
+        self.contents.iter().map(print).collect()
+    }
+
+    fn whole(&self, object: &Object) -> Print {
+        self.contents.get(object).and_then(Option::as_ref).map(|content| content.whole()).unwrap_or_default()
+    }
+
+    fn changed(&self, object: &Object) -> Option<Time> {
+        self.contents.get(object)?.as_ref().map(|content| content.changed)
+    }
+}

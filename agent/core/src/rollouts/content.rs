@@ -1,0 +1,102 @@
+//! What objects hold, as far as rolls depend on it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::digest::Digest;
+use crate::model::names::Name;
+use crate::model::time::Time;
+
+/// What stands for some keys of an object and their values: the same for the same ones, whatever order they were counted in. Nothing
+/// leads back to them, as nothing leads back from the digests of which it is made. That of no key is zero, which an object
+/// that isn't there has too: nobody can tell the two apart by what a container takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Print([u64; 2]);
+
+/// The sum of digests, modulo 2^256: digests that are made under a secret key can't be chosen so that sums meet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sum([u64; 4]);
+
+impl Sum {
+    /// Counts a digest in.
+    pub(crate) fn add(&mut self, digest: &Digest) {
+        let (words, _) = digest.as_bytes().as_chunks::<8>();
+        let mut carry = false;
+        for (sum, word) in self.0.iter_mut().zip(words) {
+            (*sum, carry) = sum.carrying_add(u64::from_le_bytes(*word), carry);
+        }
+    }
+
+    /// The half of it that is kept.
+    pub(crate) const fn print(self) -> Print {
+        let [_, _, first, second] = self.0;
+        Print([first, second])
+    }
+}
+
+/// One key of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// What stands for the object's name, the key and its value; made under a secret key.
+    pub digest: Digest,
+    /// Whether it is one of a ConfigMap's `binaryData`, which no environment has.
+    pub is_binary: bool,
+}
+
+/// What an object holds at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its UID: another one when it was deleted and made again.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// Whether it is immutable.
+    pub is_immutable: bool,
+    /// When its data was last changed, by the API server's clock, in whole seconds, rounded down.
+    pub changed: Time,
+    /// Its keys.
+    pub keys: BTreeMap<Name, Value>,
+}
+
+impl Content {
+    /// What stands for these of its keys.
+    pub(crate) fn print(&self, counts: impl Fn(&Name, Value) -> bool) -> Print {
+        let mut sum = Sum::default();
+        for (key, value) in &self.keys {
+            if counts(key, *value) {
+                sum.add(&value.digest);
+            }
+        }
+        sum.print()
+    }
+
+    /// What stands for all of it.
+    pub(crate) fn whole(&self) -> Print {
+        self.print(|_, _| true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(n: u8) -> Digest {
+        Digest::new([n; 32])
+    }
+
+    #[test]
+    fn the_order_in_which_digests_are_counted_says_nothing_and_each_of_them_counts() {
+        let of = |all: &[u8]| {
+            let mut sum = Sum::default();
+            all.iter().for_each(|n| sum.add(&digest(*n)));
+            sum.print()
+        };
+        assert_eq!(of(&[1, 200, 255]), of(&[255, 1, 200]));
+        let all = [of(&[]), of(&[1]), of(&[1, 1]), of(&[1, 255]), of(&[255, 255]), of(&[255])];
+        for (index, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(index));
+        }
+        assert_eq!(of(&[]), Print::default());
+    }
+}

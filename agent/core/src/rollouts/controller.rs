@@ -1,0 +1,469 @@
+//! Who is rolled, when, and whether it was.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::hash;
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::model::time::Time;
+use crate::rollouts::case::{Case, Next};
+use crate::rollouts::contents::Contents;
+use crate::rollouts::event::{Action, Answer, Event, Mark, Report, Wait};
+use crate::rollouts::ledger::Ledger;
+use crate::rollouts::neighbours::Neighbours;
+use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::uses::{Looks, Object};
+use crate::rollouts::workload::{Workload, WorkloadRef};
+
+/// How the controller runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What it looks at.
+    pub looks: Looks,
+    /// So many workloads are rolled at a time.
+    pub most: usize,
+    /// So many of one namespace.
+    pub most_each: usize,
+    /// So long changes are gathered, where the workload doesn't say it.
+    pub debounce: Duration,
+    /// The shortest time from one roll of a workload to its next one.
+    pub interval: Duration,
+    /// So long a roll has until all pods are available, where the API server doesn't say that it is late.
+    pub limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            looks: Looks::default(),
+            most: 10,
+            most_each: 3,
+            debounce: Duration::from_secs(5),
+            interval: Duration::from_secs(60),
+            limit: Duration::from_secs(900),
+        }
+    }
+}
+
+/// Where nobody answers, it is asked again after so long, and then after twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The controller. It is fed with [`Event`]s and asked for [`Action`]s, and has neither a clock nor a network: all moments come
+/// from outside, by the time since the epoch, and never go back.
+#[derive(Debug)]
+pub struct Controller {
+    options: Options,
+    ledger: Ledger,
+    contents: Contents,
+    cases: BTreeMap<WorkloadRef, Case>,
+    /// Who uses an object, or names it.
+    users: BTreeMap<ObjectRef, BTreeSet<WorkloadRef>>,
+    /// Rolls whose plan isn't known to be written.
+    plans: BTreeMap<WorkloadRef, Roll>,
+    holds: Holds,
+    is_synced: bool,
+    /// Whom to look at.
+    dirty: BTreeSet<WorkloadRef>,
+    /// Whom to look at later.
+    due: BTreeSet<(Time, WorkloadRef)>,
+    actions: VecDeque<Action>,
+}
+
+/// Where a person holds all rolls.
+#[derive(Debug, Default)]
+struct Holds {
+    all: bool,
+    namespaces: BTreeSet<Name>,
+}
+
+impl Controller {
+    /// One that knows nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            ledger: Ledger::default(),
+            contents: Contents::default(),
+            cases: BTreeMap::new(),
+            users: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            holds: Holds::default(),
+            is_synced: false,
+            dirty: BTreeSet::new(),
+            due: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what has happened.
+    pub fn handle(&mut self, event: Event, now: Time) {
+        match event {
+            Event::Workload(who, workload) => self.take_workload(who, workload),
+            Event::Object(object, seen) => {
+                if self.contents.see(&object, seen) {
+                    self.look_at_users(&object);
+                }
+            }
+            Event::Synced => {
+                self.is_synced = true;
+                self.dirty.extend(self.cases.keys().cloned());
+            }
+            Event::Content(object, content) => {
+                self.contents.fetched(&object, Some(content), now);
+                self.look_at_users(&object);
+            }
+            Event::Unfetched(object) => {
+                self.contents.fetched(&object, None, now);
+                for who in self.users.get(&object).cloned().unwrap_or_default() {
+                    self.retry(&who, now);
+                }
+            }
+            Event::Read(shard, version, records) => {
+                let changed = self.ledger.read(shard, version, records);
+                self.settle(changed);
+            }
+            Event::Wrote(shard, version) => {
+                let changed = self.ledger.wrote(shard, version);
+                self.settle(changed);
+            }
+            Event::Lost(shard) => self.ledger.lost(shard),
+            Event::Pods(who, pods, disruption) => {
+                if let Some(case) = self.cases.get_mut(&who) {
+                    case.listed(pods, disruption, now);
+                    self.dirty.insert(who);
+                }
+            }
+            Event::Unlisted(who) => {
+                if let Some(case) = self.cases.get_mut(&who) {
+                    case.unlisted();
+                }
+                self.retry(&who, now);
+            }
+            Event::Rolled(who, answer) => self.take_answer(who, answer, now),
+            Event::Holds { all, namespaces } => {
+                self.holds = Holds { all, namespaces: namespaces.into_iter().collect() };
+                self.look_at_waiting();
+            }
+        }
+        self.work(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((due, who)) = self.due.pop_first() {
+            if due > now {
+                self.due.insert((due, who));
+                break;
+            }
+            if self.cases.get_mut(&who).is_some_and(|case| case.take_due(due)) {
+                self.dirty.insert(who);
+            }
+        }
+        self.work(now);
+    }
+
+    /// When time has to be told next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self, now: Time) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if let Some((shard, access)) = self.ledger.next() {
+            return Some(Action::Access(shard, access));
+        }
+        self.contents.next(now).map(Action::Fetch)
+    }
+
+    /// What each workload's roll waits for, if one is wanted.
+    pub fn waiting(&self) -> impl Iterator<Item = (&WorkloadRef, Wait)> {
+        self.cases.iter().filter_map(|(who, case)| Some((who, case.wait()?)))
+    }
+
+    fn take_workload(&mut self, who: WorkloadRef, workload: Option<Arc<Workload>>) {
+        let Some(workload) = workload else {
+            if let Some(case) = self.cases.remove(&who) {
+                self.leave(&who, case.objects());
+                self.look_at_waiting();
+            }
+            self.dirty.insert(who);
+            return;
+        };
+        let known = self.cases.get(&who).map(Case::workload);
+        // A watch can lag behind what came of a request.
+        if known.is_some_and(|known| known.uid == workload.uid && known.generation > workload.generation) {
+            return;
+        }
+        match self.cases.get_mut(&who) {
+            Some(case) => case.update(workload),
+            None => drop(self.cases.insert(who.clone(), Case::new(workload))),
+        }
+        self.dirty.insert(who);
+    }
+
+    fn take_answer(&mut self, who: WorkloadRef, answer: Answer, now: Time) {
+        let Some(case) = self.cases.get_mut(&who) else { return };
+        case.answered();
+        match answer {
+            Answer::Taken(workload) => self.take_workload(who, Some(workload)),
+            Answer::Conflict => {
+                // Whoever has changed it may be another controller.
+                self.ledger.doubt(&who);
+                self.actions.push_back(Action::Refetch(who.clone()));
+                self.retry(&who, now);
+            }
+            Answer::Refused(reason) => {
+                if case.waits(Wait::Refused) {
+                    self.actions.push_back(Action::Report(who.clone(), Report::Refused(reason)));
+                }
+                self.retry(&who, now);
+            }
+        }
+    }
+
+    /// Records are known (again).
+    fn settle(&mut self, changed: BTreeSet<WorkloadRef>) {
+        for who in &changed {
+            self.plans.remove(who);
+        }
+        self.dirty.extend(changed);
+        self.look_at_waiting();
+        if self.ledger.is_known() {
+            self.dirty.extend(self.cases.keys().filter(|who| self.ledger.record(who) == Some(None)).cloned());
+        }
+    }
+
+    fn look_at_users(&mut self, object: &ObjectRef) {
+        self.dirty.extend(self.users.get(object).into_iter().flatten().cloned());
+        // An object that nobody has used yet may be one that a list takes.
+        let is_open =
+            |(who, case): (&WorkloadRef, &Case)| who.namespace == object.namespace && case.has_patterns();
+        let open = self.cases.iter().filter(|(who, case)| is_open((who, case))).map(|(who, _)| who.clone());
+        self.dirty.extend(open.collect::<Vec<_>>());
+    }
+
+    fn look_at_waiting(&mut self) {
+        let waiting = self.cases.iter().filter(|(_, case)| case.wait().is_some()).map(|(who, _)| who.clone());
+        self.dirty.extend(waiting.collect::<Vec<_>>());
+    }
+
+    /// Nobody has answered: it is looked at again after a pause.
+    fn retry(&mut self, who: &WorkloadRef, now: Time) {
+        let Some(case) = self.cases.get_mut(who) else { return };
+        let pause = case.pause(FIRST_PAUSE, LONGEST_PAUSE);
+        self.wake(who, now + pause);
+    }
+
+    fn wake(&mut self, who: &WorkloadRef, at: Time) {
+        let Some(case) = self.cases.get_mut(who) else { return };
+        if let Some(before) = case.wake(at) {
+            self.due.remove(&(before, who.clone()));
+        }
+        self.due.insert((at, who.clone()));
+    }
+
+    fn leave(&mut self, who: &WorkloadRef, objects: impl IntoIterator<Item = Object>) {
+        for (kind, name) in objects {
+            let object = ObjectRef { kind, namespace: who.namespace.clone(), name };
+            if let Some(users) = self.users.get_mut(&object) {
+                users.remove(who);
+                if users.is_empty() {
+                    self.users.remove(&object);
+                }
+            }
+        }
+    }
+
+    fn work(&mut self, now: Time) {
+        if !self.is_synced || !self.ledger.is_known() {
+            return;
+        }
+        while let Some(who) = self.dirty.pop_first() {
+            self.look_at(&who, now);
+        }
+        let users = &self.users;
+        self.contents.keep(|object| users.contains_key(object));
+    }
+
+    /// Looks at a workload, and does what is to be done next.
+    fn look_at(&mut self, who: &WorkloadRef, now: Time) {
+        let Some(record) = self.ledger.record(who).map(Option::<&Record>::cloned) else { return };
+        let Some(mut case) = self.cases.remove(who) else {
+            // It is gone, and with it what is remembered.
+            if record.is_some() {
+                self.ledger.write(who, None);
+            }
+            return;
+        };
+        let before: BTreeSet<Object> = case.objects();
+        case.find_uses(&who.namespace, self.options.looks, &self.contents);
+        let after = case.objects();
+        self.leave(who, before.difference(&after).cloned());
+        for (kind, name) in after {
+            let object = ObjectRef { kind, namespace: who.namespace.clone(), name };
+            self.users.entry(object).or_default().insert(who.clone());
+        }
+        let next = case.next(who, record.as_ref(), &self.options, &mut self.contents, now);
+        let waited = case.wait().is_some();
+        let later = self.follow(who, &mut case, record, next, now);
+        if waited && case.wait().is_none() {
+            self.look_at_waiting();
+        }
+        self.cases.insert(who.clone(), case);
+        if let Some(at) = later {
+            self.wake(who, at);
+        }
+    }
+
+    /// Does what a workload is ready for. When it is looked at again, if that is known.
+    fn follow(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: Option<Record>,
+        next: Next,
+        now: Time,
+    ) -> Option<Time> {
+        match next {
+            Next::Rest => {
+                case.rest();
+                None
+            }
+            Next::Busy(until) => until,
+            Next::Write(record, report) => {
+                case.rest();
+                self.ledger.write(who, record);
+                self.actions.extend(report.map(|report| Action::Report(who.clone(), report)));
+                // Others may have waited for it.
+                self.look_at_waiting();
+                None
+            }
+            Next::Tell(report) => {
+                if case.tells(&report) {
+                    self.actions.push_back(Action::Report(who.clone(), report));
+                }
+                self.withdraw(who, record.as_ref());
+                None
+            }
+            Next::Wait(wait, until) => {
+                self.say_wait(who, case, wait);
+                self.withdraw(who, record.as_ref());
+                until
+            }
+            Next::ListPods => {
+                case.lists(now);
+                self.actions.push_back(Action::ListPods(who.clone()));
+                None
+            }
+            Next::Ready { wanted, causes, waits } => {
+                let record = record?;
+                let waits = waits.or_else(|| self.is_held(who).then_some(Wait::Held));
+                // Whose plan is written goes before all others.
+                let waits = waits.or_else(|| match record.is_planned() {
+                    true => None,
+                    false => self.waits_for_others(who, case, &causes),
+                });
+                let (wait, until) = match waits {
+                    Some(wait) => (wait, None),
+                    None => match self.too_early(&record, now) {
+                        Some((wait, until)) => (wait, Some(until)),
+                        None => {
+                            self.roll(who, case, &record, wanted, causes, now);
+                            return None;
+                        }
+                    },
+                };
+                self.say_wait(who, case, wait);
+                self.withdraw(who, Some(&record));
+                until
+            }
+        }
+    }
+
+    /// Whoever waits for anything keeps nobody else waiting.
+    fn withdraw(&mut self, who: &WorkloadRef, record: Option<&Record>) {
+        if let Some(record) = record.filter(|record| record.is_planned()) {
+            self.ledger.write(who, Some(record.withdrawn()));
+        }
+    }
+
+    fn is_held(&self, who: &WorkloadRef) -> bool {
+        self.holds.all || self.holds.namespaces.contains(&who.namespace)
+    }
+
+    fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
+        if case.waits(wait) && wait != Wait::Debounce {
+            self.actions.push_back(Action::Report(who.clone(), Report::Waits(wait)));
+        }
+    }
+
+    /// What a roll for these objects waits for that isn't the workload's own matter.
+    fn waits_for_others(&self, who: &WorkloadRef, case: &Case, causes: &Prints) -> Option<Wait> {
+        let neighbours = Neighbours::of(who, &self.ledger, &self.plans);
+        let is_earlier =
+            |other: &WorkloadRef| self.cases.get(other).is_some_and(|other| other.wave() < case.wave());
+        let pending = self.cases.iter().filter(|(other, _)| other.namespace == who.namespace);
+        let shares = |objects: &BTreeSet<Object>| causes.keys().any(|object| objects.contains(object));
+        let mut earlier = pending.filter(|(other, _)| is_earlier(other));
+        if earlier.any(|(_, other)| other.wait().is_some() && shares(other.differing()))
+            || neighbours.unfinished(causes).any(is_earlier)
+        {
+            return Some(Wait::Wave);
+        }
+        neighbours.first(causes).or_else(|| neighbours.budget(self.options.most, self.options.most_each))
+    }
+
+    /// Until when a workload isn't rolled again, and why.
+    fn too_early(&self, record: &Record, now: Time) -> Option<(Wait, Time)> {
+        let until = record.last()? + record.pause(self.options.interval, FLAPS_WITHIN, now);
+        let flaps = record.rolls_within(FLAPS_WITHIN, now) >= FLAPS_AT;
+        (now < until).then_some((if flaps { Wait::Flapping } else { Wait::Interval }, until))
+    }
+
+    /// A roll is planned; or, where the plan is written, made.
+    fn roll(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: &Record,
+        wanted: Prints,
+        causes: Prints,
+        now: Time,
+    ) {
+        let planned = match &record.step {
+            Step::Planned(roll) => Some(roll),
+            _ => None,
+        };
+        if let Some(roll) = planned.filter(|roll| roll.wanted == wanted) {
+            let workload = case.workload();
+            let mark = Mark {
+                uid: workload.uid.clone(),
+                version: workload.version.clone(),
+                marker: roll.marker.clone(),
+            };
+            case.rolls();
+            self.actions.push_back(Action::Roll(who.clone(), mark));
+            return;
+        }
+        let marker = planned.map_or_else(|| marker(who, now), |roll| roll.marker.clone());
+        let roll = Roll { marker, wanted, causes, since: seconds(now), mends: None };
+        self.plans.insert(who.clone(), roll.clone());
+        self.ledger.write(who, Some(record.plan(roll)));
+    }
+}
+
+/// A workload that was rolled so often within so long flaps.
+const FLAPS_AT: usize = 5;
+const FLAPS_WITHIN: Duration = Duration::from_secs(3600);
+
+/// A mark that no other roll of the workload has: when it was planned, and nothing of what for.
+fn marker(who: &WorkloadRef, now: Time) -> Name {
+    let nanos = now.elapsed_since_boot().as_nanos().to_le_bytes();
+    let hash = hash::mark(who.name.bytes().chain(nanos));
+    format!("{hash:016x}").as_str().into()
+}

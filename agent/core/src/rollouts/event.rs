@@ -1,0 +1,173 @@
+//! What comes in and what goes out.
+
+use std::sync::Arc;
+
+use crate::model::closed::closed_set;
+use crate::model::names::Name;
+use crate::model::object::{ObjectKind, ObjectRef};
+use crate::model::pod::ContainerKind;
+use crate::model::time::Time;
+use crate::policy::reloader::{Idle, Marks, Telling};
+use crate::rollouts::content::Content;
+use crate::rollouts::ledger::{Access, Records, Shard};
+use crate::rollouts::workload::{Workload, WorkloadRef};
+
+/// Something that has happened. Moments are by the time since the epoch.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// What the API server says of a workload; `None` once there is none of this name.
+    Workload(WorkloadRef, Option<Arc<Workload>>),
+    /// What it says of an object, without its content; `None` once there is none of this name.
+    Object(ObjectRef, Option<Seen>),
+    /// All that there is was told once.
+    Synced,
+    /// The answer to [`Action::Fetch`].
+    Content(ObjectRef, Option<Arc<Content>>),
+    /// [`Action::Fetch`] had no answer.
+    Unfetched(ObjectRef),
+    /// The answer to [`Access::Read`]: at which version it is, if it is there, and what it holds.
+    Read(Shard, Option<Name>, Records),
+    /// [`Access::Write`] was done: at which version it is.
+    Wrote(Shard, Name),
+    /// An access had no answer, or somebody else has written the shard.
+    Lost(Shard),
+    /// The answer to [`Action::ListPods`].
+    Pods(WorkloadRef, Vec<Pod>, Disruption),
+    /// [`Action::ListPods`] had no answer.
+    Unlisted(WorkloadRef),
+    /// The answer to [`Action::Roll`].
+    Rolled(WorkloadRef, Answer),
+    /// The namespaces in which a person holds rolls, and whether in all.
+    Holds {
+        /// In all of them.
+        all: bool,
+        /// In these.
+        namespaces: Vec<Name>,
+    },
+}
+
+/// What is known of an object without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// What it says to Reloader.
+    pub marks: Marks,
+    /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
+    pub is_ignored: bool,
+}
+
+/// A pod of a workload, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// When it was made.
+    pub created: Time,
+    /// When the revision of the template was that it is made of; `None` where that isn't known.
+    pub revision: Option<Time>,
+    /// Whether that is the newest revision.
+    pub is_current: bool,
+    /// Whether it is being taken away.
+    pub is_terminating: bool,
+    /// Its containers, and since when each of them runs, by its node's clock; `None` for one that doesn't.
+    pub containers: Vec<(Name, ContainerKind, Option<Time>)>,
+}
+
+closed_set! {
+    /// Whether a pod may be taken away, by the PodDisruptionBudgets.
+    pub enum Disruption {
+        /// One may.
+        Allowed => "allowed",
+        /// None may.
+        Forbidden => "forbidden",
+    }
+}
+
+/// What came of a change of a template.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It was taken; the workload is this by now.
+    Taken(Arc<Workload>),
+    /// The workload isn't what it was, or it isn't known what came of it.
+    Conflict,
+    /// It was refused, for this reason.
+    Refused(String),
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A shard is to be read or written.
+    Access(Shard, Access),
+    /// An object's content is to be read, from etcd.
+    Fetch(ObjectRef),
+    /// A workload's pods are to be listed.
+    ListPods(WorkloadRef),
+    /// A workload is to be read: [`Event::Workload`] comes of it.
+    Refetch(WorkloadRef),
+    /// A workload's template is to get a mark.
+    Roll(WorkloadRef, Mark),
+    /// People are to be told.
+    Report(WorkloadRef, Report),
+}
+
+/// A mark for a template, and of which workload it is meant to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The workload's UID.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// The mark.
+    pub marker: Name,
+}
+
+/// What people are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A roll has begun, for these objects.
+    Started(Vec<(ObjectKind, Name)>),
+    /// All pods are available with the new content.
+    Finished,
+    /// They weren't in time.
+    Failed,
+    /// Somebody has taken the mark out of the template.
+    Undone,
+    /// A roll waits, for this.
+    Waits(Wait),
+    /// A roll isn't made: its pods hold the content already, or nothing has to be done.
+    Needless(Idle),
+    /// Pods are stale, and nothing is done about it.
+    Stale(Telling),
+    /// A change of the template was refused.
+    Refused(String),
+}
+
+closed_set! {
+    /// What a roll waits for.
+    pub enum Wait {
+        /// For changes to end.
+        Debounce => "debounce",
+        /// A person holds it.
+        Held => "held",
+        /// It was rolled not long ago.
+        Interval => "interval",
+        /// It was rolled too often.
+        Flapping => "flapping",
+        /// For another workload with an earlier wave.
+        Wave => "wave",
+        /// For the first workload with this content.
+        First => "first",
+        /// The first workload with this content didn't become available.
+        Failed => "failed",
+        /// As many are rolled as may be at a time.
+        Budget => "budget",
+        /// It is rolled just now.
+        Rolling => "rolling",
+        /// It isn't available.
+        Unavailable => "unavailable",
+        /// A PodDisruptionBudget allows no disruption.
+        Disruption => "disruption",
+        /// The API server refuses it.
+        Refused => "refused",
+    }
+}

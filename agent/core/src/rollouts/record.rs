@@ -1,0 +1,220 @@
+//! What is remembered of a workload beyond the controller's life.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::names::Name;
+use crate::model::time::Time;
+use crate::rollouts::content::Print;
+use crate::rollouts::uses::Object;
+
+/// So many rolls are remembered, by their times: as many as it takes to see that an object flaps.
+const MOST_REMEMBERED: usize = 8;
+
+/// What stands for what a workload's pods use of each object, by the object's name.
+pub(crate) type Prints = BTreeMap<Object, Print>;
+
+/// What is remembered of a workload. Its writer is the only one that may roll it: see [`super::ledger`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The workload's UID: what is remembered of another one of its name counts for nothing.
+    pub(crate) uid: Name,
+    /// What all of its pods hold, or will when they start.
+    pub(crate) base: Prints,
+    /// How far it is with the last roll.
+    pub(crate) step: Step,
+    /// When it was rolled, by the time since the epoch in seconds; the newest last.
+    pub(crate) rolled: Vec<u64>,
+}
+
+/// How far a workload is with its last roll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// There was none.
+    None,
+    /// Its template is to get the mark.
+    Planned(Roll),
+    /// Its template has the mark, and its pods are replaced.
+    Rolling(Roll),
+    /// Its pods were available with the new content.
+    Done(Roll),
+    /// They weren't in time.
+    Failed(Roll),
+    /// Its template has lost the mark, by somebody's hand.
+    Undone(Roll),
+}
+
+/// One roll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Roll {
+    /// The mark: nothing of a content is in it.
+    pub(crate) marker: Name,
+    /// What its pods hold after it.
+    pub(crate) wanted: Prints,
+    /// What stands for all of each object that it was made for.
+    pub(crate) causes: Prints,
+    /// When it began, by the time since the epoch in seconds.
+    pub(crate) since: u64,
+    /// The roll before it, after which not all pods became available.
+    pub(crate) mends: Option<Box<Roll>>,
+}
+
+impl Step {
+    /// The roll.
+    pub(crate) const fn roll(&self) -> Option<&Roll> {
+        match self {
+            Self::None => None,
+            Self::Planned(roll)
+            | Self::Rolling(roll)
+            | Self::Done(roll)
+            | Self::Failed(roll)
+            | Self::Undone(roll) => Some(roll),
+        }
+    }
+}
+
+impl Record {
+    /// That of a workload of which nothing is known: what there is now is what its pods are taken to hold.
+    pub(crate) const fn begin(uid: Name, base: Prints) -> Self {
+        Self { uid, base, step: Step::None, rolled: Vec::new() }
+    }
+
+    /// What its pods hold, or will once its roll is over.
+    pub(crate) const fn held(&self) -> &Prints {
+        match &self.step {
+            Step::Rolling(roll) => &roll.wanted,
+            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => &self.base,
+        }
+    }
+
+    /// It is to be rolled.
+    pub(crate) fn plan(&self, roll: Roll) -> Self {
+        let mends = match &self.step {
+            Step::Rolling(before) | Step::Failed(before) => {
+                Some(Box::new(Roll { mends: None, ..before.clone() }))
+            }
+            Step::Planned(before) => before.mends.clone(),
+            Step::None | Step::Done(_) | Step::Undone(_) => None,
+        };
+        let base = self.held().clone();
+        Self { base, step: Step::Planned(Roll { mends, ..roll }), ..self.clone() }
+    }
+
+    /// It isn't to be rolled any more, for now.
+    pub(crate) fn withdrawn(&self) -> Self {
+        let Step::Planned(roll) = &self.step else { return self.clone() };
+        let step = roll.mends.as_deref().map_or(Step::None, |before| Step::Failed(before.clone()));
+        Self { step, ..self.clone() }
+    }
+
+    /// Whether it is to be rolled.
+    pub(crate) const fn is_planned(&self) -> bool {
+        matches!(self.step, Step::Planned(_))
+    }
+
+    /// The mark of the roll after which not all pods became available (yet).
+    pub(crate) fn broken_by(&self) -> Option<&Name> {
+        match &self.step {
+            Step::Rolling(roll) | Step::Failed(roll) => Some(&roll.marker),
+            Step::Planned(roll) => roll.mends.as_ref().map(|before| &before.marker),
+            Step::None | Step::Done(_) | Step::Undone(_) => None,
+        }
+    }
+
+    /// Its template has the mark.
+    pub(crate) fn begun(&self, now: Time) -> Self {
+        let mut next = self.clone();
+        if let Step::Planned(roll) = &self.step {
+            let since = seconds(now);
+            next.step = Step::Rolling(Roll { since, ..roll.clone() });
+            next.rolled.push(since);
+            let surplus = next.rolled.len().saturating_sub(MOST_REMEMBERED);
+            next.rolled.drain(..surplus);
+        }
+        next
+    }
+
+    /// Its roll has ended so.
+    pub(crate) fn ended(&self, end: impl FnOnce(Roll) -> Step) -> Self {
+        let Some(roll) = self.step.roll().cloned() else { return self.clone() };
+        let base = self.held().clone();
+        Self { base, step: end(roll), ..self.clone() }
+    }
+
+    /// Its pods hold this, without a roll; or those of the last roll do, which isn't over or has failed, with `causes` for all of what
+    /// differs.
+    pub(crate) fn holds(&self, base: Prints, causes: Option<Prints>) -> Self {
+        let with = |roll: &Roll| {
+            let mut roll = Roll { wanted: base.clone(), ..roll.clone() };
+            roll.causes.extend(causes.clone().unwrap_or_default());
+            roll
+        };
+        match &self.step {
+            Step::Rolling(roll) => Self { step: Step::Rolling(with(roll)), ..self.clone() },
+            Step::Failed(roll) if causes.is_some() => {
+                Self { step: Step::Failed(with(roll)), base, ..self.clone() }
+            }
+            Step::Planned(_) => Self { base, ..self.withdrawn() },
+            Step::None | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => Self { base, ..self.clone() },
+        }
+    }
+
+    /// How long to wait from the last roll to the next one, at least this long: twice as long for each further roll within `within` before it.
+    pub(crate) fn pause(&self, shortest: Duration, within: Duration, now: Time) -> Duration {
+        let oldest = seconds(now).saturating_sub(within.as_secs());
+        let recent = self.rolled.iter().filter(|at| **at >= oldest).count();
+        let doublings = u32::try_from(recent.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        shortest.saturating_mul(1 << doublings)
+    }
+
+    /// When it was rolled last.
+    pub(crate) fn last(&self) -> Option<Time> {
+        self.rolled.last().map(|at| Time::from_nanos(at.saturating_mul(1_000_000_000)))
+    }
+
+    /// How often it was rolled within this long.
+    pub(crate) fn rolls_within(&self, within: Duration, now: Time) -> usize {
+        let oldest = seconds(now).saturating_sub(within.as_secs());
+        self.rolled.iter().filter(|at| **at >= oldest).count()
+    }
+}
+
+/// A moment in whole seconds.
+pub(crate) const fn seconds(at: Time) -> u64 {
+    at.elapsed_since_boot().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn who_is_rolled_again_and_again_waits_twice_as_long_each_time() {
+        let minute = Duration::from_secs(60);
+        let hour = 60 * minute;
+        let mut record = Record::begin("u".into(), Prints::new());
+        for (rolls, expected) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8)] {
+            record.rolled = (0..rolls).map(|n| 10_000 + n).collect();
+            assert_eq!(record.pause(minute, hour, at(10_100)), minute * expected);
+        }
+        assert_eq!(record.pause(minute, hour, at(20_000)), minute, "what is long ago doesn't count");
+    }
+
+    #[test]
+    fn of_rolls_the_last_ones_are_remembered() {
+        let roll =
+            Roll { marker: "m".into(), wanted: Prints::new(), causes: Prints::new(), since: 0, mends: None };
+        let mut record = Record::begin("u".into(), Prints::new());
+        for n in 0..20 {
+            record = record.plan(roll.clone()).begun(at(n));
+        }
+        assert_eq!(record.rolled, (12..20).collect::<Vec<u64>>());
+        assert_eq!(record.last(), Some(at(19)));
+    }
+}

@@ -1,0 +1,149 @@
+//! Which objects a workload is rolled for, and what of them its pods keep as it was when they started.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::names::Name;
+use crate::model::object::ObjectKind;
+use crate::model::pod::ContainerKind;
+use crate::policy::plan::Allowed;
+use crate::policy::references::{self, Effect, Known, Reference, Way, Why};
+use crate::policy::reloader::{Asking, Decision, Key, Marks, ObjectType, Rules, has};
+use crate::rollouts::content::{Content, Print};
+use crate::rollouts::workload::Workload;
+
+/// An object of the workload's namespace.
+pub(crate) type Object = (ObjectKind, Name);
+
+/// Why an object counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A list of Reloader's names it: all of it counts.
+    Named,
+    /// Containers use it: what they keep of it counts.
+    Used,
+}
+
+/// What a workload uses, and what of that counts.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    references: Vec<Reference>,
+    /// The objects that it is rolled for.
+    pub(crate) objects: BTreeMap<Object, Reach>,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Whether Reloader's annotations count.
+    pub annotations: bool,
+    /// Whether Secrets do.
+    pub secrets: bool,
+}
+
+impl Uses {
+    /// Those of a workload in this namespace. `asks` says whether it asks to be rolled for all that it uses; `names` has the objects of the
+    /// namespace, with what they say to Reloader.
+    pub(crate) fn of(
+        workload: &Workload,
+        namespace: &Name,
+        asks: bool,
+        looks: Looks,
+        names: &BTreeMap<Object, Marks>,
+    ) -> Self {
+        let references =
+            references::references(&workload.spec, namespace, Allowed::default(), |_, _| Known::default());
+        let mut uses = Self { references: references.all, objects: BTreeMap::new() };
+        let used: BTreeSet<Object> = uses.frozen().filter_map(object_of).collect();
+        let counts = |(kind, _): &Object| looks.secrets || *kind == ObjectKind::ConfigMap;
+        let asking = Asking::new(&workload.own, &workload.of_template);
+        if !looks.annotations || !asking.is_any() {
+            let all = used.into_iter().filter(|object| asks && counts(object));
+            uses.objects = all.map(|object| (object, Reach::Used)).collect();
+            return uses;
+        }
+        let decide = |(kind, name): &Object| {
+            let marks = names.get(&(*kind, name.clone())).copied().unwrap_or_default();
+            asking.decide((*kind).into(), name, marks, Rules::Ours)
+        };
+        for object in used.into_iter().filter(&counts) {
+            let reach = match decide(&object) {
+                Decision::Named => Some(Reach::Named),
+                Decision::Searched | Decision::Automatic => Some(Reach::Used),
+                Decision::Unasked if asks => Some(Reach::Used),
+                Decision::Ignored | Decision::Excluded | Decision::Unasked => None,
+            };
+            if let Some(reach) = reach {
+                uses.objects.insert(object, reach);
+            }
+        }
+        let live: BTreeSet<Object> = uses.references.iter().filter_map(object_of).collect();
+        for kind in ObjectKind::ALL {
+            let of = ObjectType::from(kind);
+            let written = asking.named(of).into_iter().map(|name| (kind, Name::from(name)));
+            let taken = names.keys().filter(|(other, _)| *other == kind && asking.patterns(of) > 0).cloned();
+            for object in written.chain(taken).filter(&counts) {
+                // Where all that use it are told, that is enough.
+                let is_told = live.contains(&object) && !uses.objects.contains_key(&object);
+                if !is_told && decide(&object) == Decision::Named {
+                    uses.objects.insert(object, Reach::Named);
+                }
+            }
+        }
+        uses
+    }
+
+    /// All uses of objects.
+    pub(crate) fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// Those whose containers keep what they started with.
+    fn frozen(&self) -> impl Iterator<Item = &Reference> {
+        let live = references::live_mounts(self.references.iter());
+        self.references
+            .iter()
+            .filter(move |reference| is_frozen(reference) && !reference.is_left_out_of(&live))
+    }
+
+    /// What stands for what counts of an object that holds this; of one that isn't there nothing does.
+    pub(crate) fn print(&self, object: &Object, content: Option<&Content>) -> Print {
+        let Some(content) = content else { return Print::default() };
+        match self.objects.get(object) {
+            None => Print::default(),
+            Some(Reach::Named) => content.whole(),
+            Some(Reach::Used) => {
+                let mine: Vec<&Reference> =
+                    self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object)).collect();
+                content.print(|key, value| {
+                    let key = Key { name: key, is_binary: value.is_binary };
+                    mine.iter().any(|reference| has(reference, &key, true))
+                })
+            }
+        }
+    }
+
+    /// The containers that keep what they started with of any of these objects, with what part they play.
+    pub(crate) fn keepers(&self, objects: &BTreeSet<&Object>) -> BTreeMap<Name, ContainerKind> {
+        let of = self
+            .frozen()
+            .filter(|reference| object_of(reference).is_some_and(|object| objects.contains(&object)));
+        of.filter_map(|reference| Some((reference.container.clone()?, reference.role?))).collect()
+    }
+}
+
+fn object_of(reference: &Reference) -> Option<Object> {
+    reference.object().map(|(kind, name)| (kind, name.clone()))
+}
+
+/// Whether a container keeps what it started with, and that counts.
+fn is_frozen(reference: &Reference) -> bool {
+    let is_kept = match reference.effect {
+        Effect::Signal(_) | Effect::Http(_) | Effect::Itself => false,
+        Effect::Roll | Effect::Never => true,
+    };
+    is_kept
+        && reference.is_certain
+        && reference.way != Way::Unmounted
+        && reference.role != Some(ContainerKind::Ephemeral)
+        && !matches!(reference.why, Why::EmptySubPath | Why::Ignored | Why::ClusterObject)
+}

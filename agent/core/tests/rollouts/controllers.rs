@@ -1,0 +1,244 @@
+//! Controllers, and what lies between them and the API server.
+
+use std::collections::BTreeMap;
+
+use reloadlet_core::Time;
+use reloadlet_core::rollouts::controller::{Controller, Options};
+use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Mark, Report, Wait};
+use reloadlet_core::rollouts::ledger::{Access, Shard};
+use reloadlet_core::rollouts::workload::WorkloadRef;
+
+use crate::cluster::{Template, ms, number};
+use crate::simulation::{Simulation, Todo};
+
+/// A controller that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    machine: Controller,
+    timer: Option<Time>,
+    /// When the last event of its watches comes.
+    watched: Time,
+}
+
+impl Running {
+    /// Who waits, and for what.
+    pub(crate) fn waiting(&self) -> Vec<(WorkloadRef, Wait)> {
+        self.machine.waiting().map(|(who, wait)| (who.clone(), wait)).collect()
+    }
+}
+
+/// What is decided about a request.
+enum Fate {
+    Answered,
+    /// It is done, and nobody hears of it.
+    Unheard,
+    /// It isn't done.
+    Lost,
+}
+
+impl Simulation {
+    /// A controller starts, and lists what there is.
+    pub(crate) fn start(&mut self) -> u32 {
+        self.instances += 1;
+        let id = self.instances;
+        let machine = Controller::new(self.options);
+        self.running.insert(id, Running { machine, timer: None, watched: self.now });
+        for object in self.cluster.objects.keys().cloned().collect::<Vec<_>>() {
+            let seen = self.cluster.seen(&object);
+            self.watch(id, Event::Object(object, seen));
+        }
+        for who in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
+            let workload = self.cluster.workload(&who);
+            self.watch(id, Event::Workload(who, workload));
+        }
+        self.watch(id, Event::Holds { all: self.is_held, namespaces: Vec::new() });
+        self.watch(id, Event::Synced);
+        self.ask(id);
+        id
+    }
+
+    /// All watches show something, each when it comes to it.
+    pub(crate) fn show(&mut self, event: &Event) {
+        for id in self.running.keys().copied().collect::<Vec<_>>() {
+            self.watch(id, event.clone());
+        }
+    }
+
+    pub(crate) fn show_workload(&mut self, who: &WorkloadRef) {
+        let workload = self.cluster.workload(who);
+        self.show(&Event::Workload(who.clone(), workload));
+    }
+
+    fn watch(&mut self, id: u32, event: Event) {
+        let lag =
+            if self.rng.percent(3) && !self.is_calm { self.rng.below(20_000) } else { self.rng.below(100) };
+        let at = self.now + ms(lag);
+        let Some(running) = self.running.get_mut(&id) else { return };
+        running.watched = running.watched.max(at);
+        let at = running.watched;
+        self.push(at, Todo::Deliver(id, Box::new(event)));
+    }
+
+    pub(crate) fn deliver(&mut self, id: u32, event: Event) {
+        let now = self.now;
+        let Some(running) = self.running.get_mut(&id) else { return };
+        running.machine.handle(event, now);
+        self.ask(id);
+    }
+
+    pub(crate) fn time_out(&mut self, id: u32, at: Time) {
+        let now = self.now;
+        let Some(running) = self.running.get_mut(&id) else { return };
+        if running.timer == Some(at) {
+            running.timer = None;
+            running.machine.handle_timeout(now);
+            self.ask(id);
+        }
+    }
+
+    /// Has done what a controller wants.
+    fn ask(&mut self, id: u32) {
+        let now = self.now;
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let mut actions = Vec::new();
+        while let Some(action) = running.machine.poll_action(now) {
+            actions.push(action);
+            assert!(actions.len() < 10_000, "no end of {:?}", actions.last());
+        }
+        let timer = running.machine.poll_timeout();
+        if let Some(at) = timer.filter(|at| running.timer.is_none_or(|known| *at < known)) {
+            running.timer = Some(at.max(now));
+            self.push(at.max(now), Todo::Timer(id, at.max(now)));
+        }
+        for action in actions {
+            self.trace(&format!("{id} -> {action:?}"));
+            match action {
+                Action::Report(who, report) => self.report(&who, &report),
+                action => {
+                    let pause = ms(1 + self.rng.below(60));
+                    self.push(self.now + pause, Todo::Ask(id, Box::new(action)));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, who: &WorkloadRef, report: &Report) {
+        match report {
+            Report::Started(objects) => assert!(!objects.is_empty(), "{who} for nothing"),
+            Report::Finished => self.finished += 1,
+            Report::Failed => self.failed += 1,
+            Report::Waits(_)
+            | Report::Undone
+            | Report::Needless(_)
+            | Report::Stale(_)
+            | Report::Refused(_) => {}
+        }
+    }
+
+    /// A request has come to the API server.
+    pub(crate) fn answer(&mut self, id: u32, action: Action) {
+        let fate = match self.rng.below(100) {
+            0..3 if !self.is_calm => Fate::Lost,
+            3..6 if !self.is_calm => Fate::Unheard,
+            _ => Fate::Answered,
+        };
+        let none = match &action {
+            Action::Access(shard, _) => Event::Lost(*shard),
+            Action::Fetch(object) => Event::Unfetched(object.clone()),
+            Action::ListPods(who) => Event::Unlisted(who.clone()),
+            Action::Roll(who, _) => Event::Rolled(who.clone(), Answer::Conflict),
+            Action::Refetch(_) | Action::Report(..) => {
+                Event::Holds { all: self.is_held, namespaces: Vec::new() }
+            }
+        };
+        let event = match fate {
+            Fate::Lost => none,
+            Fate::Unheard => {
+                self.act(action);
+                none
+            }
+            Fate::Answered => self.act(action),
+        };
+        let pause = ms(1 + self.rng.below(60));
+        self.push(self.now + pause, Todo::Deliver(id, Box::new(event)));
+    }
+
+    fn act(&mut self, action: Action) -> Event {
+        match action {
+            Action::Access(shard, access) => self.access(shard, access),
+            Action::Fetch(object) => {
+                let content = self.cluster.content(&object);
+                Event::Content(object, content)
+            }
+            Action::ListPods(who) => {
+                let pods = self.cluster.pods(&who);
+                Event::Pods(who, pods, Disruption::Allowed)
+            }
+            Action::Refetch(who) => {
+                let workload = self.cluster.workload(&who);
+                Event::Workload(who, workload)
+            }
+            Action::Roll(who, mark) => {
+                let answer = self.patch(&who, mark);
+                Event::Rolled(who, answer)
+            }
+            Action::Report(..) => unreachable!("it was made at once"),
+        }
+    }
+
+    fn access(&mut self, shard: Shard, access: Access) -> Event {
+        let stored = self.cluster.shards.get(&shard).cloned();
+        match access {
+            Access::Read => {
+                let (version, records) = stored
+                    .map_or((None, BTreeMap::new()), |(version, records)| (Some(number(version)), records));
+                Event::Read(shard, version, records)
+            }
+            Access::Write(expected, records) => {
+                if stored.map(|(version, _)| number(version)) != expected {
+                    return Event::Lost(shard);
+                }
+                let version = self.cluster.version();
+                self.cluster.shards.insert(shard, (version, records));
+                Event::Wrote(shard, number(version))
+            }
+        }
+    }
+
+    /// A template gets a mark, if it is what it was.
+    fn patch(&mut self, who: &WorkloadRef, mark: Mark) -> Answer {
+        let Some(workload) = self.cluster.workloads.get(who) else { return Answer::Conflict };
+        if number(workload.uid) != mark.uid || number(workload.version) != mark.version {
+            return Answer::Conflict;
+        }
+        if workload.template.marker.as_ref() != Some(&mark.marker) {
+            self.check_roll(who);
+            let template =
+                Template { marker: Some(mark.marker), ..self.cluster.workloads[who].template.clone() };
+            self.cluster.set_template(who, template, self.now);
+            self.trace(&format!("{who} is rolled"));
+            self.schedule(who);
+            self.show_workload(who);
+        }
+        Answer::Taken(self.cluster.workload(who).unwrap())
+    }
+
+    /// Every roll has a reason, and none has two. Another key that is changed meanwhile is taken for one, since nothing says which it was.
+    fn check_roll(&mut self, who: &WorkloadRef) {
+        let may_be_stale = self.cluster.may_be_stale(who);
+        let changed = self.cluster.last_change(who);
+        let workload = self.cluster.workloads.get_mut(who).unwrap();
+        let is_recent = self.now < workload.changed + ms(30_000);
+        assert!(may_be_stale || is_recent, "{who} is rolled, and none of its pods is stale: {workload:?}");
+        assert!(workload.epoch > 0, "{who} is rolled at the installation");
+        let is_new = workload.rolled.is_none_or(|(epoch, at)| epoch != workload.epoch || at < changed);
+        assert!(is_new, "{who} is rolled again for one content: {workload:?}");
+        workload.rolled = Some((workload.epoch, self.now));
+        workload.rolls += 1;
+        self.rolls += 1;
+    }
+}
+
+pub(crate) fn options() -> Options {
+    Options { most: 2, most_each: 2, interval: ms(20_000), limit: ms(120_000), ..Options::default() }
+}

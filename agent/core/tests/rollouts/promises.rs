@@ -1,0 +1,246 @@
+//! What the controller promises, one thing at a time, on a cluster in which nothing fails.
+
+use std::collections::BTreeMap;
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::rollouts::event::Wait;
+use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
+
+use crate::cluster::{BAD, Deployed, Template, Used, ms};
+use crate::simulation::Simulation;
+
+const MINUTE: u64 = 60_000;
+
+fn object(name: &str) -> ObjectRef {
+    ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: name.into() }
+}
+
+fn who(index: usize) -> WorkloadRef {
+    WorkloadRef {
+        kind: Kind::Deployment,
+        namespace: "shop".into(),
+        name: format!("web-{index}").as_str().into(),
+    }
+}
+
+fn uses(name: &str, key: &str) -> Used {
+    (ObjectKind::ConfigMap, name.into(), Some(key.into()))
+}
+
+fn data(all: &[(&str, u64)]) -> BTreeMap<Name, u64> {
+    all.iter().map(|(key, value)| ((*key).into(), *value)).collect()
+}
+
+/// A cluster with so many such workloads, of two pods each, and the objects `x` and `y`; a controller runs, and has seen all of it.
+fn installed(count: usize, used: &[Used], wave: impl Fn(usize) -> i32) -> Simulation {
+    let mut world = Simulation::calm();
+    for name in ["x", "y"] {
+        world.set(&object(name), Some(data(&[("a", 10), ("b", 20)])));
+    }
+    for index in 0..count {
+        world.deploy(who(index), Deployed::new(index as u64, used.to_vec(), 2, wave(index), world.now));
+    }
+    world.wait(MINUTE);
+    world.start();
+    world.wait(MINUTE);
+    assert_eq!(world.rolls, 0, "nothing is rolled at the installation");
+    world
+}
+
+fn one(used: &[Used]) -> Simulation {
+    installed(1, used, |_| 0)
+}
+
+impl Simulation {
+    fn wait(&mut self, millis: u64) {
+        self.run(self.now + ms(millis));
+    }
+
+    fn rolls_of(&self, index: usize) -> u32 {
+        self.cluster.workloads[&who(index)].rolls
+    }
+
+    /// Whether all pods have what there is, and no roll is wanted.
+    fn is_done(&self) -> bool {
+        self.waiting().is_empty() && self.cluster.workloads.keys().all(|who| !self.cluster.is_stale(who))
+    }
+}
+
+#[test]
+fn a_key_that_pods_keep_is_rolled_for_once_and_no_other_change_is() {
+    let mut world = one(&[uses("x", "a")]);
+    world.set(&object("x"), Some(data(&[("a", 10), ("b", 21)])));
+    world.set(&object("y"), Some(data(&[("a", 11)])));
+    world.wait(MINUTE);
+    assert_eq!(world.rolls, 0, "nobody uses them");
+    world.set(&object("x"), Some(data(&[("a", 11), ("b", 21)])));
+    world.wait(10 * MINUTE);
+    assert_eq!((world.rolls, world.finished), (1, 1));
+    assert!(world.is_done());
+    world.set(&object("x"), Some(data(&[("a", 11), ("b", 21)])));
+    world.wait(MINUTE);
+    assert_eq!(world.rolls, 1, "it is what it was");
+}
+
+#[test]
+fn what_changes_together_and_what_changes_back_is_gathered() {
+    let mut world = one(&[uses("x", "a"), uses("y", "a")]);
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    world.wait(3_000);
+    world.set(&object("y"), Some(data(&[("a", 12)])));
+    world.wait(3_000);
+    assert_eq!(world.rolls, 0, "changes go on");
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    world.set(&object("x"), Some(data(&[("a", 13)])));
+    world.wait(2_000);
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    assert!(world.is_done());
+}
+
+#[test]
+fn an_optional_object_that_comes_later_is_rolled_for_and_one_that_goes_isnt() {
+    let mut world = one(&[uses("z", "a")]);
+    world.set(&object("z"), Some(data(&[("a", 1)])));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    world.set(&object("z"), None);
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1, "pods go on with what they have");
+    world.set(&object("z"), Some(data(&[("a", 1)])));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1, "it is what it was");
+    world.set(&object("z"), None);
+    world.wait(MINUTE);
+    world.set(&object("z"), Some(data(&[("a", 2)])));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 2);
+}
+
+#[test]
+fn a_change_while_there_is_no_controller_is_rolled_for_when_there_is_one() {
+    let mut world = one(&[uses("x", "a")]);
+    world.end_all();
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    world.wait(60 * MINUTE);
+    world.start();
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    assert!(world.is_done());
+}
+
+#[test]
+fn a_chart_that_changes_the_template_with_the_content_has_rolled_it() {
+    let mut world = one(&[uses("x", "a")]);
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    let template = Template { chart: 1, ..world.cluster.workloads[&who(0)].template.clone() };
+    world.template(&who(0), template);
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 0);
+    assert!(world.is_done());
+}
+
+#[test]
+fn an_undo_is_not_fought() {
+    let mut world = one(&[uses("x", "a")]);
+    world.set(&object("x"), Some(data(&[("a", 10 + BAD)])));
+    world.wait(5 * MINUTE);
+    assert_eq!((world.rolls, world.failed), (1, 1));
+    world.undo(&who(0));
+    world.wait(60 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    assert_eq!(world.cluster.workloads[&who(0)].template.marker, None);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 2);
+    assert!(world.is_done());
+}
+
+#[test]
+fn without_pods_nothing_is_rolled_and_what_is_paused_waits() {
+    let mut world = one(&[uses("x", "a")]);
+    world.scale_to(&who(0), 0);
+    world.wait(MINUTE);
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    world.wait(5 * MINUTE);
+    world.scale_to(&who(0), 2);
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 0);
+    world.set_paused(&who(0), true);
+    world.set(&object("x"), Some(data(&[("a", 12)])));
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 0);
+    world.set_paused(&who(0), false);
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    assert!(world.is_done());
+}
+
+#[test]
+fn a_content_that_breaks_the_first_holds_all_others_until_a_good_one_comes() {
+    let mut world = installed(10, &[uses("x", "a")], |_| 0);
+    world.set(&object("x"), Some(data(&[("a", 20 + BAD)])));
+    world.wait(30 * MINUTE);
+    assert_eq!((world.rolls, world.failed), (1, 1));
+    assert_eq!(world.waiting().len(), 9);
+    assert!(world.waiting().iter().all(|(_, wait)| *wait == Wait::Failed), "{:?}", world.waiting());
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(60 * MINUTE);
+    assert_eq!(world.rolls, 11);
+    assert!(world.is_done());
+}
+
+#[test]
+fn never_more_are_rolled_at_a_time_than_may_be_and_the_first_alone() {
+    let mut world = installed(10, &[uses("x", "a")], |_| 0);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    let mut most = [0, 0];
+    for _ in 0..3_000 {
+        world.wait(100);
+        let is_rolled = |who: &&WorkloadRef| world.cluster.workloads[*who].is_busy();
+        let busy = world.cluster.workloads.keys().filter(is_rolled).count();
+        most[usize::from(world.finished > 0)] = most[usize::from(world.finished > 0)].max(busy);
+    }
+    assert_eq!((world.rolls, most), (10, [1, 2]));
+    assert!(world.is_done());
+}
+
+#[test]
+fn waves_go_one_after_the_other() {
+    let mut world = installed(4, &[uses("x", "a")], |index| i32::from(index < 2));
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    while world.finished < 2 {
+        world.wait(100);
+    }
+    assert_eq!([0, 1, 2, 3].map(|index| world.rolls_of(index)), [0, 0, 1, 1]);
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 4);
+}
+
+#[test]
+fn a_person_holds_all_rolls_and_lifts_that() {
+    let mut world = one(&[uses("x", "a")]);
+    world.set_held(true);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(60 * MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (0, vec![(who(0), Wait::Held)]));
+    world.set_held(false);
+    world.wait(MINUTE);
+    assert_eq!(world.rolls, 1);
+}
+
+#[test]
+fn an_object_that_changes_all_the_time_is_rolled_for_less_and_less() {
+    let mut world = one(&[uses("x", "a")]);
+    for value in 10..70 {
+        world.set(&object("x"), Some(data(&[("a", value * 10)])));
+        world.wait(MINUTE);
+    }
+    assert!((3..10).contains(&world.rolls), "{}", world.rolls);
+    assert_eq!(world.waiting(), [(who(0), Wait::Flapping)]);
+    world.wait(120 * MINUTE);
+    assert!(world.is_done());
+}

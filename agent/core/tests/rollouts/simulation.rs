@@ -1,0 +1,296 @@
+//! The simulation: time, what is to come, and what must hold at the end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reloadlet_core::Time;
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::rollouts::controller::Options;
+use reloadlet_core::rollouts::event::{Action, Event, Wait};
+use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
+
+use crate::cluster::{Cluster, Deployed, Used, ms};
+use crate::controllers::{Running, options};
+use crate::rng::Rng;
+
+/// So many seeds are tried where nobody says how many.
+const SEEDS: u64 = 300;
+/// So much happens.
+const HAPPENINGS: u32 = 40;
+
+/// Something that is to come.
+#[derive(Debug)]
+pub(crate) enum Todo {
+    Deliver(u32, Box<Event>),
+    Ask(u32, Box<Action>),
+    Timer(u32, Time),
+    /// Kubernetes' controllers look at a workload.
+    Replace(WorkloadRef),
+    Happen,
+    Set(ObjectRef, BTreeMap<Name, u64>),
+    Start,
+    End(u32),
+}
+
+pub(crate) struct Simulation {
+    pub(crate) rng: Rng,
+    pub(crate) now: Time,
+    queue: BTreeMap<(Time, u64), Todo>,
+    pushed: u64,
+    pub(crate) cluster: Cluster,
+    pub(crate) options: Options,
+    pub(crate) names: Vec<ObjectRef>,
+    pub(crate) running: BTreeMap<u32, Running>,
+    pub(crate) instances: u32,
+    pub(crate) is_held: bool,
+    pub(crate) is_calm: bool,
+    pub(crate) values: u64,
+    happened: u32,
+    pub(crate) rolls: u32,
+    pub(crate) finished: u32,
+    pub(crate) failed: u32,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut simulation = Self::empty(seed);
+        simulation.install();
+        simulation
+    }
+
+    /// A cluster without anything, in which nothing fails.
+    pub(crate) fn calm() -> Self {
+        Self { is_calm: true, ..Self::empty(1) }
+    }
+
+    fn empty(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            now: Time::since_boot(Duration::from_secs(1_000_000)),
+            queue: BTreeMap::new(),
+            pushed: 0,
+            cluster: Cluster::default(),
+            options: options(),
+            names: Vec::new(),
+            running: BTreeMap::new(),
+            instances: 0,
+            is_held: false,
+            is_calm: false,
+            values: 0,
+            happened: 0,
+            rolls: 0,
+            finished: 0,
+            failed: 0,
+        }
+    }
+
+    /// A workload is there from now on.
+    pub(crate) fn deploy(&mut self, who: WorkloadRef, deployed: Deployed) {
+        self.cluster.workloads.insert(who.clone(), deployed);
+        let values = self.cluster.values(&who);
+        self.cluster.workloads.get_mut(&who).unwrap().values = values;
+        self.schedule(&who);
+        self.show_workload(&who);
+    }
+
+    /// No controller runs any more.
+    pub(crate) fn end_all(&mut self) {
+        self.running.clear();
+    }
+
+    /// Who waits, and for what.
+    pub(crate) fn waiting(&self) -> Vec<(WorkloadRef, Wait)> {
+        self.running.values().flat_map(Running::waiting).collect()
+    }
+
+    /// Objects and workloads are there before the controller is.
+    fn install(&mut self) {
+        for namespace in ["one", "two"] {
+            for name in ["x", "y", "z"] {
+                let object =
+                    ObjectRef { kind: ObjectKind::ConfigMap, namespace: namespace.into(), name: name.into() };
+                self.names.push(object.clone());
+                if name != "z" {
+                    let data = [("a".into(), 10), ("b".into(), 20)].into();
+                    self.cluster.apply(&object, Some(data), self.now);
+                }
+            }
+            for index in 0..3 {
+                let who = WorkloadRef {
+                    kind: Kind::Deployment,
+                    namespace: namespace.into(),
+                    name: format!("web-{index}").as_str().into(),
+                };
+                let uses = self.uses();
+                let uid = self.cluster.version();
+                let replicas = 1 + usize::try_from(self.rng.below(3)).unwrap();
+                let wave = i32::try_from(self.rng.below(2)).unwrap();
+                let deployed = Deployed::new(uid, uses, replicas, wave, self.now);
+                self.deploy(who, deployed);
+            }
+        }
+        let pause = ms(20_000 + self.rng.below(10_000));
+        self.push(self.now + pause, Todo::Start);
+        self.push(self.now + ms(60_000), Todo::Happen);
+    }
+
+    fn uses(&mut self) -> Vec<Used> {
+        let mut uses = Vec::new();
+        for name in ["x", "y", "z"] {
+            if self.rng.percent(60) || (name == "z" && uses.is_empty()) {
+                let key = [None, Some("a".into()), Some("b".into())];
+                let key = self.rng.pick(&key).unwrap().clone();
+                uses.push((ObjectKind::ConfigMap, name.into(), key));
+            }
+        }
+        uses
+    }
+
+    pub(crate) fn push(&mut self, at: Time, todo: Todo) {
+        self.pushed += 1;
+        self.queue.insert((at, self.pushed), todo);
+    }
+
+    /// Kubernetes' controllers look at a workload soon.
+    pub(crate) fn schedule(&mut self, who: &WorkloadRef) {
+        let pause = ms(20 + self.rng.below(300));
+        self.push(self.now + pause, Todo::Replace(who.clone()));
+    }
+
+    #[expect(clippy::print_stderr, reason = "somebody asked for it")]
+    pub(crate) fn trace(&self, what: &str) {
+        if std::env::var_os("RELOADLET_TRACE").is_some() {
+            eprintln!("{:?} {what}", self.now);
+        }
+    }
+
+    pub(crate) fn run(&mut self, until: Time) {
+        while let Some(entry) = self.queue.first_entry() {
+            let (at, _) = *entry.key();
+            if at > until {
+                break;
+            }
+            self.now = self.now.max(at);
+            match entry.remove() {
+                Todo::Deliver(id, event) => self.deliver(id, *event),
+                Todo::Ask(id, action) => self.answer(id, *action),
+                Todo::Timer(id, at) => self.time_out(id, at),
+                Todo::Replace(who) => self.replace(&who),
+                Todo::Happen => {
+                    self.happened += 1;
+                    self.happen();
+                    if self.happened < HAPPENINGS {
+                        let pause = ms(1_500 + self.rng.below(25_000));
+                        self.push(self.now + pause, Todo::Happen);
+                    }
+                }
+                Todo::Set(object, data) => self.set_back(&object, data),
+                Todo::Start => {
+                    self.start();
+                }
+                Todo::End(id) => {
+                    self.running.remove(&id);
+                    if self.running.is_empty() {
+                        self.push(self.now + ms(500), Todo::Start);
+                    }
+                }
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn replace(&mut self, who: &WorkloadRef) {
+        let (cluster, rng) = (&mut self.cluster, &mut self.rng);
+        if cluster.replace(who, rng, self.now) {
+            self.show_workload(who);
+        }
+        if self.cluster.workloads[who].is_busy() {
+            self.schedule(who);
+        }
+    }
+
+    /// Nothing fails any more, and all contents are good.
+    fn calm_down(&mut self) {
+        self.run(self.now + ms(1_500_000));
+        self.is_calm = true;
+        self.set_held(false);
+        for who in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
+            self.set_paused(&who, false);
+            self.scale_to(&who, 2);
+        }
+        // What was lost while nothing was calm is found by whoever comes next.
+        self.running.clear();
+        self.start();
+        self.run(self.now + ms(20_000));
+        for object in self.names.clone() {
+            self.values += 2;
+            let data = [("a".into(), self.values * 10), ("b".into(), self.values * 10 + 1)].into();
+            self.set_back(&object, data);
+            self.run(self.now + ms(2_000));
+        }
+        self.run(self.now + ms(2 * 3_600_000));
+        // Pods that were made with a bad content, and by no roll, are a person's matter.
+        let waiting = self.waiting();
+        for (who, _) in waiting.iter().filter(|(_, wait)| *wait == Wait::Unavailable) {
+            self.delete_unavailable(who);
+        }
+        self.run(self.now + ms(2 * 3_600_000));
+    }
+
+    fn check(&self) {
+        for (who, workload) in &self.cluster.workloads {
+            assert!(!workload.is_busy(), "{who} isn't at rest: {workload:?}");
+            assert!(!self.cluster.is_stale(who), "{who} has stale pods: {workload:?}");
+        }
+        let waiting = self.waiting();
+        assert!(waiting.is_empty(), "{waiting:?}");
+    }
+}
+
+/// Gives back how many rolls there were, how many of them were finished, and how many failed.
+fn simulate(seed: u64) -> [u32; 3] {
+    struct Named(u64);
+    impl Drop for Named {
+        #[expect(clippy::print_stderr, reason = "the seed of a failure")]
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("RELOADLET_SEED={} repeats this", self.0);
+            }
+        }
+    }
+    let _named = Named(seed);
+    let mut simulation = Simulation::new(seed);
+    simulation.calm_down();
+    simulation.check();
+    [simulation.rolls, simulation.finished, simulation.failed]
+}
+
+/// A number out of the environment.
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_happens_each_content_is_rolled_once_and_none_is_lost() {
+    if let Some(seed) = asked("RELOADLET_SEED") {
+        simulate(seed);
+        return;
+    }
+    let first = asked("RELOADLET_FIRST_SEED").unwrap_or(1);
+    let next = AtomicU64::new(first);
+    let end = first + asked("RELOADLET_SEEDS").unwrap_or(SEEDS);
+    let add = |some: [u32; 3], more: [u32; 3]| std::array::from_fn(|i| some[i] + more[i]);
+    let some = || {
+        let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        seeds.take_while(|seed| *seed < end).map(simulate).fold([0; 3], add)
+    };
+    let counts: Vec<[u32; 3]> = std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let all = counts.into_iter().fold([0; 3], add);
+    assert!(all.iter().all(|count| *count > 0), "rolled, finished and failed: {all:?}");
+}
