@@ -4,6 +4,7 @@
 pub mod content;
 pub mod controller;
 pub mod event;
+pub mod lease;
 pub mod ledger;
 pub mod record;
 pub mod workload;

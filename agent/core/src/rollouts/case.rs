@@ -8,11 +8,12 @@ use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
+use crate::policy::problem::Problem;
 use crate::policy::reloader::{
     Asking, Candidate, Difference, Hold, Marks, Object as Subject, ObjectType, Options as CourseOptions,
     Pods, Rest, Scope, course,
 };
-use crate::policy::rollout::Asked;
+use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::content::{Content, Print};
 use crate::rollouts::contents::Contents;
 use crate::rollouts::controller::Options;
@@ -145,6 +146,16 @@ impl Case {
 
     pub(crate) const fn wave(&self) -> i32 {
         self.asked.wave
+    }
+
+    /// What is wrong with what it asks for.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.asked.problems
+    }
+
+    /// When it may be rolled.
+    pub(crate) const fn windows(&self) -> Option<&Windows> {
+        self.asked.windows.as_ref()
     }
 
     /// What its roll waits for, if one is wanted.
@@ -386,7 +397,9 @@ impl Case {
             Rest::Nothing(_) => return settled(None),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(_) => return Next::Busy(None),
-            Rest::Roll { debounce, partition: _ } => debounce.unwrap_or(options.debounce),
+            Rest::Roll { debounce, partition: _ } => {
+                self.asked.debounce.or(debounce).unwrap_or(options.debounce)
+            }
         };
         let quiet = (changed.last + debounce).min(changed.first + debounce.saturating_mul(MOST_PAUSES));
         if now < quiet {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn digest(n: u8) -> Digest {
-        Digest::new([n; 32])
+        Digest::new(std::array::from_fn(|index| n.wrapping_mul(73).rotate_left(index as u32 % 7)))
     }
 
     #[test]

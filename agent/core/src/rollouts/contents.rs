@@ -59,11 +59,6 @@ impl Contents {
         !before
     }
 
-    /// What is known of an object without its content.
-    pub(crate) fn seen(&self, namespace: &Name, object: &Object) -> Option<&Seen> {
-        self.seen.get(namespace)?.get(object)
-    }
-
     /// What the objects of a namespace say to Reloader.
     pub(crate) fn marks(&self, namespace: &Name) -> BTreeMap<Object, Marks> {
         let all = self.seen.get(namespace).into_iter().flatten();

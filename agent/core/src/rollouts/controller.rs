@@ -1,6 +1,8 @@
 //! Who is rolled, when, and whether it was.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
+use crate::policy::rollout::Clock;
 use crate::rollouts::case::{Case, Next};
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Action, Answer, Event, Mark, Report, Wait};
@@ -47,6 +50,9 @@ impl Default for Options {
     }
 }
 
+/// How often it is looked whether a window has opened.
+const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
+
 /// Where nobody answers, it is asked again after so long, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -64,12 +70,29 @@ pub struct Controller {
     /// Rolls whose plan isn't known to be written.
     plans: BTreeMap<WorkloadRef, Roll>,
     holds: Holds,
+    calendar: Calendar,
     is_synced: bool,
     /// Whom to look at.
     dirty: BTreeSet<WorkloadRef>,
     /// Whom to look at later.
     due: BTreeSet<(Time, WorkloadRef)>,
     actions: VecDeque<Action>,
+}
+
+/// What the clocks of a time zone show at a moment; `None` for a zone that isn't known.
+pub struct Calendar(Box<dyn Fn(&str, Time) -> Option<Clock> + Send>);
+
+impl Calendar {
+    /// One that asks this.
+    pub fn new(clock: impl Fn(&str, Time) -> Option<Clock> + Send + 'static) -> Self {
+        Self(Box::new(clock))
+    }
+}
+
+impl fmt::Debug for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Calendar")
+    }
 }
 
 /// Where a person holds all rolls.
@@ -81,7 +104,7 @@ struct Holds {
 
 impl Controller {
     /// One that knows nothing yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: Options, calendar: Calendar) -> Self {
         Self {
             options,
             ledger: Ledger::default(),
@@ -90,6 +113,7 @@ impl Controller {
             users: BTreeMap::new(),
             plans: BTreeMap::new(),
             holds: Holds::default(),
+            calendar,
             is_synced: false,
             dirty: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -199,9 +223,18 @@ impl Controller {
         if known.is_some_and(|known| known.uid == workload.uid && known.generation > workload.generation) {
             return;
         }
-        match self.cases.get_mut(&who) {
-            Some(case) => case.update(workload),
-            None => drop(self.cases.insert(who.clone(), Case::new(workload))),
+        let before = self.cases.get(&who).map(|case| case.problems().to_vec()).unwrap_or_default();
+        let case = match self.cases.entry(who.clone()) {
+            Entry::Occupied(known) => {
+                let case = known.into_mut();
+                case.update(workload);
+                case
+            }
+            Entry::Vacant(vacant) => vacant.insert(Case::new(workload)),
+        };
+        if case.problems() != before && !case.problems().is_empty() {
+            let report = Report::Problems(case.problems().to_vec());
+            self.actions.push_back(Action::Report(who.clone(), report));
         }
         self.dirty.insert(who);
     }
@@ -362,7 +395,15 @@ impl Controller {
             }
             Next::Ready { wanted, causes, waits } => {
                 let record = record?;
+                let waits = waits.or_else(|| (!case.problems().is_empty()).then_some(Wait::Problem));
                 let waits = waits.or_else(|| self.is_held(who).then_some(Wait::Held));
+                let (calendar, windows) = (&self.calendar.0, case.windows());
+                let is_open = windows.is_none_or(|windows| windows.are_open(|zone| calendar(zone, now)));
+                if waits.is_none() && !is_open {
+                    self.say_wait(who, case, Wait::Window);
+                    self.withdraw(who, Some(&record));
+                    return Some(now + LOOK_AT_WINDOW);
+                }
                 // Whose plan is written goes before all others.
                 let waits = waits.or_else(|| match record.is_planned() {
                     true => None,

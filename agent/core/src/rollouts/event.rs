@@ -7,7 +7,8 @@ use crate::model::names::Name;
 use crate::model::object::{ObjectKind, ObjectRef};
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
-use crate::policy::reloader::{Idle, Marks, Telling};
+use crate::policy::problem::Problem;
+use crate::policy::reloader::{Marks, Telling};
 use crate::rollouts::content::Content;
 use crate::rollouts::ledger::{Access, Records, Shard};
 use crate::rollouts::workload::{Workload, WorkloadRef};
@@ -124,6 +125,8 @@ pub struct Mark {
 /// What people are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// The workload's annotations have these problems; nothing is done as long as it is so.
+    Problems(Vec<Problem>),
     /// A roll has begun, for these objects.
     Started(Vec<(ObjectKind, Name)>),
     /// All pods are available with the new content.
@@ -134,8 +137,6 @@ pub enum Report {
     Undone,
     /// A roll waits, for this.
     Waits(Wait),
-    /// A roll isn't made: its pods hold the content already, or nothing has to be done.
-    Needless(Idle),
     /// Pods are stale, and nothing is done about it.
     Stale(Telling),
     /// A change of the template was refused.
@@ -147,8 +148,12 @@ closed_set! {
     pub enum Wait {
         /// For changes to end.
         Debounce => "debounce",
+        /// Its annotations have a problem.
+        Problem => "problem",
         /// A person holds it.
         Held => "held",
+        /// For its window.
+        Window => "window",
         /// It was rolled not long ago.
         Interval => "interval",
         /// It was rolled too often.

@@ -64,6 +64,8 @@ pub(crate) struct Deployed {
     /// When each revision was made; the newest last.
     pub(crate) revisions: Vec<(Template, Time)>,
     pub(crate) wave: i32,
+    /// More annotations.
+    pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
     pub(crate) replicas: usize,
     pub(crate) pods: Vec<PodState>,
@@ -266,6 +268,7 @@ impl Deployed {
             revisions: vec![(template.clone(), now)],
             template,
             wave,
+            asks: Vec::new(),
             is_paused: false,
             replicas,
             pods: Vec::new(),
@@ -345,6 +348,11 @@ impl Deployed {
         self.stuck.is_some() || self.observed < self.generation || self.pods.len() != self.replicas
     }
 
+    /// Whether its status says that all is as it should be.
+    pub(crate) fn is_available(&self) -> bool {
+        self.observed == self.generation && self.status == Progress::Available
+    }
+
     fn progress(&self, now: Time) -> Progress {
         let available = self.pods.iter().filter(|pod| pod.available.is_some_and(|at| at <= now)).count();
         Progress::of(Counts {
@@ -379,7 +387,11 @@ impl Deployed {
                 (_, true) => Form::Resting(Resting::Paused),
                 (_, false) => Form::Deployment,
             },
-            own: own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            own: own
+                .into_iter()
+                .chain(self.asks.iter().map(|(key, value)| (*key, text(value))))
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
             of_template: BTreeMap::new(),
             spec: PodSpec { containers: vec![container], ..PodSpec::default() },
             marker: self.template.marker.clone(),

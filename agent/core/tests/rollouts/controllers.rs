@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use reloadlet_core::Time;
-use reloadlet_core::rollouts::controller::{Controller, Options};
+use reloadlet_core::policy::rollout::Clock;
+use reloadlet_core::rollouts::controller::{Calendar, Controller, Options};
 use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Mark, Report, Wait};
 use reloadlet_core::rollouts::ledger::{Access, Shard};
 use reloadlet_core::rollouts::workload::WorkloadRef;
@@ -41,7 +42,7 @@ impl Simulation {
     pub(crate) fn start(&mut self) -> u32 {
         self.instances += 1;
         let id = self.instances;
-        let machine = Controller::new(self.options);
+        let machine = Controller::new(self.options, Calendar::new(clock));
         self.running.insert(id, Running { machine, timer: None, watched: self.now });
         for object in self.cluster.objects.keys().cloned().collect::<Vec<_>>() {
             let seen = self.cluster.seen(&object);
@@ -127,11 +128,8 @@ impl Simulation {
             Report::Started(objects) => assert!(!objects.is_empty(), "{who} for nothing"),
             Report::Finished => self.finished += 1,
             Report::Failed => self.failed += 1,
-            Report::Waits(_)
-            | Report::Undone
-            | Report::Needless(_)
-            | Report::Stale(_)
-            | Report::Refused(_) => {}
+            Report::Waits(_) | Report::Undone | Report::Stale(_) | Report::Refused(_) => {}
+            Report::Problems(problems) => panic!("{who}: {problems:?}"),
         }
     }
 
@@ -237,6 +235,13 @@ impl Simulation {
         workload.rolls += 1;
         self.rolls += 1;
     }
+}
+
+/// All zones are one, and the time since the epoch begins on a Monday.
+fn clock(_zone: &str, at: Time) -> Option<Clock> {
+    let minutes = at.elapsed_since_boot().as_secs() / 60;
+    let day = u8::try_from(minutes / (24 * 60) % 7).unwrap();
+    Some(Clock { day, minute: u16::try_from(minutes % (24 * 60)).unwrap() })
 }
 
 pub(crate) fn options() -> Options {

@@ -200,8 +200,7 @@ fn never_more_are_rolled_at_a_time_than_may_be_and_the_first_alone() {
     let mut most = [0, 0];
     for _ in 0..3_000 {
         world.wait(100);
-        let is_rolled = |who: &&WorkloadRef| world.cluster.workloads[*who].is_busy();
-        let busy = world.cluster.workloads.keys().filter(is_rolled).count();
+        let busy = world.cluster.workloads.values().filter(|workload| !workload.is_available()).count();
         most[usize::from(world.finished > 0)] = most[usize::from(world.finished > 0)].max(busy);
     }
     assert_eq!((world.rolls, most), (10, [1, 2]));
@@ -243,4 +242,65 @@ fn an_object_that_changes_all_the_time_is_rolled_for_less_and_less() {
     assert_eq!(world.waiting(), [(who(0), Wait::Flapping)]);
     world.wait(120 * MINUTE);
     assert!(world.is_done());
+}
+
+#[test]
+fn a_roll_waits_for_its_window() {
+    let mut world = one(&[uses("x", "a")]);
+    world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/window", "02:00-03:00")]);
+    world.schedule(&who(0));
+    world.show_workload(&who(0));
+    world.wait(MINUTE);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (0, vec![(who(0), Wait::Window)]));
+    let minute = |world: &Simulation| world.now.elapsed_since_boot().as_secs() / 60 % (24 * 60);
+    while world.rolls == 0 {
+        world.wait(MINUTE);
+    }
+    assert!((120..123).contains(&minute(&world)), "{}", minute(&world));
+}
+
+#[test]
+fn a_debounce_of_its_own_is_kept() {
+    let mut world = one(&[uses("x", "a")]);
+    world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/debounce", "5m")]);
+    world.schedule(&who(0));
+    world.show_workload(&who(0));
+    world.wait(MINUTE);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(4 * MINUTE);
+    assert_eq!(world.rolls, 0);
+    world.wait(2 * MINUTE);
+    assert_eq!(world.rolls, 1);
+}
+
+#[test]
+fn whenever_a_controller_is_killed_the_next_one_makes_the_roll_once() {
+    for offset in (0..8_000).step_by(20) {
+        let mut world = one(&[uses("x", "a")]);
+        world.set(&object("x"), Some(data(&[("a", 30)])));
+        world.wait(4_900 + offset);
+        world.end_all();
+        world.wait(offset % 700);
+        world.start();
+        world.wait(10 * MINUTE);
+        assert_eq!(world.rolls, 1, "killed after {offset} ms");
+        assert!(world.is_done());
+    }
+}
+
+#[test]
+fn of_two_controllers_at_once_one_makes_the_roll() {
+    for offset in (0..6_000).step_by(20) {
+        let mut world = one(&[uses("x", "a")]);
+        world.set(&object("x"), Some(data(&[("a", 30)])));
+        world.wait(offset);
+        world.start();
+        world.wait(30_000);
+        world.set(&object("x"), Some(data(&[("a", 40)])));
+        world.wait(10 * MINUTE);
+        assert_eq!(world.rolls, 2, "begun after {offset} ms");
+        assert!(world.is_done());
+    }
 }
