@@ -7,9 +7,14 @@ pub mod event;
 pub mod lease;
 pub mod ledger;
 pub mod record;
+pub mod settings;
 pub mod workload;
 
 mod case;
 mod contents;
+mod found;
+mod holds;
 mod neighbours;
+mod pods;
+mod rules;
 mod uses;

@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::names::Name;
-use crate::model::object::ObjectRef;
-use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::{
-    Asking, Candidate, Difference, Hold, Marks, Object as Subject, ObjectType, Options as CourseOptions,
-    Pods, Rest, Scope, course,
-};
+use crate::policy::reloader::{Asking, Hold, Pods, Rest};
 use crate::policy::rollout::{Asked, Windows};
-use crate::rollouts::content::{Content, Print};
+use crate::rollouts::content::Print;
 use crate::rollouts::contents::Contents;
-use crate::rollouts::controller::Options;
+
 use crate::rollouts::event::{Disruption, Pod, Report, Wait};
+use crate::rollouts::found::Found;
+use crate::rollouts::pods::{Known, Listing, is_stale};
 use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::rules::{self, Asks};
+use crate::rollouts::settings::Options;
 use crate::rollouts::uses::{Looks, Object, Uses};
 use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
 
-/// A container that was started again after a change has the new content, by clocks that may be this far apart.
-const SKEW: Duration = Duration::from_secs(10);
 /// Pods, and contents, that came longer ago than this decide nothing.
 const FRESH: Duration = Duration::from_secs(5);
 /// Changes are gathered for so many times the pause that follows the last of them.
@@ -59,26 +56,6 @@ struct Changed {
     objects: BTreeSet<Object>,
     /// When what counts of each object was last changed, by the API server's clock.
     since: BTreeMap<Object, (Print, Time)>,
-}
-
-/// Its pods.
-#[derive(Debug)]
-enum Listing {
-    Unknown,
-    /// They were asked for then, of the workload at this version.
-    Asked(Time, Name),
-    /// They were these: whatever the workload's status says since, it says of others.
-    Known(Known),
-}
-
-/// They, as they were when they were asked for, of the workload at a version.
-#[derive(Debug)]
-struct Known {
-    asked: Time,
-    came: Time,
-    version: Name,
-    pods: Vec<Pod>,
-    disruption: Disruption,
 }
 
 /// What is to be done next.
@@ -306,11 +283,16 @@ impl Case {
             };
         }
         self.change(&wanted, differing, &found, now);
-        let next = self.decide(who, record, options, &found, contents, now);
-        match next {
+        match self.decide(who, record, options, &found, contents, now) {
             Next::Wait(wait, None) => Next::Wait(wait, until),
             Next::Busy(None) => Next::Busy(until),
-            next => next,
+            next @ (Next::Rest
+            | Next::Busy(_)
+            | Next::Write(..)
+            | Next::Tell(_)
+            | Next::Wait(..)
+            | Next::ListPods
+            | Next::Ready { .. }) => next,
         }
     }
 
@@ -393,7 +375,7 @@ impl Case {
         };
         let settled =
             |causes: Option<Prints>| Next::Write(Some(record.holds(changed.wanted.clone(), causes)), None);
-        let debounce = match self.course(who, uses, found, Pods::default()) {
+        let debounce = match rules::rest(self.asks(who, uses), &changed.objects, found, Pods::default()) {
             Rest::Nothing(_) => return settled(None),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(_) => return Next::Busy(None),
@@ -435,7 +417,7 @@ impl Case {
             are_available: self.workload.progress == Progress::Available || is_own,
             can_be_disrupted: known.disruption == Disruption::Allowed || is_own,
         };
-        let waits = match self.course(who, uses, found, pods) {
+        let waits = match rules::rest(self.asks(who, uses), &changed.objects, found, pods) {
             Rest::Nothing(_) => return settled(is_own.then(causes)),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(Hold::Rolling) => Some(Wait::Rolling),
@@ -446,47 +428,8 @@ impl Case {
         Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits }
     }
 
-    /// What is to be done, by the rules that hold for all.
-    fn course(&self, who: &WorkloadRef, uses: &Uses, found: &Found, pods: Pods) -> Rest {
-        let asking = Asking::new(&self.workload.own, &self.workload.of_template);
-        let candidate = Candidate {
-            form: self.workload.form,
-            namespace: Some(&who.namespace),
-            asking: &asking,
-            spec: &self.workload.spec,
-            rolls: self.asked.rolls,
-        };
-        let of = |(kind, name): &'_ Object| {
-            let content = found.contents.get(&(*kind, name.clone())).and_then(Option::as_deref);
-            (ObjectType::from(*kind), content)
-        };
-        let differing: Vec<(ObjectType, &Name, Option<&Content>)> = self
-            .differing()
-            .iter()
-            .map(|object| {
-                let content = found.contents.get(object).and_then(Option::as_deref);
-                (of(object).0, &object.1, content)
-            })
-            .collect();
-        let differences: Vec<_> = differing
-            .iter()
-            .map(|(of, name, content)| {
-                let object = Subject {
-                    of: *of,
-                    namespace: Some(&who.namespace),
-                    name,
-                    marks: Marks::default(),
-                    is_immutable: content.is_some_and(|content| content.is_immutable) && !self.asked.rolls,
-                    is_ignored: false,
-                    is_selected: true,
-                };
-                (object, if content.is_some() { Difference::Any } else { Difference::Gone })
-            })
-            .collect();
-        let scope = Scope::default();
-        let options =
-            CourseOptions { annotations: true, rollouts: false, relaxed_names: true, scope: &scope };
-        course(&candidate, uses.references(), &differences, pods, &options).rest
+    fn asks<'a>(&'a self, who: &'a WorkloadRef, uses: &'a Uses) -> Asks<'a> {
+        Asks { namespace: &who.namespace, workload: &self.workload, rolls: self.asked.rolls, uses }
     }
 
     /// Whether any pod has a container that started before the change and keeps what it started with.
@@ -498,65 +441,5 @@ impl Case {
                 .filter(|pod| !pod.is_terminating && counts(pod))
                 .any(|pod| is_stale(pod, &keepers, *at))
         })
-    }
-}
-
-/// Whether a pod has anything from before a change. The API server's times are whole seconds: of two in the same one the order isn't
-/// known. A revision of that second is taken for newer, since objects are applied before the workloads that use them, and a pod of
-/// an earlier revision for older.
-fn is_stale(pod: &Pod, keepers: &BTreeMap<Name, ContainerKind>, changed: Time) -> bool {
-    let is_newer = |at: Time| seconds(at) > seconds(changed);
-    if is_newer(pod.created) || pod.revision.is_some_and(|at| seconds(at) >= seconds(changed)) {
-        return false;
-    }
-    // Nobody that uses it: it is one that is only named, and all that runs counts.
-    let counts = |name: &Name| keepers.is_empty() || keepers.contains_key(name);
-    pod.containers.iter().any(|(name, kind, started)| {
-        let is_kept = match kind {
-            // They aren't run again.
-            ContainerKind::Init => pod.containers.iter().any(|(_, _, started)| started.is_some()),
-            ContainerKind::Regular | ContainerKind::Sidecar => {
-                started.is_some_and(|started| started < changed + SKEW)
-            }
-            ContainerKind::Ephemeral => false,
-        };
-        counts(name) && is_kept
-    })
-}
-
-/// The contents of all objects that a workload uses.
-struct Found {
-    contents: BTreeMap<Object, Option<Arc<Content>>>,
-}
-
-impl Found {
-    /// They, as they were at `since` or later, by answers from `oldest` on; `None` as long as one of them isn't known, and those are
-    /// fetched.
-    fn of(uses: &Uses, namespace: &Name, all: &mut Contents, since: Time, oldest: Time) -> Option<Self> {
-        let mut contents = BTreeMap::new();
-        let mut is_known = true;
-        for (kind, name) in uses.objects.keys() {
-            let object = ObjectRef { kind: *kind, namespace: namespace.clone(), name: name.clone() };
-            match all.get(&object, since, oldest) {
-                Some(content) => drop(contents.insert((*kind, name.clone()), content)),
-                None => is_known = false,
-            }
-        }
-        is_known.then_some(Self { contents })
-    }
-
-    fn wanted(&self, uses: &Uses) -> Prints {
-        let print = |(object, content): (&Object, &Option<Arc<Content>>)| {
-            (object.clone(), uses.print(object, content.as_deref()))
-        };
-        self.contents.iter().map(print).collect()
-    }
-
-    fn whole(&self, object: &Object) -> Print {
-        self.contents.get(object).and_then(Option::as_ref).map(|content| content.whole()).unwrap_or_default()
-    }
-
-    fn changed(&self, object: &Object) -> Option<Time> {
-        self.contents.get(object)?.as_ref().map(|content| content.changed)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,45 +9,16 @@ use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
-use crate::policy::rollout::Clock;
 use crate::rollouts::case::{Case, Next};
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Action, Answer, Event, Mark, Report, Wait};
+use crate::rollouts::holds::Holds;
 use crate::rollouts::ledger::Ledger;
 use crate::rollouts::neighbours::Neighbours;
-use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
-use crate::rollouts::uses::{Looks, Object};
+use crate::rollouts::record::{Prints, Record, Roll, seconds};
+use crate::rollouts::settings::{Calendar, Options};
+use crate::rollouts::uses::Object;
 use crate::rollouts::workload::{Workload, WorkloadRef};
-
-/// How the controller runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// What it looks at.
-    pub looks: Looks,
-    /// So many workloads are rolled at a time.
-    pub most: usize,
-    /// So many of one namespace.
-    pub most_each: usize,
-    /// So long changes are gathered, where the workload doesn't say it.
-    pub debounce: Duration,
-    /// The shortest time from one roll of a workload to its next one.
-    pub interval: Duration,
-    /// So long a roll has until all pods are available, where the API server doesn't say that it is late.
-    pub limit: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            looks: Looks::default(),
-            most: 10,
-            most_each: 3,
-            debounce: Duration::from_secs(5),
-            interval: Duration::from_secs(60),
-            limit: Duration::from_secs(900),
-        }
-    }
-}
 
 /// How often it is looked whether a window has opened.
 const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
@@ -77,29 +47,6 @@ pub struct Controller {
     /// Whom to look at later.
     due: BTreeSet<(Time, WorkloadRef)>,
     actions: VecDeque<Action>,
-}
-
-/// What the clocks of a time zone show at a moment; `None` for a zone that isn't known.
-pub struct Calendar(Box<dyn Fn(&str, Time) -> Option<Clock> + Send>);
-
-impl Calendar {
-    /// One that asks this.
-    pub fn new(clock: impl Fn(&str, Time) -> Option<Clock> + Send + 'static) -> Self {
-        Self(Box::new(clock))
-    }
-}
-
-impl fmt::Debug for Calendar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Calendar")
-    }
-}
-
-/// Where a person holds all rolls.
-#[derive(Debug, Default)]
-struct Holds {
-    all: bool,
-    namespaces: BTreeSet<Name>,
 }
 
 impl Controller {
@@ -167,7 +114,7 @@ impl Controller {
             }
             Event::Rolled(who, answer) => self.take_answer(who, answer, now),
             Event::Holds { all, namespaces } => {
-                self.holds = Holds { all, namespaces: namespaces.into_iter().collect() };
+                self.holds = Holds::new(all, namespaces);
                 self.look_at_waiting();
             }
         }
@@ -275,8 +222,8 @@ impl Controller {
         self.dirty.extend(self.users.get(object).into_iter().flatten().cloned());
         // An object that nobody has used yet may be one that a list takes.
         let is_open =
-            |(who, case): (&WorkloadRef, &Case)| who.namespace == object.namespace && case.has_patterns();
-        let open = self.cases.iter().filter(|(who, case)| is_open((who, case))).map(|(who, _)| who.clone());
+            |who: &WorkloadRef, case: &Case| who.namespace == object.namespace && case.has_patterns();
+        let open = self.cases.iter().filter(|(who, case)| is_open(who, case)).map(|(who, _)| who.clone());
         self.dirty.extend(open.collect::<Vec<_>>());
     }
 
@@ -396,18 +343,19 @@ impl Controller {
             Next::Ready { wanted, causes, waits } => {
                 let record = record?;
                 let waits = waits.or_else(|| (!case.problems().is_empty()).then_some(Wait::Problem));
-                let waits = waits.or_else(|| self.is_held(who).then_some(Wait::Held));
-                let (calendar, windows) = (&self.calendar.0, case.windows());
-                let is_open = windows.is_none_or(|windows| windows.are_open(|zone| calendar(zone, now)));
+                let waits = waits.or_else(|| self.holds.are_on(&who.namespace).then_some(Wait::Held));
+                let (calendar, windows) = (&self.calendar, case.windows());
+                let is_open =
+                    windows.is_none_or(|windows| windows.are_open(|zone| calendar.clock(zone, now)));
                 if waits.is_none() && !is_open {
                     self.say_wait(who, case, Wait::Window);
                     self.withdraw(who, Some(&record));
                     return Some(now + LOOK_AT_WINDOW);
                 }
                 // Whose plan is written goes before all others.
-                let waits = waits.or_else(|| match record.is_planned() {
-                    true => None,
-                    false => self.waits_for_others(who, case, &causes),
+                let waits = waits.or_else(|| match record.planned() {
+                    Some(_) => None,
+                    None => self.waits_for_others(who, case, &causes),
                 });
                 let (wait, until) = match waits {
                     Some(wait) => (wait, None),
@@ -428,13 +376,9 @@ impl Controller {
 
     /// Whoever waits for anything keeps nobody else waiting.
     fn withdraw(&mut self, who: &WorkloadRef, record: Option<&Record>) {
-        if let Some(record) = record.filter(|record| record.is_planned()) {
+        if let Some(record) = record.filter(|record| record.planned().is_some()) {
             self.ledger.write(who, Some(record.withdrawn()));
         }
-    }
-
-    fn is_held(&self, who: &WorkloadRef) -> bool {
-        self.holds.all || self.holds.namespaces.contains(&who.namespace)
     }
 
     fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
@@ -476,10 +420,7 @@ impl Controller {
         causes: Prints,
         now: Time,
     ) {
-        let planned = match &record.step {
-            Step::Planned(roll) => Some(roll),
-            _ => None,
-        };
+        let planned = record.planned();
         if let Some(roll) = planned.filter(|roll| roll.wanted == wanted) {
             let workload = case.workload();
             let mark = Mark {

@@ -109,9 +109,12 @@ impl Record {
         Self { step, ..self.clone() }
     }
 
-    /// Whether it is to be rolled.
-    pub(crate) const fn is_planned(&self) -> bool {
-        matches!(self.step, Step::Planned(_))
+    /// The roll that is to be made.
+    pub(crate) const fn planned(&self) -> Option<&Roll> {
+        match &self.step {
+            Step::Planned(roll) => Some(roll),
+            Step::None | Step::Rolling(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+        }
     }
 
     /// The mark of the roll after which not all pods became available (yet).

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use reloadlet_core::Time;
 use reloadlet_core::policy::rollout::Clock;
-use reloadlet_core::rollouts::controller::{Calendar, Controller, Options};
+use reloadlet_core::rollouts::controller::Controller;
 use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Mark, Report, Wait};
 use reloadlet_core::rollouts::ledger::{Access, Shard};
+use reloadlet_core::rollouts::settings::{Calendar, Options};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
 use crate::cluster::{Template, ms, number};
@@ -115,7 +116,11 @@ impl Simulation {
             self.trace(&format!("{id} -> {action:?}"));
             match action {
                 Action::Report(who, report) => self.report(&who, &report),
-                action => {
+                action @ (Action::Access(..)
+                | Action::Fetch(_)
+                | Action::ListPods(_)
+                | Action::Refetch(_)
+                | Action::Roll(..)) => {
                     let pause = ms(1 + self.rng.below(60));
                     self.push(self.now + pause, Todo::Ask(id, Box::new(action)));
                 }

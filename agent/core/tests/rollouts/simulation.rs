@@ -7,8 +7,8 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
-use reloadlet_core::rollouts::controller::Options;
 use reloadlet_core::rollouts::event::{Action, Event, Wait};
+use reloadlet_core::rollouts::settings::Options;
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 
 use crate::cluster::{Cluster, Deployed, Used, ms};
