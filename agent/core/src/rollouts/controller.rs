@@ -22,7 +22,6 @@ use crate::rollouts::workload::{Workload, WorkloadRef};
 
 /// How often it is looked whether a window has opened.
 const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
-
 /// Where nobody answers, it is asked again after so long, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
