@@ -14,6 +14,7 @@ mod case;
 mod contents;
 mod found;
 mod holds;
+mod index;
 mod neighbours;
 mod pods;
 mod rules;

@@ -31,6 +31,7 @@ const MOST_PAUSES: u32 = 10;
 pub(crate) struct Case {
     workload: Arc<Workload>,
     asked: Asked,
+    has_lists: bool,
     /// What it uses; `None` where that is to be found out.
     uses: Option<Uses>,
     /// What differs, and since when.
@@ -88,6 +89,7 @@ impl Case {
     pub(crate) fn new(workload: Arc<Workload>) -> Self {
         Self {
             asked: Asked::of(&workload.own, &workload.spec.annotations),
+            has_lists: has_lists(&workload),
             workload,
             uses: None,
             changed: None,
@@ -112,6 +114,7 @@ impl Case {
             || workload.of_template != before.of_template
         {
             self.asked = Asked::of(&workload.own, &workload.spec.annotations);
+            self.has_lists = has_lists(&workload);
             self.uses = None;
         }
         self.workload = workload;
@@ -151,21 +154,18 @@ impl Case {
         self.uses.iter().flat_map(|uses| uses.objects.keys().cloned()).collect()
     }
 
-    /// Whether objects may count that aren't named anywhere.
-    pub(crate) fn has_patterns(&self) -> bool {
-        Asking::new(&self.workload.own, &self.workload.of_template).is_any()
+    /// Whether its annotations are Reloader's, which may take objects that aren't named anywhere.
+    pub(crate) const fn has_lists(&self) -> bool {
+        self.has_lists
     }
 
     /// Finds out what it uses.
     pub(crate) fn find_uses(&mut self, namespace: &Name, looks: Looks, contents: &Contents) {
         if self.asked.refuses {
             self.uses = Some(Uses::default());
-        } else if self.uses.is_none() || self.has_patterns() {
-            let marks = if looks.annotations && self.has_patterns() {
-                contents.marks(namespace)
-            } else {
-                BTreeMap::new()
-            };
+        } else if self.uses.is_none() || self.has_lists {
+            let marks =
+                if looks.annotations && self.has_lists { contents.marks(namespace) } else { BTreeMap::new() };
             self.uses = Some(Uses::of(&self.workload, namespace, self.asked.rolls, looks, &marks));
         }
     }
@@ -442,4 +442,8 @@ impl Case {
                 .any(|pod| is_stale(pod, &keepers, *at))
         })
     }
+}
+
+fn has_lists(workload: &Workload) -> bool {
+    Asking::new(&workload.own, &workload.of_template).is_any()
 }

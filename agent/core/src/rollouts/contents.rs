@@ -114,9 +114,9 @@ impl Contents {
         }
     }
 
-    /// Forgets the contents of all objects but these.
-    pub(crate) fn keep(&mut self, is_used: impl Fn(&ObjectRef) -> bool) {
-        self.fetched.retain(|object, fetched| fetched.begun.is_some() || is_used(object));
-        self.wanted.retain(is_used);
+    /// Nobody uses an object any more.
+    pub(crate) fn forget(&mut self, object: &ObjectRef) {
+        self.fetched.remove(object);
+        self.wanted.remove(object);
     }
 }

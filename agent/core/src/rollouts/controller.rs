@@ -13,7 +13,8 @@ use crate::rollouts::case::{Case, Next};
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Action, Answer, Event, Mark, Report, Wait};
 use crate::rollouts::holds::Holds;
-use crate::rollouts::ledger::Ledger;
+use crate::rollouts::index::Index;
+use crate::rollouts::ledger::{Ledger, Shard};
 use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::record::{Prints, Record, Roll, seconds};
 use crate::rollouts::settings::{Calendar, Options};
@@ -34,8 +35,7 @@ pub struct Controller {
     ledger: Ledger,
     contents: Contents,
     cases: BTreeMap<WorkloadRef, Case>,
-    /// Who uses an object, or names it.
-    users: BTreeMap<ObjectRef, BTreeSet<WorkloadRef>>,
+    index: Index,
     /// Rolls whose plan isn't known to be written.
     plans: BTreeMap<WorkloadRef, Roll>,
     holds: Holds,
@@ -56,7 +56,7 @@ impl Controller {
             ledger: Ledger::default(),
             contents: Contents::default(),
             cases: BTreeMap::new(),
-            users: BTreeMap::new(),
+            index: Index::default(),
             plans: BTreeMap::new(),
             holds: Holds::default(),
             calendar,
@@ -86,13 +86,15 @@ impl Controller {
             }
             Event::Unfetched(object) => {
                 self.contents.fetched(&object, None, now);
-                for who in self.users.get(&object).cloned().unwrap_or_default() {
+                for who in self.index.concerned(&object).cloned().collect::<Vec<_>>() {
                     self.retry(&who, now);
                 }
             }
             Event::Read(shard, version, records) => {
                 let changed = self.ledger.read(shard, version, records);
                 self.settle(changed);
+                // Of some nothing was recorded.
+                self.dirty.extend(self.cases.keys().filter(|who| Shard::of(who) == shard).cloned());
             }
             Event::Wrote(shard, version) => {
                 let changed = self.ledger.wrote(shard, version);
@@ -158,7 +160,9 @@ impl Controller {
     fn take_workload(&mut self, who: WorkloadRef, workload: Option<Arc<Workload>>) {
         let Some(workload) = workload else {
             if let Some(case) = self.cases.remove(&who) {
-                self.leave(&who, case.objects());
+                self.use_objects(&who, &case.objects(), &BTreeSet::new());
+                self.index.opens(&who, false);
+                self.index.waits(&who, false);
                 self.look_at_waiting();
             }
             self.dirty.insert(who);
@@ -212,23 +216,14 @@ impl Controller {
         }
         self.dirty.extend(changed);
         self.look_at_waiting();
-        if self.ledger.is_known() {
-            self.dirty.extend(self.cases.keys().filter(|who| self.ledger.record(who) == Some(None)).cloned());
-        }
     }
 
     fn look_at_users(&mut self, object: &ObjectRef) {
-        self.dirty.extend(self.users.get(object).into_iter().flatten().cloned());
-        // An object that nobody has used yet may be one that a list takes.
-        let is_open =
-            |who: &WorkloadRef, case: &Case| who.namespace == object.namespace && case.has_patterns();
-        let open = self.cases.iter().filter(|(who, case)| is_open(who, case)).map(|(who, _)| who.clone());
-        self.dirty.extend(open.collect::<Vec<_>>());
+        self.dirty.extend(self.index.concerned(object).cloned());
     }
 
     fn look_at_waiting(&mut self) {
-        let waiting = self.cases.iter().filter(|(_, case)| case.wait().is_some()).map(|(who, _)| who.clone());
-        self.dirty.extend(waiting.collect::<Vec<_>>());
+        self.dirty.extend(self.index.waiting().iter().cloned());
     }
 
     /// Nobody has answered: it is looked at again after a pause.
@@ -246,15 +241,9 @@ impl Controller {
         self.due.insert((at, who.clone()));
     }
 
-    fn leave(&mut self, who: &WorkloadRef, objects: impl IntoIterator<Item = Object>) {
-        for (kind, name) in objects {
-            let object = ObjectRef { kind, namespace: who.namespace.clone(), name };
-            if let Some(users) = self.users.get_mut(&object) {
-                users.remove(who);
-                if users.is_empty() {
-                    self.users.remove(&object);
-                }
-            }
+    fn use_objects(&mut self, who: &WorkloadRef, before: &BTreeSet<Object>, now: &BTreeSet<Object>) {
+        for object in self.index.uses(who, before, now) {
+            self.contents.forget(&object);
         }
     }
 
@@ -265,8 +254,6 @@ impl Controller {
         while let Some(who) = self.dirty.pop_first() {
             self.look_at(&who, now);
         }
-        let users = &self.users;
-        self.contents.keep(|object| users.contains_key(object));
     }
 
     /// Looks at a workload, and does what is to be done next.
@@ -281,16 +268,11 @@ impl Controller {
         };
         let before: BTreeSet<Object> = case.objects();
         case.find_uses(&who.namespace, self.options.looks, &self.contents);
-        let after = case.objects();
-        self.leave(who, before.difference(&after).cloned());
-        for (kind, name) in after {
-            let object = ObjectRef { kind, namespace: who.namespace.clone(), name };
-            self.users.entry(object).or_default().insert(who.clone());
-        }
+        self.use_objects(who, &before, &case.objects());
+        self.index.opens(who, self.options.looks.annotations && case.has_lists());
         let next = case.next(who, record.as_ref(), &self.options, &mut self.contents, now);
-        let waited = case.wait().is_some();
         let later = self.follow(who, &mut case, record, next, now);
-        if waited && case.wait().is_none() {
+        if self.index.waits(who, case.wait().is_some()) {
             self.look_at_waiting();
         }
         self.cases.insert(who.clone(), case);
@@ -391,10 +373,10 @@ impl Controller {
         let neighbours = Neighbours::of(who, &self.ledger, &self.plans);
         let is_earlier =
             |other: &WorkloadRef| self.cases.get(other).is_some_and(|other| other.wave() < case.wave());
-        let pending = self.cases.iter().filter(|(other, _)| other.namespace == who.namespace);
         let shares = |objects: &BTreeSet<Object>| causes.keys().any(|object| objects.contains(object));
-        let mut earlier = pending.filter(|(other, _)| is_earlier(other));
-        if earlier.any(|(_, other)| other.wait().is_some() && shares(other.differing()))
+        let mut earlier =
+            self.index.waiting().iter().filter(|other| other.namespace == who.namespace && is_earlier(other));
+        if earlier.any(|other| self.cases.get(other).is_some_and(|other| shares(other.differing())))
             || neighbours.unfinished(causes).any(is_earlier)
         {
             return Some(Wait::Wave);

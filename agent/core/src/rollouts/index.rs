@@ -1,0 +1,117 @@
+//! Who has to be looked at when something happens elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::rollouts::uses::Object;
+use crate::rollouts::workload::WorkloadRef;
+
+/// The workloads, by what they look at.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Who uses an object, or names it.
+    users: BTreeMap<ObjectRef, BTreeSet<WorkloadRef>>,
+    /// Whose lists may take objects that are named nowhere, by namespace.
+    open: BTreeMap<Name, BTreeSet<WorkloadRef>>,
+    /// Who waits for something.
+    waiting: BTreeSet<WorkloadRef>,
+}
+
+impl Index {
+    /// Whom news of an object may concern.
+    pub(crate) fn concerned(&self, object: &ObjectRef) -> impl Iterator<Item = &WorkloadRef> {
+        let users = self.users.get(object).into_iter().flatten();
+        users.chain(self.open.get(&object.namespace).into_iter().flatten())
+    }
+
+    /// Who waits for something.
+    pub(crate) const fn waiting(&self) -> &BTreeSet<WorkloadRef> {
+        &self.waiting
+    }
+
+    /// A workload uses these objects; until now it used others. Those that nobody uses any more.
+    pub(crate) fn uses(
+        &mut self,
+        who: &WorkloadRef,
+        before: &BTreeSet<Object>,
+        now: &BTreeSet<Object>,
+    ) -> Vec<ObjectRef> {
+        for object in now.difference(before) {
+            self.users.entry(place(who, object)).or_default().insert(who.clone());
+        }
+        let mut unused = Vec::new();
+        for object in before.difference(now).map(|object| place(who, object)) {
+            let Some(users) = self.users.get_mut(&object) else { continue };
+            users.remove(who);
+            if users.is_empty() {
+                self.users.remove(&object);
+                unused.push(object);
+            }
+        }
+        unused
+    }
+
+    /// Whether a workload's lists may take objects that are named nowhere.
+    pub(crate) fn opens(&mut self, who: &WorkloadRef, is_open: bool) {
+        if is_open {
+            self.open.entry(who.namespace.clone()).or_default().insert(who.clone());
+        } else if let Some(open) = self.open.get_mut(&who.namespace) {
+            open.remove(who);
+            if open.is_empty() {
+                self.open.remove(&who.namespace);
+            }
+        }
+    }
+
+    /// Whether a workload waits for something. Whether it did, and doesn't any more.
+    pub(crate) fn waits(&mut self, who: &WorkloadRef, waits: bool) -> bool {
+        if waits {
+            self.waiting.insert(who.clone());
+            return false;
+        }
+        self.waiting.remove(who)
+    }
+}
+
+fn place(who: &WorkloadRef, (kind, name): &Object) -> ObjectRef {
+    ObjectRef { kind: *kind, namespace: who.namespace.clone(), name: name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::object::ObjectKind;
+    use crate::rollouts::workload::Kind;
+
+    fn who(name: &str) -> WorkloadRef {
+        WorkloadRef { kind: Kind::Deployment, namespace: "shop".into(), name: name.into() }
+    }
+
+    fn objects(names: &[&str]) -> BTreeSet<Object> {
+        names.iter().map(|name| (ObjectKind::ConfigMap, (*name).into())).collect()
+    }
+
+    #[test]
+    fn an_object_concerns_those_that_use_it_and_those_that_may_take_it_by_a_list() {
+        let mut index = Index::default();
+        let x = place(&who("a"), &(ObjectKind::ConfigMap, "x".into()));
+        assert!(index.uses(&who("a"), &objects(&[]), &objects(&["x", "y"])).is_empty());
+        assert!(index.uses(&who("b"), &objects(&[]), &objects(&["x"])).is_empty());
+        index.opens(&who("c"), true);
+        let names = |index: &Index| index.concerned(&x).map(|who| who.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&index), ["a", "b", "c"]);
+        assert_eq!(index.uses(&who("a"), &objects(&["x", "y"]), &objects(&["x"])).len(), 1, "nobody uses y");
+        index.opens(&who("c"), false);
+        assert_eq!(names(&index), ["a", "b"]);
+        assert!(index.uses(&who("a"), &objects(&["x"]), &objects(&[])).is_empty());
+        assert!(index.uses(&who("b"), &objects(&["x"]), &objects(&[])) == [x]);
+    }
+
+    #[test]
+    fn who_stops_waiting_is_told_once() {
+        let mut index = Index::default();
+        assert!(!index.waits(&who("a"), true) && index.waiting().contains(&who("a")));
+        assert!(index.waits(&who("a"), false) && !index.waits(&who("a"), false));
+    }
+}
