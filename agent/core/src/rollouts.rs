@@ -11,6 +11,7 @@ pub mod settings;
 pub mod workload;
 
 mod case;
+mod changed;
 mod contents;
 mod found;
 mod holds;

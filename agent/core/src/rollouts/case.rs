@@ -9,12 +9,12 @@ use crate::model::time::Time;
 use crate::policy::problem::Problem;
 use crate::policy::reloader::{Asking, Hold, Pods, Rest};
 use crate::policy::rollout::{Asked, Windows};
-use crate::rollouts::content::Print;
+use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
 
-use crate::rollouts::event::{Disruption, Pod, Report, Wait};
+use crate::rollouts::event::{Disruption, Listed, Report, Wait};
 use crate::rollouts::found::Found;
-use crate::rollouts::pods::{Known, Listing, is_stale};
+use crate::rollouts::pods::{Known, Listing};
 use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
@@ -23,8 +23,6 @@ use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
 
 /// Pods, and contents, that came longer ago than this decide nothing.
 const FRESH: Duration = Duration::from_secs(5);
-/// Changes are gathered for so many times the pause that follows the last of them.
-const MOST_PAUSES: u32 = 10;
 
 /// One workload.
 #[derive(Debug)]
@@ -39,6 +37,8 @@ pub(crate) struct Case {
     pods: Listing,
     /// Whether its template is being changed.
     is_rolled: bool,
+    /// The mark of its plan, if that is known to be in no template.
+    unmade: Option<Name>,
     wait: Option<Wait>,
     /// What was told last.
     told: Option<Report>,
@@ -46,17 +46,6 @@ pub(crate) struct Case {
     due: Option<Time>,
     /// How often nobody has answered in a row.
     failures: u32,
-}
-
-/// What differs from what its pods are known to hold.
-#[derive(Debug)]
-struct Changed {
-    wanted: Prints,
-    first: Time,
-    last: Time,
-    objects: BTreeSet<Object>,
-    /// When what counts of each object was last changed, by the API server's clock.
-    since: BTreeMap<Object, (Print, Time)>,
 }
 
 /// What is to be done next.
@@ -95,6 +84,7 @@ impl Case {
             changed: None,
             pods: Listing::Unknown,
             is_rolled: false,
+            unmade: None,
             wait: None,
             told: None,
             due: None,
@@ -176,9 +166,9 @@ impl Case {
     }
 
     /// Its pods were listed.
-    pub(crate) fn listed(&mut self, pods: Vec<Pod>, disruption: Disruption, now: Time) {
+    pub(crate) fn listed(&mut self, listed: Listed, now: Time) {
         if let Listing::Asked(asked, version) = &self.pods {
-            let known = Known { asked: *asked, came: now, version: version.clone(), pods, disruption };
+            let known = Known { asked: *asked, came: now, version: version.clone(), listed };
             self.pods = Listing::Known(known);
             self.failures = 0;
         }
@@ -190,8 +180,14 @@ impl Case {
     }
 
     /// Its template is being changed.
-    pub(crate) const fn rolls(&mut self) {
+    pub(crate) fn rolls(&mut self) {
         self.is_rolled = true;
+        self.unmade = None;
+    }
+
+    /// Its template is to get this mark, which is new.
+    pub(crate) fn plans(&mut self, marker: Name) {
+        self.unmade = Some(marker);
     }
 
     /// Somebody has said what came of that.
@@ -263,7 +259,7 @@ impl Case {
                 return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
             }
         };
-        if let Some(next) = self.follow_roll(record, options, now) {
+        if let Some(next) = self.follow_roll(record, options, now).or_else(|| self.doubt(record)) {
             return next;
         }
         let until = self.limit(record, options);
@@ -282,7 +278,7 @@ impl Case {
                 (false, _) => Next::Write(Some(record.holds(wanted, None)), None),
             };
         }
-        self.change(&wanted, differing, &found, now);
+        self.changed = Some(Changed::note(self.changed.take(), wanted, differing, &found, now));
         match self.decide(who, record, options, &found, contents, now) {
             Next::Wait(wait, None) => Next::Wait(wait, until),
             Next::Busy(None) => Next::Busy(until),
@@ -326,6 +322,22 @@ impl Case {
         }
     }
 
+    /// Where it isn't known whether a planned roll was made, its revisions say it: somebody may have taken it back already.
+    fn doubt(&mut self, record: &Record) -> Option<Next> {
+        let roll = record.planned().filter(|roll| self.unmade.as_ref() != Some(&roll.marker))?;
+        match &self.pods {
+            Listing::Known(known) if known.version == self.workload.version => {
+                if known.listed.marks.contains(&roll.marker) {
+                    return Some(Next::Write(Some(record.ended(Step::Undone)), Some(Report::Undone)));
+                }
+                self.unmade = Some(roll.marker.clone());
+                None
+            }
+            Listing::Asked(..) => Some(Next::Busy(None)),
+            Listing::Known(_) | Listing::Unknown => Some(Next::ListPods),
+        }
+    }
+
     /// When its roll is too late.
     fn limit(&self, record: &Record, options: &Options) -> Option<Time> {
         match &record.step {
@@ -339,24 +351,6 @@ impl Case {
     /// Whether it isn't available by its own roll, of which a new one may help.
     fn is_broken_by_roll(&self, record: &Record) -> bool {
         record.broken_by().is_some_and(|marker| self.workload.marker.as_ref() == Some(marker))
-    }
-
-    /// Notes what differs.
-    fn change(&mut self, wanted: &Prints, objects: BTreeSet<Object>, found: &Found, now: Time) {
-        let before = self.changed.take();
-        let since = objects.iter().map(|object| {
-            let print = wanted.get(object).copied().unwrap_or_default();
-            let known =
-                before.as_ref().and_then(|before| before.since.get(object)).filter(|known| known.0 == print);
-            (object.clone(), known.copied().unwrap_or_else(|| (print, found.changed(object).unwrap_or(now))))
-        });
-        let since = since.collect();
-        let (first, last) = match &before {
-            Some(before) if before.wanted == *wanted => (before.first, before.last),
-            Some(before) => (before.first, now),
-            None => (now, now),
-        };
-        self.changed = Some(Changed { wanted: wanted.clone(), first, last, objects, since });
     }
 
     /// What is done about what differs.
@@ -383,7 +377,7 @@ impl Case {
                 self.asked.debounce.or(debounce).unwrap_or(options.debounce)
             }
         };
-        let quiet = (changed.last + debounce).min(changed.first + debounce.saturating_mul(MOST_PAUSES));
+        let quiet = changed.quiet(debounce);
         if now < quiet {
             return Next::Wait(Wait::Debounce, Some(quiet));
         }
@@ -412,10 +406,11 @@ impl Case {
         let pods = Pods {
             have_baseline: true,
             // Where a roll is under way, the others are replaced already.
-            are_stale: self.are_stale(uses, changed, &known.pods, |pod| pod.is_current || !is_own),
+            are_stale: changed
+                .are_stale(uses, known.listed.pods.iter().filter(|pod| pod.is_current || !is_own)),
             are_rolled: self.workload.progress == Progress::Rolling && !is_own,
             are_available: self.workload.progress == Progress::Available || is_own,
-            can_be_disrupted: known.disruption == Disruption::Allowed || is_own,
+            can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,
         };
         let waits = match rules::rest(self.asks(who, uses), &changed.objects, found, pods) {
             Rest::Nothing(_) => return settled(is_own.then(causes)),
@@ -430,17 +425,6 @@ impl Case {
 
     fn asks<'a>(&'a self, who: &'a WorkloadRef, uses: &'a Uses) -> Asks<'a> {
         Asks { namespace: &who.namespace, workload: &self.workload, rolls: self.asked.rolls, uses }
-    }
-
-    /// Whether any pod has a container that started before the change and keeps what it started with.
-    fn are_stale(&self, uses: &Uses, changed: &Changed, pods: &[Pod], counts: impl Fn(&Pod) -> bool) -> bool {
-        let keepers = |object: &Object| uses.keepers(&BTreeSet::from([object]));
-        changed.since.iter().any(|(object, (_, at))| {
-            let keepers = keepers(object);
-            pods.iter()
-                .filter(|pod| !pod.is_terminating && counts(pod))
-                .any(|pod| is_stale(pod, &keepers, *at))
-        })
     }
 }
 

@@ -101,9 +101,9 @@ impl Controller {
                 self.settle(changed);
             }
             Event::Lost(shard) => self.ledger.lost(shard),
-            Event::Pods(who, pods, disruption) => {
+            Event::Pods(who, listed) => {
                 if let Some(case) = self.cases.get_mut(&who) {
-                    case.listed(pods, disruption, now);
+                    case.listed(listed, now);
                     self.dirty.insert(who);
                 }
             }
@@ -413,7 +413,9 @@ impl Controller {
             self.actions.push_back(Action::Roll(who.clone(), mark));
             return;
         }
+        // That of a plan that came to nothing is as good as new.
         let marker = planned.map_or_else(|| marker(who, now), |roll| roll.marker.clone());
+        case.plans(marker.clone());
         let roll = Roll { marker, wanted, causes, since: seconds(now), mends: None };
         self.plans.insert(who.clone(), roll.clone());
         self.ledger.write(who, Some(record.plan(roll)));

@@ -33,7 +33,7 @@ pub enum Event {
     /// An access had no answer, or somebody else has written the shard.
     Lost(Shard),
     /// The answer to [`Action::ListPods`].
-    Pods(WorkloadRef, Vec<Pod>, Disruption),
+    Pods(WorkloadRef, Listed),
     /// [`Action::ListPods`] had no answer.
     Unlisted(WorkloadRef),
     /// The answer to [`Action::Roll`].
@@ -56,6 +56,18 @@ pub struct Seen {
     pub marks: Marks,
     /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
     pub is_ignored: bool,
+}
+
+/// What there is of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its pods.
+    pub pods: Vec<Pod>,
+    /// The marks in the templates of its revisions (ReplicaSets, ControllerRevisions): of one that is there a roll was made, whatever the
+    /// workload's template says by now.
+    pub marks: Vec<Name>,
+    /// Whether one of its pods may be taken away.
+    pub disruption: Disruption,
 }
 
 /// A pod of a workload, as it is now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::names::Name;
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
-use crate::rollouts::event::{Disruption, Pod};
+use crate::rollouts::event::{Listed, Pod};
 use crate::rollouts::record::seconds;
 
 /// A container that was started again after a change has the new content, by clocks that may be this far apart.
@@ -28,8 +28,7 @@ pub(crate) struct Known {
     pub(crate) asked: Time,
     pub(crate) came: Time,
     pub(crate) version: Name,
-    pub(crate) pods: Vec<Pod>,
-    pub(crate) disruption: Disruption,
+    pub(crate) listed: Listed,
 }
 
 /// Whether a pod has anything from before a change. The API server's times are whole seconds: of two in the same one the order isn't

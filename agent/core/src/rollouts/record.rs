@@ -142,7 +142,7 @@ impl Record {
     /// Its roll has ended so.
     pub(crate) fn ended(&self, end: impl FnOnce(Roll) -> Step) -> Self {
         let Some(roll) = self.step.roll().cloned() else { return self.clone() };
-        let base = self.held().clone();
+        let base = if self.planned().is_some() { roll.wanted.clone() } else { self.held().clone() };
         Self { base, step: end(roll), ..self.clone() }
     }
 

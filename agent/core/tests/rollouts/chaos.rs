@@ -115,12 +115,7 @@ impl Simulation {
     }
 
     pub(crate) fn undo(&mut self, who: &WorkloadRef) {
-        let workload = &self.cluster.workloads[who];
-        // Nobody is as fast as the answer to a request.
-        if workload.rolled.is_some_and(|(_, at)| self.now < at + ms(2_000)) {
-            return;
-        }
-        let revisions = &workload.revisions;
+        let revisions = &self.cluster.workloads[who].revisions;
         let Some((template, _)) = revisions.iter().rev().nth(1).cloned() else { return };
         self.template(who, template);
     }

@@ -243,6 +243,12 @@ impl Cluster {
         self.workloads.get(who).map(|workload| Arc::new(workload.shown()))
     }
 
+    /// The marks of its revisions.
+    pub(crate) fn marks(&self, who: &WorkloadRef) -> Vec<Name> {
+        let revisions = self.workloads.get(who).into_iter().flat_map(|workload| &workload.revisions);
+        revisions.filter_map(|(template, _)| template.marker.clone()).collect()
+    }
+
     pub(crate) fn pods(&self, who: &WorkloadRef) -> Vec<event::Pod> {
         let Some(workload) = self.workloads.get(who) else { return Vec::new() };
         let shown = |pod: &PodState| event::Pod {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reloadlet_core::Time;
 use reloadlet_core::policy::rollout::Clock;
 use reloadlet_core::rollouts::controller::Controller;
-use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Mark, Report, Wait};
+use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Listed, Mark, Report, Wait};
 use reloadlet_core::rollouts::ledger::{Access, Shard};
 use reloadlet_core::rollouts::settings::{Calendar, Options};
 use reloadlet_core::rollouts::workload::WorkloadRef;
@@ -175,7 +175,8 @@ impl Simulation {
             }
             Action::ListPods(who) => {
                 let pods = self.cluster.pods(&who);
-                Event::Pods(who, pods, Disruption::Allowed)
+                let marks = self.cluster.marks(&who);
+                Event::Pods(who, Listed { pods, marks, disruption: Disruption::Allowed })
             }
             Action::Refetch(who) => {
                 let workload = self.cluster.workload(&who);
