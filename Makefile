@@ -50,7 +50,7 @@ bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that 
 .PHONY: simulate
 simulate: ## Try 20,000 seeds of the core's simulation that nobody has tried (SEEDS=20000 FIRST=<seed>)
 	RELOADLET_SEEDS=$(or $(SEEDS),20000) RELOADLET_FIRST_SEED=$(or $(FIRST),$(shell date +%s)) \
-		$(CARGO) test $(CARGO_FLAGS) --release -p reloadlet-core --test machine simulation
+		$(CARGO) test $(CARGO_FLAGS) --release -p reloadlet-core --test machine --test rollouts simulation
 
 .PHONY: kills
 kills: ## Make 10,000 changes on a stand-in node while the agent is killed 200 times (needs root)

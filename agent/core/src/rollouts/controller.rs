@@ -21,8 +21,8 @@ use crate::rollouts::settings::{Calendar, Options};
 use crate::rollouts::uses::Object;
 use crate::rollouts::workload::{Workload, WorkloadRef};
 
-/// How often it is looked whether a window has opened.
-const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
+/// How often it is looked whether a window has opened, or a budget allows a disruption.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Where nobody answers, it is asked again after so long, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -331,7 +331,7 @@ impl Controller {
                 if waits.is_none() && !is_open {
                     self.say_wait(who, case, Wait::Window);
                     self.withdraw(who, Some(&record));
-                    return Some(now + LOOK_AT_WINDOW);
+                    return Some(now + LOOK_AGAIN);
                 }
                 // Whose plan is written goes before all others.
                 let waits = waits.or_else(|| match record.planned() {
@@ -339,6 +339,8 @@ impl Controller {
                     None => self.waits_for_others(who, case, &causes),
                 });
                 let (wait, until) = match waits {
+                    // Nothing else says when it is over.
+                    Some(wait @ Wait::Disruption) => (wait, Some(now + LOOK_AGAIN)),
                     Some(wait) => (wait, None),
                     None => match self.too_early(&record, now) {
                         Some((wait, until)) => (wait, Some(until)),

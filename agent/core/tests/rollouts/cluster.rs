@@ -67,6 +67,8 @@ pub(crate) struct Deployed {
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
+    /// Whether a PodDisruptionBudget allows no disruption.
+    pub(crate) is_guarded: bool,
     pub(crate) replicas: usize,
     pub(crate) pods: Vec<PodState>,
     /// Since when its newest pods make no progress.
@@ -276,6 +278,7 @@ impl Deployed {
             wave,
             asks: Vec::new(),
             is_paused: false,
+            is_guarded: false,
             replicas,
             pods: Vec::new(),
             stuck: None,

@@ -176,7 +176,9 @@ impl Simulation {
             Action::ListPods(who) => {
                 let pods = self.cluster.pods(&who);
                 let marks = self.cluster.marks(&who);
-                Event::Pods(who, Listed { pods, marks, disruption: Disruption::Allowed })
+                let is_guarded = self.cluster.workloads.get(&who).is_some_and(|workload| workload.is_guarded);
+                let disruption = if is_guarded { Disruption::Forbidden } else { Disruption::Allowed };
+                Event::Pods(who, Listed { pods, marks, disruption })
             }
             Action::Refetch(who) => {
                 let workload = self.cluster.workload(&who);

@@ -10,5 +10,6 @@ mod chaos;
 mod cluster;
 mod controllers;
 mod promises;
+#[path = "../machine/simulation/rng.rs"]
 mod rng;
 mod simulation;

@@ -304,3 +304,15 @@ fn of_two_controllers_at_once_one_makes_the_roll() {
         assert!(world.is_done());
     }
 }
+
+#[test]
+fn a_budget_that_allows_no_disruption_is_waited_for() {
+    let mut world = one(&[uses("x", "a")]);
+    world.cluster.workloads.get_mut(&who(0)).unwrap().is_guarded = true;
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(10 * MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (0, vec![(who(0), Wait::Disruption)]));
+    world.cluster.workloads.get_mut(&who(0)).unwrap().is_guarded = false;
+    world.wait(MINUTE);
+    assert_eq!(world.rolls, 1);
+}
