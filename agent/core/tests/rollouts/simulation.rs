@@ -16,7 +16,7 @@ use crate::controllers::{Running, options};
 use crate::rng::Rng;
 
 /// So many seeds are tried where nobody says how many.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 /// So much happens.
 const HAPPENINGS: u32 = 40;
 
