@@ -279,7 +279,7 @@ impl Rig {
         let tasks = format!("/proc/{}/task", self.agent.pid());
         let is_it = |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm == "journal\n");
         let task = fs::read_dir(tasks).unwrap().map(|entry| entry.unwrap().path()).find(|task| is_it(task));
-        let status = task.expect("the journal's thread").join("status");
+        let status = task.unwrap().join("status");
         let sleeps = || {
             let status = fs::read_to_string(&status).unwrap();
             let of = |name: &str| status.lines().find(|line| line.starts_with(name)).map(str::to_owned);
