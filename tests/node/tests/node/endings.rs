@@ -262,6 +262,7 @@ fn a_content_that_ends_a_replica_while_there_is_no_agent_is_kept_from_the_others
     change(&pods[0], "bad");
     rig.wait_outcomes("web", "delivered", 1);
     // The program takes two seconds to end.
+    rig.wait_recorded();
     rig.agent.kill9().unwrap();
     assert_eq!(pods[0].wait_exit("app").unwrap(), Exit::Code(0));
     pods[0].start_container("app").unwrap();

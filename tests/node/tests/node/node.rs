@@ -170,6 +170,7 @@ fn kill_is_the_only_capability_that_is_needed() {
         change(&pod, "two");
         rig.wait_told(&pod, "app", "two");
     }
+    rig.wait_recorded();
     rig.agent.kill9().unwrap();
     for pod in rig.node.pods() {
         change(&pod, "three");

@@ -91,6 +91,7 @@ fn a_change_while_the_agent_is_down_is_told_after_its_start_and_nothing_else_is(
     change(&both, "two");
     rig.wait_told(&both, "app", "two");
     rig.wait_outcomes("both", "delivered", 1);
+    rig.wait_recorded();
     rig.agent.kill9().unwrap();
     change(&down, "two");
     change(&down, "three");
@@ -119,6 +120,7 @@ fn a_damaged_journal_is_not_a_first_start() {
     change(&older, "two");
     rig.wait_told(&older, "app", "two");
     rig.wait_outcomes("older", "delivered", 1);
+    rig.wait_recorded();
     rig.agent.kill9().unwrap();
     let journal = rig.options.state_dir.join("journal.redb");
     let length = fs::metadata(&journal).unwrap().len();
@@ -151,6 +153,7 @@ fn a_journal_that_is_gone_is_not_a_first_start() {
     rig.wait_told(&older, "app", "two");
     rig.wait_outcomes("older", "delivered", 1);
     // It is begun anew, and the next agent goes by it.
+    rig.wait_recorded();
     rig.kill_and_restart();
     rig.agent.wait_ready(LIMIT).unwrap();
     change(&same, "two");
@@ -175,6 +178,7 @@ fn a_journal_that_cant_be_written_any_more_is_read_all_the_same() {
     change(&told, "two");
     rig.wait_told(&told, "app", "two");
     rig.wait_outcomes("told", "delivered", 1);
+    rig.wait_recorded();
     rig.agent.kill9().unwrap();
     remount(MountFlags::RDONLY);
     change(&down, "two");

@@ -62,6 +62,7 @@ fn the_status_says_the_same_before_and_after_a_restart_of_the_agent() {
     assert_eq!(pods, ["as-is", "bad", "named", "older", "told"]);
     assert!(before[4].contains(&format!("app:{}", generation(&rig, "told"))), "{before:#?}");
     assert!(before[2].contains("app:-") && before[2].contains("wasn't told") && before[2].contains(missing));
+    rig.wait_recorded();
     rig.kill_and_restart();
     rig.agent.wait_ready(LIMIT).unwrap();
     wait_until(LIMIT, "the same lines after a restart", || lines(&rig) == before)

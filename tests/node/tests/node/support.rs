@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use standin::{
@@ -272,6 +272,28 @@ impl Rig {
         for line in self.reloads(pod).iter().filter(|line| line["outcome"] == "delivered") {
             assert_eq!(line["pids"], wanted.join(","), "{line}");
         }
+    }
+
+    /// Waits until what has happened is in the journal: its thread takes a record up within 10 ms, and sleeps when it is in the file.
+    pub(crate) fn wait_recorded(&self) {
+        let tasks = format!("/proc/{}/task", self.agent.pid());
+        let is_it = |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm == "journal\n");
+        let task = fs::read_dir(tasks).unwrap().map(|entry| entry.unwrap().path()).find(|task| is_it(task));
+        let status = task.unwrap().join("status");
+        let sleeps = || {
+            let status = fs::read_to_string(&status).unwrap();
+            let of = |name: &str| status.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+            of("State:\tS").and_then(|_| of("voluntary_ctxt_switches:"))
+        };
+        let mut last = (sleeps(), Instant::now());
+        wait_until(LIMIT, "a journal at rest", || {
+            let now = sleeps();
+            if now != last.0 || now.is_none() {
+                last = (now, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_millis(100)
+        })
+        .unwrap();
     }
 
     pub(crate) fn kill_and_restart(&mut self) {
