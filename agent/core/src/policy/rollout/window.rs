@@ -35,7 +35,7 @@ struct Window {
 }
 
 impl Windows {
-    /// Reads windows; `None` for what isn't written as [`ALLOWED`] says.
+    /// Reads windows; `None` for what isn't written as `ALLOWED` says.
     pub fn parse(text: &str) -> Option<Self> {
         let all: Vec<Window> = text.split(';').take(MOST + 1).map(Window::parse).collect::<Option<_>>()?;
         (all.len() <= MOST).then_some(Self(all))
