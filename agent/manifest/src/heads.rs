@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
-use reloadlet_core::model::pod::Annotations;
-use reloadlet_core::policy::annotations::asks;
+use reloadlet_core::model::pod::{AnnotationValue, Annotations};
+use reloadlet_core::policy::annotations::{IGNORE, asks};
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::annotations::WrittenValue;
-use crate::room::{short, take, take_if_there};
+use crate::room::{short, take, take_leaving};
 
 /// How much memory is taken for what all objects of a document say that they are, in bytes: 50,000 take half of it.
 pub(crate) const MOST_BYTES: usize = 40 << 20;
+
+/// How much of it is kept for kinds and names, whatever keys and annotations somebody gives to objects.
+const FOR_NAMES: usize = MOST_BYTES / 2;
 
 /// The fields that say what an object is: each stands there once.
 const DECIDING: [&str; 8] =
@@ -351,7 +354,7 @@ impl<'de> Lenient<'de> for Keys {
         while let Some(Text(key)) = object.next_key()? {
             object.next_value::<IgnoredAny>()?;
             let fits = |all: &BTreeMap<String, bool>, key: &str| {
-                all.len() < MOST_KEYS && take_if_there(KEY + key.len())
+                all.len() < MOST_KEYS && take_leaving(FOR_NAMES, KEY + key.len())
             };
             match (&mut keys.0, key) {
                 (Some(all), Some(key)) if fits(all, &key) => drop(all.insert(key, false)),
@@ -376,13 +379,9 @@ struct Named {
 #[derive(Default)]
 struct Marks(Annotations);
 
-/// So many of them are kept; there are three, and those that are wrong.
-const MOST_MARKS: usize = 16;
-
-/// Whether an annotation says something of an object, or seems to.
-fn is_mark(key: &str) -> bool {
-    [reloader::IGNORE, reloader::MATCH].contains(&key) || asks(key) || reloader::is_relevant(key)
-}
+/// Those that say something; so many others are kept that only seem to.
+const READ: [&str; 3] = [IGNORE, reloader::IGNORE, reloader::MATCH];
+const MOST_UNREAD: usize = 16;
 
 impl<'de> Lenient<'de> for Marks {
     fn other() -> Self {
@@ -391,11 +390,18 @@ impl<'de> Lenient<'de> for Marks {
 
     fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut marks = Self::default();
+        let mut unread = 0;
         while let Some(Text(key)) = object.next_key()? {
-            let key = key.filter(|key| is_mark(key));
-            match key.filter(|key| marks.0.len() < MOST_MARKS && take(key.len())) {
-                Some(key) => drop(marks.0.insert(key, object.next_value::<WrittenValue>()?.0)),
-                None => drop(object.next_value::<IgnoredAny>()?),
+            let key = key.unwrap_or_default();
+            if READ.contains(&key.as_str()) && take(key.len()) {
+                marks.0.insert(key, object.next_value::<WrittenValue>()?.0);
+                continue;
+            }
+            object.next_value::<IgnoredAny>()?;
+            let seems = asks(&key) || reloader::is_relevant(&key);
+            if seems && unread < MOST_UNREAD && take_leaving(FOR_NAMES, KEY + key.len()) {
+                unread += 1;
+                marks.0.entry(key).or_insert(AnnotationValue::Text(String::new()));
             }
         }
         Ok(marks)

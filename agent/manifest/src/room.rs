@@ -111,9 +111,9 @@ pub(super) fn take(bytes: usize) -> bool {
     LEFT.get().is_some()
 }
 
-/// The same for what can be left out: where that isn't enough, what is left stays.
-pub(super) fn take_if_there(bytes: usize) -> bool {
-    LEFT.get().is_some_and(|left| left >= bytes) && take(bytes)
+/// The same for what can be left out: where less than that and `kept` is left, all of it stays, for what can't be.
+pub(super) fn take_leaving(kept: usize, bytes: usize) -> bool {
+    LEFT.get().is_some_and(|left| left >= kept.saturating_add(bytes)) && take(bytes)
 }
 
 /// A sequence, as far as there is room.

@@ -73,7 +73,7 @@ pub struct OtherObject {
     /// Its name, if it has one.
     pub name: Option<Name>,
     /// What it says of itself to Reloader (`reloadlet_core::policy::reloader`), and to agents (`reloadlet.io/ignore`). Of a value that is
-    /// no string no more is known.
+    /// no string no more is known, and of other annotations of the two, which nobody reads on an object, the key alone.
     pub annotations: Annotations,
     /// Its labels, of those kinds that Reloader selects by them: ConfigMaps, Secrets and namespaces. `None` where they aren't known.
     pub labels: Option<Labels>,

@@ -23,11 +23,15 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     // Who can't do without it is told of first.
     let is_others =
         |reference: &&Reference| reference.object().is_some_and(|(kind, name)| !is_clusters(kind, name));
+    let of_several = |volume: &&Volume| matches!(volume.source, VolumeSource::Projected(_));
+    let projected: BTreeSet<&Name> =
+        workload.spec.volumes.iter().filter(of_several).map(|volume| &volume.name).collect();
     let mut counting: Vec<&Reference> = references.iter().filter(is_others).collect();
     counting.sort_by_key(|reference| reference.optional);
     for reference in counting {
         let Some((kind, name)) = reference.object() else { continue };
-        if let Some(field) = empty(workload, reference, kind, name) {
+        let is_projected = reference.volume.as_ref().is_some_and(|volume| projected.contains(volume));
+        if let Some(field) = empty(reference, kind, name, is_projected) {
             if said_empty.insert((reference.container.as_ref(), field)) {
                 findings.push(without_name(reference, field));
             }
@@ -40,7 +44,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
             continue;
         };
         let Some(keys) = found.keys() else { continue };
-        if !is_projected(workload, reference) {
+        if !is_projected {
             findings.extend(misspelt(reference, (kind, name), keys, objects));
         }
         for key in missing(reference, keys) {
@@ -55,16 +59,8 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     findings
 }
 
-/// Whether it is a use of a volume of several sources.
-fn is_projected(workload: &Workload, reference: &Reference) -> bool {
-    let of = |volume: &&Volume| Some(&volume.name) == reference.volume.as_ref();
-    let volume = workload.spec.volumes.iter().find(of);
-    volume.is_some_and(|volume| matches!(volume.source, VolumeSource::Projected { .. }))
-}
-
 /// The field that should name what is used, and doesn't.
-fn empty(workload: &Workload, reference: &Reference, kind: ObjectKind, name: &Name) -> Option<&'static str> {
-    let is_projected = is_projected(workload, reference);
+fn empty(reference: &Reference, kind: ObjectKind, name: &Name, is_projected: bool) -> Option<&'static str> {
     let is_secret = kind == ObjectKind::Secret;
     let of = |secret, config_map| Some(if is_secret { secret } else { config_map });
     match (reference.way, &reference.part) {
@@ -76,15 +72,19 @@ fn empty(workload: &Workload, reference: &Reference, kind: ObjectKind, name: &Na
         }
         _ if !name.is_empty() => None,
         (Way::Variables, _) => of("envFrom[].secretRef.name", "envFrom[].configMapRef.name"),
-        (Way::Projected, _) => {
+        _ if is_projected => {
             of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
         }
-        (Way::Unmounted | Way::SubPath, _) if is_projected => {
-            of("volumes[].projected.sources[].secret.name", "volumes[].projected.sources[].configMap.name")
-        }
-        (Way::Directory | Way::SubPath | Way::Unmounted | Way::Csi | Way::Variable | Way::Arguments, _) => {
-            of("volumes[].secret.secretName", "volumes[].configMap.name")
-        }
+        (
+            Way::Directory
+            | Way::Projected
+            | Way::SubPath
+            | Way::Unmounted
+            | Way::Csi
+            | Way::Variable
+            | Way::Arguments,
+            _,
+        ) => of("volumes[].secret.secretName", "volumes[].configMap.name"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One finding.
 
 use reloadlet_core::model::closed::closed_set;
+use reloadlet_core::model::shown::plain;
 
 use super::codes::Code;
 
@@ -28,35 +29,6 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(code: Code, level: Level, sentence: String, remedy: Option<String>) -> Self {
-        Self { code, level, sentence: plain(sentence), remedy: remedy.map(plain) }
-    }
-}
-
-/// A sentence without anything that a terminal or a log obeys, whoever has written what it shows.
-fn plain(sentence: String) -> String {
-    let is_plain = |c: char| "'\"\\".contains(c) || c.escape_debug().len() == 1;
-    if sentence.chars().all(is_plain) {
-        return sentence;
-    }
-    sentence.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_debug().to_string() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_sentence_has_what_a_terminal_obeys() {
-        let said = |text: &str| {
-            let remedy = Some(text.to_owned());
-            let found = Finding::new(Code::Os, Level::Hint, text.to_owned(), remedy);
-            assert_eq!(Some(&found.sentence), found.remedy.as_ref());
-            found.sentence
-        };
-        assert_eq!(
-            said("\u{1b}[31m\r\n::error::x \u{9b}2J\u{202e}"),
-            "\\u{1b}[31m\\r\\n::error::x \\u{9b}2J\\u{202e}"
-        );
-        assert_eq!(said("pod \"a\" isn't ü \\n"), "pod \"a\" isn't ü \\n");
+        Self { code, level, sentence: plain(&sentence), remedy: remedy.as_deref().map(plain) }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use reloadlet_core::model::shown::plain;
+
 use super::finding::Level;
 use super::report::Report;
-use super::table::path;
 
 /// One command a line.
 pub(super) fn annotations(report: &Report) -> String {
@@ -35,7 +36,7 @@ fn command(text: &mut String, level: &str, file: &str, line: Option<usize>, titl
     let line = line.map(|line| format!(",line={line}")).unwrap_or_default();
     // Writing to a string doesn't fail.
     let _infallible =
-        writeln!(text, "::{level} file={}{line},title={title}::{}", property(&path(file)), data(said));
+        writeln!(text, "::{level} file={}{line},title={title}::{}", property(&plain(file)), data(said));
 }
 
 /// A message: what would end it is escaped (`@actions/core`, `command.ts`).

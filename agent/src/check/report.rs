@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::shown::unquoted;
+use reloadlet_core::model::shown::{plain, unquoted};
 use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::references::Reference;
 use reloadlet_manifest::{Found, OtherObject, Unreadable, Workload, WorkloadKind};
@@ -102,6 +102,12 @@ pub(super) struct Unread {
     pub(super) sentence: String,
 }
 
+impl Unread {
+    fn new(file: String, line: Option<usize>, sentence: &str) -> Self {
+        Self { file, line, sentence: plain(sentence) }
+    }
+}
+
 impl Report {
     /// What these texts hold, without findings of these codes; Reloader runs with these flags.
     pub(super) fn of(sources: Vec<Source>, ignored: &BTreeSet<Code>, installed: Installed) -> Self {
@@ -112,11 +118,7 @@ impl Report {
             let found = match found {
                 Ok(found) => found,
                 Err(error) => {
-                    report.unreadable.push(Unread {
-                        file: name,
-                        line: None,
-                        sentence: format!("can't be read: {error}"),
-                    });
+                    report.unreadable.push(Unread::new(name, None, &format!("can't be read: {error}")));
                     continue;
                 }
             };
@@ -128,8 +130,8 @@ impl Report {
                     Ok(Found::Other(object)) => objects.add(object),
                     Err(Unreadable { error, .. }) if is_listed && error.is_of_a_part() => report.others += 1,
                     Err(error) => {
-                        let (file, line) = (name.clone(), Some(error.line));
-                        report.unreadable.push(Unread { file, line, sentence: error.to_string() });
+                        let unread = Unread::new(name.clone(), Some(error.line), &error.to_string());
+                        report.unreadable.push(unread);
                     }
                 }
             }
@@ -145,7 +147,7 @@ impl Report {
                     "{} and what follows isn't checked: there is too much before it",
                     checked.title()
                 );
-                report.unreadable.push(Unread { file: checked.file, line: Some(checked.line), sentence });
+                report.unreadable.push(Unread::new(checked.file, Some(checked.line), &sentence));
                 break;
             };
             (left, left_bytes) = rest;

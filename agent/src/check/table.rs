@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use reloadlet_core::model::shown::unquoted;
+use reloadlet_core::model::shown::{plain, unquoted};
 use reloadlet_core::policy::references::{Effect, Reference};
 
 use super::codes::{PAGE, of_reference};
@@ -18,7 +18,7 @@ pub(super) fn table(report: &Report) -> String {
     }
     for unread in &report.unreadable {
         // Writing to a string doesn't fail.
-        let _infallible = writeln!(text, "{}: {}\n", path(&unread.file), unread.sentence);
+        let _infallible = writeln!(text, "{}: {}\n", plain(&unread.file), unread.sentence);
     }
     if let Some(sentence) = report.unjudged.sentence() {
         let _infallible = writeln!(text, "{sentence}\n");
@@ -28,7 +28,7 @@ pub(super) fn table(report: &Report) -> String {
 }
 
 fn workload(checked: &Checked, text: &mut String) {
-    let _infallible = writeln!(text, "{}  ({}:{})", checked.title(), path(&checked.file), checked.line);
+    let _infallible = writeln!(text, "{}  ({}:{})", checked.title(), plain(&checked.file), checked.line);
     if !checked.references.is_empty() {
         let mut rows = vec![HEAD.map(str::to_owned)];
         rows.extend(checked.references.iter().map(row));
@@ -104,12 +104,6 @@ fn summary(report: &Report) -> String {
     }
     text.push('\n');
     text
-}
-
-/// The name of a file, all of it: whoever chose it sees no more than what it is.
-pub(super) fn path(name: &str) -> String {
-    let shown = |c: char| if "'\"\\".contains(c) { c.to_string() } else { c.escape_debug().to_string() };
-    name.chars().map(shown).collect()
 }
 
 fn plural(word: &str, count: usize) -> String {

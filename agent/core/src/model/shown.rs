@@ -23,6 +23,11 @@ pub fn unquoted(text: &str) -> String {
     shown + rest
 }
 
+/// A whole text, such as a path or a sentence, without anything that a terminal or a log obeys, whoever has written it.
+pub fn plain(text: &str) -> String {
+    escaped(text, "'\"\\", usize::MAX).0
+}
+
 /// Names in quotes: `"a", "b" and "c"`.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
@@ -65,6 +70,16 @@ mod tests {
         assert_eq!(quoted(&"ü".repeat(65)), format!("\"{}\"…", "ü".repeat(64)));
         assert_eq!(unquoted("[\"a\",\u{1b}]"), "[\"a\",\\u{1b}]");
         assert_eq!(unquoted(&"x".repeat(100)), format!("{}…", "x".repeat(64)));
+    }
+
+    #[test]
+    fn a_whole_text_has_nothing_that_a_terminal_obeys() {
+        assert_eq!(
+            plain("\u{1b}[31m\r\n::error::x \u{9b}2J\u{202e}"),
+            "\\u{1b}[31m\\r\\n::error::x \\u{9b}2J\\u{202e}"
+        );
+        let text = "pod \"a\" isn't ü \\n".repeat(10);
+        assert_eq!(plain(&text), text);
     }
 
     #[test]

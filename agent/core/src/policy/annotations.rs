@@ -52,6 +52,10 @@ pub const HTTP_TIMEOUT: &str = "reloadlet.io/http-timeout";
 pub const HTTP_SCHEME: &str = "reloadlet.io/http-scheme";
 /// Whether to roll the workload where a change can't be told in place.
 pub const ROLLOUT: &str = "reloadlet.io/rollout";
+/// In which order workloads that share an object are rolled: a whole number, the lowest first.
+pub const WAVE: &str = "reloadlet.io/wave";
+/// When a workload may be rolled.
+pub const WINDOW: &str = "reloadlet.io/window";
 /// On a ConfigMap or a Secret, not on a pod: whether it triggers nothing.
 pub const IGNORE: &str = "reloadlet.io/ignore";
 /// Written by the agent itself.
@@ -261,7 +265,7 @@ impl PodPolicy {
 
 /// Whether this key exists, and no version acts on it yet.
 pub fn is_not_built(key: &str) -> bool {
-    key == ROLLOUT
+    [ROLLOUT, WAVE, WINDOW].contains(&key)
 }
 
 /// Whether pods can have the annotation with this key.
@@ -351,10 +355,14 @@ fn distance(written: &str, known: &str) -> usize {
 
 /// Keys whose feature this version doesn't have; switched off they ask for nothing.
 fn not_built(key: &str, text: &str) -> Result<Read, Problem> {
-    if !one_of(key, text, "false", "true")? {
-        return Ok(Read::AsksNothing);
+    let mut instead = "leave it out";
+    if key == ROLLOUT {
+        let is_known = ["in-place", "in-place,rollout"].contains(&text);
+        if !is_known && !one_of(key, text, "false", "true")? {
+            return Ok(Read::AsksNothing);
+        }
+        instead = "leave it out or write \"false\"";
     }
-    let instead = "leave it out or write \"false\"";
     let sentence =
         format!("{key} is {}, but this version doesn't have that feature: {instead}", quoted(text));
     Err(Problem::new(ProblemKind::Unsupported, sentence))

@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use crate::model::pod::{AnnotationValue, Annotations};
-use crate::policy::annotations::{DEBOUNCE, ROLLOUT};
+use crate::policy::annotations::{DEBOUNCE, ROLLOUT, WAVE, WINDOW};
 use crate::policy::duration;
 use crate::policy::problem::{Problem, ProblemKind, quoted};
 
 pub use window::{Clock, Windows};
 
 mod window;
-
-/// In which order workloads that share an object are rolled: a whole number, the lowest first.
-pub const WAVE: &str = "reloadlet.io/wave";
-/// When a workload may be rolled.
-pub const WINDOW: &str = "reloadlet.io/window";
 
 /// The furthest wave from the usual one, which is 0.
 const MOST_WAVE: i32 = 1000;

@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use crate::model::names::Name;
 use crate::model::time::Time;
-use crate::policy::problem::Problem;
+use crate::policy::problem::{Problem, ProblemKind};
 use crate::policy::reloader::{Asking, Hold, Pods, Rest};
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
-
 use crate::rollouts::event::{Disruption, Listed, Report, Wait};
 use crate::rollouts::found::Found;
 use crate::rollouts::pods::{Known, Listing};
-use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::record::{Prints, Record, Roll, Step, moment, seconds};
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
-use crate::rollouts::uses::{Looks, Object, Uses};
+use crate::rollouts::uses::{Looks, MOST_OBJECTS, Object, Uses};
 use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
 
 /// Pods, and contents, that came longer ago than this decide nothing.
@@ -30,8 +29,8 @@ pub(crate) struct Case {
     workload: Arc<Workload>,
     asked: Asked,
     has_lists: bool,
-    /// What it uses; `None` where that is to be found out.
-    uses: Option<Uses>,
+    /// What it uses, and how often the objects of its namespace had become others then; `None` where that is to be found out.
+    uses: Option<(Uses, u64)>,
     /// What differs, and since when.
     changed: Option<Changed>,
     pods: Listing,
@@ -141,7 +140,7 @@ impl Case {
 
     /// The objects that it is rolled for.
     pub(crate) fn objects(&self) -> BTreeSet<Object> {
-        self.uses.iter().flat_map(|uses| uses.objects.keys().cloned()).collect()
+        self.uses.iter().flat_map(|(uses, _)| uses.objects.keys().cloned()).collect()
     }
 
     /// Whether its annotations are Reloader's, which may take objects that aren't named anywhere.
@@ -151,13 +150,19 @@ impl Case {
 
     /// Finds out what it uses.
     pub(crate) fn find_uses(&mut self, namespace: &Name, looks: Looks, contents: &Contents) {
-        if self.asked.refuses {
-            self.uses = Some(Uses::default());
-        } else if self.uses.is_none() || self.has_lists {
-            let marks =
-                if looks.annotations && self.has_lists { contents.marks(namespace) } else { BTreeMap::new() };
-            self.uses = Some(Uses::of(&self.workload, namespace, self.asked.rolls, looks, &marks));
+        let (names, changes) = contents.of_namespace(namespace);
+        let counts = looks.annotations && self.has_lists;
+        if self.uses.as_ref().is_some_and(|(_, known)| !counts || *known == changes) {
+            return;
         }
+        let uses = match self.asked.refuses {
+            true => Uses::default(),
+            false => {
+                let none = BTreeMap::new();
+                Uses::of(&self.workload, namespace, self.asked.rolls, looks, names.unwrap_or(&none))
+            }
+        };
+        self.uses = Some((uses, changes));
     }
 
     /// Its pods are listed.
@@ -170,7 +175,6 @@ impl Case {
         if let Listing::Asked(asked, version) = &self.pods {
             let known = Known { asked: *asked, came: now, version: version.clone(), listed };
             self.pods = Listing::Known(known);
-            self.failures = 0;
         }
     }
 
@@ -245,7 +249,11 @@ impl Case {
         if self.is_rolled {
             return Next::Busy(None);
         }
-        let Some(uses) = self.uses.as_ref().filter(|uses| !uses.objects.is_empty()) else {
+        if self.uses.as_ref().is_some_and(|(uses, _)| uses.are_too_many) {
+            return Next::Tell(Report::Problems(vec![too_many()]));
+        }
+        let uses = self.uses.as_ref().map(|(uses, _)| uses).filter(|uses| !uses.objects.is_empty());
+        let Some(uses) = uses else {
             return if record.is_some() { Next::Write(None, None) } else { Next::Rest };
         };
         let Some(found) = Found::of(uses, &who.namespace, contents, Time::default(), Time::default()) else {
@@ -341,9 +349,7 @@ impl Case {
     /// When its roll is too late.
     fn limit(&self, record: &Record, options: &Options) -> Option<Time> {
         match &record.step {
-            Step::Rolling(roll) => {
-                Some(Time::from_nanos(roll.since.saturating_mul(1_000_000_000)) + options.limit)
-            }
+            Step::Rolling(roll) => Some(moment(roll.since) + options.limit),
             Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
         }
     }
@@ -363,13 +369,20 @@ impl Case {
         contents: &mut Contents,
         now: Time,
     ) -> Next {
-        let (Some(changed), Some(uses)) = (&self.changed, &self.uses) else { return Next::Rest };
+        let (Some(changed), Some((uses, _))) = (&self.changed, &self.uses) else { return Next::Rest };
+        let asks = Asks {
+            namespace: &who.namespace,
+            workload: &self.workload,
+            rolls: self.asked.rolls,
+            annotations: options.looks.annotations,
+            uses,
+        };
         let causes = || -> Prints {
             changed.objects.iter().map(|object| (object.clone(), found.whole(object))).collect()
         };
         let settled =
             |causes: Option<Prints>| Next::Write(Some(record.holds(changed.wanted.clone(), causes)), None);
-        let debounce = match rules::rest(self.asks(who, uses), &changed.objects, found, Pods::default()) {
+        let debounce = match rules::rest(asks, &changed.objects, found, contents, Pods::default()) {
             Rest::Nothing(_) => return settled(None),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(_) => return Next::Busy(None),
@@ -412,7 +425,7 @@ impl Case {
             are_available: self.workload.progress == Progress::Available || is_own,
             can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,
         };
-        let waits = match rules::rest(self.asks(who, uses), &changed.objects, found, pods) {
+        let waits = match rules::rest(asks, &changed.objects, found, contents, pods) {
             Rest::Nothing(_) => return settled(is_own.then(causes)),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(Hold::Rolling) => Some(Wait::Rolling),
@@ -422,12 +435,14 @@ impl Case {
         };
         Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits }
     }
-
-    fn asks<'a>(&'a self, who: &'a WorkloadRef, uses: &'a Uses) -> Asks<'a> {
-        Asks { namespace: &who.namespace, workload: &self.workload, rolls: self.asked.rolls, uses }
-    }
 }
 
 fn has_lists(workload: &Workload) -> bool {
     Asking::new(&workload.own, &workload.of_template).is_any()
+}
+
+fn too_many() -> Problem {
+    let sentence =
+        format!("it is to be rolled for more than {MOST_OBJECTS} ConfigMaps and Secrets, and isn't at all");
+    Problem::new(ProblemKind::TooLarge, sentence)
 }

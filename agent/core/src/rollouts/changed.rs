@@ -61,7 +61,7 @@ impl Changed {
     pub(crate) fn are_stale<'a>(&self, uses: &Uses, pods: impl Iterator<Item = &'a Pod>) -> bool {
         let pods: Vec<&Pod> = pods.filter(|pod| !pod.is_terminating).collect();
         self.since.iter().any(|(object, (_, at))| {
-            let keepers = uses.keepers(&BTreeSet::from([object]));
+            let keepers = uses.keepers(object);
             pods.iter().any(|pod| is_stale(pod, &keepers, *at))
         })
     }

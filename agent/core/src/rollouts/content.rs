@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::digest::Digest;
 use crate::model::names::Name;
 use crate::model::time::Time;
+use crate::policy::reloader::Marks;
 
 /// What stands for some keys of an object and their values: the same for the same ones, whatever order they were counted in. Nothing
 /// leads back to them, as nothing leads back from the digests of which it is made. That of no key is zero, which an object
@@ -42,6 +43,17 @@ pub struct Value {
     pub digest: Digest,
     /// Whether it is one of a ConfigMap's `binaryData`, which no environment has.
     pub is_binary: bool,
+}
+
+/// What is known of an object without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// What it says to Reloader.
+    pub marks: Marks,
+    /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
+    pub is_ignored: bool,
 }
 
 /// What an object holds at one version.

@@ -6,18 +6,35 @@ use std::sync::Arc;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
-use crate::policy::reloader::Marks;
-use crate::rollouts::content::Content;
-use crate::rollouts::event::Seen;
+use crate::rollouts::content::{Content, Seen};
 use crate::rollouts::uses::Object;
 
 /// What is known of objects.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    seen: BTreeMap<Name, BTreeMap<Object, Seen>>,
+    seen: BTreeMap<Name, Namespace>,
     fetched: BTreeMap<ObjectRef, Fetched>,
     /// Those that are to be fetched.
     wanted: BTreeSet<ObjectRef>,
+}
+
+/// The objects of a namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    objects: BTreeMap<Object, Seen>,
+    /// How often one was made, removed, or said something else to others.
+    changes: u64,
+}
+
+/// What news of an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// None.
+    Nothing,
+    /// It may hold something else.
+    Content,
+    /// It is there, isn't any more, or says something else to others: it may count for other workloads than before.
+    Standing,
 }
 
 /// The content of an object, as it was fetched last.
@@ -42,27 +59,39 @@ struct Answer {
 }
 
 impl Contents {
-    /// What the API server says of an object. Whether it isn't what was known.
-    pub(crate) fn see(&mut self, object: &ObjectRef, seen: Option<Seen>) -> bool {
+    /// What the API server says of an object.
+    pub(crate) fn see(&mut self, object: &ObjectRef, seen: Option<Seen>) -> News {
         let all = self.seen.entry(object.namespace.clone()).or_default();
         let key = (object.kind, object.name.clone());
-        let version = seen.as_ref().map(|seen| seen.version.clone());
-        let before = match seen {
-            Some(seen) => all.insert(key, seen.clone()).as_ref() == Some(&seen),
-            None => all.remove(&key).is_none(),
+        let before = match &seen {
+            Some(seen) => all.objects.insert(key, seen.clone()),
+            None => all.objects.remove(&key),
         };
         if let Some(fetched) = self.fetched.get_mut(object) {
             let known =
                 fetched.last.as_ref().map(|last| last.content.as_ref().map(|content| &content.version));
-            fetched.is_doubted |= known != Some(version.as_ref());
+            fetched.is_doubted |= known != Some(seen.as_ref().map(|seen| &seen.version));
         }
-        !before
+        if before == seen {
+            return News::Nothing;
+        }
+        let standing = |seen: &Seen| (seen.marks, seen.is_ignored);
+        if before.as_ref().map(standing) == seen.as_ref().map(standing) {
+            return News::Content;
+        }
+        all.changes += 1;
+        News::Standing
     }
 
-    /// What the objects of a namespace say to Reloader.
-    pub(crate) fn marks(&self, namespace: &Name) -> BTreeMap<Object, Marks> {
-        let all = self.seen.get(namespace).into_iter().flatten();
-        all.map(|(object, seen)| (object.clone(), seen.marks)).collect()
+    /// The objects of a namespace, and how often they have become others.
+    pub(crate) fn of_namespace(&self, namespace: &Name) -> (Option<&BTreeMap<Object, Seen>>, u64) {
+        let all = self.seen.get(namespace);
+        (all.map(|all| &all.objects), all.map_or(0, |all| all.changes))
+    }
+
+    /// What is known of an object without its content.
+    pub(crate) fn seen(&self, namespace: &Name, object: &Object) -> Option<&Seen> {
+        self.seen.get(namespace)?.objects.get(object)
     }
 
     /// What an object holds; it is fetched where that isn't known, was asked for before `since`, or came before `oldest`.
@@ -101,10 +130,8 @@ impl Contents {
         match content {
             Some(content) => {
                 // What was seen meanwhile may be what came.
-                let seen = self
-                    .seen
-                    .get(&object.namespace)
-                    .and_then(|all| all.get(&(object.kind, object.name.clone())));
+                let seen = self.seen.get(&object.namespace);
+                let seen = seen.and_then(|all| all.objects.get(&(object.kind, object.name.clone())));
                 let is_same =
                     seen.map(|seen| &seen.version) == content.as_ref().map(|content| &content.version);
                 fetched.is_doubted &= !is_same;

@@ -10,7 +10,7 @@ use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::rollouts::case::{Case, Next};
-use crate::rollouts::contents::Contents;
+use crate::rollouts::contents::{Contents, News};
 use crate::rollouts::event::{Action, Answer, Event, Mark, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
@@ -38,6 +38,8 @@ pub struct Controller {
     index: Index,
     /// Rolls whose plan isn't known to be written.
     plans: BTreeMap<WorkloadRef, Roll>,
+    /// What is said once a record is known to be this.
+    unsaid: BTreeMap<WorkloadRef, (Option<Record>, Report)>,
     holds: Holds,
     calendar: Calendar,
     is_synced: bool,
@@ -58,6 +60,7 @@ impl Controller {
             cases: BTreeMap::new(),
             index: Index::default(),
             plans: BTreeMap::new(),
+            unsaid: BTreeMap::new(),
             holds: Holds::default(),
             calendar,
             is_synced: false,
@@ -72,8 +75,12 @@ impl Controller {
         match event {
             Event::Workload(who, workload) => self.take_workload(who, workload),
             Event::Object(object, seen) => {
-                if self.contents.see(&object, seen) {
+                let news = self.contents.see(&object, seen);
+                if news != News::Nothing {
                     self.look_at_users(&object);
+                }
+                if news == News::Standing {
+                    self.dirty.extend(self.index.open(&object.namespace).cloned());
                 }
             }
             Event::Synced => {
@@ -86,7 +93,7 @@ impl Controller {
             }
             Event::Unfetched(object) => {
                 self.contents.fetched(&object, None, now);
-                for who in self.index.concerned(&object).cloned().collect::<Vec<_>>() {
+                for who in self.index.users(&object).cloned().collect::<Vec<_>>() {
                     self.retry(&who, now);
                 }
             }
@@ -213,13 +220,16 @@ impl Controller {
     fn settle(&mut self, changed: BTreeSet<WorkloadRef>) {
         for who in &changed {
             self.plans.remove(who);
+            let said = self.unsaid.remove(who);
+            let said = said.filter(|(record, _)| self.ledger.record(who) == Some(record.as_ref()));
+            self.actions.extend(said.map(|(_, report)| Action::Report(who.clone(), report)));
         }
         self.dirty.extend(changed);
         self.look_at_waiting();
     }
 
     fn look_at_users(&mut self, object: &ObjectRef) {
-        self.dirty.extend(self.index.concerned(object).cloned());
+        self.dirty.extend(self.index.users(object).cloned());
     }
 
     fn look_at_waiting(&mut self) {
@@ -298,8 +308,8 @@ impl Controller {
             Next::Busy(until) => until,
             Next::Write(record, report) => {
                 case.rest();
+                self.unsaid.extend(report.map(|report| (who.clone(), (record.clone(), report))));
                 self.ledger.write(who, record);
-                self.actions.extend(report.map(|report| Action::Report(who.clone(), report)));
                 // Others may have waited for it.
                 self.look_at_waiting();
                 None

@@ -8,8 +8,8 @@ use crate::model::object::{ObjectKind, ObjectRef};
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::{Marks, Telling};
-use crate::rollouts::content::Content;
+use crate::policy::reloader::Telling;
+use crate::rollouts::content::{Content, Seen};
 use crate::rollouts::ledger::{Access, Records, Shard};
 use crate::rollouts::workload::{Workload, WorkloadRef};
 
@@ -45,17 +45,6 @@ pub enum Event {
         /// In these.
         namespaces: Vec<Name>,
     },
-}
-
-/// What is known of an object without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Its `resourceVersion`.
-    pub version: Name,
-    /// What it says to Reloader.
-    pub marks: Marks,
-    /// Whether its owner keeps it from triggering anything (`reloadlet.io/ignore`).
-    pub is_ignored: bool,
 }
 
 /// What there is of a workload.

@@ -53,11 +53,11 @@ impl Found {
 
     /// What stands for all of an object.
     pub(crate) fn whole(&self, object: &Object) -> Print {
-        self.contents.get(object).and_then(Option::as_ref).map(|content| content.whole()).unwrap_or_default()
+        self.content(object).map(Content::whole).unwrap_or_default()
     }
 
     /// When an object's data was last changed.
     pub(crate) fn changed(&self, object: &Object) -> Option<Time> {
-        self.contents.get(object)?.as_ref().map(|content| content.changed)
+        self.content(object).map(|content| content.changed)
     }
 }

@@ -19,10 +19,14 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Whom news of an object may concern.
-    pub(crate) fn concerned(&self, object: &ObjectRef) -> impl Iterator<Item = &WorkloadRef> {
-        let users = self.users.get(object).into_iter().flatten();
-        users.chain(self.open.get(&object.namespace).into_iter().flatten())
+    /// Who uses an object, or names it.
+    pub(crate) fn users(&self, object: &ObjectRef) -> impl Iterator<Item = &WorkloadRef> {
+        self.users.get(object).into_iter().flatten()
+    }
+
+    /// Whose lists may take objects of this namespace that are named nowhere.
+    pub(crate) fn open(&self, namespace: &Name) -> impl Iterator<Item = &WorkloadRef> {
+        self.open.get(namespace).into_iter().flatten()
     }
 
     /// Who waits for something.
@@ -93,19 +97,27 @@ mod tests {
     }
 
     #[test]
-    fn an_object_concerns_those_that_use_it_and_those_that_may_take_it_by_a_list() {
+    fn an_object_has_users_until_nobody_uses_it() {
         let mut index = Index::default();
         let x = place(&who("a"), &(ObjectKind::ConfigMap, "x".into()));
+        let users = |index: &Index| index.users(&x).map(|who| who.name.to_string()).collect::<Vec<_>>();
         assert!(index.uses(&who("a"), &objects(&[]), &objects(&["x", "y"])).is_empty());
         assert!(index.uses(&who("b"), &objects(&[]), &objects(&["x"])).is_empty());
-        index.opens(&who("c"), true);
-        let names = |index: &Index| index.concerned(&x).map(|who| who.name.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(&index), ["a", "b", "c"]);
+        assert_eq!(users(&index), ["a", "b"]);
         assert_eq!(index.uses(&who("a"), &objects(&["x", "y"]), &objects(&["x"])).len(), 1, "nobody uses y");
-        index.opens(&who("c"), false);
-        assert_eq!(names(&index), ["a", "b"]);
         assert!(index.uses(&who("a"), &objects(&["x"]), &objects(&[])).is_empty());
-        assert!(index.uses(&who("b"), &objects(&["x"]), &objects(&[])) == [x]);
+        assert_eq!(users(&index), ["b"]);
+        assert!(index.uses(&who("b"), &objects(&["x"]), &objects(&[])) == [x.clone()]);
+        assert!(users(&index).is_empty());
+    }
+
+    #[test]
+    fn lists_are_open_for_objects_of_their_namespace() {
+        let mut index = Index::default();
+        index.opens(&who("a"), true);
+        assert_eq!((index.open(&"shop".into()).count(), index.open(&"other".into()).count()), (1, 0));
+        index.opens(&who("a"), false);
+        assert_eq!(index.open(&"shop".into()).count(), 0);
     }
 
     #[test]

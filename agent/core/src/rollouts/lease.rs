@@ -126,16 +126,11 @@ impl Lease {
             }
             Answer::Failed => {
                 // Of somebody else's Lease it isn't forgotten since when it is so.
-                if self.seen.as_ref().is_some_and(|(seen, _)| {
-                    seen.as_ref().is_none_or(|seen| seen.holder.as_ref() == Some(&self.me))
-                }) {
-                    self.seen = None;
-                } else if let Some((seen, since)) = &self.seen
-                    && let Some(seen) = seen
-                    && now >= *since + seen.duration
-                {
-                    self.seen = None;
-                }
+                let me = &self.me;
+                self.seen.take_if(|(seen, since)| {
+                    let holder = seen.as_ref().and_then(|seen| Some((seen.holder.as_ref()?, seen.duration)));
+                    holder.is_none_or(|(holder, duration)| holder == me || now >= *since + duration)
+                });
             }
         }
     }
@@ -211,6 +206,17 @@ mod tests {
         }
         lease.answer(of("me", "1"), at(now));
         assert_eq!(lease.poll(at(now)), Some(Access::Take(Some("1".into()))));
+    }
+
+    #[test]
+    fn a_lease_that_was_given_back_and_that_somebody_else_has_taken_is_read_again() {
+        let mut lease = Lease::new("me".into(), at(0));
+        assert_eq!(lease.poll(at(0)), Some(Access::Read));
+        let free = Seen { version: "1".into(), holder: None, duration: DURATION };
+        lease.answer(Answer::Is(Some(free)), at(0));
+        assert_eq!(lease.poll(at(0)), Some(Access::Take(Some("1".into()))));
+        lease.answer(Answer::Failed, at(0));
+        assert_eq!(lease.poll(at(2)), Some(Access::Read));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The pods of a workload, as they were listed, and whether they are older than a change.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::names::Name;
@@ -34,13 +34,13 @@ pub(crate) struct Known {
 /// Whether a pod has anything from before a change. The API server's times are whole seconds: of two in the same one the order isn't
 /// known. A revision of that second is taken for newer, since objects are applied before the workloads that use them, and a pod of
 /// an earlier revision for older.
-pub(crate) fn is_stale(pod: &Pod, keepers: &BTreeMap<Name, ContainerKind>, changed: Time) -> bool {
+pub(crate) fn is_stale(pod: &Pod, keepers: &BTreeSet<Name>, changed: Time) -> bool {
     let is_newer = |at: Time| seconds(at) > seconds(changed);
     if is_newer(pod.created) || pod.revision.is_some_and(|at| seconds(at) >= seconds(changed)) {
         return false;
     }
     // Nobody that uses it: it is one that is only named, and all that runs counts.
-    let counts = |name: &Name| keepers.is_empty() || keepers.contains_key(name);
+    let counts = |name: &Name| keepers.is_empty() || keepers.contains(name);
     pod.containers.iter().any(|(name, kind, started)| {
         let is_kept = match kind {
             // They aren't run again.

@@ -166,15 +166,14 @@ impl Record {
 
     /// How long to wait from the last roll to the next one, at least this long: twice as long for each further roll within `within` before it.
     pub(crate) fn pause(&self, shortest: Duration, within: Duration, now: Time) -> Duration {
-        let oldest = seconds(now).saturating_sub(within.as_secs());
-        let recent = self.rolled.iter().filter(|at| **at >= oldest).count();
+        let recent = self.rolls_within(within, now);
         let doublings = u32::try_from(recent.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         shortest.saturating_mul(1 << doublings)
     }
 
     /// When it was rolled last.
     pub(crate) fn last(&self) -> Option<Time> {
-        self.rolled.last().map(|at| Time::from_nanos(at.saturating_mul(1_000_000_000)))
+        self.rolled.last().copied().map(moment)
     }
 
     /// How often it was rolled within this long.
@@ -182,6 +181,11 @@ impl Record {
         let oldest = seconds(now).saturating_sub(within.as_secs());
         self.rolled.iter().filter(|at| **at >= oldest).count()
     }
+}
+
+/// The moment so many seconds after the epoch.
+pub(crate) const fn moment(seconds: u64) -> Time {
+    Time::since_boot(Duration::from_secs(seconds))
 }
 
 /// A moment in whole seconds.

@@ -7,8 +7,8 @@ use crate::model::object::ObjectKind;
 use crate::model::pod::ContainerKind;
 use crate::policy::plan::Allowed;
 use crate::policy::references::{self, Effect, Known, Reference, Way, Why};
-use crate::policy::reloader::{Asking, Decision, Key, Marks, ObjectType, Rules, has};
-use crate::rollouts::content::{Content, Print};
+use crate::policy::reloader::{Asking, Decision, Key, ObjectType, Rules, has};
+use crate::rollouts::content::{Content, Print, Seen};
 use crate::rollouts::workload::Workload;
 
 /// An object of the workload's namespace.
@@ -27,9 +27,14 @@ pub(crate) enum Reach {
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     references: Vec<Reference>,
-    /// The objects that it is rolled for.
+    /// The objects that it is rolled for; none where there are too many.
     pub(crate) objects: BTreeMap<Object, Reach>,
+    /// Whether there are more than [`MOST_OBJECTS`].
+    pub(crate) are_too_many: bool,
 }
+
+/// The most objects that one workload is rolled for: what is remembered of them has a place that it shares with others.
+pub(crate) const MOST_OBJECTS: usize = 64;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +53,26 @@ impl Uses {
         namespace: &Name,
         asks: bool,
         looks: Looks,
-        names: &BTreeMap<Object, Marks>,
+        names: &BTreeMap<Object, Seen>,
+    ) -> Self {
+        let mut uses = Self::all(workload, namespace, asks, looks, names);
+        uses.are_too_many = uses.objects.len() > MOST_OBJECTS;
+        if uses.are_too_many {
+            uses.objects = BTreeMap::new();
+        }
+        uses
+    }
+
+    fn all(
+        workload: &Workload,
+        namespace: &Name,
+        asks: bool,
+        looks: Looks,
+        names: &BTreeMap<Object, Seen>,
     ) -> Self {
         let references =
             references::references(&workload.spec, namespace, Allowed::default(), |_, _| Known::default());
-        let mut uses = Self { references: references.all, objects: BTreeMap::new() };
+        let mut uses = Self { references: references.all, ..Self::default() };
         let used: BTreeSet<Object> = uses.frozen().filter_map(object_of).collect();
         let counts = |(kind, _): &Object| looks.secrets || *kind == ObjectKind::ConfigMap;
         let asking = Asking::new(&workload.own, &workload.of_template);
@@ -62,7 +82,7 @@ impl Uses {
             return uses;
         }
         let decide = |(kind, name): &Object| {
-            let marks = names.get(&(*kind, name.clone())).copied().unwrap_or_default();
+            let marks = names.get(&(*kind, name.clone())).map(|seen| seen.marks).unwrap_or_default();
             asking.decide((*kind).into(), name, marks, Rules::Ours)
         };
         for object in used.into_iter().filter(&counts) {
@@ -76,14 +96,15 @@ impl Uses {
                 uses.objects.insert(object, reach);
             }
         }
-        let live: BTreeSet<Object> = uses.references.iter().filter_map(object_of).collect();
+        let all: BTreeSet<Object> = uses.references.iter().filter_map(object_of).collect();
         for kind in ObjectKind::ALL {
             let of = ObjectType::from(kind);
             let written = asking.named(of).into_iter().map(|name| (kind, Name::from(name)));
-            let taken = names.keys().filter(|(other, _)| *other == kind && asking.patterns(of) > 0).cloned();
+            let has_patterns = asking.patterns(of) > 0;
+            let taken = names.keys().filter(|(other, _)| has_patterns && *other == kind).cloned();
             for object in written.chain(taken).filter(&counts) {
                 // Where all that use it are told, that is enough.
-                let is_told = live.contains(&object) && !uses.objects.contains_key(&object);
+                let is_told = all.contains(&object) && !uses.objects.contains_key(&object);
                 if !is_told && decide(&object) == Decision::Named {
                     uses.objects.insert(object, Reach::Named);
                 }
@@ -122,12 +143,10 @@ impl Uses {
         }
     }
 
-    /// The containers that keep what they started with of any of these objects, with what part they play.
-    pub(crate) fn keepers(&self, objects: &BTreeSet<&Object>) -> BTreeMap<Name, ContainerKind> {
-        let of = self
-            .frozen()
-            .filter(|reference| object_of(reference).is_some_and(|object| objects.contains(&object)));
-        of.filter_map(|reference| Some((reference.container.clone()?, reference.role?))).collect()
+    /// The containers that keep what they started with of an object.
+    pub(crate) fn keepers(&self, object: &Object) -> BTreeSet<Name> {
+        let of = self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object));
+        of.filter_map(|reference| reference.container.clone()).collect()
     }
 }
 

@@ -10,8 +10,8 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use reloadlet_core::model::pod::{AnnotationValue, Container, ContainerKind, EnvironmentSource, PodSpec};
 use reloadlet_core::policy::reloader::{Form, Marks, Resting};
-use reloadlet_core::rollouts::content::{Content, Value};
-use reloadlet_core::rollouts::event::{self, Seen};
+use reloadlet_core::rollouts::content::{Content, Seen, Value};
+use reloadlet_core::rollouts::event;
 use reloadlet_core::rollouts::ledger::{Records, Shard};
 use reloadlet_core::rollouts::workload::{Counts, Progress, Workload, WorkloadRef};
 
@@ -64,6 +64,8 @@ pub(crate) struct Deployed {
     /// When each revision was made; the newest last.
     pub(crate) revisions: Vec<(Template, Time)>,
     pub(crate) wave: i32,
+    /// Whether it asks to be rolled itself.
+    pub(crate) asks_itself: bool,
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
@@ -89,6 +91,8 @@ pub(crate) struct Cluster {
     pub(crate) objects: BTreeMap<ObjectRef, Stored>,
     pub(crate) workloads: BTreeMap<WorkloadRef, Deployed>,
     pub(crate) shards: BTreeMap<Shard, (u64, Records)>,
+    /// What objects say to others: to Reloader, and whether they trigger nothing.
+    pub(crate) said: BTreeMap<ObjectRef, (Marks, bool)>,
     versions: u64,
 }
 
@@ -215,7 +219,8 @@ impl Cluster {
 
     pub(crate) fn seen(&self, object: &ObjectRef) -> Option<Seen> {
         let stored = self.objects.get(object)?;
-        Some(Seen { version: number(stored.version), marks: Marks::default(), is_ignored: false })
+        let (marks, is_ignored) = self.said.get(object).copied().unwrap_or_default();
+        Some(Seen { version: number(stored.version), marks, is_ignored })
     }
 
     pub(crate) fn content(&self, object: &ObjectRef) -> Option<Arc<Content>> {
@@ -276,6 +281,7 @@ impl Deployed {
             revisions: vec![(template.clone(), now)],
             template,
             wave,
+            asks_itself: true,
             asks: Vec::new(),
             is_paused: false,
             is_guarded: false,
@@ -385,8 +391,8 @@ impl Deployed {
         let container =
             Container { name: "app".into(), environment: environment.collect(), ..Container::default() };
         let text = |text: &str| AnnotationValue::Text(text.to_owned());
-        let own =
-            [("reloadlet.io/rollout", text("true")), ("reloadlet.io/wave", text(&self.wave.to_string()))];
+        let mut own = vec![("reloadlet.io/wave", text(&self.wave.to_string()))];
+        own.extend(self.asks_itself.then(|| ("reloadlet.io/rollout", text("true"))));
         Workload {
             uid: number(self.uid),
             version: number(self.version),

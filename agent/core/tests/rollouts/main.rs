@@ -12,4 +12,6 @@ mod controllers;
 mod promises;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;
+#[path = "../machine/simulation/seeds.rs"]
+mod seeds;
 mod simulation;

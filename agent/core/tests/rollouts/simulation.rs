@@ -1,12 +1,12 @@
 //! The simulation: time, what is to come, and what must hold at the end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::policy::problem::Problem;
 use reloadlet_core::rollouts::event::{Action, Event, Wait};
 use reloadlet_core::rollouts::settings::Options;
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
@@ -14,6 +14,7 @@ use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use crate::cluster::{Cluster, Deployed, Used, ms};
 use crate::controllers::{Running, options};
 use crate::rng::Rng;
+use crate::seeds;
 
 /// So many seeds are tried where nobody says how many.
 const SEEDS: u64 = 150;
@@ -49,8 +50,13 @@ pub(crate) struct Simulation {
     pub(crate) values: u64,
     happened: u32,
     pub(crate) rolls: u32,
+    /// How many starts were said by a controller that was alone.
+    pub(crate) started: u32,
     pub(crate) finished: u32,
     pub(crate) failed: u32,
+    pub(crate) problems: Vec<Problem>,
+    /// So many of the next records that are to be written aren't.
+    pub(crate) lost_writes: u32,
 }
 
 impl Simulation {
@@ -81,6 +87,9 @@ impl Simulation {
             values: 0,
             happened: 0,
             rolls: 0,
+            started: 0,
+            problems: Vec::new(),
+            lost_writes: 0,
             finished: 0,
             failed: 0,
         }
@@ -246,51 +255,21 @@ impl Simulation {
         }
         let waiting = self.waiting();
         assert!(waiting.is_empty(), "{waiting:?}");
+        assert_eq!(self.problems, []);
+        assert!(self.started <= self.rolls, "{} of {}", self.started, self.rolls);
     }
 }
 
 /// Gives back how many rolls there were, how many of them were finished, and how many failed.
 fn simulate(seed: u64) -> [u32; 3] {
-    struct Named(u64);
-    impl Drop for Named {
-        #[expect(clippy::print_stderr, reason = "the seed of a failure")]
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("RELOADLET_SEED={} repeats this", self.0);
-            }
-        }
-    }
-    let _named = Named(seed);
     let mut simulation = Simulation::new(seed);
     simulation.calm_down();
     simulation.check();
     [simulation.rolls, simulation.finished, simulation.failed]
 }
 
-/// A number out of the environment.
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
 #[test]
 fn whatever_happens_each_content_is_rolled_once_and_none_is_lost() {
-    if let Some(seed) = asked("RELOADLET_SEED") {
-        simulate(seed);
-        return;
-    }
-    let first = asked("RELOADLET_FIRST_SEED").unwrap_or(1);
-    let next = AtomicU64::new(first);
-    let end = first + asked("RELOADLET_SEEDS").unwrap_or(SEEDS);
-    let add = |some: [u32; 3], more: [u32; 3]| std::array::from_fn(|i| some[i] + more[i]);
-    let some = || {
-        let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        seeds.take_while(|seed| *seed < end).map(simulate).fold([0; 3], add)
-    };
-    let counts: Vec<[u32; 3]> = std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
-        running.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    let all = counts.into_iter().fold([0; 3], add);
+    let Some(all) = seeds::simulate(SEEDS, simulate) else { return };
     assert!(all.iter().all(|count| *count > 0), "rolled, finished and failed: {all:?}");
 }

@@ -276,8 +276,9 @@ impl Process {
         self.catches |= reading.catches(signal);
         self.guard =
             Some(Guard { begun: reading.begun, made: reading.made, handling, comm: reading.comm.clone() });
-        let has_become = is_grown && handling == Handling::Handled && !stands_before(&reading.comm);
-        self.look.take_if(|look| has_become && !look.is_told);
+        self.look.take_if(|look| {
+            !look.is_told && is_grown && handling == Handling::Handled && !stands_before(&reading.comm)
+        });
         let is_proven =
             (self.blocking.is_proven() && !was_proven) || (self.catching.is_believed() && !was_believed);
         if is_proven { Taken::Proven } else { Taken::Known }

@@ -298,6 +298,12 @@ fn a_feature_that_is_not_built_is_a_problem_only_when_it_is_asked_for() {
         problem(ROLLOUT, "true").1,
         "reloadlet.io/rollout is \"true\", but this version doesn't have that feature: leave it out or write \"false\""
     );
+    assert_eq!(problem(ROLLOUT, "in-place").0, ProblemKind::Unsupported);
+    for (key, value) in [(WAVE, "2"), (WINDOW, "22:00-04:00")] {
+        let sentence =
+            format!("{key} is \"{value}\", but this version doesn't have that feature: leave it out");
+        assert_eq!(problem(key, value), (ProblemKind::Unsupported, sentence));
+    }
 }
 
 #[test]

@@ -13,11 +13,11 @@ mod edge;
 mod kubelet;
 mod programs;
 pub(crate) mod rng;
+mod seeds;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reloadlet_core::kernel::process::ProcessIdentity;
@@ -335,16 +335,6 @@ impl Simulation {
 /// Gives back how many deliveries there were, after how many of them an open counted, how many were made for want of one, how
 /// many contents ended a replica before another one had them, and how many requests were acknowledged and were given up.
 fn simulate(seed: u64) -> [u32; 6] {
-    struct Named(u64);
-    impl Drop for Named {
-        #[expect(clippy::print_stderr, reason = "the seed of a failure")]
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("RELOADLET_SEED={} repeats this", self.0);
-            }
-        }
-    }
-    let _named = Named(seed);
     let mut simulation = Simulation::new(seed);
     simulation.calm_down();
     simulation.check_at_rest();
@@ -353,35 +343,9 @@ fn simulate(seed: u64) -> [u32; 6] {
     [delivered, rereads, retold, simulation.contents.spared, asking.delivered, asking.refused]
 }
 
-fn add(some: [u32; 6], more: [u32; 6]) -> [u32; 6] {
-    std::array::from_fn(|i| some[i] + more[i])
-}
-
-/// A number out of the environment.
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
 #[test]
 fn whatever_happens_every_process_hears_of_the_newest_files_and_none_of_them_twice() {
-    if let Some(seed) = asked("RELOADLET_SEED") {
-        simulate(seed);
-        return;
-    }
-    let first = asked("RELOADLET_FIRST_SEED").unwrap_or(1);
-    let next = AtomicU64::new(first);
-    let end = first + asked("RELOADLET_SEEDS").unwrap_or(SEEDS);
-    let some = || {
-        let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let each = seeds.take_while(|seed| *seed < end).map(simulate);
-        each.fold([0; 6], add)
-    };
-    let counts: Vec<[u32; 6]> = std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
-        running.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    let all = counts.into_iter().fold([0; 6], add);
+    let Some(all) = seeds::simulate(SEEDS, simulate) else { return };
     assert!(
         all.iter().all(|count| *count > 0),
         "told, reread, told again, spared, acknowledged and given up: {all:?}"

@@ -161,3 +161,28 @@ fn an_item_that_says_twice_what_it_is_takes_nothing_from_its_list() {
         ]
     );
 }
+
+#[test]
+fn however_many_keys_and_annotations_somebody_gives_to_objects_the_others_of_a_list_are_read() {
+    let each = |prefix: &str, count: usize, value: &str| {
+        let all = (0..count).map(|n| format!(r#""{prefix}{n:0>240}":"{value}""#));
+        all.collect::<Vec<_>>().join(",")
+    };
+    let object = |n: usize, annotations: &str, data: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c{n}","annotations":{{{annotations}}}}},"data":{{{data}}}}}"#
+        )
+    };
+    let (keys, marks) = (each("", 1_024, ""), each("reloadlet.io/", 16, ""));
+    let mut items: Vec<String> = (0..150).map(|n| object(n, &marks, &keys)).collect();
+    items.push(object(1_000, r#""reloadlet.io/ignored":"true""#, ""));
+    items.push(
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"a"}]}}"#
+            .into(),
+    );
+    let text = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{}]}}"#, items.join(","));
+    let found = read(&text);
+    assert_eq!(found.len(), 152);
+    assert!(found.iter().all(Result::is_ok), "{:?}", found.iter().find(|found| found.is_err()));
+    assert!(matches!(&found[151], Ok(Found::Workload(_))));
+}
