@@ -10,15 +10,18 @@ pub(crate) mod authority;
 pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod cluster;
+pub(crate) mod content;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod kubelet;
 pub(crate) mod nudges;
 pub(crate) mod objects;
 pub(crate) mod pods;
+pub(crate) mod requests;
 pub(crate) mod side;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod trouble;
 pub(crate) mod unsaid;
 pub(crate) mod watch;
 

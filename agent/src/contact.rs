@@ -17,6 +17,12 @@ closed_set! {
         ConfigMaps => "configmaps",
         /// The Secrets that they use, where that is wanted.
         Secrets => "secrets",
+        /// Deployments.
+        Deployments => "deployments",
+        /// StatefulSets.
+        StatefulSets => "statefulsets",
+        /// DaemonSets.
+        DaemonSets => "daemonsets",
     }
 }
 

@@ -1,19 +1,38 @@
-//! Digests of contents, under a key that this process makes at its start and never tells: whoever comes to see digests
-//! without it can't find out what they stand for by trying contents, nor compare them with those of another node.
+//! Digests of contents, under a key that this process makes at its start and never tells, or that it is given: whoever comes to see
+//! digests without it can't find out what they stand for by trying contents.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use reloadlet_core::model::digest::Digest;
 use ring::hmac::{Context, HMAC_SHA256, Key};
 use ring::rand::SystemRandom;
 
-/// The key. What the API server shows and what is on disk is compared, so there is one for both; it is kept nowhere else,
-/// and what the journal remembers doesn't hang on it.
-static KEY: LazyLock<Option<Key>> = LazyLock::new(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok());
+/// The key. What the API server shows and what is on disk is compared, so there is one for both.
+static KEY: OnceLock<Option<Key>> = OnceLock::new();
+
+/// The key; one that wasn't given is made, and kept nowhere else: what the journal remembers doesn't hang on it.
+fn key() -> Option<&'static Key> {
+    KEY.get_or_init(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok()).as_ref()
+}
 
 /// Makes the key, unless the kernel gives no random bytes. Without it nothing is known of any contents.
 pub(crate) fn make_key() -> bool {
-    KEY.is_some()
+    key().is_some()
+}
+
+/// Takes this key. Whether it is the one by which digests are made: there is one for the life of the process.
+pub(crate) fn use_key(bytes: &[u8]) -> bool {
+    let given = Some(Key::new(HMAC_SHA256, bytes));
+    // Two keys are the same if they make the same of something.
+    let sign = |key: &Key| ring::hmac::sign(key, b"which key").as_ref().to_vec();
+    let expected = given.as_ref().map(sign);
+    KEY.get_or_init(|| given).as_ref().map(sign) == expected
+}
+
+/// What tells the key from others, and leads back to none.
+pub(crate) fn key_id() -> Option<String> {
+    let digest = of(b"the name of the key")?;
+    Some(digest.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A digest that is being made: HMAC-SHA-256, out of the crate that TLS uses anyway.
@@ -22,7 +41,7 @@ pub(crate) struct Hasher(Context);
 impl Hasher {
     /// A hash of nothing yet; `None` where the process has no key.
     pub(crate) fn begin() -> Option<Self> {
-        KEY.as_ref().map(|key| Self(Context::with_key(key)))
+        key().map(|key| Self(Context::with_key(key)))
     }
 
     /// Adds bytes to what is hashed.

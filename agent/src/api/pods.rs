@@ -1,15 +1,12 @@
 //! The pods of this node, as the API server has them. What is handed on is always all of them: a lost message is made
 //! up for by the next one.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::runtime::watcher;
 use reloadlet_core::Event;
 use reloadlet_core::model::names::Name;
@@ -18,11 +15,15 @@ use reloadlet_core::policy::crowd::Crowd;
 use serde::{Deserialize, Deserializer};
 
 use super::cluster::Cluster;
-use super::watch::{self, Followed};
+use super::watch::{self, Followed, Form, Versioned};
 use crate::contact;
 use crate::inbox::{Inbound, Inbox, ROOM_PAUSE};
 use reloadlet_manifest::{self as manifest, Claimed, ManifestError, Object};
 
+/// The pods of all namespaces.
+const PODS: &str = "/api/v1/pods";
+/// How many pods, and how many pages, a list has at most. No node has as many.
+const MOST_LISTED: usize = 10_000;
 /// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
 const PAGE: u32 = 10;
 /// Pods that have ended have no process. They are left to stand by the thousand (kube-controller-manager's
@@ -34,8 +35,11 @@ pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {
     let mut stream = pin!(watch::follow::<ApiPod>(Followed {
         cluster,
         resource: contact::Resource::Pods,
+        path: PODS.to_owned(),
+        form: Form::Whole,
         fields: format!("spec.nodeName={node},{RUNNING}"),
         page: PAGE,
+        most: MOST_LISTED,
     }));
     let mut pods = Pods::default();
     loop {
@@ -161,32 +165,9 @@ impl<'de> Deserialize<'de> for ApiPod {
     }
 }
 
-impl Resource for ApiPod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+impl Versioned for ApiPod {
+    fn version(&self) -> Option<&str> {
+        self.metadata.resource_version.as_deref()
     }
 }
 
@@ -216,7 +197,7 @@ mod tests {
     #[test]
     fn a_pod_keeps_the_version_that_the_watch_goes_on_from() {
         let pod = api_pod("");
-        assert_eq!(pod.meta().resource_version.as_deref(), Some("7"));
+        assert_eq!(pod.version(), Some("7"));
         assert_eq!(&*pod.readable().unwrap().namespace, "shop");
     }
 

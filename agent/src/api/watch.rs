@@ -4,29 +4,27 @@
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use kube::Resource as Kind;
 use kube::core::{WatchEvent, params::ListParams, params::WatchParams};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use self::requests::{Lines, list, watch};
-use self::trouble::{Saying, Trouble};
+use self::requests::{Lines, Page, list, watch};
 use super::backoff::{Backoff, chances, share};
 use super::cluster::Cluster;
+use super::trouble::{Saying, Trouble};
 use crate::clock;
 use crate::contact::Resource;
 
-mod requests;
-mod trouble;
+pub(crate) mod requests;
 
 /// Within which agents that start together list for the first time. A reload in the first second after a start waits for
 /// nobody but the pods' list, so it is short; what is still too much for an API server it answers with 429.
 const SPREAD: Duration = Duration::from_secs(1);
 /// How long a watch must have lasted for its end to be an ordinary one. API servers end them after minutes.
 const LIVED: Duration = Duration::from_secs(10);
-/// How many objects, and how many pages, a list has at most. No node has as many pods.
-pub(super) const MOST_LISTED: usize = 10_000;
+/// How many objects a page has at most, whatever was asked for.
+const MOST_LISTED: usize = 10_000;
 /// How long a list takes at most, from its first page to its last. A thousand pages take some ten seconds.
 const LONGEST_LIST: Duration = Duration::from_secs(120);
 /// How many tries in a row may fail to get a further page, before the list is begun anew: its token may mean nothing to the
@@ -39,16 +37,37 @@ pub(crate) struct Followed {
     pub(crate) cluster: Cluster,
     /// Its name in the record of contact.
     pub(crate) resource: Resource,
+    /// Where the objects are, as `/api/v1/pods`.
+    pub(crate) path: String,
+    /// How much of each is sent.
+    pub(crate) form: Form,
     /// The field selector.
     pub(crate) fields: String,
     /// How many objects the API server sends at a time; fewer where they are huge.
     pub(crate) page: u32,
+    /// How many objects, and how many pages, a list has at most.
+    pub(crate) most: usize,
+}
+
+/// How much of an object is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All of it.
+    Whole,
+    /// Its metadata, without its content.
+    Metadata,
+}
+
+/// An object that is followed.
+pub(crate) trait Versioned: DeserializeOwned {
+    /// Its `resourceVersion`.
+    fn version(&self) -> Option<&str>;
 }
 
 /// Follows it. Dropping a wait for the next event loses nothing, and the stream never ends.
 pub(crate) fn follow<K>(followed: Followed) -> impl Stream<Item = Event<K>>
 where
-    K: Kind<DynamicType = ()> + DeserializeOwned,
+    K: Versioned,
 {
     followed.cluster.contact().wanted(followed.resource, clock::now());
     stream::unfold(Follower::new(followed), |mut follower| async {
@@ -117,7 +136,7 @@ impl<K> Drop for Follower<K> {
 
 impl<K> Follower<K>
 where
-    K: Kind<DynamicType = ()> + DeserializeOwned,
+    K: Versioned,
 {
     fn new(followed: Followed) -> Self {
         let page = followed.page;
@@ -186,7 +205,7 @@ where
             continue_token: listing.token.clone(),
             ..ListParams::default()
         };
-        let page = match list::<K>(self.client(), &params).await {
+        let page = match self.list_page(&params).await {
             Ok(page) => page,
             Err(Trouble::TooLarge) if self.page > 1 => {
                 self.page /= 2;
@@ -212,7 +231,7 @@ where
         }
         let stuck = token.is_some() && token == listing.token;
         let long = listing.begun.elapsed() > LONGEST_LIST;
-        if stuck || long || listing.listed.max(listing.pages) > MOST_LISTED {
+        if stuck || long || listing.listed.max(listing.pages) > self.followed.most {
             return Err(Trouble::Endless);
         }
         self.requests.succeeded();
@@ -227,10 +246,16 @@ where
         Ok(())
     }
 
+    async fn list_page(&mut self, params: &ListParams) -> Result<Page<K>, Trouble> {
+        let client = self.client();
+        list(client, &self.followed.path, self.followed.form, params).await
+    }
+
     /// Begins to watch.
     async fn watch(&mut self, version: String) -> Result<(), Trouble> {
         let params = WatchParams::default().fields(&self.followed.fields);
-        let watched = watch::<K>(self.client(), &params, &version).await;
+        let client = self.client();
+        let watched = watch(client, &self.followed.path, self.followed.form, &params, &version).await;
         self.state = match watched {
             Ok(lines) => {
                 self.requests.succeeded();
@@ -261,11 +286,11 @@ where
         };
         let (event, newer) = match said {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                let newer = object.meta().resource_version.clone();
+                let newer = object.version().map(str::to_owned);
                 (Some(Event::Apply(object)), newer)
             }
             WatchEvent::Deleted(object) => {
-                let newer = object.meta().resource_version.clone();
+                let newer = object.version().map(str::to_owned);
                 (Some(Event::Delete(object)), newer)
             }
             WatchEvent::Bookmark(bookmark) => (None, Some(bookmark.metadata.resource_version)),

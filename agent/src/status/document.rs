@@ -124,6 +124,9 @@ fn not_told(resource: Resource, since: Duration) -> String {
         Resource::Secrets => format!(
             "The API server hasn't told of Secrets for {seconds} s: how far their changes got isn't known, reloads go on."
         ),
+        Resource::Deployments | Resource::StatefulSets | Resource::DaemonSets => {
+            format!("The API server hasn't told of {} for {seconds} s.", resource.as_str())
+        }
     }
 }
 

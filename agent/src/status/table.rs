@@ -60,6 +60,9 @@ fn watched(resource: &Word<Resource>) -> &str {
         Word::Known(Resource::Pods) => "pods",
         Word::Known(Resource::ConfigMaps) => "ConfigMaps",
         Word::Known(Resource::Secrets) => "Secrets",
+        Word::Known(Resource::Deployments) => "Deployments",
+        Word::Known(Resource::StatefulSets) => "StatefulSets",
+        Word::Known(Resource::DaemonSets) => "DaemonSets",
         Word::Other(word) => word,
     }
 }

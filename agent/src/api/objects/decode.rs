@@ -1,23 +1,21 @@
-//! ConfigMaps and Secrets on the wire. A value is hashed while it is decoded and never kept.
+//! Lists of ConfigMaps and Secrets on the wire.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion, Updated};
 use reloadlet_core::policy::annotations::IGNORE;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use self::values::{Unfit, Values};
 use super::errand::{Fetched, Found};
+use crate::api::content::{LastChange, Unfit, Values, second_of};
 use crate::api::short;
 use crate::clock;
 
 #[cfg(test)]
 mod tests;
-mod values;
 
 /// Keeps an object from triggering anything.
 /// A watch from this version on begins with what is there.
@@ -149,56 +147,4 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
         }
         Ok(annotations)
     }
-}
-
-/// A time in seconds of the API server's wall clock.
-fn second_of(time: &str) -> Option<i64> {
-    time.parse::<Timestamp>().ok().map(Timestamp::as_second)
-}
-
-/// When the data was last changed: the newest time among the entries of those who own some of it, in seconds of the wall
-/// clock.
-#[derive(Default)]
-struct LastChange(Option<i64>);
-
-impl<'de> Deserialize<'de> for LastChange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(LastChangeVisitor)
-    }
-}
-
-struct LastChangeVisitor;
-
-impl<'de> Visitor<'de> for LastChangeVisitor {
-    type Value = LastChange;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("managed fields")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut newest = None;
-        while let Some(entry) = entries.next_element::<ManagedFields>()? {
-            let of_data =
-                entry.fields.is_some_and(|fields| fields.data.is_some() || fields.binary_data.is_some());
-            let time = entry.time.filter(|_| of_data).and_then(|time| second_of(&time));
-            newest = newest.max(time);
-        }
-        Ok(LastChange(newest))
-    }
-}
-
-#[derive(Deserialize)]
-struct ManagedFields {
-    time: Option<String>,
-    #[serde(rename = "fieldsV1")]
-    fields: Option<Fields>,
-}
-
-#[derive(Deserialize)]
-struct Fields {
-    #[serde(rename = "f:data")]
-    data: Option<IgnoredAny>,
-    #[serde(rename = "f:binaryData")]
-    binary_data: Option<IgnoredAny>,
 }

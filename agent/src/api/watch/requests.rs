@@ -1,31 +1,33 @@
-//! The two requests, and their answers: never more of them in memory than the largest object needs.
+//! The two requests of a watch, and their answers.
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use http_body_util::BodyExt as _;
-use hyper::{Request, Response, StatusCode};
+use hyper::Request;
+use hyper::header::{ACCEPT, HeaderValue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::Client;
 use kube::client::Body;
-use kube::core::{Request as Requests, Status, params::ListParams, params::WatchParams};
-use kube::{Client, Resource as Kind};
+use kube::core::{Request as Requests, params::ListParams, params::WatchParams};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::{backoff, short};
-use super::MOST_LISTED;
-use super::trouble::{LARGEST, Trouble};
+use super::super::requests::{LIMIT, next_bytes, read, send};
+use super::super::short;
+use super::super::trouble::{LARGEST, Trouble};
+use super::{Form, MOST_LISTED};
 
-/// How much of a refusal is read. It may be a proxy's page.
-const REFUSAL_BYTES: usize = 64 << 10;
-/// How long the API server has for a page, or for the begin of a watch. It gives itself a minute.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Of each object of a list its metadata alone.
+const METADATA_LIST: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+/// Of each object on a watch its metadata alone.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// A page of a list.
-pub(super) struct Page<K> {
-    pub(super) metadata: ListMeta,
-    pub(super) objects: Vec<K>,
+pub(crate) struct Page<K> {
+    pub(crate) metadata: ListMeta,
+    pub(crate) objects: Vec<K>,
 }
 
 /// A page on the wire. A list without items may have none, or null.
@@ -67,13 +69,15 @@ impl<'de, K: Deserialize<'de>> Deserialize<'de> for Items<K> {
 }
 
 /// Asks for a page.
-pub(super) async fn list<K>(client: Client, params: &ListParams) -> Result<Page<K>, Trouble>
-where
-    K: Kind<DynamicType = ()> + DeserializeOwned,
-{
-    let request = Requests::new(K::url_path(&(), None)).list(params);
+pub(crate) async fn list<K: DeserializeOwned>(
+    client: Client,
+    path: &str,
+    form: Form,
+    params: &ListParams,
+) -> Result<Page<K>, Trouble> {
+    let request = shaped(Requests::new(path).list(params), form, METADATA_LIST);
     let page = async {
-        let answer = send(client, request).await?;
+        let answer = send(client, request?).await?;
         let text = read(answer.into_body(), LARGEST).await?;
         let page: Written<K> = serde_json::from_slice(&text).map_err(|error| Trouble::garbage(&error))?;
         Ok(Page { metadata: page.metadata, objects: page.items.map(|items| items.0).unwrap_or_default() })
@@ -82,52 +86,29 @@ where
 }
 
 /// Asks for all changes after a version.
-pub(super) async fn watch<K>(client: Client, params: &WatchParams, version: &str) -> Result<Lines, Trouble>
-where
-    K: Kind<DynamicType = ()>,
-{
-    let request = Requests::new(K::url_path(&(), None)).watch(params, version);
-    let answer = tokio::time::timeout(LIMIT, send(client, request)).await;
+pub(super) async fn watch(
+    client: Client,
+    path: &str,
+    form: Form,
+    params: &WatchParams,
+    version: &str,
+) -> Result<Lines, Trouble> {
+    let request = shaped(Requests::new(path).watch(params, version), form, METADATA);
+    let answer = tokio::time::timeout(LIMIT, async { send(client, request?).await }).await;
     Ok(Lines::new(answer.unwrap_or(Err(Trouble::Silent(LIMIT)))?.into_body()))
 }
 
-async fn send(
-    client: Client,
+/// A request for objects in this form.
+fn shaped(
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-) -> Result<Response<Body>, Trouble> {
-    let request = request.map_err(|error| Trouble::Garbage(short(&error.to_string())))?;
-    let answer =
-        client.send(request.map(Body::from)).await.map_err(|error| Trouble::Unreached(error.into()))?;
-    if answer.status() == StatusCode::OK {
-        return Ok(answer);
+    form: Form,
+    metadata: HeaderValue,
+) -> Result<Request<Vec<u8>>, Trouble> {
+    let mut request = request.map_err(|error| Trouble::Garbage(short(&error.to_string())))?;
+    if form == Form::Metadata {
+        request.headers_mut().insert(ACCEPT, metadata);
     }
-    let (status, retry_after) = (answer.status(), backoff::retry_after(answer.headers()));
-    let text = read(answer.into_body(), REFUSAL_BYTES).await.unwrap_or_default();
-    let said = serde_json::from_slice::<Status>(&text).map(|status| status.message);
-    let message = short(&said.unwrap_or_else(|_error| String::from_utf8_lossy(&text).into_owned()));
-    Err(Trouble::Refused { status, message, retry_after })
-}
-
-/// All of an answer.
-async fn read(mut body: Body, most: usize) -> Result<Vec<u8>, Trouble> {
-    let mut text = Vec::new();
-    while let Some(more) = next_bytes(&mut body).await? {
-        if text.len() + more.len() > most {
-            return Err(Trouble::TooLarge);
-        }
-        text.extend_from_slice(&more);
-    }
-    Ok(text)
-}
-
-async fn next_bytes(body: &mut Body) -> Result<Option<hyper::body::Bytes>, Trouble> {
-    while let Some(frame) = body.frame().await {
-        // What isn't data is of no interest.
-        if let Ok(data) = frame.map_err(|error| Trouble::Unreached(error.into()))?.into_data() {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
+    Ok(request)
 }
 
 /// The lines of an answer that goes on.

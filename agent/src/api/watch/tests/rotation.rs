@@ -105,9 +105,15 @@ async fn a_cluster_whose_authority_is_exchanged_is_followed_on() {
         })
     };
     let cluster = Cluster::new(Box::new(connect), contact).await.unwrap();
-    let fields = String::new();
-    let mut stream =
-        pin!(follow::<ConfigMap>(Followed { cluster, resource: Resource::Pods, fields, page: 4 }));
+    let mut stream = pin!(follow::<ConfigMap>(Followed {
+        cluster,
+        resource: Resource::Pods,
+        path: "/api/v1/configmaps".to_owned(),
+        form: Form::Whole,
+        fields: String::new(),
+        page: 4,
+        most: MOST_LISTED,
+    }));
     let mut next_change = async || {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;

@@ -18,6 +18,12 @@ use crate::api::cluster::counted;
 use crate::api::watch::*;
 use crate::contact::{Contact, WatchState};
 
+impl Versioned for ConfigMap {
+    fn version(&self) -> Option<&str> {
+        self.metadata.resource_version.as_deref()
+    }
+}
+
 pub(super) type Text = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 /// What the server does with a request.
@@ -146,8 +152,11 @@ impl Server {
         Followed {
             cluster: self.cluster.clone(),
             resource: Resource::Pods,
+            path: "/api/v1/configmaps".to_owned(),
+            form: Form::Whole,
             fields: "spec.nodeName=n1".to_owned(),
             page: 4,
+            most: MOST_LISTED,
         }
     }
 

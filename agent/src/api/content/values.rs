@@ -18,11 +18,11 @@ use crate::digest::{self, Hasher};
 const BASE64_CHUNK: usize = 4096;
 
 /// The digest of each key's value.
-pub(super) struct Values<const BASE64: bool>(pub(super) Result<BTreeMap<Name, Digest>, Unfit>);
+pub(crate) struct Values<const BASE64: bool>(pub(crate) Result<BTreeMap<Name, Digest>, Unfit>);
 
 /// Why there are no digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// A value can't be understood.
     Garbage,
     /// There are more keys than are kept.

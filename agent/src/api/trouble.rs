@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use kube::core::Status;
 use tokio::time::Instant;
 
-use super::super::short;
+use super::short;
 use crate::contact::Resource;
 use crate::logs::Causes;
 
@@ -16,11 +16,11 @@ const SAID_EVERY: Duration = Duration::from_secs(600);
 
 /// How large a page, or what a watch says of one object, may be. An object has 1.5 MB at most in etcd, and six times that
 /// where each of its characters is written as an escape.
-pub(super) const LARGEST: usize = 16 << 20;
+pub(crate) const LARGEST: usize = 16 << 20;
 
 /// Why there is no news.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// No connection, no trust, or the connection broke.
     #[error("it can't be reached")]
     Unreached(#[source] Box<dyn Error + Send + Sync>),
@@ -48,18 +48,18 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    pub(super) fn garbage(error: &serde_json::Error) -> Self {
+    pub(crate) fn garbage(error: &serde_json::Error) -> Self {
         Self::Garbage(short(&error.to_string()))
     }
 
     /// What was asked for, from that version or page on, isn't there any more.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.status() == Some(StatusCode::GONE)
     }
 
     /// The server doesn't like what it is asked, or can't answer it: another question may do. It isn't that it has too much to
     /// do.
-    pub(super) fn is_about_the_request(&self) -> bool {
+    pub(crate) fn is_about_the_request(&self) -> bool {
         let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         match self.cause() {
             Self::Refused { status, .. } => !busy.contains(status),
@@ -69,7 +69,7 @@ impl Trouble {
     }
 
     /// The server understands what it is asked and refuses it: the same question has the same answer.
-    pub(super) fn is_refusal_of_the_request(&self) -> bool {
+    pub(crate) fn is_refusal_of_the_request(&self) -> bool {
         let about_others = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
         match self.cause() {
             Self::Refused { status, .. } => status.is_client_error() && !about_others.contains(status),
@@ -84,27 +84,27 @@ impl Trouble {
     }
 
     /// The list begins anew, though all requests for it may have been answered.
-    pub(super) fn needs_another_list(&self) -> bool {
+    pub(crate) fn needs_another_list(&self) -> bool {
         self.is_gone() || matches!(self, Self::Endless)
     }
 
-    pub(super) const fn is_of_a_watch(&self) -> bool {
+    pub(crate) const fn is_of_a_watch(&self) -> bool {
         matches!(self, Self::Watch { .. })
     }
 
     /// A watch ended as watches do.
-    pub(super) fn is_ordinary_end(&self, after: Duration) -> bool {
+    pub(crate) fn is_ordinary_end(&self, after: Duration) -> bool {
         matches!(self, Self::Watch { lasted, trouble } if *lasted >= after && matches!(**trouble, Self::Ended))
     }
 
     /// Another authority, other credentials or another address may help.
-    pub(super) fn may_be_the_configuration(&self) -> bool {
+    pub(crate) fn may_be_the_configuration(&self) -> bool {
         matches!(self.cause(), Self::Unreached(_) | Self::Silent(_))
             || self.status() == Some(StatusCode::UNAUTHORIZED)
     }
 
     /// How long the server wants to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         if let Self::Refused { retry_after, .. } = self.cause() { *retry_after } else { None }
     }
 
@@ -131,13 +131,13 @@ impl From<Status> for Trouble {
 
 /// What was said of it, so that it isn't said again and again.
 #[derive(Debug, Default)]
-pub(super) struct Saying {
+pub(crate) struct Saying {
     said: Option<(String, Instant)>,
 }
 
 impl Saying {
     /// Says what is wrong, unless that was said lately.
-    pub(super) fn failed(&mut self, resource: Resource, trouble: &Trouble, now: Instant) {
+    pub(crate) fn failed(&mut self, resource: Resource, trouble: &Trouble, now: Instant) {
         let reason = Causes(trouble).to_string();
         if self.is_news(&reason, now) {
             tracing::warn!(
@@ -152,7 +152,7 @@ impl Saying {
     }
 
     /// Says that it answers again, if something else was said.
-    pub(super) fn answered(&mut self, resource: Resource) {
+    pub(crate) fn answered(&mut self, resource: Resource) {
         if self.said.take().is_some() {
             tracing::info!("the API server tells of {} again", resource.as_str());
         }
