@@ -1,12 +1,12 @@
 //! Manifests as JSON or YAML, reduced to what decides about reloads: the pods of a node ([`decode`]), and the workloads that
-//! somebody wrote ([`read()`]).
+//! somebody wrote ([`read()`]) or that run in a cluster ([`workload()`]).
 
 pub use claims::{Claimed, sort_out};
 pub use documents::Format;
 pub use error::{Kind, ManifestError, Place};
 pub use labels::Labels;
 pub use pods::{Decoded, decode};
-pub use read::{Unreadable, read};
+pub use read::{Unreadable, read, workload};
 pub use room::SIZE_LIMIT;
 pub use wire::Object;
 pub use workload::{Found, Keys, OtherObject, Workload, WorkloadKind};

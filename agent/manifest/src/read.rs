@@ -86,6 +86,17 @@ pub fn read(text: &[u8], format: Format) -> Vec<Result<Found, Unreadable>> {
     reading.found
 }
 
+/// A workload of this kind as the API server writes it, in JSON.
+///
+/// # Errors
+/// Where it can't be understood, or has more than there is room for.
+pub fn workload(kind: WorkloadKind, json: &str) -> Result<Workload, ManifestError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let written = WrittenWorkload::read(kind, &mut deserializer)
+        .map_err(|error| ManifestError::malformed(&error.to_string()))?;
+    written.into_workload(&Place::default(), 1)
+}
+
 /// What was read so far.
 struct Reading {
     /// One more than [`MOST_FOUND`] at most, which says that there are too many.

@@ -56,6 +56,8 @@ pub const ROLLOUT: &str = "reloadlet.io/rollout";
 pub const WAVE: &str = "reloadlet.io/wave";
 /// When a workload may be rolled.
 pub const WINDOW: &str = "reloadlet.io/window";
+/// Written by the controller on a workload's template: which roll was the last one.
+pub const ROLLED: &str = "reloadlet.io/rolled";
 /// On a ConfigMap or a Secret, not on a pod: whether it triggers nothing.
 pub const IGNORE: &str = "reloadlet.io/ignore";
 /// Written by the agent itself.
@@ -63,10 +65,10 @@ pub const OBSERVED: &str = "reloadlet.io/observed";
 /// kubectl's key for the container that is meant when none is named.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// Whether the annotation with this key is read; a pod is decoded without the others. What the agent writes itself
-/// changes nothing for the pod.
+/// Whether the annotation with this key is read; a pod is decoded without the others. What the agent and the controller write
+/// themselves changes nothing for the pod.
 pub fn is_relevant(key: &str) -> bool {
-    (key.starts_with(PREFIX) && key != OBSERVED)
+    (key.starts_with(PREFIX) && ![OBSERVED, ROLLED].contains(&key))
         || key.starts_with(CONTAINER_SIGNAL_PREFIX)
         || key == DEFAULT_CONTAINER
 }

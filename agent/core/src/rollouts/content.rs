@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::digest::Digest;
 use crate::model::names::Name;
@@ -12,8 +13,27 @@ use crate::policy::reloader::Marks;
 /// What stands for some keys of an object and their values: the same for the same ones, whatever order they were counted in. Nothing
 /// leads back to them, as nothing leads back from the digests of which it is made. That of no key is zero, which an object
 /// that isn't there has too: nobody can tell the two apart by what a container takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Print([u64; 2]);
+
+/// As 32 hexadecimal digits: numbers of this size aren't kept by all that reads JSON.
+impl Serialize for Print {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self([first, second]) = self;
+        serializer.collect_str(&format_args!("{first:016x}{second:016x}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Print {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = |range| u64::from_str_radix(text.get(range)?, 16).ok();
+        match (text.len(), digits(0..16), digits(16..32)) {
+            (32, Some(first), Some(second)) if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Self([first, second])),
+            _ => Err(D::Error::custom("a print is 32 hexadecimal digits")),
+        }
+    }
+}
 
 /// The sum of digests, modulo 2^256: digests that are made under a secret key can't be chosen so that sums meet.
 #[derive(Clone, Copy, Debug, Default)]

@@ -56,6 +56,8 @@ struct Kept {
     under_way: Option<Records>,
     /// Whether it is being read.
     is_read: bool,
+    /// Whether what is under way isn't the last word: it is read once more afterwards.
+    is_doubted: bool,
     /// What is to be written next.
     next: BTreeMap<WorkloadRef, Option<Record>>,
 }
@@ -96,7 +98,12 @@ impl Ledger {
 
     /// A workload's record may be another one by now.
     pub(crate) fn doubt(&mut self, workload: &WorkloadRef) {
-        self.lost(Shard::of(workload));
+        let kept = self.shards.entry(Shard::of(workload)).or_default();
+        // The answer to what is under way is that to nothing else.
+        kept.is_doubted = kept.is_read || kept.under_way.is_some();
+        if !kept.is_doubted {
+            kept.forget();
+        }
     }
 
     /// What is to be done next, if anything is.
@@ -118,7 +125,7 @@ impl Ledger {
         let mut changed: BTreeSet<WorkloadRef> = std::mem::take(&mut kept.next).into_keys().collect();
         changed.extend(before.into_keys());
         changed.extend(records.keys().cloned());
-        kept.known = Some((version, records));
+        kept.know(version, records);
         changed
     }
 
@@ -132,22 +139,35 @@ impl Ledger {
         };
         let mut changed: BTreeSet<WorkloadRef> = written.iter().filter_map(differs).collect();
         changed.extend(before.into_keys().filter(|workload| !written.contains_key(workload)));
-        kept.known = Some((Some(version), written));
+        kept.know(Some(version), written);
         changed
     }
 
     /// A shard couldn't be written, or it isn't known whether it was; or it couldn't be read: it is read (again).
     pub(crate) fn lost(&mut self, shard: Shard) {
         let kept = self.shards.entry(shard).or_default();
-        (kept.under_way, kept.is_read) = (None, false);
-        if let Some((_, records)) = kept.known.take() {
-            // They are looked at again when it was read.
-            kept.next.extend(records.into_keys().map(|workload| (workload, None)));
-        }
+        (kept.under_way, kept.is_read, kept.is_doubted) = (None, false, false);
+        kept.forget();
     }
 }
 
 impl Kept {
+    /// It is at this version and holds this.
+    fn know(&mut self, version: Option<Name>, records: Records) {
+        self.known = Some((version, records));
+        if std::mem::take(&mut self.is_doubted) {
+            self.forget();
+        }
+    }
+
+    /// What it holds isn't known any more.
+    fn forget(&mut self) {
+        if let Some((_, records)) = self.known.take() {
+            // They are looked at again when it was read.
+            self.next.extend(records.into_keys().map(|workload| (workload, None)));
+        }
+    }
+
     /// Whether what is being written changes a workload's record.
     fn changes(&self, workload: &WorkloadRef) -> bool {
         let known = self.known.as_ref().and_then(|(_, records)| records.get(workload));

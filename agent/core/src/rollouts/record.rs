@@ -16,12 +16,29 @@ const MOST_REMEMBERED: usize = 8;
 /// What stands for what a workload's pods use of each object, by the object's name.
 pub(crate) type Prints = BTreeMap<Object, Print>;
 
+/// As a list: the keys of an object of JSON are strings.
+mod listed {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Prints;
+
+    pub(super) fn serialize<S: Serializer>(prints: &Prints, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(prints.iter().map(|((kind, name), print)| (kind, name, print)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prints, D::Error> {
+        let all = Vec::deserialize(deserializer)?;
+        Ok(all.into_iter().map(|(kind, name, print)| ((kind, name), print)).collect())
+    }
+}
+
 /// What is remembered of a workload. Its writer is the only one that may roll it: see [`super::ledger`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The workload's UID: what is remembered of another one of its name counts for nothing.
     pub(crate) uid: Name,
     /// What all of its pods hold, or will when they start.
+    #[serde(with = "listed")]
     pub(crate) base: Prints,
     /// How far it is with the last roll.
     pub(crate) step: Step,
@@ -52,8 +69,10 @@ pub(crate) struct Roll {
     /// The mark: nothing of a content is in it.
     pub(crate) marker: Name,
     /// What its pods hold after it.
+    #[serde(with = "listed")]
     pub(crate) wanted: Prints,
     /// What stands for all of each object that it was made for.
+    #[serde(with = "listed")]
     pub(crate) causes: Prints,
     /// When it began, by the time since the epoch in seconds.
     pub(crate) since: u64,
@@ -196,9 +215,35 @@ pub(crate) const fn seconds(at: Time) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::object::ObjectKind;
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_record_is_the_same_after_it_was_written_as_json() {
+        let prints = |n: u8| Prints::from([((ObjectKind::Secret, "db".into()), print(n))]);
+        let roll = |n, mends| Roll {
+            marker: "00ff".into(),
+            wanted: prints(n),
+            causes: Prints::new(),
+            since: 7,
+            mends,
+        };
+        let mut record = Record::begin("u".into(), prints(1));
+        record.step = Step::Planned(roll(2, Some(Box::new(roll(3, None)))));
+        record.rolled = vec![5, 6];
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record, "{json}");
+        for bad in ["", "00ff", "+0000000000000000000000000000001", "0000000000000000000000000000000g"] {
+            let json = json.replacen(&serde_json::to_string(&print(1)).unwrap(), &format!("{bad:?}"), 1);
+            assert!(serde_json::from_str::<Record>(&json).is_err(), "{bad}");
+        }
+    }
+
+    fn print(n: u8) -> Print {
+        serde_json::from_str(&format!("\"{n:032x}\"")).unwrap()
     }
 
     #[test]
