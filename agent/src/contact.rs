@@ -23,6 +23,8 @@ closed_set! {
         StatefulSets => "statefulsets",
         /// DaemonSets.
         DaemonSets => "daemonsets",
+        /// The ConfigMap by which a person holds rolls.
+        Holds => "holds",
     }
 }
 

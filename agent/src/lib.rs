@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod cmdline;
 mod contact;
+mod controller;
 mod digest;
 mod dumps;
 mod fair;
@@ -48,6 +49,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = cli::parse(arguments).unwrap_or_else(|error| error.exit());
     match command {
         cli::Command::Agent(config) => agent(&config),
+        cli::Command::Controller(config) => controller(&config),
         cli::Command::Check(flags) => check::check(&flags).unwrap_or_else(|error| {
             drop(writeln!(std::io::stderr(), "reloadlet check: {error:#}"));
             ExitCode::FAILURE
@@ -60,6 +62,30 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+fn controller(config: &cli::ControllerConfig) -> ExitCode {
+    let undumped = dumps::forbid();
+    let log = match logs::start(config.log_format, config.log_level) {
+        Ok(log) => log,
+        Err(error) => {
+            drop(writeln!(
+                std::io::stderr(),
+                "reloadlet controller: can't start a thread for the log: {error}"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = undumped {
+        tracing::warn!(%error, "core files of the controller can't be forbidden: they would hold what it knows of Secrets");
+    }
+    match controller::run(config, log.missing()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod found;
 mod holds;
 mod index;
 mod neighbours;
+mod next;
 mod pods;
 mod rules;
 mod uses;

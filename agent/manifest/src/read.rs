@@ -14,7 +14,7 @@ use crate::heads::{self, Head, ItemHeads, ObjectHead, Text};
 use crate::labels::{self, Labelled, Labels};
 use crate::room::{Room, SIZE_LIMIT};
 use crate::wire::WrittenWorkload;
-use crate::workload::{Found, Keys, OtherObject, WorkloadKind};
+use crate::workload::{Found, Keys, OtherObject, Workload, WorkloadKind};
 
 /// The most objects of a text: those of a large cluster.
 pub(crate) const MOST_FOUND: usize = 50_000;

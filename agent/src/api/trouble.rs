@@ -108,7 +108,8 @@ impl Trouble {
         if let Self::Refused { retry_after, .. } = self.cause() { *retry_after } else { None }
     }
 
-    fn status(&self) -> Option<StatusCode> {
+    /// What it answered, if it did and refused.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
         if let Self::Refused { status, .. } = self.cause() { Some(*status) } else { None }
     }
 

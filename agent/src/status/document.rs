@@ -124,7 +124,7 @@ fn not_told(resource: Resource, since: Duration) -> String {
         Resource::Secrets => format!(
             "The API server hasn't told of Secrets for {seconds} s: how far their changes got isn't known, reloads go on."
         ),
-        Resource::Deployments | Resource::StatefulSets | Resource::DaemonSets => {
+        Resource::Deployments | Resource::StatefulSets | Resource::DaemonSets | Resource::Holds => {
             format!("The API server hasn't told of {} for {seconds} s.", resource.as_str())
         }
     }

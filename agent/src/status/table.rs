@@ -63,6 +63,7 @@ fn watched(resource: &Word<Resource>) -> &str {
         Word::Known(Resource::Deployments) => "Deployments",
         Word::Known(Resource::StatefulSets) => "StatefulSets",
         Word::Known(Resource::DaemonSets) => "DaemonSets",
+        Word::Known(Resource::Holds) => "holds",
         Word::Other(word) => word,
     }
 }

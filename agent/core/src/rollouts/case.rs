@@ -13,6 +13,7 @@ use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Disruption, Listed, Report, Wait};
 use crate::rollouts::found::Found;
+use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
 use crate::rollouts::record::{Prints, Record, Roll, Step, moment, seconds};
 use crate::rollouts::rules::{self, Asks};
@@ -45,32 +46,6 @@ pub(crate) struct Case {
     due: Option<Time>,
     /// How often nobody has answered in a row.
     failures: u32,
-}
-
-/// What is to be done next.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// Nothing is wanted.
-    Rest,
-    /// Something is under way; it is looked at again then, if not before.
-    Busy(Option<Time>),
-    /// Its record is to be this.
-    Write(Option<Record>, Option<Report>),
-    /// People are told why nothing is done.
-    Tell(Report),
-    /// It waits for this, until then at most.
-    Wait(Wait, Option<Time>),
-    /// Its pods are to be listed.
-    ListPods,
-    /// It can be rolled, as far as it goes.
-    Ready {
-        /// What its pods will hold.
-        wanted: Prints,
-        /// What stands for all of each object that differs.
-        causes: Prints,
-        /// What of its own it waits for.
-        waits: Option<Wait>,
-    },
 }
 
 impl Case {
@@ -267,7 +242,8 @@ impl Case {
                 return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
             }
         };
-        if let Some(next) = self.follow_roll(record, options, now).or_else(|| self.doubt(record)) {
+        let next = self.follow_roll(record, &wanted, &found, options, now);
+        if let Some(next) = next.or_else(|| self.doubt(record)) {
             return next;
         }
         let until = self.limit(record, options);
@@ -301,7 +277,14 @@ impl Case {
     }
 
     /// What follows of the roll that is under way; nothing where that goes on.
-    fn follow_roll(&self, record: &Record, options: &Options, now: Time) -> Option<Next> {
+    fn follow_roll(
+        &self,
+        record: &Record,
+        wanted: &Prints,
+        found: &Found,
+        options: &Options,
+        now: Time,
+    ) -> Option<Next> {
         let has_mark = |roll: &Roll| self.workload.marker.as_ref() == Some(&roll.marker);
         match &record.step {
             Step::Planned(roll) if has_mark(roll) => {
@@ -309,7 +292,12 @@ impl Case {
                 Some(Next::Write(Some(record.begun(now)), Some(Report::Started(objects))))
             }
             Step::Rolling(roll) if !has_mark(roll) => {
-                Some(Next::Write(Some(record.ended(Step::Undone)), Some(Report::Undone)))
+                // What had changed before the roll was undone with it, known or not when that was made.
+                let is_undone = |object: &&Object| {
+                    found.changed(object).is_some_and(|changed| seconds(changed) < roll.since)
+                };
+                let undone = wanted.keys().filter(is_undone).map(|object| (object.clone(), wanted[object]));
+                Some(Next::Write(Some(record.undone(undone.collect())), Some(Report::Undone)))
             }
             Step::Rolling(roll) => match self.workload.progress {
                 Progress::Available => {

@@ -29,7 +29,9 @@ impl<'de> Deserialize<'de> for Print {
         let text = String::deserialize(deserializer)?;
         let digits = |range| u64::from_str_radix(text.get(range)?, 16).ok();
         match (text.len(), digits(0..16), digits(16..32)) {
-            (32, Some(first), Some(second)) if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Self([first, second])),
+            (32, Some(first), Some(second)) if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                Ok(Self([first, second]))
+            }
             _ => Err(D::Error::custom("a print is 32 hexadecimal digits")),
         }
     }

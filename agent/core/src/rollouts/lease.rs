@@ -72,6 +72,11 @@ impl Lease {
         self.held.is_some_and(|until| now < until)
     }
 
+    /// Until when the controller may work; `None` where it may not.
+    pub const fn held_until(&self) -> Option<Time> {
+        self.held
+    }
+
     /// When something is due.
     pub fn timeout(&self) -> Time {
         self.held.map_or(self.next, |held| held.min(self.next))

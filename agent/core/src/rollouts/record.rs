@@ -165,6 +165,13 @@ impl Record {
         Self { base, step: end(roll), ..self.clone() }
     }
 
+    /// Its template has lost the mark, and with it what these objects hold.
+    pub(crate) fn undone(&self, with: Prints) -> Self {
+        let mut next = self.ended(Step::Undone);
+        next.base.extend(with);
+        next
+    }
+
     /// Its pods hold this, without a roll; or those of the last roll do, which isn't over or has failed, with `causes` for all of what
     /// differs.
     pub(crate) fn holds(&self, base: Prints, causes: Option<Prints>) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::time::Time;
 use crate::policy::rollout::Clock;
-use crate::rollouts::uses::Looks;
+pub use crate::rollouts::uses::Looks;
 
 /// How the controller runs.
 #[derive(Clone, Copy, Debug)]

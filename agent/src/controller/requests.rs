@@ -1,0 +1,151 @@
+//! What the controller asks the API server for, each with what comes of it.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::policy::annotations::ROLLED;
+use reloadlet_core::rollouts::event::{Action, Answer, Event, Mark};
+use reloadlet_core::rollouts::ledger::{Access, Shard};
+use reloadlet_core::rollouts::workload::WorkloadRef;
+use serde_json::json;
+
+use super::asker::{Asker, path_of, path_of_object};
+use super::content::Fetched;
+use super::pods;
+use super::state::State;
+use super::watches::asks;
+use super::wire::{Live, Written};
+use crate::api::backoff::{chances, share};
+use crate::api::trouble::Trouble;
+use crate::logs::Causes;
+use std::sync::Arc;
+
+/// How long a shard that couldn't be had is left alone.
+const PAUSE: Duration = Duration::from_secs(4);
+
+/// Carries out what is to be done.
+#[derive(Clone)]
+pub(super) struct Executor {
+    pub(super) asker: Asker,
+    pub(super) state: State,
+    /// Whether Reloader's annotations count.
+    pub(super) annotations: bool,
+}
+
+impl Executor {
+    /// Does it, and gives back what came of it; nothing where nobody waits for it.
+    pub(super) async fn carry_out(self, action: Action) -> Option<Event> {
+        match action {
+            Action::Access(shard, access) => Some(self.access(shard, access).await),
+            Action::Fetch(object) => Some(self.fetch(object).await),
+            Action::ListPods(who) => Some(match pods::listed(&self.asker, &who).await {
+                Ok(Some(listed)) => Event::Pods(who, listed),
+                Ok(None) => Event::Workload(who, None),
+                Err(trouble) => {
+                    say(&trouble, &format_args!("the pods of {who}"));
+                    Event::Unlisted(who)
+                }
+            }),
+            Action::Refetch(who) => self.refetch(who).await,
+            Action::Roll(who, mark) => {
+                let answer = self.roll(&who, &mark).await;
+                Some(Event::Rolled(who, answer))
+            }
+            Action::Report(..) => None,
+        }
+    }
+
+    async fn access(&self, shard: Shard, access: Access) -> Event {
+        match self.state.access(shard, access).await {
+            Ok(event) => event,
+            // Somebody else has written it.
+            Err(trouble) if trouble.status() == Some(StatusCode::CONFLICT) => Event::Lost(shard),
+            Err(trouble) => {
+                tracing::warn!(
+                    shard = shard.number(),
+                    error = %Causes(&trouble),
+                    "what is remembered of workloads can't be read or written: nothing is rolled before it can"
+                );
+                tokio::time::sleep(PAUSE / 2 + share(PAUSE / 2, chances())).await;
+                Event::Lost(shard)
+            }
+        }
+    }
+
+    async fn fetch(&self, object: ObjectRef) -> Event {
+        let path = path_of_object(&object);
+        let fetched = match object.kind {
+            ObjectKind::ConfigMap => {
+                let answered = self.asker.get(&path).await;
+                answered.map(|found| found.map(|found| Fetched::ConfigMap(Box::new(found))))
+            }
+            ObjectKind::Secret => {
+                let answered = self.asker.get(&path).await;
+                answered.map(|found| found.map(|found| Fetched::Secret(Box::new(found))))
+            }
+        };
+        match fetched.map(|found| found.map(|found| found.content(&object)).transpose()) {
+            Ok(Ok(content)) => Event::Content(object, content.map(Arc::new)),
+            Ok(Err(_unfit)) => {
+                tracing::warn!(
+                    "what {object} holds can't be understood, or has more than 4096 keys: nobody is rolled for it"
+                );
+                Event::Unfetched(object)
+            }
+            Err(trouble) => {
+                say(&trouble, &object);
+                Event::Unfetched(object)
+            }
+        }
+    }
+
+    async fn refetch(&self, who: WorkloadRef) -> Option<Event> {
+        let found: Option<Written> = match self.asker.get(&path_of(&who)).await {
+            Ok(found) => found,
+            Err(trouble) => {
+                // The watch shows it as well.
+                say(&trouble, &who);
+                return None;
+            }
+        };
+        let Some(written) = found else { return Some(Event::Workload(who, None)) };
+        let live = Live::read(who.kind, written.text()).ok()?;
+        let workload = asks(&live.workload, self.annotations).then_some(live.workload);
+        Some(Event::Workload(who, workload))
+    }
+
+    async fn roll(&self, who: &WorkloadRef, mark: &Mark) -> Answer {
+        let change = json!({
+            "metadata": {"uid": &*mark.uid, "resourceVersion": &*mark.version},
+            "spec": {"template": {"metadata": {"annotations": {ROLLED: &*mark.marker}}}},
+        });
+        let written: Written = match self.asker.patch(&path_of(who), &change).await {
+            Ok(written) => written,
+            Err(trouble) => return refused(who, &trouble),
+        };
+        match Live::read(who.kind, written.text()) {
+            Ok(live) => Answer::Taken(live.workload),
+            Err(_) => Answer::Conflict,
+        }
+    }
+}
+
+/// What it means that a change wasn't taken, or that nobody knows whether it was.
+fn refused(who: &WorkloadRef, trouble: &Trouble) -> Answer {
+    match (trouble, trouble.status()) {
+        (
+            Trouble::Refused { message, .. },
+            Some(StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY),
+        ) => Answer::Refused(message.clone()),
+        (_, Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND)) => Answer::Conflict,
+        _ => {
+            say(trouble, who);
+            Answer::Conflict
+        }
+    }
+}
+
+fn say(trouble: &Trouble, what: &dyn std::fmt::Display) {
+    tracing::warn!(error = %Causes(trouble), "the API server doesn't answer for {what}");
+}
