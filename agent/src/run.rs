@@ -328,7 +328,7 @@ fn endpoints(
 ) -> Endpoints {
     let (ping, status) = (inbox.clone(), inbox.clone());
     Endpoints {
-        metrics,
+        metrics: Box::new(move |now| metrics.encode(now)),
         ready: Box::new(move || {
             if ready.load(Ordering::Relaxed) {
                 Readiness::Ready

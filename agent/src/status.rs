@@ -9,6 +9,7 @@ use crate::health::Health;
 pub(crate) mod command;
 mod document;
 mod table;
+mod watches;
 
 /// The document as JSON: of the node with this name, if it has one.
 pub(crate) fn document(

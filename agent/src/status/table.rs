@@ -12,7 +12,7 @@ use reloadlet_core::model::closed::Word;
 use reloadlet_core::model::outcome::Unread;
 
 use super::document::{Agent, Document};
-use crate::contact::Resource;
+use super::watches::WatchStatus;
 
 const HEAD: [&str; 7] = ["NAMESPACE", "POD", "VOLUME", "WANTED", "ON DISK", "DELIVERED", "STATE"];
 
@@ -45,23 +45,13 @@ pub(super) fn table(document: &Document) -> String {
 /// What the agent lacks, one line each; without anything, one line that says so.
 fn agent(agent: &Agent) -> String {
     if agent.lacks.is_empty() {
-        let watches: Vec<&str> = agent.watches.iter().map(|watch| watched(&watch.resource)).collect();
+        let watches: Vec<&str> = agent.watches.iter().map(WatchStatus::written).collect();
         return match watches.as_slice() {
             [] => "AGENT  lacks nothing\n".to_owned(),
             watches => format!("AGENT  lacks nothing, and watches {}\n", watches.join(", ")),
         };
     }
     agent.lacks.iter().map(|lack| format!("AGENT  {}\n", lack.sentence)).collect()
-}
-
-/// A resource as people write it.
-fn watched(resource: &Word<Resource>) -> &str {
-    match resource {
-        Word::Known(Resource::Pods) => "pods",
-        Word::Known(Resource::ConfigMaps) => "ConfigMaps",
-        Word::Known(Resource::Secrets) => "Secrets",
-        Word::Other(word) => word,
-    }
 }
 
 fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
