@@ -11,13 +11,14 @@ use crate::address::address;
 use crate::check::CheckFlags;
 use crate::logs::{LogFormat, LogLevel};
 use crate::status::command::StatusFlags;
+use crate::switch::yes_or_no;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 mod source;
 mod values;
 
-use values::{kubelet_address, node_name, spread, yes_or_no};
+use values::{kubelet_address, node_name, spread};
 
 /// What was asked for.
 #[derive(Debug)]

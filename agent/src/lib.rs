@@ -9,6 +9,8 @@ mod cli;
 mod clock;
 mod cmdline;
 mod contact;
+#[cfg_attr(not(test), expect(dead_code, reason = "its loop is still to come"))]
+mod controller;
 mod digest;
 mod dumps;
 mod fair;
@@ -36,6 +38,7 @@ mod reports;
 mod run;
 mod status;
 mod surveyor;
+mod switch;
 mod turns;
 mod watcher;
 

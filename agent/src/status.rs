@@ -6,7 +6,9 @@ use reloadlet_core::machine::status::PodStatus;
 use crate::contact::Contact;
 use crate::health::Health;
 
+mod columns;
 pub(crate) mod command;
+pub(crate) mod controller;
 mod document;
 mod table;
 mod watches;

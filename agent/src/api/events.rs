@@ -118,6 +118,14 @@ impl Notes {
     }
 }
 
+#[cfg(test)]
+impl Notes {
+    /// Whether something waits to be sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.unsaid().is_waiting()
+    }
+}
+
 impl NoteSender {
     /// Sends what there is, within the budget, for as long as the agent runs.
     pub(crate) async fn run(mut self) {

@@ -71,9 +71,7 @@ impl Answers {
         let metrics: Arc<Encode> = metrics.into();
         let encode = move || -> Answer<Text> {
             let metrics = Arc::clone(&metrics);
-            Box::pin(
-                async move { metrics(clock::now()).map(Bytes::from).map_err(|error| error.to_string()) },
-            )
+            Box::pin(async move { metrics(clock::now()).map(Bytes::from).map_err(|error| error.to_string()) })
         };
         let status = move || -> Answer<Text> {
             let status = status();

@@ -149,10 +149,7 @@ impl Shares {
             tracing::warn!(%namespace, lines, "lines about this namespace were left out: there were too many");
         }
         if of_pods.others > 0 {
-            tracing::warn!(
-                lines = of_pods.others,
-                "lines about other namespaces were left out as well"
-            );
+            tracing::warn!(lines = of_pods.others, "lines about other namespaces were left out as well");
         }
         for (place, lines) in of_agent.named {
             tracing::warn!(%place, lines, "lines of one place in the agent's code were left out: there were too many");

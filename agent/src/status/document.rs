@@ -60,11 +60,6 @@ impl Document {
             pods,
         }
     }
-
-    /// Whether its words mean what they mean here.
-    pub(super) fn is_known(&self) -> bool {
-        self.api_version == API_VERSION
-    }
 }
 
 impl Agent {
@@ -152,11 +147,11 @@ mod tests {
             r#"{{"apiVersion":"status.reloadlet.io/v1","node":"node-1","time":"2026-11-21T05:56:44.000Z","agent":{agent},"pods":[{POD}]}}"#
         );
         let document: Document = serde_json::from_str(&text).unwrap();
-        assert!(document.is_known());
+        assert_eq!(document.api_version, API_VERSION);
         assert_eq!(serde_json::to_string(&document).unwrap(), text);
         // As agents wrote it that didn't say who they were.
         let earlier = text.replace(r#""node":"node-1","time":"2026-11-21T05:56:44.000Z","#, "");
         let document: Document = serde_json::from_str(&earlier).unwrap();
-        assert_eq!((document.is_known(), document.node, document.time), (true, None, None));
+        assert_eq!((document.node, document.time), (None, None));
     }
 }

@@ -1,7 +1,6 @@
 //! The status as a table: what the agent itself lacks, then one line for each volume of each pod, and one for whatever else
 //! is stale.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reloadlet_core::machine::status::{
@@ -11,6 +10,7 @@ use reloadlet_core::machine::status::{
 use reloadlet_core::model::closed::Word;
 use reloadlet_core::model::outcome::Unread;
 
+use super::columns;
 use super::document::{Agent, Document};
 use super::watches::WatchStatus;
 
@@ -22,23 +22,9 @@ pub(super) fn table(document: &Document) -> String {
     for pod in &document.pods {
         rows.extend(rows_of(pod));
     }
-    let mut widths = [0; HEAD.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
     let mut text = agent(&document.agent);
     text.push('\n');
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            // Writing to a string doesn't fail.
-            let _infallible = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
+    columns::write(&mut text, &rows);
     text
 }
 

@@ -163,6 +163,30 @@ async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_controller_is_on_the_workload_and_says_who_rolls_it() {
+    let (client, requests) = server(0);
+    let mut speaker = Speaker::new(client, Speaks::of_controller("replica-1"));
+    let about = About {
+        kind: "Deployment",
+        api_version: "apps/v1",
+        uid: "u".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let text = "A roll has begun.".to_owned();
+    let saying = Saying { about, urgent: false, reason: "RollStarted", text, once: None };
+    speaker.publish(&saying).await.unwrap();
+    let (_, event) = &requests.lock().unwrap()[0];
+    let regarding = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "u"
+    });
+    assert_eq!(event["regarding"], regarding);
+    assert_eq!((&event["action"], &event["reason"]), (&"Roll".into(), &"RollStarted".into()));
+    assert_eq!((&event["reportingInstance"], &event["type"]), (&"replica-1".into(), &"Normal".into()));
+    assert_eq!(event["metadata"]["namespace"], "shop");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_problem_that_a_busy_api_server_doesnt_take_isnt_lost() {
     let (client, requests) = server(TRIES as usize);
     let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));

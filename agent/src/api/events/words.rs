@@ -39,7 +39,9 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         }
         Report::Forgotten(pod) => unsaid.forget(&(&**pod).into()),
         Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
-            unsaid.unsay(&(&*reload.pod).into(), &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
+            unsaid.unsay(&(&*reload.pod).into(), &NOT_TOLD, |text| {
+                text.container.as_ref() == Some(&reload.container)
+            });
         }
         Report::Reread { pod, container, .. } => {
             unsaid.unsay(&(&**pod).into(), &[UNREAD], |text| text.container.as_ref() == Some(container));
