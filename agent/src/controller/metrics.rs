@@ -133,6 +133,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::clock;
     use crate::contact::Resource;
@@ -166,6 +168,48 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn the_docs_have_each_of_them_with_its_type_its_labels_and_their_values() {
+        let page = include_str!("../../../docs/metrics.md");
+        let (_, page) = page.split_once("\n## The controller\n").unwrap();
+        let (metrics, contact) = (Metrics::new().unwrap(), Contact::new());
+        metrics.follow_contact(contact.clone()).unwrap();
+        for resource in Resource::ALL.into_iter().filter(|resource| *resource != Resource::Pods) {
+            contact.wanted(resource, clock::now());
+        }
+        let text = metrics.encode().unwrap();
+        let mut exported = BTreeMap::<&str, (&str, BTreeSet<&str>)>::new();
+        for line in text.lines() {
+            if let Some((name, kind)) =
+                line.strip_prefix("# TYPE reloadlet_").and_then(|of| of.split_once(' '))
+            {
+                exported.insert(name, (kind, BTreeSet::new()));
+            }
+            let Some((name, labels)) = line.strip_prefix("reloadlet_").and_then(|of| of.split_once('{'))
+            else {
+                continue;
+            };
+            let labels = labels.split('}').next().unwrap().split(',');
+            for (label, value) in labels.map(|label| label.split_once('=').unwrap()) {
+                if label != "le" {
+                    exported.get_mut(name).unwrap().1.insert(label);
+                }
+                // The agent's part has the codes.
+                if !["le", "version", "code"].contains(&label) {
+                    assert!(page.contains(&format!("`{}`", value.trim_matches('"'))), "{line}");
+                }
+            }
+        }
+        let row = |line: &'static str| {
+            let (name, rest) = line.strip_prefix("| `reloadlet_")?.split_once("` | ")?;
+            let (name, labels) = name.trim_end_matches('}').split_once('{').unwrap_or((name, ""));
+            let labels = labels.split(',').filter(|label| !label.is_empty()).collect();
+            Some((name, (rest.split(" | ").next()?, labels)))
+        };
+        assert_eq!(page.lines().filter_map(row).collect::<BTreeMap<_, _>>(), exported);
+        assert!(page.contains(&format!("`{}`", BUCKETS.map(|bound| bound.to_string()).join(", "))));
     }
 
     #[test]
