@@ -11,20 +11,35 @@ use reloadlet_core::model::closed::{Closed as _, closed_set};
 closed_set! {
     /// What is watched on the API server.
     pub(crate) enum Resource {
-        /// The pods of this node.
+        /// Of an agent: the pods of its node.
         Pods => "pods",
-        /// The ConfigMaps that they use.
+        /// Of an agent: the ConfigMaps that they use; of a controller: all of them.
         ConfigMaps => "configmaps",
-        /// The Secrets that they use, where that is wanted.
+        /// The same of Secrets, where that is wanted.
         Secrets => "secrets",
-        /// Deployments.
+        /// Of a controller.
         Deployments => "deployments",
-        /// StatefulSets.
+        /// Of a controller.
         StatefulSets => "statefulsets",
-        /// DaemonSets.
+        /// Of a controller.
         DaemonSets => "daemonsets",
-        /// The ConfigMap by which a person holds rolls.
+        /// Of a controller: the ConfigMap by which a person holds rolls.
         Holds => "holds",
+    }
+}
+
+impl Resource {
+    /// The resource as people write it.
+    pub(crate) const fn written(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+            Self::ConfigMaps => "ConfigMaps",
+            Self::Secrets => "Secrets",
+            Self::Deployments => "Deployments",
+            Self::StatefulSets => "StatefulSets",
+            Self::DaemonSets => "DaemonSets",
+            Self::Holds => "holds",
+        }
     }
 }
 

@@ -16,12 +16,18 @@ mod asker;
 mod content;
 mod leader;
 mod leading;
+mod metrics;
+mod moments;
+mod notes;
+mod people;
 mod pods;
 mod requests;
 mod revisions;
 mod state;
+mod status;
 mod watches;
 mod wire;
+mod words;
 
 /// Runs the controller until SIGTERM or SIGINT, or until something that it can't do without fails.
 pub(crate) fn run(config: &ControllerConfig, missing: Missing) -> Result<()> {

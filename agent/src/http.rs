@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
+use reloadlet_core::Time;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::connections::accept;
 use self::pages::{ADMIN, Answers, PUBLIC};
-use crate::metrics::Metrics;
 
 mod connections;
 mod hosts;
@@ -36,10 +36,13 @@ const RECEIVE_BUFFER: usize = 16 * 1024;
 /// A future that an endpoint answers with.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Whether the agent does its work.
+/// What gives the metrics in Prometheus' text format, as they are at a time.
+pub(crate) type Encode = dyn Fn(Time) -> Result<String, prometheus::Error> + Send + Sync;
+
+/// Whether the program does its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// The agent is ready.
+    /// It does.
     Ready,
     /// Not yet: one sentence about what is waited for.
     NotReady(String),
@@ -48,7 +51,7 @@ pub(crate) enum Readiness {
 /// Where the answers come from.
 pub(crate) struct Endpoints {
     /// `/metrics`: encoded once a second at most.
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Box<Encode>,
     /// What `/readyz` answers.
     pub(crate) ready: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// `/livez`: done when the loop has answered. The server gives it a second, and asks once at a time.

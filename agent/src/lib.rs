@@ -37,6 +37,7 @@ mod reports;
 mod run;
 mod status;
 mod surveyor;
+mod switch;
 mod turns;
 mod watcher;
 

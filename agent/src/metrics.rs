@@ -4,11 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use reloadlet_core::Time;
 use reloadlet_core::machine::status::Counts;
 use reloadlet_core::model::closed::closed_set;
@@ -20,10 +16,12 @@ use reloadlet_core::propagation::nudge::NudgeResult;
 
 use crate::contact::Contact;
 
+use self::common::{gauge, register, set};
 use self::family::Family;
 
+pub(crate) mod common;
 mod contact;
-mod family;
+pub(crate) mod family;
 mod namespaces;
 
 pub(crate) use namespaces::Action;
@@ -86,14 +84,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// All metrics, with those of closed label sets at 0.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let build_info = Gauge::with_opts(
-            Opts::new("reloadlet_build_info", "The running version; always 1.")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
-        )?;
-        build_info.set(1.0);
-        register(&registry, build_info)?;
-        register(&registry, process::ProcessCollector::new("/proc".into())?)?;
+        let registry = common::registry(None)?;
         let metrics = Self {
             pods: Family::gauges(
                 "reloadlet_pods",
@@ -120,18 +111,18 @@ impl Metrics {
             )?
             .complete(&registry)?,
             by_namespace: namespaces::ByNamespace::new(&registry)?,
-            settle: histogram(
+            settle: stage(
                 &registry,
                 "reloadlet_settle_seconds",
                 "Seconds from the swap to a volume's new generation until it has settled.",
             )?,
-            deliver: histogram(
+            deliver: stage(
                 &registry,
                 "reloadlet_deliver_seconds",
                 "Seconds from the swap, or from the end of the waits that the pod asked for, to the delivery.",
             )?,
             propagation: propagation::Propagation::new(&registry)?,
-            reread: histogram(
+            reread: stage(
                 &registry,
                 "reloadlet_reread_seconds",
                 "Seconds from a delivery until a file of the new generation was opened.",
@@ -212,7 +203,7 @@ impl Metrics {
 
     /// From now on what the API server says is in them.
     pub(crate) fn follow_contact(&self, contact: Contact) -> Result<(), prometheus::Error> {
-        register(&self.registry, contact::ContactCollector::new(contact)?).map(drop)
+        common::follow_contact(&self.registry, contact)
     }
 
     /// A reload of one container ended.
@@ -354,24 +345,10 @@ impl Metrics {
     /// All of it in Prometheus' text format, version 0.0.4.
     pub(crate) fn encode(&self, now: Time) -> Result<String, prometheus::Error> {
         self.propagation.refresh(now);
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        common::encode(&self.registry)
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    register(registry, IntGauge::new(name, help)?)
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-    let options = HistogramOpts::new(name, help).buckets(STAGE_BUCKETS.to_vec());
-    register(registry, Histogram::with_opts(options)?)
-}
-
-fn set(gauge: &IntGauge, count: usize) {
-    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+fn stage(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    common::histogram(registry, name, help, &STAGE_BUCKETS)
 }

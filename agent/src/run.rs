@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api;
 use crate::api::cluster::Cluster;
-use crate::api::events::Notes;
+use crate::api::events::{Notes, Speaks};
 use crate::api::objects::WantedObjects;
 use crate::api::side::ApiSide;
 use crate::calls;
@@ -310,7 +310,7 @@ fn follow_node(
     inbox: Inbox,
 ) -> (Notes, WantedObjects) {
     let _context = runtime.enter();
-    let (notes, sender) = api::events::channel(cluster.clone(), &node);
+    let (notes, sender) = api::events::channel(cluster.clone(), Speaks::of_node(&node));
     runtime.spawn(sender.run());
     let (objects, watches) = api::objects::channel(cluster.clone(), watch_secrets, inbox.clone());
     runtime.spawn(watches.run());
@@ -328,7 +328,7 @@ fn endpoints(
 ) -> Endpoints {
     let (ping, status) = (inbox.clone(), inbox.clone());
     Endpoints {
-        metrics,
+        metrics: Box::new(move |now| metrics.encode(now)),
         ready: Box::new(move || {
             if ready.load(Ordering::Relaxed) {
                 Readiness::Ready

@@ -6,9 +6,12 @@ use reloadlet_core::machine::status::PodStatus;
 use crate::contact::Contact;
 use crate::health::Health;
 
+mod columns;
 pub(crate) mod command;
+pub(crate) mod controller;
 mod document;
 mod table;
+mod watches;
 
 /// The document as JSON: of the node with this name, if it has one.
 pub(crate) fn document(

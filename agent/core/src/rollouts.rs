@@ -6,6 +6,7 @@ pub mod controller;
 pub mod event;
 pub mod lease;
 pub mod ledger;
+pub mod overview;
 pub mod record;
 pub mod settings;
 pub mod workload;

@@ -1,26 +1,26 @@
-//! How many Events may be sent: a small number a minute for the node, of which each namespace has a share, and one a while
-//! for each pod and reason.
+//! How many Events may be sent: a small number a minute for whoever sends them, of which each namespace has a share, and one a while
+//! for each object and reason.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::names::Name;
 use reloadlet_core::policy::allowance::Allowance;
 
-/// The most Events of one node at once, half of them of one namespace; one comes back each [`REFILL`].
+/// The most Events at once, half of them of one namespace; one comes back each [`REFILL`].
 const BURST: u32 = 50;
 /// How many of them are left to what a person must act on: that a reload went well is said in the log and counted.
 const RESERVED: u32 = 20;
 /// So ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
-/// The least time between two Events of one pod and reason. What comes meanwhile is counted into the next one.
+/// The least time between two Events of one object and reason. What comes meanwhile is counted into the next one.
 const QUIET: Duration = Duration::from_secs(30);
-/// How many pods and reasons are remembered. Beyond that the namespace that has most forgets its oldest.
+/// How many objects and reasons are remembered. Beyond that the namespace that has most forgets its oldest.
 const REMEMBERED: usize = 4096;
 
-/// What Events are told apart by.
-pub(crate) type Key = (PodUid, &'static str);
+/// What Events are told apart by: the UID of the object that they are about, and the reason.
+pub(crate) type Key = (Name, &'static str);
 
 /// What may be sent now.
 #[derive(Debug)]
@@ -65,10 +65,10 @@ impl Budget {
         }
     }
 
-    /// A pod is gone.
-    pub(crate) fn forget(&mut self, namespace: &Name, pod: &PodUid) {
+    /// An object is gone.
+    pub(crate) fn forget(&mut self, namespace: &Name, object: &Name) {
         if let Some(known) = self.last.get_mut(namespace) {
-            known.retain(|(uid, _), _| uid != pod);
+            known.retain(|(uid, _), _| uid != object);
             if known.is_empty() {
                 self.last.remove(namespace);
             }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn key(n: u32, reason: &'static str) -> Key {
-        (PodUid::parse(&format!("{n:08x}")).unwrap(), reason)
+        (format!("{n:08x}").as_str().into(), reason)
     }
 
     fn sent(budget: &mut Budget, namespace: &str, from: u32, urgent: bool, now: Time) -> usize {

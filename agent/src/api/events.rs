@@ -1,4 +1,4 @@
-//! Kubernetes Events: what a person sees in `kubectl describe pod`. Sent beside the reloads, never before them. What
+//! Kubernetes Events: what a person sees in `kubectl describe` of a pod or a workload. Sent beside the work, never before it. What
 //! waits for that has a bound, and so has what each namespace has sent.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::backoff::{Backoff, chances};
 use super::budget::Key;
 use super::cluster::Cluster;
-use super::unsaid::{About, Saying, Unsaid};
+use super::unsaid::{About, Note, Saying, Unsaid};
 use crate::clock;
 use crate::logs::Causes;
 
@@ -27,11 +27,9 @@ const TRIES: u32 = 3;
 /// How often it is looked whether the budget has room for what waits.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Of how many pods and reasons it is known what was said last.
+/// Of how many objects and reasons it is known what was said last.
 const SAID: usize = 64;
 
-/// What the agent does, in an Event.
-const ACTION: &str = "Reload";
 /// Who says it.
 const REPORTER: &str = "reloadlet";
 /// The longest name of an object, and of an Event's reporting instance.
@@ -39,6 +37,32 @@ const LONGEST_NAME: usize = 253;
 const LONGEST_INSTANCE: usize = 128;
 /// So many seconds after the last time the same is counted as once more; later it is said anew.
 const RECENT: i64 = 6 * 60;
+
+/// In whose name Events are sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Speaks {
+    /// What it does.
+    action: &'static str,
+    /// Which one of those that do the same, as far as an Event has room for its name.
+    instance: String,
+}
+
+impl Speaks {
+    /// The agent of a node, which reloads.
+    pub(crate) fn of_node(node: &str) -> Self {
+        Self::new("Reload", node)
+    }
+
+    /// A replica of the controller, which rolls.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the controller's loop calls it"))]
+    pub(crate) fn of_controller(replica: &str) -> Self {
+        Self::new("Roll", replica)
+    }
+
+    fn new(action: &'static str, instance: &str) -> Self {
+        Self { action, instance: instance.get(..LONGEST_INSTANCE).unwrap_or(instance).to_owned() }
+    }
+}
 
 /// Hands what is to be said to the sender.
 #[derive(Clone, Debug)]
@@ -67,10 +91,10 @@ pub(crate) struct NoteSender {
 }
 
 /// The two ends.
-pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
+pub(crate) fn channel(cluster: Cluster, speaks: Speaks) -> (Notes, NoteSender) {
     let shared = Arc::new(Shared { unsaid: Mutex::new(Unsaid::new(clock::now())), more: Notify::new() });
     let connection = cluster.current();
-    let speaker = Speaker::new(connection.client, node);
+    let speaker = Speaker::new(connection.client, speaks);
     let (revision, backoff) = (connection.revision, Backoff::new());
     (Notes(shared.clone()), NoteSender { shared, cluster, speaker, revision, backoff })
 }
@@ -78,14 +102,27 @@ pub(crate) fn channel(cluster: Cluster, node: &str) -> (Notes, NoteSender) {
 impl Notes {
     /// Says what a report means to the pod's owner, if anything, and no more what it makes untrue.
     pub(crate) fn report(&self, report: &Report) {
+        self.say(|unsaid| words::unsay(report, unsaid), words::note(report));
+    }
+
+    /// Says these after something was taken back that isn't true any more.
+    pub(crate) fn say(&self, unsay: impl FnOnce(&mut Unsaid), notes: impl IntoIterator<Item = Note>) {
         let mut unsaid = self.0.unsaid();
-        words::unsay(report, &mut unsaid);
-        if let Some(note) = words::note(report) {
+        unsay(&mut unsaid);
+        for note in notes {
             if unsaid.say(note) {
                 tracing::debug!("an Event is dropped: too many wait");
             }
             self.0.more.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+impl Notes {
+    /// Whether something waits to be sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.unsaid().is_waiting()
     }
 }
 
@@ -102,7 +139,7 @@ impl NoteSender {
                 Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
                     error = %Causes(&error),
-                    "Events can't be sent; reloads go on without them"
+                    "Events can't be sent; all else goes on without them"
                 ),
                 Err(_) => {}
             }
@@ -151,28 +188,26 @@ impl NoteSender {
         let connection = self.cluster.current();
         if connection.revision != self.revision {
             self.revision = connection.revision;
-            self.speaker = Speaker::new(connection.client, &self.speaker.instance);
+            self.speaker = Speaker::new(connection.client, self.speaker.speaks.clone());
         }
     }
 }
 
-/// Sends Events. One that says the same as the last one of its pod and reason is counted there.
+/// Sends Events. One that says the same as the last one of its object and reason is counted there.
 struct Speaker {
     client: Client,
-    /// The node, as far as an Event has room for its name.
-    instance: String,
-    /// What was said last, by pod and reason.
+    speaks: Speaks,
+    /// What was said last, by object and reason.
     said: BTreeMap<Key, Event>,
 }
 
 impl Speaker {
-    fn new(client: Client, node: &str) -> Self {
-        let instance = node.get(..LONGEST_INSTANCE).unwrap_or(node).to_owned();
-        Self { client, instance, said: BTreeMap::new() }
+    const fn new(client: Client, speaks: Speaks) -> Self {
+        Self { client, speaks, said: BTreeMap::new() }
     }
 
     async fn publish(&mut self, saying: &Saying) -> Result<(), kube::Error> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &saying.pod.namespace);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &saying.about.namespace);
         let now = Timestamp::now();
         if let Some(once) = &saying.once {
             // Its name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
@@ -182,7 +217,7 @@ impl Speaker {
                 answered => answered.map(drop),
             };
         }
-        let key = (saying.pod.uid.clone(), saying.reason);
+        let key = (saying.about.uid.clone(), saying.reason);
         let said = self.said.remove(&key).filter(|said| said.note.as_ref() == Some(&saying.text));
         if let Some(before) = said.filter(|said| is_recent(said, now)) {
             let mut event = before.clone();
@@ -211,17 +246,17 @@ impl Speaker {
     fn event(&self, saying: &Saying, end: &str, now: Timestamp) -> Event {
         Event {
             metadata: ObjectMeta {
-                namespace: Some(saying.pod.namespace.to_string()),
-                name: Some(name(&saying.pod.name, end)),
+                namespace: Some(saying.about.namespace.to_string()),
+                name: Some(name(&saying.about.name, end)),
                 ..ObjectMeta::default()
             },
-            action: Some(ACTION.to_owned()),
+            action: Some(self.speaks.action.to_owned()),
             reason: Some(saying.reason.to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(saying.text.clone()),
-            regarding: Some(reference(&saying.pod)),
+            regarding: Some(reference(&saying.about)),
             reporting_controller: Some(REPORTER.to_owned()),
-            reporting_instance: Some(self.instance.clone()),
+            reporting_instance: Some(self.speaks.instance.clone()),
             type_: Some(if saying.urgent { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         }
@@ -241,11 +276,11 @@ fn is_recent(event: &Event, now: Timestamp) -> bool {
     last.is_some_and(|last| now.as_second() - last.0.as_second() < RECENT)
 }
 
-/// The name of an Event on a pod: as kube makes it, with something else at its end. A name has 253 bytes at most.
-fn name(pod: &str, end: &str) -> String {
+/// The name of an Event on an object: as kube makes it, with something else at its end. A name has 253 bytes at most.
+fn name(object: &str, end: &str) -> String {
     let room = LONGEST_NAME.saturating_sub(end.len() + 1);
-    let pod = pod.get(..room).unwrap_or(pod).trim_end_matches(['.', '-']);
-    format!("{pod}.{end}")
+    let object = object.get(..room).unwrap_or(object).trim_end_matches(['.', '-']);
+    format!("{object}.{end}")
 }
 
 /// Whether the API server has answered with this code.
@@ -260,7 +295,7 @@ fn passes(error: &kube::Error) -> bool {
     matches!(status.code, 401 | 429 | 500..=599)
 }
 
-/// Whether it was refused because the pod's namespace is being deleted: nobody would read it.
+/// Whether it was refused because the object's namespace is being deleted: nobody would read it.
 fn is_going(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
     status
@@ -269,13 +304,13 @@ fn is_going(error: &kube::Error) -> bool {
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
-fn reference(pod: &About) -> ObjectReference {
+fn reference(about: &About) -> ObjectReference {
     ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        namespace: Some(pod.namespace.to_string()),
-        name: Some(pod.name.to_string()),
-        uid: Some(pod.uid.to_string()),
+        api_version: Some(about.api_version.to_owned()),
+        kind: Some(about.kind.to_owned()),
+        namespace: Some(about.namespace.to_string()),
+        name: Some(about.name.to_string()),
+        uid: Some(about.uid.to_string()),
         ..ObjectReference::default()
     }
 }

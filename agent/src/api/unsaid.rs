@@ -1,27 +1,27 @@
-//! What pods' owners are to be told and aren't yet. What a person must act on waits until the budget has room for it, or
+//! What owners of pods and workloads are to be told and aren't yet. What a person must act on waits until the budget has room for it, or
 //! until it isn't true any more; that a reload went well is dropped and counted instead.
 
 use reloadlet_core::Time;
-use reloadlet_core::model::names::{Name, PodUid};
+use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::Pod;
 
 use super::budget::{Budget, Key};
 use crate::fair::{Choice, FairQueue};
 
-/// How many pods and reasons wait. Of more, the namespace that has most gives up its oldest.
+/// How many objects and reasons wait. Of more, the namespace that has most gives up its oldest.
 const WAITING: usize = 256;
-/// How many texts wait for one pod and reason. Of more, the oldest are only counted.
+/// How many texts wait for one object and reason. Of more, the oldest are only counted.
 const TEXTS: usize = 16;
 /// The longest text of one Event: the API server takes 1024 bytes.
 const EVENT_BYTES: usize = 1024;
 /// What of that is left to the count of those that weren't sent.
 const COUNT_BYTES: usize = 48;
 
-/// Something to be told about a pod.
+/// Something to be told about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
-    /// The pod.
-    pub(crate) pod: About,
+    /// The object.
+    pub(crate) about: About,
     /// Whether a person must act on it.
     pub(crate) urgent: bool,
     /// The Event's reason.
@@ -30,22 +30,32 @@ pub(crate) struct Note {
     pub(crate) text: Text,
 }
 
-/// A pod, as far as an Event on it needs it: what waits keeps no spec.
+/// An object, as far as an Event on it needs it: what waits keeps no spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct About {
-    pub(crate) uid: PodUid,
+    /// Its kind, as manifests write it.
+    pub(crate) kind: &'static str,
+    /// The group and version in which it has that kind.
+    pub(crate) api_version: &'static str,
+    pub(crate) uid: Name,
     pub(crate) namespace: Name,
     pub(crate) name: Name,
 }
 
 impl From<&Pod> for About {
     fn from(pod: &Pod) -> Self {
-        Self { uid: pod.uid.clone(), namespace: pod.namespace.clone(), name: pod.name.clone() }
+        Self {
+            kind: "Pod",
+            api_version: "v1",
+            uid: pod.uid.as_name().clone(),
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+        }
     }
 }
 
-/// What is told of one container, or else of the pod. A newer text of a container takes the place of an older one; texts
-/// of the pod are told apart by what they say.
+/// What is told of one container, or else of the whole object. A newer text of a container takes the place of an older one; texts
+/// of the object are told apart by what they say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) container: Option<Name>,
@@ -75,8 +85,8 @@ impl Text {
 /// An Event to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Saying {
-    /// The pod.
-    pub(crate) pod: About,
+    /// The object.
+    pub(crate) about: About,
     /// Whether a person must act on it.
     pub(crate) urgent: bool,
     /// Its reason.
@@ -87,10 +97,10 @@ pub(crate) struct Saying {
     pub(crate) once: Option<String>,
 }
 
-/// What waits for one pod and reason.
+/// What waits for one object and reason.
 #[derive(Clone, Debug)]
 struct Item {
-    pod: About,
+    about: About,
     urgent: bool,
     texts: Vec<Text>,
     /// How many texts were given up for newer ones.
@@ -127,7 +137,7 @@ impl Item {
         // One that is too long by itself is cut.
         let fitting = fits.count().max(1).min(self.texts.len());
         let texts = self.texts.drain(..fitting).collect();
-        Self { pod: self.pod.clone(), urgent: self.urgent, texts, more: std::mem::take(&mut self.more) }
+        Self { about: self.about.clone(), urgent: self.urgent, texts, more: std::mem::take(&mut self.more) }
     }
 
     /// All of it as one text.
@@ -169,21 +179,21 @@ impl Unsaid {
 
     /// Has something told. Whether something else is given up for it.
     pub(crate) fn say(&mut self, note: Note) -> bool {
-        let Note { pod, urgent, reason, text } = note;
-        let key = (pod.uid.clone(), reason);
-        if let Some(waits) = self.waiting.get_mut(&pod.namespace, &key) {
+        let Note { about, urgent, reason, text } = note;
+        let key = (about.uid.clone(), reason);
+        if let Some(waits) = self.waiting.get_mut(&about.namespace, &key) {
             waits.add(text);
             return false;
         }
-        let namespace = pod.namespace.clone();
-        let item = Item { pod, urgent, texts: vec![text], more: 0 };
+        let namespace = about.namespace.clone();
+        let item = Item { about, urgent, texts: vec![text], more: 0 };
         self.waiting.push(&namespace, key, item).is_some()
     }
 
-    /// What waits of a pod for these reasons isn't true any more, as far as it is meant.
-    pub(crate) fn unsay(&mut self, pod: &Pod, reasons: &[&str], meant: impl Fn(&Text) -> bool) {
-        let (uid, meant) = (&pod.uid, &meant);
-        self.keep(&pod.namespace, |(of, reason), item| {
+    /// What waits of an object for these reasons isn't true any more, as far as it is meant.
+    pub(crate) fn unsay(&mut self, about: &About, reasons: &[&str], meant: impl Fn(&Text) -> bool) {
+        let (uid, meant) = (&about.uid, &meant);
+        self.keep(&about.namespace, |(of, reason), item| {
             if of == uid && reasons.contains(reason) {
                 item.texts.retain(|text| !meant(text));
             }
@@ -191,14 +201,14 @@ impl Unsaid {
         });
     }
 
-    /// A pod is gone: nothing is told of it any more.
-    pub(crate) fn forget(&mut self, pod: &Pod) {
-        self.keep(&pod.namespace, |(of, _), _| *of != pod.uid);
-        self.budget.forget(&pod.namespace, &pod.uid);
+    /// An object is gone: nothing is told of it any more.
+    pub(crate) fn forget(&mut self, about: &About) {
+        self.keep(&about.namespace, |(of, _), _| *of != about.uid);
+        self.budget.forget(&about.namespace, &about.uid);
     }
 
     fn keep(&mut self, namespace: &Name, mut keep: impl FnMut(&Key, &mut Item) -> bool) {
-        self.sending.take_if(|(key, item)| item.pod.namespace == *namespace && !keep(key, item));
+        self.sending.take_if(|(key, item)| item.about.namespace == *namespace && !keep(key, item));
         self.waiting.retain(namespace, keep);
     }
 
@@ -229,17 +239,17 @@ impl Unsaid {
             self.waiting.push(&namespace, key.clone(), item);
         }
         let text = sending.written();
-        let (pod, urgent, reason) = (sending.pod.clone(), sending.urgent, key.1);
+        let (about, urgent, reason) = (sending.about.clone(), sending.urgent, key.1);
         let once = sending.texts.first().and_then(|text| text.once.as_ref()).map(|once| once.name.clone());
         self.sending = Some((key, sending));
-        Some(Saying { pod, urgent, reason, text, once })
+        Some(Saying { about, urgent, reason, text, once })
     }
 
     /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it, and is counted
     /// if nobody must.
     pub(crate) fn ended(&mut self, again: bool) {
         let Some((key, mut item)) = self.sending.take().filter(|_| again) else { return };
-        let namespace = item.pod.namespace.clone();
+        let namespace = item.about.namespace.clone();
         if !item.urgent {
             self.budget.hold_back(&namespace, &key, item.more.saturating_add(1));
             return;

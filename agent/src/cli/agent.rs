@@ -8,9 +8,10 @@ use clap::{Args, ValueHint};
 use reloadlet_core::policy::plan::Allowed;
 
 use super::usage;
-use super::values::{kubelet_address, node_name, spread, yes_or_no};
+use super::values::{kubelet_address, node_name, spread};
 use crate::address::address;
 use crate::logs::{LogFormat, LogLevel};
+use crate::switch::yes_or_no;
 
 /// What the agent is to do, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]

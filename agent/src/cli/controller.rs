@@ -8,9 +8,9 @@ use reloadlet_core::model::names::{is_label, is_subdomain};
 use reloadlet_core::policy::duration;
 
 use super::usage;
-use super::values::yes_or_no;
 use crate::address::address;
 use crate::logs::{LogFormat, LogLevel};
+use crate::switch::yes_or_no;
 
 /// What the controller is to do, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,15 +6,6 @@ use std::time::Duration;
 use reloadlet_core::model::names::is_subdomain;
 use reloadlet_core::policy::duration;
 
-/// What may be said in the environment for a flag without a value.
-pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
-        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
-        _ => Err("true or false is needed".to_owned()),
-    }
-}
-
 /// A name that a node can have. With another one no pod would be found, and nobody would know why.
 pub(super) fn node_name(text: &str) -> Result<String, String> {
     is_subdomain(text).then(|| text.to_owned()).ok_or_else(|| {

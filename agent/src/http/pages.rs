@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::hosts::{self, Refused};
 use super::shared::Shared;
-use super::{Answer, Endpoints, Readiness};
+use super::{Answer, Encode, Endpoints, Readiness};
 use crate::clock;
 
 /// How old the metrics are at most, so that encoding them takes little whoever asks how often. Nobody scrapes more often
@@ -68,11 +68,10 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(endpoints: Endpoints) -> Self {
         let Endpoints { metrics, ready, live, status } = endpoints;
+        let metrics: Arc<Encode> = metrics.into();
         let encode = move || -> Answer<Text> {
             let metrics = Arc::clone(&metrics);
-            Box::pin(async move {
-                metrics.encode(clock::now()).map(Bytes::from).map_err(|error| error.to_string())
-            })
+            Box::pin(async move { metrics(clock::now()).map(Bytes::from).map_err(|error| error.to_string()) })
         };
         let status = move || -> Answer<Text> {
             let status = status();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::places::{ALL, EACH};
 use super::*;
+use crate::metrics::Metrics;
 
 /// How long a client waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +34,7 @@ impl Running {
         let (metrics, pings) = (Arc::new(Metrics::new().unwrap()), Arc::new(AtomicUsize::new(0)));
         let asked = Arc::clone(&pings);
         let endpoints = Endpoints {
-            metrics: Arc::clone(&metrics),
+            metrics: encode(&metrics),
             ready: Box::new(move || match is_ready.load(Ordering::SeqCst) {
                 true => Readiness::Ready,
                 false => Readiness::NotReady("2 volumes are not watched yet".to_owned()),
@@ -60,6 +61,11 @@ impl Running {
         self.thread.join().unwrap().unwrap();
         told.elapsed()
     }
+}
+
+fn encode(metrics: &Arc<Metrics>) -> Box<Encode> {
+    let metrics = Arc::clone(metrics);
+    Box::new(move |now| metrics.encode(now))
 }
 
 /// What the server says until it closes.

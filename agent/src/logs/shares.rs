@@ -1,5 +1,5 @@
-//! Which lines are written. Whoever makes much to say takes nothing from what is said of others: the lines about pods are
-//! shared by namespace, all others by the place in the code that has them. What is left out is counted.
+//! Which lines are written. Whoever makes much to say takes nothing from what is said of others: the lines about pods
+//! and workloads are shared by namespace, all others by the place in the code that has them. What is left out is counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,8 +39,8 @@ const FEW: u32 = 8;
 const COUNTED: usize = 1024;
 const NAMED: usize = 32;
 
-/// The field by which a line is about a namespace.
-const NAMESPACE: &str = "namespace";
+/// The fields by which a line is about a namespace: about a pod in it, or about a workload.
+const NAMESPACES: [&str; 2] = ["namespace", "workload_namespace"];
 
 /// Lines of one sort.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Shares {
             return true;
         }
         let mut found = Namespace(None);
-        if of.fields().field(NAMESPACE).is_some() {
+        if NAMESPACES.iter().any(|name| of.fields().field(name).is_some()) {
             event.record(&mut found);
         }
         self.with(|state| match found.0 {
@@ -146,13 +146,10 @@ impl Shares {
         let (of_pods, of_agent) =
             self.with(|state| (state.of_pods.take_left_out(), state.of_agent.take_left_out()));
         for (namespace, lines) in of_pods.named {
-            tracing::warn!(%namespace, lines, "lines about pods of this namespace were left out: there were too many");
+            tracing::warn!(%namespace, lines, "lines about this namespace were left out: there were too many");
         }
         if of_pods.others > 0 {
-            tracing::warn!(
-                lines = of_pods.others,
-                "lines about pods of other namespaces were left out as well"
-            );
+            tracing::warn!(lines = of_pods.others, "lines about other namespaces were left out as well");
         }
         for (place, lines) in of_agent.named {
             tracing::warn!(%place, lines, "lines of one place in the agent's code were left out: there were too many");
@@ -184,13 +181,13 @@ struct Namespace(Option<Name>);
 
 impl Visit for Namespace {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == NAMESPACE {
+        if NAMESPACES.contains(&field.name()) {
             self.0 = Some(value.into());
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == NAMESPACE {
+        if NAMESPACES.contains(&field.name()) {
             self.0 = Some(format!("{value:?}").into());
         }
     }
@@ -270,6 +267,20 @@ pub(crate) mod tests {
         assert_eq!(count(&lines, " told "), 10);
         assert_eq!(count(&lines, "were left out"), 1, "{:?}", lines.last());
         assert_eq!(loud + said(&lines, "namespace=loud"), 10_000);
+    }
+
+    #[test]
+    fn lines_about_workloads_are_shared_by_the_workloads_namespace() {
+        let lines = written(|| {
+            for n in 0..10_000 {
+                tracing::warn!(workload_namespace = %"loud", n, "flaps");
+                if n % 1000 == 0 {
+                    tracing::info!(workload_namespace = %"quiet", "rolled");
+                }
+            }
+        });
+        assert_eq!(count(&lines, " rolled "), 10);
+        assert_eq!(count(&lines, " flaps ") + said(&lines, "namespace=loud"), 10_000);
     }
 
     #[test]

@@ -6,18 +6,18 @@ use prometheus::core::{Atomic, GenericCounterVec, GenericGaugeVec, MetricVec, Me
 use prometheus::{Opts, Registry};
 use reloadlet_core::model::closed::Closed;
 
-use super::register;
+use super::common::register;
 
 /// A family. It begins with no series.
 #[derive(Clone)]
-pub(super) struct Family<C, V> {
+pub(crate) struct Family<C, V> {
     metrics: V,
     values: PhantomData<fn(C)>,
 }
 
 impl<C: Closed, P: Atomic> Family<C, GenericGaugeVec<P>> {
     /// Gauges by this label.
-    pub(super) fn gauges(name: &str, help: &str, label: &str) -> Result<Self, prometheus::Error> {
+    pub(crate) fn gauges(name: &str, help: &str, label: &str) -> Result<Self, prometheus::Error> {
         let metrics = GenericGaugeVec::new(Opts::new(name, help), &[label])?;
         Ok(Self { metrics, values: PhantomData })
     }
@@ -25,7 +25,7 @@ impl<C: Closed, P: Atomic> Family<C, GenericGaugeVec<P>> {
 
 impl<C: Closed, P: Atomic> Family<C, GenericCounterVec<P>> {
     /// Counters by this label.
-    pub(super) fn counters(name: &str, help: &str, label: &str) -> Result<Self, prometheus::Error> {
+    pub(crate) fn counters(name: &str, help: &str, label: &str) -> Result<Self, prometheus::Error> {
         let metrics = GenericCounterVec::new(Opts::new(name, help), &[label])?;
         Ok(Self { metrics, values: PhantomData })
     }
@@ -33,7 +33,7 @@ impl<C: Closed, P: Atomic> Family<C, GenericCounterVec<P>> {
 
 impl<C: Closed, B: MetricVecBuilder + 'static> Family<C, MetricVec<B>> {
     /// The same with a series for each value from the start, in the registry.
-    pub(super) fn complete(self, registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn complete(self, registry: &Registry) -> Result<Self, prometheus::Error> {
         for value in C::all() {
             self.metrics.get_metric_with_label_values(&[value.word()])?;
         }
@@ -42,18 +42,18 @@ impl<C: Closed, B: MetricVecBuilder + 'static> Family<C, MetricVec<B>> {
     }
 
     /// The metric of a value, whose series begins with that.
-    pub(super) fn of(&self, value: C) -> B::M {
+    pub(crate) fn of(&self, value: C) -> B::M {
         self.metrics.with_label_values(&[value.word()])
     }
 
     /// The value has no series any more.
-    pub(super) fn end(&self, value: C) {
+    pub(crate) fn end(&self, value: C) {
         // An error says that there was no such series.
         drop(self.metrics.remove_label_values(&[value.word()]));
     }
 
     /// All of its metrics.
-    pub(super) const fn metrics(&self) -> &MetricVec<B> {
+    pub(crate) const fn metrics(&self) -> &MetricVec<B> {
         &self.metrics
     }
 }

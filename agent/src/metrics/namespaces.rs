@@ -12,7 +12,7 @@ use reloadlet_core::model::closed::{Closed, closed_set};
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
 
-use super::register;
+use super::common::register;
 
 /// How many namespaces have series of their own: more than a node has pods by default (110). Each has 17 series, which take
 /// 25 KB while they are scraped, and 12 more where requests are asked for.

@@ -8,8 +8,8 @@ use reloadlet_core::Time;
 use reloadlet_core::machine::status::{Counts, StaleReason};
 use reloadlet_core::propagation::nudge::NudgeResult;
 
+use super::common::{register, set};
 use super::family::Family;
-use super::{register, set};
 
 /// Seconds from 50 ms to 5 minutes: the kubelet takes up to 90 s by itself.
 const BUCKETS: [f64; 15] =

@@ -1,4 +1,4 @@
-//! `reloadlet status`: what the agent on this node sees.
+//! `reloadlet status`: what the agent on this node sees, or a replica of the controller.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -12,11 +12,14 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use super::document::Document;
+use super::controller;
+use super::document::{self, Document};
 use super::table::table;
 use crate::address::address;
+use crate::switch::yes_or_no;
 
 /// An agent answers in milliseconds; one that is this late won't.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,10 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is asked for.
 #[derive(Clone, Debug, Args, PartialEq, Eq)]
 pub(crate) struct StatusFlags {
-    /// Address at which the agent serves /status
+    /// Address at which the agent, or the controller, serves /status
     #[arg(long, env = "RELOADLET_ADMIN_LISTEN", value_name = "IP:PORT", value_parser = address)]
     #[arg(default_value = "127.0.0.1:9848")]
     admin_listen: SocketAddr,
+
+    /// Ask a replica of the controller instead of the agent
+    #[arg(long, env = "RELOADLET_CONTROLLER", value_parser = yes_or_no)]
+    controller: bool,
 
     /// How the status is written
     #[arg(long, short, env = "RELOADLET_OUTPUT", value_name = "FORMAT", value_enum, default_value = "table")]
@@ -38,7 +45,7 @@ pub(crate) struct StatusFlags {
 enum Output {
     /// A table for people.
     Table,
-    /// As the agent serves it.
+    /// As it is served.
     Json,
 }
 
@@ -49,21 +56,51 @@ pub(crate) fn print(flags: &StatusFlags) -> Result<()> {
         let asked = tokio::time::timeout(PATIENCE, ask(flags.admin_listen)).await;
         asked.unwrap_or_else(|_late| bail!("no answer within {} s", PATIENCE.as_secs()))
     });
-    let text = text.with_context(|| format!("can't ask the agent at {}", flags.admin_listen))?;
-    let text = match flags.output {
-        Output::Json => text + "\n",
-        Output::Table => {
-            let other =
-                || format!("what serves /status at {} is no agent of this version", flags.admin_listen);
-            let document: Document = serde_json::from_str(&text).with_context(other)?;
-            ensure!(document.is_known(), other());
-            table(&document)
-        }
-    };
+    let who = if flags.controller { "controller" } else { "agent" };
+    let text = text.with_context(|| format!("can't ask the {who} at {}", flags.admin_listen))?;
+    let text = written(flags, &text)?;
     match std::io::stdout().write_all(text.as_bytes()) {
         // Who reads it has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("can't write the status"),
+    }
+}
+
+/// The kind of a document.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    api_version: String,
+}
+
+/// What is printed of a document.
+fn written(flags: &StatusFlags, text: &str) -> Result<String> {
+    let address = flags.admin_listen;
+    let version = serde_json::from_str(text).map(|Versioned { api_version }| api_version).ok();
+    match (flags.controller, version.as_deref()) {
+        (false, Some(controller::API_VERSION)) => {
+            bail!("what serves /status at {address} is a controller and no agent: ask it with --controller")
+        }
+        (true, Some(document::API_VERSION)) => {
+            bail!(
+                "what serves /status at {address} is an agent and no controller: ask it without --controller"
+            )
+        }
+        _ => {}
+    }
+    let other = |who: &str| format!("what serves /status at {address} is no {who} of this version");
+    match (flags.output, flags.controller) {
+        (Output::Json, _) => Ok(format!("{text}\n")),
+        (Output::Table, false) => {
+            ensure!(version.as_deref() == Some(document::API_VERSION), other("agent"));
+            let document: Document = serde_json::from_str(text).with_context(|| other("agent"))?;
+            Ok(table(&document))
+        }
+        (Output::Table, true) => {
+            ensure!(version.as_deref() == Some(controller::API_VERSION), other("controller"));
+            let document = serde_json::from_str(text).with_context(|| other("controller"))?;
+            Ok(controller::table(&document))
+        }
     }
 }
 
@@ -100,6 +137,42 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    fn flags(controller: bool, output: Output) -> StatusFlags {
+        StatusFlags { admin_listen: SocketAddr::from(([127, 0, 0, 1], 9848)), controller, output }
+    }
+
+    const AGENT: &str = r#"{"apiVersion":"status.reloadlet.io/v1","agent":{"version":"1","lacks":[],"watches":[],"requests":{}},"pods":[]}"#;
+    const CONTROLLER: &str = r#"{"apiVersion":"controller.status.reloadlet.io/v1","time":"","controller":{"version":"1","name":"a","leads":true,"leader":"a","fence":"holds","lacks":[],"watches":[],"requests":{}},"holds":[],"workloads":[],"more":0}"#;
+
+    #[test]
+    fn whoever_asks_the_agent_for_the_controller_or_the_other_way_round_is_told_what_to_ask() {
+        let said = |controller, output, text| {
+            written(&flags(controller, output), text).map_err(|error| error.to_string())
+        };
+        for output in [Output::Table, Output::Json] {
+            assert!(said(false, output, AGENT).is_ok() && said(true, output, CONTROLLER).is_ok());
+            assert_eq!(
+                said(false, output, CONTROLLER).unwrap_err(),
+                "what serves /status at 127.0.0.1:9848 is a controller and no agent: ask it with --controller"
+            );
+            assert_eq!(
+                said(true, output, AGENT).unwrap_err(),
+                "what serves /status at 127.0.0.1:9848 is an agent and no controller: ask it without --controller"
+            );
+        }
+        assert_eq!(said(true, Output::Json, CONTROLLER).unwrap(), format!("{CONTROLLER}\n"));
+        let later = CONTROLLER.replace("io/v1", "io/v9");
+        for (controller, who) in [(false, "agent"), (true, "controller")] {
+            for other in ["{}", "pods", &later] {
+                assert_eq!(
+                    said(controller, Output::Table, other).unwrap_err(),
+                    format!("what serves /status at 127.0.0.1:9848 is no {who} of this version")
+                );
+            }
+            assert_eq!(said(controller, Output::Json, "{}").unwrap(), "{}\n");
+        }
+    }
 
     #[test]
     fn a_loopback_name_is_asked_for_at_every_address() {

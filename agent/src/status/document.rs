@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::machine::status::{Age, PodStatus};
+use reloadlet_core::machine::status::PodStatus;
 use reloadlet_core::model::closed::Word;
 use serde::{Deserialize, Serialize};
 
+use super::watches::{LackStatus, WatchStatus};
 use crate::clock;
-use crate::contact::{Code, Contact, Resource, WatchState};
+use crate::contact::{Code, Contact, Resource};
 use crate::health::Health;
 
 /// What kind of document it is. Something is only added as long as this stays.
-const API_VERSION: &str = "status.reloadlet.io/v1";
+pub(super) const API_VERSION: &str = "status.reloadlet.io/v1";
 
 /// The whole document: what is known, and who knew it when.
 #[derive(Debug, Deserialize, Serialize)]
@@ -42,22 +43,6 @@ pub(super) struct Agent {
     pub(super) requests: BTreeMap<Word<Code>, u64>,
 }
 
-/// Something that the agent lacks.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct LackStatus {
-    pub(super) what: String,
-    pub(super) sentence: String,
-}
-
-/// A resource that is watched on the API server.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WatchStatus {
-    pub(super) resource: Word<Resource>,
-    pub(super) up: bool,
-    pub(super) last_contact_seconds_ago: Age,
-}
-
 impl Document {
     /// What is known, at this time.
     pub(crate) fn new(
@@ -75,37 +60,17 @@ impl Document {
             pods,
         }
     }
-
-    /// Whether its words mean what they mean here.
-    pub(super) fn is_known(&self) -> bool {
-        self.api_version == API_VERSION
-    }
 }
 
 impl Agent {
     fn new(health: &Health, contact: &Contact, now: Time) -> Self {
-        let wanted = || {
-            let watches = Resource::ALL.into_iter().map(|resource| (resource, contact.watch(resource)));
-            watches.filter(|(_, watch)| watch.state != WatchState::Unused)
-        };
-        let down = wanted().filter(|(_, watch)| watch.state == WatchState::Down).map(|(resource, watch)| {
-            LackStatus {
-                what: format!("watch_{}", resource.as_str()),
-                sentence: not_told(resource, now.since(watch.last)),
-            }
-        });
+        let down = LackStatus::of_watches(contact, now, not_told);
         let lacks =
             health.lacks().map(|(lack, sentence)| LackStatus { what: lack.as_str().to_owned(), sentence });
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lacks: down.chain(lacks).collect(),
-            watches: wanted()
-                .map(|(resource, watch)| WatchStatus {
-                    resource: resource.into(),
-                    up: watch.state == WatchState::Up,
-                    last_contact_seconds_ago: Age(now.since(watch.last)),
-                })
-                .collect(),
+            watches: WatchStatus::all(contact, now),
             requests: contact.requests().map(|(code, count)| (code.into(), count)).collect(),
         }
     }
@@ -118,15 +83,15 @@ fn not_told(resource: Resource, since: Duration) -> String {
         Resource::Pods => format!(
             "The API server hasn't told of this node's pods for {seconds} s: those that were known are served."
         ),
-        Resource::ConfigMaps => format!(
-            "The API server hasn't told of ConfigMaps for {seconds} s: how far their changes got isn't known, reloads go on."
+        Resource::ConfigMaps
+        | Resource::Secrets
+        | Resource::Deployments
+        | Resource::StatefulSets
+        | Resource::DaemonSets
+        | Resource::Holds => format!(
+            "The API server hasn't told of {} for {seconds} s: how far their changes got isn't known, reloads go on.",
+            resource.written()
         ),
-        Resource::Secrets => format!(
-            "The API server hasn't told of Secrets for {seconds} s: how far their changes got isn't known, reloads go on."
-        ),
-        Resource::Deployments | Resource::StatefulSets | Resource::DaemonSets | Resource::Holds => {
-            format!("The API server hasn't told of {} for {seconds} s.", resource.as_str())
-        }
     }
 }
 
@@ -183,11 +148,11 @@ mod tests {
             r#"{{"apiVersion":"status.reloadlet.io/v1","node":"node-1","time":"2026-11-21T05:56:44.000Z","agent":{agent},"pods":[{POD}]}}"#
         );
         let document: Document = serde_json::from_str(&text).unwrap();
-        assert!(document.is_known());
+        assert_eq!(document.api_version, API_VERSION);
         assert_eq!(serde_json::to_string(&document).unwrap(), text);
         // As agents wrote it that didn't say who they were.
         let earlier = text.replace(r#""node":"node-1","time":"2026-11-21T05:56:44.000Z","#, "");
         let document: Document = serde_json::from_str(&earlier).unwrap();
-        assert_eq!((document.is_known(), document.node, document.time), (true, None, None));
+        assert_eq!((document.node, document.time), (None, None));
     }
 }

@@ -1,7 +1,6 @@
 //! The status as a table: what the agent itself lacks, then one line for each volume of each pod, and one for whatever else
 //! is stale.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reloadlet_core::machine::status::{
@@ -11,8 +10,9 @@ use reloadlet_core::machine::status::{
 use reloadlet_core::model::closed::Word;
 use reloadlet_core::model::outcome::Unread;
 
+use super::columns;
 use super::document::{Agent, Document};
-use crate::contact::Resource;
+use super::watches::WatchStatus;
 
 const HEAD: [&str; 7] = ["NAMESPACE", "POD", "VOLUME", "WANTED", "ON DISK", "DELIVERED", "STATE"];
 
@@ -22,50 +22,22 @@ pub(super) fn table(document: &Document) -> String {
     for pod in &document.pods {
         rows.extend(rows_of(pod));
     }
-    let mut widths = [0; HEAD.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
     let mut text = agent(&document.agent);
     text.push('\n');
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            // Writing to a string doesn't fail.
-            let _infallible = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
+    columns::write(&mut text, &rows);
     text
 }
 
 /// What the agent lacks, one line each; without anything, one line that says so.
 fn agent(agent: &Agent) -> String {
     if agent.lacks.is_empty() {
-        let watches: Vec<&str> = agent.watches.iter().map(|watch| watched(&watch.resource)).collect();
+        let watches: Vec<&str> = agent.watches.iter().map(WatchStatus::written).collect();
         return match watches.as_slice() {
             [] => "AGENT  lacks nothing\n".to_owned(),
             watches => format!("AGENT  lacks nothing, and watches {}\n", watches.join(", ")),
         };
     }
     agent.lacks.iter().map(|lack| format!("AGENT  {}\n", lack.sentence)).collect()
-}
-
-/// A resource as people write it.
-fn watched(resource: &Word<Resource>) -> &str {
-    match resource {
-        Word::Known(Resource::Pods) => "pods",
-        Word::Known(Resource::ConfigMaps) => "ConfigMaps",
-        Word::Known(Resource::Secrets) => "Secrets",
-        Word::Known(Resource::Deployments) => "Deployments",
-        Word::Known(Resource::StatefulSets) => "StatefulSets",
-        Word::Known(Resource::DaemonSets) => "DaemonSets",
-        Word::Known(Resource::Holds) => "holds",
-        Word::Other(word) => word,
-    }
 }
 
 fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {

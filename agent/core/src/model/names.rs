@@ -28,6 +28,11 @@ impl PodUid {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The UID as a text that can be shared.
+    pub const fn as_name(&self) -> &Name {
+        &self.0
+    }
 }
 
 impl fmt::Display for PodUid {

@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Case {
     workload: Arc<Workload>,
-    asked: Asked,
+    pub(super) asked: Asked,
     has_lists: bool,
     /// What it uses, and how often the objects of its namespace had become others then; `None` where that is to be found out.
     uses: Option<(Uses, u64)>,
@@ -41,7 +41,7 @@ pub(crate) struct Case {
     unmade: Option<Name>,
     wait: Option<Wait>,
     /// What was told last.
-    told: Option<Report>,
+    pub(super) told: Option<Report>,
     /// When it is looked at again.
     due: Option<Time>,
     /// How often nobody has answered in a row.

@@ -32,10 +32,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// from outside, by the time since the epoch, and never go back.
 #[derive(Debug)]
 pub struct Controller {
-    options: Options,
-    ledger: Ledger,
+    pub(super) options: Options,
+    pub(super) ledger: Ledger,
     contents: Contents,
-    cases: BTreeMap<WorkloadRef, Case>,
+    pub(super) cases: BTreeMap<WorkloadRef, Case>,
     index: Index,
     /// Rolls whose plan isn't known to be written.
     plans: BTreeMap<WorkloadRef, Roll>,

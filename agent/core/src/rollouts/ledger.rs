@@ -80,6 +80,12 @@ impl Ledger {
         Some(records.get(workload))
     }
 
+    /// What was known last of a workload's record, also where it is written just now.
+    pub(crate) fn known(&self, workload: &WorkloadRef) -> Option<&Record> {
+        let (_, records) = self.shards.get(&Shard::of(workload))?.known.as_ref()?;
+        records.get(workload)
+    }
+
     /// All records that are known.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&WorkloadRef, &Record)> {
         self.shards.values().filter_map(|kept| kept.known.as_ref()).flat_map(|(_, records)| records)

@@ -16,7 +16,7 @@ use crate::simulation::{Simulation, Todo};
 /// A controller that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    machine: Controller,
+    pub(crate) machine: Controller,
     timer: Option<Time>,
     /// When the last event of its watches comes.
     watched: Time,

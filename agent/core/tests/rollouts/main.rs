@@ -9,6 +9,7 @@
 mod chaos;
 mod cluster;
 mod controllers;
+mod overview;
 mod promises;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;

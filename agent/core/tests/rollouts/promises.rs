@@ -11,13 +11,13 @@ use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use crate::cluster::{BAD, Deployed, Template, Used, ms};
 use crate::simulation::Simulation;
 
-const MINUTE: u64 = 60_000;
+pub(crate) const MINUTE: u64 = 60_000;
 
-fn object(name: &str) -> ObjectRef {
+pub(crate) fn object(name: &str) -> ObjectRef {
     ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: name.into() }
 }
 
-fn who(index: usize) -> WorkloadRef {
+pub(crate) fn who(index: usize) -> WorkloadRef {
     WorkloadRef {
         kind: Kind::Deployment,
         namespace: "shop".into(),
@@ -25,16 +25,16 @@ fn who(index: usize) -> WorkloadRef {
     }
 }
 
-fn uses(name: &str, key: &str) -> Used {
+pub(crate) fn uses(name: &str, key: &str) -> Used {
     (ObjectKind::ConfigMap, name.into(), Some(key.into()))
 }
 
-fn data(all: &[(&str, u64)]) -> BTreeMap<Name, u64> {
+pub(crate) fn data(all: &[(&str, u64)]) -> BTreeMap<Name, u64> {
     all.iter().map(|(key, value)| ((*key).into(), *value)).collect()
 }
 
 /// A cluster with so many such workloads, of two pods each, and the objects `x` and `y`; a controller runs, and has seen all of it.
-fn installed(count: usize, used: &[Used], wave: impl Fn(usize) -> i32) -> Simulation {
+pub(crate) fn installed(count: usize, used: &[Used], wave: impl Fn(usize) -> i32) -> Simulation {
     let mut world = Simulation::calm();
     for name in ["x", "y"] {
         world.set(&object(name), Some(data(&[("a", 10), ("b", 20)])));
@@ -49,12 +49,12 @@ fn installed(count: usize, used: &[Used], wave: impl Fn(usize) -> i32) -> Simula
     world
 }
 
-fn one(used: &[Used]) -> Simulation {
+pub(crate) fn one(used: &[Used]) -> Simulation {
     installed(1, used, |_| 0)
 }
 
 impl Simulation {
-    fn wait(&mut self, millis: u64) {
+    pub(crate) fn wait(&mut self, millis: u64) {
         self.run(self.now + ms(millis));
     }
 

@@ -96,7 +96,7 @@ async fn sent(requests: &Requests, count: usize) -> Vec<(String, String)> {
 #[tokio::test(start_paused = true)]
 async fn a_namespace_whose_problems_use_up_its_share_keeps_nobody_elses_from_being_said() {
     let (client, requests) = server(0);
-    let (notes, sender) = channel(Cluster::with_client(client), "node");
+    let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));
     (0..2000).for_each(|n| notes.report(&problem(&pod("loud", n), "it is bad")));
     notes.report(&problem(&pod("quiet", 9000), "it is bad as well"));
     let sending = tokio::spawn(sender.run());
@@ -113,7 +113,7 @@ async fn a_namespace_whose_problems_use_up_its_share_keeps_nobody_elses_from_bei
 #[tokio::test(start_paused = true)]
 async fn what_isnt_true_any_more_isnt_said() {
     let (client, requests) = server(0);
-    let (notes, sender) = channel(Cluster::with_client(client), "node");
+    let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));
     let pods: Vec<Arc<Pod>> = (0..5).map(|n| pod("shop", n)).collect();
     notes.report(&problem(&pods[0], "solved"));
     notes.report(&Report::Solved(pods[0].clone()));
@@ -141,11 +141,11 @@ async fn what_isnt_true_any_more_isnt_said() {
 #[tokio::test(start_paused = true)]
 async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_and_reason() {
     let (client, requests) = server(0);
-    let mut speaker = Speaker::new(client, &"n".repeat(200));
+    let mut speaker = Speaker::new(client, Speaks::of_node(&"n".repeat(200)));
     let shop = pod("shop", 1);
     for text in ["first", "second", "second", "first"] {
         let saying = Saying {
-            pod: (&*shop).into(),
+            about: (&*shop).into(),
             urgent: true,
             reason: "ReloadProblem",
             text: text.to_owned(),
@@ -163,9 +163,33 @@ async fn what_an_event_says_is_never_hidden_by_an_earlier_one_of_the_same_pod_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_controller_is_on_the_workload_and_says_who_rolls_it() {
+    let (client, requests) = server(0);
+    let mut speaker = Speaker::new(client, Speaks::of_controller("replica-1"));
+    let about = About {
+        kind: "Deployment",
+        api_version: "apps/v1",
+        uid: "u".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let text = "A roll has begun.".to_owned();
+    let saying = Saying { about, urgent: false, reason: "RollStarted", text, once: None };
+    speaker.publish(&saying).await.unwrap();
+    let (_, event) = &requests.lock().unwrap()[0];
+    let regarding = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "u"
+    });
+    assert_eq!(event["regarding"], regarding);
+    assert_eq!((&event["action"], &event["reason"]), (&"Roll".into(), &"RollStarted".into()));
+    assert_eq!((&event["reportingInstance"], &event["type"]), (&"replica-1".into(), &"Normal".into()));
+    assert_eq!(event["metadata"]["namespace"], "shop");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_problem_that_a_busy_api_server_doesnt_take_isnt_lost() {
     let (client, requests) = server(TRIES as usize);
-    let (notes, sender) = channel(Cluster::with_client(client), "node");
+    let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));
     let bad = pod("shop", 1);
     notes.report(&problem(&bad, "it is bad"));
     let sending = tokio::spawn(sender.run());
@@ -230,7 +254,7 @@ fn the_kernels_error_is_in_the_event_and_not_each_refusal_is_apparmors() {
 #[tokio::test(start_paused = true)]
 async fn what_is_held_back_is_sent_with_what_lifts_it() {
     let (client, requests) = server(0);
-    let (notes, sender) = channel(Cluster::with_client(client), "node");
+    let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));
     // As the machine gives them: `REASON` of its modules `suspension` and `withholding`.
     let suspended = "its process ended after each of the last two signals; it is told once more when its \
                      process has run for ten minutes, or at once when an annotation of reloadlet.io changes on \
@@ -300,7 +324,7 @@ async fn what_is_left_unread_is_said_until_it_is_read() {
     );
     let never = said(&unread(Unread::NeverRead));
     assert!(never.0 && never.2.starts_with("Told 3 times, never read: container app"), "{never:?}");
-    let (notes, _sender) = channel(Cluster::with_client(server(0).0), "node");
+    let (notes, _sender) = channel(Cluster::with_client(server(0).0), Speaks::of_node("node"));
     notes.report(&unread(Unread::NeverRead));
     assert!(notes.0.unsaid().is_waiting());
     notes.report(&Report::Reread { pod: shop.clone(), container: "app".into(), after: Duration::ZERO });
@@ -354,7 +378,7 @@ fn needs_restart(n: u32, container: &str, version: &str, way: Way) -> Report {
 async fn that_a_container_needs_a_restart_is_said_once_also_by_the_next_agent() {
     let (client, requests) = keeping_server();
     for agent in 1..3 {
-        let (notes, sender) = channel(Cluster::with_client(client.clone()), "node");
+        let (notes, sender) = channel(Cluster::with_client(client.clone()), Speaks::of_node("node"));
         (1..3).for_each(|n| notes.report(&needs_restart(n, "app", "12", Way::Environment)));
         let sending = tokio::spawn(sender.run());
         sent(&requests, agent * 2).await;

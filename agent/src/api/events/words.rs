@@ -33,16 +33,18 @@ const NOT_TOLD: [&str; 5] =
 /// What isn't true any more after a report isn't said.
 pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
     match report {
-        Report::Solved(pod) => unsaid.unsay(pod, &[PROBLEM], |_| true),
+        Report::Solved(pod) => unsaid.unsay(&(&**pod).into(), &[PROBLEM], |_| true),
         Report::Mended(pod, problem) => {
-            unsaid.unsay(pod, &[PROBLEM], |text| text.text == problem.sentence);
+            unsaid.unsay(&(&**pod).into(), &[PROBLEM], |text| text.text == problem.sentence);
         }
-        Report::Forgotten(pod) => unsaid.forget(pod),
+        Report::Forgotten(pod) => unsaid.forget(&(&**pod).into()),
         Report::Reload(reload) if reload.outcome == Outcome::Delivered => {
-            unsaid.unsay(&reload.pod, &NOT_TOLD, |text| text.container.as_ref() == Some(&reload.container));
+            unsaid.unsay(&(&*reload.pod).into(), &NOT_TOLD, |text| {
+                text.container.as_ref() == Some(&reload.container)
+            });
         }
         Report::Reread { pod, container, .. } => {
-            unsaid.unsay(pod, &[UNREAD], |text| text.container.as_ref() == Some(container));
+            unsaid.unsay(&(&**pod).into(), &[UNREAD], |text| text.container.as_ref() == Some(container));
         }
         Report::Reload(_)
         | Report::Retold(_)
@@ -126,7 +128,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
                 changed(reload)
             );
             let text = Text { container: Some(reload.container.clone()), text, once: None };
-            Note { pod: (&*reload.pod).into(), urgent: false, reason: reason(&reload.means), text }
+            Note { about: (&*reload.pod).into(), urgent: false, reason: reason(&reload.means), text }
         }),
         Report::Swapped(_)
         | Report::Published { .. }
@@ -143,7 +145,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
 
 fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: String) -> Note {
     let text = Text { container: container.cloned(), text, once: None };
-    Note { pod: pod.into(), urgent: true, reason, text }
+    Note { about: pod.into(), urgent: true, reason, text }
 }
 
 /// What tells that a container needs a restart for a version from all else that is said, whichever agent says it.
@@ -270,5 +272,5 @@ fn reload_note(reload: &ReloadReport) -> Option<Note> {
         | Outcome::Gone => return None,
     };
     let text = Text { container: Some(container.clone()), text, once: None };
-    Some(Note { pod: (&*reload.pod).into(), urgent, reason, text })
+    Some(Note { about: (&*reload.pod).into(), urgent, reason, text })
 }

@@ -13,12 +13,12 @@ fn pod(namespace: &str, n: u32) -> Pod {
 
 fn problem(pod: &Pod, text: &str) -> Note {
     let text = Text { container: None, text: text.to_owned(), once: None };
-    Note { pod: pod.into(), urgent: true, reason: "ReloadProblem", text }
+    Note { about: pod.into(), urgent: true, reason: "ReloadProblem", text }
 }
 
 fn of_container(pod: &Pod, reason: &'static str, container: &str, text: &str) -> Note {
     let text = Text { container: Some(container.into()), text: text.to_owned(), once: None };
-    Note { pod: pod.into(), urgent: reason != "SignalSent", reason, text }
+    Note { about: pod.into(), urgent: reason != "SignalSent", reason, text }
 }
 
 /// What is sent at this time, if all of it is taken.
@@ -26,7 +26,7 @@ fn sent(unsaid: &mut Unsaid, now: Time) -> Vec<(String, String)> {
     let each = std::iter::from_fn(|| {
         let saying = unsaid.next(now)?;
         unsaid.ended(false);
-        Some((saying.pod.name.to_string(), saying.text))
+        Some((saying.about.name.to_string(), saying.text))
     });
     each.collect()
 }
@@ -79,8 +79,8 @@ fn a_problem_that_waits_has_its_newest_text_and_isnt_said_once_it_is_solved_or_t
     unsaid.say(of_container(&failing, "ReloadFailed", "app", "new"));
     unsaid.say(problem(&solved, "solved"));
     unsaid.say(problem(&gone, "gone"));
-    unsaid.unsay(&solved, &["ReloadProblem"], |_| true);
-    unsaid.forget(&gone);
+    unsaid.unsay(&(&solved).into(), &["ReloadProblem"], |_| true);
+    unsaid.forget(&(&gone).into());
     let later = sent_from(&mut unsaid, 1, 300);
     let [(_, name, text)] = &later[..] else { panic!("{later:?}") };
     assert_eq!((&**name, &**text), ("pod-100", "new (and 1 more since the last one)"));
@@ -113,7 +113,7 @@ fn what_doesnt_fit_into_one_event_comes_with_the_next_and_one_of_several_can_be_
         unsaid.say(problem(&bad, text));
     }
     assert_eq!(sent(&mut unsaid, at(0)), [("pod-1".to_owned(), format!("{}; {}", texts[0], texts[1]))]);
-    unsaid.unsay(&bad, &["ReloadProblem"], |text| text.text == texts[2]);
+    unsaid.unsay(&(&bad).into(), &["ReloadProblem"], |text| text.text == texts[2]);
     assert_eq!(sent(&mut unsaid, at(29)), []);
     assert_eq!(sent(&mut unsaid, at(30)), [("pod-1".to_owned(), texts[3].clone())]);
 }
@@ -155,7 +155,7 @@ fn what_couldnt_be_sent_keeps_what_it_counted() {
         let one = pod("shop", 1);
         let say = |unsaid: &mut Unsaid| {
             let text = Text { container: Some("app".into()), text: "told".to_owned(), once: None };
-            unsaid.say(Note { pod: About::from(&one), urgent, reason, text })
+            unsaid.say(Note { about: About::from(&one), urgent, reason, text })
         };
         say(&mut unsaid);
         assert_eq!(sent(&mut unsaid, at(0)).len(), 1);
@@ -185,7 +185,7 @@ fn a_problem_that_couldnt_be_sent_waits_again_unless_it_is_solved_meanwhile() {
 
     unsaid.say(problem(&bad, "bad"));
     assert_eq!(unsaid.next(at(60)).unwrap().text, "bad");
-    unsaid.unsay(&bad, &["ReloadProblem"], |_| true);
+    unsaid.unsay(&(&bad).into(), &["ReloadProblem"], |_| true);
     unsaid.ended(true);
     assert!(!unsaid.is_waiting());
 }

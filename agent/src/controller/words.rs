@@ -1,0 +1,132 @@
+//! What the controller does and waits for, in sentences for people.
+
+use reloadlet_core::model::names::Name;
+use reloadlet_core::model::object::ObjectKind;
+use reloadlet_core::model::shown::unquoted;
+use reloadlet_core::policy::reloader::Telling;
+use reloadlet_core::rollouts::event::Wait;
+use reloadlet_core::rollouts::overview::Standing;
+
+/// How many objects are named: with names that are cut they take less than the 1024 bytes of an Event.
+pub(super) const LISTED: usize = 8;
+
+/// Objects as a sentence names them: `ConfigMap app and Secret db`.
+pub(super) fn objects<'a>(objects: impl IntoIterator<Item = &'a (ObjectKind, Name)>) -> String {
+    let all: Vec<&(ObjectKind, Name)> = objects.into_iter().collect();
+    let named = all.iter().take(LISTED).map(|(kind, name)| format!("{} {}", kind.written(), unquoted(name)));
+    let mut named: Vec<String> = named.collect();
+    if all.len() > LISTED {
+        named.push(format!("{} more", all.len() - LISTED));
+    }
+    match named.split_last() {
+        None => "what it uses".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// What a roll waits for, and what ends that.
+pub(super) const fn wait(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Debounce => "Changes are gathered: its roll begins when none has come for a while.",
+        Wait::Problem => "Its annotations have a problem: it is rolled once that is mended.",
+        Wait::Held => "A person holds its roll: it begins when the hold is taken away.",
+        Wait::Window => "Its roll begins in the next of its windows (reloadlet.io/window).",
+        Wait::Interval => {
+            "It was rolled not long ago: the next roll begins when the least time between two is over."
+        }
+        Wait::Flapping => {
+            "It was rolled five times or more within an hour, so each next roll waits twice as long as the one before: find out who \
+             changes its objects again and again."
+        }
+        Wait::Wave => {
+            "Workloads of an earlier wave (reloadlet.io/wave) that use the same objects are rolled first: its roll begins when they \
+             are available."
+        }
+        Wait::First => {
+            "Another workload is the first one that is rolled for this content: its roll begins when that one is available."
+        }
+        Wait::Failed => {
+            "The first workload that was rolled for this content didn't become available: its own roll begins when that one is, or for \
+             another content."
+        }
+        Wait::Budget => {
+            "As many workloads are rolled as may be at a time: its roll begins when one of them is done."
+        }
+        Wait::Rolling => {
+            "Its pods are replaced just now, for another reason: if it still has to be rolled then, that begins afterwards."
+        }
+        Wait::Unavailable => {
+            "Not all of its pods are available, and a roll would take more of them away: it begins when they are."
+        }
+        Wait::Disruption => "Its PodDisruptionBudget allows no disruption: its roll begins when that does.",
+        Wait::Refused => {
+            "The API server refuses the change of its template: it is tried again, after five minutes at the latest."
+        }
+    }
+}
+
+/// How far a roll is, and what ends that.
+pub(super) const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Rolling => "Its pods are replaced: the roll is over when all of them are available.",
+        Standing::Planned => "Its roll begins now.",
+        Standing::Failed => {
+            "Not all of its pods became available in time with the new content: workloads of its namespace that wait for that content go \
+             on when they are, or for another one."
+        }
+    }
+}
+
+/// Why pods stay stale, and what a person can do.
+pub(super) fn stale(telling: Telling) -> String {
+    let remedy = match telling {
+        Telling::NoTemplate | Telling::Rollout | Telling::Baseline => {
+            "replace them, where they need the new one"
+        }
+        Telling::Paused => "they are once it is resumed",
+        Telling::OnDelete => "delete them, and they are made anew with it",
+        Telling::Partition => "they are once the partition is lower",
+        Telling::Gone => "make the object anew, or take it out of the template",
+        Telling::Immutable => "give the changed object a new name, and name that in the template",
+        Telling::Frozen => "restart it, or have it rolled by reloadlet.io/rollout",
+    };
+    format!(
+        "Its pods took an earlier content at their start and aren't replaced, {}: {remedy}.",
+        telling.as_str()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_read_as_a_sentence_and_are_bounded() {
+        let object = |kind, name: &str| (kind, Name::from(name));
+        let [app, db] = [object(ObjectKind::ConfigMap, "app"), object(ObjectKind::Secret, "db")];
+        assert_eq!(objects([&app]), "ConfigMap app");
+        assert_eq!(objects([&app, &db]), "ConfigMap app and Secret db");
+        assert_eq!(objects([&app, &app, &db]), "ConfigMap app, ConfigMap app and Secret db");
+        let many = vec![object(ObjectKind::ConfigMap, &"\u{1b}".repeat(253)); 64];
+        let shown = objects(&many);
+        assert!(shown.ends_with(" and 56 more") && shown.len() < 800, "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn each_wait_and_each_reason_has_a_sentence_of_its_own() {
+        let waits = Wait::ALL.map(|each| wait(each).to_owned());
+        let rolls = Standing::ALL.map(|each| standing(each).to_owned());
+        let stale = Telling::ALL.map(stale);
+        let all: Vec<&String> = waits.iter().chain(&rolls).chain(&stale).collect();
+        for sentence in &all {
+            assert!(sentence.ends_with('.') && sentence.len() < 300, "{sentence}");
+            assert_eq!(all.iter().filter(|other| other == &sentence).count(), 1, "{sentence}");
+        }
+        assert_eq!(
+            stale[Telling::Paused as usize],
+            "Its pods took an earlier content at their start and aren't replaced, as it is paused: they are once it is resumed."
+        );
+    }
+}
