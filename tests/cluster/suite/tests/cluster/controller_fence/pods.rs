@@ -20,8 +20,10 @@ fn grant(value: impl Into<Value>) -> Value {
 fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else() {
     let Some(space) = Space::alone("controller-pods") else { return };
     let _fence = Fence::around(&space);
+    let mut app = pod("app", json!({ROLLOUT: "in-place", "example.com/owner": "me"}));
+    app["metadata"]["labels"] = json!({"team": "a"});
     space.create(&[
-        pod("app", json!({ROLLOUT: "in-place", "example.com/owner": "me"})),
+        app,
         pod("both", json!({ROLLOUT: "in-place,rollout"})),
         pod("rolled", json!({ROLLOUT: "true"})),
         pod("silent", Value::Null),
@@ -47,6 +49,7 @@ fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else
         (annotations(RESTART, json!("")), MUST),
         (annotations(RESTART, json!("c".repeat(65))), MUST),
         (json!({"metadata": {"labels": {"a": "b"}}}), METADATA),
+        (json!({"metadata": {"labels": null}}), METADATA),
         (json!({"metadata": {"finalizers": ["example.com/stay"]}}), METADATA),
         (json!({"spec": {"activeDeadlineSeconds": 1}}), SPEC),
     ] {

@@ -111,7 +111,8 @@ fn the_controllers_account_may_change_nothing_else_of_workloads() {
         (of_template("reloadlet.io/rolled", json!("c".repeat(65))), MUST),
         (template(json!({"metadata": {"labels": {"a": "b"}}})), TEMPLATES_METADATA),
         (template(json!({"metadata": {"labels": {"version": null}}})), TEMPLATES_METADATA),
-        (template(json!({"metadata": {"finalizers": ["example.com/stay"]}})), TEMPLATES_METADATA),
+        (template(json!({"metadata": {"finalizers": null}})), TEMPLATES_METADATA),
+        (template(json!({"metadata": {"generateName": "other-"}})), TEMPLATES_METADATA),
         (template(json!({"spec": {"containers": image}})), TEMPLATES_SPEC),
         (template(json!({"spec": {"serviceAccountName": "other"}})), TEMPLATES_SPEC),
         (template(json!({"spec": {"nodeSelector": null}})), TEMPLATES_SPEC),
@@ -119,6 +120,7 @@ fn the_controllers_account_may_change_nothing_else_of_workloads() {
         (json!({"spec": {"revisionHistoryLimit": 1}}), SPEC),
         (json!({"spec": {"minReadySeconds": null}}), SPEC),
         (json!({"metadata": {"labels": {"a": "b"}}}), METADATA),
+        (json!({"metadata": {"labels": null}}), METADATA),
         (json!({"metadata": {"annotations": {"example.com/new": "x"}}}), OWN),
         (json!({"metadata": {"annotations": {"reloadlet.io/wave": null}}}), OWN),
         (json!({"metadata": {"finalizers": ["example.com/stay"]}}), METADATA),
@@ -128,7 +130,9 @@ fn the_controllers_account_may_change_nothing_else_of_workloads() {
         let own = json!({ROLLOUT: "true", "reloadlet.io/wave": "1"});
         let mut workload = workload(kind, "app", own, json!({"example.com/owner": "me"}));
         workload["spec"]["template"]["metadata"]["labels"]["version"] = json!("1");
+        workload["spec"]["template"]["metadata"]["finalizers"] = json!(["example.com/stay"]);
         workload["spec"]["minReadySeconds"] = json!(1);
+        workload["metadata"]["labels"] = json!({"team": "a"});
         space.create(&[workload]);
         taken(patch(&space, kind, "app", &rolled("d")));
         let before = rest(&space, kind, "app");
