@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use crate::api;
 use crate::api::cluster::Cluster;
 use crate::api::events::{Notes, Speaks};
+use crate::api::fence::Trial;
 use crate::api::objects::WantedObjects;
 use crate::api::side::ApiSide;
 use crate::calls;
@@ -155,12 +156,13 @@ pub(crate) fn agent(
                 follow_node(&runtime, cluster.clone(), node.clone(), config.watch_secrets, inbox.clone());
             let mut nudges = None;
             if config.accelerate.is_some() {
-                let (gate, prover) = api::fence::channel(
-                    cluster.clone(),
-                    metrics.clone(),
-                    health.clone(),
-                    !config.without_fence,
-                );
+                let (metrics, health) = (metrics.clone(), health.clone());
+                let found = move |open| {
+                    metrics.set_fence_open(open);
+                    health.set(Ailment::Fence, open);
+                };
+                let needed = !config.without_fence;
+                let (gate, prover) = api::fence::channel(cluster.clone(), Trial::Nudge, needed, found);
                 runtime.spawn(prover.run());
                 let (queue, sender) = api::nudges::channel(cluster, inbox.clone(), gate);
                 runtime.spawn(sender.run());

@@ -1,25 +1,25 @@
-//! The fence: the admission policy that leaves this account one annotation of pods, in `deploy/components/acceleration`. The
-//! right to patch the status of pods is far wider, and nothing shows whether the policy is there and means this account; so
-//! the agent tries what the policy must refuse, as a dry run on its own pod, and nudges nobody before it was refused.
+//! The fence: the admission policy that leaves an account one annotation, the agent's one of pods, in
+//! `deploy/components/acceleration`, and the controller's one of templates, in `deploy/components/controller`. The right to
+//! patch the status of pods, or workloads, is far wider, and nothing shows whether the policy is there and means this account;
+//! so what the policy must refuse is tried, as a dry run, and nothing is patched before it was refused.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
-use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 use kube::Client;
-use reloadlet_core::policy::annotations::OBSERVED;
 use reloadlet_core::propagation::nudge::NudgeAnswer;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::cluster::{Cluster, METADATA};
-use crate::health::{Ailment, Health};
+use super::cluster::Cluster;
 use crate::logs::Causes;
-use crate::metrics::Metrics;
+use trial::{Review, Words};
+
+pub(crate) use trial::Trial;
+
+mod trial;
 
 /// How often the fence is tried again while it holds: somebody may take it away later.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -30,13 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const LIMIT: Duration = Duration::from_secs(10);
 /// How much of a refusal is said.
 const SAID_CHARS: usize = 400;
-/// How the fence refuses what is tried. Nobody else says it, and a policy that is older than this rule doesn't either.
-const REFUSAL: &str = "reloadlet may not change generateName";
-/// The pod that a token is for, as the API server has it from the token.
-const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
-const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-
-/// Lets nudges through once the fence is proved.
+/// Lets nudges, or rolls, through once the fence is proved.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     standing: watch::Receiver<Standing>,
@@ -45,7 +39,7 @@ pub(crate) struct Gate {
 
 /// What is known of the fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It wasn't proved yet.
     Unknown,
     /// It refused what it must.
@@ -60,9 +54,20 @@ impl Gate {
         Self { standing, needed }
     }
 
+    /// Whether what the fence is for may be done now.
+    pub(crate) fn allows(&self) -> bool {
+        !self.needed || *self.standing.borrow() == Standing::Holds
+    }
+
+    /// What is known of the fence, for who waits until it changes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the controller isn't wired up yet"))]
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// What a nudge gets instead of being sent. `None`: it may be sent.
     pub(super) fn answer(&self) -> Option<NudgeAnswer> {
-        if !self.needed {
+        if self.allows() {
             return None;
         }
         match *self.standing.borrow() {
@@ -74,38 +79,40 @@ impl Gate {
 }
 
 /// Tries the fence.
-pub(crate) struct Prover {
+pub(crate) struct Prover<F> {
     cluster: Cluster,
-    metrics: Arc<Metrics>,
-    health: Health,
+    trial: Trial,
     known: Known,
+    found: F,
 }
 
-/// The gate, and who opens it. Without need of a fence the gate is open, and the fence is tried all the same.
-pub(crate) fn channel(
+/// The gate, and who opens it. Without need of a fence the gate is open, and the fence is tried all the same. `found` is called
+/// after each try that was answered, with whether the fence is known to be open.
+pub(crate) fn channel<F: FnMut(bool)>(
     cluster: Cluster,
-    metrics: Arc<Metrics>,
-    health: Health,
+    trial: Trial,
     needed: bool,
-) -> (Gate, Prover) {
+    found: F,
+) -> (Gate, Prover<F>) {
     let (sender, receiver) = watch::channel(Standing::Unknown);
-    let known = Known { standing: sender, needed, doubted: false, said: None, pause: FIRST_PAUSE };
-    (Gate::new(receiver, needed), Prover { cluster, metrics, health, known })
+    let words = trial.words();
+    let known = Known { standing: sender, words, needed, doubted: false, said: None, pause: FIRST_PAUSE };
+    (Gate::new(receiver, needed), Prover { cluster, trial, known, found })
 }
 
-impl Prover {
-    /// Tries it again and again for as long as the agent runs.
+impl<F: FnMut(bool)> Prover<F> {
+    /// Tries it again and again for as long as this process runs.
     pub(crate) async fn run(mut self) {
         loop {
             let connection = self.cluster.current();
-            let proof = tokio::time::timeout(LIMIT, prove(&connection.client)).await;
+            let proof = tokio::time::timeout(LIMIT, prove(&connection.client, &self.trial)).await;
             let proof = proof.unwrap_or_else(|_elapsed| {
                 Proof::Unasked(format!("the API server took longer than {LIMIT:?}"))
             });
             if matches!(proof, Proof::Unasked(_)) {
                 self.cluster.renew(connection.revision).await;
             }
-            let pause = self.known.take(&proof, &self.metrics, &self.health);
+            let pause = self.known.take(&proof, &mut self.found);
             tokio::time::sleep(pause).await;
         }
     }
@@ -127,6 +134,7 @@ enum Proof {
 /// What was found so far.
 struct Known {
     standing: watch::Sender<Standing>,
+    words: &'static Words,
     needed: bool,
     /// The last answer wasn't the fence's.
     doubted: bool,
@@ -137,14 +145,14 @@ struct Known {
 
 impl Known {
     /// Takes in a try. Gives back how long to wait before the next one.
-    fn take(&mut self, proof: &Proof, metrics: &Metrics, health: &Health) -> Duration {
+    fn take(&mut self, proof: &Proof, found: impl FnOnce(bool)) -> Duration {
         let doubted = std::mem::replace(&mut self.doubted, !matches!(proof, Proof::Refused));
         let standing = match proof {
             Proof::Refused => Standing::Holds,
             // Not by one answer: the API server may not know the policy, or the right, for a second after they are made.
             Proof::Taken(_) | Proof::Barred(_) if doubted => Standing::Missing,
             Proof::Taken(_) | Proof::Barred(_) => Standing::Unknown,
-            // What was found before holds: nudges don't arrive now either.
+            // What was found before holds: what the fence is for doesn't arrive now either.
             Proof::Unasked(_) => {
                 self.doubted = doubted;
                 *self.standing.borrow()
@@ -152,9 +160,7 @@ impl Known {
         };
         self.standing.send_replace(standing);
         if !matches!(proof, Proof::Unasked(_)) {
-            let open = standing == Standing::Missing && matches!(proof, Proof::Taken(_));
-            metrics.set_fence_open(open);
-            health.set(Ailment::Fence, open);
+            found(standing == Standing::Missing && matches!(proof, Proof::Taken(_)));
         }
         self.say(proof, standing);
         if matches!(proof, Proof::Refused) {
@@ -168,11 +174,8 @@ impl Known {
     /// Says it once, until there is something else to say.
     fn say(&mut self, proof: &Proof, standing: Standing) {
         let sentence = match (proof, standing) {
-            (Proof::Refused, _) => "the fence holds: it refuses this account more than a nudge",
-            (Proof::Taken(_), Standing::Missing) => {
-                "the fence is open: this account can change more of pods than a nudge does; apply \
-                 deploy/components/acceleration, whose binding must name the account"
-            }
+            (Proof::Refused, _) => self.words.holds,
+            (Proof::Taken(_), Standing::Missing) => self.words.open,
             (Proof::Barred(_), Standing::Missing) => {
                 "that the fence holds can't be proved: what it must refuse is refused by something else"
             }
@@ -185,63 +188,29 @@ impl Known {
         if self.said.replace(sentence) == Some(sentence) {
             return;
         }
-        let nudged = if self.needed { "no pod is nudged" } else { "pods are nudged all the same" };
+        let follows = if self.needed { self.words.withheld } else { self.words.all_the_same };
         match proof {
             Proof::Refused => tracing::info!("{sentence}"),
-            Proof::Taken(account) => tracing::warn!(account, "{sentence}: {nudged}"),
-            Proof::Barred(error) | Proof::Unasked(error) => tracing::warn!(error, "{sentence}: {nudged}"),
+            Proof::Taken(account) => tracing::warn!(account, "{sentence}: {follows}"),
+            Proof::Barred(error) | Proof::Unasked(error) => tracing::warn!(error, "{sentence}: {follows}"),
         }
     }
 }
 
-/// Who this account is, as far as it is of interest.
-#[derive(Deserialize)]
-struct Review {
-    status: ReviewStatus,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReviewStatus {
-    user_info: User,
-}
-
-#[derive(Deserialize)]
-struct User {
-    username: String,
-    #[serde(default)]
-    extra: BTreeMap<String, Vec<String>>,
-}
-
-impl User {
-    /// The pod that the token is for: its namespace, its name and its UID.
-    fn pod(&self) -> Option<(&str, &str, &str)> {
-        let (namespace, _account) = self.username.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-        let claim = |key| self.extra.get(key)?.first().map(String::as_str);
-        Some((namespace, claim(POD_NAME)?, claim(POD_UID)?))
-    }
-}
-
-async fn prove(client: &Client) -> Proof {
+async fn prove(client: &Client, trial: &Trial) -> Proof {
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let reviews = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews");
     let user = match ask::<Review>(client, reviews.header(CONTENT_TYPE, "application/json"), &review).await {
         Ok(review) => review.status.user_info,
         Err(error) => return failed(&error),
     };
-    let Some((namespace, name, uid)) = user.pod() else {
-        return Proof::Barred(format!("{} has a token that is for no pod", user.username));
+    let (request, change) = match trial.request(&user) {
+        Ok(request) => request,
+        Err(lack) => return Proof::Barred(format!("{} {lack}", user.username)),
     };
-    // Beside a nudge, so that nothing but the one rule refuses it.
-    let change =
-        json!({"metadata": {"uid": uid, "generateName": "fence-", "annotations": {OBSERVED: "fence"}}});
-    let pod = Request::patch(format!(
-        "/api/v1/namespaces/{namespace}/pods/{name}/status?dryRun=All&fieldManager=reloadlet"
-    ));
-    let pod = pod.header(CONTENT_TYPE, "application/merge-patch+json").header(ACCEPT, METADATA);
-    match ask::<IgnoredAny>(client, pod, &change).await {
-        Ok(_pod) => Proof::Taken(user.username),
-        Err(kube::Error::Api(status)) if status.message.ends_with(REFUSAL) => Proof::Refused,
+    match ask::<IgnoredAny>(client, request, &change).await {
+        Ok(_changed) => Proof::Taken(user.username),
+        Err(kube::Error::Api(status)) if status.message.ends_with(trial.refusal()) => Proof::Refused,
         Err(error) => failed(&error),
     }
 }

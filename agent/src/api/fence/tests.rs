@@ -1,20 +1,24 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hyper::Response;
 use kube::client::Body;
 use tower::service_fn;
 
+use super::trial::User;
 use super::*;
-use crate::clock;
 
-const POLICY: &str = include_str!("../../../../deploy/components/acceleration/fence.yaml");
+const ACCELERATION: &str = include_str!("../../../../deploy/components/acceleration/fence.yaml");
+const CONTROLLER: &str = include_str!("../../../../deploy/components/controller/fence.yaml");
 const OWN: &str = r#"{"status": {"userInfo": {"username": "system:serviceaccount:platform:agents", "extra": {
     "authentication.kubernetes.io/node-name": ["n1"],
     "authentication.kubernetes.io/pod-name": ["agent-x"],
     "authentication.kubernetes.io/pod-uid": ["6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"]}}}}"#;
 const FENCED: &str = "pods \"agent-x\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'a' denied request: reloadlet may \
                       not change generateName";
+const UNASKED: &str = "deployments.apps \"rolls\" is forbidden: ValidatingAdmissionPolicy 'c' with binding 'c' denied request: \
+                       reloadlet-controller may not change a workload that doesn't ask to be rolled";
 const NO_RIGHT: &str =
     "pods \"agent-x\" is forbidden: User \"system:serviceaccount:platform:agents\" cannot patch resource";
 
@@ -54,24 +58,36 @@ fn server(answers: impl IntoIterator<Item = Answer>) -> (Client, Arc<Mutex<Vec<S
 /// A prover at work.
 struct Working {
     gate: Gate,
-    metrics: Arc<Metrics>,
+    open: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Working {
     fn start(needed: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
-        let (client, requests) = server(answers);
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let (gate, prover) = channel(Cluster::with_client(client), metrics.clone(), Health::new(), needed);
-        tokio::spawn(prover.run());
-        Self { gate, metrics, requests }
+        Self::trying(Trial::Nudge, needed, answers)
     }
 
-    /// What nudges get, and the gauge, once so much time has gone by.
+    fn trying(trial: Trial, needed: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
+        let (client, requests) = server(answers);
+        let open = Arc::new(AtomicBool::new(false));
+        let found = open.clone();
+        let found = move |open| found.store(open, Ordering::Relaxed);
+        let (gate, prover) = channel(Cluster::with_client(client), trial, needed, found);
+        tokio::spawn(prover.run());
+        Self { gate, open, requests }
+    }
+
+    /// What nudges get, and whether the fence was found open, once so much time has gone by.
     async fn after(&self, time: Duration) -> (Option<NudgeAnswer>, bool) {
         tokio::time::sleep(time).await;
-        let text = self.metrics.encode(clock::now()).unwrap();
-        (self.gate.answer(), text.contains("\nreloadlet_fence_open 1\n"))
+        (self.gate.answer(), self.open.load(Ordering::Relaxed))
+    }
+
+    /// The last change that was tried.
+    fn change(&self) -> (String, Value) {
+        let requests = self.requests.lock().unwrap();
+        let (head, body) = requests.last().unwrap().split_once(" {").unwrap();
+        (head.to_owned(), serde_json::from_str(&format!("{{{body}")).unwrap())
     }
 }
 
@@ -79,9 +95,15 @@ const SOON: Duration = Duration::from_millis(1);
 const WITHHELD: Option<NudgeAnswer> = Some(NudgeAnswer::Withheld);
 const REFUSED: Option<NudgeAnswer> = Some(NudgeAnswer::Refused);
 
+fn roll() -> Trial {
+    Trial::Roll { deployment: "rolls".to_owned() }
+}
+
 #[test]
-fn the_policy_refuses_in_the_words_that_the_agent_knows() {
-    assert!(POLICY.contains(&format!("      message: {REFUSAL}\n")));
+fn the_policies_refuse_in_the_words_that_agent_and_controller_know() {
+    for (policy, trial) in [(ACCELERATION, Trial::Nudge), (CONTROLLER, roll())] {
+        assert!(policy.contains(&format!("      message: {}\n", trial.refusal())), "{trial:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,17 +111,11 @@ async fn the_fence_is_tried_by_a_dry_run_on_the_agents_own_pod() {
     let working = Working::start(true, [Some((403, FENCED))]);
     assert_eq!(working.gate.answer(), WITHHELD, "before it is tried");
     assert_eq!(working.after(SOON).await, (None, false));
-    let requests = working.requests.lock().unwrap();
-    assert!(
-        requests[0].starts_with("POST /apis/authentication.k8s.io/v1/selfsubjectreviews "),
-        "{requests:?}"
-    );
-    let (head, body) = requests[1].split_once(" {").unwrap();
+    let (head, body) = working.change();
     assert_eq!(
         head,
         "PATCH /api/v1/namespaces/platform/pods/agent-x/status?dryRun=All&fieldManager=reloadlet"
     );
-    let body: Value = serde_json::from_str(&format!("{{{body}")).unwrap();
     assert_eq!(
         body["metadata"],
         json!({
@@ -108,7 +124,76 @@ async fn the_fence_is_tried_by_a_dry_run_on_the_agents_own_pod() {
             "annotations": {"reloadlet.io/observed": "fence"},
         })
     );
+    let requests = working.requests.lock().unwrap();
+    assert!(
+        requests[0].starts_with("POST /apis/authentication.k8s.io/v1/selfsubjectreviews "),
+        "{requests:?}"
+    );
     assert_eq!(requests.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_controllers_fence_is_tried_by_a_dry_run_on_its_own_deployment() {
+    let working = Working::trying(roll(), true, [Some((403, UNASKED))]);
+    assert!(!working.gate.allows(), "before it is tried");
+    assert_eq!(working.after(SOON).await, (None, false));
+    assert!(working.gate.allows());
+    let (head, body) = working.change();
+    assert_eq!(
+        head,
+        "PATCH /apis/apps/v1/namespaces/platform/deployments/rolls?dryRun=All&fieldManager=reloadlet-controller"
+    );
+    let annotations = json!({"reloadlet.io/rolled": "fence"});
+    assert_eq!(body, json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
+    assert_eq!(working.requests.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_controllers_fence_is_told_of_each_change() {
+    let answers = [Some((200, "")), Some((200, "")), Some((403, UNASKED)), Some((200, ""))];
+    let working = Working::trying(roll(), true, answers);
+    let mut standing = working.gate.standing();
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        standing.changed().await.unwrap();
+        seen.push((*standing.borrow_and_update(), working.gate.allows()));
+    }
+    assert_eq!(
+        seen,
+        [
+            (Standing::Unknown, false),
+            (Standing::Missing, false),
+            (Standing::Holds, true),
+            (Standing::Unknown, false),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_controllers_fence_isnt_proved_by_another_refusal() {
+    let other = "reloadlet-controller may not change the spec";
+    for (status, message) in [(403, FENCED), (403, NO_RIGHT), (403, other), (404, "no such deployment")] {
+        let working = Working::trying(roll(), true, [Some((status, message))]);
+        assert_eq!(working.after(SOON).await, (WITHHELD, false), "{message}");
+        assert_eq!(working.after(FIRST_PAUSE).await, (REFUSED, false), "{message}");
+        assert!(!working.gate.allows(), "{message}");
+    }
+    let working = Working::trying(roll(), true, [Some((200, ""))]);
+    assert_eq!(working.after(SOON + FIRST_PAUSE).await, (REFUSED, true));
+    let working = Working::trying(roll(), false, [Some((200, ""))]);
+    assert_eq!(working.after(SOON + FIRST_PAUSE).await, (None, true), "it isn't needed");
+    assert!(working.gate.allows());
+}
+
+#[test]
+fn what_is_said_of_a_fence_is_of_what_it_is_for() {
+    for (trial, subject, other) in [(Trial::Nudge, "nudge", "roll"), (roll(), "roll", "nudge")] {
+        let words = trial.words();
+        for sentence in [words.holds, words.open, words.withheld, words.all_the_same] {
+            let sentence = sentence.replace("components/controller", "");
+            assert!(sentence.contains(subject) && !sentence.contains(other), "{sentence}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,11 +256,13 @@ async fn without_need_of_a_fence_it_is_tried_all_the_same() {
 
 #[test]
 fn a_token_that_is_for_no_pod_proves_nothing() {
-    for text in [
-        r#"{"username": "system:serviceaccount:a:b"}"#,
-        r#"{"username": "admin", "extra": {"authentication.kubernetes.io/pod-name": ["p"]}}"#,
+    for (text, of_account) in [
+        (r#"{"username": "system:serviceaccount:a:b"}"#, true),
+        (r#"{"username": "admin", "extra": {"authentication.kubernetes.io/pod-name": ["p"]}}"#, false),
     ] {
         let user: User = serde_json::from_str(text).unwrap();
         assert_eq!(user.pod(), None, "{text}");
+        assert!(Trial::Nudge.request(&user).is_err(), "{text}");
+        assert_eq!(roll().request(&user).is_ok(), of_account, "{text}");
     }
 }

@@ -11,6 +11,7 @@
 mod accelerate;
 mod annotations;
 mod containers;
+mod controller_fence;
 mod drivers;
 mod fence;
 mod frozen;

@@ -9,6 +9,8 @@ use crate::overlays::{assert_paths_agree, built, kind, own, take_daemon_set};
 use cluster_suite::overlay::{deploy, directory};
 use cluster_suite::space::{kubectl_command, output};
 
+mod controller;
+
 /// Whether kubectl is there.
 fn can_render() -> bool {
     let there = output(kubectl_command(["version", "--client"]));
@@ -48,6 +50,8 @@ fn of_the_readme() -> String {
 
 /// Two kubelets' directories can't be combined.
 const EITHER: [&str; 2] = ["k0s", "microk8s"];
+/// The components that aren't the agents'.
+const CONTROLLERS: [&str; 2] = ["controller", "controller-secrets"];
 
 #[test]
 fn all_variants_together_follow_another_namespace_and_a_prefix() {
@@ -57,7 +61,7 @@ fn all_variants_together_follow_another_namespace_and_a_prefix() {
     for without in EITHER {
         let components: Vec<_> = names_in(&deploy().join("components"))
             .into_iter()
-            .filter(|name| name != without)
+            .filter(|name| name != without && !CONTROLLERS.contains(&&**name))
             .map(|name| format!("PATH/deploy/components/{name}"))
             .collect();
         let mut objects = own(&format!(
@@ -105,20 +109,67 @@ fn all_variants_together_follow_another_namespace_and_a_prefix() {
 }
 
 #[test]
+fn a_fence_follows_its_account_to_another_name_or_namespace() {
+    if !can_render() {
+        return;
+    }
+    for path in
+        ["overlays/acceleration", "overlays/controller", "overlays/controller-namespaced", "controller"]
+    {
+        for (more, namespace) in [("", "reloadlet"), ("namespace: platform\n", "platform")] {
+            if path == "overlays/controller-namespaced" && namespace != "reloadlet" {
+                // Its RoleBindings are where the workloads are.
+                continue;
+            }
+            let objects = own(&format!("namePrefix: team-\nresources: [PATH/deploy/{path}]\n{more}"));
+            let names = |kind: &str| -> Vec<&Value> {
+                let named = objects.iter().filter(|object| object["kind"] == kind);
+                named.map(|object| &object["metadata"]["name"]).collect()
+            };
+            let policies = names("ValidatingAdmissionPolicy");
+            let account = if policies.len() == 1 { "team-reloadlet" } else { "team-reloadlet-controller" };
+            assert!(names("ServiceAccount").contains(&&json!(account)), "{path}");
+            let mut bound = Vec::new();
+            for binding in
+                objects.iter().filter(|object| object["kind"] == "ValidatingAdmissionPolicyBinding")
+            {
+                let fenced =
+                    json!({"name": account, "namespace": namespace, "parameterNotFoundAction": "Allow"});
+                assert_eq!(binding["spec"]["paramRef"], fenced, "{path} {more}");
+                assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+                bound.push(&binding["spec"]["policyName"]);
+            }
+            assert_eq!(bound, policies, "{path} {more}: each policy is bound");
+        }
+    }
+}
+
+#[test]
 fn the_fence_comes_before_the_right_that_it_fences() {
     if !can_render() {
         return;
     }
-    for (name, objects) in
-        [("the overlay", built(&directory("acceleration"))), ("the README's", own(&of_the_readme()))]
-    {
-        let rights = place(&objects, "ClusterRole").min(place(&objects, "ClusterRoleBinding"));
+    for (name, objects) in [
+        ("acceleration", built(&directory("acceleration"))),
+        ("the README's", own(&of_the_readme())),
+        ("controller", built(&directory("controller"))),
+        ("controller-namespaced", built(&directory("controller-namespaced"))),
+        ("the controller alone", built(&deploy().join("controller"))),
+    ] {
+        let rights = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+        let is = |object: &Value, kinds: &[&str]| kinds.iter().any(|kind| object["kind"] == *kind);
+        let right = objects.iter().position(|object| is(object, &rights)).unwrap();
         for fence in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
-            assert!(place(&objects, fence) < rights, "{name}: {fence}");
+            let last = objects.iter().rposition(|object| object["kind"] == fence).unwrap();
+            assert!(last < right, "{name}: {fence}");
         }
         assert_eq!(place(&objects, "Namespace"), 0, "{name}");
-        let last = objects.iter().rposition(|object| object["kind"] == "DaemonSet");
-        assert_eq!(last, Some(objects.len() - 1), "{name}: the agent after all that it needs");
+        let programs = ["Deployment", "DaemonSet"];
+        let first = objects.iter().position(|object| is(object, &programs)).unwrap();
+        assert!(
+            objects[first..].iter().all(|object| is(object, &programs)),
+            "{name}: the programs after all that they need"
+        );
     }
 }
 
@@ -128,7 +179,7 @@ fn every_object_has_the_labels_by_which_it_is_found() {
         return;
     }
     let overlays = names_in(&deploy().join("overlays"));
-    for path in overlays.iter().map(|name| directory(name)).chain([deploy()]) {
+    for path in overlays.iter().map(|name| directory(name)).chain([deploy(), deploy().join("controller")]) {
         for object in built(&path) {
             assert_eq!(
                 object["metadata"]["labels"]
