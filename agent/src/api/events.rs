@@ -54,7 +54,6 @@ impl Speaks {
     }
 
     /// A replica of the controller, which rolls.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the controller's loop calls it"))]
     pub(crate) fn of_controller(replica: &str) -> Self {
         Self::new("Roll", replica)
     }

@@ -60,7 +60,6 @@ impl Gate {
     }
 
     /// What is known of the fence, for who waits until it changes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the controller isn't wired up yet"))]
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
     }

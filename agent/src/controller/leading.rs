@@ -1,35 +1,43 @@
 //! The work of the replica that holds the Lease.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use reloadlet_core::Time;
+use reloadlet_core::model::names::Name;
 use reloadlet_core::policy::rollout::Clock;
 use reloadlet_core::rollouts::controller::Controller;
 use reloadlet_core::rollouts::event::{Action, Event};
 use reloadlet_core::rollouts::settings::{Calendar, Looks, Options};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::asker::Asker;
+use super::desk::{Desk, Question};
 use super::leader::Leadership;
+use super::people::People;
 use super::requests::Executor;
 use super::state::{NoKey, State};
-use super::watches::{Scope, Told, Watches};
+use super::watches::{Holds, Scope, Told, Watches};
 use crate::api::backoff::{Backoff, chances};
+use crate::api::fence::Gate;
 use crate::cli::ControllerConfig;
 use crate::clock;
 use crate::logs::Causes;
 
 /// So much that was heard is taken in before anything is done.
 const AT_ONCE: usize = 256;
+/// How often it is counted what waits.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// The longest sleep: nothing depends on it.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The options of the core that the flags ask for.
-pub(super) fn options(config: &ControllerConfig) -> Options {
+fn options(config: &ControllerConfig) -> Options {
     Options {
         looks: Looks { annotations: config.reloader_annotations, secrets: config.secrets },
         most: config.max_rollouts,
@@ -43,7 +51,7 @@ pub(super) fn options(config: &ControllerConfig) -> Options {
 /// What a zone's clocks show, by the database of time zones that is part of the program.
 fn clock_of(zone: &str, at: Time) -> Option<Clock> {
     let zone = TimeZone::get(zone).ok()?;
-    let elapsed = jiff::SignedDuration::try_from(at.elapsed_since_boot()).ok()?;
+    let elapsed = SignedDuration::try_from(at.elapsed_since_boot()).ok()?;
     let now = Timestamp::UNIX_EPOCH.checked_add(elapsed).ok()?.to_zoned(zone);
     Some(Clock {
         day: u8::try_from(now.weekday().to_monday_zero_offset()).ok()?,
@@ -62,93 +70,144 @@ impl Epoch {
     }
 }
 
-/// Works whenever the Lease is this replica's.
-pub(super) async fn take_turns(
-    config: &ControllerConfig,
-    asker: &Asker,
-    leadership: &mut watch::Receiver<Leadership>,
-) -> Result<()> {
-    loop {
-        if lasts(leadership).is_some() {
-            tracing::info!("this replica leads");
-            lead(config, asker, leadership).await?;
-            tracing::info!("this replica leads no more");
-        }
-        if leadership.changed().await.is_err() {
-            return Ok(());
-        }
-    }
+/// What a replica works with, whenever the Lease is its own.
+pub(super) struct Worker<'a> {
+    pub(super) config: &'a ControllerConfig,
+    pub(super) asker: Asker,
+    pub(super) gate: Gate,
+    pub(super) desk: Desk,
+    pub(super) people: People,
+    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) leadership: watch::Receiver<Leadership>,
 }
 
-/// Works until the Lease is lost. What is under way then is given up.
-async fn lead(
-    config: &ControllerConfig,
-    asker: &Asker,
-    leadership: &mut watch::Receiver<Leadership>,
-) -> Result<()> {
-    let state = State::new(asker.clone(), config.namespace.clone());
-    take_key(&state, leadership).await?;
-    let scope = Scope {
-        own: &config.namespace,
-        namespaces: &config.namespaces,
-        secrets: config.secrets,
-        annotations: config.reloader_annotations,
-    };
-    let executor = Executor { asker: asker.clone(), state, annotations: config.reloader_annotations };
-    let mut work = Work {
-        machine: Controller::new(options(config), Calendar::new(clock_of)),
-        executor,
-        tasks: JoinSet::new(),
-        epoch: Epoch::default(),
-        unlisted: 0,
-    };
-    let mut watches = Watches::start(asker.cluster(), &scope);
-    work.unlisted = watches.count;
-    work.act();
-    while let Some(lasts) = lasts(leadership) {
-        let timer = work.timer();
-        tokio::select! {
-            told = watches.told.recv() => {
-                let Some(told) = told else { break };
-                work.take(told);
-                for _ in 0..AT_ONCE {
-                    let Ok(told) = watches.told.try_recv() else { break };
-                    work.take(told);
+impl Worker<'_> {
+    /// Works whenever the Lease is this replica's.
+    pub(super) async fn take_turns(&mut self) -> Result<()> {
+        loop {
+            if self.lasts().is_some() {
+                tracing::info!("this replica leads");
+                self.desk.metrics.set_leader(true);
+                let ended = self.lead().await;
+                self.desk.metrics.set_leader(false);
+                self.desk.metrics.set_waiting([]);
+                self.desk.metrics.set_workloads(0);
+                self.desk.is_synced.store(false, Ordering::Relaxed);
+                ended?;
+                tracing::info!("this replica leads no more");
+            }
+            tokio::select! {
+                changed = self.leadership.changed() => if changed.is_err() { return Ok(()) },
+                Some(question) = self.questions.recv() => self.desk.answer(question, None),
+            }
+        }
+    }
+
+    /// Works until the Lease is lost. What is under way then is given up.
+    async fn lead(&mut self) -> Result<()> {
+        let state = State::new(self.asker.clone(), self.config.namespace.clone());
+        self.take_key(&state).await?;
+        let scope = Scope {
+            own: &self.config.namespace,
+            namespaces: &self.config.namespaces,
+            secrets: self.config.secrets,
+            annotations: self.config.reloader_annotations,
+        };
+        let executor = Executor {
+            asker: self.asker.clone(),
+            state,
+            gate: self.gate.clone(),
+            annotations: self.config.reloader_annotations,
+        };
+        let mut watches = Watches::start(self.asker.cluster(), &scope);
+        let mut work = Work {
+            machine: Controller::new(options(self.config), Calendar::new(clock_of)),
+            executor,
+            tasks: JoinSet::new(),
+            epoch: Epoch::default(),
+            unlisted: watches.count,
+            holds: Holds::default(),
+        };
+        let mut counting = tokio::time::interval(COUNT_EVERY);
+        counting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        work.act(&mut self.people);
+        while let Some(lasts) = self.lasts() {
+            let timer = work.timer();
+            tokio::select! {
+                told = watches.told.recv() => {
+                    let Some(told) = told else { break };
+                    self.take(&mut work, told);
+                    for _ in 0..AT_ONCE {
+                        let Ok(told) = watches.told.try_recv() else { break };
+                        self.take(&mut work, told);
+                    }
+                }
+                Some(done) = work.tasks.join_next() => {
+                    if let Some(event) = done.context("a task of the controller ended unexpectedly")? {
+                        work.handle(event);
+                    }
+                }
+                Some(question) = self.questions.recv() => {
+                    let now = work.epoch.now();
+                    self.desk.answer(question, Some((&work.machine, &self.people, &work.holds, now)));
+                }
+                _ = counting.tick() => {
+                    self.desk.metrics.set_waiting(work.machine.waiting().map(|(_, wait)| wait));
+                    self.desk.metrics.set_workloads(work.machine.asking());
+                }
+                () = tokio::time::sleep(timer) => work.time_out(),
+                () = tokio::time::sleep(lasts) => {}
+                changed = self.leadership.changed() => if changed.is_err() { break },
+            }
+            work.act(&mut self.people);
+        }
+        Ok(())
+    }
+
+    /// For how long the Lease is this replica's.
+    fn lasts(&mut self) -> Option<Duration> {
+        self.leadership.borrow_and_update().lasts(clock::now())
+    }
+
+    fn take(&mut self, work: &mut Work, told: Told) {
+        if let Told::Workload(who, workload) = &told {
+            let uid = work.machine.uid(who).cloned();
+            let is_gone = |uid: &Name| workload.as_ref().is_none_or(|workload| workload.uid != *uid);
+            if let Some(uid) = uid.filter(is_gone) {
+                self.people.forget(who, &uid);
+            }
+        }
+        if work.take(told) {
+            tracing::info!(workloads = work.machine.asking(), "all workloads and objects are listed");
+            self.desk.is_synced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the key taken. Where it can't be had, it is asked for again.
+    async fn take_key(&mut self, state: &State) -> Result<()> {
+        let mut backoff = Backoff::new();
+        while self.lasts().is_some() {
+            match state.take_key().await {
+                Ok(()) => break,
+                Err(error @ NoKey::Another) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(
+                        error = %Causes(&error),
+                        "the controller has no key for what it remembers: it rolls nothing"
+                    );
+                    let pause = tokio::time::sleep(backoff.failed(None, chances()));
+                    tokio::pin!(pause);
+                    loop {
+                        tokio::select! {
+                            () = &mut pause => break,
+                            Some(question) = self.questions.recv() => self.desk.answer(question, None),
+                        }
+                    }
                 }
             }
-            Some(done) = work.tasks.join_next() => {
-                if let Some(event) = done.context("a task of the controller ended unexpectedly")? {
-                    work.handle(event);
-                }
-            }
-            () = tokio::time::sleep(timer) => work.time_out(),
-            () = tokio::time::sleep(lasts) => {}
-            changed = leadership.changed() => if changed.is_err() { break },
         }
-        work.act();
+        Ok(())
     }
-    Ok(())
-}
-
-/// For how long the Lease is this replica's.
-fn lasts(leadership: &mut watch::Receiver<Leadership>) -> Option<Duration> {
-    leadership.borrow_and_update().lasts(clock::now())
-}
-
-/// Has the key taken. Where it can't be had, it is asked for again.
-async fn take_key(state: &State, leadership: &mut watch::Receiver<Leadership>) -> Result<()> {
-    let mut backoff = Backoff::new();
-    while lasts(leadership).is_some() {
-        match state.take_key().await {
-            Ok(()) => break,
-            Err(error @ NoKey::Another) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(error = %Causes(&error), "the controller has no key for what it remembers: it rolls nothing");
-                tokio::time::sleep(backoff.failed(None, chances())).await;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The controller's core, with what it has under way.
@@ -159,26 +218,31 @@ struct Work {
     epoch: Epoch,
     /// How many watches haven't told all that there is.
     unlisted: usize,
+    holds: Holds,
 }
 
 impl Work {
-    fn take(&mut self, told: Told) {
+    /// Takes in what was heard. Whether everything is known for the first time.
+    fn take(&mut self, told: Told) -> bool {
         match told {
             Told::Workload(who, workload) => self.handle(Event::Workload(who, workload)),
             Told::Object(object, seen) => self.handle(Event::Object(object, seen)),
             Told::Holds(holds) => {
-                let namespaces = holds.namespaces.into_keys().collect();
+                let namespaces = holds.namespaces.keys().cloned().collect();
                 self.handle(Event::Holds { all: holds.all.is_some(), namespaces });
+                self.holds = holds;
             }
             // Later it says so again after each listing.
             Told::Listed if self.unlisted > 0 => {
                 self.unlisted -= 1;
                 if self.unlisted == 0 {
                     self.handle(Event::Synced);
+                    return true;
                 }
             }
             Told::Listed => {}
         }
+        false
     }
 
     fn handle(&mut self, event: Event) {
@@ -198,15 +262,34 @@ impl Work {
     }
 
     /// Has done what is to be done.
-    fn act(&mut self) {
+    fn act(&mut self, people: &mut People) {
         let now = self.epoch.now();
         while let Some(action) = self.machine.poll_action(now) {
             if let Action::Report(who, report) = &action {
-                tracing::info!(workload = %who, ?report, "reported");
+                people.tell(who, self.machine.uid(who), report, now);
                 continue;
             }
-            tracing::debug!(?action, "to be done");
+            tracing::trace!(?action, "to be done");
             self.tasks.spawn(self.executor.clone().carry_out(action));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_of_a_zone_are_those_of_the_people_there() {
+        // 2026-03-29 00:59:00 and 01:00:00 UTC, between which Berlin's clocks go from 2 to 3: a Sunday.
+        let at = |second: u64| Time::since_boot(Duration::from_secs(1_774_745_940 + second));
+        let clock = |day, minute| Some(Clock { day, minute });
+        assert_eq!(clock_of("UTC", at(0)), clock(6, 59));
+        assert_eq!(clock_of("Europe/Berlin", at(0)), clock(6, 119));
+        assert_eq!(clock_of("Europe/Berlin", at(60)), clock(6, 180));
+        assert_eq!(clock_of("America/New_York", at(0)), clock(5, 20 * 60 + 59));
+        for unknown in ["", "Nowhere/City", "../../etc/passwd", "/etc/localtime"] {
+            assert_eq!(clock_of(unknown, at(0)), None, "{unknown}");
         }
     }
 }

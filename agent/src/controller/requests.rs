@@ -1,5 +1,6 @@
 //! What the controller asks the API server for, each with what comes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -17,18 +18,22 @@ use super::state::State;
 use super::watches::asks;
 use super::wire::{Live, Written};
 use crate::api::backoff::{chances, share};
+use crate::api::fence::Gate;
 use crate::api::trouble::Trouble;
 use crate::logs::Causes;
-use std::sync::Arc;
 
 /// How long a shard that couldn't be had is left alone.
 const PAUSE: Duration = Duration::from_secs(4);
+/// How long a roll waits for the proof of the fence.
+const FENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Carries out what is to be done.
 #[derive(Clone)]
 pub(super) struct Executor {
     pub(super) asker: Asker,
     pub(super) state: State,
+    /// Whether the account is fenced in.
+    pub(super) gate: Gate,
     /// Whether Reloader's annotations count.
     pub(super) annotations: bool,
 }
@@ -116,6 +121,12 @@ impl Executor {
     }
 
     async fn roll(&self, who: &WorkloadRef, mark: &Mark) -> Answer {
+        let mut standing = self.gate.standing();
+        let allowed = standing.wait_for(|_| self.gate.allows());
+        if tokio::time::timeout(FENCE_LIMIT, allowed).await.is_err() {
+            // It is looked at again whether it is still wanted.
+            return Answer::Conflict;
+        }
         let change = json!({
             "metadata": {"uid": &*mark.uid, "resourceVersion": &*mark.version},
             "spec": {"template": {"metadata": {"annotations": {ROLLED: &*mark.marker}}}},

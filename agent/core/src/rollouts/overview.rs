@@ -60,6 +60,11 @@ impl Controller {
         self.cases.iter().filter_map(|(who, case)| of(who, case, self.ledger.known(who)))
     }
 
+    /// The UID of a workload that asks for something.
+    pub fn uid(&self, who: &WorkloadRef) -> Option<&Name> {
+        self.cases.get(who).map(|case| &case.workload().uid)
+    }
+
     /// How many workloads ask to be rolled.
     pub fn asking(&self) -> usize {
         let lists_count = self.options.looks.annotations;

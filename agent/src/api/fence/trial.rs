@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::http::request::Builder;
-use reloadlet_core::policy::annotations::OBSERVED;
+use reloadlet_core::policy::annotations::{OBSERVED, ROLLED};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,8 +14,6 @@ use crate::api::cluster::METADATA;
 /// The pod that a token is for, as the API server has it from the token.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// The mark of a roll in a workload's template.
-const ROLLED: &str = "reloadlet.io/rolled";
 
 /// A change that a fence must refuse. It is a dry run, beside what the account may do, so that nothing but one rule of the fence
 /// refuses it.
@@ -24,7 +22,6 @@ pub(crate) enum Trial {
     /// A nudge of the agent's own pod that changes generateName as well.
     Nudge,
     /// A mark on the controller's own Deployment, which doesn't ask to be rolled.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the controller isn't wired up yet"))]
     Roll {
         /// The Deployment's name. Its namespace is the one that the token is from.
         deployment: String,
