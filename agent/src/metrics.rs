@@ -27,6 +27,7 @@ mod namespaces;
 pub(crate) use namespaces::Action;
 mod process;
 mod propagation;
+pub(crate) mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -84,7 +85,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// All metrics, with those of closed label sets at 0.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let registry = common::registry(None)?;
+        let registry = registry::new(None)?;
         let metrics = Self {
             pods: Family::gauges(
                 "reloadlet_pods",
@@ -203,7 +204,7 @@ impl Metrics {
 
     /// From now on what the API server says is in them.
     pub(crate) fn follow_contact(&self, contact: Contact) -> Result<(), prometheus::Error> {
-        common::follow_contact(&self.registry, contact)
+        registry::follow_contact(&self.registry, contact)
     }
 
     /// A reload of one container ended.
@@ -345,7 +346,7 @@ impl Metrics {
     /// All of it in Prometheus' text format, version 0.0.4.
     pub(crate) fn encode(&self, now: Time) -> Result<String, prometheus::Error> {
         self.propagation.refresh(now);
-        common::encode(&self.registry)
+        registry::encode(&self.registry)
     }
 }
 

@@ -7,8 +7,8 @@ use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::rollouts::event::Wait;
 
 use crate::contact::Contact;
-use crate::metrics::common;
 use crate::metrics::family::Family;
+use crate::metrics::{common, registry};
 
 closed_set! {
     /// What became of rolls.
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// All metrics, with those of closed label sets at 0.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let registry = common::registry(Some("controller"))?;
+        let registry = registry::new(Some("controller"))?;
         Ok(Self {
             rollouts: Family::counters(
                 "reloadlet_rollouts_total",
@@ -84,7 +84,7 @@ impl Metrics {
 
     /// From now on what the API server says is in them.
     pub(crate) fn follow_contact(&self, contact: Contact) -> Result<(), prometheus::Error> {
-        common::follow_contact(&self.registry, contact)
+        registry::follow_contact(&self.registry, contact)
     }
 
     /// A roll has come to this.
@@ -127,7 +127,7 @@ impl Metrics {
 
     /// All of it in Prometheus' text format, version 0.0.4.
     pub(crate) fn encode(&self) -> Result<String, prometheus::Error> {
-        common::encode(&self.registry)
+        registry::encode(&self.registry)
     }
 }
 
