@@ -6,6 +6,7 @@ pub mod excess;
 pub mod generation;
 pub(crate) mod hash;
 pub mod journal;
+pub(crate) mod kept;
 pub mod mark;
 pub mod means;
 pub mod names;

@@ -20,5 +20,6 @@ mod index;
 mod neighbours;
 mod next;
 mod pods;
+mod room;
 mod rules;
 mod uses;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::Annotations;
 use reloadlet_core::model::shown::{listed, quoted, unquoted};
-use reloadlet_core::policy::annotations::{self, DEFAULT_CONTAINER, KEYS};
+use reloadlet_core::policy::annotations::{self, DEBOUNCE, DEFAULT_CONTAINER, KEYS, ROLLOUT};
 use reloadlet_core::policy::plan::Allowed;
 use reloadlet_core::policy::problem::Problem;
 use reloadlet_core::policy::references::{
-    self, Effect, Part, Reference, References, Subject, Why, references,
+    self, Effect, Known, Part, Reference, References, Subject, Why, references,
 };
 use reloadlet_core::policy::reloader::Form;
+use reloadlet_core::policy::rollout::Asked;
 use reloadlet_manifest::{Workload, WorkloadKind};
 
 use super::codes::{Code, of_problem, of_reference};
@@ -23,11 +24,18 @@ use super::{absent, content, programs, reloader};
 pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
+    let Asked { rolls, problems: mut of_rolls, .. } = asked(workload);
+    let is_rolled = rolls && of_rolls.is_empty();
     let References { all: references, is_cut, problems } =
         references(&workload.spec, &namespace, allowed, |kind, name| {
-            objects.known(kind, name, workload.namespace.as_ref())
+            let known = objects.known(kind, name, workload.namespace.as_ref());
+            // What it asks for badly isn't done.
+            Known { rolls: is_rolled, ..known }
         });
     let mut findings = errors(problems);
+    of_rolls.retain(|problem| !findings.iter().any(|said| said.sentence == problem.sentence));
+    findings.extend(errors(of_rolls));
+    findings.extend(never_rolled(workload));
     findings.extend(misplaced(workload));
     findings.extend(references.iter().filter_map(|reference| never(reference, workload.spec.asks())));
     findings.extend(of_no_files(&references));
@@ -36,7 +44,7 @@ pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (V
     findings.extend(absent::of(workload, &references, objects));
     findings.extend(content::of(workload, &references, objects));
     findings.extend(checksums(workload, &references));
-    findings.extend(reloader::of(workload, &references, objects));
+    findings.extend(reloader::of(workload, &references, objects, is_rolled));
     findings.extend(is_cut.then(too_many));
     findings.dedup();
     (references, findings)
@@ -61,8 +69,10 @@ fn too_many() -> Finding {
 
 /// Annotations of ours that stand where no pod has them.
 fn misplaced(workload: &Workload) -> Vec<Finding> {
+    let is_rolled = asked(workload).rolls;
     let missing = |found: &'_ Annotations| -> Vec<String> {
-        let ours = found.keys().filter(|key| *key != DEFAULT_CONTAINER && !annotations::is_not_built(key));
+        let counts = |key: &str| annotations::is_of_workloads(key) || (is_rolled && key == DEBOUNCE);
+        let ours = found.keys().filter(|key| *key != DEFAULT_CONTAINER && !counts(key));
         ours.filter(|key| workload.spec.annotations.get(*key) != found.get(*key)).cloned().collect()
     };
     // A Deployment's ReplicaSets have its annotations: they are said of it.
@@ -94,13 +104,46 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
             let remedy = format!("write it at {template}");
             findings.push(Finding::new(Code::MisplacedAnnotation, Level::Error, sentence, Some(remedy)));
         }
-        // Elsewhere they wouldn't do anything, either.
-        let not_built = found.iter().filter(|(key, _)| annotations::is_not_built(key));
-        let not_built = not_built.filter(|(key, _)| !workload.spec.annotations.contains_key(*key));
-        let not_built = not_built.map(|(key, value)| (key.clone(), value.clone())).collect();
-        findings.extend(errors(annotations::policy(&not_built).1));
     }
     findings
+}
+
+/// A workload that asks to be rolled, and is of a kind that isn't.
+fn never_rolled(workload: &Workload) -> Option<Finding> {
+    let asked = Asked::of(&workload.annotations, &workload.spec.annotations);
+    let is_asked = asked.rolls && asked.problems.is_empty();
+    if !is_asked || is_rolled_kind(workload.kind) || workload.form == Form::Owned {
+        return None;
+    }
+    let sentence = format!(
+        "{ROLLOUT} is on the {}, and only Deployments, StatefulSets and DaemonSets are rolled",
+        workload.kind
+    );
+    Some(Finding::new(Code::Unsupported, Level::Error, sentence, None))
+}
+
+/// What a workload asks the controller for; nothing where it is of a kind that isn't rolled.
+fn asked(workload: &Workload) -> Asked {
+    if is_rolled_kind(workload.kind) {
+        Asked::of(&workload.annotations, &workload.spec.annotations)
+    } else {
+        Asked::default()
+    }
+}
+
+/// Whether workloads of this kind are rolled.
+const fn is_rolled_kind(kind: WorkloadKind) -> bool {
+    match kind {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
+        WorkloadKind::Pod
+        | WorkloadKind::PodTemplate
+        | WorkloadKind::ReplicaSet
+        | WorkloadKind::ReplicationController
+        | WorkloadKind::Job
+        | WorkloadKind::CronJob
+        | WorkloadKind::Rollout
+        | WorkloadKind::DeploymentConfig => false,
+    }
 }
 
 fn never(reference: &Reference, asks: bool) -> Option<Finding> {

@@ -210,10 +210,10 @@ impl Objects {
     pub(super) fn known(&self, kind: ObjectKind, name: &Name, namespace: Option<&Name>) -> Known<'_> {
         let Some(said) = self.get(kind, name, namespace) else { return Known::default() };
         Known {
-            rolls: false,
             immutable: said.immutable,
             ignored: said.is_ignored() && self.are_seen(kind),
             keys: said.keys(),
+            ..Known::default()
         }
     }
 

@@ -22,8 +22,13 @@ const MOST_COMPARED: usize = 2_000;
 /// So many containers are named in one sentence.
 const MOST_NAMED: usize = 8;
 
-/// What is found about a workload that Reloader looks at; nothing without annotations of its, unless it rolls all workloads.
-pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Objects) -> Vec<Finding> {
+/// What is found about a workload that Reloader looks at, and that may ask to be rolled; nothing without annotations of its, unless it rolls all workloads.
+pub(super) fn of(
+    workload: &Workload,
+    references: &[Reference],
+    objects: &Objects,
+    rolls: bool,
+) -> Vec<Finding> {
     let asking = Asking::with(&workload.others, &workload.template_others, objects.expressions());
     let of_jobs = remarks_of_jobs(&workload.jobs_others).into_iter();
     let mut findings: Vec<Finding> = of_jobs.map(|remark| remarked(remark.kind, remark.sentence)).collect();
@@ -36,7 +41,7 @@ pub(super) fn of(workload: &Workload, references: &[Reference], objects: &Object
     findings.extend(all.map(|remark| remarked(remark.kind, remark.sentence)));
     let namespace = workload.namespace.as_ref();
     let candidate =
-        Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec, rolls: false };
+        Candidate { form: workload.form, namespace, asking: &asking, spec: &workload.spec, rolls };
     let report = Report { candidate, references, objects };
     let mut concerned = concerned(&asking, references);
     findings.extend(add_taken(&mut concerned, &candidate, objects));

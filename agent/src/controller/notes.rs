@@ -40,6 +40,9 @@ pub(super) fn say(notes: &Notes, about: &About, report: &Report) {
 /// The report as one text: for the log, and mostly for the Event.
 pub(super) fn text(report: &Report) -> String {
     match report {
+        Report::Problems(problems) if problems.is_empty() => {
+            "What it asks for has no problem any more.".to_owned()
+        }
         Report::Problems(problems) => {
             let sentences: Vec<&str> = problems.iter().map(|problem| &*problem.sentence).collect();
             sentences.join("; ")
@@ -75,7 +78,8 @@ pub(super) fn text(report: &Report) -> String {
 /// What a person must act on.
 pub(super) const fn is_urgent(report: &Report) -> bool {
     match report {
-        Report::Problems(_) | Report::Failed | Report::Stale(_) | Report::Refused(_) => true,
+        Report::Problems(problems) => !problems.is_empty(),
+        Report::Failed | Report::Stale(_) | Report::Refused(_) => true,
         Report::Started(_) | Report::Finished | Report::Undone => false,
         Report::Waits(wait) => match wait {
             Wait::Flapping | Wait::Failed => true,

@@ -29,8 +29,10 @@ const WAITING: usize = 256;
 const PAGE: u32 = 50;
 /// How many objects it sends at a time, of which only the metadata is sent.
 const PAGE_OF_METADATA: u32 = 500;
-/// The most workloads of a kind, and the most objects: those of the largest clusters.
-const MOST: usize = 200_000;
+/// The most workloads of a kind, and the most objects, that a list has: more than the largest clusters do.
+const MOST: usize = 2_000_000;
+/// So many of a kind are known of one namespace.
+const MOST_OF_NAMESPACE: usize = 20_000;
 /// The ConfigMap by which a person holds rolls.
 pub(super) const HOLDS: &str = "reloadlet-holds";
 /// Its key that holds those of all namespaces; no namespace can be called so.
@@ -135,27 +137,26 @@ trait Teller: Send + 'static {
 async fn follow(followed: Followed, mut teller: impl Teller, told: mpsc::Sender<Told>) {
     let resource = followed.resource;
     let mut stream = pin!(watch::follow::<Written>(followed));
-    // Those that are there; with `false` those that a listing hasn't shown yet.
-    let mut known: BTreeMap<(Name, Name), bool> = BTreeMap::new();
+    let mut known = Known::default();
     while let Some(event) = stream.next().await {
         let mut all = Vec::new();
         match event {
-            watcher::Event::Init => known.values_mut().for_each(|is_listed| *is_listed = false),
+            watcher::Event::Init => known.begin(),
             watcher::Event::InitApply(written) | watcher::Event::Apply(written) => {
-                let Some(names) = names(resource, &written) else { continue };
-                known.insert(names, true);
-                all.extend(teller.there(&written));
+                let Some((namespace, name)) = names(resource, &written) else { continue };
+                if known.insert(resource, namespace, name) {
+                    all.extend(teller.there(&written));
+                }
             }
             watcher::Event::Delete(written) => {
-                let Some(names) = names(resource, &written) else { continue };
-                known.remove(&names);
-                all.extend(teller.gone(names.0, names.1));
+                let Some((namespace, name)) = names(resource, &written) else { continue };
+                if known.remove(&namespace, &name) {
+                    all.extend(teller.gone(namespace, name));
+                }
             }
             watcher::Event::InitDone => {
-                let gone: Vec<_> = known.extract_if(.., |_, is_listed| !*is_listed).collect();
-                all.extend(
-                    gone.into_iter().filter_map(|((namespace, name), _)| teller.gone(namespace, name)),
-                );
+                let gone = known.end().into_iter();
+                all.extend(gone.filter_map(|(namespace, name)| teller.gone(namespace, name)));
                 all.push(Told::Listed);
             }
         }
@@ -164,6 +165,67 @@ async fn follow(followed: Followed, mut teller: impl Teller, told: mpsc::Sender<
                 return;
             }
         }
+    }
+}
+
+/// The names of the objects that are there.
+#[derive(Default)]
+struct Known(BTreeMap<Name, OfNamespace>);
+
+/// Those of one namespace.
+#[derive(Default)]
+struct OfNamespace {
+    /// With `false` those that a listing hasn't shown yet.
+    names: BTreeMap<Name, bool>,
+    /// Whether it was said that there are too many.
+    is_said: bool,
+}
+
+impl Known {
+    /// A listing begins.
+    fn begin(&mut self) {
+        for of_namespace in self.0.values_mut() {
+            of_namespace.names.values_mut().for_each(|is_listed| *is_listed = false);
+        }
+    }
+
+    /// A listing has ended: those that are gone.
+    fn end(&mut self) -> Vec<(Name, Name)> {
+        let mut gone = Vec::new();
+        self.0.retain(|namespace, of_namespace| {
+            let unlisted = of_namespace.names.extract_if(.., |_, is_listed| !*is_listed);
+            gone.extend(unlisted.map(|(name, _)| (namespace.clone(), name)));
+            !of_namespace.names.is_empty()
+        });
+        gone
+    }
+
+    /// One is there; `false` where the namespace has too many.
+    fn insert(&mut self, resource: Resource, namespace: Name, name: Name) -> bool {
+        let shown = namespace.clone();
+        let OfNamespace { names, is_said } = self.0.entry(namespace).or_default();
+        if names.len() >= MOST_OF_NAMESPACE && !names.contains_key(&name) {
+            if !std::mem::replace(is_said, true) {
+                tracing::warn!(
+                    workload_namespace = %shown,
+                    "the namespace has more than {MOST_OF_NAMESPACE} {}: the others are as good as not there",
+                    resource.written()
+                );
+            }
+            return false;
+        }
+        names.insert(name, true);
+        true
+    }
+
+    /// One is gone, if it was known.
+    fn remove(&mut self, namespace: &Name, name: &Name) -> bool {
+        let Some(of_namespace) = self.0.get_mut(namespace) else { return false };
+        let is_known = of_namespace.names.remove(name).is_some();
+        if of_namespace.names.is_empty() {
+            self.0.remove(namespace);
+        }
+        is_known
     }
 }
 
@@ -259,5 +321,37 @@ impl Teller for TheHolds {
 
     fn gone(&mut self, _: Name, _: Name) -> Option<Told> {
         Some(Told::Holds(Holds::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_new_listing_doesnt_show_is_gone() {
+        let mut known = Known::default();
+        for name in ["a", "b", "c"] {
+            assert!(known.insert(Resource::ConfigMaps, "shop".into(), name.into()));
+        }
+        known.begin();
+        assert!(known.insert(Resource::ConfigMaps, "shop".into(), "b".into()));
+        assert!(known.remove(&"shop".into(), &"c".into()) && !known.remove(&"shop".into(), &"c".into()));
+        assert_eq!(known.end(), [("shop".into(), "a".into())]);
+        known.begin();
+        assert_eq!(known.end(), [("shop".into(), "b".into())]);
+        assert!(known.0.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_with_too_many_names_takes_nothing_from_others() {
+        let mut known = Known::default();
+        let of = |n: usize| Name::from(format!("o-{n}"));
+        for n in 0..MOST_OF_NAMESPACE {
+            assert!(known.insert(Resource::ConfigMaps, "hostile".into(), of(n)));
+        }
+        assert!(!known.insert(Resource::ConfigMaps, "hostile".into(), "one-more".into()));
+        assert!(known.insert(Resource::ConfigMaps, "hostile".into(), of(0)), "it is known");
+        assert!(known.insert(Resource::ConfigMaps, "shop".into(), "app".into()));
     }
 }

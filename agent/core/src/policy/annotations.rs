@@ -159,7 +159,7 @@ impl Default for PodPolicy {
 }
 
 /// The keys that this version acts on.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 18] = [
     SIGNAL,
     CONTAINER,
     PROCESS,
@@ -175,6 +175,9 @@ const KNOWN: [&str; 15] = [
     HTTP,
     HTTP_TIMEOUT,
     HTTP_SCHEME,
+    ROLLOUT,
+    WAVE,
+    WINDOW,
 ];
 
 /// The most volumes that a pod may name: what is looked up for each of them stays bounded.
@@ -201,7 +204,8 @@ pub fn policy(annotations: &Annotations) -> (Option<PodPolicy>, Vec<Problem>) {
     }
     problems.extend(policy.without_means(annotations));
     problems.extend(policy.against_http(annotations));
-    let some = asked || !problems.is_empty();
+    // A roll's debounce asks agents for nothing.
+    let some = (asked && means::have_means(annotations)) || !problems.is_empty();
     (some.then_some(policy), problems)
 }
 
@@ -217,7 +221,7 @@ impl PodPolicy {
     /// Takes in one annotation of ours.
     fn read(&mut self, key: &str, value: &AnnotationValue) -> Result<Read, Problem> {
         let container = key.strip_prefix(CONTAINER_SIGNAL_PREFIX);
-        if container == Some("") || (container.is_none() && !exists(key)) {
+        if container == Some("") || (container.is_none() && !KNOWN.contains(&key)) {
             return Err(unknown_key(key, value));
         }
         let text = text_of(value).ok_or_else(|| not_text(key, value))?;
@@ -251,7 +255,9 @@ impl PodPolicy {
                 let is_https = one_of(key, text, "http", "https")?;
                 self.http_scheme = if is_https { Scheme::Https } else { Scheme::Http };
             }
-            _ => return not_built(key, text),
+            ROLLOUT => return rollout(text),
+            // The controller's matter, which reads them on the workload as well.
+            _ => return Ok(Read::AsksNothing),
         }
         if key == HTTP_TIMEOUT
             && (self.http_timeout.is_zero() || self.http_timeout > request::LONGEST_TIMEOUT)
@@ -265,19 +271,14 @@ impl PodPolicy {
     }
 }
 
-/// Whether this key exists, and no version acts on it yet.
-pub fn is_not_built(key: &str) -> bool {
+/// Whether the annotation with this key counts on a workload as well as on its template.
+pub fn is_of_workloads(key: &str) -> bool {
     [ROLLOUT, WAVE, WINDOW].contains(&key)
 }
 
 /// Whether pods can have the annotation with this key.
 pub fn is_of_pods(key: &str) -> bool {
-    exists(key) || key.starts_with(CONTAINER_SIGNAL_PREFIX)
-}
-
-/// Whether this key exists, whether this version acts on it or not.
-fn exists(key: &str) -> bool {
-    KNOWN.contains(&key) || is_not_built(key)
+    KNOWN.contains(&key) || key.starts_with(CONTAINER_SIGNAL_PREFIX)
 }
 
 fn text_of(value: &AnnotationValue) -> Option<&str> {
@@ -355,19 +356,16 @@ fn distance(written: &str, known: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Keys whose feature this version doesn't have; switched off they ask for nothing.
-fn not_built(key: &str, text: &str) -> Result<Read, Problem> {
-    let mut instead = "leave it out";
-    if key == ROLLOUT {
-        let is_known = ["in-place", "in-place,rollout"].contains(&text);
-        if !is_known && !one_of(key, text, "false", "true")? {
-            return Ok(Read::AsksNothing);
-        }
-        instead = "leave it out or write \"false\"";
+/// Whether the workload is rolled, which asks the pods' agents for nothing.
+fn rollout(text: &str) -> Result<Read, Problem> {
+    if ["in-place", "in-place,rollout"].contains(&text) {
+        let sentence = format!(
+            "{ROLLOUT} is {}, but this version doesn't have that feature: write \"true\" or \"false\"",
+            quoted(text)
+        );
+        return Err(Problem::new(ProblemKind::Unsupported, sentence));
     }
-    let sentence =
-        format!("{key} is {}, but this version doesn't have that feature: {instead}", quoted(text));
-    Err(Problem::new(ProblemKind::Unsupported, sentence))
+    one_of(ROLLOUT, text, "false", "true").map(|_rolls| Read::AsksNothing)
 }
 
 /// Whether the text is the second of two words.

@@ -50,6 +50,17 @@ impl Asked {
         asked
     }
 
+    /// Finds a problem in a window whose time zone isn't known: it would never open.
+    pub fn check_zones(&mut self, is_known: impl Fn(&str) -> bool) {
+        let unknown = self.windows.as_ref().and_then(|windows| windows.zones().find(|zone| !is_known(zone)));
+        let Some(zone) = unknown else { return };
+        let sentence = format!("{WINDOW} names the time zone {}, which isn't known", quoted(zone));
+        let problem = Problem::new(ProblemKind::BadValue, sentence);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
     fn read(&mut self, key: &str, value: &AnnotationValue) -> Result<(), Problem> {
         let AnnotationValue::Text(text) = value else {
             return Err(Problem::new(ProblemKind::NotText, format!("{key} is no string: put it in quotes")));
@@ -61,7 +72,7 @@ impl Asked {
             ROLLOUT => match text.as_str() {
                 "true" => self.rolls = true,
                 "false" => self.refuses = true,
-                _ => return Err(bad("\"true\" or \"false\"")),
+                _ => return Err(bad("\"false\" or \"true\"")),
             },
             WAVE => {
                 let wave = text.parse().ok().filter(|wave| (-MOST_WAVE..=MOST_WAVE).contains(wave));
@@ -105,7 +116,7 @@ mod tests {
     #[test]
     fn a_value_that_isnt_allowed_is_said_and_forgets_nothing() {
         for (key, value, sentence) in [
-            (ROLLOUT, "yes", "reloadlet.io/rollout is \"yes\", but must be \"true\" or \"false\""),
+            (ROLLOUT, "yes", "reloadlet.io/rollout is \"yes\", but must be \"false\" or \"true\""),
             (WAVE, "first", "reloadlet.io/wave is \"first\", but must be a whole number from -1000 to 1000"),
             (WAVE, "1001", "reloadlet.io/wave is \"1001\", but must be a whole number from -1000 to 1000"),
             (DEBOUNCE, "25h", "reloadlet.io/debounce is \"25h\", but must be a duration of at most 24h"),

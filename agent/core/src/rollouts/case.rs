@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use crate::model::names::Name;
 use crate::model::time::Time;
-use crate::policy::problem::{Problem, ProblemKind};
+use crate::policy::problem::Problem;
 use crate::policy::reloader::{Asking, Hold, Pods, Rest};
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Disruption, Listed, Report, Wait};
-use crate::rollouts::found::Found;
+use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
 use crate::rollouts::record::{Prints, Record, Roll, Step, moment, seconds};
+use crate::rollouts::room;
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
-use crate::rollouts::uses::{Looks, MOST_OBJECTS, Object, Uses};
+use crate::rollouts::uses::{Looks, Object, Uses};
 use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
 
 /// Pods, and contents, that came longer ago than this decide nothing.
@@ -184,6 +185,7 @@ impl Case {
 
     /// It waits for something. Whether that is new.
     pub(crate) fn waits(&mut self, wait: Wait) -> bool {
+        self.told = None;
         self.wait.replace(wait) != Some(wait)
     }
 
@@ -225,14 +227,16 @@ impl Case {
             return Next::Busy(None);
         }
         if self.uses.as_ref().is_some_and(|(uses, _)| uses.are_too_many) {
-            return Next::Tell(Report::Problems(vec![too_many()]));
+            return Next::Tell(Report::Problems(vec![room::for_objects()]));
         }
         let uses = self.uses.as_ref().map(|(uses, _)| uses).filter(|uses| !uses.objects.is_empty());
         let Some(uses) = uses else {
             return if record.is_some() { Next::Write(None, None) } else { Next::Rest };
         };
-        let Some(found) = Found::of(uses, &who.namespace, contents, Time::default(), Time::default()) else {
-            return Next::Busy(None);
+        let found = match Found::of(uses, &who.namespace, contents, Time::default(), Time::default()) {
+            Sight::Known(found) => found,
+            Sight::Unknown => return Next::Busy(None),
+            Sight::NoRoom => return Next::Tell(Report::Problems(vec![room::for_contents()])),
         };
         let wanted = found.wanted(uses);
         let record = match record {
@@ -400,9 +404,9 @@ impl Case {
             Listing::Known(_) | Listing::Unknown => return Next::ListPods,
         };
         // Watches can lag behind: what is rolled for is what there is now.
-        let newest = Found::of(uses, &who.namespace, contents, quiet, oldest);
-        if newest.is_none_or(|newest| newest.wanted(uses) != changed.wanted) {
-            return Next::Busy(None);
+        match Found::of(uses, &who.namespace, contents, quiet, oldest) {
+            Sight::Known(newest) if newest.wanted(uses) == changed.wanted => {}
+            Sight::Known(_) | Sight::Unknown | Sight::NoRoom => return Next::Busy(None),
         }
         let pods = Pods {
             have_baseline: true,
@@ -427,10 +431,4 @@ impl Case {
 
 fn has_lists(workload: &Workload) -> bool {
     Asking::new(&workload.own, &workload.of_template).is_any()
-}
-
-fn too_many() -> Problem {
-    let sentence =
-        format!("it is to be rolled for more than {MOST_OBJECTS} ConfigMaps and Secrets, and isn't at all");
-    Problem::new(ProblemKind::TooLarge, sentence)
 }

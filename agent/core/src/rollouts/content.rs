@@ -105,6 +105,12 @@ impl Content {
         sum.print()
     }
 
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        const EACH: usize = 128;
+        self.keys.keys().map(|key| key.len() + EACH).sum::<usize>() + 4 * EACH
+    }
+
     /// What stands for all of it.
     pub(crate) fn whole(&self) -> Print {
         self.print(|_, _| true)

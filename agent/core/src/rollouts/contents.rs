@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::kept::Kept;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::rollouts::content::{Content, Seen};
 use crate::rollouts::uses::Object;
+
+/// How much memory contents may take, in bytes: 160,000 keys.
+const MOST: usize = 24 << 20;
 
 /// What is known of objects.
 #[derive(Debug, Default)]
@@ -16,6 +20,29 @@ pub(crate) struct Contents {
     fetched: BTreeMap<ObjectRef, Fetched>,
     /// Those that are to be fetched.
     wanted: BTreeSet<ObjectRef>,
+    kept: Kept<ObjectRef, MOST>,
+}
+
+/// What is known of an object's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// It isn't there.
+    Absent,
+    /// It is this.
+    Is(Arc<Content>),
+    /// There is no room for it beside what the others of its namespace hold.
+    NoRoom,
+}
+
+impl Held {
+    /// The version of what is there; `None` for what isn't known.
+    fn version(&self) -> Option<Option<&Name>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Is(content) => Some(Some(&content.version)),
+            Self::NoRoom => None,
+        }
+    }
 }
 
 /// The objects of a namespace.
@@ -55,7 +82,7 @@ struct Answer {
     asked: Time,
     /// When the answer came.
     came: Time,
-    content: Option<Arc<Content>>,
+    content: Held,
 }
 
 impl Contents {
@@ -68,8 +95,7 @@ impl Contents {
             None => all.objects.remove(&key),
         };
         if let Some(fetched) = self.fetched.get_mut(object) {
-            let known =
-                fetched.last.as_ref().map(|last| last.content.as_ref().map(|content| &content.version));
+            let known = fetched.last.as_ref().and_then(|last| last.content.version());
             fetched.is_doubted |= known != Some(seen.as_ref().map(|seen| &seen.version));
         }
         if before == seen {
@@ -95,12 +121,7 @@ impl Contents {
     }
 
     /// What an object holds; it is fetched where that isn't known, was asked for before `since`, or came before `oldest`.
-    pub(crate) fn get(
-        &mut self,
-        object: &ObjectRef,
-        since: Time,
-        oldest: Time,
-    ) -> Option<Option<Arc<Content>>> {
+    pub(crate) fn get(&mut self, object: &ObjectRef, since: Time, oldest: Time) -> Option<Held> {
         let fetched = self.fetched.entry(object.clone()).or_default();
         if let Some(last) = &fetched.last
             && last.asked >= since
@@ -129,12 +150,20 @@ impl Contents {
         let Some(begun) = fetched.begun.take() else { return };
         match content {
             Some(content) => {
+                let cost = content.as_ref().map_or(0, |content| content.cost());
+                let is_kept = self.kept.has_room(&object.namespace, object, cost);
+                self.kept.set(&object.namespace, object, if is_kept { cost } else { 0 });
                 // What was seen meanwhile may be what came.
                 let seen = self.seen.get(&object.namespace);
                 let seen = seen.and_then(|all| all.objects.get(&(object.kind, object.name.clone())));
                 let is_same =
                     seen.map(|seen| &seen.version) == content.as_ref().map(|content| &content.version);
                 fetched.is_doubted &= !is_same;
+                let content = match content {
+                    None => Held::Absent,
+                    Some(content) if is_kept => Held::Is(content),
+                    Some(_) => Held::NoRoom,
+                };
                 fetched.last = Some(Answer { asked: begun, came: now, content });
             }
             None => fetched.is_doubted = true,
@@ -144,6 +173,47 @@ impl Contents {
     /// Nobody uses an object any more.
     pub(crate) fn forget(&mut self, object: &ObjectRef) {
         self.fetched.remove(object);
+        self.kept.set(&object.namespace, object, 0);
         self.wanted.remove(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Digest;
+    use crate::model::object::ObjectKind;
+    use crate::rollouts::content::Value;
+
+    fn object(namespace: &str, name: &str) -> ObjectRef {
+        ObjectRef { kind: ObjectKind::ConfigMap, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Has an object fetched that has so many keys.
+    fn fetch(contents: &mut Contents, object: &ObjectRef, keys: usize) -> Held {
+        let now = Time::default();
+        assert_eq!(contents.get(object, now, now), None);
+        assert_eq!(contents.next(now).as_ref(), Some(object));
+        let value = Value { digest: Digest::default(), is_binary: false };
+        let keys = (0..keys).map(|key| (Name::from(format!("key-{key:08}")), value)).collect();
+        let content =
+            Content { uid: "u".into(), version: "1".into(), is_immutable: false, changed: now, keys };
+        contents.fetched(object, Some(Some(Arc::new(content))), now);
+        contents.get(object, now, now).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_with_many_keys_leaves_room_for_others() {
+        let mut contents = Contents::default();
+        let mut count = 0;
+        while fetch(&mut contents, &object("hostile", &count.to_string()), 4096) != Held::NoRoom {
+            count += 1;
+            assert!(count < 100, "no end");
+        }
+        assert!(count > 10, "{count}");
+        assert!(matches!(fetch(&mut contents, &object("shop", "app"), 100), Held::Is(_)));
+        // What is used no more takes none.
+        contents.forget(&object("hostile", "0"));
+        assert!(matches!(fetch(&mut contents, &object("hostile", "more"), 4096), Held::Is(_)));
     }
 }

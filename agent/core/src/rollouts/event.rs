@@ -126,7 +126,7 @@ pub struct Mark {
 /// What people are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The workload's annotations have these problems; nothing is done as long as it is so.
+    /// The workload's annotations have these problems, and nothing is done as long as it is so; or none any more.
     Problems(Vec<Problem>),
     /// A roll has begun, for these objects.
     Started(Vec<(ObjectKind, Name)>),

@@ -7,9 +7,19 @@ use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::rollouts::content::{Content, Print};
-use crate::rollouts::contents::Contents;
+use crate::rollouts::contents::{Contents, Held};
 use crate::rollouts::record::Prints;
 use crate::rollouts::uses::{Object, Uses};
+
+/// What is known of the objects that a workload uses.
+pub(crate) enum Sight {
+    /// All of it.
+    Known(Found),
+    /// One of them is being fetched.
+    Unknown,
+    /// There is no room for one of them.
+    NoRoom,
+}
 
 /// The contents of all objects that a workload uses.
 pub(crate) struct Found {
@@ -17,25 +27,24 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// They, as they were at `since` or later, by answers from `oldest` on; `None` as long as one of them isn't known, and those are
-    /// fetched.
-    pub(crate) fn of(
-        uses: &Uses,
-        namespace: &Name,
-        all: &mut Contents,
-        since: Time,
-        oldest: Time,
-    ) -> Option<Self> {
+    /// They, as they were at `since` or later, by answers from `oldest` on. Those that aren't known are fetched.
+    pub(crate) fn of(uses: &Uses, namespace: &Name, all: &mut Contents, since: Time, oldest: Time) -> Sight {
         let mut contents = BTreeMap::new();
-        let mut is_known = true;
+        let (mut is_known, mut is_kept) = (true, true);
         for (kind, name) in uses.objects.keys() {
             let object = ObjectRef { kind: *kind, namespace: namespace.clone(), name: name.clone() };
             match all.get(&object, since, oldest) {
-                Some(content) => drop(contents.insert((*kind, name.clone()), content)),
+                Some(Held::Absent) => drop(contents.insert((*kind, name.clone()), None)),
+                Some(Held::Is(content)) => drop(contents.insert((*kind, name.clone()), Some(content))),
+                Some(Held::NoRoom) => is_kept = false,
                 None => is_known = false,
             }
         }
-        is_known.then_some(Self { contents })
+        match (is_known, is_kept) {
+            (true, true) => Sight::Known(Self { contents }),
+            (false, _) => Sight::Unknown,
+            (true, false) => Sight::NoRoom,
+        }
     }
 
     /// What an object holds; `None` where it isn't there.

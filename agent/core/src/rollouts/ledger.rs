@@ -12,6 +12,11 @@ use crate::rollouts::workload::WorkloadRef;
 /// How many shards there are.
 pub const SHARDS: usize = 16;
 
+/// How long a shard may be where it is written, in bytes: a Secret has 1 MiB at most.
+const LONGEST: usize = 900 << 10;
+/// By so much a record may always grow: its roll is made, and has to be remembered.
+const ALWAYS: usize = 128;
+
 /// A shard, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard(usize);
@@ -96,10 +101,15 @@ impl Ledger {
         Shard::all().all(|shard| self.shards.get(&shard).is_some_and(|kept| kept.known.is_some()))
     }
 
-    /// Has a workload's record written, or taken away.
-    pub(crate) fn write(&mut self, workload: &WorkloadRef, record: Option<Record>) {
+    /// Has a workload's record written, or taken away. Whether there is room for it: a namespace may take half of what the others leave
+    /// of a shard.
+    pub(crate) fn write(&mut self, workload: &WorkloadRef, record: Option<Record>) -> bool {
         let kept = self.shards.entry(Shard::of(workload)).or_default();
-        kept.next.insert(workload.clone(), record);
+        let is_kept = record.as_ref().is_none_or(|record| kept.has_room(workload, record));
+        if is_kept {
+            kept.next.insert(workload.clone(), record);
+        }
+        is_kept
     }
 
     /// A workload's record may be another one by now.
@@ -174,6 +184,30 @@ impl Kept {
         }
     }
 
+    /// Whether a workload's record may be this, beside all that there is and will be.
+    fn has_room(&self, workload: &WorkloadRef, record: &Record) -> bool {
+        let known = self.known.as_ref().map(|(_, records)| records);
+        let written = self.under_way.as_ref().or(known);
+        let last = |other: &WorkloadRef, kept: usize| match self.next.get(other) {
+            Some(next) => next.as_ref().map_or(0, |next| length(other, next)),
+            None => kept,
+        };
+        let kept =
+            written.into_iter().flatten().map(|(other, record)| (other, last(other, length(other, record))));
+        let is_new = |other: &&WorkloadRef| written.is_none_or(|records| !records.contains_key(*other));
+        let new = self.next.keys().filter(is_new).map(|other| (other, last(other, 0)));
+        let (mut own, mut others, mut before) = (0, 0, 0);
+        for (other, length) in kept.chain(new) {
+            match () {
+                () if other == workload => before = length,
+                () if other.namespace == workload.namespace => own += length,
+                () => others += length,
+            }
+        }
+        let length = length(workload, record);
+        length <= before + ALWAYS && before > 0 || own + length <= LONGEST.saturating_sub(others) / 2
+    }
+
     /// Whether what is being written changes a workload's record.
     fn changes(&self, workload: &WorkloadRef) -> bool {
         let known = self.known.as_ref().and_then(|(_, records)| records.get(workload));
@@ -200,5 +234,92 @@ impl Kept {
         }
         self.under_way = Some(records.clone());
         Some(Access::Write(version.clone(), records))
+    }
+}
+
+/// About how long an entry is where it is written, in bytes.
+fn length(workload: &WorkloadRef, record: &Record) -> usize {
+    workload.namespace.len() + workload.name.len() + record.length()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::object::ObjectKind;
+    use crate::rollouts::content::Print;
+    use crate::rollouts::record::{Roll, Step};
+    use crate::rollouts::workload::Kind;
+
+    /// Workloads of a namespace whose records are in the first shard.
+    fn of(namespace: &str) -> impl Iterator<Item = WorkloadRef> {
+        let all = (0..).map(move |n: u32| WorkloadRef {
+            kind: Kind::Deployment,
+            namespace: namespace.into(),
+            name: format!("web-{n}").as_str().into(),
+        });
+        all.filter(|who| Shard::of(who).number() == 0)
+    }
+
+    fn record(objects: usize) -> Record {
+        let long = "n".repeat(200);
+        let object = |n| ((ObjectKind::ConfigMap, format!("{long}-{n}").as_str().into()), Print::default());
+        Record::begin("u-1".into(), (0..objects).map(object).collect())
+    }
+
+    /// Does what the ledger wants with a shard, as a server that takes everything.
+    fn settle(ledger: &mut Ledger) {
+        while let Some((shard, access)) = ledger.next() {
+            match access {
+                Access::Read => drop(ledger.read(shard, None, Records::new())),
+                Access::Write(_, records) => {
+                    let length: usize = records.iter().map(|(who, record)| length(who, record)).sum();
+                    assert!(length <= LONGEST, "{length}");
+                    ledger.wrote(shard, "1".into());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_namespace_with_many_long_records_leaves_room_for_others() {
+        let mut ledger = Ledger::default();
+        settle(&mut ledger);
+        let written = of("hostile").take_while(|who| {
+            let is_kept = ledger.write(who, Some(record(64)));
+            settle(&mut ledger);
+            is_kept
+        });
+        let written: Vec<WorkloadRef> = written.collect();
+        assert!((10..100).contains(&written.len()), "{}", written.len());
+        for who in of("shop").take(100) {
+            assert!(ledger.write(&who, Some(record(2))), "{who}");
+        }
+        settle(&mut ledger);
+        // What was planned before is remembered on, whatever happens.
+        let roll = Roll {
+            marker: "00ff".into(),
+            wanted: record(64).base,
+            causes: record(64).base,
+            since: 1,
+            mends: None,
+        };
+        assert!(!ledger.write(&written[0], Some(record(64).plan(roll.clone()))), "it would be longer");
+        let planned = Record { step: Step::Planned(roll), ..record(1) };
+        let who = of("other").next().unwrap();
+        assert!(ledger.write(&who, Some(planned.clone())));
+        settle(&mut ledger);
+        for hostile in of("hostile-too").take(40) {
+            ledger.write(&hostile, Some(record(64)));
+        }
+        assert!(ledger.write(&who, Some(planned.begun(crate::model::time::Time::default()))));
+    }
+
+    #[test]
+    fn records_that_wait_to_be_written_count_too() {
+        let mut ledger = Ledger::default();
+        settle(&mut ledger);
+        let taken = of("hostile").take_while(|who| ledger.write(who, Some(record(64)))).count();
+        assert!((10..100).contains(&taken), "{taken}");
+        settle(&mut ledger);
     }
 }

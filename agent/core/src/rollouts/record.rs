@@ -158,6 +158,16 @@ impl Record {
         next
     }
 
+    /// About how long it is where it is written, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        const EACH: usize = 64;
+        const REST: usize = 256;
+        let of = |prints: &Prints| prints.keys().map(|(_, name)| name.len() + EACH).sum::<usize>();
+        let rolls = std::iter::successors(self.step.roll(), |roll| roll.mends.as_deref());
+        let rolls: usize = rolls.map(|roll| of(&roll.wanted) + of(&roll.causes) + REST).sum();
+        of(&self.base) + rolls + REST
+    }
+
     /// Its roll has ended so.
     pub(crate) fn ended(&self, end: impl FnOnce(Roll) -> Step) -> Self {
         let Some(roll) = self.step.roll().cloned() else { return self.clone() };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::names::Name;
+use crate::model::names::{Name, is_subdomain};
 use crate::model::object::ObjectKind;
 use crate::model::pod::ContainerKind;
 use crate::policy::plan::Allowed;
@@ -99,7 +99,8 @@ impl Uses {
         let all: BTreeSet<Object> = uses.references.iter().filter_map(object_of).collect();
         for kind in ObjectKind::ALL {
             let of = ObjectType::from(kind);
-            let written = asking.named(of).into_iter().map(|name| (kind, Name::from(name)));
+            let written = asking.named(of).into_iter().filter(|name| is_subdomain(name));
+            let written = written.map(|name| (kind, Name::from(name)));
             let has_patterns = asking.patterns(of) > 0;
             let taken = names.keys().filter(|(other, _)| has_patterns && *other == kind).cloned();
             for object in written.chain(taken).filter(&counts) {
@@ -150,8 +151,9 @@ impl Uses {
     }
 }
 
+/// The object of a reference, if there can be one of this name: the API server accepts any other in a pod's spec.
 fn object_of(reference: &Reference) -> Option<Object> {
-    reference.object().map(|(kind, name)| (kind, name.clone()))
+    reference.object().filter(|(_, name)| is_subdomain(name)).map(|(kind, name)| (kind, name.clone()))
 }
 
 /// Whether a container keeps what it started with, and that counts.

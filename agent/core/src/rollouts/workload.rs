@@ -76,6 +76,14 @@ pub struct Workload {
     pub progress: Progress,
 }
 
+impl Workload {
+    /// About how much memory it takes, in bytes: what was measured of pods, rounded up.
+    pub(crate) fn cost(&self) -> usize {
+        let own = self.own.iter().chain(&self.of_template);
+        self.spec.cost() + own.map(|(key, value)| 96 + key.len() + value.len()).sum::<usize>()
+    }
+}
+
 closed_set! {
     /// How far a workload is with replacing its pods.
     pub enum Progress {

@@ -263,6 +263,25 @@ fn a_roll_waits_for_its_window() {
 }
 
 #[test]
+fn a_window_in_a_zone_that_isnt_known_is_a_problem_until_it_is_mended() {
+    let mut world = one(&[uses("x", "a")]);
+    let ask = |world: &mut Simulation, window| {
+        world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/window", window)]);
+        world.schedule(&who(0));
+        world.show_workload(&who(0));
+        world.wait(MINUTE);
+    };
+    ask(&mut world, "00:00-24:00 Nowhere/City");
+    let sentences: Vec<_> = world.problems.iter().map(|problem| &*problem.sentence).collect();
+    assert_eq!(sentences, ["reloadlet.io/window names the time zone \"Nowhere/City\", which isn't known"]);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (0, vec![(who(0), Wait::Problem)]));
+    ask(&mut world, "00:00-24:00 UTC");
+    assert_eq!(world.rolls, 1);
+}
+
+#[test]
 fn a_debounce_of_its_own_is_kept() {
     let mut world = one(&[uses("x", "a")]);
     world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/debounce", "5m")]);

@@ -139,23 +139,31 @@ fn what_looks_like_a_variable_may_be_a_shells_command() {
 }
 
 #[test]
-fn a_feature_that_isnt_built_is_said_wherever_it_is_asked_for() {
-    let volume = "{name: c, configMap: {name: cfg}}";
-    let on = |annotations: &str| {
-        let own = format!("namespace: shop, annotations: {{{annotations}}}");
-        found(&web("reloadlet.io/signal: HUP", volume).replacen("namespace: shop", &own, 1))
+fn a_workload_that_asks_for_it_is_rolled_for_what_never_changes_in_place() {
+    let own = |annotations: &str, kind: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: web, namespace: shop, annotations: {{{annotations}}}}}\nspec:\n  \
+             selector: {{}}\n  template:\n    spec:\n      containers:\n      - name: app\n        env:\n        - {{name: A, valueFrom: \
+             {{configMapKeyRef: {{name: cfg, key: a}}}}}}\n"
+        )
     };
-    let rollout = on("reloadlet.io/rollout: \"true\"");
-    assert!(
-        rollout.len() == 1 && rollout[0].starts_with("error unsupported: reloadlet.io/rollout is "),
-        "{rollout:?}"
+    let of = |annotations: &str| found(&own(annotations, "Deployment"));
+    assert!(of("x: y")[0].starts_with("warning frozen-env"), "{:?}", of("x: y"));
+    assert_eq!(
+        of("reloadlet.io/rollout: \"true\", reloadlet.io/wave: \"2\", reloadlet.io/debounce: 1m"),
+        [""; 0]
     );
-    assert_eq!(on("reloadlet.io/rollout: \"false\""), [""; 0]);
-    let both = on("reloadlet.io/rollout: \"true\", reloadlet.io/splay: 10s");
+    let bad = of("reloadlet.io/rollout: \"yes\"");
+    assert_eq!(bad[0], "error bad-value: reloadlet.io/rollout is \"yes\", but must be \"false\" or \"true\"");
+    assert!(bad[1].starts_with("warning frozen-env"), "what it asks for badly isn't done: {bad:?}");
+    let splayed = of("reloadlet.io/rollout: \"true\", reloadlet.io/splay: 10s");
     assert!(
-        both[0].starts_with("error misplaced-annotation: reloadlet.io/splay is on the Deployment"),
-        "{both:?}"
+        splayed[0].starts_with("error misplaced-annotation: reloadlet.io/splay is on the Deployment"),
+        "{splayed:?}"
     );
+    let set = found(&own("reloadlet.io/rollout: \"true\"", "ReplicaSet"));
+    let expected = "error unsupported: reloadlet.io/rollout is on the ReplicaSet, and only Deployments, StatefulSets and DaemonSets are rolled";
+    assert!(set.iter().any(|line| line == expected), "{set:?}");
 }
 
 #[test]

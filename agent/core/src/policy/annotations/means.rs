@@ -3,10 +3,16 @@
 use crate::model::pod::Annotations;
 use crate::model::signal;
 use crate::policy::annotations::{
-    ACCELERATE, CONTAINER, CONTAINER_SIGNAL_PREFIX, HTTP, HTTP_SCHEME, HTTP_TIMEOUT, KNOWN, PROCESS,
-    PodPolicy, RETELL, SIGNAL, UNHANDLED,
+    ACCELERATE, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEBOUNCE, HTTP, HTTP_SCHEME, HTTP_TIMEOUT, KNOWN,
+    PROCESS, PodPolicy, RETELL, ROLLOUT, SIGNAL, UNHANDLED, WAVE, WINDOW, text_of,
 };
 use crate::policy::problem::{Problem, ProblemKind, quoted};
+
+/// Whether they say by what a pod is told.
+pub(super) fn have_means(annotations: &Annotations) -> bool {
+    let is_one = |key: &String| [SIGNAL, HTTP].contains(&&**key) || key.starts_with(CONTAINER_SIGNAL_PREFIX);
+    annotations.keys().any(is_one)
+}
 
 impl PodPolicy {
     /// What can't stand beside a request, or says nothing without one.
@@ -43,7 +49,11 @@ impl PodPolicy {
             return None;
         }
         if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
+            let is_rolled = annotations.get(ROLLOUT).and_then(text_of) == Some("true");
             let says_something = |key: &str| match key {
+                // The controller acts on them.
+                ROLLOUT | WAVE | WINDOW => false,
+                DEBOUNCE => !is_rolled,
                 ACCELERATE => self.accelerate,
                 RETELL => !self.retell,
                 _ => true,

@@ -269,7 +269,7 @@ fn an_unknown_key_names_the_nearest_and_all() {
         sentence,
         "reloadlet.io/singal is \"SIGHUP\", but no such key exists (signal is the nearest): after reloadlet.io/ there \
          must be one of signal, container, process, volumes, keys, debounce, min-interval, splay, verify, unhandled, \
-         accelerate, retell, http, http-timeout, http-scheme"
+         accelerate, retell, http, http-timeout, http-scheme, rollout, wave, window"
     );
     for (key, nearest) in
         [("min_interval", Some("min-interval")), ("Signal", Some("signal")), ("keys2", Some("keys"))]
@@ -292,18 +292,19 @@ fn a_container_key_without_a_container_is_a_problem() {
 }
 
 #[test]
-fn a_feature_that_is_not_built_is_a_problem_only_when_it_is_asked_for() {
-    assert_eq!(problem(ROLLOUT, "true").0, ProblemKind::Unsupported);
-    assert_eq!(
-        problem(ROLLOUT, "true").1,
-        "reloadlet.io/rollout is \"true\", but this version doesn't have that feature: leave it out or write \"false\""
-    );
-    assert_eq!(problem(ROLLOUT, "in-place").0, ProblemKind::Unsupported);
-    for (key, value) in [(WAVE, "2"), (WINDOW, "22:00-04:00")] {
-        let sentence =
-            format!("{key} is \"{value}\", but this version doesn't have that feature: leave it out");
-        assert_eq!(problem(key, value), (ProblemKind::Unsupported, sentence));
+fn what_the_controller_reads_asks_agents_for_nothing() {
+    for pairs in [
+        &[(ROLLOUT, "true"), (DEBOUNCE, "1m")][..],
+        &[(ROLLOUT, "false")],
+        &[(WAVE, "2")],
+        &[(WINDOW, "22:00-04:00")],
+    ] {
+        assert_eq!(policy(&texts(pairs)), (None, Vec::new()), "{pairs:?}");
     }
+    assert_eq!(problems(&[(ROLLOUT, "false"), (DEBOUNCE, "1m")])[0].0, ProblemKind::NoSignal);
+    assert_eq!(problem(ROLLOUT, "yes").0, ProblemKind::BadValue);
+    let sentence = "reloadlet.io/rollout is \"in-place\", but this version doesn't have that feature: write \"true\" or \"false\"";
+    assert_eq!(problem(ROLLOUT, "in-place"), (ProblemKind::Unsupported, String::from(sentence)));
 }
 
 #[test]
@@ -370,7 +371,7 @@ fn the_lists_are_bounded() {
 }
 
 fn any_key() -> impl Strategy<Value = String> {
-    let known = KNOWN.into_iter().chain([ROLLOUT, OBSERVED, DEFAULT_CONTAINER]);
+    let known = KNOWN.into_iter().chain([OBSERVED, DEFAULT_CONTAINER]);
     prop_oneof![
         4 => prop::sample::select(known.map(String::from).collect::<Vec<_>>()),
         1 => ".{0,80}".prop_map(|name| format!("{PREFIX}{name}")),
