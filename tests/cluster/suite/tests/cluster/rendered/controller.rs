@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::overlays::check;
-use cluster_suite::space::Space;
+use cluster_suite::space::{Space, kubectl};
 
 const NAME: &str = "reloadlet-controller";
 
@@ -250,4 +250,14 @@ fn the_controllers_manifests_are_accepted() {
     check("the controller alone", &fitted(alone()));
     check("with Secrets", &fitted(together(&CONTROLLERS)));
     check("the namespaced controller", &fitted(built(&directory("controller-namespaced"))));
+
+    // Nothing of a Deployment is refused by the namespace's level: its pods are.
+    let mut pod = one(&alone(), "Deployment")["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!("app");
+    pod["metadata"]["namespace"] = json!(space.name());
+    pod["spec"]["serviceAccountName"] = json!("default");
+    kubectl(["label", "namespace", space.name(), "pod-security.kubernetes.io/enforce=restricted"]);
+    check("a pod in a restricted namespace", &[pod]);
 }
