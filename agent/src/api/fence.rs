@@ -56,7 +56,6 @@ impl Gate {
     }
 
     /// Whether what the fence is for may be done now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the controller isn't wired up yet"))]
     pub(crate) fn allows(&self) -> bool {
         !self.needed || *self.standing.borrow() == Standing::Holds
     }

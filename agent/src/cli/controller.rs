@@ -59,10 +59,10 @@ pub(super) struct ControllerFlags {
     #[arg(long, env = "RELOADLET_IDENTITY", value_name = "NAME", value_parser = subdomain)]
     identity: Option<String>,
 
-    /// Name of the controller's own Deployment, on which it proves its fence
+    /// Name of the controller's own Deployment, on which it proves its fence [default: what a pod's name begins with, as --identity
+    /// says it]
     #[arg(long, env = "RELOADLET_DEPLOYMENT", value_name = "NAME", value_parser = subdomain)]
-    #[arg(default_value = "reloadlet-controller")]
-    deployment: String,
+    deployment: Option<String>,
 
     /// Look at these namespaces alone, so that Roles in them are enough [default: all]
     #[arg(long, env = "RELOADLET_NAMESPACES", value_name = "NAME", value_delimiter = ',', value_parser = namespace)]
@@ -135,8 +135,8 @@ impl ControllerFlags {
         }
         Ok(ControllerConfig {
             namespace,
+            deployment: self.deployment.unwrap_or_else(|| deployment_of(&identity)),
             identity,
-            deployment: self.deployment,
             namespaces: self.namespaces,
             secrets: self.secrets,
             reloader_annotations: self.reloader_annotations,
@@ -152,6 +152,12 @@ impl ControllerFlags {
             log_level: self.log_level,
         })
     }
+}
+
+/// The Deployment of the pod of this name, which ends in the ReplicaSet's hash and a part of its own.
+fn deployment_of(pod: &str) -> String {
+    let mut parts = pod.rsplitn(3, '-');
+    parts.nth(2).unwrap_or(pod).to_owned()
 }
 
 /// What a flag says, or else the downward API's usual variable.
@@ -215,7 +221,7 @@ mod tests {
         let expected = ControllerConfig {
             namespace: "reloadlet".to_owned(),
             identity: "pod-1".to_owned(),
-            deployment: "reloadlet-controller".to_owned(),
+            deployment: "pod-1".to_owned(),
             namespaces: Vec::new(),
             secrets: false,
             reloader_annotations: false,
@@ -231,6 +237,15 @@ mod tests {
             log_level: LogLevel::Info,
         };
         assert_eq!(controller(&NEEDED).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_deployment_is_that_of_the_pod() {
+        let of = |pod: &str| {
+            controller(&["--namespace=reloadlet", &format!("--identity={pod}")]).unwrap().deployment
+        };
+        assert_eq!(of("reloadlet-controller-5b9f8d7c6d-x2x4q"), "reloadlet-controller");
+        assert_eq!(of("team-a-reloadlet-controller-5b9f8d7c6d-x2x4q"), "team-a-reloadlet-controller");
     }
 
     #[test]
@@ -290,7 +305,8 @@ mod tests {
             let error = controller(flags).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{flags:?}");
             assert!(error.to_string().contains(part), "{flags:?}: {error}");
-            assert!(error.to_string().contains("reloadlet controller"), "{flags:?}: {error}");
+            // The usage line, where there is one, is the command's.
+            assert!(!error.to_string().contains("Usage: reloadlet agent"), "{flags:?}: {error}");
         }
     }
 }

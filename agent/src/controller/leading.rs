@@ -128,6 +128,8 @@ impl Worker<'_> {
             unlisted: watches.count,
             holds: Holds::default(),
         };
+        let mut fence = self.gate.standing();
+        work.handle(Event::Fence(self.gate.allows()));
         let mut counting = tokio::time::interval(COUNT_EVERY);
         counting.set_missed_tick_behavior(MissedTickBehavior::Delay);
         work.act(&mut self.people);
@@ -150,6 +152,11 @@ impl Worker<'_> {
                 Some(question) = self.questions.recv() => {
                     let now = work.epoch.now();
                     self.desk.answer(question, Some((&work.machine, &self.people, &work.holds, now)));
+                }
+                changed = fence.changed() => {
+                    // Its sender runs as long as this process.
+                    changed.context("nobody proves the fence any more")?;
+                    work.handle(Event::Fence(self.gate.allows()));
                 }
                 _ = counting.tick() => {
                     self.desk.metrics.set_waiting(work.machine.waiting().map(|(_, wait)| wait));

@@ -87,6 +87,7 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
             Wait::Held | Wait::Window | Wait::Unavailable | Wait::Disruption => false,
             Wait::Problem
             | Wait::Refused
+            | Wait::Fence
             | Wait::Debounce
             | Wait::Interval
             | Wait::Wave
@@ -116,7 +117,14 @@ const fn reason(report: &Report) -> Option<&'static str> {
             | Wait::Unavailable
             | Wait::Disruption => Some(HELD),
             // They end by themselves, within minutes, and each roll has some of them: they are in the metrics and the status.
-            Wait::Debounce | Wait::Interval | Wait::Wave | Wait::First | Wait::Budget | Wait::Rolling => None,
+            Wait::Debounce
+            | Wait::Interval
+            | Wait::Wave
+            | Wait::First
+            | Wait::Budget
+            | Wait::Rolling
+            // It is the controller's own matter, and no workload's.
+            | Wait::Fence => None,
             // They have reports of their own, with what is wrong.
             Wait::Problem | Wait::Refused => None,
         },

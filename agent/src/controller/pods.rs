@@ -140,6 +140,7 @@ impl ApiPod {
             revision,
             is_current,
             is_terminating: self.metadata.deletion_timestamp.is_some(),
+            ordinal: self.metadata.ordinal(),
             containers: self.containers(),
         }
     }

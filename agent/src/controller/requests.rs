@@ -92,12 +92,8 @@ impl Executor {
         };
         match fetched.map(|found| found.map(|found| found.content(&object)).transpose()) {
             Ok(Ok(content)) => Event::Content(object, content.map(Arc::new)),
-            Ok(Err(_unfit)) => {
-                tracing::warn!(
-                    "what {object} holds can't be understood, or has more than 4096 keys: nobody is rolled for it"
-                );
-                Event::Unfetched(object)
-            }
+            // The workloads that use it are told.
+            Ok(Err(_unfit)) => Event::Unfit(object),
             Err(trouble) => {
                 say(&trouble, &object);
                 Event::Unfetched(object)

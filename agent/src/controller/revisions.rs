@@ -37,6 +37,12 @@ impl Meta {
         owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
     }
 
+    /// The ordinal of a StatefulSet's pod, which its name ends in.
+    pub(super) fn ordinal(&self) -> Option<u32> {
+        self.labels.as_ref()?.get(OF_STATEFUL_SET)?;
+        self.name.rsplit_once('-')?.1.parse().ok()
+    }
+
     /// When it was made.
     pub(super) fn made(&self) -> Option<Time> {
         moment(self.creation_timestamp.as_deref()?)
@@ -94,6 +100,8 @@ pub(super) struct Revision {
 
 /// The key of the number that a Deployment gives to its ReplicaSets.
 const NUMBER: &str = "deployment.kubernetes.io/revision";
+/// The label of a StatefulSet's pods, which is their name.
+const OF_STATEFUL_SET: &str = "statefulset.kubernetes.io/pod-name";
 /// The label with the revision that a pod of a StatefulSet or a DaemonSet is of.
 const REVISION_HASH: &str = "controller-revision-hash";
 
@@ -231,6 +239,18 @@ mod tests {
         let of = |owner: &str| revisions.of_pod(&pod(owner, &json!({})));
         assert_eq!([of("old"), of("new"), of("foreign")], [(made(), false), (made(), true), (None, false)]);
         assert_eq!(revisions.marks(), ["00ff".into()]);
+    }
+
+    #[test]
+    fn a_pod_of_a_stateful_set_has_an_ordinal() {
+        let of = |name: &str, labels: &Value| {
+            serde_json::from_value::<Meta>(json!({"name": name, "labels": labels})).unwrap().ordinal()
+        };
+        let label = json!({OF_STATEFUL_SET: "web-12"});
+        assert_eq!(
+            [of("web-12", &label), of("web-12", &json!({})), of("web", &label)],
+            [Some(12), None, None]
+        );
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
     match wait {
         Wait::Debounce => "Changes are gathered: its roll begins when none has come for a while.",
         Wait::Problem => "Its annotations have a problem: it is rolled once that is mended.",
+        Wait::Fence => {
+            "It isn't proved that an admission policy fences the controller's account in: its roll begins when that is (the controller's log \
+             says what is missing)."
+        }
         Wait::Held => "A person holds its roll: it begins when the hold is taken away.",
         Wait::Window => "Its roll begins in the next of its windows (reloadlet.io/window).",
         Wait::Interval => {

@@ -43,6 +43,9 @@ pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
 /// Written by Reloader itself on a Deployment that it has paused.
 pub const PAUSED_AT: &str = "deployment.reloader.stakater.com/paused-at";
 
+/// Written by Reloader itself on a template: what it was rolled for.
+pub const LAST_RELOADED_FROM: &str = "reloader.stakater.com/last-reloaded-from";
+
 /// Whether Reloader reads the annotation with this key, on a workload, a template or an object.
 pub fn is_relevant(key: &str) -> bool {
     key.split('/')
@@ -139,9 +142,10 @@ impl<'a> Asking<'a> {
         Self { workload, template, lists: ObjectType::ALL.map(listed), expressions }
     }
 
-    /// Whether there is anything of Reloader's.
+    /// Whether there is anything of Reloader's that a person writes.
     pub fn is_any(&self) -> bool {
-        self.workload.keys().chain(self.template.keys()).any(|key| is_relevant(key))
+        let mut keys = self.workload.keys().chain(self.template.keys());
+        keys.any(|key| is_relevant(key) && ![PAUSED_AT, LAST_RELOADED_FROM].contains(&key.as_str()))
     }
 
     fn list(&self, object: ObjectType) -> &[&'a str] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::{Asking, Hold, Pods, Rest};
+use crate::policy::reloader::{Asking, Form, Hold, Pods, Rest, Update};
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
@@ -237,6 +237,7 @@ impl Case {
             Sight::Known(found) => found,
             Sight::Unknown => return Next::Busy(None),
             Sight::NoRoom => return Next::Tell(Report::Problems(vec![room::for_contents()])),
+            Sight::Unfit(object) => return Next::Tell(Report::Problems(vec![room::for_keys(&object)])),
         };
         let wanted = found.wanted(uses);
         let record = match record {
@@ -406,13 +407,22 @@ impl Case {
         // Watches can lag behind: what is rolled for is what there is now.
         match Found::of(uses, &who.namespace, contents, quiet, oldest) {
             Sight::Known(newest) if newest.wanted(uses) == changed.wanted => {}
-            Sight::Known(_) | Sight::Unknown | Sight::NoRoom => return Next::Busy(None),
+            Sight::Known(_) | Sight::Unknown | Sight::NoRoom | Sight::Unfit(_) => return Next::Busy(None),
         }
+        // Whatever those below the partition hold, no roll brings them anything else.
+        let kept = if let Form::StatefulSet(Update::Partition(partition)) = self.workload.form {
+            partition.from
+        } else {
+            0
+        };
         let pods = Pods {
             have_baseline: true,
             // Where a roll is under way, the others are replaced already.
-            are_stale: changed
-                .are_stale(uses, known.listed.pods.iter().filter(|pod| pod.is_current || !is_own)),
+            are_stale: changed.are_stale(
+                uses,
+                known.listed.pods.iter().filter(|pod| pod.is_current || !is_own),
+                kept,
+            ),
             are_rolled: self.workload.progress == Progress::Rolling && !is_own,
             are_available: self.workload.progress == Progress::Available || is_own,
             can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,

@@ -57,9 +57,11 @@ impl Changed {
         (self.last + debounce).min(self.first + debounce.saturating_mul(MOST_PAUSES))
     }
 
-    /// Whether any of these pods has a container that started before the change and keeps what it started with.
-    pub(crate) fn are_stale<'a>(&self, uses: &Uses, pods: impl Iterator<Item = &'a Pod>) -> bool {
-        let pods: Vec<&Pod> = pods.filter(|pod| !pod.is_terminating).collect();
+    /// Whether any of these pods, of those that have an ordinal only those from `first` on, has a container that started before the change
+    /// and keeps what it started with.
+    pub(crate) fn are_stale<'a>(&self, uses: &Uses, pods: impl Iterator<Item = &'a Pod>, first: u32) -> bool {
+        let counts = |pod: &&Pod| !pod.is_terminating && pod.ordinal.is_none_or(|ordinal| ordinal >= first);
+        let pods: Vec<&Pod> = pods.filter(counts).collect();
         self.since.iter().any(|(object, (_, at))| {
             let keepers = uses.keepers(object);
             pods.iter().any(|pod| is_stale(pod, &keepers, *at))

@@ -32,6 +32,8 @@ pub(crate) enum Held {
     Is(Arc<Content>),
     /// There is no room for it beside what the others of its namespace hold.
     NoRoom,
+    /// It can't be understood, or has more keys than are kept of an object.
+    Unfit,
 }
 
 impl Held {
@@ -40,7 +42,7 @@ impl Held {
         match self {
             Self::Absent => Some(None),
             Self::Is(content) => Some(Some(&content.version)),
-            Self::NoRoom => None,
+            Self::NoRoom | Self::Unfit => None,
         }
     }
 }
@@ -168,6 +170,14 @@ impl Contents {
             }
             None => fetched.is_doubted = true,
         }
+    }
+
+    /// What came of an object is of no use.
+    pub(crate) fn unfit(&mut self, object: &ObjectRef, now: Time) {
+        let Some(fetched) = self.fetched.get_mut(object) else { return };
+        let Some(begun) = fetched.begun.take() else { return };
+        self.kept.set(&object.namespace, object, 0);
+        fetched.last = Some(Answer { asked: begun, came: now, content: Held::Unfit });
     }
 
     /// Nobody uses an object any more.

@@ -47,6 +47,7 @@ pub struct Controller {
     /// What is said once a record is known to be this.
     unsaid: BTreeMap<WorkloadRef, (Option<Record>, Report)>,
     holds: Holds,
+    is_fenced: bool,
     calendar: Calendar,
     is_synced: bool,
     /// Whom to look at.
@@ -70,6 +71,7 @@ impl Controller {
             plans: BTreeMap::new(),
             unsaid: BTreeMap::new(),
             holds: Holds::default(),
+            is_fenced: false,
             calendar,
             is_synced: false,
             dirty: BTreeSet::new(),
@@ -104,6 +106,10 @@ impl Controller {
                 self.contents.fetched(&object, Some(content), now);
                 self.look_at_users(&object);
             }
+            Event::Unfit(object) => {
+                self.contents.unfit(&object, now);
+                self.look_at_users(&object);
+            }
             Event::Unfetched(object) => {
                 self.contents.fetched(&object, None, now);
                 for who in self.index.users(&object).cloned().collect::<Vec<_>>() {
@@ -134,6 +140,10 @@ impl Controller {
                 self.retry(&who, now);
             }
             Event::Rolled(who, answer) => self.take_answer(who, answer, now),
+            Event::Fence(stands) => {
+                self.is_fenced = stands;
+                self.look_at_waiting();
+            }
             Event::Holds { all, namespaces } => {
                 self.holds = Holds::new(all, namespaces);
                 self.look_at_waiting();

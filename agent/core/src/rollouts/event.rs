@@ -26,6 +26,8 @@ pub enum Event {
     Content(ObjectRef, Option<Arc<Content>>),
     /// [`Action::Fetch`] had no answer.
     Unfetched(ObjectRef),
+    /// The answer to it can't be understood, or has more keys than are kept of an object.
+    Unfit(ObjectRef),
     /// The answer to [`Access::Read`]: at which version it is, if it is there, and what it holds.
     Read(Shard, Option<Name>, Records),
     /// [`Access::Write`] was done: at which version it is.
@@ -38,6 +40,8 @@ pub enum Event {
     Unlisted(WorkloadRef),
     /// The answer to [`Action::Roll`].
     Rolled(WorkloadRef, Answer),
+    /// Whether the account may roll: it is fenced in, or needn't be.
+    Fence(bool),
     /// The namespaces in which a person holds rolls, and whether in all.
     Holds {
         /// In all of them.
@@ -70,6 +74,8 @@ pub struct Pod {
     pub is_current: bool,
     /// Whether it is being taken away.
     pub is_terminating: bool,
+    /// Its ordinal, if it has one, as a StatefulSet's pods do.
+    pub ordinal: Option<u32>,
     /// Its containers, and since when each of them runs, by its node's clock; `None` for one that doesn't.
     pub containers: Vec<(Name, ContainerKind, Option<Time>)>,
 }
@@ -151,6 +157,8 @@ closed_set! {
         Debounce => "debounce",
         /// Its annotations have a problem.
         Problem => "problem",
+        /// For the proof that the controller's account is fenced in.
+        Fence => "fence",
         /// A person holds it.
         Held => "held",
         /// For its window.

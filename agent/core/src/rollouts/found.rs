@@ -19,6 +19,8 @@ pub(crate) enum Sight {
     Unknown,
     /// There is no room for one of them.
     NoRoom,
+    /// What this one holds can't be used.
+    Unfit(Object),
 }
 
 /// The contents of all objects that a workload uses.
@@ -30,20 +32,22 @@ impl Found {
     /// They, as they were at `since` or later, by answers from `oldest` on. Those that aren't known are fetched.
     pub(crate) fn of(uses: &Uses, namespace: &Name, all: &mut Contents, since: Time, oldest: Time) -> Sight {
         let mut contents = BTreeMap::new();
-        let (mut is_known, mut is_kept) = (true, true);
+        let (mut is_known, mut is_kept, mut unfit) = (true, true, None);
         for (kind, name) in uses.objects.keys() {
             let object = ObjectRef { kind: *kind, namespace: namespace.clone(), name: name.clone() };
             match all.get(&object, since, oldest) {
                 Some(Held::Absent) => drop(contents.insert((*kind, name.clone()), None)),
                 Some(Held::Is(content)) => drop(contents.insert((*kind, name.clone()), Some(content))),
                 Some(Held::NoRoom) => is_kept = false,
+                Some(Held::Unfit) => unfit = Some((*kind, name.clone())),
                 None => is_known = false,
             }
         }
-        match (is_known, is_kept) {
-            (true, true) => Sight::Known(Self { contents }),
-            (false, _) => Sight::Unknown,
-            (true, false) => Sight::NoRoom,
+        match (is_known, unfit, is_kept) {
+            (false, ..) => Sight::Unknown,
+            (true, Some(object), _) => Sight::Unfit(object),
+            (true, None, true) => Sight::Known(Self { contents }),
+            (true, None, false) => Sight::NoRoom,
         }
     }
 

@@ -1,8 +1,9 @@
 //! What is said of workloads for which there is no room: what tenants write has bounds, and what has none left for one namespace has
 //! some for the others.
 
-use crate::policy::problem::{Problem, ProblemKind};
-use crate::rollouts::uses::MOST_OBJECTS;
+use crate::model::object::MOST_KEYS;
+use crate::policy::problem::{Problem, ProblemKind, quoted};
+use crate::rollouts::uses::{MOST_OBJECTS, Object};
 
 fn problem(sentence: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::TooLarge, sentence.into())
@@ -20,6 +21,15 @@ pub(crate) fn for_contents() -> Problem {
     problem(
         "the objects that it uses have more keys than the controller has room for in one namespace, and it isn't rolled",
     )
+}
+
+/// What one of its objects holds can't be used.
+pub(crate) fn for_keys((kind, name): &Object) -> Problem {
+    problem(format!(
+        "{} {} has more than {MOST_KEYS} keys, or can't be understood: as long as it is so, the workload isn't rolled",
+        kind.written(),
+        quoted(name)
+    ))
 }
 
 /// What it is like can't be kept.

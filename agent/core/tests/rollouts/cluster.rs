@@ -263,6 +263,7 @@ impl Cluster {
             revision: workload.made(&pod.template).map(whole),
             is_current: pod.template == workload.template,
             is_terminating: false,
+            ordinal: None,
             containers: vec![("app".into(), ContainerKind::Regular, Some(pod.created + ms(500)))],
         };
         workload.pods.iter().map(shown).collect()

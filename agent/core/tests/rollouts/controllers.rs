@@ -53,6 +53,7 @@ impl Simulation {
             let workload = self.cluster.workload(&who);
             self.watch(id, Event::Workload(who, workload));
         }
+        self.watch(id, Event::Fence(true));
         self.watch(id, Event::Holds { all: self.is_held, namespaces: Vec::new() });
         self.watch(id, Event::Synced);
         self.ask(id);

@@ -205,9 +205,22 @@ pub fn course(
         None => all.rest,
         Some(Wish::Nothing(idle)) => Rest::Nothing(idle),
         Some(Wish::Tell(telling)) => Rest::Tell(telling),
+        // Whatever else has changed.
+        Some(Wish::Roll) if is_missing(references, differences) => Rest::Tell(Telling::Gone),
         Some(Wish::Roll) => roll(candidate, pods, options),
     };
     all
+}
+
+/// Whether an object is gone without which new pods don't start.
+fn is_missing(references: &[Reference], differences: &[(Object<'_>, Difference<'_>)]) -> bool {
+    let gone = differences.iter().filter(|(_, difference)| *difference == Difference::Gone);
+    let mut gone = gone.map(|(object, _)| object);
+    gone.any(|object| {
+        references.iter().any(|reference| {
+            is_of(reference, object) && reference.is_certain && !reference.optional && !is_added(reference)
+        })
+    })
 }
 
 /// How the containers use what differs of an object.
@@ -376,7 +389,10 @@ fn roll(candidate: &Candidate<'_>, pods: Pods, options: &Options<'_>) -> Rest {
         Pods { are_rolled: true, .. } => Rest::Hold(Hold::Rolling),
         Pods { are_available: false, .. } => Rest::Hold(Hold::Unavailable),
         Pods { can_be_disrupted: false, .. } => Rest::Hold(Hold::Budget),
-        Pods { .. } => Rest::Roll { debounce: debounce(candidate), partition },
+        Pods { .. } => {
+            let debounce = options.annotations.then(|| debounce(candidate)).flatten();
+            Rest::Roll { debounce, partition }
+        }
     }
 }
 
@@ -399,7 +415,7 @@ impl Course {
 }
 
 impl fmt::Display for Rest {
-    /// What stands behind `reloadlet`. Nobody rolls anything yet: so what is more than nothing is what it would do.
+    /// What stands behind `reloadlet`. Whether a controller is installed isn't known: so what is more than nothing is what it would do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing(idle) => write!(f, "does nothing, {idle}"),

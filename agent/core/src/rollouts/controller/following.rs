@@ -68,6 +68,7 @@ impl Controller {
             Next::Ready { wanted, causes, waits } => {
                 let record = record?;
                 let waits = waits.or_else(|| (!case.problems().is_empty()).then_some(Wait::Problem));
+                let waits = waits.or_else(|| (!self.is_fenced).then_some(Wait::Fence));
                 let waits = waits.or_else(|| self.holds.are_on(&who.namespace).then_some(Wait::Held));
                 let (calendar, windows) = (&self.calendar, case.windows());
                 let is_open =
