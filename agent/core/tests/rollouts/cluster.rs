@@ -66,6 +66,8 @@ pub(crate) struct Deployed {
     pub(crate) wave: i32,
     /// Whether it asks to be rolled itself.
     pub(crate) asks_itself: bool,
+    /// Whether its pods start without the objects that it uses.
+    pub(crate) is_optional: bool,
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
@@ -283,6 +285,7 @@ impl Deployed {
             template,
             wave,
             asks_itself: true,
+            is_optional: true,
             asks: Vec::new(),
             is_paused: false,
             is_guarded: false,
@@ -386,7 +389,7 @@ impl Deployed {
     /// As a watch shows it: with what its status said when it was written last.
     fn shown(&self) -> Workload {
         let environment = self.uses.iter().map(|(kind, name, key)| EnvironmentSource {
-            optional: true,
+            optional: self.is_optional,
             ..EnvironmentSource::new(*kind, name.clone(), key.clone())
         });
         let container =

@@ -9,6 +9,7 @@
 mod chaos;
 mod cluster;
 mod controllers;
+mod lists;
 mod overview;
 mod promises;
 #[path = "../machine/simulation/rng.rs"]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
-use reloadlet_core::policy::reloader::Marks;
 use reloadlet_core::rollouts::event::{Event, Wait};
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 
@@ -282,6 +281,34 @@ fn a_window_in_a_zone_that_isnt_known_is_a_problem_until_it_is_mended() {
 }
 
 #[test]
+fn nothing_is_rolled_before_the_account_is_fenced_in_and_nobody_else_waits_for_it() {
+    let mut world = installed(2, &[uses("x", "a")], |_| 0);
+    world.show(&Event::Fence(false));
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(10 * MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (0, vec![(who(0), Wait::Fence), (who(1), Wait::Fence)]));
+    world.show(&Event::Fence(true));
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 2);
+}
+
+#[test]
+fn nothing_is_rolled_while_an_object_is_missing_without_which_pods_dont_start() {
+    let mut world = one(&[uses("x", "a"), uses("y", "b")]);
+    world.cluster.touch(&who(0), |workload| workload.is_optional = false);
+    world.schedule(&who(0));
+    world.show_workload(&who(0));
+    world.wait(MINUTE);
+    world.set(&object("y"), None);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 0);
+    world.set(&object("y"), Some(data(&[("b", 20)])));
+    world.wait(10 * MINUTE);
+    assert_eq!(world.rolls, 1);
+}
+
+#[test]
 fn a_debounce_of_its_own_is_kept() {
     let mut world = one(&[uses("x", "a")]);
     world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/debounce", "5m")]);
@@ -338,79 +365,6 @@ fn a_budget_that_allows_no_disruption_is_waited_for() {
 }
 
 /// One workload that asks by these annotations of Reloader, and by none of ours.
-fn with_lists(asks: &[(&'static str, &'static str)]) -> Simulation {
-    let mut world = Simulation::calm();
-    world.options.looks.annotations = true;
-    world.set(&object("x"), Some(data(&[("a", 10), ("b", 20)])));
-    let mut deployed = Deployed::new(1, vec![uses("x", "a")], 2, 0, world.now);
-    (deployed.asks_itself, deployed.asks) = (false, asks.to_vec());
-    world.deploy(who(0), deployed);
-    world.wait(MINUTE);
-    world.start();
-    world.wait(MINUTE);
-    world
-}
-
-impl Simulation {
-    /// An object says this to others from now on.
-    fn mark(&mut self, object: &ObjectRef, marks: Marks, is_ignored: bool) {
-        self.cluster.said.insert(object.clone(), (marks, is_ignored));
-        let seen = self.cluster.seen(object);
-        self.show(&Event::Object(object.clone(), seen));
-    }
-}
-
-#[test]
-fn an_object_that_its_owner_keeps_from_triggering_is_no_reason() {
-    let mut world = one(&[uses("x", "a")]);
-    world.mark(&object("x"), Marks::default(), true);
-    world.wait(MINUTE);
-    world.set(&object("x"), Some(data(&[("a", 30)])));
-    world.wait(10 * MINUTE);
-    assert_eq!((world.rolls, world.waiting()), (0, vec![]));
-    world.mark(&object("x"), Marks::default(), false);
-    world.set(&object("x"), Some(data(&[("a", 40)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 1);
-}
-
-#[test]
-fn an_object_that_is_searched_for_is_rolled_for_from_when_it_says_so() {
-    let mut world = with_lists(&[("reloader.stakater.com/search", "true")]);
-    world.set(&object("x"), Some(data(&[("a", 30)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 0, "it says nothing");
-    world.mark(&object("x"), Marks { matched: true, ignored: false }, false);
-    world.wait(MINUTE);
-    world.set(&object("x"), Some(data(&[("a", 40)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 1);
-}
-
-#[test]
-fn a_list_takes_objects_that_are_named_nowhere() {
-    let mut world = with_lists(&[("configmap.reloader.stakater.com/reload", "extra-.*")]);
-    world.set(&object("extra-one"), Some(data(&[("a", 30)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 0, "it is new, and nobody had anything of it");
-    world.set(&object("extra-one"), Some(data(&[("a", 40)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 1);
-}
-
-#[test]
-fn without_leave_reloaders_annotations_ask_for_nothing_and_keep_nothing_back() {
-    let mut world = one(&[uses("x", "a")]);
-    let excludes = ("configmaps.exclude.reloader.stakater.com/reload", "x");
-    world.cluster.touch(&who(0), |workload| workload.asks = vec![excludes]);
-    world.schedule(&who(0));
-    world.show_workload(&who(0));
-    world.wait(MINUTE);
-    world.set(&object("x"), Some(data(&[("a", 30)])));
-    world.wait(10 * MINUTE);
-    assert_eq!(world.rolls, 1);
-}
-
 #[test]
 fn who_uses_more_objects_than_are_remembered_is_told_so_and_not_rolled() {
     let names: Vec<String> = (0..65).map(|n| format!("o-{n}")).collect();
