@@ -31,6 +31,8 @@ use crate::logs::Causes;
 
 /// So much that was heard is taken in before anything is done.
 const AT_ONCE: usize = 256;
+/// So many requests are under way or wait for their turn: each takes 5 KB meanwhile.
+const MOST_UNDER_WAY: usize = 64;
 /// How often it is counted what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// The longest sleep: nothing depends on it.
@@ -268,10 +270,12 @@ impl Work {
         self.machine.poll_timeout().map_or(LONG, |at| at.since(now).min(LONG))
     }
 
-    /// Has done what is to be done.
+    /// Has done what is to be done, as much of it as may be under way at a time.
     fn act(&mut self, people: &mut People) {
         let now = self.epoch.now();
-        while let Some(action) = self.machine.poll_action(now) {
+        while self.tasks.len() < MOST_UNDER_WAY
+            && let Some(action) = self.machine.poll_action(now)
+        {
             if let Action::Report(who, report) = &action {
                 people.tell(who, self.machine.uid(who), report, now);
                 continue;
