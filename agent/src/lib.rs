@@ -33,6 +33,7 @@ mod proc;
 mod raw_ending;
 mod raw_signal;
 mod raw_slice;
+mod raw_trim;
 mod reports;
 mod run;
 mod status;

@@ -28,6 +28,7 @@ use crate::api::fence::Gate;
 use crate::cli::ControllerConfig;
 use crate::clock;
 use crate::logs::Causes;
+use crate::raw_trim;
 
 /// So much that was heard is taken in before anything is done.
 const AT_ONCE: usize = 256;
@@ -35,6 +36,8 @@ const AT_ONCE: usize = 256;
 const MOST_UNDER_WAY: usize = 64;
 /// How often it is counted what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often memory is given back that was needed for answers.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// The longest sleep: nothing depends on it.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -134,6 +137,7 @@ impl Worker<'_> {
         work.handle(Event::Fence(self.gate.allows()));
         let mut counting = tokio::time::interval(COUNT_EVERY);
         counting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trimming = tokio::time::interval(TRIM_EVERY);
         work.act(&mut self.people);
         while let Some(lasts) = self.lasts() {
             let timer = work.timer();
@@ -160,6 +164,7 @@ impl Worker<'_> {
                     changed.context("nobody proves the fence any more")?;
                     work.handle(Event::Fence(self.gate.allows()));
                 }
+                _ = trimming.tick() => raw_trim::trim(),
                 _ = counting.tick() => {
                     self.desk.metrics.set_waiting(work.machine.waiting().map(|(_, wait)| wait));
                     self.desk.metrics.set_workloads(work.machine.asking());
@@ -185,6 +190,9 @@ impl Worker<'_> {
             if let Some(uid) = uid.filter(is_gone) {
                 self.people.forget(who, &uid);
             }
+        }
+        if matches!(told, Told::Listed) {
+            raw_trim::trim();
         }
         if work.take(told) {
             tracing::info!(workloads = work.machine.asking(), "all workloads and objects are listed");
