@@ -404,11 +404,11 @@ impl Case {
         if newest.is_none_or(|newest| newest.wanted(uses) != changed.wanted) {
             return Next::Busy(None);
         }
+        // Where a roll is under way, the others are replaced already.
+        let counted = known.listed.pods.iter().filter(|pod| pod.is_current || !is_own);
         let pods = Pods {
             have_baseline: true,
-            // Where a roll is under way, the others are replaced already.
-            are_stale: changed
-                .are_stale(uses, known.listed.pods.iter().filter(|pod| pod.is_current || !is_own)),
+            are_stale: changed.are_stale(uses, &found.beginnings(record.held()), counted),
             are_rolled: self.workload.progress == Progress::Rolling && !is_own,
             are_available: self.workload.progress == Progress::Available || is_own,
             can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,
