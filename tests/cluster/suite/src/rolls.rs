@@ -131,6 +131,21 @@ impl Space {
         all
     }
 
+    /// How far the last roll of a workload is, by what the controller remembers.
+    #[track_caller]
+    pub fn step(&self, name: &str) -> String {
+        let (_, record) = self.remembered().remove(name).unwrap();
+        let step = &record["step"];
+        let with_roll = || step.as_object().unwrap().keys().next().unwrap().as_str();
+        step.as_str().unwrap_or_else(with_roll).to_owned()
+    }
+
+    /// Waits until it is so far.
+    #[track_caller]
+    pub fn wait_step(&self, name: &str, expected: &str) {
+        wait_until(&format!("{name} is remembered as {expected}"), || self.step(name) == expected);
+    }
+
     /// How many revisions of its template each workload has had: ReplicaSets, or ControllerRevisions.
     pub fn revisions(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -287,13 +302,16 @@ pub fn rolled_together(states: &[Value]) -> Vec<Vec<String>> {
         let name = state["metadata"]["name"].as_str().unwrap().to_owned();
         let mark = state["spec"]["template"]["metadata"]["annotations"][ROLLED].clone();
         let before = marks.insert(name.clone(), mark.clone());
-        if before.is_some_and(|before| before != mark) {
+        if before.as_ref().is_some_and(|before| *before != mark) {
             rolling.remove(&name);
             let others = rolling.iter().cloned();
             moments.push(others.chain([name.clone()]).collect());
             rolling.insert(name);
         } else if is_available(state) {
             rolling.remove(&name);
+        } else if !mark.is_null() && before.is_none() {
+            // It had begun before anybody looked.
+            rolling.insert(name);
         }
     }
     moments

@@ -28,20 +28,6 @@ fn open(space: &Space, name: &str) {
     space.kubectl(&["exec", &pod, "--", "touch", "/tmp/go"]);
 }
 
-/// How far what is remembered of a workload's roll is.
-fn step(space: &Space, name: &str) -> String {
-    let (_, record) = space.remembered().remove(name).unwrap();
-    match &record["step"] {
-        Value::String(step) => step.clone(),
-        step => step.as_object().unwrap().keys().next().unwrap().clone(),
-    }
-}
-
-#[track_caller]
-fn wait_step(space: &Space, name: &str, expected: &str) {
-    wait_until(&format!("{name} is remembered as {expected}"), || step(space, name) == expected);
-}
-
 fn has_mark(space: &Space, name: &str) -> bool {
     space.get("deployment", name)["spec"]["template"]["metadata"]["annotations"][ROLLED].is_string()
 }
@@ -90,10 +76,10 @@ fn a_controller_that_is_killed_at_any_step_rolls_once() {
     // Begun: the pods of both of these aren't ready.
     space.change_object("rolling", "two");
     other.change_object("available", "two");
-    wait_step(&space, "rolling", "Rolling");
-    wait_step(&other, "available", "Rolling");
-    wait_step(&space, "planned", "Planned");
-    wait_step(&other, "made", "Planned");
+    space.wait_step("rolling", "Rolling");
+    other.wait_step("available", "Rolling");
+    space.wait_step("planned", "Planned");
+    other.wait_step("made", "Planned");
     space.wait_event("planned", "RollRefused");
     other.wait_event("made", "RollRefused");
 
@@ -106,8 +92,7 @@ fn a_controller_that_is_killed_at_any_step_rolls_once() {
     wait_until("the controller has tried to write that down", || {
         log().matches("what is remembered of workloads can't be read or written").count() >= 2
     });
-    let steps =
-        [step(&space, "planned"), step(&other, "made"), step(&space, "rolling"), step(&other, "available")];
+    let steps = [space.step("planned"), other.step("made"), space.step("rolling"), other.step("available")];
     assert_eq!(steps, ["Planned", "Planned", "Rolling", "Rolling"]);
     assert_eq!([has_mark(&space, "planned"), has_mark(&other, "made")], [false, true]);
 
@@ -136,9 +121,9 @@ fn a_controller_that_is_killed_at_any_step_rolls_once() {
     space.wait_sentinel("sentinel");
     space.assert_revisions(&[("planned", 2), ("rolling", 2), ("sentinel", 2)]);
     other.assert_revisions(&[("made", 2), ("available", 2)]);
-    wait_step(&space, "sentinel", "Done");
+    space.wait_step("sentinel", "Done");
     for (space, name) in [(&space, "planned"), (&space, "rolling"), (&other, "made"), (&other, "available")] {
-        assert_eq!(step(space, name), "Done", "{name}");
+        assert_eq!(space.step(name), "Done", "{name}");
     }
     let status = status();
     let mine = |one: &&Value| [space.name(), other.name()].contains(&one["namespace"].as_str().unwrap());

@@ -1,11 +1,11 @@
 //! Rows of the table of what Reloader's annotations ask for, each as a workload of its own: what the controller does with the real
 //! controllers of Kubernetes. The core's own test runs all rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use cluster_suite::rolls::{Away, NAMESPACE, ROLLED, kill, sentinel, wait_leading};
+use cluster_suite::rolls::{Away, NAMESPACE, ROLLED, kill, sentinel, status, wait_leading};
 use cluster_suite::space::{Space, kubectl, output, wait_until};
 use rows::{Expected, Row};
 
@@ -47,16 +47,12 @@ fn revisions(spaces: &[Space]) -> BTreeMap<String, usize> {
     spaces.iter().flat_map(Space::revisions).collect()
 }
 
-/// The reasons of the Events on each workload.
-fn events(spaces: &[Space]) -> BTreeMap<String, Vec<String>> {
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for event in spaces.iter().flat_map(|space| space.list("events.events.k8s.io", &[])) {
-        if event["reportingController"].as_str().is_some_and(|name| name.contains("reloadlet")) {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            all.entry(text(&event["regarding"]["name"])).or_default().push(text(&event["reason"]));
-        }
-    }
-    all
+/// The workloads of which the controller says that nothing is done about their pods, which are stale.
+fn stale(spaces: &[Space]) -> BTreeSet<String> {
+    let status = status();
+    let is_mine = |one: &&Value| spaces.iter().any(|space| one["namespace"] == space.name());
+    let all = status["workloads"].as_array().unwrap().iter().filter(is_mine);
+    all.filter(|one| one["state"] == "stale").map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -126,10 +122,15 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
         expected.iter().all(|(count, name)| known.get(name).is_some_and(|known| known >= count))
     });
     let (space, name) = named("R159");
-    space.wait_event(&name, "RollFinished");
+    space.wait_step(&name, "Done");
     run(space, &format!("k rollout undo deployment/{name}\n"));
-    space.wait_event(&name, "RollUndone");
     spaces.iter().for_each(|space| space.wait_sentinel("sentinel"));
+
+    for row in rows.iter().filter(|row| row.expected() == Expected::Report) {
+        let (space, name) = named(row.id);
+        space.wait_status(&name, "state", "stale");
+    }
+    let stale = stale(&spaces);
 
     // R169 is changed while nothing is installed, R162 and R166 are there while controllers are killed.
     let away = Away::begin();
@@ -151,11 +152,7 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
     space.wait_revisions(&[&name], 2);
     spaces.iter().for_each(|space| space.wait_sentinel("last"));
 
-    for row in rows.iter().filter(|row| row.expected() == Expected::Report) {
-        let (space, name) = named(row.id);
-        space.wait_event(&name, "ConfigStale");
-    }
-    let (known, said) = (revisions(&spaces), events(&spaces));
+    let known = revisions(&spaces);
     let workloads: BTreeMap<String, Value> = spaces
         .iter()
         .flat_map(Space::workloads)
@@ -169,10 +166,8 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
         if found != row.result() {
             wrong.push(format!("{} ({}): {found:?}, not {:?}", row.id, row.ours, row.result()));
         }
-        let is_told = said.get(&name).is_some_and(|said| said.iter().any(|reason| reason == "ConfigStale"));
-        // One that is away for a moment may be reported meanwhile.
-        if !row.is_recreated() && is_told != (row.expected() == Expected::Report) {
-            wrong.push(format!("{} ({}): Events {:?}", row.id, row.ours, said.get(&name)));
+        if stale.contains(&name) != (row.expected() == Expected::Report) {
+            wrong.push(format!("{} ({}): reported: {}", row.id, row.ours, stale.contains(&name)));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

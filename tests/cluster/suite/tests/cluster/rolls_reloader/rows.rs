@@ -123,11 +123,6 @@ impl Row {
         !["R029", "R035", "R049", "R168"].contains(&self.id)
     }
 
-    /// Whether its object is deleted and made again.
-    pub(super) fn is_recreated(&self) -> bool {
-        self.expected() != Expected::Report && self.change.starts_with("delete, create again")
-    }
-
     /// Each object: its kind, and its name in the table.
     fn things(&self) -> Vec<(&'static str, &'static str)> {
         let each = self.object.split(" + ").map(|one| one.strip_suffix(" immutable").unwrap_or(one));
@@ -145,7 +140,7 @@ impl Row {
 
     /// What there is before anything changes.
     pub(super) fn objects(&self) -> Vec<Value> {
-        let mut objects = vec![self.workload()];
+        let mut objects = Vec::new();
         if !self.change.ends_with("object is created later") {
             objects.extend(self.things().iter().map(|(kind, name)| self.object(kind, name, "one")));
         }
@@ -167,6 +162,7 @@ impl Row {
                 "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": self.name()}}},
             }));
         }
+        objects.push(self.workload());
         objects
     }
 
@@ -298,6 +294,8 @@ impl Row {
             }
             "Deployment not available (CrashLoopBackOff)" => {
                 pod["containers"][0]["command"] = json!(["false"]);
+                // Without a probe it would be available for a moment at each start.
+                pod["containers"][0]["readinessProbe"] = json!({"exec": {"command": ["false"]}});
             }
             "Deployment, all pods pending" => pod["nodeSelector"] = json!({"example.com/a": "none"}),
             _ => {}
