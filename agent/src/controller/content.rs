@@ -61,13 +61,15 @@ fn content<const SECRET: bool>(object: &ObjectRef, written: Written<SECRET>) -> 
     }
     let written = metadata.managed_fields.unwrap_or_default().0;
     // An object whose fields nobody owns was last changed when it was made, as far as is known.
-    let changed = written.or_else(|| second_of(&metadata.creation_timestamp?)).unwrap_or_default();
+    let made = metadata.creation_timestamp.and_then(|made| second_of(&made));
+    let changed = written.or(made).unwrap_or_default();
     let since = Duration::from_secs(u64::try_from(changed).unwrap_or_default());
     Ok(Content {
         uid: metadata.uid.unwrap_or_default().into(),
         version: metadata.resource_version.unwrap_or_default().into(),
         is_immutable: immutable.unwrap_or(false),
         changed: Time::since_boot(since),
+        is_original: made == Some(changed),
         keys,
     })
 }

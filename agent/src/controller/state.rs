@@ -1,5 +1,7 @@
 //! What outlives the controller: the key of its digests, and the records of workloads, in Secrets of its own namespace.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
@@ -12,6 +14,7 @@ use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::asker::{Asker, CORE, collection};
 use crate::api::trouble::Trouble;
@@ -26,6 +29,8 @@ const STATE: &str = "reloadlet-controller-state";
 const DATA: &str = "data";
 /// How long the key is, in bytes: as long as a block of what it is hashed with.
 const KEY_BYTES: usize = 64;
+/// How many shards are written at a time.
+const WRITES: usize = 2;
 /// Which form the records have. Of another one nothing is known.
 const FORM: u32 = 1;
 
@@ -34,6 +39,8 @@ const FORM: u32 = 1;
 pub(super) struct State {
     asker: Asker,
     namespace: String,
+    /// A shard takes a megabyte several times while it is written.
+    writes: Arc<Semaphore>,
 }
 
 /// Why there is no key.
@@ -98,7 +105,7 @@ struct Entry {
 
 impl State {
     pub(super) fn new(asker: Asker, namespace: String) -> Self {
-        Self { asker, namespace }
+        Self { asker, namespace, writes: Arc::new(Semaphore::new(WRITES)) }
     }
 
     /// Has digests made with the key that is kept, which is made where there is none.
@@ -134,6 +141,7 @@ impl State {
                 Ok(Event::Read(shard, version, records))
             }
             Access::Write(version, records) => {
+                let Ok(_turn) = self.writes.acquire().await else { return Err(Trouble::Ended) };
                 let text = written(records)?;
                 let answer: Secret = match version {
                     None => self.create(&name, &text).await?,

@@ -11,7 +11,7 @@ use crate::policy::reloader::{Asking, Form, Hold, Pods, Rest, Update};
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::contents::Contents;
-use crate::rollouts::event::{Disruption, Listed, Report, Wait};
+use crate::rollouts::event::{Disruption, Listed, Pod, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
@@ -409,20 +409,19 @@ impl Case {
             Sight::Known(newest) if newest.wanted(uses) == changed.wanted => {}
             Sight::Known(_) | Sight::Unknown | Sight::NoRoom | Sight::Unfit(_) => return Next::Busy(None),
         }
-        // Whatever those below the partition hold, no roll brings them anything else.
-        let kept = if let Form::StatefulSet(Update::Partition(partition)) = self.workload.form {
+        // Whatever those below the partition hold, no roll brings them anything else; and where a roll is under way, the others are replaced
+        // already.
+        let first = if let Form::StatefulSet(Update::Partition(partition)) = self.workload.form {
             partition.from
         } else {
             0
         };
+        let counts =
+            |pod: &&Pod| (pod.is_current || !is_own) && pod.ordinal.is_none_or(|ordinal| ordinal >= first);
+        let counted = known.listed.pods.iter().filter(counts);
         let pods = Pods {
             have_baseline: true,
-            // Where a roll is under way, the others are replaced already.
-            are_stale: changed.are_stale(
-                uses,
-                known.listed.pods.iter().filter(|pod| pod.is_current || !is_own),
-                kept,
-            ),
+            are_stale: changed.are_stale(uses, &found.beginnings(record.held()), counted),
             are_rolled: self.workload.progress == Progress::Rolling && !is_own,
             are_available: self.workload.progress == Progress::Available || is_own,
             can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,

@@ -7,7 +7,7 @@ use crate::model::time::Time;
 use crate::rollouts::content::Print;
 use crate::rollouts::event::Pod;
 use crate::rollouts::found::Found;
-use crate::rollouts::pods::is_stale;
+use crate::rollouts::pods::{Moment, is_stale};
 use crate::rollouts::record::Prints;
 use crate::rollouts::uses::{Object, Uses};
 
@@ -57,14 +57,19 @@ impl Changed {
         (self.last + debounce).min(self.first + debounce.saturating_mul(MOST_PAUSES))
     }
 
-    /// Whether any of these pods, of those that have an ordinal only those from `first` on, has a container that started before the change
-    /// and keeps what it started with.
-    pub(crate) fn are_stale<'a>(&self, uses: &Uses, pods: impl Iterator<Item = &'a Pod>, first: u32) -> bool {
-        let counts = |pod: &&Pod| !pod.is_terminating && pod.ordinal.is_none_or(|ordinal| ordinal >= first);
-        let pods: Vec<&Pod> = pods.filter(counts).collect();
+    /// Whether any of these pods has a container that started before the change and keeps what it started with. What these objects
+    /// hold is all that they have held: nothing is known of them before it.
+    pub(crate) fn are_stale<'a>(
+        &self,
+        uses: &Uses,
+        beginnings: &BTreeSet<Object>,
+        pods: impl Iterator<Item = &'a Pod>,
+    ) -> bool {
+        let pods: Vec<&Pod> = pods.filter(|pod| !pod.is_terminating).collect();
         self.since.iter().any(|(object, (_, at))| {
             let keepers = uses.keepers(object);
-            pods.iter().any(|pod| is_stale(pod, &keepers, *at))
+            let is_beginning = beginnings.contains(object) && uses.need(object);
+            pods.iter().any(|pod| is_stale(pod, &keepers, Moment { at: *at, is_beginning }))
         })
     }
 }

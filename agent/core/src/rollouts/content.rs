@@ -89,6 +89,8 @@ pub struct Content {
     pub is_immutable: bool,
     /// When its data was last changed, by the API server's clock, in whole seconds, rounded down.
     pub changed: Time,
+    /// Whether its data is as it was when it was made, as far as whole seconds tell that.
+    pub is_original: bool,
     /// Its keys.
     pub keys: BTreeMap<Name, Value>,
 }

@@ -206,8 +206,14 @@ mod tests {
         assert_eq!(contents.next(now).as_ref(), Some(object));
         let value = Value { digest: Digest::default(), is_binary: false };
         let keys = (0..keys).map(|key| (Name::from(format!("key-{key:08}")), value)).collect();
-        let content =
-            Content { uid: "u".into(), version: "1".into(), is_immutable: false, changed: now, keys };
+        let content = Content {
+            uid: "u".into(),
+            version: "1".into(),
+            is_immutable: false,
+            changed: now,
+            is_original: true,
+            keys,
+        };
         contents.fetched(object, Some(Some(Arc::new(content))), now);
         contents.get(object, now, now).unwrap()
     }

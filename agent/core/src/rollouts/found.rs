@@ -1,6 +1,6 @@
 //! What the objects that a workload uses hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::names::Name;
@@ -67,6 +67,15 @@ impl Found {
     /// What stands for all of an object.
     pub(crate) fn whole(&self, object: &Object) -> Print {
         self.content(object).map(Content::whole).unwrap_or_default()
+    }
+
+    /// The objects of which pods hold nothing, by what is known, and that hold what they were made with.
+    pub(crate) fn beginnings(&self, held: &Prints) -> BTreeSet<Object> {
+        let is_one = |object: &Object| {
+            held.get(object) == Some(&Print::default())
+                && self.content(object).is_some_and(|content| content.is_original)
+        };
+        self.contents.keys().filter(|object| is_one(object)).cloned().collect()
     }
 
     /// When an object's data was last changed.

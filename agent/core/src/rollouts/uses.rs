@@ -149,6 +149,16 @@ impl Uses {
         let of = self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object));
         of.filter_map(|reference| reference.container.clone()).collect()
     }
+
+    /// Whether none of those starts as long as the object, or the key that it uses, isn't there.
+    pub(crate) fn need(&self, object: &Object) -> bool {
+        let of = || self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object));
+        let required = of().filter(|reference| !reference.optional);
+        let waiting: BTreeSet<&Name> =
+            required.filter_map(|reference| reference.container.as_ref()).collect();
+        let keepers = self.keepers(object);
+        !keepers.is_empty() && keepers.iter().all(|keeper| waiting.contains(keeper))
+    }
 }
 
 /// The object of a reference, if there can be one of this name: the API server accepts any other in a pod's spec.

@@ -244,6 +244,8 @@ impl Cluster {
             version: number(stored.version),
             is_immutable: false,
             changed: whole(stored.changed),
+            // Whoever uses one in this cluster starts without it, too.
+            is_original: false,
             keys: stored.data.iter().map(value).collect(),
         }))
     }

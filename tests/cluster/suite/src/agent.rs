@@ -9,13 +9,15 @@ use serde_json::Value;
 use crate::space::{kubectl, kubectl_command, node, output, wait_until};
 
 const NAMESPACE: &str = "reloadlet";
+/// Its pods; the controller's are in the same namespace.
+pub const PODS: &str = "--selector=app.kubernetes.io/name=reloadlet";
 /// How old the metrics that the agent serves are at most.
 const PAGE_AGE: Duration = Duration::from_secs(1);
 
 /// Its pod, the newest of them.
 pub fn pod() -> Value {
     wait_until("the agent has a ready pod", || {
-        let text = kubectl(["-n", NAMESPACE, "get", "pods", "-o", "json"]);
+        let text = kubectl(["-n", NAMESPACE, "get", "pods", PODS, "-o", "json"]);
         let mut list: Value = serde_json::from_str(&text).unwrap();
         list["items"].as_array_mut().unwrap().iter_mut().map(Value::take).find(|pod| {
             pod["metadata"]["deletionTimestamp"].is_null()
@@ -50,7 +52,7 @@ pub fn status(arguments: &[&str]) -> String {
 
 /// Its process on the node.
 pub fn node_pid() -> String {
-    node(&["pgrep", "--newest", "--exact", "reloadlet"]).trim().to_owned()
+    node(&["pgrep", "--newest", "--full", "^/reloadlet agent "]).trim().to_owned()
 }
 
 /// The same process, as this machine numbers it.

@@ -15,4 +15,5 @@ pub mod audit;
 pub mod kubelet;
 pub mod measure;
 pub mod overlay;
+pub mod rolls;
 pub mod space;

@@ -37,7 +37,7 @@ enum Turn {
 /// A namespace that goes with the test.
 pub struct Space {
     name: String,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Space {
@@ -56,6 +56,12 @@ impl Space {
         Self::make(name, || Turn::Other).expect("there is a cluster")
     }
 
+    /// From here on no other test is beside this one.
+    pub fn take_turn_alone(&mut self) {
+        self.turn = Turn::Other;
+        self.turn = Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn make(name: &str, turn: impl FnOnce() -> Turn) -> Option<Self> {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let missing = if !is_set("KUBECONFIG") {
@@ -72,7 +78,7 @@ impl Space {
             return None;
         }
         let turn = turn();
-        let space = Self { name: format!("{name}-{}", std::process::id()), _turn: turn };
+        let space = Self { name: format!("{name}-{}", std::process::id()), turn };
         kubectl(["create", "namespace", &space.name]);
         // Pods can't be made before it is there.
         wait_until("the namespace's account", || {

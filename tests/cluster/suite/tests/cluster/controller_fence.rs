@@ -1,13 +1,10 @@
 //! What the controller's account can do with the right to patch workloads: one annotation of the templates of those that ask
 //! to be rolled. And of pods, with a right that it doesn't have: to grant a restart in place, which nobody else can.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::overlays::built;
-use cluster_suite::overlay::directory;
 use cluster_suite::space::{Space, kubectl, kubectl_command, output, wait_until};
 
 mod full;
@@ -20,67 +17,29 @@ const POLICIES: [&str; 3] =
     ["reloadlet-controller", "reloadlet-controller-grants", "reloadlet-controller-pods"];
 const ROLLOUT: &str = "reloadlet.io/rollout";
 
-/// The account and its fence, as the overlay has them, as long as this lives. No controller runs.
-struct Fence;
-
-impl Fence {
-    /// Installs it, and gives the account every right in the namespace, so that nothing but the fence refuses anything.
-    fn around(space: &Space) -> Self {
-        let kinds = ["ServiceAccount", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-        let mut objects = built(&directory("controller"));
-        objects.retain(|object| {
-            kinds.iter().any(|kind| object["kind"] == *kind)
-                && object["metadata"]["name"].as_str().unwrap().starts_with("reloadlet-controller")
+/// Gives the account of the controller that is installed every right in the namespace, so that nothing but its fence refuses
+/// anything there.
+fn give_all_rights(space: &Space) {
+    space.create(&[json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "more"},
+        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+    })]);
+    let account = "--serviceaccount=reloadlet:reloadlet-controller";
+    space.kubectl(&["create", "rolebinding", "more", "--role=more", account]);
+    space.create(&[workload("Deployment", "probe", json!({}), json!({}))]);
+    space.create(&[pod("probe", json!({}))]);
+    for kind in ["deployment", "pod"] {
+        wait_until("the account has the rights, and the fence is up", || {
+            let said = output(as_controller(space, &["label", kind, "probe", "a=b", "--dry-run=server"]));
+            said.is_err_and(|error| error.contains(" denied request: reloadlet-controller may "))
         });
-        assert_eq!(objects.len(), 1 + 2 * POLICIES.len());
-        let fence = Self;
-        apply(&objects);
-        space.create(&[json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": "more"},
-            "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
-        })]);
-        let account = "--serviceaccount=reloadlet:reloadlet-controller";
-        space.kubectl(&["create", "rolebinding", "more", "--role=more", account]);
-        space.create(&[workload("Deployment", "probe", json!({}), json!({}))]);
-        space.create(&[pod("probe", json!({}))]);
-        for kind in ["deployment", "pod"] {
-            wait_until("the fence is up", || {
-                let said = output(as_controller(space, &["label", kind, "probe", "a=b", "--dry-run=server"]));
-                said.is_err_and(|error| error.contains(" denied request: reloadlet-controller may "))
-            });
-        }
-        wait_until("the fence around grants is up", || {
-            let grant = ["annotate", "pod", "probe", "reloadlet.io/restart=a", "--dry-run=server"];
-            output(as_anybody(space, &grant)).is_err()
-        });
-        fence
     }
-}
-
-impl Drop for Fence {
-    fn drop(&mut self) {
-        for name in POLICIES {
-            for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-                if let Err(error) = output(kubectl_command(["delete", kind, name])) {
-                    eprintln!("{error}");
-                }
-            }
-        }
-        let account = ["-n", "reloadlet", "delete", "serviceaccount", "reloadlet-controller"];
-        if let Err(error) = output(kubectl_command(account)) {
-            eprintln!("{error}");
-        }
-    }
-}
-
-fn apply(objects: &[Value]) {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    let mut child =
-        kubectl_command(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success(), "kubectl can't apply {list}");
+    wait_until("the fence around grants is up", || {
+        let grant = ["annotate", "pod", "probe", "reloadlet.io/restart=a", "--dry-run=server"];
+        output(as_anybody(space, &grant)).is_err()
+    });
 }
 
 /// A workload that makes no pod.
@@ -147,8 +106,7 @@ fn taken(command: Command) {
 
 #[test]
 fn the_controllers_fence_has_no_mistake_that_the_api_server_knows_of() {
-    let Some(space) = Space::alone("controller-types") else { return };
-    let _fence = Fence::around(&space);
+    let Some(_space) = Space::new("controller-types") else { return };
     for name in POLICIES {
         let checked = wait_until("its expressions are checked", || {
             let policy = kubectl(["get", "validatingadmissionpolicy", name, "-o", "json"]);

@@ -57,7 +57,9 @@ fn a_change_while_no_agent_runs_is_told_by_the_next_one() {
         kubectl(["-n", "reloadlet", "patch", "daemonset", "reloadlet", "--type=json", "-p", &text]);
     };
     select(Some("none"));
-    wait_until("the agent is gone", || kubectl(["-n", "reloadlet", "get", "pods", "-o", "name"]).is_empty());
+    wait_until("the agent is gone", || {
+        kubectl(["-n", "reloadlet", "get", "pods", agent::PODS, "-o", "name"]).is_empty()
+    });
     space.change("two");
     for pod in PODS {
         space.wait_file(pod, "/config/key", "two");

@@ -110,7 +110,7 @@ impl Without {
         assert_eq!(verbs.len(), count - 1, "{resource} {verb}");
         set_rules(&role);
         // The agent has kept what it knows, and its watch.
-        kubectl(["-n", "reloadlet", "delete", "pod", "--all", "--wait=true"]);
+        kubectl(["-n", "reloadlet", "delete", "pod", agent::PODS, "--wait=true"]);
         Self(before)
     }
 }

@@ -18,8 +18,8 @@ fn grant(value: impl Into<Value>) -> Value {
 
 #[test]
 fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else() {
-    let Some(space) = Space::alone("controller-pods") else { return };
-    let _fence = Fence::around(&space);
+    let Some(space) = Space::new("controller-pods") else { return };
+    give_all_rights(&space);
     let mut app = pod("app", json!({ROLLOUT: "in-place", "example.com/owner": "me"}));
     app["metadata"]["labels"] = json!({"team": "a"});
     space.create(&[
@@ -84,8 +84,8 @@ fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else
 
 #[test]
 fn nobody_but_the_controllers_account_may_grant_a_restart() {
-    let Some(space) = Space::alone("controller-grant") else { return };
-    let _fence = Fence::around(&space);
+    let Some(space) = Space::new("controller-grant") else { return };
+    give_all_rights(&space);
     space.create(&[
         pod("app", json!({ROLLOUT: "in-place"})),
         pod("free", json!({ROLLOUT: "in-place"})),

@@ -42,8 +42,8 @@ fn rest(space: &Space, kind: &str, name: &str) -> Value {
 
 #[test]
 fn the_controllers_account_may_mark_workloads_that_ask_to_be_rolled() {
-    let Some(space) = Space::alone("controller-asked") else { return };
-    let _fence = Fence::around(&space);
+    let Some(space) = Space::new("controller-asked") else { return };
+    give_all_rights(&space);
     let reloader = |key: &str| json!({format!("{key}reloader.stakater.com/auto"): "true"});
     let rollout = |value: &str| json!({ROLLOUT: value});
     let asking = [
@@ -95,8 +95,8 @@ fn the_controllers_account_may_mark_workloads_that_ask_to_be_rolled() {
 
 #[test]
 fn the_controllers_account_may_change_nothing_else_of_workloads() {
-    let Some(space) = Space::alone("controller-fence") else { return };
-    let _fence = Fence::around(&space);
+    let Some(space) = Space::new("controller-fence") else { return };
+    give_all_rights(&space);
     let template = |part: Value| json!({"spec": {"template": part}});
     let of_template = |key: &str, value: Value| template(json!({"metadata": {"annotations": {key: value}}}));
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "6f1e2d3c"});
