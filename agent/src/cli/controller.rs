@@ -59,8 +59,8 @@ pub(super) struct ControllerFlags {
     #[arg(long, env = "RELOADLET_IDENTITY", value_name = "NAME", value_parser = subdomain)]
     identity: Option<String>,
 
-    /// Name of the controller's own Deployment, on which it proves its fence [default: what a pod's name begins with, as --identity
-    /// says it]
+    /// Name of the controller's own Deployment, on which it proves its fence [default: what the pod's name begins with, in POD_NAME or else
+    /// --identity]
     #[arg(long, env = "RELOADLET_DEPLOYMENT", value_name = "NAME", value_parser = subdomain)]
     deployment: Option<String>,
 
@@ -126,6 +126,7 @@ impl ControllerFlags {
     pub(super) fn validate(self) -> Result<ControllerConfig, clap::Error> {
         let namespace = given(self.namespace, "--namespace", "POD_NAMESPACE", namespace)?;
         let identity = given(self.identity, "--identity", "POD_NAME", subdomain)?;
+        let pod = std::env::var("POD_NAME").ok().filter(|name| is_subdomain(name));
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             let both = self.listen;
             return Err(usage(
@@ -135,7 +136,7 @@ impl ControllerFlags {
         }
         Ok(ControllerConfig {
             namespace,
-            deployment: self.deployment.unwrap_or_else(|| deployment_of(&identity)),
+            deployment: self.deployment.unwrap_or_else(|| deployment_of(pod.as_deref().unwrap_or(&identity))),
             identity,
             namespaces: self.namespaces,
             secrets: self.secrets,
