@@ -126,13 +126,13 @@ fn what_changes_together_is_rolled_once_and_what_somebody_else_rolls_or_undoes_i
     space.wait_holds("both", "twotwo");
     space.wait_holds("helm", "two");
     space.wait_holds("undone", "two");
-    space.wait_event("undone", "RollFinished");
+    space.wait_step("undone", "Done");
     space.kubectl(&["rollout", "undo", "deployment/undone"]);
     // In the midst of a roll.
     space.change_object("refused", "two");
-    space.wait_event("refused", "RollStarted");
+    space.wait_step("refused", "Rolling");
     space.kubectl(&["rollout", "undo", "deployment/refused"]);
-    space.wait_event("refused", "RollUndone");
+    space.wait_step("refused", "Undone");
     space.wait_available();
 
     space.wait_sentinel("sentinel");

@@ -80,8 +80,9 @@ fn a_controller_that_is_killed_at_any_step_rolls_once() {
     other.wait_step("available", "Rolling");
     space.wait_step("planned", "Planned");
     other.wait_step("made", "Planned");
-    space.wait_event("planned", "RollRefused");
-    other.wait_event("made", "RollRefused");
+    wait_until("both were refused", || {
+        space.said("planned", "refused") > 0 && other.said("made", "refused") > 0
+    });
 
     // From here on nothing can be remembered any more. One is made, another one becomes available.
     let records = Refusal::of_records();

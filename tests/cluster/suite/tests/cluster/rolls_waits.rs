@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use cluster_suite::rolls::{
-    config_map, hold, holder, rolled_together, sentinel, status_command, variable, with, workload,
+    Away, config_map, hold, holder, rolled_together, sentinel, status_command, variable, with, workload,
 };
 use cluster_suite::space::{Space, kubectl, kubectl_command, output, wait_until};
 
@@ -26,6 +26,8 @@ fn wait_table(space: &Space, name: &str, sentence: &str) {
 fn what_a_person_holds_is_rolled_once_that_is_lifted() {
     let Some(space) = Space::alone("rolls-held") else { return };
     let other = space.beside("rolls-other");
+    // A controller has so many Events, and other tests' rolls may have taken those of the one that runs.
+    Away::begin().end();
     for space in [&space, &other] {
         space.start_rolled(&[config_map("web", "one"), workload("Deployment", "web", &variable("web"))]);
     }
@@ -116,15 +118,12 @@ fn what_cant_be_rolled_now_waits_and_says_so() {
     for name in names {
         space.change_object(name, "two");
     }
-    let said = ["paused", "on-delete"].map(|name| space.wait_event(name, "ConfigStale"));
-    assert!(said[0].contains("as it is paused"), "{said:?}");
-    assert!(said[1].contains("delete them, and they are made anew with it"), "{said:?}");
-    let said = space.wait_event("protected", "RollHeld");
-    assert!(said.contains("PodDisruptionBudget"), "{said}");
     space.wait_status("paused", "state", "stale");
     space.wait_status("on-delete", "state", "stale");
     space.wait_status("protected", "wait", "disruption");
-    wait_table(&space, "protected", "disruption");
+    wait_table(&space, "paused", "as it is paused: they are once it is resumed.");
+    wait_table(&space, "on-delete", "delete them, and they are made anew with it.");
+    wait_table(&space, "protected", "Its PodDisruptionBudget allows no disruption");
     space.wait_sentinel("sentinel");
     space.assert_revisions(&[("sentinel", 2)]);
     for name in names {
