@@ -1,7 +1,7 @@
 //! What tests and measurements in a real cluster share: a namespace of a test's own, kubectl, the agent that is
 //! installed. `make e2e` builds the agent, starts a cluster, installs the agent as its users do and runs the tests. By
-//! hand: `tests/cluster/with bash`, in it `tests/cluster/install-agent "$(scripts/static-build)"` and
-//! `cargo test -p cluster-suite -- --test-threads 8`.
+//! hand: `tests/cluster/with bash`, in it `tests/cluster/install-agent "$(scripts/static-build)"`,
+//! `tests/cluster/install-controller` and `cargo test -p cluster-suite -- --test-threads 8`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
