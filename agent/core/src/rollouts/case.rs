@@ -297,9 +297,10 @@ impl Case {
                 Some(Next::Write(Some(record.begun(now)), Some(Report::Started(objects))))
             }
             Step::Rolling(roll) if !has_mark(roll) => {
-                // What had changed before the roll was undone with it, known or not when that was made.
+                // What had changed before the roll was undone with it, known or not when that was made. In the same second, too: of the two
+                // mistakes that are possible then, rolling against somebody who is at the keyboard is the worse one.
                 let is_undone = |object: &&Object| {
-                    found.changed(object).is_some_and(|changed| seconds(changed) < roll.since)
+                    found.changed(object).is_some_and(|changed| seconds(changed) <= roll.since)
                 };
                 let undone = wanted.keys().filter(is_undone).map(|object| (object.clone(), wanted[object]));
                 Some(Next::Write(Some(record.undone(undone.collect())), Some(Report::Undone)))
