@@ -61,8 +61,9 @@ impl Refusal {
     /// Refuses whatever the controller would remember.
     #[track_caller]
     pub fn of_records() -> Self {
-        let allowed = "!object.metadata.name.startsWith('reloadlet-controller-state-')";
-        let probe = ["-n", NAMESPACE, "label", "secret", "reloadlet-controller-state-0", "a=b"];
+        // The key is there from the start, and is never written again; which shards there are hangs on the workloads' names.
+        let allowed = "!object.metadata.name.startsWith('reloadlet-controller-')";
+        let probe = ["-n", NAMESPACE, "label", "secret", "reloadlet-controller-key", "a=b"];
         Self::begin("records", ("", "secrets"), allowed, &probe)
     }
 }
