@@ -46,6 +46,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use logs::{LogFormat, LogLevel, Missing};
+
 /// Does what the arguments, the program's name first, and the environment ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = cli::parse(arguments).unwrap_or_else(|error| error.exit());
@@ -68,44 +70,41 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn controller(config: &cli::ControllerConfig) -> ExitCode {
+    // Before any thread starts: threads inherit it.
     let undumped = dumps::forbid();
-    let log = match logs::start(config.log_format, config.log_level) {
-        Ok(log) => log,
-        Err(error) => {
-            drop(writeln!(
-                std::io::stderr(),
-                "reloadlet controller: can't start a thread for the log: {error}"
-            ));
-            return ExitCode::FAILURE;
-        }
-    };
-    if let Err(error) = undumped {
-        tracing::warn!(%error, "core files of the controller can't be forbidden: they would hold what it knows of Secrets");
-    }
-    match controller::run(config, log.missing()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    logged("controller", undumped, (config.log_format, config.log_level), |missing| {
+        controller::run(config, missing)
+    })
 }
 
 fn agent(config: &cli::AgentConfig) -> ExitCode {
     // Before any thread starts: threads inherit it.
     let undumped = dumps::forbid();
     let confined = landlock::confine(&config.state_dir);
-    let log = match logs::start(config.log_format, config.log_level) {
+    logged("agent", undumped, (config.log_format, config.log_level), |missing| {
+        run::agent(config, confined, missing)
+    })
+}
+
+/// Runs a program with its log.
+fn logged(
+    name: &str,
+    undumped: std::io::Result<()>,
+    (format, level): (LogFormat, LogLevel),
+    run: impl FnOnce(Missing) -> anyhow::Result<()>,
+) -> ExitCode {
+    let log = match logs::start(format, level) {
         Ok(log) => log,
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "reloadlet agent: can't start a thread for the log: {error}"));
+            let mut stderr = std::io::stderr();
+            drop(writeln!(stderr, "reloadlet {name}: can't start a thread for the log: {error}"));
             return ExitCode::FAILURE;
         }
     };
     if let Err(error) = undumped {
-        tracing::warn!(%error, "core files of the agent can't be forbidden: they would hold what it knows of Secrets");
+        tracing::warn!(%error, "core files of the {name} can't be forbidden: they would hold what it knows of Secrets");
     }
-    match run::agent(config, confined, log.missing()) {
+    match run(log.missing()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,6 +25,8 @@ use reloadlet_manifest::{self as manifest, Claimed, ManifestError, Object};
 const PODS: &str = "/api/v1/pods";
 /// How many pods, and how many pages, a list has at most. No node has as many.
 const MOST_LISTED: usize = 10_000;
+/// How long a list takes at most. A thousand pages take some ten seconds.
+const LONGEST_LIST: Duration = Duration::from_secs(120);
 /// How many pods the API server sends at a time. A pod has 1.5 MB at most, and a page is in memory as a whole.
 const PAGE: u32 = 10;
 /// Pods that have ended have no process. They are left to stand by the thousand (kube-controller-manager's
@@ -40,6 +43,7 @@ pub(crate) async fn follow(cluster: Cluster, node: &str, inbox: &Inbox) {
         fields: format!("spec.nodeName={node},{RUNNING}"),
         page: PAGE,
         most: MOST_LISTED,
+        longest: LONGEST_LIST,
     }));
     let mut pods = Pods::default();
     loop {

@@ -25,8 +25,6 @@ const SPREAD: Duration = Duration::from_secs(1);
 const LIVED: Duration = Duration::from_secs(10);
 /// How many objects a page has at most, whatever was asked for.
 const MOST_LISTED: usize = 10_000;
-/// How long a list takes at most, from its first page to its last. A thousand pages take some ten seconds.
-const LONGEST_LIST: Duration = Duration::from_secs(120);
 /// How many tries in a row may fail to get a further page, before the list is begun anew: its token may mean nothing to the
 /// server that answers by now.
 const TRIES_OF_A_PAGE: usize = 5;
@@ -47,6 +45,8 @@ pub(crate) struct Followed {
     pub(crate) page: u32,
     /// How many objects, and how many pages, a list has at most.
     pub(crate) most: usize,
+    /// How long it takes at most, from its first page to its last.
+    pub(crate) longest: Duration,
 }
 
 /// How much of an object is sent.
@@ -230,7 +230,7 @@ where
             return Err(Trouble::Garbage("it is no list with a version".to_owned()));
         }
         let stuck = token.is_some() && token == listing.token;
-        let long = listing.begun.elapsed() > LONGEST_LIST;
+        let long = listing.begun.elapsed() > self.followed.longest;
         if stuck || long || listing.listed.max(listing.pages) > self.followed.most {
             return Err(Trouble::Endless);
         }

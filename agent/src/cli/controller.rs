@@ -94,7 +94,8 @@ pub(super) struct ControllerFlags {
     #[arg(long, env = "RELOADLET_MIN_INTERVAL", value_name = "DURATION", value_parser = time, default_value = "1m")]
     min_interval: Duration,
 
-    /// A roll whose pods aren't all available after so long has failed, and holds the others that share its content
+    /// A roll whose pods aren't all available after so long has failed, and holds the others that share its content; one of a Deployment also
+    /// when its own progressDeadlineSeconds are over
     #[arg(long, env = "RELOADLET_DEADLINE", value_name = "DURATION", value_parser = time, default_value = "15m")]
     deadline: Duration,
 

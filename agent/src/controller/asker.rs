@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
+use kube::Client;
 use kube::core::params::ListParams;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
@@ -77,12 +78,7 @@ impl Asker {
         params: &ListParams,
     ) -> Result<Page<K>, Trouble> {
         let Ok(_turn) = self.turns.acquire().await else { return Err(Trouble::Ended) };
-        let connection = self.cluster.current();
-        let answered = list(connection.client, path, form, params).await;
-        if answered.as_ref().is_err_and(Trouble::may_be_the_configuration) {
-            self.cluster.renew(connection.revision).await;
-        }
-        answered
+        self.renewing(async |client| list(client, path, form, params).await).await
     }
 
     /// Asks with the turn of whoever can't wait for others.
@@ -90,8 +86,13 @@ impl Asker {
         &self,
         request: Result<Request<Vec<u8>>, Trouble>,
     ) -> Result<T, Trouble> {
+        self.renewing(async |client| ask(client, request).await).await
+    }
+
+    /// Asks on the connection that there is, which is made anew where nobody answers on it.
+    async fn renewing<T>(&self, ask: impl AsyncFnOnce(Client) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let connection = self.cluster.current();
-        let answered = ask(connection.client, request).await;
+        let answered = ask(connection.client).await;
         if answered.as_ref().is_err_and(Trouble::may_be_the_configuration) {
             self.cluster.renew(connection.revision).await;
         }

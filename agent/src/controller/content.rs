@@ -6,53 +6,32 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::model::digest::Digest;
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::rollouts::content::{Content, Value};
-use serde::Deserialize;
 
-use crate::api::content::{LastChange, Unfit, Values, second_of};
+use crate::api::content::{Stored, Unfit, second_of};
 use crate::digest::Hasher;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Written<const SECRET: bool> {
-    metadata: Metadata,
-    immutable: Option<bool>,
-    /// A Secret's are in base64.
-    data: Option<Values<SECRET>>,
-    binary_data: Option<Values<true>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    uid: Option<String>,
-    resource_version: Option<String>,
-    creation_timestamp: Option<String>,
-    managed_fields: Option<LastChange>,
-}
 
 /// An answer with a ConfigMap or a Secret in it.
 pub(super) enum Fetched {
-    ConfigMap(Box<Written<false>>),
-    Secret(Box<Written<true>>),
+    ConfigMap(Box<Stored<false>>),
+    Secret(Box<Stored<true>>),
 }
 
 impl Fetched {
     /// What the object of this name holds.
     pub(super) fn content(self, object: &ObjectRef) -> Result<Content, Unfit> {
         match self {
-            Self::ConfigMap(written) => content(object, *written),
-            Self::Secret(written) => content(object, *written),
+            Self::ConfigMap(stored) => content(object, *stored),
+            Self::Secret(stored) => content(object, *stored),
         }
     }
 }
 
-fn content<const SECRET: bool>(object: &ObjectRef, written: Written<SECRET>) -> Result<Content, Unfit> {
-    let Written { metadata, immutable, data, binary_data } = written;
+fn content<const SECRET: bool>(object: &ObjectRef, mut stored: Stored<SECRET>) -> Result<Content, Unfit> {
     let mut keys = BTreeMap::new();
-    let plain = data.unwrap_or_default().0?;
-    let binary = binary_data.unwrap_or_default().0?;
+    let (plain, binary) = stored.take_digests()?;
+    let Stored { metadata, immutable, .. } = stored;
     for (all, is_binary) in [(plain, false), (binary, true)] {
         for (key, digest) in all {
             let digest = of_key(object, &key, &digest).ok_or(Unfit::Garbage)?;
@@ -76,16 +55,57 @@ fn content<const SECRET: bool>(object: &ObjectRef, written: Written<SECRET>) -> 
 
 /// What stands for the object's name, the key and its value.
 fn of_key(object: &ObjectRef, key: &Name, value: &Digest) -> Option<Digest> {
-    let kind = match object.kind {
-        ObjectKind::ConfigMap => "configmap",
-        ObjectKind::Secret => "secret",
-    };
     let mut hasher = Hasher::begin()?;
     // None of the names can have such a byte.
-    for name in [kind, &*object.name, &**key] {
+    for name in [object.kind.as_str(), &object.name, key] {
         hasher.update(name.as_bytes());
         hasher.update(b"\0");
     }
     hasher.update(value.as_bytes());
     hasher.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reloadlet_core::model::object::{MOST_KEYS, ObjectKind};
+
+    fn of(text: &str) -> Result<Content, Unfit> {
+        let object =
+            ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "config".into() };
+        Fetched::ConfigMap(Box::new(serde_json::from_str(text).unwrap())).content(&object)
+    }
+
+    #[test]
+    fn what_is_binary_is_told_apart_and_its_time_is_that_of_the_data() {
+        let content = of(
+            r#"{"metadata": {"uid": "u-1", "resourceVersion": "7", "creationTimestamp": "2026-01-02T03:04:05Z",
+                "managedFields": [{"time": "2026-01-02T03:05:00Z", "fieldsV1": {"f:metadata": {}}},
+                {"time": "2026-01-02T03:04:30Z", "fieldsV1": {"f:data": {}}}]},
+                "data": {"a": "same"}, "binaryData": {"b": "c2FtZQ=="}}"#,
+        )
+        .unwrap();
+        assert_eq!((&*content.uid, &*content.version, content.is_original), ("u-1", "7", false));
+        assert_eq!(content.changed, Time::since_boot(Duration::from_secs(1_767_323_070)));
+        let binary: Vec<(&str, bool)> =
+            content.keys.iter().map(|(key, value)| (&**key, value.is_binary)).collect();
+        assert_eq!(binary, [("a", false), ("b", true)]);
+        assert_ne!(content.keys["a"].digest, content.keys["b"].digest, "the key counts");
+    }
+
+    #[test]
+    fn an_object_has_so_many_keys_in_all() {
+        let half = |from: usize, count: usize| {
+            (from..from + count).map(|n| format!("\"k{n}\": \"\"")).collect::<Vec<_>>().join(", ")
+        };
+        let with = |binary: usize| {
+            of(&format!(
+                "{{\"metadata\": {{}}, \"data\": {{{}}}, \"binaryData\": {{{}}}}}",
+                half(0, MOST_KEYS / 2),
+                half(MOST_KEYS, binary)
+            ))
+        };
+        assert!(with(MOST_KEYS / 2).is_ok());
+        assert_eq!(with(MOST_KEYS / 2 + 1).unwrap_err(), Unfit::TooMany);
+    }
 }

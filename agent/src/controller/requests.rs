@@ -24,8 +24,6 @@ use crate::logs::Causes;
 
 /// How long a shard that couldn't be had is left alone.
 const PAUSE: Duration = Duration::from_secs(4);
-/// How long a roll waits for the proof of the fence.
-const FENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Carries out what is to be done.
 #[derive(Clone)]
@@ -117,10 +115,8 @@ impl Executor {
     }
 
     async fn roll(&self, who: &WorkloadRef, mark: &Mark) -> Answer {
-        let mut standing = self.gate.standing();
-        let allowed = standing.wait_for(|_| self.gate.allows());
-        if tokio::time::timeout(FENCE_LIMIT, allowed).await.is_err() {
-            // It is looked at again whether it is still wanted.
+        // The core waits for that; it may have become otherwise since.
+        if !self.gate.allows() {
             return Answer::Conflict;
         }
         let change = json!({

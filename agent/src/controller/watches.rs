@@ -1,9 +1,10 @@
 //! What the controller follows on the API server: workloads that ask for something, the names and marks of objects, and what a person
 //! holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::runtime::watcher;
@@ -31,6 +32,9 @@ const PAGE: u32 = 50;
 const PAGE_OF_METADATA: u32 = 500;
 /// The most workloads of a kind, and the most objects, that a list has: more than the largest clusters do.
 const MOST: usize = 2_000_000;
+/// How long a list takes at most. After five minutes etcd doesn't know any more what it began with (kube-apiserver's
+/// `--etcd-compaction-interval`), and it is begun anew.
+const LONGEST_LIST: Duration = Duration::from_secs(300);
 /// So many of a kind are known of one namespace.
 const MOST_OF_NAMESPACE: usize = 20_000;
 /// The ConfigMap by which a person holds rolls.
@@ -89,7 +93,7 @@ impl Watches {
             for kind in [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet] {
                 let path = collection(APPS, *namespace, plural(kind));
                 let followed = followed(cluster, resource(kind), path, Form::Whole);
-                let told = Workloads { kind, annotations: scope.annotations, known: BTreeMap::new() };
+                let told = Workloads { kind, annotations: scope.annotations, asking: BTreeSet::new() };
                 running.spawn(follow(followed, told, teller.clone()));
             }
             for kind in [ObjectKind::ConfigMap, ObjectKind::Secret] {
@@ -121,7 +125,16 @@ const fn resource(kind: Kind) -> Resource {
 
 fn followed(cluster: &Cluster, resource: Resource, path: String, form: Form) -> Followed {
     let page = if form == Form::Metadata { PAGE_OF_METADATA } else { PAGE };
-    Followed { cluster: cluster.clone(), resource, path, form, fields: String::new(), page, most: MOST }
+    Followed {
+        cluster: cluster.clone(),
+        resource,
+        path,
+        form,
+        fields: String::new(),
+        page,
+        most: MOST,
+        longest: LONGEST_LIST,
+    }
 }
 
 /// What becomes of the objects of one watch.
@@ -242,8 +255,8 @@ fn names(resource: Resource, written: &Written) -> Option<(Name, Name)> {
 struct Workloads {
     kind: Kind,
     annotations: bool,
-    /// Those that ask, with the version that was told.
-    known: BTreeMap<(Name, Name), Name>,
+    /// Those that ask.
+    asking: BTreeSet<(Name, Name)>,
 }
 
 impl Teller for Workloads {
@@ -265,14 +278,12 @@ impl Teller for Workloads {
         if !asks(&workload, self.annotations) {
             return self.gone(who.namespace, who.name);
         }
-        self.known.insert((who.namespace.clone(), who.name.clone()), workload.version.clone());
+        self.asking.insert((who.namespace.clone(), who.name.clone()));
         Some(Told::Workload(who, Some(workload)))
     }
 
     fn gone(&mut self, namespace: Name, name: Name) -> Option<Told> {
-        let key = (namespace, name);
-        self.known.remove(&key)?;
-        let (namespace, name) = key;
+        let (namespace, name) = self.asking.take(&(namespace, name))?;
         Some(Told::Workload(WorkloadRef { kind: self.kind, namespace, name }, None))
     }
 }

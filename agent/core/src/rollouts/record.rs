@@ -158,14 +158,16 @@ impl Record {
         next
     }
 
-    /// About how long it is where it is written, in bytes.
+    /// About how long it is where it is written, in bytes, or will be once its roll is over, whatever comes of that: who had room to begin
+    /// has some to end.
     pub(crate) fn length(&self) -> usize {
         const EACH: usize = 64;
         const REST: usize = 256;
         let of = |prints: &Prints| prints.keys().map(|(_, name)| name.len() + EACH).sum::<usize>();
         let rolls = std::iter::successors(self.step.roll(), |roll| roll.mends.as_deref());
         let rolls: usize = rolls.map(|roll| of(&roll.wanted) + of(&roll.causes) + REST).sum();
-        of(&self.base) + rolls + REST
+        let base = of(&self.base).max(self.step.roll().map_or(0, |roll| of(&roll.wanted)));
+        base + rolls + REST
     }
 
     /// Its roll has ended so.
@@ -236,6 +238,20 @@ mod tests {
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_record_is_no_longer_when_its_roll_is_over() {
+        let name = |n: u32| Name::from(format!("{n}-{}", "n".repeat(200)));
+        let prints =
+            |count| (0..count).map(|n| ((ObjectKind::ConfigMap, name(n)), print(1))).collect::<Prints>();
+        let roll =
+            Roll { marker: "00ff".into(), wanted: prints(64), causes: prints(64), since: 7, mends: None };
+        let planned = Record::begin("u".into(), prints(1)).plan(roll);
+        let begun = planned.begun(at(8));
+        for ended in [begun.ended(Step::Done), begun.ended(Step::Failed), begun.undone(prints(64))] {
+            assert!(ended.length() <= planned.length(), "{} {}", ended.length(), planned.length());
+        }
     }
 
     #[test]

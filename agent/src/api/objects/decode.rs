@@ -1,23 +1,18 @@
 //! Lists of ConfigMaps and Secrets on the wire.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
-use reloadlet_core::model::object::{MOST_KEYS, ObjectKind, ObjectVersion, Updated};
-use reloadlet_core::policy::annotations::IGNORE;
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use reloadlet_core::model::object::{ObjectKind, ObjectVersion, Updated};
+use serde::{Deserialize, Deserializer};
 
 use super::errand::{Fetched, Found};
-use crate::api::content::{LastChange, Unfit, Values, second_of};
+use crate::api::content::{Stored, Unfit, second_of};
 use crate::api::short;
 use crate::clock;
 
 #[cfg(test)]
 mod tests;
 
-/// Keeps an object from triggering anything.
 /// A watch from this version on begins with what is there.
 const FROM_WHAT_IS_THERE: &str = "0";
 
@@ -62,16 +57,12 @@ struct Object<const SECRET: bool>(Found);
 
 impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Written { metadata, immutable, data, binary_data } =
-            Written::<SECRET>::deserialize(deserializer)?;
-        let keys = match (data.unwrap_or_default().0, binary_data.unwrap_or_default().0) {
-            (Ok(keys), Ok(binary)) if keys.len() + binary.len() > MOST_KEYS => Err(Unfit::TooMany),
-            (Ok(mut keys), Ok(binary)) => {
-                keys.extend(binary);
-                Ok(keys)
-            }
-            (Err(unfit), _) | (_, Err(unfit)) => Err(unfit),
-        };
+        let mut stored = Stored::<SECRET>::deserialize(deserializer)?;
+        let keys = stored.take_digests().map(|(mut keys, binary)| {
+            keys.extend(binary);
+            keys
+        });
+        let Stored { metadata, immutable, .. } = stored;
         let found = match (keys, metadata.resource_version) {
             (Ok(keys), Some(version)) => Found::Version(Arc::new(ObjectVersion {
                 uid: metadata.uid.unwrap_or_default().into(),
@@ -92,59 +83,5 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
             (Err(Unfit::Garbage), _) | (Ok(_), None) => Found::Garbage,
         };
         Ok(Self(found))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written<const SECRET: bool> {
-    metadata: Metadata,
-    immutable: Option<bool>,
-    /// A Secret's are in base64.
-    data: Option<Values<SECRET>>,
-    binary_data: Option<Values<true>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    uid: Option<String>,
-    resource_version: Option<String>,
-    annotations: Option<Annotations>,
-    creation_timestamp: Option<String>,
-    managed_fields: Option<LastChange>,
-}
-
-#[derive(Default)]
-struct Annotations {
-    ignore: bool,
-}
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(AnnotationsVisitor)
-    }
-}
-
-struct AnnotationsVisitor;
-
-impl<'de> Visitor<'de> for AnnotationsVisitor {
-    type Value = Annotations;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("annotations")
-    }
-
-    /// Others are skipped: one of them may be a copy of the whole object.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut annotations = Annotations::default();
-        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            if key == IGNORE {
-                annotations.ignore = map.next_value::<Cow<'_, str>>()? == "true";
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(annotations)
     }
 }

@@ -2,6 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reloadlet_core::model::digest::Digest;
+use reloadlet_core::model::object::MOST_KEYS;
 
 use super::*;
 use crate::digest;

@@ -113,6 +113,7 @@ async fn a_cluster_whose_authority_is_exchanged_is_followed_on() {
         fields: String::new(),
         page: 4,
         most: MOST_LISTED,
+        longest: Duration::from_secs(120),
     }));
     let mut next_change = async || {
         loop {

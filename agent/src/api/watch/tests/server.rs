@@ -157,6 +157,7 @@ impl Server {
             fields: "spec.nodeName=n1".to_owned(),
             page: 4,
             most: MOST_LISTED,
+            longest: Duration::from_secs(120),
         }
     }
 
