@@ -15,7 +15,7 @@ use crate::rollouts::event::{Disruption, Listed, Pod, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
-use crate::rollouts::record::{Prints, Record, Roll, Step, moment, seconds};
+use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
 use crate::rollouts::room;
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
@@ -149,12 +149,17 @@ impl Case {
     /// Its pods were listed.
     pub(crate) fn listed(&mut self, listed: Listed, now: Time) {
         if let Listing::Asked(asked, version) = &self.pods {
-            let known = Known { asked: *asked, came: now, version: version.clone(), listed };
+            let known = Known { asked: *asked, came: now, version: version.clone(), listed, waits_for: None };
             self.pods = Listing::Known(known);
         }
     }
 
-    /// They couldn't be.
+    /// A roll for these contents waits for something that isn't its own.
+    pub(crate) fn waits_with(&mut self, wanted: Prints) {
+        self.pods.wait_for(wanted);
+    }
+
+    /// They couldn't be, or are to be once more.
     pub(crate) fn unlisted(&mut self) {
         self.pods = Listing::Unknown;
     }
@@ -251,7 +256,7 @@ impl Case {
         if let Some(next) = next.or_else(|| self.doubt(record)) {
             return next;
         }
-        let until = self.limit(record, options);
+        let until = record.limit(options.limit);
         let held = record.held();
         let differing: BTreeSet<Object> = wanted
             .iter()
@@ -276,6 +281,7 @@ impl Case {
             | Next::Write(..)
             | Next::Tell(_)
             | Next::Wait(..)
+            | Next::Almost { .. }
             | Next::ListPods
             | Next::Ready { .. }) => next,
         }
@@ -340,14 +346,6 @@ impl Case {
         }
     }
 
-    /// When its roll is too late.
-    fn limit(&self, record: &Record, options: &Options) -> Option<Time> {
-        match &record.step {
-            Step::Rolling(roll) => Some(moment(roll.since) + options.limit),
-            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
-        }
-    }
-
     /// Whether it isn't available by its own roll, of which a new one may help.
     fn is_broken_by_roll(&self, record: &Record) -> bool {
         record.broken_by().is_some_and(|marker| self.workload.marker.as_ref() == Some(marker))
@@ -401,6 +399,12 @@ impl Case {
                 if known.asked >= quiet && known.came >= oldest && known.version == self.workload.version =>
             {
                 known
+            }
+            Listing::Known(known)
+                if known.version == self.workload.version
+                    && known.waits_for.as_ref() == Some(&changed.wanted) =>
+            {
+                return Next::Almost { causes: causes() };
             }
             Listing::Asked(..) => return Next::Busy(None),
             Listing::Known(_) | Listing::Unknown => return Next::ListPods,

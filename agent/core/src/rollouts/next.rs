@@ -17,6 +17,12 @@ pub(crate) enum Next {
     Tell(Report),
     /// It waits for this, until then at most.
     Wait(Wait, Option<Time>),
+    /// It could be rolled, as far as it goes, when its pods were listed last, and nothing of it has changed since: they are listed again only
+    /// if nothing else keeps it waiting.
+    Almost {
+        /// What stands for all of each object that differs.
+        causes: Prints,
+    },
     /// Its pods are to be listed.
     ListPods,
     /// It can be rolled, as far as it goes.

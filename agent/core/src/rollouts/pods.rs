@@ -7,7 +7,7 @@ use crate::model::names::Name;
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
 use crate::rollouts::event::{Listed, Pod};
-use crate::rollouts::record::seconds;
+use crate::rollouts::record::{Prints, seconds};
 
 /// A container that was started again after a change has the new content, by clocks that may be this far apart.
 const SKEW: Duration = Duration::from_secs(10);
@@ -29,6 +29,17 @@ pub(crate) struct Known {
     pub(crate) came: Time,
     pub(crate) version: Name,
     pub(crate) listed: Listed,
+    /// With which contents its roll was found to be wanted by them, and waits.
+    pub(crate) waits_for: Option<Prints>,
+}
+
+impl Listing {
+    /// By these pods a roll for these contents is wanted, and waits.
+    pub(crate) fn wait_for(&mut self, wanted: Prints) {
+        if let Self::Known(known) = self {
+            known.waits_for = Some(wanted);
+        }
+    }
 }
 
 /// A change, as pods may be older than it.

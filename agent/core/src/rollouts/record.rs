@@ -202,6 +202,14 @@ impl Record {
         }
     }
 
+    /// When its roll is too late, if that may take so long.
+    pub(crate) fn limit(&self, longest: Duration) -> Option<Time> {
+        match &self.step {
+            Step::Rolling(roll) => Some(moment(roll.since) + longest),
+            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+        }
+    }
+
     /// How long to wait from the last roll to the next one, at least this long: twice as long for each further roll within `within` before it.
     pub(crate) fn pause(&self, shortest: Duration, within: Duration, now: Time) -> Duration {
         let recent = self.rolls_within(within, now);

@@ -115,6 +115,7 @@ impl Simulation {
         }
         for action in actions {
             self.trace(&format!("{id} -> {action:?}"));
+            self.listings += u32::from(matches!(action, Action::ListPods(_)));
             match action {
                 Action::Report(who, report) => self.report(&who, &report),
                 action @ (Action::Access(..)

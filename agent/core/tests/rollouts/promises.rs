@@ -309,6 +309,25 @@ fn nothing_is_rolled_while_an_object_is_missing_without_which_pods_dont_start() 
 }
 
 #[test]
+fn the_pods_of_those_that_wait_are_listed_again_when_it_is_their_turn_and_not_before() {
+    let mut world = installed(6, &[uses("x", "a")], |_| 0);
+    for index in 0..6 {
+        world
+            .cluster
+            .touch(&who(index), |workload| workload.asks = vec![("reloadlet.io/window", "02:00-03:00")]);
+        world.schedule(&who(index));
+        world.show_workload(&who(index));
+    }
+    world.wait(MINUTE);
+    world.set(&object("x"), Some(data(&[("a", 30)])));
+    while world.rolls == 0 {
+        world.wait(MINUTE);
+    }
+    // Once when each was found to be stale, and once when the window opens.
+    assert!(world.listings <= 3 * 6, "{}", world.listings);
+}
+
+#[test]
 fn a_debounce_of_its_own_is_kept() {
     let mut world = one(&[uses("x", "a")]);
     world.cluster.touch(&who(0), |workload| workload.asks = vec![("reloadlet.io/debounce", "5m")]);

@@ -55,6 +55,8 @@ pub(crate) struct Simulation {
     pub(crate) finished: u32,
     pub(crate) failed: u32,
     pub(crate) problems: Vec<Problem>,
+    /// How often pods were listed.
+    pub(crate) listings: u32,
     /// So many of the next records that are to be written aren't.
     pub(crate) lost_writes: u32,
 }
@@ -89,6 +91,7 @@ impl Simulation {
             rolls: 0,
             started: 0,
             problems: Vec::new(),
+            listings: 0,
             lost_writes: 0,
             finished: 0,
             failed: 0,

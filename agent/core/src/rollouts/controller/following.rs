@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::time::Time;
+use crate::policy::rollout::Windows;
 use crate::rollouts::case::Case;
 use crate::rollouts::event::{Action, Mark, Report, Wait};
 use crate::rollouts::neighbours::Neighbours;
@@ -65,30 +66,29 @@ impl Controller {
                 self.actions.push_back(Action::ListPods(who.clone()));
                 None
             }
+            Next::Almost { causes } => {
+                let Some((wait, until)) = self.waits_for_anything(who, case, record.as_ref()?, &causes, now)
+                else {
+                    // It is its turn: by what its pods are now.
+                    case.unlisted();
+                    self.dirty.insert(who.clone());
+                    return None;
+                };
+                self.say_wait(who, case, wait);
+                self.withdraw(who, record.as_ref());
+                until
+            }
             Next::Ready { wanted, causes, waits } => {
                 let record = record?;
-                let waits = waits.or_else(|| (!case.problems().is_empty()).then_some(Wait::Problem));
-                let waits = waits.or_else(|| (!self.is_fenced).then_some(Wait::Fence));
-                let waits = waits.or_else(|| self.holds.are_on(&who.namespace).then_some(Wait::Held));
-                let (calendar, windows) = (&self.calendar, case.windows());
-                let is_open =
-                    windows.is_none_or(|windows| windows.are_open(|zone| calendar.clock(zone, now)));
-                if waits.is_none() && !is_open {
-                    self.say_wait(who, case, Wait::Window);
-                    self.withdraw(who, Some(&record));
-                    return Some(now + LOOK_AGAIN);
-                }
-                // Whose plan is written goes before all others.
-                let waits = waits.or_else(|| match record.planned() {
-                    Some(_) => None,
-                    None => self.waits_for_others(who, case, &causes),
-                });
                 let (wait, until) = match waits {
                     // Nothing else says when it is over.
                     Some(wait @ Wait::Disruption) => (wait, Some(now + LOOK_AGAIN)),
                     Some(wait) => (wait, None),
-                    None => match self.too_early(&record, now) {
-                        Some((wait, until)) => (wait, Some(until)),
+                    None => match self.waits_for_anything(who, case, &record, &causes, now) {
+                        Some(waits) => {
+                            case.waits_with(wanted);
+                            waits
+                        }
                         None => {
                             self.roll(who, case, &record, wanted, causes, now);
                             return None;
@@ -100,6 +100,37 @@ impl Controller {
                 until
             }
         }
+    }
+
+    /// What a roll waits for that its pods have nothing to do with, and when that is looked at again if nothing else tells.
+    fn waits_for_anything(
+        &self,
+        who: &WorkloadRef,
+        case: &Case,
+        record: &Record,
+        causes: &Prints,
+        now: Time,
+    ) -> Option<(Wait, Option<Time>)> {
+        let is_open = |windows: &Windows| windows.are_open(|zone| self.calendar.clock(zone, now));
+        if !case.problems().is_empty() {
+            return Some((Wait::Problem, None));
+        }
+        if !self.is_fenced {
+            return Some((Wait::Fence, None));
+        }
+        if self.holds.are_on(&who.namespace) {
+            return Some((Wait::Held, None));
+        }
+        if !case.windows().is_none_or(is_open) {
+            return Some((Wait::Window, Some(now + LOOK_AGAIN)));
+        }
+        // Whose plan is written goes before all others.
+        let others = match record.planned() {
+            Some(_) => None,
+            None => self.waits_for_others(who, case, causes),
+        };
+        let early = || self.too_early(record, now).map(|(wait, until)| (wait, Some(until)));
+        others.map(|wait| (wait, None)).or_else(early)
     }
 
     fn tell(&mut self, who: &WorkloadRef, case: &mut Case, report: Report) {
