@@ -13,6 +13,7 @@ pub mod names;
 pub mod object;
 pub mod outcome;
 pub mod pod;
+pub mod restart;
 pub mod shown;
 pub mod signal;
 pub mod time;

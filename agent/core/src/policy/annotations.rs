@@ -58,6 +58,8 @@ pub const WAVE: &str = "reloadlet.io/wave";
 pub const WINDOW: &str = "reloadlet.io/window";
 /// Written by the controller on a workload's template: which roll was the last one.
 pub const ROLLED: &str = "reloadlet.io/rolled";
+/// Written by the controller on a pod: which of its containers are to be restarted in place ([`crate::model::restart::Grant`]).
+pub const RESTART: &str = "reloadlet.io/restart";
 /// On a ConfigMap or a Secret, not on a pod: whether it triggers nothing.
 pub const IGNORE: &str = "reloadlet.io/ignore";
 /// Written by the agent itself.
