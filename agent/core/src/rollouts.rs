@@ -20,6 +20,7 @@ mod index;
 mod neighbours;
 mod next;
 mod pods;
+mod restarting;
 mod room;
 mod rules;
 mod uses;

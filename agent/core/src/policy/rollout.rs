@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::closed::closed_set;
 use crate::model::pod::{AnnotationValue, Annotations};
 use crate::policy::annotations::{DEBOUNCE, ROLLOUT, WAVE, WINDOW};
 use crate::policy::duration;
@@ -14,11 +15,30 @@ mod window;
 /// The furthest wave from the usual one, which is 0.
 const MOST_WAVE: i32 = 1000;
 
+closed_set! {
+    /// How pods come by what they took at their start and can't be told.
+    #[derive(Default)]
+    pub enum Manner {
+        /// New ones take their place.
+        #[default]
+        Replace => "true",
+        /// Their containers are started again, one pod at a time.
+        InPlace => "in-place",
+        /// The same; and where that can't be, new ones take their place.
+        Either => "in-place,rollout",
+    }
+}
+
+/// What `reloadlet.io/rollout` may be.
+pub const ROLLOUT_ALLOWED: &str = "\"false\", \"true\", \"in-place\" or \"in-place,rollout\"";
+
 /// What a workload asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Whether it is rolled.
     pub rolls: bool,
+    /// How.
+    pub manner: Manner,
     /// Whether it says that it isn't, whatever other annotations ask for.
     pub refuses: bool,
     /// Its wave.
@@ -32,6 +52,13 @@ pub struct Asked {
     pub problems: Vec<Problem>,
 }
 
+impl Manner {
+    /// Whether containers are started again in place.
+    pub const fn is_in_place(self) -> bool {
+        matches!(self, Self::InPlace | Self::Either)
+    }
+}
+
 impl Asked {
     /// What these annotations, of a workload and of its template, ask for.
     pub fn of(own: &Annotations, template: &Annotations) -> Self {
@@ -43,11 +70,28 @@ impl Asked {
                 asked.problems.push(problem);
             }
         }
+        asked.problems.extend(asked.unasked_by_pods(template));
         // What holds for the pods' own reloads is their agents' matter.
         if !asked.rolls {
             asked.problems.clear();
         }
         asked
+    }
+
+    /// The problem that its pods don't ask to be restarted in place as it does itself: whoever restarts them goes by what they ask for.
+    fn unasked_by_pods(&self, template: &Annotations) -> Option<Problem> {
+        let manner = self.manner;
+        let of_pods = template.get(ROLLOUT);
+        let is_asked =
+            |text: &str| Manner::ALL.iter().any(|manner| manner.is_in_place() && manner.as_str() == text);
+        let is_there = matches!(of_pods, Some(AnnotationValue::Text(text)) if is_asked(text));
+        (manner.is_in_place() && !is_there).then(|| {
+            let sentence = format!(
+                "{ROLLOUT} is \"{}\" on the workload, but its pods have to ask for that, too: it must be in the annotations of the template",
+                manner.as_str()
+            );
+            Problem::new(ProblemKind::BadValue, sentence)
+        })
     }
 
     /// Finds a problem in a window whose time zone isn't known: it would never open.
@@ -70,9 +114,12 @@ impl Asked {
         };
         match key {
             ROLLOUT => match text.as_str() {
-                "true" => self.rolls = true,
                 "false" => self.refuses = true,
-                _ => return Err(bad("\"false\" or \"true\"")),
+                word => {
+                    let manner = Manner::ALL.into_iter().find(|manner| manner.as_str() == word);
+                    self.manner = manner.ok_or_else(|| bad(ROLLOUT_ALLOWED))?;
+                    self.rolls = true;
+                }
             },
             WAVE => {
                 let wave = text.parse().ok().filter(|wave| (-MOST_WAVE..=MOST_WAVE).contains(wave));
@@ -114,9 +161,30 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_for_restarts_in_place_has_its_pods_ask_for_them() {
+        for (word, manner) in [("in-place", Manner::InPlace), ("in-place,rollout", Manner::Either)] {
+            let asked = of(&[], &[(ROLLOUT, word)]);
+            assert_eq!((asked.rolls, asked.manner, asked.problems), (true, manner, vec![]));
+            assert_eq!(of(&[(ROLLOUT, word)], &[(ROLLOUT, "in-place")]).problems, []);
+            for template in [&[][..], &[(ROLLOUT, "true")]] {
+                let asked = of(&[(ROLLOUT, word)], template);
+                assert_eq!((asked.rolls, asked.manner, asked.problems.len()), (true, manner, 1));
+                let sentence = &*asked.problems[0].sentence;
+                assert!(sentence.contains(word) && sentence.contains("template"), "{sentence}");
+            }
+        }
+        let asked = of(&[(ROLLOUT, "true")], &[(ROLLOUT, "in-place")]);
+        assert_eq!((asked.manner, asked.problems), (Manner::Replace, vec![]), "what it says itself counts");
+    }
+
+    #[test]
     fn a_value_that_isnt_allowed_is_said_and_forgets_nothing() {
         for (key, value, sentence) in [
-            (ROLLOUT, "yes", "reloadlet.io/rollout is \"yes\", but must be \"false\" or \"true\""),
+            (
+                ROLLOUT,
+                "yes",
+                "reloadlet.io/rollout is \"yes\", but must be \"false\", \"true\", \"in-place\" or \"in-place,rollout\"",
+            ),
             (WAVE, "first", "reloadlet.io/wave is \"first\", but must be a whole number from -1000 to 1000"),
             (WAVE, "1001", "reloadlet.io/wave is \"1001\", but must be a whole number from -1000 to 1000"),
             (DEBOUNCE, "25h", "reloadlet.io/debounce is \"25h\", but must be a duration of at most 24h"),

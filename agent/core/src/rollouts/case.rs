@@ -7,23 +7,26 @@ use std::time::Duration;
 use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::{Asking, Form, Hold, Pods, Rest, Update};
+use crate::policy::reloader::Asking;
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
+use crate::rollouts::content::Print;
 use crate::rollouts::contents::Contents;
-use crate::rollouts::event::{Disruption, Listed, Pod, Report, Wait};
+use crate::rollouts::event::{Listed, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
 use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::restarting::{Refusals, Watched};
 use crate::rollouts::room;
-use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
 use crate::rollouts::uses::{Looks, Object, Uses};
 use crate::rollouts::workload::{Progress, Workload, WorkloadRef};
 
-/// Pods, and contents, that came longer ago than this decide nothing.
-const FRESH: Duration = Duration::from_secs(5);
+use restart::Look;
+
+mod deciding;
+mod restart;
 
 /// One workload.
 #[derive(Debug)]
@@ -36,8 +39,12 @@ pub(crate) struct Case {
     /// What differs, and since when.
     changed: Option<Changed>,
     pods: Listing,
-    /// Whether its template is being changed.
+    /// Whether its template, or a pod, is being changed.
     is_rolled: bool,
+    /// The pod that is restarted in place, and how far it was found to be.
+    restart: Option<(Watched, Look)>,
+    /// What was said against restarts of its pods.
+    refusals: Refusals,
     /// The mark of its plan, if that is known to be in no template.
     unmade: Option<Name>,
     wait: Option<Wait>,
@@ -59,6 +66,8 @@ impl Case {
             changed: None,
             pods: Listing::Unknown,
             is_rolled: false,
+            restart: None,
+            refusals: Refusals::default(),
             unmade: None,
             wait: None,
             told: None,
@@ -253,19 +262,23 @@ impl Case {
             }
         };
         let next = self.follow_roll(record, &wanted, &found, options, now);
-        if let Some(next) = next.or_else(|| self.doubt(record)) {
+        let next = next.or_else(|| self.doubt(record));
+        if let Some(next) = next.or_else(|| self.follow_restart(record, now)) {
             return next;
         }
         let until = record.limit(options.limit);
         let held = record.held();
-        let differing: BTreeSet<Object> = wanted
-            .iter()
-            .filter(|(object, print)| held.get(*object).is_some_and(|held| held != *print))
-            .map(|(object, _)| object.clone())
-            .collect();
+        // Where some pods were restarted in place and others weren't, two contents are held.
+        let other = record.partial().map(|roll| &roll.wanted);
+        let differs = |(object, print): &(&Object, &Print)| {
+            let is_other = |held: &Prints| held.get(*object).is_some_and(|held| held != *print);
+            is_other(held) || other.is_some_and(is_other)
+        };
+        let differing = wanted.iter().filter(differs);
+        let differing: BTreeSet<Object> = differing.map(|(object, _)| object.clone()).collect();
         if differing.is_empty() {
             // What it hasn't used before is what its pods hold of it: they are of the template that uses it.
-            let is_same = *held == wanted && !matches!(record.step, Step::Planned(_));
+            let is_same = *held == wanted && record.planned().is_none() && other.is_none();
             return match (is_same, &record.step) {
                 (true, Step::Rolling(_)) => Next::Busy(until),
                 (true, _) => Next::Rest,
@@ -283,6 +296,9 @@ impl Case {
             | Next::Wait(..)
             | Next::Almost { .. }
             | Next::ListPods
+            | Next::LookAt(_)
+            | Next::Watch(_)
+            | Next::Stuck { .. }
             | Next::Ready { .. }) => next,
         }
     }
@@ -302,6 +318,7 @@ impl Case {
                 let objects = roll.causes.keys().cloned().collect();
                 Some(Next::Write(Some(record.begun(now)), Some(Report::Started(objects))))
             }
+            Step::Rolling(roll) | Step::Failed(roll) | Step::Stuck(roll) if roll.is_in_place => None,
             Step::Rolling(roll) if !has_mark(roll) => {
                 // What had changed before the roll was undone with it, known or not when that was made. In the same second, too: of the two
                 // mistakes that are possible then, rolling against somebody who is at the keyboard is the worse one.
@@ -326,13 +343,21 @@ impl Case {
             Step::Failed(roll) if has_mark(roll) && self.workload.progress == Progress::Available => {
                 Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
             }
-            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+            Step::None
+            | Step::Planned(_)
+            | Step::Done(_)
+            | Step::Failed(_)
+            | Step::Undone(_)
+            | Step::Stuck(_) => None,
         }
     }
 
     /// Where it isn't known whether a planned roll was made, its revisions say it: somebody may have taken it back already.
     fn doubt(&mut self, record: &Record) -> Option<Next> {
-        let roll = record.planned().filter(|roll| self.unmade.as_ref() != Some(&roll.marker))?;
+        let roll = record.planned().filter(|roll| !roll.is_in_place)?;
+        if self.unmade.as_ref() == Some(&roll.marker) {
+            return None;
+        }
         match &self.pods {
             Listing::Known(known) if known.version == self.workload.version => {
                 if known.listed.marks.contains(&roll.marker) {
@@ -344,102 +369,6 @@ impl Case {
             Listing::Asked(..) => Some(Next::Busy(None)),
             Listing::Known(_) | Listing::Unknown => Some(Next::ListPods),
         }
-    }
-
-    /// Whether it isn't available by its own roll, of which a new one may help.
-    fn is_broken_by_roll(&self, record: &Record) -> bool {
-        record.broken_by().is_some_and(|marker| self.workload.marker.as_ref() == Some(marker))
-    }
-
-    /// What is done about what differs.
-    fn decide(
-        &self,
-        who: &WorkloadRef,
-        record: &Record,
-        options: &Options,
-        found: &Found,
-        contents: &mut Contents,
-        now: Time,
-    ) -> Next {
-        let (Some(changed), Some((uses, _))) = (&self.changed, &self.uses) else { return Next::Rest };
-        let asks = Asks {
-            namespace: &who.namespace,
-            workload: &self.workload,
-            rolls: self.asked.rolls,
-            annotations: options.looks.annotations,
-            uses,
-        };
-        let causes = || -> Prints {
-            changed.objects.iter().map(|object| (object.clone(), found.whole(object))).collect()
-        };
-        let settled =
-            |causes: Option<Prints>| Next::Write(Some(record.holds(changed.wanted.clone(), causes)), None);
-        let debounce = match rules::rest(asks, &changed.objects, found, contents, Pods::default()) {
-            Rest::Nothing(_) => return settled(None),
-            Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
-            Rest::Hold(_) => return Next::Busy(None),
-            Rest::Roll { debounce, partition: _ } => {
-                self.asked.debounce.or(debounce).unwrap_or(options.debounce)
-            }
-        };
-        let quiet = changed.quiet(debounce);
-        if now < quiet {
-            return Next::Wait(Wait::Debounce, Some(quiet));
-        }
-        let is_own = self.is_broken_by_roll(record);
-        // Its pods change by themselves meanwhile.
-        match self.workload.progress {
-            Progress::Rolling if !is_own => return Next::Wait(Wait::Rolling, None),
-            Progress::Unavailable | Progress::Late if !is_own => return Next::Wait(Wait::Unavailable, None),
-            Progress::Available | Progress::Rolling | Progress::Unavailable | Progress::Late => {}
-        }
-        let oldest = now - FRESH;
-        let known = match &self.pods {
-            Listing::Known(known)
-                if known.asked >= quiet && known.came >= oldest && known.version == self.workload.version =>
-            {
-                known
-            }
-            Listing::Known(known)
-                if known.version == self.workload.version
-                    && known.waits_for.as_ref() == Some(&changed.wanted) =>
-            {
-                return Next::Almost { causes: causes() };
-            }
-            Listing::Asked(..) => return Next::Busy(None),
-            Listing::Known(_) | Listing::Unknown => return Next::ListPods,
-        };
-        // Watches can lag behind: what is rolled for is what there is now.
-        match Found::of(uses, &who.namespace, contents, quiet, oldest) {
-            Sight::Known(newest) if newest.wanted(uses) == changed.wanted => {}
-            Sight::Known(_) | Sight::Unknown | Sight::NoRoom | Sight::Unfit(_) => return Next::Busy(None),
-        }
-        // Whatever those below the partition hold, no roll brings them anything else; and where a roll is under way, the others are replaced
-        // already.
-        let first = if let Form::StatefulSet(Update::Partition(partition)) = self.workload.form {
-            partition.from
-        } else {
-            0
-        };
-        let counts =
-            |pod: &&Pod| (pod.is_current || !is_own) && pod.ordinal.is_none_or(|ordinal| ordinal >= first);
-        let counted = known.listed.pods.iter().filter(counts);
-        let pods = Pods {
-            have_baseline: true,
-            are_stale: changed.are_stale(uses, &found.beginnings(record.held()), counted),
-            are_rolled: self.workload.progress == Progress::Rolling && !is_own,
-            are_available: self.workload.progress == Progress::Available || is_own,
-            can_be_disrupted: known.listed.disruption == Disruption::Allowed || is_own,
-        };
-        let waits = match rules::rest(asks, &changed.objects, found, contents, pods) {
-            Rest::Nothing(_) => return settled(is_own.then(causes)),
-            Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
-            Rest::Hold(Hold::Rolling) => Some(Wait::Rolling),
-            Rest::Hold(Hold::Unavailable) => Some(Wait::Unavailable),
-            Rest::Hold(Hold::Budget) => Some(Wait::Disruption),
-            Rest::Roll { .. } => None,
-        };
-        Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::rollouts::content::Print;
-use crate::rollouts::event::Pod;
+use crate::rollouts::event::{Pod, PodContainer};
 use crate::rollouts::found::Found;
-use crate::rollouts::pods::{Moment, is_stale};
+use crate::rollouts::pods::{self, Moment};
 use crate::rollouts::record::Prints;
 use crate::rollouts::uses::{Object, Uses};
 
@@ -57,19 +58,22 @@ impl Changed {
         (self.last + debounce).min(self.first + debounce.saturating_mul(MOST_PAUSES))
     }
 
-    /// Whether any of these pods has a container that started before the change and keeps what it started with. What these objects
-    /// hold is all that they have held: nothing is known of them before it.
-    pub(crate) fn are_stale<'a>(
+    /// The containers of a pod that started before the change and keep what they started with. What these objects hold is all that they
+    /// have held: nothing is known of them before it. `restart` is the mark of a restart in place for what there is now.
+    pub(crate) fn stale<'a>(
         &self,
         uses: &Uses,
         beginnings: &BTreeSet<Object>,
-        pods: impl Iterator<Item = &'a Pod>,
-    ) -> bool {
-        let pods: Vec<&Pod> = pods.filter(|pod| !pod.is_terminating).collect();
-        self.since.iter().any(|(object, (_, at))| {
-            let keepers = uses.keepers(object);
+        pod: &'a Pod,
+        restart: Option<&Name>,
+    ) -> BTreeMap<&'a Name, &'a PodContainer> {
+        let of = |(object, (_, at)): (&Object, &(Print, Time))| {
             let is_beginning = beginnings.contains(object) && uses.need(object);
-            pods.iter().any(|pod| is_stale(pod, &keepers, Moment { at: *at, is_beginning }))
-        })
+            let moment = Moment { at: *at, is_beginning };
+            let keepers = uses.keepers(object);
+            let containers = pods::stale(pod, &keepers, moment, restart);
+            containers.map(|container| (&container.name, container)).collect::<Vec<_>>()
+        };
+        self.since.iter().filter(|_| !pod.is_terminating).flat_map(of).collect()
     }
 }

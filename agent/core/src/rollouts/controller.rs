@@ -10,7 +10,7 @@ use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::rollouts::case::Case;
 use crate::rollouts::contents::{Contents, News};
-use crate::rollouts::event::{Action, Answer, Event, Report, Wait};
+use crate::rollouts::event::{Action, Answer, Event, Granted, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
 use crate::rollouts::ledger::{Ledger, Shard};
@@ -136,9 +136,17 @@ impl Controller {
             Event::Unlisted(who) => {
                 if let Some(case) = self.cases.get_mut(&who) {
                     case.unlisted();
+                    case.unlooked();
                 }
                 self.retry(&who, now);
             }
+            Event::Looked(who, pod, said) => {
+                if let Some(case) = self.cases.get_mut(&who) {
+                    case.looked(pod.as_ref(), &said, &self.options, now);
+                    self.dirty.insert(who);
+                }
+            }
+            Event::Granted(who, granted) => self.take_granted(who, granted, now),
             Event::Rolled(who, answer) => self.take_answer(who, answer, now),
             Event::Fence(stands) => {
                 self.is_fenced = stands;
@@ -248,6 +256,21 @@ impl Controller {
                 self.retry(&who, now);
             }
             Answer::Refused(reason) => {
+                if case.waits(Wait::Refused) {
+                    self.actions.push_back(Action::Report(who.clone(), Report::Refused(reason)));
+                }
+                self.retry(&who, now);
+            }
+        }
+    }
+
+    fn take_granted(&mut self, who: WorkloadRef, granted: Granted, now: Time) {
+        let Some(case) = self.cases.get_mut(&who) else { return };
+        case.granted(matches!(granted, Granted::Taken));
+        match granted {
+            Granted::Taken => drop(self.dirty.insert(who)),
+            Granted::Conflict => self.retry(&who, now),
+            Granted::Refused(reason) => {
                 if case.waits(Wait::Refused) {
                     self.actions.push_back(Action::Report(who.clone(), Report::Refused(reason)));
                 }

@@ -1,11 +1,13 @@
 //! What comes in and what goes out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::closed::closed_set;
 use crate::model::names::Name;
 use crate::model::object::{ObjectKind, ObjectRef};
 use crate::model::pod::ContainerKind;
+use crate::model::restart::{Grant, Instance, Said};
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
 use crate::policy::reloader::Telling;
@@ -40,6 +42,11 @@ pub enum Event {
     Unlisted(WorkloadRef),
     /// The answer to [`Action::Roll`].
     Rolled(WorkloadRef, Answer),
+    /// The answer to [`Action::Grant`].
+    Granted(WorkloadRef, Granted),
+    /// The answer to [`Action::LookAt`]: the pod of that name, if there is one, and what its agent has said of grants. It may also be
+    /// [`Event::Unlisted`].
+    Looked(WorkloadRef, Option<Pod>, Vec<Said>),
     /// Whether the account may roll: it is fenced in, or needn't be.
     Fence(bool),
     /// The namespaces in which a person holds rolls, and whether in all.
@@ -64,8 +71,14 @@ pub struct Listed {
 }
 
 /// A pod of a workload, as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
+    /// Its name.
+    pub name: Name,
+    /// Its UID.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
     /// When it was made.
     pub created: Time,
     /// When the revision of the template was that it is made of; `None` where that isn't known.
@@ -74,10 +87,65 @@ pub struct Pod {
     pub is_current: bool,
     /// Whether it is being taken away.
     pub is_terminating: bool,
+    /// Whether it is ready.
+    pub is_ready: bool,
     /// Its ordinal, if it has one, as a StatefulSet's pods do.
     pub ordinal: Option<u32>,
-    /// Its containers, and since when each of them runs, by its node's clock; `None` for one that doesn't.
-    pub containers: Vec<(Name, ContainerKind, Option<Time>)>,
+    /// What it was granted last.
+    pub grant: Option<Grant>,
+    /// So long its containers have to end.
+    pub grace: Duration,
+    /// Its containers.
+    pub containers: Vec<PodContainer>,
+}
+
+/// A container of a pod, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodContainer {
+    /// Its name.
+    pub name: Name,
+    /// Its part.
+    pub kind: ContainerKind,
+    /// Since when it runs, by its node's clock; `None` for one that doesn't. Of an init container that has ended, since when it ran.
+    pub since: Option<Time>,
+    /// Which one of its name it is; `None` where there was none yet.
+    pub instance: Option<Instance>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// What its spec has against a restart in place.
+    pub obstacle: Option<Obstacle>,
+}
+
+closed_set! {
+    /// Why a pod isn't restarted in place.
+    pub enum Obstacle {
+        /// A container has a `preStop` hook.
+        PreStop => "pre-stop",
+        /// A container that ends isn't started again, or by rules of its own.
+        NoRestart => "no-restart",
+        /// An init container has the old content: it isn't run again.
+        Init => "init-container",
+        /// More containers have the old content than a grant can name.
+        TooMany => "too-many",
+        /// A kubelet keeps the content of an immutable object.
+        Immutable => "immutable",
+        /// A container was started again less than ten minutes ago: the kubelet would wait before it does so once more.
+        Recent => "recent",
+        /// The first process of a container doesn't handle its stop signal.
+        Unhandled => "unhandled",
+        /// The agent of its node found no process to tell.
+        NotFound => "not-found",
+        /// The kernel denied the signal.
+        Denied => "denied",
+        /// The agent of its node sends no signals.
+        DryRun => "dry-run",
+        /// A container was sent its stop signal, and hasn't ended in the time that it has for that.
+        StillRuns => "still-runs",
+        /// No agent has done anything about the grant.
+        Unanswered => "unanswered",
+        /// After a restart a `subPath` mount shows an old content, or nobody could see what it shows.
+        Unproved => "unproved",
+    }
 }
 
 closed_set! {
@@ -101,6 +169,30 @@ pub enum Answer {
     Refused(String),
 }
 
+/// What came of a grant to a pod.
+#[derive(Clone, Debug)]
+pub enum Granted {
+    /// The pod has it.
+    Taken,
+    /// The pod isn't what it was, or it isn't known what came of it.
+    Conflict,
+    /// It was refused, for this reason.
+    Refused(String),
+}
+
+/// A grant for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The pod's name.
+    pub pod: Name,
+    /// Its UID.
+    pub uid: Name,
+    /// Its `resourceVersion`.
+    pub version: Name,
+    /// What it is granted.
+    pub grant: Grant,
+}
+
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -114,6 +206,10 @@ pub enum Action {
     Refetch(WorkloadRef),
     /// A workload's template is to get a mark.
     Roll(WorkloadRef, Mark),
+    /// A pod of a workload is to get a grant.
+    Grant(WorkloadRef, Restart),
+    /// It is to be looked at how a pod of a workload is, by its name, and what its agent has said.
+    LookAt(WorkloadRef, Name),
     /// People are to be told.
     Report(WorkloadRef, Report),
 }
@@ -136,6 +232,10 @@ pub enum Report {
     Problems(Vec<Problem>),
     /// A roll has begun, for these objects.
     Started(Vec<(ObjectKind, Name)>),
+    /// The restart of its pods in place has begun, for these objects.
+    Restarting(Vec<(ObjectKind, Name)>),
+    /// Its pods can't be restarted in place, for this; whether new ones take their place instead.
+    NotInPlace(Obstacle, bool),
     /// All pods are available with the new content.
     Finished,
     /// They weren't in time.
@@ -183,5 +283,9 @@ closed_set! {
         Disruption => "disruption",
         /// The API server refuses it.
         Refused => "refused",
+        /// A pod that is to be restarted in place can't be.
+        InPlace => "in-place",
+        /// A pod that is to be restarted in place was restarted not long ago.
+        Recent => "recent",
     }
 }

@@ -33,7 +33,7 @@ impl<'a> Neighbours<'a> {
                 Step::Planned(roll) | Step::Rolling(roll) => Standing::UnderWay(roll),
                 Step::Done(roll) => Standing::Done(roll),
                 Step::Failed(roll) => Standing::Failed(roll),
-                Step::None | Step::Undone(_) => return None,
+                Step::None | Step::Undone(_) | Step::Stuck(_) => return None,
             };
             Some((other, standing))
         });

@@ -1,8 +1,10 @@
 //! What is to be done next about a workload.
 
+use crate::model::names::Name;
 use crate::model::time::Time;
-use crate::rollouts::event::{Report, Wait};
+use crate::rollouts::event::{Obstacle, Report, Restart, Wait};
 use crate::rollouts::record::{Prints, Record};
+use crate::rollouts::restarting::Watched;
 
 /// What is to be done next about a workload.
 #[derive(Debug)]
@@ -25,6 +27,17 @@ pub(crate) enum Next {
     },
     /// Its pods are to be listed.
     ListPods,
+    /// This pod of it, which is restarted in place, is to be looked at.
+    LookAt(Name),
+    /// This pod of it is restarted in place, as it was found.
+    Watch(Watched),
+    /// Its pods can't be restarted in place, for this, until then at least if that is known.
+    Stuck {
+        /// Why.
+        obstacle: Obstacle,
+        /// Until when.
+        until: Option<Time>,
+    },
     /// It can be rolled, as far as it goes.
     Ready {
         /// What its pods will hold.
@@ -33,5 +46,18 @@ pub(crate) enum Next {
         causes: Prints,
         /// What of its own it waits for.
         waits: Option<Wait>,
+        /// How.
+        turn: Whose,
     },
+}
+
+/// What is changed so that pods come by a content.
+#[derive(Debug)]
+pub(crate) enum Whose {
+    /// The template; if it asks for restarts in place, because this is against them.
+    Template(Option<Obstacle>),
+    /// One pod after another.
+    Pods,
+    /// This one.
+    Pod(Restart),
 }

@@ -47,6 +47,8 @@ closed_set! {
     pub enum Standing {
         /// Pods are replaced.
         Rolling => "rolling",
+        /// Pods are restarted in place.
+        Restarting => "restarting",
         /// The template is to get its mark.
         Planned => "planned",
         /// Not all pods were available in time.
@@ -99,10 +101,11 @@ fn of<'a>(who: &'a WorkloadRef, case: &'a Case, record: Option<&'a Record>) -> O
 
 fn current(record: &Record) -> Option<Current<'_>> {
     let (standing, roll) = match &record.step {
+        Step::Rolling(roll) if roll.is_in_place => (Standing::Restarting, roll),
         Step::Rolling(roll) => (Standing::Rolling, roll),
         Step::Planned(roll) => (Standing::Planned, roll),
         Step::Failed(roll) => (Standing::Failed, roll),
-        Step::None | Step::Done(_) | Step::Undone(_) => return None,
+        Step::None | Step::Done(_) | Step::Undone(_) | Step::Stuck(_) => return None,
     };
     Some(Current { standing, marker: &roll.marker, since: moment(roll.since) })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::names::Name;
 use crate::model::pod::ContainerKind;
 use crate::model::time::Time;
-use crate::rollouts::event::{Listed, Pod};
+use crate::rollouts::event::{Listed, Pod, PodContainer};
 use crate::rollouts::record::{Prints, seconds};
 
 /// A container that was started again after a change has the new content, by clocks that may be this far apart.
@@ -51,59 +51,96 @@ pub(crate) struct Moment {
     pub(crate) is_beginning: bool,
 }
 
-/// Whether a pod has anything from before a change. The API server's times are whole seconds: of two in the same one the order isn't
-/// known. A revision of that second is taken for newer, since objects are applied before the workloads that use them, and a pod of
-/// an earlier revision for older.
-pub(crate) fn is_stale(pod: &Pod, keepers: &BTreeSet<Name>, changed: Moment) -> bool {
+/// The containers of a pod that have anything from before a change. The API server's times are whole seconds: of two in the same one the
+/// order isn't known. A revision of that second is taken for newer, since objects are applied before the workloads that use them,
+/// and a pod of an earlier revision for older. `restart` is the mark of a restart in place that was begun after the change.
+pub(crate) fn stale<'a>(
+    pod: &'a Pod,
+    keepers: &BTreeSet<Name>,
+    changed: Moment,
+    restart: Option<&Name>,
+) -> impl Iterator<Item = &'a PodContainer> {
     let Moment { at: changed, is_beginning } = changed;
     let is_newer = |at: Time| seconds(at) > seconds(changed);
-    if is_newer(pod.created) || pod.revision.is_some_and(|at| seconds(at) >= seconds(changed)) {
-        return false;
-    }
+    let is_new = is_newer(pod.created) || pod.revision.is_some_and(|at| seconds(at) >= seconds(changed));
     // Whoever waited for an object starts right after it is made.
     let skew = if is_beginning { Duration::ZERO } else { SKEW };
-    let is_older = |started: Time| started < changed + skew;
-    // Nobody that uses it: it is one that is only named, and all that runs counts.
-    let counts = |name: &Name| keepers.is_empty() || keepers.contains(name);
-    pod.containers.iter().any(|(name, kind, started)| {
-        let is_kept = match (kind, started) {
-            (ContainerKind::Init, Some(started)) if is_beginning => is_older(*started),
+    let is_older = move |started: Time| started < changed + skew;
+    let grant = pod.grant.as_ref().filter(|grant| restart == Some(&grant.marker));
+    // Whatever clocks say.
+    let is_renewed = move |container: &PodContainer| {
+        grant
+            .and_then(|grant| grant.instance(&container.name))
+            .is_some_and(|before| container.instance.as_ref() != Some(before))
+    };
+    let all = pod.containers.iter().filter(move |_| !is_new);
+    all.filter(move |container| {
+        let is_kept = match (container.kind, container.since) {
+            (ContainerKind::Init, Some(started)) if is_beginning => is_older(started),
             // They aren't run again.
-            (ContainerKind::Init, _) => pod.containers.iter().any(|(_, _, started)| started.is_some()),
+            (ContainerKind::Init, _) => pod.containers.iter().any(|container| container.since.is_some()),
             (ContainerKind::Regular | ContainerKind::Sidecar, started) => started.is_some_and(is_older),
             (ContainerKind::Ephemeral, _) => false,
         };
-        counts(name) && is_kept
+        // Nobody that uses it: it is one that is only named, and all that runs counts.
+        let counts = keepers.is_empty() || keepers.contains(&container.name);
+        counts && is_kept && !is_renewed(container)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::names::ContainerId;
+    use crate::model::restart::{Grant, Instance};
 
     fn at(seconds: u64) -> Time {
         Time::since_boot(Duration::from_secs(seconds))
     }
 
     fn pod(kind: ContainerKind, started: u64) -> Pod {
+        let container = |name: &str, kind, started| PodContainer {
+            name: name.into(),
+            kind,
+            since: Some(at(started)),
+            instance: ContainerId::parse(&"b".repeat(64)).as_ref().map(Instance::of),
+            restarts: 0,
+            obstacle: None,
+        };
         Pod {
             created: at(90),
             revision: Some(at(90)),
             is_current: true,
-            is_terminating: false,
-            ordinal: None,
             containers: vec![
-                ("mine".into(), kind, Some(at(started))),
-                ("other".into(), ContainerKind::Regular, Some(at(91))),
+                container("mine", kind, started),
+                container("other", ContainerKind::Regular, 91),
             ],
+            ..Pod::default()
         }
+    }
+
+    #[test]
+    fn who_was_granted_a_restart_and_is_another_one_by_now_is_as_new_whatever_clocks_say() {
+        let mut pod = pod(ContainerKind::Regular, 99);
+        let keepers = BTreeSet::from(["mine".into()]);
+        let moment = Moment { at: at(100), is_beginning: false };
+        let stale = |pod: &Pod, restart: Option<&str>| {
+            stale(pod, &keepers, moment, restart.map(Name::from).as_ref()).count()
+        };
+        pod.grant = Grant::parse("00ff 200 mine=aaaaaaaaaaaa");
+        assert_eq!((stale(&pod, Some("00ff")), stale(&pod, Some("00fe")), stale(&pod, None)), (0, 1, 1));
+        pod.grant = Grant::parse("00ff 200 mine=bbbbbbbbbbbb");
+        assert_eq!(stale(&pod, Some("00ff")), 1, "it hasn't ended");
+        pod.grant = Grant::parse("00ff 200 other=aaaaaaaaaaaa");
+        assert_eq!(stale(&pod, Some("00ff")), 1, "another one was meant");
     }
 
     #[test]
     fn who_waited_for_an_object_has_it_and_who_ran_before_hasnt() {
         let keepers = BTreeSet::from(["mine".into()]);
         let stale = |kind, started, is_beginning| {
-            is_stale(&pod(kind, started), &keepers, Moment { at: at(100), is_beginning })
+            let pod = pod(kind, started);
+            super::stale(&pod, &keepers, Moment { at: at(100), is_beginning }, None).count() > 0
         };
         for kind in [ContainerKind::Regular, ContainerKind::Sidecar] {
             assert!(stale(kind, 99, true), "{kind:?}");

@@ -61,6 +61,8 @@ pub(crate) enum Step {
     Failed(Roll),
     /// Its template has lost the mark, by somebody's hand.
     Undone(Roll),
+    /// Some of its pods can't be restarted in place.
+    Stuck(Roll),
 }
 
 /// One roll.
@@ -76,8 +78,21 @@ pub(crate) struct Roll {
     pub(crate) causes: Prints,
     /// When it began, by the time since the epoch in seconds.
     pub(crate) since: u64,
-    /// The roll before it, after which not all pods became available.
+    /// The roll before it, after which not all pods became available, or of whose pods some couldn't be restarted in place.
     pub(crate) mends: Option<Box<Roll>>,
+    /// Whether its pods are restarted in place. Its mark is in no template then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_in_place: bool,
+    /// The UID of the pod whose turn it is then: no other one is granted a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) turn: Option<Name>,
+}
+
+impl Roll {
+    /// One for this, without a mark.
+    pub(crate) fn new(wanted: Prints, causes: Prints, is_in_place: bool) -> Self {
+        Self { marker: "".into(), wanted, causes, since: 0, mends: None, is_in_place, turn: None }
+    }
 }
 
 impl Step {
@@ -89,7 +104,8 @@ impl Step {
             | Self::Rolling(roll)
             | Self::Done(roll)
             | Self::Failed(roll)
-            | Self::Undone(roll) => Some(roll),
+            | Self::Undone(roll)
+            | Self::Stuck(roll) => Some(roll),
         }
     }
 }
@@ -100,31 +116,80 @@ impl Record {
         Self { uid, base, step: Step::None, rolled: Vec::new() }
     }
 
-    /// What its pods hold, or will once its roll is over.
+    /// What its pods hold, or will once its roll is over. Those that are restarted in place aren't taken to before all of them were.
     pub(crate) const fn held(&self) -> &Prints {
         match &self.step {
-            Step::Rolling(roll) => &roll.wanted,
-            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => &self.base,
+            Step::Rolling(roll) if !roll.is_in_place => &roll.wanted,
+            Step::None
+            | Step::Planned(_)
+            | Step::Rolling(_)
+            | Step::Done(_)
+            | Step::Failed(_)
+            | Step::Undone(_)
+            | Step::Stuck(_) => &self.base,
+        }
+    }
+
+    /// The restart in place which some of its pods have gone through, and others may not have: whatever they hold, it isn't one content.
+    pub(crate) fn partial(&self) -> Option<&Roll> {
+        let roll = match &self.step {
+            Step::Rolling(roll) | Step::Failed(roll) | Step::Stuck(roll) => roll,
+            Step::Planned(roll) => roll.mends.as_deref()?,
+            Step::None | Step::Done(_) | Step::Undone(_) => return None,
+        };
+        roll.is_in_place.then_some(roll)
+    }
+
+    /// The restart in place that is under way.
+    pub(crate) fn restarting(&self) -> Option<&Roll> {
+        self.partial().filter(|_| matches!(self.step, Step::Rolling(_)))
+    }
+
+    /// Whether some of its pods have this by a restart in place that is under way, or that a planned roll is made instead of.
+    pub(crate) fn goes_on(&self, wanted: &Prints) -> bool {
+        let is_stopped = matches!(self.step, Step::Failed(_) | Step::Stuck(_));
+        self.partial().is_some_and(|roll| !is_stopped && roll.wanted == *wanted)
+    }
+
+    /// The restart in place that is to be made, or to be gone on with.
+    pub(crate) fn resumable(&self) -> Option<&Roll> {
+        match &self.step {
+            Step::Planned(roll) | Step::Failed(roll) | Step::Stuck(roll) => {
+                Some(roll).filter(|roll| roll.is_in_place)
+            }
+            Step::None | Step::Rolling(_) | Step::Done(_) | Step::Undone(_) => None,
         }
     }
 
     /// It is to be rolled.
     pub(crate) fn plan(&self, roll: Roll) -> Self {
         let mends = match &self.step {
-            Step::Rolling(before) | Step::Failed(before) => {
+            Step::Rolling(before) | Step::Failed(before) | Step::Stuck(before) => {
                 Some(Box::new(Roll { mends: None, ..before.clone() }))
             }
             Step::Planned(before) => before.mends.clone(),
             Step::None | Step::Done(_) | Step::Undone(_) => None,
         };
-        let base = self.held().clone();
+        let mut base = self.held().clone();
+        // Of two contents that pods hold the one counts that is to be replaced.
+        let other = self.partial().into_iter().flat_map(|before| &before.wanted);
+        for (object, print) in other {
+            let is_wanted = base.get(object).is_some_and(|held| roll.wanted.get(object) == Some(held));
+            if is_wanted {
+                base.insert(object.clone(), *print);
+            }
+        }
         Self { base, step: Step::Planned(Roll { mends, ..roll }), ..self.clone() }
     }
 
     /// It isn't to be rolled any more, for now.
     pub(crate) fn withdrawn(&self) -> Self {
         let Step::Planned(roll) = &self.step else { return self.clone() };
-        let step = roll.mends.as_deref().map_or(Step::None, |before| Step::Failed(before.clone()));
+        let step = match roll.mends.as_deref() {
+            None => Step::None,
+            Some(before) if before.is_in_place => Step::Stuck(before.clone()),
+            Some(before) => Step::Failed(before.clone()),
+        };
         Self { step, ..self.clone() }
     }
 
@@ -132,23 +197,30 @@ impl Record {
     pub(crate) const fn planned(&self) -> Option<&Roll> {
         match &self.step {
             Step::Planned(roll) => Some(roll),
-            Step::None | Step::Rolling(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+            Step::None
+            | Step::Rolling(_)
+            | Step::Done(_)
+            | Step::Failed(_)
+            | Step::Undone(_)
+            | Step::Stuck(_) => None,
         }
     }
 
-    /// The mark of the roll after which not all pods became available (yet).
-    pub(crate) fn broken_by(&self) -> Option<&Name> {
-        match &self.step {
-            Step::Rolling(roll) | Step::Failed(roll) => Some(&roll.marker),
-            Step::Planned(roll) => roll.mends.as_ref().map(|before| &before.marker),
-            Step::None | Step::Done(_) | Step::Undone(_) => None,
-        }
+    /// The rolls after which not all pods became available (yet).
+    pub(crate) fn broken_by(&self) -> impl Iterator<Item = &Roll> {
+        let last = match &self.step {
+            Step::Rolling(roll) | Step::Failed(roll) => Some(roll),
+            Step::Planned(roll) => roll.mends.as_deref(),
+            Step::None | Step::Done(_) | Step::Undone(_) | Step::Stuck(_) => None,
+        };
+        // One in place leaves the template as the one before it has made it.
+        std::iter::successors(last, |roll| roll.mends.as_deref().filter(|_| roll.is_in_place))
     }
 
-    /// Its template has the mark.
+    /// Its template has the mark, or its pods are restarted in place, (again) from now on.
     pub(crate) fn begun(&self, now: Time) -> Self {
         let mut next = self.clone();
-        if let Step::Planned(roll) = &self.step {
+        if let Step::Planned(roll) | Step::Failed(roll) | Step::Stuck(roll) = &self.step {
             let since = seconds(now);
             next.step = Step::Rolling(Roll { since, ..roll.clone() });
             next.rolled.push(since);
@@ -156,6 +228,34 @@ impl Record {
             next.rolled.drain(..surplus);
         }
         next
+    }
+
+    /// It is this pod's turn to be restarted in place.
+    pub(crate) fn turned(&self, pod: Name, now: Time) -> Self {
+        let mut next = self.clone();
+        if let Step::Rolling(roll) = &mut next.step {
+            (roll.turn, roll.since) = (Some(pod), seconds(now));
+        }
+        next
+    }
+
+    /// Until when a restart in place that is under way keeps others waiting without a new turn, if that is so long.
+    pub(crate) fn late(&self, longest: Duration) -> Option<Time> {
+        self.restarting().map(|roll| moment(roll.since) + longest)
+    }
+
+    /// Its pods can't all be restarted in place.
+    pub(crate) fn stuck(&self) -> Self {
+        let step = self.partial().cloned().map_or_else(|| self.step.clone(), Step::Stuck);
+        Self { step, ..self.clone() }
+    }
+
+    /// All of its pods were restarted in place, or are newer, and hold this.
+    pub(crate) fn restarted(&self, wanted: &Prints, causes: Prints) -> Self {
+        let Some(roll) = self.partial().cloned() else { return self.clone() };
+        let mut roll = Roll { wanted: wanted.clone(), turn: None, ..roll };
+        roll.causes.extend(causes);
+        Self { base: wanted.clone(), step: Step::Done(roll), ..self.clone() }
     }
 
     /// About how long it is where it is written, in bytes, or will be once its roll is over, whatever comes of that: who had room to begin
@@ -193,20 +293,32 @@ impl Record {
             roll
         };
         match &self.step {
+            Step::Rolling(roll) | Step::Failed(roll) | Step::Stuck(roll) if roll.is_in_place => {
+                Self { base, step: Step::None, ..self.clone() }
+            }
             Step::Rolling(roll) => Self { step: Step::Rolling(with(roll)), ..self.clone() },
             Step::Failed(roll) if causes.is_some() => {
                 Self { step: Step::Failed(with(roll)), base, ..self.clone() }
             }
             Step::Planned(_) => Self { base, ..self.withdrawn() },
-            Step::None | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => Self { base, ..self.clone() },
+            Step::None | Step::Done(_) | Step::Failed(_) | Step::Undone(_) | Step::Stuck(_) => {
+                Self { base, ..self.clone() }
+            }
         }
     }
 
     /// When its roll is too late, if that may take so long.
     pub(crate) fn limit(&self, longest: Duration) -> Option<Time> {
         match &self.step {
-            Step::Rolling(roll) => Some(moment(roll.since) + longest),
-            Step::None | Step::Planned(_) | Step::Done(_) | Step::Failed(_) | Step::Undone(_) => None,
+            // In place each pod has a time of its own.
+            Step::Rolling(roll) if !roll.is_in_place => Some(moment(roll.since) + longest),
+            Step::None
+            | Step::Rolling(_)
+            | Step::Planned(_)
+            | Step::Done(_)
+            | Step::Failed(_)
+            | Step::Undone(_)
+            | Step::Stuck(_) => None,
         }
     }
 
@@ -253,8 +365,15 @@ mod tests {
         let name = |n: u32| Name::from(format!("{n}-{}", "n".repeat(200)));
         let prints =
             |count| (0..count).map(|n| ((ObjectKind::ConfigMap, name(n)), print(1))).collect::<Prints>();
-        let roll =
-            Roll { marker: "00ff".into(), wanted: prints(64), causes: prints(64), since: 7, mends: None };
+        let roll = Roll {
+            marker: "00ff".into(),
+            wanted: prints(64),
+            causes: prints(64),
+            since: 7,
+            mends: None,
+            is_in_place: false,
+            turn: None,
+        };
         let planned = Record::begin("u".into(), prints(1)).plan(roll);
         let begun = planned.begun(at(8));
         for ended in [begun.ended(Step::Done), begun.ended(Step::Failed), begun.undone(prints(64))] {
@@ -271,6 +390,8 @@ mod tests {
             causes: Prints::new(),
             since: 7,
             mends,
+            is_in_place: n == 3,
+            turn: (n == 3).then(|| "pod".into()),
         };
         let mut record = Record::begin("u".into(), prints(1));
         record.step = Step::Planned(roll(2, Some(Box::new(roll(3, None)))));
@@ -301,8 +422,15 @@ mod tests {
 
     #[test]
     fn of_rolls_the_last_ones_are_remembered() {
-        let roll =
-            Roll { marker: "m".into(), wanted: Prints::new(), causes: Prints::new(), since: 0, mends: None };
+        let roll = Roll {
+            marker: "m".into(),
+            wanted: Prints::new(),
+            causes: Prints::new(),
+            since: 0,
+            mends: None,
+            is_in_place: false,
+            turn: None,
+        };
         let mut record = Record::begin("u".into(), Prints::new());
         for n in 0..20 {
             record = record.plan(roll.clone()).begun(at(n));

@@ -1,6 +1,7 @@
 //! Workloads whose pods can be replaced by a change of their template.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::model::closed::closed_set;
 use crate::model::names::Name;
@@ -74,6 +75,8 @@ pub struct Workload {
     pub marker: Option<Name>,
     /// How far it is with replacing its pods.
     pub progress: Progress,
+    /// How long a pod must have been ready to count as available.
+    pub min_ready: Duration,
 }
 
 impl Workload {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
+use reloadlet_core::model::restart::Finding;
 use reloadlet_core::rollouts::event::Event;
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
@@ -29,6 +30,7 @@ impl Simulation {
             70..74 => self.hold(),
             74..82 => self.crash(),
             82..88 => self.second(),
+            88..91 => self.agents(&who),
             _ => {
                 let other = self.rng.pick(&objects).unwrap().clone();
                 self.change(&object);
@@ -142,6 +144,18 @@ impl Simulation {
         self.cluster.touch(who, |workload| workload.is_paused = is_paused);
         self.schedule(who);
         self.show_workload(who);
+    }
+
+    /// Agents come, go, or find something against restarts.
+    fn agents(&mut self, who: &WorkloadRef) {
+        let all = [None, None, Some(None), Some(Some(Finding::Unhandled)), Some(Some(Finding::StillRuns))];
+        let refuses = *self.rng.pick(&all).unwrap();
+        self.set_agents(who, refuses);
+    }
+
+    pub(crate) fn set_agents(&mut self, who: &WorkloadRef, refuses: Option<Option<Finding>>) {
+        self.trace(&format!("{who}: agents refuse {refuses:?}"));
+        self.cluster.workloads.get_mut(who).unwrap().refuses = refuses;
     }
 
     fn hold(&mut self) {

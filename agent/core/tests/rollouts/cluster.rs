@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::digest::Digest;
-use reloadlet_core::model::names::Name;
+use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use reloadlet_core::model::pod::{AnnotationValue, Container, ContainerKind, EnvironmentSource, PodSpec};
+use reloadlet_core::model::restart::{Finding, Grant, Instance, Said};
 use reloadlet_core::policy::reloader::{Form, Marks, Resting};
 use reloadlet_core::rollouts::content::{Content, Seen, Value};
 use reloadlet_core::rollouts::event;
@@ -44,6 +45,26 @@ pub(crate) struct PodState {
     pub(crate) template: Template,
     pub(crate) values: Values,
     pub(crate) available: Option<Time>,
+    pub(crate) uid: u64,
+    pub(crate) version: u64,
+    /// Since when its container runs, which one of its name it is, and how often it was started again.
+    pub(crate) started: Time,
+    pub(crate) instance: u64,
+    pub(crate) restarts: u32,
+    /// What it was granted last, and what its agent has said of grants.
+    pub(crate) grant: Option<Grant>,
+    pub(crate) said: Vec<Said>,
+}
+
+impl PodState {
+    /// Whether it was granted a restart that isn't over.
+    pub(crate) fn is_restarted(&self, now: Time) -> bool {
+        self.grant.is_some() && self.available.is_none_or(|at| at > now)
+    }
+
+    fn instance(&self) -> Instance {
+        Instance::of(&ContainerId::parse(&format!("{:012x}", self.instance).repeat(6)[..64]).unwrap())
+    }
 }
 
 /// What a template is, beside what it uses.
@@ -68,6 +89,10 @@ pub(crate) struct Deployed {
     pub(crate) asks_itself: bool,
     /// Whether its pods start without the objects that it uses.
     pub(crate) is_optional: bool,
+    /// How its pods are to come by what they take at their start.
+    pub(crate) manner: &'static str,
+    /// What its pods' agents say of grants, instead of ending anything; nothing where no agent is there.
+    pub(crate) refuses: Option<Option<Finding>>,
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
@@ -210,7 +235,7 @@ impl Cluster {
         let fresh = self.values(who);
         let version = self.version();
         let Some(workload) = self.workloads.get_mut(who) else { return false };
-        let mut step = workload.replace(fresh, rng, now);
+        let mut step = workload.replace(fresh, version, rng, now);
         let status = workload.progress(now);
         step |= std::mem::replace(&mut workload.status, status) != status;
         if step {
@@ -260,18 +285,68 @@ impl Cluster {
         revisions.filter_map(|(template, _)| template.marker.clone()).collect()
     }
 
-    pub(crate) fn pods(&self, who: &WorkloadRef) -> Vec<event::Pod> {
+    pub(crate) fn pods(&self, who: &WorkloadRef, now: Time) -> Vec<event::Pod> {
         let Some(workload) = self.workloads.get(who) else { return Vec::new() };
-        let shown = |pod: &PodState| event::Pod {
-            created: whole(pod.created),
-            revision: workload.made(&pod.template).map(whole),
-            is_current: pod.template == workload.template,
-            is_terminating: false,
-            ordinal: None,
-            containers: vec![("app".into(), ContainerKind::Regular, Some(pod.created + ms(500)))],
-        };
-        workload.pods.iter().map(shown).collect()
+        workload.pods.iter().map(|pod| workload.shown_pod(pod, now)).collect()
     }
+
+    /// What a pod's agent has said.
+    pub(crate) fn said_of(&self, who: &WorkloadRef, name: &Name) -> Vec<Said> {
+        let pods = self.workloads.get(who).into_iter().flat_map(|workload| &workload.pods);
+        let mut mine = pods.filter(|pod| format!("pod-{}", pod.uid) == **name);
+        mine.next().map(|pod| pod.said.clone()).unwrap_or_default()
+    }
+
+    /// A pod gets a grant, if it is what it was.
+    pub(crate) fn grant(&mut self, who: &WorkloadRef, restart: &event::Restart) -> bool {
+        let version = self.version();
+        let Some(workload) = self.workloads.get_mut(who) else { return false };
+        let is_meant = |pod: &&mut PodState| {
+            (number(pod.uid), number(pod.version)) == (restart.uid.clone(), restart.version.clone())
+        };
+        let Some(pod) = workload.pods.iter_mut().find(is_meant) else { return false };
+        pod.grant = Some(restart.grant.clone());
+        pod.version = version;
+        true
+    }
+
+    /// A pod's container ends, and is started again with what there is then; `grant` if it was for that.
+    pub(crate) fn restart(
+        &mut self,
+        who: &WorkloadRef,
+        uid: u64,
+        grant: Option<&Grant>,
+        rng: &mut Rng,
+        now: Time,
+    ) -> bool {
+        let (fresh, version) = (self.values(who), self.version());
+        let Some(workload) = self.workloads.get_mut(who) else { return false };
+        let refuses = workload.refuses;
+        let Some(pod) = workload.pods.iter_mut().find(|pod| pod.uid == uid) else { return false };
+        if let Some(grant) = grant {
+            let is_meant = grant.instance("app") == Some(&pod.instance()) && now <= moment(grant.until);
+            if !is_meant || pod.grant.as_ref() != Some(grant) {
+                return false;
+            }
+            if let Some(finding) = refuses {
+                let said = |finding| Said { marker: grant.marker.clone(), until: grant.until, finding };
+                pod.said.extend(finding.map(said));
+                return false;
+            }
+        }
+        pod.restarts += 1;
+        (pod.instance, pod.version, pod.started) = (version, version, now);
+        let is_bad = fresh.values().any(|value| value % 10 == BAD);
+        pod.values = fresh;
+        pod.available = (!is_bad).then(|| now + ms(500 + rng.below(3_000)));
+        workload.version = version;
+        workload.stuck = Some(now);
+        true
+    }
+}
+
+fn moment(seconds: u64) -> Time {
+    Time::since_boot(Duration::from_secs(seconds))
 }
 
 impl Deployed {
@@ -288,6 +363,8 @@ impl Deployed {
             wave,
             asks_itself: true,
             is_optional: true,
+            manner: "true",
+            refuses: None,
             asks: Vec::new(),
             is_paused: false,
             is_guarded: false,
@@ -303,6 +380,29 @@ impl Deployed {
         }
     }
 
+    fn shown_pod(&self, pod: &PodState, now: Time) -> event::Pod {
+        event::Pod {
+            name: format!("pod-{}", pod.uid).as_str().into(),
+            uid: number(pod.uid),
+            version: number(pod.version),
+            created: whole(pod.created),
+            revision: self.made(&pod.template).map(whole),
+            is_current: pod.template == self.template,
+            is_ready: pod.available.is_some_and(|at| at <= now),
+            grant: pod.grant.clone(),
+            grace: ms(30_000),
+            containers: vec![event::PodContainer {
+                name: "app".into(),
+                kind: ContainerKind::Regular,
+                since: Some(pod.started),
+                instance: Some(pod.instance()),
+                restarts: pod.restarts,
+                obstacle: None,
+            }],
+            ..event::Pod::default()
+        }
+    }
+
     /// When the revision with a template was made.
     fn made(&self, template: &Template) -> Option<Time> {
         self.revisions.iter().find(|(known, _)| known == template).map(|(_, made)| *made)
@@ -312,7 +412,7 @@ impl Deployed {
         pod.template == self.template
     }
 
-    fn replace(&mut self, fresh: Values, rng: &mut Rng, now: Time) -> bool {
+    fn replace(&mut self, fresh: Values, version: u64, rng: &mut Rng, now: Time) -> bool {
         if self.observed < self.generation {
             self.observed = self.generation;
             return true;
@@ -335,7 +435,20 @@ impl Deployed {
             };
             let is_bad = fresh.values().any(|value| value % 10 == BAD);
             let available = (!is_bad).then(|| now + ms(500 + rng.below(3_000)));
-            self.pods.push(PodState { created: now, template, values: fresh, available });
+            let started = now + ms(500);
+            self.pods.push(PodState {
+                created: now,
+                template,
+                values: fresh,
+                available,
+                uid: version,
+                version,
+                started,
+                instance: version,
+                restarts: 0,
+                grant: None,
+                said: Vec::new(),
+            });
             self.stuck = Some(now);
             return true;
         }
@@ -398,7 +511,9 @@ impl Deployed {
             Container { name: "app".into(), environment: environment.collect(), ..Container::default() };
         let text = |text: &str| AnnotationValue::Text(text.to_owned());
         let mut own = vec![("reloadlet.io/wave", text(&self.wave.to_string()))];
-        own.extend(self.asks_itself.then(|| ("reloadlet.io/rollout", text("true"))));
+        let rollout = ("reloadlet.io/rollout".to_owned(), text(self.manner));
+        let of_pods = (self.manner != "true").then_some(rollout);
+        own.extend(self.asks_itself.then(|| ("reloadlet.io/rollout", text(self.manner))));
         Workload {
             uid: number(self.uid),
             version: number(self.version),
@@ -414,7 +529,12 @@ impl Deployed {
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
             of_template: BTreeMap::new(),
-            spec: PodSpec { containers: vec![container], ..PodSpec::default() },
+            spec: PodSpec {
+                containers: vec![container],
+                annotations: of_pods.into_iter().collect(),
+                ..PodSpec::default()
+            },
+            min_ready: Duration::ZERO,
             marker: self.template.marker.clone(),
             progress: if self.observed < self.generation { Progress::Rolling } else { self.status },
         }
@@ -426,6 +546,6 @@ pub(crate) fn number(number: u64) -> Name {
 }
 
 /// A moment as the API server writes it.
-fn whole(at: Time) -> Time {
+pub(crate) fn whole(at: Time) -> Time {
     Time::since_boot(Duration::from_secs(at.elapsed_since_boot().as_secs()))
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use reloadlet_core::Time;
+use reloadlet_core::model::restart::Grant;
 use reloadlet_core::policy::rollout::Clock;
 use reloadlet_core::rollouts::controller::Controller;
-use reloadlet_core::rollouts::event::{Action, Answer, Disruption, Event, Listed, Mark, Report, Wait};
+use reloadlet_core::rollouts::event::{
+    Action, Answer, Disruption, Event, Granted, Listed, Mark, Report, Restart, Wait,
+};
 use reloadlet_core::rollouts::ledger::{Access, Shard};
 use reloadlet_core::rollouts::settings::{Calendar, Options};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
-use crate::cluster::{Template, ms, number};
+use crate::cluster::{PodState, Template, ms, number, whole};
 use crate::simulation::{Simulation, Todo};
 
 /// A controller that runs.
@@ -122,6 +125,8 @@ impl Simulation {
                 | Action::Fetch(_)
                 | Action::ListPods(_)
                 | Action::Refetch(_)
+                | Action::Grant(..)
+                | Action::LookAt(..)
                 | Action::Roll(..)) => {
                     let pause = ms(1 + self.rng.below(60));
                     self.push(self.now + pause, Todo::Ask(id, Box::new(action)));
@@ -132,6 +137,8 @@ impl Simulation {
 
     fn report(&mut self, who: &WorkloadRef, report: &Report) {
         match report {
+            Report::Restarting(objects) => assert!(!objects.is_empty(), "{who} for nothing"),
+            Report::NotInPlace(obstacle, instead) => self.obstacles.push((*obstacle, *instead)),
             Report::Started(objects) => {
                 assert!(!objects.is_empty(), "{who} for nothing");
                 // Of two that run, both may find that a record is what each of them wanted.
@@ -158,7 +165,8 @@ impl Simulation {
         let none = match &action {
             Action::Access(shard, _) => Event::Lost(*shard),
             Action::Fetch(object) => Event::Unfetched(object.clone()),
-            Action::ListPods(who) => Event::Unlisted(who.clone()),
+            Action::ListPods(who) | Action::LookAt(who, _) => Event::Unlisted(who.clone()),
+            Action::Grant(who, _) => Event::Granted(who.clone(), Granted::Conflict),
             Action::Roll(who, _) => Event::Rolled(who.clone(), Answer::Conflict),
             Action::Refetch(_) | Action::Report(..) => {
                 Event::Holds { all: self.is_held, namespaces: Vec::new() }
@@ -184,7 +192,7 @@ impl Simulation {
                 Event::Content(object, content)
             }
             Action::ListPods(who) => {
-                let pods = self.cluster.pods(&who);
+                let pods = self.cluster.pods(&who, self.now);
                 let marks = self.cluster.marks(&who);
                 let is_guarded = self.cluster.workloads.get(&who).is_some_and(|workload| workload.is_guarded);
                 let disruption = if is_guarded { Disruption::Forbidden } else { Disruption::Allowed };
@@ -197,6 +205,15 @@ impl Simulation {
             Action::Roll(who, mark) => {
                 let answer = self.patch(&who, mark);
                 Event::Rolled(who, answer)
+            }
+            Action::Grant(who, restart) => {
+                let granted = self.grant(&who, &restart);
+                Event::Granted(who, granted)
+            }
+            Action::LookAt(who, name) => {
+                let pods = self.cluster.pods(&who, self.now);
+                let said = self.cluster.said_of(&who, &name);
+                Event::Looked(who, pods.into_iter().find(|pod| pod.name == name), said)
             }
             Action::Report(..) => unreachable!("it was made at once"),
         }
@@ -237,6 +254,50 @@ impl Simulation {
             self.show_workload(who);
         }
         Answer::Taken(self.cluster.workload(who).unwrap())
+    }
+
+    /// A pod gets a grant, and its agent takes that up, if there is one.
+    fn grant(&mut self, who: &WorkloadRef, restart: &Restart) -> Granted {
+        let now = self.now;
+        if !self.cluster.grant(who, restart) {
+            return Granted::Conflict;
+        }
+        self.trace(&format!("{who} {} is granted a restart", restart.pod));
+        let workload = &self.cluster.workloads[who];
+        let is_mine = |pod: &&PodState| number(pod.uid) == restart.uid;
+        let mine = workload.pods.iter().find(is_mine).unwrap();
+        let changed = self.cluster.last_change(who).max(workload.changed);
+        // Of an object that is gone nobody says since when.
+        let is_recent = whole(mine.started) <= changed + ms(10_000) || now < workload.changed + ms(30_000);
+        assert!(
+            mine.values != workload.values || is_recent,
+            "{who} {} is restarted and has what there is: {workload:?}",
+            restart.pod
+        );
+        let other = workload.pods.iter().filter(|pod| !is_mine(pod)).find(|pod| pod.is_restarted(now));
+        assert!(other.is_none(), "{who}: {} is restarted while {other:?} is", restart.pod);
+        let uid = mine.uid;
+        self.grants += 1;
+        let pause = ms(200 + self.rng.below(4_000));
+        self.push(now + pause, Todo::Restart(who.clone(), uid, Some(restart.grant.clone())));
+        Granted::Taken
+    }
+
+    /// A container ends, and is started again.
+    pub(crate) fn restart(&mut self, who: &WorkloadRef, uid: u64, grant: Option<&Grant>) {
+        let (cluster, rng) = (&mut self.cluster, &mut self.rng);
+        if !cluster.restart(who, uid, grant, rng, self.now) {
+            return;
+        }
+        self.trace(&format!("{who} {uid} is restarted"));
+        let pods = &self.cluster.workloads[who].pods;
+        let is_bad = pods.iter().any(|pod| pod.uid == uid && pod.available.is_none());
+        self.schedule(who);
+        self.show_workload(who);
+        // One that doesn't work ends again, or stays as it is.
+        if is_bad && uid % 2 == 0 {
+            self.push(self.now + ms(20_000), Todo::Restart(who.clone(), uid, None));
+        }
     }
 
     /// Every roll has a reason, and none has two. Another key that is changed meanwhile is taken for one, since nothing says which it was.

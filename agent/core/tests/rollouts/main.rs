@@ -9,6 +9,7 @@
 mod chaos;
 mod cluster;
 mod controllers;
+mod in_place;
 mod lists;
 mod overview;
 mod promises;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use reloadlet_core::model::restart::Grant;
 use reloadlet_core::policy::problem::Problem;
-use reloadlet_core::rollouts::event::{Action, Event, Wait};
+use reloadlet_core::rollouts::event::{Action, Event, Obstacle, Wait};
 use reloadlet_core::rollouts::settings::Options;
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 
@@ -29,6 +30,8 @@ pub(crate) enum Todo {
     Timer(u32, Time),
     /// Kubernetes' controllers look at a workload.
     Replace(WorkloadRef),
+    /// A pod's container ends, for this grant or by itself.
+    Restart(WorkloadRef, u64, Option<Grant>),
     Happen,
     Set(ObjectRef, BTreeMap<Name, u64>),
     Start,
@@ -55,6 +58,10 @@ pub(crate) struct Simulation {
     pub(crate) finished: u32,
     pub(crate) failed: u32,
     pub(crate) problems: Vec<Problem>,
+    /// How many grants pods got.
+    pub(crate) grants: u32,
+    /// What was said against restarts in place, and whether new pods take their place.
+    pub(crate) obstacles: Vec<(Obstacle, bool)>,
     /// How often pods were listed.
     pub(crate) listings: u32,
     /// So many of the next records that are to be written aren't.
@@ -91,6 +98,8 @@ impl Simulation {
             rolls: 0,
             started: 0,
             problems: Vec::new(),
+            grants: 0,
+            obstacles: Vec::new(),
             listings: 0,
             lost_writes: 0,
             finished: 0,
@@ -139,7 +148,8 @@ impl Simulation {
                 let uid = self.cluster.version();
                 let replicas = 1 + usize::try_from(self.rng.below(3)).unwrap();
                 let wave = i32::try_from(self.rng.below(2)).unwrap();
-                let deployed = Deployed::new(uid, uses, replicas, wave, self.now);
+                let mut deployed = Deployed::new(uid, uses, replicas, wave, self.now);
+                deployed.manner = self.rng.pick(&["true", "true", "in-place", "in-place,rollout"]).unwrap();
                 self.deploy(who, deployed);
             }
         }
@@ -190,6 +200,7 @@ impl Simulation {
                 Todo::Ask(id, action) => self.answer(id, *action),
                 Todo::Timer(id, at) => self.time_out(id, at),
                 Todo::Replace(who) => self.replace(&who),
+                Todo::Restart(who, uid, grant) => self.restart(&who, uid, grant.as_ref()),
                 Todo::Happen => {
                     self.happened += 1;
                     self.happen();
@@ -230,6 +241,7 @@ impl Simulation {
         self.set_held(false);
         for who in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
             self.set_paused(&who, false);
+            self.set_agents(&who, None);
             self.scale_to(&who, 2);
         }
         // What was lost while nothing was calm is found by whoever comes next.

@@ -8,9 +8,9 @@ use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::policy::rollout::Windows;
 use crate::rollouts::case::Case;
-use crate::rollouts::event::{Action, Mark, Report, Wait};
+use crate::rollouts::event::{Action, Mark, Obstacle, Report, Restart, Wait};
 use crate::rollouts::neighbours::Neighbours;
-use crate::rollouts::next::Next;
+use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::record::{Prints, Record, Roll, seconds};
 use crate::rollouts::room;
 use crate::rollouts::uses::Object;
@@ -20,6 +20,8 @@ use super::Controller;
 
 /// How often it is looked whether a window has opened, or a budget allows a disruption.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether what is against a restart in place is still so, where nothing tells.
+const LOOK_LATER: Duration = Duration::from_secs(300);
 /// A workload that was rolled so often within so long flaps.
 const FLAPS_AT: usize = 5;
 const FLAPS_WITHIN: Duration = Duration::from_secs(3600);
@@ -27,6 +29,21 @@ const FLAPS_WITHIN: Duration = Duration::from_secs(3600);
 impl Controller {
     /// Does what a workload is ready for. When it is looked at again, if that is known.
     pub(super) fn follow(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: Option<Record>,
+        next: Next,
+        now: Time,
+    ) -> Option<Time> {
+        // A restart in place that waits so long for its next turn lets others go on.
+        let late =
+            record.as_ref().and_then(|record| record.late(self.options.limit)).filter(|late| *late > now);
+        let until = self.act_on(who, case, record, next, now);
+        until.into_iter().chain(late).min()
+    }
+
+    fn act_on(
         &mut self,
         who: &WorkloadRef,
         case: &mut Case,
@@ -53,12 +70,12 @@ impl Controller {
             }
             Next::Tell(report) => {
                 self.tell(who, case, report);
-                self.withdraw(who, record.as_ref());
+                self.withdraw(who, record.as_ref(), now);
                 None
             }
             Next::Wait(wait, until) => {
                 self.say_wait(who, case, wait);
-                self.withdraw(who, record.as_ref());
+                self.withdraw(who, record.as_ref(), now);
                 until
             }
             Next::ListPods => {
@@ -66,8 +83,20 @@ impl Controller {
                 self.actions.push_back(Action::ListPods(who.clone()));
                 None
             }
+            Next::LookAt(pod) => {
+                case.looks();
+                self.actions.push_back(Action::LookAt(who.clone(), pod));
+                None
+            }
+            Next::Watch(watched) => {
+                case.watches(watched);
+                self.dirty.insert(who.clone());
+                None
+            }
+            Next::Stuck { obstacle, until } => self.stuck(who, case, record.as_ref()?, obstacle, until, now),
             Next::Almost { causes } => {
-                let Some((wait, until)) = self.waits_for_anything(who, case, record.as_ref()?, &causes, now)
+                let Some((wait, until)) =
+                    self.waits_for_anything(who, case, record.as_ref()?, &causes, false, now)
                 else {
                     // It is its turn: by what its pods are now.
                     case.unlisted();
@@ -75,40 +104,54 @@ impl Controller {
                     return None;
                 };
                 self.say_wait(who, case, wait);
-                self.withdraw(who, record.as_ref());
+                self.withdraw(who, record.as_ref(), now);
                 until
             }
-            Next::Ready { wanted, causes, waits } => {
+            Next::Ready { wanted, causes, waits, turn } => {
                 let record = record?;
+                let goes_on = record.goes_on(&wanted);
                 let (wait, until) = match waits {
                     // Nothing else says when it is over.
                     Some(wait @ Wait::Disruption) => (wait, Some(now + LOOK_AGAIN)),
                     Some(wait) => (wait, None),
-                    None => match self.waits_for_anything(who, case, &record, &causes, now) {
+                    None => match self.waits_for_anything(who, case, &record, &causes, goes_on, now) {
                         Some(waits) => {
                             case.waits_with(wanted);
                             waits
                         }
                         None => {
-                            self.roll(who, case, &record, wanted, causes, now);
+                            match turn {
+                                Whose::Pod(restart) => self.grant(who, case, &record, restart, now),
+                                Whose::Pods => self.restart(who, case, &record, wanted, causes, now),
+                                Whose::Template(None) => self.roll(who, case, &record, wanted, causes, now),
+                                Whose::Template(Some(obstacle)) => {
+                                    if record.planned().is_none() {
+                                        let report = Report::NotInPlace(obstacle, true);
+                                        self.actions.push_back(Action::Report(who.clone(), report));
+                                    }
+                                    self.roll(who, case, &record, wanted, causes, now);
+                                }
+                            }
                             return None;
                         }
                     },
                 };
                 self.say_wait(who, case, wait);
-                self.withdraw(who, Some(&record));
+                self.withdraw(who, Some(&record), now);
                 until
             }
         }
     }
 
-    /// What a roll waits for that its pods have nothing to do with, and when that is looked at again if nothing else tells.
+    /// What a roll waits for that its pods have nothing to do with, and when that is looked at again if nothing else tells. One that
+    /// `goes_on`, pod by pod, has had its turn, and only a person stops it.
     fn waits_for_anything(
         &self,
         who: &WorkloadRef,
         case: &Case,
         record: &Record,
         causes: &Prints,
+        goes_on: bool,
         now: Time,
     ) -> Option<(Wait, Option<Time>)> {
         let is_open = |windows: &Windows| windows.are_open(|zone| self.calendar.clock(zone, now));
@@ -120,6 +163,9 @@ impl Controller {
         }
         if self.holds.are_on(&who.namespace) {
             return Some((Wait::Held, None));
+        }
+        if goes_on {
+            return None;
         }
         if !case.windows().is_none_or(is_open) {
             return Some((Wait::Window, Some(now + LOOK_AGAIN)));
@@ -139,10 +185,14 @@ impl Controller {
         }
     }
 
-    /// Whoever waits for anything keeps nobody else waiting.
-    fn withdraw(&mut self, who: &WorkloadRef, record: Option<&Record>) {
-        if let Some(record) = record.filter(|record| record.planned().is_some()) {
+    /// Whoever waits for anything keeps nobody else waiting: a plan isn't one any more, and neither is the restart of further pods, after a
+    /// while.
+    fn withdraw(&mut self, who: &WorkloadRef, record: Option<&Record>, now: Time) {
+        let Some(record) = record else { return };
+        if record.planned().is_some() {
             self.ledger.write(who, Some(record.withdrawn()));
+        } else if record.late(self.options.limit).is_some_and(|late| now >= late) {
+            self.ledger.write(who, Some(record.stuck()));
         }
     }
 
@@ -185,7 +235,7 @@ impl Controller {
         causes: Prints,
         now: Time,
     ) {
-        let planned = record.planned();
+        let planned = record.planned().filter(|roll| !roll.is_in_place);
         if let Some(roll) = planned.filter(|roll| roll.wanted == wanted) {
             let workload = case.workload();
             let mark = Mark {
@@ -197,10 +247,78 @@ impl Controller {
             self.actions.push_back(Action::Roll(who.clone(), mark));
             return;
         }
-        // That of a plan that came to nothing is as good as new.
+        self.plan(who, case, record, Roll::new(wanted, causes, false), now);
+    }
+
+    /// A restart in place is planned; or, where the plan is written, begun.
+    fn restart(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: &Record,
+        wanted: Prints,
+        causes: Prints,
+        now: Time,
+    ) {
+        let Some(roll) = record.resumable().filter(|roll| roll.wanted == wanted) else {
+            self.plan(who, case, record, Roll::new(wanted, causes, true), now);
+            return;
+        };
+        let begun = record.begun(now);
+        if self.ledger.write(who, Some(begun.clone())) {
+            self.plans.insert(who.clone(), roll.clone());
+            let objects = roll.causes.keys().cloned().collect();
+            self.unsaid.insert(who.clone(), (Some(begun), Report::Restarting(objects)));
+        } else {
+            self.tell(who, case, Report::Problems(vec![room::for_record()]));
+        }
+    }
+
+    /// A pod is granted a restart; or it is written that it is its turn, before which nobody else may be granted one.
+    fn grant(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, restart: Restart, now: Time) {
+        if record.restarting().is_some_and(|roll| roll.turn.as_ref() == Some(&restart.uid)) {
+            case.grants(&restart, now);
+            self.actions.push_back(Action::Grant(who.clone(), restart));
+        } else if self.ledger.write(who, Some(record.turned(restart.uid, now))) {
+            // Another controller may have had its turn meanwhile.
+            case.unlisted();
+        } else {
+            self.tell(who, case, Report::Problems(vec![room::for_record()]));
+        }
+    }
+
+    /// Its pods can't all be restarted in place, and nothing else is asked for.
+    fn stuck(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: &Record,
+        obstacle: Obstacle,
+        until: Option<Time>,
+        now: Time,
+    ) -> Option<Time> {
+        if record.restarting().is_some() {
+            if self.ledger.write(who, Some(record.stuck())) {
+                self.look_at_waiting();
+            }
+            return None;
+        }
+        let wait = if obstacle == Obstacle::Recent { Wait::Recent } else { Wait::InPlace };
+        if case.waits(wait) {
+            let report = Report::NotInPlace(obstacle, false);
+            self.actions.push_back(Action::Report(who.clone(), report));
+        }
+        self.withdraw(who, Some(record), now);
+        Some(until.unwrap_or(now + LOOK_LATER))
+    }
+
+    /// What is to be done is written before it is.
+    fn plan(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, roll: Roll, now: Time) {
+        // The mark of a plan that came to nothing is as good as new.
+        let planned = record.planned().filter(|planned| planned.is_in_place == roll.is_in_place);
         let marker = planned.map_or_else(|| marker(who, now), |roll| roll.marker.clone());
         case.plans(marker.clone());
-        let roll = Roll { marker, wanted, causes, since: seconds(now), mends: None };
+        let roll = Roll { marker, since: seconds(now), ..roll };
         if self.ledger.write(who, Some(record.plan(roll.clone()))) {
             self.plans.insert(who.clone(), roll);
         } else {

@@ -1,0 +1,208 @@
+//! The restart of a workload's pods in place, where it asks for that.
+
+use crate::model::names::Name;
+use crate::model::restart::Said;
+use crate::model::time::Time;
+use crate::policy::references::Way;
+use crate::policy::rollout::Manner;
+use crate::rollouts::event::{Listed, Obstacle, Pod, Report, Restart, Wait};
+use crate::rollouts::next::{Next, Whose};
+use crate::rollouts::pods::Listing;
+use crate::rollouts::record::{Prints, Record, Roll, Step};
+use crate::rollouts::restarting::{self, Course, Stale, Times, Turn, Watched};
+use crate::rollouts::settings::Options;
+use crate::rollouts::workload::Progress;
+
+use super::Case;
+
+/// What is known of a pod that is restarted.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// It is to be looked at.
+    Wanted,
+    /// Somebody does.
+    Asked,
+    /// It was found to be so far.
+    Found(Course),
+}
+
+impl Case {
+    /// A pod of it gets a grant.
+    pub(crate) fn grants(&mut self, restart: &Restart, now: Time) {
+        let pod = match &self.pods {
+            Listing::Known(known) => known.listed.pods.iter().find(|pod| pod.uid == restart.uid),
+            Listing::Asked(..) | Listing::Unknown => None,
+        };
+        let needs_proof = self.needs_proof(&restart.grant.containers);
+        self.restart = Some((Watched::new(restart, pod, needs_proof, now), Look::Wanted));
+        self.is_rolled = true;
+        self.pods = Listing::Unknown;
+    }
+
+    /// Somebody has said what came of that; `is_taken` if the pod has it.
+    pub(crate) fn granted(&mut self, is_taken: bool) {
+        self.is_rolled = false;
+        if !is_taken {
+            self.restart = None;
+        }
+    }
+
+    /// A pod of it is restarted, as somebody has granted it that.
+    pub(crate) fn watches(&mut self, watched: Watched) {
+        self.restart = Some((watched, Look::Wanted));
+        self.pods = Listing::Unknown;
+    }
+
+    /// The pod that is restarted is looked at.
+    pub(crate) fn looks(&mut self) {
+        if let Some((_, look)) = &mut self.restart {
+            *look = Look::Asked;
+        }
+    }
+
+    /// It was looked at.
+    pub(crate) fn looked(&mut self, pod: Option<&Pod>, said: &[Said], options: &Options, now: Time) {
+        let times = Times { min_ready: self.workload.min_ready, limit: options.limit };
+        if let Some((watched, look)) = &mut self.restart {
+            *look = Look::Found(watched.take(pod, said, times, now));
+        }
+    }
+
+    /// It couldn't be.
+    pub(crate) fn unlooked(&mut self) {
+        if let Some((_, look)) = &mut self.restart {
+            *look = Look::Wanted;
+        }
+    }
+
+    /// What follows of the restart of a pod that is under way; nothing where none is.
+    pub(super) fn follow_restart(&mut self, record: &Record, now: Time) -> Option<Next> {
+        if record.restarting().is_none() {
+            self.restart = None;
+            return None;
+        }
+        let (watched, look) = self.restart.as_ref()?;
+        match *look {
+            Look::Asked => return Some(Next::Busy(None)),
+            Look::Found(Course::Goes(at)) if now < at => return Some(Next::Busy(Some(at))),
+            Look::Wanted | Look::Found(Course::Goes(_)) => return Some(Next::LookAt(watched.pod().clone())),
+            Look::Found(Course::Done) => {}
+            Look::Found(Course::Failed) => {
+                self.restart = None;
+                return Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed)));
+            }
+            Look::Found(Course::Stuck(obstacle)) => {
+                self.refusals.note(watched, obstacle, now);
+            }
+        }
+        // Whose turn is next is seen by what the pods are now.
+        self.restart = None;
+        self.pods = Listing::Unknown;
+        None
+    }
+
+    /// What there is to wait for before it can be anybody's turn.
+    pub(super) fn before_turn(
+        &self,
+        record: &Record,
+        wanted: &Prints,
+        listed: &Listed,
+        now: Time,
+    ) -> Option<Next> {
+        let roll = record.partial()?;
+        let live = || listed.pods.iter().filter(|pod| !pod.is_terminating);
+        if record.restarting().is_some() {
+            let mine = |pod: &&Pod| pod.grant.as_ref().is_some_and(|grant| grant.marker == roll.marker);
+            let goes_on = |pod: &&Pod| !pod.is_ready || self.is_pending(pod, now);
+            if let Some((pod, grant)) =
+                live().filter(mine).find(goes_on).and_then(|pod| Some((pod, pod.grant.as_ref()?)))
+            {
+                let needs_proof = self.needs_proof(&grant.containers);
+                return Some(Next::Watch(Watched::again(pod, grant, needs_proof, now)));
+            }
+        }
+        let has_failed = matches!(&record.step, Step::Failed(failed) if failed.wanted == *wanted);
+        (has_failed && live().any(|pod| !pod.is_ready)).then_some(Next::Wait(Wait::Failed, None))
+    }
+
+    /// Whether a pod has a grant that may still be carried out, and nobody has said that it can't be.
+    fn is_pending(&self, pod: &Pod, now: Time) -> bool {
+        let Some(grant) = pod.grant.as_ref().filter(|grant| restarting::has_not_ended(pod, grant)) else {
+            return false;
+        };
+        self.refusals.of(pod, grant.containers.iter().map(|(_, meant)| meant), now).is_none()
+    }
+
+    /// All pods have what there is, and some were restarted in place for it.
+    pub(super) fn restarted(
+        &self,
+        record: &Record,
+        wanted: &Prints,
+        listed: &Listed,
+        causes: Prints,
+    ) -> Next {
+        let are_ready = listed.pods.iter().all(|pod| pod.is_terminating || pod.is_ready);
+        match self.workload.progress {
+            Progress::Available if are_ready => {
+                Next::Write(Some(record.restarted(wanted, causes)), Some(Report::Finished))
+            }
+            Progress::Available | Progress::Rolling | Progress::Unavailable | Progress::Late => {
+                Next::Wait(Wait::Unavailable, None)
+            }
+        }
+    }
+
+    /// Whose turn it is of these pods. `restart` is the restart in place for what there is now, and `is_immutable` says whether a kubelet keeps
+    /// an old content.
+    pub(super) fn turn(
+        &self,
+        stale: Vec<Stale<'_>>,
+        listed: &Listed,
+        restart: Option<&Roll>,
+        is_immutable: bool,
+        now: Time,
+    ) -> Result<Whose, Next> {
+        let is_exact = match self.asked.manner {
+            Manner::Replace => return Ok(Whose::Template(None)),
+            Manner::InPlace => false,
+            Manner::Either => true,
+        };
+        let is_stale = |pod: &Pod| stale.iter().any(|(stale, _)| stale.uid == pod.uid);
+        let broken = || listed.pods.iter().filter(|pod| !pod.is_terminating && !pod.is_ready);
+        if broken().any(|pod| !is_stale(pod)) {
+            return Err(Next::Wait(Wait::Unavailable, None));
+        }
+        let has_broken = broken().next().is_some();
+        let turn = if is_immutable {
+            Some(Turn::Nobody(Obstacle::Immutable, None))
+        } else {
+            let stale = stale.into_iter().filter(|(pod, _)| !has_broken || !pod.is_ready).collect();
+            restarting::turn(
+                stale,
+                restart.and_then(|roll| roll.turn.as_ref()),
+                &self.refusals,
+                is_exact,
+                now,
+            )
+        };
+        match turn {
+            None => Err(Next::Busy(None)),
+            Some(Turn::Nobody(obstacle, _)) if is_exact => Ok(Whose::Template(Some(obstacle))),
+            Some(Turn::Nobody(obstacle, until)) => Err(Next::Stuck { obstacle, until }),
+            Some(Turn::Of(pod, containers)) => Ok(match restart {
+                Some(roll) => Whose::Pod(restarting::restart(pod, &containers, &roll.marker, now)),
+                None => Whose::Pods,
+            }),
+        }
+    }
+
+    /// Whether one of these containers has a part of a volume that stays what it was at its start.
+    fn needs_proof<T>(&self, containers: &[(Name, T)]) -> bool {
+        let Some((uses, _)) = &self.uses else { return false };
+        let has = |name: &Name| {
+            let mut all = uses.references().iter().filter(|reference| reference.way == Way::SubPath);
+            all.any(|reference| reference.container.as_ref() == Some(name))
+        };
+        containers.iter().any(|(name, _)| has(name))
+    }
+}

@@ -1,0 +1,155 @@
+//! Restarts in place: one pod at a time, each once, and none where something is against it.
+
+use reloadlet_core::model::restart::Finding;
+use reloadlet_core::rollouts::event::{Obstacle, Wait};
+
+use crate::cluster::{BAD, Deployed};
+use crate::promises::{MINUTE, data, object, uses, who};
+use crate::simulation::Simulation;
+
+/// A workload of so many pods that asks for this, and an object; a controller runs.
+fn installed(manner: &'static str, replicas: usize) -> Simulation {
+    let mut world = Simulation::calm();
+    world.set(&object("x"), Some(data(&[("a", 10)])));
+    let mut deployed = Deployed::new(1, vec![uses("x", "a")], replicas, 0, world.now);
+    deployed.manner = manner;
+    world.deploy(who(0), deployed);
+    world.wait(MINUTE);
+    world.start();
+    world.wait(MINUTE);
+    assert_eq!((world.rolls, world.grants), (0, 0), "nothing is done at the installation");
+    world
+}
+
+impl Simulation {
+    fn change_to(&mut self, value: u64) {
+        self.set(&object("x"), Some(data(&[("a", value)])));
+    }
+
+    fn refuse(&mut self, says: Option<Finding>) {
+        self.cluster.workloads.get_mut(&who(0)).unwrap().refuses = Some(says);
+    }
+
+    fn restarts(&self) -> Vec<u32> {
+        self.cluster.workloads[&who(0)].pods.iter().map(|pod| pod.restarts).collect()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.cluster.is_stale(&who(0))
+    }
+}
+
+#[test]
+fn each_pod_is_restarted_once_one_after_another() {
+    for manner in ["in-place", "in-place,rollout"] {
+        let mut world = installed(manner, 4);
+        world.change_to(11);
+        world.wait(5 * MINUTE);
+        assert_eq!((world.restarts(), world.is_stale()), (vec![1; 4], false));
+        assert_eq!((world.rolls, world.grants, world.finished), (0, 4, 1));
+        assert_eq!((world.waiting(), &*world.obstacles), (vec![], &[][..]));
+        world.wait(60 * MINUTE);
+        assert_eq!((world.grants, world.finished), (4, 1));
+        world.change_to(12);
+        world.wait(5 * MINUTE);
+        assert_eq!((world.restarts(), world.is_stale(), world.rolls), (vec![2; 4], false, 0));
+    }
+}
+
+#[test]
+fn a_controller_that_takes_over_goes_on_where_the_other_one_was() {
+    for end in (5_000..40_000).step_by(700) {
+        let mut world = installed("in-place", 4);
+        world.change_to(11);
+        world.wait(end);
+        world.end_all();
+        world.start();
+        world.wait(5 * MINUTE);
+        assert_eq!((world.restarts(), world.is_stale()), (vec![1; 4], false), "after {end}");
+        assert_eq!((world.waiting(), world.rolls), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_content_that_breaks_a_pod_stops_after_it_and_a_good_one_goes_on() {
+    for replicas in [3, 4] {
+        let mut world = installed("in-place", replicas);
+        world.change_to(10 + BAD);
+        world.wait(10 * MINUTE);
+        let restarted = world.restarts().iter().filter(|restarts| **restarts > 0).count();
+        assert_eq!((restarted, world.failed, world.grants), (1, 1, 1));
+        assert_eq!(world.waiting(), [(who(0), Wait::Failed)]);
+        world.change_to(21);
+        world.wait(60 * MINUTE);
+        assert_eq!((world.is_stale(), world.rolls, world.finished), (false, 0, 1));
+        assert_eq!(world.waiting(), []);
+    }
+}
+
+#[test]
+fn who_was_restarted_not_long_ago_is_waited_for_or_replaced() {
+    let mut world = installed("in-place", 2);
+    world.change_to(11);
+    world.wait(5 * MINUTE);
+    world.change_to(12);
+    world.wait(3 * MINUTE);
+    assert_eq!((world.restarts(), world.waiting()), (vec![1, 1], vec![(who(0), Wait::Recent)]));
+    assert_eq!(world.obstacles, [(Obstacle::Recent, false)]);
+    world.wait(10 * MINUTE);
+    assert_eq!((world.restarts(), world.is_stale(), world.rolls), (vec![2, 2], false, 0));
+    let mut world = installed("in-place,rollout", 2);
+    world.change_to(11);
+    world.wait(5 * MINUTE);
+    world.change_to(12);
+    world.wait(3 * MINUTE);
+    assert_eq!((world.rolls, world.is_stale()), (1, false));
+    assert_eq!(world.obstacles, [(Obstacle::Recent, true)]);
+}
+
+#[test]
+fn what_an_agent_refuses_isnt_done_and_new_pods_come_where_that_is_asked_for() {
+    for (says, obstacle) in [
+        (Some(Finding::Unhandled), Obstacle::Unhandled),
+        (Some(Finding::StillRuns), Obstacle::StillRuns),
+        (None, Obstacle::Unanswered),
+    ] {
+        let mut world = installed("in-place", 3);
+        world.refuse(says);
+        world.change_to(11);
+        world.wait(10 * MINUTE);
+        assert_eq!((world.restarts(), world.grants, world.rolls), (vec![0; 3], 3, 0), "{says:?}");
+        assert_eq!(world.waiting(), [(who(0), Wait::InPlace)]);
+        assert_eq!(world.obstacles, [(obstacle, false)]);
+        let mut world = installed("in-place,rollout", 3);
+        world.refuse(says);
+        world.change_to(11);
+        world.wait(10 * MINUTE);
+        assert_eq!((world.rolls, world.grants, world.is_stale()), (1, 1, false), "{says:?}");
+        assert_eq!((world.waiting(), world.obstacles), (vec![], vec![(obstacle, true)]));
+    }
+}
+
+#[test]
+fn a_hold_stops_between_two_pods() {
+    let mut world = installed("in-place", 4);
+    world.change_to(11);
+    world.wait(10_000);
+    world.set_held(true);
+    world.wait(5 * MINUTE);
+    assert_eq!((world.restarts().iter().sum::<u32>(), world.grants), (1, 1));
+    assert_eq!(world.waiting(), [(who(0), Wait::Held)]);
+    world.set_held(false);
+    world.wait(5 * MINUTE);
+    assert_eq!((world.restarts(), world.is_stale()), (vec![1; 4], false));
+}
+
+#[test]
+fn a_content_that_comes_back_in_the_midst_reaches_those_that_had_the_other_one() {
+    let mut world = installed("in-place", 4);
+    world.change_to(11);
+    world.wait(20_000);
+    assert!(world.grants > 0 && world.grants < 4, "{}", world.grants);
+    world.change_to(10);
+    world.wait(30 * MINUTE);
+    assert_eq!((world.is_stale(), world.waiting()), (false, vec![]));
+}
