@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::cluster::Cluster;
 use crate::logs::Causes;
-use trial::{Review, Words};
+use trial::{Review, Try, Words};
 
 pub(crate) use trial::Trial;
 
@@ -26,7 +26,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// After anything else; twice as long each time. The API server takes a second to know a new policy.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// How long the API server has for the two requests of a try.
+/// How long the API server has for the requests of a try.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How much of a refusal is said.
 const SAID_CHARS: usize = 400;
@@ -204,15 +204,18 @@ async fn prove(client: &Client, trial: &Trial) -> Proof {
         Ok(review) => review.status.user_info,
         Err(error) => return failed(&error),
     };
-    let (request, change) = match trial.request(&user) {
-        Ok(request) => request,
+    let tries = match trial.tries(&user) {
+        Ok(tries) => tries,
         Err(lack) => return Proof::Barred(format!("{} {lack}", user.username)),
     };
-    match ask::<IgnoredAny>(client, request, &change).await {
-        Ok(_changed) => Proof::Taken(user.username),
-        Err(kube::Error::Api(status)) if status.message.ends_with(trial.refusal()) => Proof::Refused,
-        Err(error) => failed(&error),
+    for Try { request, change, refusal } in tries {
+        match ask::<IgnoredAny>(client, request, &change).await {
+            Ok(_changed) => return Proof::Taken(user.username),
+            Err(kube::Error::Api(status)) if status.message.ends_with(refusal) => {}
+            Err(error) => return failed(&error),
+        }
     }
+    Proof::Refused
 }
 
 async fn ask<T: DeserializeOwned>(

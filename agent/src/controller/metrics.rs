@@ -23,6 +23,8 @@ closed_set! {
         Undone => "undone",
         /// The API server has refused the change of a template.
         Refused => "refused",
+        /// Pods can't be restarted in place.
+        NotInPlace => "not-in-place",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::shown::plain;
-use reloadlet_core::rollouts::event::{Report, Wait};
+use reloadlet_core::rollouts::event::{Obstacle, Report, Wait};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
 use super::words;
@@ -17,6 +17,7 @@ const HELD: &str = "RollHeld";
 const PROBLEM: &str = "RollProblem";
 const STALE: &str = "ConfigStale";
 const REFUSED: &str = "RollRefused";
+const NOT_IN_PLACE: &str = "NotRestartedInPlace";
 
 /// How much of a refusal is said, in characters: it is the API server's, or an admission webhook's.
 const SAID_CHARS: usize = 400;
@@ -51,6 +52,14 @@ pub(super) fn text(report: &Report) -> String {
             let have = if objects.len() == 1 { "has" } else { "have" };
             format!("A roll has begun: {} {have} changed.", words::objects(objects))
         }
+        Report::Restarting(objects) => {
+            let have = if objects.len() == 1 { "has" } else { "have" };
+            format!(
+                "Its pods are restarted in place, one after another: {} {have} changed.",
+                words::objects(objects)
+            )
+        }
+        Report::NotInPlace(obstacle, instead) => words::not_in_place(*obstacle, *instead),
         Report::Finished => "The roll is over: all pods are available with the new content.".to_owned(),
         Report::Failed => {
             "Not all pods became available in time with the new content: workloads of the namespace that wait for it are left as they are \
@@ -80,13 +89,15 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
     match report {
         Report::Problems(problems) => !problems.is_empty(),
         Report::Failed | Report::Stale(_) | Report::Refused(_) => true,
-        Report::Started(_) | Report::Finished | Report::Undone => false,
+        Report::NotInPlace(obstacle, instead) => !*instead && !matches!(obstacle, Obstacle::Recent),
+        Report::Started(_) | Report::Restarting(_) | Report::Finished | Report::Undone => false,
         Report::Waits(wait) => match wait {
-            Wait::Flapping | Wait::Failed => true,
+            Wait::Flapping | Wait::Failed | Wait::InPlace => true,
             // A person has asked for it, or it mostly ends by itself: there is an alert for when it lasts.
             Wait::Held | Wait::Window | Wait::Unavailable | Wait::Disruption => false,
             Wait::Problem
             | Wait::Refused
+            | Wait::Recent
             | Wait::Fence
             | Wait::Debounce
             | Wait::Interval
@@ -102,7 +113,8 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
 const fn reason(report: &Report) -> Option<&'static str> {
     match report {
         Report::Problems(_) => Some(PROBLEM),
-        Report::Started(_) => Some(STARTED),
+        Report::Started(_) | Report::Restarting(_) => Some(STARTED),
+        Report::NotInPlace(..) => Some(NOT_IN_PLACE),
         Report::Finished => Some(FINISHED),
         Report::Failed => Some(FAILED),
         Report::Undone => Some(UNDONE),
@@ -126,7 +138,7 @@ const fn reason(report: &Report) -> Option<&'static str> {
             // It is the controller's own matter, and no workload's.
             | Wait::Fence => None,
             // They have reports of their own, with what is wrong.
-            Wait::Problem | Wait::Refused => None,
+            Wait::Problem | Wait::Refused | Wait::InPlace | Wait::Recent => None,
         },
     }
 }
@@ -137,6 +149,8 @@ fn of(about: &About, report: &Report) -> Vec<Note> {
         // Each by itself, so that what doesn't fit into one Event comes with the next.
         Report::Problems(problems) => problems.iter().map(|problem| problem.sentence.clone()).collect(),
         Report::Started(_)
+        | Report::Restarting(_)
+        | Report::NotInPlace(..)
         | Report::Finished
         | Report::Failed
         | Report::Undone
@@ -159,9 +173,12 @@ fn unsay(about: &About, report: &Report, unsaid: &mut Unsaid) {
         // What stands still is among the new ones.
         Report::Problems(_) => &[PROBLEM],
         // A problem keeps rolls from beginning.
-        Report::Started(_) => &[FINISHED, FAILED, UNDONE, HELD, PROBLEM, STALE, REFUSED],
+        Report::Started(_) | Report::Restarting(_) => {
+            &[FINISHED, FAILED, UNDONE, HELD, PROBLEM, STALE, REFUSED, NOT_IN_PLACE]
+        }
+        Report::NotInPlace(..) => &[HELD, STALE, REFUSED, NOT_IN_PLACE],
         Report::Finished | Report::Failed | Report::Undone => {
-            &[FINISHED, FAILED, UNDONE, HELD, STALE, REFUSED]
+            &[FINISHED, FAILED, UNDONE, HELD, STALE, REFUSED, NOT_IN_PLACE]
         }
         Report::Waits(Wait::Refused) | Report::Refused(_) => &[HELD, STALE, REFUSED],
         Report::Waits(_) | Report::Stale(_) => &[HELD, STALE, REFUSED],

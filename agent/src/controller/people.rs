@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
-use reloadlet_core::rollouts::event::{Report, Wait};
+use reloadlet_core::rollouts::event::{Obstacle, Report, Wait};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
 use super::metrics::{Metrics, RollResult};
@@ -52,7 +52,7 @@ impl People {
 
     fn count(&mut self, who: &WorkloadRef, report: &Report, now: Time) {
         match report {
-            Report::Started(_) => {
+            Report::Started(_) | Report::Restarting(_) => {
                 self.rolls.begin(who, (), now);
                 self.metrics.rollout(RollResult::Started);
             }
@@ -69,6 +69,7 @@ impl People {
                 self.metrics.rollout(RollResult::Undone);
             }
             Report::Refused(_) => self.metrics.rollout(RollResult::Refused),
+            Report::NotInPlace(..) => self.metrics.rollout(RollResult::NotInPlace),
             Report::Problems(_) | Report::Waits(_) | Report::Stale(_) => {}
         }
     }
@@ -77,11 +78,17 @@ impl People {
         match report {
             Report::Waits(wait) => self.waits.begin(who, *wait, now),
             Report::Refused(_) => self.waits.begin(who, Wait::Refused, now),
+            Report::NotInPlace(_, true) => drop(self.waits.end(who)),
+            Report::NotInPlace(Obstacle::Recent, false) => self.waits.begin(who, Wait::Recent, now),
+            Report::NotInPlace(_, false) => self.waits.begin(who, Wait::InPlace, now),
             // A roll that waits has a problem, or none.
             Report::Problems(_) => {}
-            Report::Started(_) | Report::Finished | Report::Failed | Report::Undone | Report::Stale(_) => {
-                self.waits.end(who);
-            }
+            Report::Started(_)
+            | Report::Restarting(_)
+            | Report::Finished
+            | Report::Failed
+            | Report::Undone
+            | Report::Stale(_) => drop(self.waits.end(who)),
         }
     }
 }
@@ -91,6 +98,8 @@ fn log(who: &WorkloadRef, report: &Report) {
     let (what, wait) = match report {
         Report::Problems(_) => ("problem", None),
         Report::Started(_) => ("started", None),
+        Report::Restarting(_) => ("restarting", None),
+        Report::NotInPlace(obstacle, _) => ("not-in-place", Some(obstacle.as_str())),
         Report::Finished => ("finished", None),
         Report::Failed => ("failed", None),
         Report::Undone => ("undone", None),

@@ -1,17 +1,19 @@
 //! The pods of a workload, with the revisions of its template that they are of, and the budgets that protect them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::params::ListParams;
 use kube::core::{Selector, SelectorExt as _};
-use reloadlet_core::Time;
-use reloadlet_core::model::names::Name;
+use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::ContainerKind;
-use reloadlet_core::rollouts::event::{Disruption, Listed, Pod};
+use reloadlet_core::model::restart::{Grant, Instance, Said};
+use reloadlet_core::policy::annotations::RESTART;
+use reloadlet_core::rollouts::event::{Disruption, Listed, Obstacle, Pod, PodContainer};
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::asker::{APPS, Asker, CORE, collection, path_of};
 use super::revisions::{ControllerRevision, Meta, ReplicaSet, Revision, Revisions, moment};
@@ -23,6 +25,14 @@ use crate::api::watch::Form;
 const PAGE: u32 = 50;
 /// The most pods of a workload, and the most revisions: of more nothing is decided.
 const MOST: usize = 10_000;
+
+/// So many Events about a pod are read, of which an agent's is one.
+const MOST_EVENTS: u32 = 500;
+/// How long a pod has to end where it doesn't say so, and the longest time that is waited for, in seconds.
+const USUAL_GRACE: u64 = 30;
+const LONGEST_GRACE: u64 = 3600;
+/// The restart policy with which whatever ends is started again.
+const ALWAYS: &str = "Always";
 
 /// Lists them; `None` where there is no such workload.
 pub(super) async fn listed(asker: &Asker, who: &WorkloadRef) -> Result<Option<Listed>, Trouble> {
@@ -53,7 +63,7 @@ pub(super) async fn listed(asker: &Asker, who: &WorkloadRef) -> Result<Option<Li
         disruption(&pods, &budgets)
     };
     Ok(Some(Listed {
-        pods: pods.into_iter().map(|pod| pod.of(&revisions)).collect(),
+        pods: pods.into_iter().map(|pod| pod.of(Some(&revisions))).collect(),
         marks: revisions.marks(),
         disruption,
     }))
@@ -82,6 +92,40 @@ async fn all<K: DeserializeOwned>(asker: &Asker, path: &str, selector: &str) -> 
     }
 }
 
+/// A pod by its name, if there is one, and what its agent has said of grants.
+pub(super) async fn looked(
+    asker: &Asker,
+    who: &WorkloadRef,
+    name: &Name,
+) -> Result<(Option<Pod>, Vec<Said>), Trouble> {
+    let path = format!("{}/{name}", collection(CORE, Some(&who.namespace), "pods"));
+    let Some(pod) = asker.get::<ApiPod>(&path).await? else { return Ok((None, Vec::new())) };
+    let said = match &pod.grant() {
+        Some(_) => said(asker, who, &pod.metadata.uid).await?,
+        None => Vec::new(),
+    };
+    Ok((Some(pod.of(None)), said))
+}
+
+/// What was said of a pod's grants, the newest last. Whoever may write Events in its namespace may have said it.
+async fn said(asker: &Asker, who: &WorkloadRef, uid: &str) -> Result<Vec<Said>, Trouble> {
+    let params = ListParams {
+        field_selector: Some(format!("regarding.kind=Pod,regarding.uid={uid}")),
+        limit: Some(MOST_EVENTS),
+        ..ListParams::default()
+    };
+    let path = collection("/apis/events.k8s.io/v1", Some(&who.namespace), "events");
+    let mut events = asker.list::<ApiEvent>(&path, Form::Whole, &params).await?.objects;
+    events.sort_by_key(|event| event.metadata.made());
+    let said = |event: &ApiEvent| Said::parse(event.metadata.annotations.as_ref()?.get(RESTART)?);
+    Ok(events.iter().filter_map(said).collect())
+}
+
+#[derive(Deserialize)]
+struct ApiEvent {
+    metadata: Meta,
+}
+
 #[derive(Deserialize)]
 struct ApiPod {
     metadata: Meta,
@@ -94,7 +138,10 @@ struct ApiPod {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodSpec {
+    containers: Vec<Container>,
     init_containers: Option<Vec<Container>>,
+    restart_policy: Option<String>,
+    termination_grace_period_seconds: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,20 +149,40 @@ struct PodSpec {
 struct Container {
     name: String,
     restart_policy: Option<String>,
+    restart_policy_rules: Option<Vec<IgnoredAny>>,
+    lifecycle: Option<Lifecycle>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Lifecycle {
+    pre_stop: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodStatus {
+    conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct ContainerStatus {
     name: String,
     state: State,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
+    restart_count: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,37 +199,77 @@ struct Running {
 }
 
 impl ApiPod {
-    fn of(self, revisions: &Revisions) -> Pod {
-        let (revision, is_current) = revisions.of_pod(&self.metadata);
+    /// As it is; of one that is alone nobody asks for its revision.
+    fn of(self, revisions: Option<&Revisions>) -> Pod {
+        let (revision, is_current) =
+            revisions.map(|revisions| revisions.of_pod(&self.metadata)).unwrap_or_default();
+        let is_ready = |condition: &Condition| condition.kind == "Ready" && condition.status == "True";
         Pod {
+            name: self.metadata.name.as_str().into(),
+            uid: self.metadata.uid.as_str().into(),
+            version: self.metadata.resource_version.as_deref().unwrap_or_default().into(),
             // One of which nobody knows when it was made is older than everything.
             created: self.metadata.made().unwrap_or_default(),
             revision,
             is_current,
             is_terminating: self.metadata.deletion_timestamp.is_some(),
+            is_ready: self.status.conditions.iter().flatten().any(is_ready),
             ordinal: self.metadata.ordinal(),
+            grant: self.grant(),
+            grace: Duration::from_secs(
+                self.spec.termination_grace_period_seconds.unwrap_or(USUAL_GRACE).min(LONGEST_GRACE),
+            ),
             containers: self.containers(),
         }
     }
 
-    fn containers(&self) -> Vec<(Name, ContainerKind, Option<Time>)> {
+    fn grant(&self) -> Option<Grant> {
+        Grant::parse(self.metadata.annotations.as_ref()?.get(RESTART)?)
+    }
+
+    fn containers(&self) -> Vec<PodContainer> {
+        let inits = || self.spec.init_containers.iter().flatten();
+        let spec = |name: &str| self.spec.containers.iter().chain(inits()).find(|spec| spec.name == name);
         let is_sidecar = |name: &str| {
-            let mut all = self.spec.init_containers.iter().flatten();
-            all.any(|container| {
-                container.name == name && container.restart_policy.as_deref() == Some("Always")
-            })
+            inits().any(|init| init.name == name && init.restart_policy.as_deref() == Some(ALWAYS))
         };
         let since = |state: &Option<Running>| moment(state.as_ref()?.started_at.as_deref()?);
+        let container = |status: &ContainerStatus, kind, since| PodContainer {
+            name: status.name.as_str().into(),
+            kind,
+            since,
+            instance: status
+                .container_id
+                .as_deref()
+                .and_then(ContainerId::from_status)
+                .map(|id| Instance::of(&id)),
+            restarts: status.restart_count,
+            obstacle: spec(&status.name).and_then(|spec| spec.obstacle(self.spec.restart_policy.as_deref())),
+        };
         let init = self.status.init_container_statuses.iter().flatten().map(|status| {
             let kind = if is_sidecar(&status.name) { ContainerKind::Sidecar } else { ContainerKind::Init };
             // One that is done has started, too.
             let ended = (kind == ContainerKind::Init).then(|| since(&status.state.terminated)).flatten();
-            (status.name.as_str().into(), kind, since(&status.state.running).or(ended))
+            container(status, kind, since(&status.state.running).or(ended))
         });
-        let regular = self.status.container_statuses.iter().flatten().map(|status| {
-            (status.name.as_str().into(), ContainerKind::Regular, since(&status.state.running))
-        });
-        init.chain(regular).collect()
+        let regular = self.status.container_statuses.iter().flatten();
+        init.chain(
+            regular.map(|status| container(status, ContainerKind::Regular, since(&status.state.running))),
+        )
+        .collect()
+    }
+}
+
+impl Container {
+    /// What is against ending it, so that the kubelet starts it again. `of_pod` is the policy of its pod.
+    fn obstacle(&self, of_pod: Option<&str>) -> Option<Obstacle> {
+        if self.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some()) {
+            return Some(Obstacle::PreStop);
+        }
+        let has_rules = self.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
+        // A pod without a policy has the API server's default.
+        let policy = self.restart_policy.as_deref().or(of_pod).unwrap_or(ALWAYS);
+        (has_rules || policy != ALWAYS).then_some(Obstacle::NoRestart)
     }
 }
 
@@ -200,8 +307,7 @@ fn disruption(pods: &[ApiPod], budgets: &[Budget]) -> Disruption {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use reloadlet_core::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -233,7 +339,52 @@ mod tests {
             ("app".into(), ContainerKind::Regular, at(8)),
             ("worker".into(), ContainerKind::Regular, None),
         ];
-        assert_eq!(pod(&json!({})).containers(), expected);
+        let containers = pod(&json!({})).containers();
+        let known = containers.into_iter().map(|container| (container.name, container.kind, container.since));
+        assert_eq!(known.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_pod_says_what_a_restart_in_place_depends_on() {
+        let pod = json!({
+            "metadata": {
+                "name": "web-2", "uid": "u-1", "resourceVersion": "7",
+                "labels": {"apps.kubernetes.io/pod-index": "2"},
+                "annotations": {"reloadlet.io/restart": "00ff 9 app=aaaaaaaaaaaa"},
+            },
+            "spec": {"restartPolicy": "Always", "terminationGracePeriodSeconds": 90_000, "containers": [
+                {"name": "app"},
+                {"name": "hooked", "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}},
+                {"name": "started", "lifecycle": {"postStart": {"exec": {"command": ["true"]}}}},
+                {"name": "never", "restartPolicy": "Never"},
+                {"name": "ruled", "restartPolicyRules": [{"action": "Restart"}]},
+            ]},
+            "status": {
+                "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+                "containerStatuses": [
+                    {"name": "app", "containerID": format!("containerd://{}", "a".repeat(64)), "restartCount": 3},
+                    {"name": "hooked"}, {"name": "started"}, {"name": "never"}, {"name": "ruled"},
+                ],
+            },
+        });
+        let pod = serde_json::from_value::<ApiPod>(pod).unwrap().of(None);
+        assert_eq!((&*pod.name, &*pod.uid, &*pod.version, pod.is_ready), ("web-2", "u-1", "7", true));
+        assert_eq!(pod.grace, Duration::from_secs(3600));
+        let app = &pod.containers[0];
+        assert_eq!(pod.grant.unwrap().instance("app"), app.instance.as_ref());
+        assert_eq!((app.instance.is_some(), app.restarts), (true, 3));
+        let against: Vec<_> = pod.containers.iter().map(|container| container.obstacle).collect();
+        let no = Some(Obstacle::NoRestart);
+        assert_eq!(against, [None, Some(Obstacle::PreStop), None, no, no]);
+        let never = json!({"metadata": {}, "spec": {"restartPolicy": "OnFailure", "containers": [{"name": "app"}],
+            "initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}, "status": {
+            "containerStatuses": [{"name": "app"}], "initContainerStatuses": [{"name": "proxy"}]}});
+        let never = serde_json::from_value::<ApiPod>(never).unwrap().of(None);
+        assert_eq!((never.is_ready, never.grace), (false, Duration::from_secs(30)));
+        assert_eq!(
+            never.containers.iter().map(|container| container.obstacle).collect::<Vec<_>>(),
+            [None, no]
+        );
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
-use reloadlet_core::policy::annotations::ROLLED;
-use reloadlet_core::rollouts::event::{Action, Answer, Event, Mark};
+use reloadlet_core::policy::annotations::{RESTART, ROLLED};
+use reloadlet_core::rollouts::event::{Action, Answer, Event, Granted, Mark, Restart};
 use reloadlet_core::rollouts::ledger::{Access, Shard};
 use reloadlet_core::rollouts::workload::WorkloadRef;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::asker::{Asker, path_of, path_of_object};
+use super::asker::{Asker, CORE, collection, path_of, path_of_object};
 use super::content::Fetched;
 use super::pods;
 use super::state::State;
@@ -55,6 +56,17 @@ impl Executor {
                 let answer = self.roll(&who, &mark).await;
                 Some(Event::Rolled(who, answer))
             }
+            Action::Grant(who, restart) => {
+                let granted = self.grant(&who, &restart).await;
+                Some(Event::Granted(who, granted))
+            }
+            Action::LookAt(who, name) => Some(match pods::looked(&self.asker, &who, &name).await {
+                Ok((pod, said)) => Event::Looked(who, pod, said),
+                Err(trouble) => {
+                    say(&trouble, &format_args!("the pod {}/{name}", who.namespace));
+                    Event::Unlisted(who)
+                }
+            }),
             Action::Report(..) => None,
         }
     }
@@ -125,26 +137,42 @@ impl Executor {
         });
         let written: Written = match self.asker.patch(&path_of(who), &change).await {
             Ok(written) => written,
-            Err(trouble) => return refused(who, &trouble),
+            Err(trouble) => return refusal(who, &trouble).map_or(Answer::Conflict, Answer::Refused),
         };
         match Live::read(who.kind, written.text()) {
             Ok(live) => Answer::Taken(live.workload),
             Err(_) => Answer::Conflict,
         }
     }
+
+    async fn grant(&self, who: &WorkloadRef, restart: &Restart) -> Granted {
+        if !self.gate.allows() {
+            return Granted::Conflict;
+        }
+        let change = json!({"metadata": {
+            "uid": &*restart.uid,
+            "resourceVersion": &*restart.version,
+            "annotations": {RESTART: restart.grant.to_string()},
+        }});
+        let path = format!("{}/{}", collection(CORE, Some(&who.namespace), "pods"), restart.pod);
+        match self.asker.patch::<IgnoredAny>(&path, &change).await {
+            Ok(_pod) => Granted::Taken,
+            Err(trouble) => refusal(who, &trouble).map_or(Granted::Conflict, Granted::Refused),
+        }
+    }
 }
 
-/// What it means that a change wasn't taken, or that nobody knows whether it was.
-fn refused(who: &WorkloadRef, trouble: &Trouble) -> Answer {
+/// Why a change was refused; `None` where what was to be changed is something else by now, or nobody knows whether it was taken.
+fn refusal(who: &WorkloadRef, trouble: &Trouble) -> Option<String> {
     match (trouble, trouble.status()) {
         (
             Trouble::Refused { message, .. },
             Some(StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY),
-        ) => Answer::Refused(message.clone()),
-        (_, Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND)) => Answer::Conflict,
+        ) => Some(message.clone()),
+        (_, Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND)) => None,
         _ => {
             say(trouble, who);
-            Answer::Conflict
+            None
         }
     }
 }

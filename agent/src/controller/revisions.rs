@@ -14,12 +14,13 @@ use super::wire::Live;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Meta {
-    name: String,
-    uid: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) resource_version: Option<String>,
     creation_timestamp: Option<String>,
     pub(super) deletion_timestamp: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
+    pub(super) annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<Owner>>,
 }
 

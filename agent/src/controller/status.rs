@@ -47,6 +47,7 @@ pub(crate) fn document<'a>(
 fn state(of: &Overview<'_>) -> State {
     match (of.roll.map(|roll| roll.standing), of.wait) {
         (Some(Standing::Rolling), _) => State::Rolling,
+        (Some(Standing::Restarting), _) => State::Restarting,
         (Some(Standing::Planned), _) => State::Planned,
         (Some(Standing::Failed), _) => State::Failed,
         (None, Some(_)) => State::Waiting,

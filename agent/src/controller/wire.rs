@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
@@ -123,8 +124,11 @@ struct Shape {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Spec {
     replicas: Option<u64>,
+    #[serde(default)]
+    min_ready_seconds: u64,
     #[serde(default)]
     selector: LabelSelector,
     #[serde(default)]
@@ -187,6 +191,7 @@ impl Live {
             spec,
             marker: marks.remove(ROLLED).map(Name::from),
             progress,
+            min_ready: Duration::from_secs(written.min_ready_seconds),
         };
         Ok(Self {
             who: WorkloadRef { kind, namespace: metadata.namespace.into(), name },
@@ -238,7 +243,7 @@ mod tests {
 
     const DEPLOYMENT: &str = r#"{"metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "resourceVersion": "7",
         "generation": 3, "annotations": {"reloadlet.io/rollout": "true", "reloader.stakater.com/auto": "true", "x": "y"}},
-        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}, "matchExpressions":
+        "spec": {"replicas": 2, "minReadySeconds": 7, "selector": {"matchLabels": {"app": "web"}, "matchExpressions":
             [{"key": "tier", "operator": "In", "values": ["a", "b"]}]},
         "template": {"metadata": {"annotations": {"reloadlet.io/rolled": "00ff", "reloadlet.io/signal": "HUP"}},
         "spec": {"containers": [{"name": "app"}]}}},
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!((&*workload.uid, &*workload.version, workload.generation), ("u-1", "7", 3));
         assert_eq!(workload.marker.as_deref(), Some("00ff"));
         assert_eq!(workload.progress, Progress::Unavailable);
+        assert_eq!(workload.min_ready, Duration::from_secs(7));
         assert_eq!(
             workload.own.keys().collect::<Vec<_>>(),
             ["reloader.stakater.com/auto", "reloadlet.io/rollout"]

@@ -4,7 +4,7 @@ use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::shown::unquoted;
 use reloadlet_core::policy::reloader::Telling;
-use reloadlet_core::rollouts::event::Wait;
+use reloadlet_core::rollouts::event::{Obstacle, Wait};
 use reloadlet_core::rollouts::overview::Standing;
 
 /// How many objects are named: with names that are cut they take less than the 1024 bytes of an Event.
@@ -64,6 +64,14 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
             "Not all of its pods are available, and a roll would take more of them away: it begins when they are."
         }
         Wait::Disruption => "Its PodDisruptionBudget allows no disruption: its roll begins when that does.",
+        Wait::InPlace => {
+            "A pod can't be restarted in place, and reloadlet.io/rollout asks for nothing else: it is looked at again every five minutes, \
+             and \"in-place,rollout\" would have it replaced."
+        }
+        Wait::Recent => {
+            "A container was started again less than ten minutes ago, and the kubelet would wait before it does so once more: the restart in \
+             place goes on when those are over."
+        }
         Wait::Refused => {
             "The API server refuses the change of its template: it is tried again, after five minutes at the latest."
         }
@@ -74,12 +82,46 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
 pub(super) const fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Rolling => "Its pods are replaced: the roll is over when all of them are available.",
+        Standing::Restarting => {
+            "Its pods are restarted in place, one after another: the roll is over when all of them are ready."
+        }
         Standing::Planned => "Its roll begins now.",
         Standing::Failed => {
             "Not all of its pods became available in time with the new content: workloads of its namespace that wait for that content go \
              on when they are, or for another one."
         }
     }
+}
+
+/// Why pods aren't restarted in place, and what is done instead.
+pub(super) fn not_in_place(obstacle: Obstacle, instead: bool) -> String {
+    let why = match obstacle {
+        Obstacle::PreStop => "a container has a preStop hook, which only the kubelet runs",
+        Obstacle::NoRestart => {
+            "a container that ends isn't started again always (restartPolicy, restartPolicyRules)"
+        }
+        Obstacle::Init => "an init container has the old content, and isn't run again",
+        Obstacle::TooMany => "more than 12 containers of a pod have the old content",
+        Obstacle::Immutable => "a changed object is immutable, and a kubelet keeps what it has of it",
+        Obstacle::Recent => "a container was started again less than ten minutes ago",
+        Obstacle::Unhandled => "the first process of a container doesn't handle its stop signal",
+        Obstacle::NotFound => "the agent of its node finds no process of a container",
+        Obstacle::Denied => "the kernel denied the agent of its node the stop signal",
+        Obstacle::DryRun => "the agent of its node runs with --dry-run",
+        Obstacle::StillRuns => {
+            "a container hasn't ended in its terminationGracePeriodSeconds after its stop signal"
+        }
+        Obstacle::Unanswered => "no agent has acted on its node",
+        Obstacle::Unproved => "after its restart nothing shows that its subPath mounts have the new content",
+    };
+    let follows = match (instead, obstacle) {
+        (true, _) => "its pods are replaced instead, as \"in-place,rollout\" asks for",
+        (false, Obstacle::Recent) => "that goes on when the ten minutes are over",
+        (false, _) => {
+            "it keeps the old content until that has changed, or somebody replaces it (\"in-place,rollout\" does)"
+        }
+    };
+    format!("A pod can't be restarted in place, as {why}: {follows}.")
 }
 
 /// Why pods stay stale, and what a person can do.
@@ -123,7 +165,9 @@ mod tests {
         let waits = Wait::ALL.map(|each| wait(each).to_owned());
         let rolls = Standing::ALL.map(|each| standing(each).to_owned());
         let stale = Telling::ALL.map(stale);
-        let all: Vec<&String> = waits.iter().chain(&rolls).chain(&stale).collect();
+        let against = Obstacle::ALL.map(|each| [false, true].map(|instead| not_in_place(each, instead)));
+        let all: Vec<&String> =
+            waits.iter().chain(&rolls).chain(&stale).chain(against.as_flattened()).collect();
         for sentence in &all {
             assert!(sentence.ends_with('.') && sentence.len() < 300, "{sentence}");
             assert_eq!(all.iter().filter(|other| other == &sentence).count(), 1, "{sentence}");

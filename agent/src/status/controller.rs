@@ -104,6 +104,8 @@ closed_set! {
     pub(crate) enum State {
         /// Its pods are replaced.
         Rolling => "rolling",
+        /// Its pods are restarted in place.
+        Restarting => "restarting",
         /// Its template is to get a mark.
         Planned => "planned",
         /// Not all of its pods were available in time.

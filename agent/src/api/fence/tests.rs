@@ -19,6 +19,8 @@ const FENCED: &str = "pods \"agent-x\" is forbidden: ValidatingAdmissionPolicy '
                       not change generateName";
 const UNASKED: &str = "deployments.apps \"rolls\" is forbidden: ValidatingAdmissionPolicy 'c' with binding 'c' denied request: \
                        reloadlet-controller may not change a workload that doesn't ask to be rolled";
+const UNGRANTED: &str = "pods \"agent-x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: \
+                         reloadlet-controller may not change a pod that doesn't ask to be restarted in place";
 const NO_RIGHT: &str =
     "pods \"agent-x\" is forbidden: User \"system:serviceaccount:platform:agents\" cannot patch resource";
 
@@ -85,8 +87,14 @@ impl Working {
 
     /// The last change that was tried.
     fn change(&self) -> (String, Value) {
+        let last = self.requests.lock().unwrap().len() - 1;
+        self.patch(last)
+    }
+
+    /// The request with this number.
+    fn patch(&self, index: usize) -> (String, Value) {
         let requests = self.requests.lock().unwrap();
-        let (head, body) = requests.last().unwrap().split_once(" {").unwrap();
+        let (head, body) = requests[index].split_once(" {").unwrap();
         (head.to_owned(), serde_json::from_str(&format!("{{{body}")).unwrap())
     }
 }
@@ -101,8 +109,13 @@ fn roll() -> Trial {
 
 #[test]
 fn the_policies_refuse_in_the_words_that_agent_and_controller_know() {
-    for (policy, trial) in [(ACCELERATION, Trial::Nudge), (CONTROLLER, roll())] {
-        assert!(policy.contains(&format!("      message: {}\n", trial.refusal())), "{trial:?}");
+    let own: Review = serde_json::from_str(OWN).unwrap();
+    for (policy, trial, count) in [(ACCELERATION, Trial::Nudge, 1), (CONTROLLER, roll(), 2)] {
+        let tries = trial.tries(&own.status.user_info).unwrap();
+        assert_eq!(tries.len(), count);
+        for each in tries {
+            assert!(policy.contains(&format!("      message: {}\n", each.refusal)), "{}", each.refusal);
+        }
     }
 }
 
@@ -133,24 +146,44 @@ async fn the_fence_is_tried_by_a_dry_run_on_the_agents_own_pod() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_controllers_fence_is_tried_by_a_dry_run_on_its_own_deployment() {
-    let working = Working::trying(roll(), true, [Some((403, UNASKED))]);
+async fn the_controllers_fence_is_tried_by_dry_runs_on_its_own_deployment_and_pod() {
+    let working = Working::trying(roll(), true, [Some((403, UNASKED)), Some((403, UNGRANTED))]);
     assert!(!working.gate.allows(), "before it is tried");
     assert_eq!(working.after(SOON).await, (None, false));
     assert!(working.gate.allows());
-    let (head, body) = working.change();
+    let (head, body) = working.patch(1);
     assert_eq!(
         head,
         "PATCH /apis/apps/v1/namespaces/platform/deployments/rolls?dryRun=All&fieldManager=reloadlet-controller"
     );
     let annotations = json!({"reloadlet.io/rolled": "fence"});
     assert_eq!(body, json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
-    assert_eq!(working.requests.lock().unwrap().len(), 2);
+    let (head, body) = working.patch(2);
+    assert_eq!(
+        head,
+        "PATCH /api/v1/namespaces/platform/pods/agent-x?dryRun=All&fieldManager=reloadlet-controller"
+    );
+    let annotations = json!({"reloadlet.io/restart": "fence"});
+    let uid = "6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    assert_eq!(body, json!({"metadata": {"uid": uid, "annotations": annotations}}));
+    assert_eq!(working.requests.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fence_around_workloads_alone_opens_no_gate() {
+    for (second, is_open) in [((200, ""), true), ((403, NO_RIGHT), false), ((403, UNASKED), false)] {
+        let once = [Some((403, UNASKED)), Some(second)];
+        let working = Working::trying(roll(), true, once.repeat(2));
+        assert_eq!(working.after(SOON).await, (WITHHELD, false), "{second:?}");
+        assert_eq!(working.after(FIRST_PAUSE).await, (REFUSED, is_open), "{second:?}");
+        assert!(!working.gate.allows());
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_controllers_fence_is_told_of_each_change() {
-    let answers = [Some((200, "")), Some((200, "")), Some((403, UNASKED)), Some((200, ""))];
+    let holds = [Some((403, UNASKED)), Some((403, UNGRANTED))];
+    let answers = [Some((200, "")); 2].into_iter().chain(holds).chain([Some((200, ""))]);
     let working = Working::trying(roll(), true, answers);
     let mut standing = working.gate.standing();
     let mut seen = Vec::new();
@@ -256,13 +289,12 @@ async fn without_need_of_a_fence_it_is_tried_all_the_same() {
 
 #[test]
 fn a_token_that_is_for_no_pod_proves_nothing() {
-    for (text, of_account) in [
-        (r#"{"username": "system:serviceaccount:a:b"}"#, true),
-        (r#"{"username": "admin", "extra": {"authentication.kubernetes.io/pod-name": ["p"]}}"#, false),
+    for text in [
+        r#"{"username": "system:serviceaccount:a:b"}"#,
+        r#"{"username": "admin", "extra": {"authentication.kubernetes.io/pod-name": ["p"]}}"#,
     ] {
         let user: User = serde_json::from_str(text).unwrap();
         assert_eq!(user.pod(), None, "{text}");
-        assert!(Trial::Nudge.request(&user).is_err(), "{text}");
-        assert_eq!(roll().request(&user).is_ok(), of_account, "{text}");
+        assert!(Trial::Nudge.tries(&user).is_err() && roll().tries(&user).is_err(), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::http::request::Builder;
-use reloadlet_core::policy::annotations::{OBSERVED, ROLLED};
+use reloadlet_core::policy::annotations::{OBSERVED, RESTART, ROLLED};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 pub(crate) enum Trial {
     /// A nudge of the agent's own pod that changes generateName as well.
     Nudge,
-    /// A mark on the controller's own Deployment, which doesn't ask to be rolled.
+    /// A mark on the controller's own Deployment, which doesn't ask to be rolled; and a grant for its own pod, which asks for no restart
+    /// in place.
     Roll {
         /// The Deployment's name. Its namespace is the one that the token is from.
         deployment: String,
@@ -57,17 +58,23 @@ const ROLL: Words = Words {
     all_the_same: "workloads are rolled all the same",
 };
 
-impl Trial {
+/// A request that must be refused.
+pub(super) struct Try {
+    pub(super) request: Builder,
+    pub(super) change: Value,
     /// How the fence refuses it. Nobody else says it, and a policy that is older than this rule doesn't either.
-    pub(super) fn refusal(&self) -> &'static str {
-        match self {
-            Self::Nudge => "reloadlet may not change generateName",
-            Self::Roll { .. } => {
-                "reloadlet-controller may not change a workload that doesn't ask to be rolled"
-            }
-        }
-    }
+    pub(super) refusal: &'static str,
+}
 
+impl Try {
+    fn new(path: &str, manager: &str, change: Value, refusal: &'static str) -> Self {
+        let request = Request::patch(format!("{path}?dryRun=All&fieldManager={manager}"));
+        let request = request.header(CONTENT_TYPE, "application/merge-patch+json").header(ACCEPT, METADATA);
+        Self { request, change, refusal }
+    }
+}
+
+impl Trial {
     pub(super) fn words(&self) -> &'static Words {
         match self {
             Self::Nudge => &NUDGE,
@@ -75,27 +82,30 @@ impl Trial {
         }
     }
 
-    /// The request, and its body; or what this account isn't, for which it can't be made.
-    pub(super) fn request(&self, user: &User) -> Result<(Builder, Value), &'static str> {
-        let (path, manager, change) = match self {
+    /// The requests, each of which must be refused; or what this account isn't, for which they can't be made.
+    pub(super) fn tries(&self, user: &User) -> Result<Vec<Try>, &'static str> {
+        let (namespace, name, uid) = user.pod().ok_or("has a token that is for no pod")?;
+        let pod = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        match self {
             Self::Nudge => {
-                let (namespace, name, uid) = user.pod().ok_or("has a token that is for no pod")?;
                 let annotations = json!({OBSERVED: "fence"});
                 let change = json!({"uid": uid, "generateName": "fence-", "annotations": annotations});
-                let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
-                (path, "reloadlet", json!({"metadata": change}))
+                let change = json!({"metadata": change});
+                let refusal = "reloadlet may not change generateName";
+                Ok(vec![Try::new(&format!("{pod}/status"), "reloadlet", change, refusal)])
             }
             Self::Roll { deployment } => {
-                let namespace = user.namespace().ok_or("is no ServiceAccount")?;
-                let annotations = json!({ROLLED: "fence"});
+                let manager = "reloadlet-controller";
+                let mark = json!({"metadata": {"annotations": {ROLLED: "fence"}}});
                 let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}");
-                let change = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-                (path, "reloadlet-controller", change)
+                let refusal = "reloadlet-controller may not change a workload that doesn't ask to be rolled";
+                let roll = Try::new(&path, manager, json!({"spec": {"template": mark}}), refusal);
+                let grant = json!({"metadata": {"uid": uid, "annotations": {RESTART: "fence"}}});
+                let refusal =
+                    "reloadlet-controller may not change a pod that doesn't ask to be restarted in place";
+                Ok(vec![roll, Try::new(&pod, manager, grant, refusal)])
             }
-        };
-        let request = Request::patch(format!("{path}?dryRun=All&fieldManager={manager}"));
-        let request = request.header(CONTENT_TYPE, "application/merge-patch+json").header(ACCEPT, METADATA);
-        Ok((request, change))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 const ASKED: &str = "reloadlet-controller may not change a pod that doesn't ask to be restarted in place";
 const PATCHES: &str = "reloadlet-controller may do nothing to pods but patch them";
 const MUST: &str =
-    "reloadlet-controller must set a pod's annotation reloadlet.io/restart, to 1 to 64 characters";
+    "reloadlet-controller must set a pod's annotation reloadlet.io/restart, to 1 to 1024 characters";
 const ANNOTATION: &str = "reloadlet-controller may change no annotation of a pod but reloadlet.io/restart";
 const METADATA: &str = "reloadlet-controller may not change a pod's metadata";
 const SPEC: &str = "reloadlet-controller may not change a pod's spec or status";
@@ -29,7 +29,7 @@ fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else
         pod("silent", Value::Null),
     ]);
     for name in ["app", "both"] {
-        for value in ["a", &"b".repeat(64)] {
+        for value in ["a", &"b".repeat(1024)] {
             taken(patch(&space, "pod", name, &grant(value)));
             assert_eq!(space.get("pod", name)["metadata"]["annotations"][RESTART], *value);
         }
@@ -47,7 +47,7 @@ fn of_pods_the_controllers_account_may_grant_a_restart_in_place_and_nothing_else
         (annotations(ROLLOUT, Value::Null), ANNOTATION),
         (annotations(RESTART, Value::Null), MUST),
         (annotations(RESTART, json!("")), MUST),
-        (annotations(RESTART, json!("c".repeat(65))), MUST),
+        (annotations(RESTART, json!("c".repeat(1025))), MUST),
         (json!({"metadata": {"labels": {"a": "b"}}}), METADATA),
         (json!({"metadata": {"labels": null}}), METADATA),
         (json!({"metadata": {"finalizers": ["example.com/stay"]}}), METADATA),
