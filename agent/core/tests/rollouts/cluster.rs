@@ -479,7 +479,11 @@ impl Deployed {
 
     /// Whether Kubernetes' controllers have something to do, or to wait for.
     pub(crate) fn is_busy(&self) -> bool {
-        self.stuck.is_some() || self.observed < self.generation || self.pods.len() != self.replicas
+        let rolls = !self.is_paused && self.pods.iter().any(|pod| !self.is_current(pod));
+        rolls
+            || self.stuck.is_some()
+            || self.observed < self.generation
+            || self.pods.len() != self.replicas
     }
 
     /// Whether its status says that all is as it should be.

@@ -44,6 +44,8 @@ pub(crate) struct Simulation {
     queue: BTreeMap<(Time, u64), Todo>,
     pushed: u64,
     pub(crate) cluster: Cluster,
+    /// When Kubernetes' controllers look at a workload.
+    scheduled: BTreeMap<WorkloadRef, Time>,
     pub(crate) options: Options,
     pub(crate) names: Vec<ObjectRef>,
     pub(crate) running: BTreeMap<u32, Running>,
@@ -87,6 +89,7 @@ impl Simulation {
             queue: BTreeMap::new(),
             pushed: 0,
             cluster: Cluster::default(),
+            scheduled: BTreeMap::new(),
             options: options(),
             names: Vec::new(),
             running: BTreeMap::new(),
@@ -178,7 +181,15 @@ impl Simulation {
     /// Kubernetes' controllers look at a workload soon.
     pub(crate) fn schedule(&mut self, who: &WorkloadRef) {
         let pause = ms(20 + self.rng.below(300));
-        self.push(self.now + pause, Todo::Replace(who.clone()));
+        self.schedule_after(who, pause);
+    }
+
+    fn schedule_after(&mut self, who: &WorkloadRef, pause: Duration) {
+        let at = self.now + pause;
+        if self.scheduled.get(who).is_none_or(|known| at < *known) {
+            self.scheduled.insert(who.clone(), at);
+            self.push(at, Todo::Replace(who.clone()));
+        }
     }
 
     #[expect(clippy::print_stderr, reason = "somebody asked for it")]
@@ -225,12 +236,22 @@ impl Simulation {
     }
 
     fn replace(&mut self, who: &WorkloadRef) {
+        if self.scheduled.get(who).is_none_or(|at| *at > self.now) {
+            return;
+        }
+        self.scheduled.remove(who);
         let (cluster, rng) = (&mut self.cluster, &mut self.rng);
-        if cluster.replace(who, rng, self.now) {
+        let is_step = cluster.replace(who, rng, self.now);
+        if is_step {
             self.show_workload(who);
         }
-        if self.cluster.workloads[who].is_busy() {
-            self.schedule(who);
+        let workload = &self.cluster.workloads[who];
+        // What makes no progress for so long makes none by itself.
+        let is_late = !is_step && workload.stuck.is_some_and(|since| self.now > since + ms(120_000));
+        match workload.is_busy() {
+            true if is_late => self.schedule_after(who, ms(5_000)),
+            true => self.schedule(who),
+            false => {}
         }
     }
 
