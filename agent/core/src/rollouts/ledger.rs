@@ -302,6 +302,8 @@ mod tests {
             causes: record(64).base,
             since: 1,
             mends: None,
+            is_in_place: false,
+            turn: None,
         };
         assert!(!ledger.write(&written[0], Some(record(64).plan(roll.clone()))), "it would be longer");
         let planned = Record { step: Step::Planned(roll), ..record(1) };

@@ -124,31 +124,34 @@ mod tests {
         let mut pod = pod(ContainerKind::Regular, 99);
         let keepers = BTreeSet::from(["mine".into()]);
         let moment = Moment { at: at(100), is_beginning: false };
-        let stale = |pod: &Pod, restart: Option<&str>| {
+        let stale_of = |pod: &Pod, restart: Option<&str>| {
             stale(pod, &keepers, moment, restart.map(Name::from).as_ref()).count()
         };
         pod.grant = Grant::parse("00ff 200 mine=aaaaaaaaaaaa");
-        assert_eq!((stale(&pod, Some("00ff")), stale(&pod, Some("00fe")), stale(&pod, None)), (0, 1, 1));
+        assert_eq!(
+            (stale_of(&pod, Some("00ff")), stale_of(&pod, Some("00fe")), stale_of(&pod, None)),
+            (0, 1, 1)
+        );
         pod.grant = Grant::parse("00ff 200 mine=bbbbbbbbbbbb");
-        assert_eq!(stale(&pod, Some("00ff")), 1, "it hasn't ended");
+        assert_eq!(stale_of(&pod, Some("00ff")), 1, "it hasn't ended");
         pod.grant = Grant::parse("00ff 200 other=aaaaaaaaaaaa");
-        assert_eq!(stale(&pod, Some("00ff")), 1, "another one was meant");
+        assert_eq!(stale_of(&pod, Some("00ff")), 1, "another one was meant");
     }
 
     #[test]
     fn who_waited_for_an_object_has_it_and_who_ran_before_hasnt() {
         let keepers = BTreeSet::from(["mine".into()]);
-        let stale = |kind, started, is_beginning| {
+        let is_stale = |kind, started, is_beginning| {
             let pod = pod(kind, started);
-            super::stale(&pod, &keepers, Moment { at: at(100), is_beginning }, None).count() > 0
+            stale(&pod, &keepers, Moment { at: at(100), is_beginning }, None).count() > 0
         };
         for kind in [ContainerKind::Regular, ContainerKind::Sidecar] {
-            assert!(stale(kind, 99, true), "{kind:?}");
-            assert!(!stale(kind, 100, true) && !stale(kind, 103, true), "{kind:?}");
+            assert!(is_stale(kind, 99, true), "{kind:?}");
+            assert!(!is_stale(kind, 100, true) && !is_stale(kind, 103, true), "{kind:?}");
             // Of any other change nothing is known that holds a container up.
-            assert!(stale(kind, 103, false) && !stale(kind, 110, false), "{kind:?}");
+            assert!(is_stale(kind, 103, false) && !is_stale(kind, 110, false), "{kind:?}");
         }
-        assert!(stale(ContainerKind::Init, 99, true) && !stale(ContainerKind::Init, 101, true));
-        assert!(stale(ContainerKind::Init, 120, false), "they aren't run again");
+        assert!(is_stale(ContainerKind::Init, 99, true) && !is_stale(ContainerKind::Init, 101, true));
+        assert!(is_stale(ContainerKind::Init, 120, false), "they aren't run again");
     }
 }

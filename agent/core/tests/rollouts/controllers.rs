@@ -13,7 +13,8 @@ use reloadlet_core::rollouts::ledger::{Access, Shard};
 use reloadlet_core::rollouts::settings::{Calendar, Options};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
-use crate::cluster::{PodState, Template, ms, number, whole};
+use crate::cluster::{Template, ms, number, whole};
+use crate::pods::PodState;
 use crate::simulation::{Simulation, Todo};
 
 /// A controller that runs.

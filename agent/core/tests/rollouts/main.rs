@@ -12,6 +12,7 @@ mod controllers;
 mod in_place;
 mod lists;
 mod overview;
+mod pods;
 mod promises;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;

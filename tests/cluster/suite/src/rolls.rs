@@ -231,7 +231,12 @@ impl Space {
 
     /// Begins to write down each state in which the Deployments are.
     pub fn record(&self) -> Recorder {
-        let mut child = self.start_kubectl(&["get", "deployments", "--watch", "-o", "json"]);
+        self.record_all("deployments")
+    }
+
+    /// Begins to write down each state in which the objects of a kind are.
+    pub fn record_all(&self, kind: &str) -> Recorder {
+        let mut child = self.start_kubectl(&["get", kind, "--watch", "-o", "json"]);
         let mut stdout = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
@@ -277,7 +282,7 @@ fn with_input(args: &[&str], object: &Value) -> std::process::Command {
     command
 }
 
-/// What the watch has shown of Deployments.
+/// What a watch has shown.
 pub struct Recorder {
     child: Child,
     reader: JoinHandle<String>,

@@ -31,6 +31,7 @@ mod requests;
 mod rights;
 mod rolls_changes;
 mod rolls_faults;
+mod rolls_in_place;
 mod rolls_leaders;
 mod rolls_many;
 mod rolls_reloader;
