@@ -77,6 +77,10 @@ impl Cluster {
         let Some(workload) = self.workloads.get_mut(who) else { return false };
         let refuses = workload.refuses;
         let Some(pod) = workload.pods.iter_mut().find(|pod| pod.uid == uid) else { return false };
+        // Who works by now doesn't end by itself.
+        if grant.is_none() && pod.available.is_some() {
+            return false;
+        }
         if let Some(grant) = grant {
             let is_meant = grant.instance("app") == Some(&pod.instance()) && now <= moment(grant.until);
             if !is_meant || pod.grant.as_ref() != Some(grant) {
