@@ -14,13 +14,15 @@ pub const MOST_CONTAINERS: usize = 12;
 /// The longest grant, in bytes: more than any that is written.
 pub const LONGEST: usize = 1024;
 
-/// What a pod is granted, as its annotation `reloadlet.io/restart` says it: `<mark> <container>=<ID>,<container>=<ID>`. Each of these
-/// containers is to be ended by its stop signal if it still is the one with this ID, so that the kubelet starts it again. A grant
-/// whose containers have ended grants nothing any more.
+/// What a pod is granted, as its annotation `reloadlet.io/restart` says it: `<mark> <time> <container>=<ID>,<container>=<ID>`. Each of
+/// these containers is to be ended by its stop signal if it still is the one with this ID, so that the kubelet starts it again. A
+/// grant whose containers have ended grants nothing any more, and one whose time is over doesn't either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The mark of the roll that it belongs to: lower-case letters and digits, at most 32.
     pub marker: Name,
+    /// Until when it can be taken up, in whole seconds since the epoch.
+    pub until: u64,
     /// The containers, each with how its ID begins.
     pub containers: Vec<(Name, Instance)>,
 }
@@ -62,7 +64,9 @@ impl Grant {
     /// Reads one; `None` for a text that isn't one, or names no container, one twice, or more than [`MOST_CONTAINERS`].
     pub fn parse(text: &str) -> Option<Self> {
         let (marker, list) = Some(text).filter(|text| text.len() <= LONGEST)?.split_once(' ')?;
+        let (until, list) = list.split_once(' ')?;
         is_marker(marker).then_some(())?;
+        let until = seconds(until)?;
         let mut containers: Vec<(Name, Instance)> = Vec::new();
         for entry in list.split(',') {
             let (name, id) = entry.split_once('=').filter(|(name, _)| is_label(name))?;
@@ -72,7 +76,7 @@ impl Grant {
             }
             containers.push((name.into(), Instance::parse(id)?));
         }
-        Some(Self { marker: marker.into(), containers })
+        Some(Self { marker: marker.into(), until, containers })
     }
 
     /// Which container of this name is meant.
@@ -83,12 +87,18 @@ impl Grant {
 
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.marker)?;
+        write!(f, "{} {}", self.marker, self.until)?;
         for (index, (name, instance)) in self.containers.iter().enumerate() {
             write!(f, "{}{name}={instance}", if index == 0 { ' ' } else { ',' })?;
         }
         Ok(())
     }
+}
+
+/// Up to 12 decimal digits.
+fn seconds(text: &str) -> Option<u64> {
+    let fits = (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| fits)
 }
 
 fn is_marker(text: &str) -> bool {
@@ -137,11 +147,14 @@ impl Finding {
     }
 }
 
-/// What an agent says of a grant, as the annotation `reloadlet.io/restart` of its Event has it: `<mark> <word>`.
+/// What an agent says of a grant, as the annotation `reloadlet.io/restart` of its Event has it: `<mark> <time> <word>`, with the mark and the time
+/// of the grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// The grant's mark.
     pub marker: Name,
+    /// Until when it could be taken up.
+    pub until: u64,
     /// What is said of it.
     pub finding: Finding,
 }
@@ -149,15 +162,17 @@ pub struct Said {
 impl Said {
     /// Reads it; `None` for a text that isn't one.
     pub fn parse(text: &str) -> Option<Self> {
-        let (marker, word) = text.split_once(' ')?;
+        let (marker, rest) = text.split_once(' ')?;
+        let (until, word) = rest.split_once(' ')?;
+        let until = seconds(until)?;
         let finding = Finding::ALL.into_iter().find(|finding| finding.as_str() == word)?;
-        is_marker(marker).then(|| Self { marker: marker.into(), finding })
+        is_marker(marker).then(|| Self { marker: marker.into(), until, finding })
     }
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.marker, self.finding.as_str())
+        write!(f, "{} {} {}", self.marker, self.until, self.finding.as_str())
     }
 }
 
@@ -169,8 +184,12 @@ mod tests {
     fn a_grant_is_what_was_written() {
         let id = |c: char| ContainerId::parse(&c.to_string().repeat(64)).unwrap();
         let (a, b) = (Instance::of(&id('a')), Instance::of(&id('b')));
-        let grant = Grant { marker: "00ff".into(), containers: vec![("app".into(), a), ("log-2".into(), b)] };
-        let text = "00ff app=aaaaaaaaaaaa,log-2=bbbbbbbbbbbb";
+        let grant = Grant {
+            marker: "00ff".into(),
+            until: 7,
+            containers: vec![("app".into(), a), ("log-2".into(), b)],
+        };
+        let text = "00ff 7 app=aaaaaaaaaaaa,log-2=bbbbbbbbbbbb";
         assert_eq!((grant.to_string(), Grant::parse(text)), (text.to_owned(), Some(grant.clone())));
         let app = grant.instance("app").unwrap();
         assert!(app.is(&id('a')) && !app.is(&id('b')) && grant.instance("other").is_none());
@@ -178,24 +197,29 @@ mod tests {
 
     #[test]
     fn what_isnt_a_grant_grants_nothing() {
-        let long = format!("00ff {}", "a=aaaaaaaaaaaa,".repeat(80));
+        let long = format!("00ff 7 {}", "a=aaaaaaaaaaaa,".repeat(80));
         let many: Vec<String> = (0..=MOST_CONTAINERS).map(|n| format!("c{n}=aaaaaaaaaaaa")).collect();
-        let many = format!("00ff {}", many.join(","));
+        let many = format!("00ff 7 {}", many.join(","));
         for text in [
             "",
             "00ff",
             "00ff ",
-            " app=aaaaaaaaaaaa",
-            "00FF app=aaaaaaaaaaaa",
+            "00ff 7",
+            "00ff 7 ",
+            "00ff app=aaaaaaaaaaaa",
+            "00ff +7 app=aaaaaaaaaaaa",
+            "00ff 1234567890123 app=aaaaaaaaaaaa",
+            " 7 app=aaaaaaaaaaaa",
+            "00FF 7 app=aaaaaaaaaaaa",
             "00ff  app=aaaaaaaaaaaa",
-            "00ff app=aaaaaaaaaaa",
-            "00ff app=aaaaaaaaaaaaa",
-            "00ff app=AAAAAAAAAAAA",
-            "00ff App=aaaaaaaaaaaa",
-            "00ff app",
-            "00ff app=aaaaaaaaaaaa,",
-            "00ff app=aaaaaaaaaaaa,app=bbbbbbbbbbbb",
-            "000000000000000000000000000000000 app=aaaaaaaaaaaa",
+            "00ff 7 app=aaaaaaaaaaa",
+            "00ff 7 app=aaaaaaaaaaaaa",
+            "00ff 7 app=AAAAAAAAAAAA",
+            "00ff 7 App=aaaaaaaaaaaa",
+            "00ff 7 app",
+            "00ff 7 app=aaaaaaaaaaaa,",
+            "00ff 7 app=aaaaaaaaaaaa,app=bbbbbbbbbbbb",
+            "000000000000000000000000000000000 7 app=aaaaaaaaaaaa",
             &long,
             &many,
         ] {
@@ -208,7 +232,8 @@ mod tests {
         let id = ContainerId::parse(&"a".repeat(64)).unwrap();
         let name = |n: usize| Name::from(format!("{n:02}{}", "c".repeat(61)));
         let containers = (0..MOST_CONTAINERS).map(|n| (name(n), Instance::of(&id))).collect();
-        let grant = Grant { marker: "0".repeat(LONGEST_MARK).as_str().into(), containers };
+        let grant =
+            Grant { marker: "0".repeat(LONGEST_MARK).as_str().into(), until: 999_999_999_999, containers };
         assert!(grant.to_string().len() <= LONGEST, "{}", grant.to_string().len());
         assert_eq!(Grant::parse(&grant.to_string()), Some(grant));
     }
@@ -216,10 +241,10 @@ mod tests {
     #[test]
     fn what_an_agent_says_is_one_of_the_words() {
         for finding in Finding::ALL {
-            let said = Said { marker: "00ff".into(), finding };
+            let said = Said { marker: "00ff".into(), until: 7, finding };
             assert_eq!(Said::parse(&said.to_string()), Some(said));
         }
-        for text in ["", "00ff", "00ff ", "00ff done", "00ff current ", " current"] {
+        for text in ["", "00ff", "00ff 7", "00ff 7 done", "00ff 7 current ", " 7 current", "00ff current"] {
             assert_eq!(Said::parse(text), None, "{text}");
         }
     }
