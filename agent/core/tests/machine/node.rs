@@ -81,6 +81,7 @@ pub(crate) fn pod(
         phases: BTreeMap::new(),
         addresses: Vec::new(),
         replica: None,
+        given: None,
         terminating: false,
     }
 }
