@@ -14,6 +14,8 @@
 //! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
+//! | [`Action::Stop`] | [`Event::Stopped`] | once | nothing |
+//! | [`Action::Show`] | [`Event::Shown`] | once; of several for the same volume that wait, maybe only the last one | nothing |
 //! | [`Action::Call`] | [`Event::Answered`] or [`Event::Delivered`] | once, unless another one to the same process follows | nothing |
 //! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use crate::kernel::guard::GuardReading;
 use crate::kernel::lack::Lack;
-use crate::kernel::mounts::ContainerMounts;
+use crate::kernel::mounts::{ContainerMounts, DirId};
 use crate::kernel::process::{ProcessFacts, ProcessIdentity};
 use crate::machine::volume::Listing;
 use crate::model::digest::Contents;
@@ -39,6 +41,7 @@ use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::object::{ObjectRef, Observed, Versions};
 use crate::model::outcome::{Outcome, Unread, Verdict};
 use crate::model::pod::{Pod, VolumeKind};
+use crate::model::restart::{Finding, Grant};
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::files::FileFilter;
@@ -108,6 +111,10 @@ pub enum Event {
     Guarded(ProcessIdentity, Signal, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
+    /// How each process took its stop signal; `None` where it was too late to send any.
+    Stopped(PodUid, Option<Vec<(ProcessIdentity, Delivery)>>),
+    /// What a volume holds now; `None` where that can't be told.
+    Shown(VolumeRef, Option<Shown>),
     /// How the request to a process's pod ended that was begun then.
     Answered(ProcessIdentity, Time, Answer),
     /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
@@ -143,6 +150,7 @@ impl Event {
             | Self::TornDown(volume, _)
             | Self::Listed(volume, _)
             | Self::Read(volume, ..)
+            | Self::Shown(volume, _)
             | Self::LookedThrough(volume, _)
             | Self::OpensUnseen(volume, _)
             | Self::Opened(volume, ..) => Some(&volume.pod),
@@ -150,6 +158,7 @@ impl Event {
             | Self::CgroupChanged(pod)
             | Self::Surveyed(pod, _)
             | Self::NotSurveyed(pod, _)
+            | Self::Stopped(pod, _)
             | Self::Nudged(pod, _) => Some(pod),
             Self::Held(process)
             | Self::NotHeld(process)
@@ -244,6 +253,26 @@ pub struct Call {
     pub request: Arc<Request>,
 }
 
+/// Stop signals that are to be sent together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopOrder {
+    /// The pod.
+    pub pod: PodUid,
+    /// Until when they may be sent by the wall clock, in whole seconds since the epoch.
+    pub until: u64,
+    /// The held processes, each with its signal; without any it is only asked whether it is too late.
+    pub processes: Vec<(ProcessIdentity, Signal)>,
+}
+
+/// What a volume holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its directory.
+    pub dir: Option<DirId>,
+    /// What `..data` names.
+    pub generation: Generation,
+}
+
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -265,6 +294,10 @@ pub enum Action {
     ReadClosely(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
+    /// Send stop signals to held processes, all of them or none.
+    Stop(StopOrder),
+    /// See what a volume holds, which needn't be a watched one, off the loop.
+    Show(VolumeRef, VolumeKind),
     /// Make a request to a pod, off the loop.
     Call(Call),
     /// Read these of a generation's files, off the loop.
@@ -379,6 +412,10 @@ pub enum Report {
         /// From the delivery to the first open of a file of the new generation, where one was seen.
         reread: Option<Duration>,
     },
+    /// A restart in place came to an end, or to nothing.
+    Restart(Box<RestartReport>),
+    /// Nothing comes of a grant, for this reason.
+    GrantIgnored(Arc<Pod>, &'static str),
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),
     /// A pod doesn't have one of its problems any more, and has others.
@@ -400,6 +437,21 @@ pub struct Stages {
     pub propagation: Duration,
     /// What was published.
     pub versions: Versions,
+}
+
+/// What is said of the grant of a restart in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartReport {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// What was granted.
+    pub grant: Grant,
+    /// What came of it.
+    pub finding: Finding,
+    /// Why, where that alone doesn't tell.
+    pub reason: Option<Cow<'static, str>>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// How a reload of one container ended.

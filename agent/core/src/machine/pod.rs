@@ -27,6 +27,7 @@ use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
 use self::reads::Reads;
+use self::restart::Restarts;
 use self::starts::Starts;
 use self::surveys::Surveys;
 use self::unsaid::Unsaid;
@@ -35,6 +36,8 @@ mod leaves;
 mod measuring;
 mod opens;
 mod reads;
+pub(crate) mod restart;
+mod restarting;
 mod routing;
 mod stages;
 mod stale;
@@ -54,6 +57,8 @@ pub(crate) struct Restored {
     pub(crate) processes: Vec<(Name, KnownProcesses)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
+    /// What is known of its grants.
+    pub(crate) restarts: Restarts,
     /// What the journal says of whom the agent before has told.
     pub(crate) predecessor: Predecessor,
     /// Nobody has told the pod since the agent started: it may be gone.
@@ -87,6 +92,7 @@ pub(crate) struct PodMachine {
     /// The generations whose opens are watched.
     opens: BTreeSet<(Name, Generation)>,
     reads: Reads,
+    restarts: Restarts,
     /// How many more processes are sent to before something else has its turn, and whether any waits for that.
     sends_left: usize,
     unsent: bool,
@@ -127,6 +133,7 @@ impl PodMachine {
             nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
             reads: Reads::default(),
+            restarts: Restarts::default(),
             sends_left: SENT_AT_A_TIME,
             unsent: false,
             plan,
@@ -143,6 +150,7 @@ impl PodMachine {
     }
 
     fn restore(&mut self, restored: Restored, ctx: &mut Context<'_>) {
+        self.restarts = restored.restarts;
         let told = restored.handled.iter().filter(|(_, handled)| handled.outcome == Some(Outcome::Delivered));
         let told: BTreeSet<Name> = told.map(|(key, _)| key.container.clone()).collect();
         for (key, handled) in restored.handled {
@@ -242,7 +250,9 @@ impl PodMachine {
         let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
         let handled = std::mem::take(&mut self.untold);
-        let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
+        let restarts = std::mem::take(&mut self.restarts).for_the_next(ctx);
+        let mut restored =
+            Restored { as_is, pace: self.nudges.pace(), handled, restarts, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
@@ -296,6 +306,7 @@ impl PodMachine {
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
+        self.restarts.release_all(ctx);
         for target in &mut self.targets {
             target.release(&self.site, ctx);
         }
@@ -316,6 +327,7 @@ impl PodMachine {
             .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
             .chain(self.reads.timeout(|name, generation| self.read_waits_for(name, generation)))
+            .chain(self.restarts.timeout())
             .chain(self.unsent.then_some(now))
             .min()
     }
@@ -367,7 +379,7 @@ impl PodMachine {
 
     /// Whether it matters which processes the containers have.
     fn needs_surveys(&self) -> bool {
-        !(self.targets.is_empty() && self.frozen.is_empty())
+        !(self.targets.is_empty() && self.frozen.is_empty()) || self.restarts.is_under_way()
     }
 
     /// Has the containers looked at, unless that is on its way: then once more after it.

@@ -129,6 +129,11 @@ pub enum Restarts {
 }
 
 impl Pod {
+    /// Whether it is granted a restart in place.
+    pub(crate) fn is_granted(&self) -> bool {
+        matches!(self.given.as_deref(), Some(Given::Granted(_)))
+    }
+
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
         self.terminating == other.terminating && self.spec.asks_the_same(&other.spec)
