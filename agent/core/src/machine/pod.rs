@@ -145,6 +145,7 @@ impl PodMachine {
         for volume in machine.site.volumes.keys() {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
+        machine.advance_restart(ctx);
         machine.begin_survey(ctx);
         machine
     }

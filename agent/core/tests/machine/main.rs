@@ -39,6 +39,7 @@ mod replicas;
 mod requests;
 mod rereads;
 mod restarts;
+mod restarts_in_place;
 mod retelling;
 mod said;
 mod same_after;

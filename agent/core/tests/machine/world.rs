@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::{Answer, Delivery, ReloadReport, Report, VolumeRef};
+use reloadlet_core::machine::event::{Answer, Delivery, ReloadReport, Report, Shown, VolumeRef};
+use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::JournalSnapshot;
 use reloadlet_core::model::names::PodUid;
@@ -26,6 +27,9 @@ use crate::node::{Node, at, generation, ms, pod, uid};
 pub(crate) const PUBLISHED: Time = at(50_000);
 pub(crate) const STARTED: Time = at(50_500);
 pub(crate) const AGENT_STARTED: Time = at(100_000);
+
+/// What the wall clock shows, in seconds since the epoch.
+pub(crate) const WALL: u64 = 1_800_000_000;
 
 /// More actions than this without time passing are a loop.
 const MOST_ACTIONS: usize = 10_000;
@@ -45,6 +49,8 @@ pub(crate) struct World {
     pub(crate) actions: Vec<(Time, Action)>,
     /// How every send ends while its process lives.
     pub(crate) delivery: Delivery,
+    /// The wall clock, which stands still.
+    pub(crate) wall: u64,
     /// How every request ends while its process lives.
     pub(crate) answer: Answer,
     /// Processes that can't be held although they are there.
@@ -96,6 +102,7 @@ impl World {
             gone_off: BTreeSet::new(),
             actions: Vec::new(),
             delivery: Delivery::Sent,
+            wall: WALL,
             answer: Answer::Status(200, "".into()),
             unholdable: BTreeSet::new(),
             hidden: BTreeSet::new(),
@@ -211,6 +218,22 @@ impl World {
                 assert!(self.held.contains(&process), "{process:?} is not held");
                 let lives = self.node.process(&process).is_some();
                 Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
+            }
+            Action::Stop(order) => {
+                let taken = (self.wall <= order.until).then(|| {
+                    let taken = order.processes.into_iter().map(|(process, _)| {
+                        assert!(self.held.contains(&process), "{process:?} is not held");
+                        let lives = self.node.process(&process).is_some();
+                        (process, if lives { self.delivery } else { Delivery::Gone })
+                    });
+                    taken.collect()
+                });
+                Some(Event::Stopped(order.pod, taken))
+            }
+            Action::Show(volume, _) => {
+                let Listing { dir, current, .. } = self.node.listing(&volume, self.now);
+                let shown = current.map(|(generation, _)| Shown { dir, generation });
+                Some(Event::Shown(volume, shown))
             }
             Action::Call(call) => {
                 assert!(self.held.contains(&call.process), "{:?} is not held", call.process);
@@ -429,6 +452,8 @@ impl World {
                 | Report::Retold(_)
                 | Report::Unread { .. }
                 | Report::NeedsRestart { .. }
+                | Report::Restart(_)
+                | Report::GrantIgnored(..)
                 | Report::Verdict { .. } => None,
             })
             .collect()

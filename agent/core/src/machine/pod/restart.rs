@@ -66,7 +66,8 @@ struct UnderWay {
     pause: Duration,
     /// When the masks were asked for last.
     read: Option<Time>,
-    lack: Option<Lack>,
+    /// What the agent lacked last, and when.
+    lack: Option<(Lack, Time)>,
     proof: Proof,
 }
 
@@ -191,7 +192,6 @@ impl Restarts {
     /// The containers were looked at.
     pub(super) fn surveyed(&mut self, site: &Site, leaves: &Leaves<'_>, ctx: &mut Context<'_>) {
         let Some(way) = &mut self.under_way else { return };
-        way.lack = None;
         for part in &mut way.parts {
             match way.stage {
                 Stage::Asked | Stage::Sending => {}
@@ -203,9 +203,9 @@ impl Restarts {
     }
 
     /// The containers can't be looked at.
-    pub(crate) fn not_surveyed(&mut self, lack: Lack) {
+    pub(crate) fn not_surveyed(&mut self, lack: Lack, now: Time) {
         if let Some(way) = &mut self.under_way {
-            way.lack = Some(lack);
+            way.lack = Some((lack, now));
         }
     }
 
@@ -228,11 +228,11 @@ impl Restarts {
     }
 
     /// A process can't be held or looked at, since the agent itself lacks something.
-    pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack) {
+    pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack, now: Time) {
         let Some(part) = self.part_mut(process) else { return };
         let held = part.release();
         self.unneeded.extend(held);
-        self.not_surveyed(lack);
+        self.not_surveyed(lack, now);
     }
 
     /// A process has ended.
@@ -491,7 +491,9 @@ enum Search {
 
 impl UnderWay {
     fn searched_until(&self, since: Time) -> Time {
-        since + if self.lack.is_some() { LACKING } else { SEARCHED }
+        // The next look may be the first one without it.
+        let is_lacking = self.lack.is_some_and(|(_, at)| self.look < at + SEARCHED);
+        since + if is_lacking { LACKING } else { SEARCHED }
     }
 
     /// None is told unless all of them can be. The masks of all are read together, and decide if they are no older than the last time
@@ -511,7 +513,7 @@ impl UnderWay {
         }
         let Some((finding, reason)) = waits else { return Search::Send(send) };
         if ctx.now >= self.searched_until(since) {
-            let lack = self.lack.map(|lack| format!("container {}: {}", self.names(), lack.sentence()));
+            let lack = self.lack.map(|(lack, _)| format!("container {}: {}", self.names(), lack.sentence()));
             return Search::Refuse(finding, lack.unwrap_or(reason));
         }
         let is_due = self.read.is_none_or(|read| ctx.now >= read + READ_EVERY);

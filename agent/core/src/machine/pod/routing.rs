@@ -175,7 +175,7 @@ impl PodMachine {
 
     /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.
     pub(crate) fn not_surveyed(&mut self, lack: Lack, ctx: &mut Context<'_>) {
-        self.restarts.not_surveyed(lack);
+        self.restarts.not_surveyed(lack, ctx.now);
         self.surveys.failed();
         for target in &mut self.targets {
             if target.processes().is_doubtful() || !target.processes().are_held() {
@@ -188,7 +188,7 @@ impl PodMachine {
     /// A process can't be held, or its masks can't be read: what waits for it looks for it again, but not at once.
     pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack, ctx: &mut Context<'_>) {
         let again = self.surveys.is_wanted_again();
-        self.restarts.lacked(process, lack);
+        self.restarts.lacked(process, lack, ctx.now);
         for target in &mut self.targets {
             target.unread(&self.site, process, ctx);
             if target.processes().hang_on(process) {
