@@ -39,8 +39,8 @@ pub(super) struct TurnQueue {
     namespaces: HashMap<PodUid, Name>,
     /// The processes that wait to be held, and whether each still is to be.
     holds: HashMap<ProcessIdentity, bool>,
-    /// The processes whose masks wait to be read, and the signal that they were last asked for.
-    guards: HashMap<ProcessIdentity, Signal>,
+    /// The processes whose masks wait to be read, and with regard to which signal: a reload and a restart may ask for two.
+    guards: HashSet<(ProcessIdentity, Signal)>,
     /// The pods whose notifications were dropped.
     dropped: HashSet<PodUid>,
 }
@@ -113,8 +113,8 @@ impl TurnQueue {
             return Some(action);
         }
         let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
-            let before = self.guards.insert(process.clone(), signal);
-            (before != Some(signal), Deferred::ReadGuard(process, signal))
+            let is_new = self.guards.insert((process.clone(), signal));
+            (is_new, Deferred::ReadGuard(process, signal))
         } else {
             (self.holds.insert(process.clone(), true).is_none(), Deferred::Hold(process))
         };
@@ -136,14 +136,7 @@ impl TurnQueue {
             }
             Deferred::Finding(_) => true,
             Deferred::Hold(process) => self.holds.remove(process).unwrap_or_default(),
-            Deferred::ReadGuard(process, signal) => {
-                // With regard to another signal they are asked for anew.
-                let is_wanted = self.guards.get(process) == Some(signal);
-                if is_wanted {
-                    self.guards.remove(process);
-                }
-                is_wanted
-            }
+            Deferred::ReadGuard(process, signal) => self.guards.remove(&(process.clone(), *signal)),
         };
         Some((waiting, is_wanted))
     }
