@@ -11,8 +11,8 @@
 //! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
 //! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`], and after that [`Event::Killed`] where the kernel tells | once each, unless it is released before | [`Event::Killed`] |
-//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
-//! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
+//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process and signal that wait, maybe only the last one | nothing |
+//! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process and signal that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
 //! | [`Action::Stop`] | [`Event::Stopped`] | once | nothing |
 //! | [`Action::Show`] | [`Event::Shown`] | once; of several for the same volume that wait, maybe only the last one | nothing |

@@ -8,8 +8,8 @@ use crate::machine::pod::restart::Restarts;
 use crate::machine::reload::Target;
 use crate::machine::reload::progress::Progress;
 use crate::machine::status::{
-    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, RestartStatus, ToldStatus, UnreadStatus,
-    VersionStatus, VolumeStatus,
+    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, RestartStatus, ToldStatus,
+    UnreadStatus, VersionStatus, VolumeStatus,
 };
 use crate::model::closed::{Closed as _, Word};
 use crate::model::generation::Generation;
@@ -118,7 +118,12 @@ fn restart_status(restarts: &Restarts, now: Time) -> Option<RestartStatus> {
     }
     let (grant, finding, at) = restarts.last()?;
     let finding = Some(finding.into());
-    Some(RestartStatus { containers: names(grant), waits_for: None, finding, seconds_ago: Age(now.since(at)) })
+    Some(RestartStatus {
+        containers: names(grant),
+        waits_for: None,
+        finding,
+        seconds_ago: Age(now.since(at)),
+    })
 }
 
 fn not_nudged(strategy: Strategy) -> String {

@@ -293,11 +293,14 @@ fn one_that_runs_after_its_grace_period_is_said_and_not_told_again() {
 
 #[test]
 fn what_a_sub_path_mount_shows_afterwards_is_said() {
-    for (shows, finding) in
-        [(Some(2), Finding::Current), (Some(1), Finding::Old), (None, Finding::Unproved)]
+    for (shows, finding) in [(Some(2), Finding::Current), (Some(1), Finding::Old), (None, Finding::Unproved)]
     {
         for is_told in [false, true] {
-            let mut made = if is_told { app(1, &[IN_PLACE]) } else { pod(1, &[IN_PLACE], &[("app", &["config"])], &["config"]) };
+            let mut made = if is_told {
+                app(1, &[IN_PLACE])
+            } else {
+                pod(1, &[IN_PLACE], &[("app", &["config"])], &["config"])
+            };
             let mut mount = made.spec.containers[0].mounts[0].clone();
             mount.sub_path = Some(reloadlet_core::model::names::Name::from("key").into());
             made.spec.containers[0].mounts.push(mount);
@@ -442,7 +445,8 @@ fn a_process_that_a_reload_needs_stays_held_and_so_does_one_that_a_restart_needs
     // A plan that tells nobody lets go of all processes.
     let mut world = told();
     grant(&mut world, &[("app", 1001)]);
-    world.pods[0].spec.annotations = pod(1, &[IN_PLACE, ("reloadlet.io/signal", "none")], &[], &[]).spec.annotations;
+    world.pods[0].spec.annotations =
+        pod(1, &[IN_PLACE, ("reloadlet.io/signal", "none")], &[], &[]).spec.annotations;
     world.sync();
     world.pass(6_000);
     assert_eq!(world.held.len(), 1);

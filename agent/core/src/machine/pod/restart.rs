@@ -432,7 +432,8 @@ impl Restarts {
                     return true;
                 }
                 if ctx.now >= until {
-                    let reason = format!("after {} s container {}", way.granted.grace.as_secs(), still.join(", "));
+                    let reason =
+                        format!("after {} s container {}", way.granted.grace.as_secs(), still.join(", "));
                     self.finish(site, Finding::StillRuns, Some(format!("{reason} still runs").into()), ctx);
                 }
                 false

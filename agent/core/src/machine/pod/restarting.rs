@@ -57,7 +57,8 @@ impl PodMachine {
         // A process can be held for a reload as well: it is let go of when neither needs it.
         let restarts = &self.restarts;
         if restarts.is_under_way() {
-            let is_needed = |action: &Action| matches!(action, Action::Release(process) if restarts.holds(process));
+            let is_needed =
+                |action: &Action| matches!(action, Action::Release(process) if restarts.holds(process));
             ctx.out.retain(|action| !is_needed(action));
         }
         for process in consequences.unneeded {

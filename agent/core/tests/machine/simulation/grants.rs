@@ -34,7 +34,8 @@ impl Simulation {
         self.grants.written += 1;
         // Some are late when they come.
         let until = if self.rng.percent(10) { self.grants.written } else { 1_000_000 + self.grants.written };
-        let grant = Grant { marker: "00ff".into(), until, containers: vec![("app".into(), Instance::of(&id))] };
+        let grant =
+            Grant { marker: "00ff".into(), until, containers: vec![("app".into(), Instance::of(&id))] };
         self.grants.granted.insert((uid.clone(), until), grant.clone());
         let takes_back = self.rng.percent(10);
         let pod = self.pods.get_mut(uid).unwrap();

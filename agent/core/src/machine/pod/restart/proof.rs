@@ -32,7 +32,8 @@ impl Proof {
         if !parts.iter().all(|part| has_started(pod, part)) {
             return Vec::new();
         }
-        let mounted: BTreeSet<(Name, VolumeKind)> = parts.iter().flat_map(|part| frozen(pod, part.name())).collect();
+        let mounted: BTreeSet<(Name, VolumeKind)> =
+            parts.iter().flat_map(|part| frozen(pod, part.name())).collect();
         let new = mounted.into_iter().filter(|(volume, _)| !self.volumes.contains_key(volume));
         let new: Vec<_> = new.collect();
         self.volumes.extend(new.iter().map(|(volume, _)| (volume.clone(), Answer::Awaited)));
@@ -57,8 +58,10 @@ impl Proof {
                 let Answer::Shown(shown) = self.volumes.get(&volume)? else { return None };
                 let finding = shows(part, &volume, kind, shown.as_ref());
                 if finding > worst.0 {
-                    let what = if finding == Finding::Old { "an older generation" } else { "something unknown" };
-                    let sentence = format!("container {} shows {what} of volume {volume} by subPath", part.name());
+                    let what =
+                        if finding == Finding::Old { "an older generation" } else { "something unknown" };
+                    let sentence =
+                        format!("container {} shows {what} of volume {volume} by subPath", part.name());
                     worst = (finding, Some(sentence.into()));
                 }
             }
