@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::machine::context::Context;
-use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
+use crate::machine::event::{Action, ReloadReport, Survey, VolumeRef};
 use crate::machine::reload::predecessor::Predecessor;
 use crate::machine::reload::waiting::Waits;
 use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
@@ -21,7 +21,7 @@ use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
-use crate::policy::problem::{Problem, ProblemKind};
+use crate::policy::problem::Problem;
 use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
@@ -35,6 +35,7 @@ use self::unsaid::Unsaid;
 mod leaves;
 mod measuring;
 mod opens;
+mod problems;
 mod reads;
 pub(crate) mod restart;
 mod restarting;
@@ -388,57 +389,6 @@ impl PodMachine {
         if self.needs_surveys() && self.surveys.want(ctx.now) {
             let (pod, name) = (self.site.pod.uid.clone(), self.plan.process.clone());
             ctx.act(Action::Survey(Survey { pod, name, fresh_mounts: self.surveys.take_fresh_mounts() }));
-        }
-    }
-
-    fn set_problem(&mut self, problem: Option<Problem>, ctx: &mut Context<'_>) {
-        if self.problem == problem {
-            return;
-        }
-        ctx.act(Action::Report(match &problem {
-            Some(problem) => Report::Problem(self.site.pod.clone(), problem.clone()),
-            None => Report::Solved(self.site.pod.clone()),
-        }));
-        self.problem = problem;
-    }
-
-    /// What was said of its containers may have come to an end.
-    fn solve(&mut self, ctx: &mut Context<'_>) {
-        let Some(problem) = &self.problem else { return };
-        let stands = match problem.kind {
-            ProblemKind::KubeletRoot => true,
-            ProblemKind::Agent => self.targets.iter().any(Target::is_lack_said),
-            ProblemKind::Supervisor => self.targets.iter().any(Target::is_supervised),
-            ProblemKind::Layout => self.is_layout_missing(),
-            ProblemKind::UnknownKey
-            | ProblemKind::Unsupported
-            | ProblemKind::BadValue
-            | ProblemKind::NotText
-            | ProblemKind::NoSignal
-            | ProblemKind::Container
-            | ProblemKind::Volume
-            | ProblemKind::Ambiguous
-            | ProblemKind::Port
-            | ProblemKind::HostNetwork
-            | ProblemKind::NoAddress
-            | ProblemKind::Unhandled
-            | ProblemKind::Suspended
-            | ProblemKind::BadContent
-            | ProblemKind::TooLarge
-            | ProblemKind::NoRoom => self.targets.iter().any(Target::is_anything_said),
-        };
-        if !stands {
-            self.set_problem(None, ctx);
-        }
-    }
-
-    /// What is wrong with the kubelet root, or that nothing is any more.
-    pub(crate) fn set_kubelet_root(&mut self, sentence: Option<&str>, ctx: &mut Context<'_>) {
-        let was_said = self.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::KubeletRoot);
-        if let Some(sentence) = sentence {
-            self.set_problem(Some(Problem::new(ProblemKind::KubeletRoot, sentence)), ctx);
-        } else if was_said {
-            self.set_problem(None, ctx);
         }
     }
 

@@ -1,10 +1,9 @@
 //! Restarts in place: what a grant has done to a pod's containers, and what is said of it.
 
-use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::machine::event::{Delivery, Report, RestartReport, StopOrder};
 use reloadlet_core::model::granted::Given;
 use reloadlet_core::model::outcome::{Outcome, Verdict};
-use reloadlet_core::model::pod::{Pod, Restarts};
+use reloadlet_core::model::pod::Pod;
 use reloadlet_core::model::restart::{Finding, Instance};
 use reloadlet_core::model::signal::Signal;
 use reloadlet_core::{Action, Event, Time};
@@ -13,20 +12,20 @@ use crate::node::{HUP, generation, ms, pod, uid};
 use crate::world::{WALL, World, app, config};
 
 /// The bit of SIGTERM in a mask.
-const TERM: u64 = 1 << 14;
-const IN_PLACE: (&str, &str) = ("reloadlet.io/rollout", "in-place");
+pub(crate) const TERM: u64 = 1 << 14;
+pub(crate) const IN_PLACE: (&str, &str) = ("reloadlet.io/rollout", "in-place");
 
 /// A pod that asks for nothing else, with these containers; its processes handle SIGTERM.
-fn plain(containers: &[(&str, &[&str])]) -> World {
+pub(crate) fn plain(containers: &[(&str, &[&str])]) -> World {
     running(pod(1, &[IN_PLACE], containers, &["config"]))
 }
 
 /// One that is told SIGHUP too.
-fn told() -> World {
+pub(crate) fn told() -> World {
     running(app(1, &[IN_PLACE]))
 }
 
-fn running(pod: Pod) -> World {
+pub(crate) fn running(pod: Pod) -> World {
     let mut world = World::node(vec![pod]);
     for pid in 1001..=world.pods[0].spec.containers.len() as u32 + 1000 {
         world.node.process_mut(pid).caught = HUP | TERM;
@@ -38,43 +37,44 @@ fn running(pod: Pod) -> World {
 }
 
 /// How a grant names a container with this first process.
-fn named(world: &World, name: &str, pid: u32) -> String {
+pub(crate) fn named(world: &World, name: &str, pid: u32) -> String {
     format!("{name}={}", Instance::of(&world.node.identity(pid).unwrap().container))
 }
 
-fn give(world: &mut World, text: &str) {
+pub(crate) fn give(world: &mut World, text: &str) {
     let pod = &mut world.pods[0];
     pod.given = Some(Box::new(Given::of(text, &pod.spec.annotations, &pod.spec, |_| None)));
     world.sync();
 }
 
 /// Grants that these containers are restarted.
-fn grant(world: &mut World, containers: &[(&str, u32)]) {
+pub(crate) fn grant(world: &mut World, containers: &[(&str, u32)]) {
     let named: Vec<String> = containers.iter().map(|(name, pid)| named(world, name, *pid)).collect();
     give(world, &format!("00ff {} {}", WALL + 60, named.join(",")));
 }
 
 /// When and to whom stop signals were sent, and which.
-fn stops(world: &World) -> Vec<(Time, u32, Signal)> {
-    let sent = world.actions.iter().filter_map(|(at, action)| match action {
-        Action::Stop(StopOrder { processes, .. }) => Some((at, processes)),
-        _ => None,
+pub(crate) fn stops(world: &World) -> Vec<(Time, u32, Signal)> {
+    let sent = world.actions.iter().filter_map(|(at, action)| {
+        if let Action::Stop(StopOrder { processes, .. }) = action { Some((at, processes)) } else { None }
     });
     sent.flat_map(|(at, processes)| processes.iter().map(|(process, signal)| (*at, process.pid, *signal)))
         .collect()
 }
 
-fn reports(world: &World) -> Vec<&RestartReport> {
-    let of = |report| if let &Report::Restart(ref report) = report { Some(&**report) } else { None };
-    world.reports().filter_map(of).collect()
+pub(crate) fn reports(world: &World) -> Vec<&RestartReport> {
+    world
+        .reports()
+        .filter_map(|report| if let Report::Restart(report) = report { Some(&**report) } else { None })
+        .collect()
 }
 
-fn findings(world: &World) -> Vec<Finding> {
+pub(crate) fn findings(world: &World) -> Vec<Finding> {
     reports(world).into_iter().map(|report| report.finding).collect()
 }
 
 /// The container ends and is started again a second later, as the kubelet does. Gives back the new PID.
-fn again(world: &mut World, name: &str, pid: u32) -> u32 {
+pub(crate) fn again(world: &mut World, name: &str, pid: u32) -> u32 {
     world.exit(pid);
     world.handle(Event::CgroupChanged(uid(1)));
     world.pass(1_000);
@@ -132,150 +132,6 @@ fn only_the_container_with_the_granted_id_is_told_and_of_another_one_nothing_is_
     again(&mut world, "log", 1002);
     world.pass(20_000);
     assert_eq!((stops(&world).len(), findings(&world)), (1, vec![Finding::Current]));
-}
-
-#[test]
-fn a_container_of_another_name_isnt_told_whatever_its_id_is() {
-    let mut world = plain(&[("app", &["config"]), ("log", &[])]);
-    let id = Instance::of(&world.node.identity(1002).unwrap().container);
-    give(&mut world, &format!("00ff {} app={id}", WALL + 60));
-    world.pass(20_000);
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::NotFound]));
-}
-
-#[test]
-fn a_grant_whose_time_is_over_and_a_text_that_is_none_do_nothing() {
-    let mut world = plain(&[("app", &["config"])]);
-    let app = named(&world, "app", 1001);
-    for text in [format!("00ff {} {app}", WALL - 1), format!("00ff {app}"), String::new()] {
-        give(&mut world, &text);
-        world.pass(30_000);
-        world.start_agent();
-        world.pass(30_000);
-    }
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![]));
-    let ignored = world.reports().filter(|report| matches!(report, Report::GrantIgnored(..))).count();
-    assert_eq!(ignored, 6, "once for each text and agent");
-    assert_eq!(world.problems(), []);
-}
-
-#[test]
-fn of_several_either_all_are_told_or_none() {
-    let mut world = plain(&[("app", &["config"]), ("log", &[])]);
-    world.node.process_mut(1002).caught = HUP;
-    grant(&mut world, &[("app", 1001), ("log", 1002)]);
-    world.pass(20_000);
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::Unhandled]));
-    let mut world = plain(&[("app", &["config"]), ("log", &[])]);
-    grant(&mut world, &[("app", 1001), ("log", 1002)]);
-    assert_eq!(stops(&world).iter().map(|(_, pid, _)| *pid).collect::<Vec<_>>(), [1001, 1002]);
-    again(&mut world, "app", 1001);
-    world.pass(20_000);
-    assert_eq!(findings(&world), [], "the other one hasn't ended");
-    again(&mut world, "log", 1002);
-    world.pass(20_000);
-    assert_eq!(findings(&world), [Finding::Current]);
-}
-
-#[test]
-fn a_container_that_isnt_to_be_ended_so_is_refused_whatever_the_other_ones_are() {
-    for (refuse, finding) in [
-        ((|pod: &mut Pod| pod.spec.containers[1].has_pre_stop = true) as fn(&mut Pod), Finding::PreStop),
-        (|pod| pod.spec.containers[1].restarts = Some(Restarts::OnFailure), Finding::NoRestart),
-        (|pod| pod.spec.containers[1].has_restart_rules = true, Finding::NoRestart),
-        (|pod| pod.spec.restarts = Restarts::Never, Finding::NoRestart),
-        (
-            |pod| pod.spec.containers[1].kind = reloadlet_core::model::pod::ContainerKind::Init,
-            Finding::NoRestart,
-        ),
-    ] {
-        let mut world = plain(&[("app", &["config"]), ("log", &[])]);
-        refuse(&mut world.pods[0]);
-        grant(&mut world, &[("app", 1001), ("log", 1002)]);
-        world.pass(20_000);
-        assert_eq!((stops(&world), findings(&world)), (vec![], vec![finding]));
-        assert!(reports(&world)[0].reason.is_some());
-    }
-}
-
-#[test]
-fn a_first_process_that_doesnt_handle_the_signal_is_refused() {
-    for (mask, handled) in
-        [((HUP, 0, 0), false), ((TERM, 0, 0), true), ((0, TERM, 0), false), ((0, 0, TERM), true)]
-    {
-        let mut world = plain(&[("app", &["config"])]);
-        let process = world.node.process_mut(1001);
-        (process.caught, process.ignored, process.blocked) = mask;
-        grant(&mut world, &[("app", 1001)]);
-        world.pass(9_000);
-        let expected = if handled { vec![] } else { vec![Finding::Unhandled] };
-        assert_eq!((stops(&world).len(), findings(&world)), (usize::from(handled), expected), "{mask:?}");
-    }
-    // In a PID namespace that it shares it ends by the default action.
-    let mut world = plain(&[("app", &["config"])]);
-    let process = world.node.process_mut(1001);
-    (process.caught, process.namespace_pids) = (0, vec![1001, 7]);
-    grant(&mut world, &[("app", 1001)]);
-    world.pass(1_000);
-    assert_eq!(stops(&world).len(), 1);
-}
-
-#[test]
-fn a_young_process_is_waited_for_as_it_may_install_its_handler_yet() {
-    let mut world = plain(&[("app", &["config"])]);
-    let new = again(&mut world, "app", 1001);
-    world.node.process_mut(new).caught = 0;
-    grant(&mut world, &[("app", new)]);
-    world.pass(2_000);
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![]));
-    world.node.process_mut(new).caught = TERM;
-    world.pass(1_000);
-    assert_eq!(stops(&world).len(), 1);
-}
-
-#[test]
-fn a_process_that_isnt_found_within_ten_seconds_is_said_and_one_that_comes_is_told() {
-    let mut world = plain(&[("app", &["config"])]);
-    let id = world.node.identity(1001).unwrap().container;
-    world.pods[0].status.insert("app".into(), id);
-    world.hidden.insert(uid(1));
-    grant(&mut world, &[("app", 1001)]);
-    world.pass(9_900);
-    assert_eq!(findings(&world), []);
-    world.pass(200);
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::NotFound]));
-    let text = format!("00ff {} {}", WALL + 61, named(&world, "app", 1001));
-    give(&mut world, &text);
-    world.pass(5_000);
-    world.hidden.clear();
-    world.pass(1_000);
-    assert_eq!(stops(&world).len(), 1, "it was there in time");
-}
-
-#[test]
-fn what_the_agent_lacks_is_waited_for_for_a_minute() {
-    let mut world = plain(&[("app", &["config"])]);
-    world.handless = Some(Lack::Descriptors);
-    grant(&mut world, &[("app", 1001)]);
-    world.pass(50_000);
-    assert_eq!(findings(&world), []);
-    world.pass(11_000);
-    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::NotFound]));
-}
-
-#[test]
-fn what_the_kernel_or_a_dry_run_says_is_said() {
-    for (delivery, finding) in [
-        (Delivery::Denied, Finding::Denied),
-        (Delivery::Failed("ENOSYS: Function not implemented"), Finding::Denied),
-        (Delivery::Spared, Finding::DryRun),
-    ] {
-        let mut world = plain(&[("app", &["config"])]);
-        world.delivery = delivery;
-        grant(&mut world, &[("app", 1001)]);
-        world.pass(600_000);
-        assert_eq!((stops(&world).len(), findings(&world)), (1, vec![finding]));
-    }
 }
 
 #[test]

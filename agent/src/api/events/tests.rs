@@ -2,21 +2,21 @@ use std::borrow::Cow;
 
 use hyper::{Request, Response};
 use kube::client::Body;
-use reloadlet_core::machine::event::{ReloadReport, RestartReport, Stages};
+use reloadlet_core::machine::event::{ReloadReport, Stages};
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion};
 use reloadlet_core::model::outcome::{Outcome, Unread};
 use reloadlet_core::model::pod::Pod;
-use reloadlet_core::model::restart::Grant;
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
 use reloadlet_core::propagation::frozen::Way;
 use serde_json::Value;
 use tower::service_fn;
 
-use super::super::unsaid::Note;
 use super::words::note;
 use super::*;
 use crate::api::testing;
+
+mod grants;
 
 fn refused(causes: &str) -> kube::Error {
     let text = format!(
@@ -200,56 +200,6 @@ async fn a_problem_that_a_busy_api_server_doesnt_take_isnt_lost() {
     assert_eq!(sent(&requests, 4).await[3].1, "another");
     assert!(notes.0.unsaid().is_waiting());
     sending.abort();
-}
-
-fn restart(pod: &Arc<Pod>, until: u64, finding: Finding) -> Report {
-    let grant = Grant::parse(&format!("00ff {until} app=aaaaaaaaaaaa,log=bbbbbbbbbbbb")).unwrap();
-    let reason = finding.is_refusal().then_some("this is why".into());
-    let took = Duration::from_secs(1);
-    Report::Restart(Box::new(RestartReport { pod: pod.clone(), grant, finding, reason, took }))
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_event_about_a_grant_has_the_annotation_that_the_controller_reads_and_is_counted_into_no_other() {
-    let (client, requests) = server(0);
-    let mut speaker = Speaker::new(client, Speaks::of_node("node"));
-    let web = pod("shop", 1);
-    for (until, finding) in [(7, Finding::Current), (8, Finding::Current), (9, Finding::Old)] {
-        let note = note(&restart(&web, until, finding)).unwrap();
-        let Note { about, urgent, reason, text } = note;
-        speaker.publish(&Saying { about, urgent, reason, text: text.text, once: text.once }).await.unwrap();
-    }
-    let requests = requests.lock().unwrap();
-    let sent = requests.iter().map(|(method, event)| {
-        let said = event["metadata"]["annotations"]["reloadlet.io/restart"].as_str().unwrap();
-        let [kind, reason] = ["type", "reason"].map(|field| event[field].as_str().unwrap());
-        (&**method, said, kind, reason)
-    });
-    let expected = [
-        ("POST", "00ff 7 current", "Normal", "Restarted"),
-        ("POST", "00ff 8 current", "Normal", "Restarted"),
-        ("POST", "00ff 9 old", "Warning", "RestartFailed"),
-    ];
-    assert_eq!(sent.collect::<Vec<_>>(), expected);
-    let names: std::collections::BTreeSet<&str> =
-        requests.iter().map(|(_, event)| event["metadata"]["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 3);
-}
-
-#[test]
-fn each_end_of_a_restart_has_its_reason_and_its_sentence() {
-    for finding in Finding::ALL {
-        let (urgent, reason, text) = said(&restart(&pod("shop", 1), 7, finding));
-        let expected = match finding {
-            Finding::Current | Finding::Unproved => "Restarted",
-            Finding::Old | Finding::StillRuns => "RestartFailed",
-            _ => "RestartRefused",
-        };
-        assert_eq!((urgent, reason), (true, expected), "{finding:?}");
-        assert!(text.starts_with("Containers app, log were ") && text.ends_with('.'), "{text}");
-        let says_why = finding.is_refusal() && finding != Finding::DryRun;
-        assert_eq!(text.contains("this is why"), says_why, "{text}");
-    }
 }
 
 /// What is said of a report, and for which reason.

@@ -10,7 +10,7 @@ use crate::kernel::guard::GuardReading;
 use crate::kernel::lack::Lack;
 use crate::kernel::process::ProcessIdentity;
 use crate::machine::context::Context;
-use crate::machine::event::{Action, Delivery, Report, RestartReport, Shown, StopOrder, VolumeRef};
+use crate::machine::event::{Action, Report, RestartReport, Shown, StopOrder, VolumeRef};
 use crate::machine::pod::leaves::Leaves;
 use crate::machine::reload::Site;
 use crate::model::granted::{Given, Granted};
@@ -20,16 +20,15 @@ use crate::model::restart::{Finding, Grant};
 use crate::model::signal::Signal;
 use crate::model::time::Time;
 
-use self::part::{Part, Standing};
+use self::part::Part;
 use self::proof::Proof;
+use self::search::Search;
 
 mod part;
 mod proof;
+mod search;
+mod sending;
 
-/// How long the first processes are looked for, and looked at.
-const SEARCHED: Duration = Duration::from_secs(10);
-/// The same where the agent itself lacks something for that.
-const LACKING: Duration = Duration::from_secs(60);
 /// How long the containers may take to run again. The kubelet starts what ends again and again after five minutes at the latest.
 const STARTED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// How long after a reading of masks the next one is made.
@@ -264,74 +263,6 @@ impl Restarts {
         }
     }
 
-    /// How the processes took their signals; `None` where the grant's time is over. The containers that were sent them come back.
-    pub(crate) fn stopped(
-        &mut self,
-        site: &Site,
-        taken: Option<&[(ProcessIdentity, Delivery)]>,
-        ctx: &mut Context<'_>,
-    ) -> Vec<Name> {
-        let Some(way) = &mut self.under_way else { return Vec::new() };
-        let Some(taken) = taken else {
-            self.late = Some(way.granted.grant.clone());
-            let report = Report::GrantIgnored(site.pod.clone(), "its time is over");
-            ctx.act(Action::Report(report));
-            self.drop_it();
-            return Vec::new();
-        };
-        match way.stage {
-            Stage::Asked => {
-                way.stage = Stage::Searching(ctx.now);
-                way.look = ctx.now;
-                let obstacle = way.granted.containers.iter().find_map(|container| {
-                    container.stop.err().map(|obstacle| (container.name.clone(), obstacle))
-                });
-                if let Some((container, obstacle)) = obstacle {
-                    let reason = format!("container {container}: {}", obstacle.sentence());
-                    self.finish(site, obstacle.finding(), Some(reason.into()), ctx);
-                }
-                Vec::new()
-            }
-            Stage::Sending => self.sent(site, taken, ctx),
-            Stage::Searching(_) | Stage::Ending(_) | Stage::Starting(_) => Vec::new(),
-        }
-    }
-
-    fn sent(
-        &mut self,
-        site: &Site,
-        taken: &[(ProcessIdentity, Delivery)],
-        ctx: &mut Context<'_>,
-    ) -> Vec<Name> {
-        let Some(way) = &mut self.under_way else { return Vec::new() };
-        let mut told = BTreeSet::new();
-        let (mut refused, mut spared) = (None, false);
-        for (process, delivery) in taken {
-            let Some(part) = way.parts.iter_mut().find(|part| part.is(&process.container)) else {
-                continue;
-            };
-            match delivery {
-                Delivery::Sent => drop(told.insert(part.name().clone())),
-                Delivery::Gone => part.lose(),
-                Delivery::Spared => spared = true,
-                Delivery::Denied => refused = Some((part.name().clone(), "EPERM: Operation not permitted")),
-                Delivery::Failed(error) => refused = Some((part.name().clone(), *error)),
-            }
-        }
-        way.stage = Stage::Ending(ctx.now + way.granted.grace);
-        (way.look, way.pause) = (ctx.now + END_EVERY, END_EVERY);
-        let names = told.iter().cloned().collect();
-        let carried = CarriedOut { grant: way.granted.grant.clone(), at: ctx.now, told, said: None };
-        self.record(site, carried, ctx);
-        if let Some((container, error)) = refused {
-            let reason = format!("container {container}: the kernel refused the signal ({error})");
-            self.finish(site, Finding::Denied, Some(reason.into()), ctx);
-        } else if spared {
-            self.finish(site, Finding::DryRun, None, ctx);
-        }
-        names
-    }
-
     fn record(&mut self, site: &Site, carried: CarriedOut, ctx: &mut Context<'_>) {
         let carried = Arc::new(carried);
         self.carried = Some(carried.clone());
@@ -477,56 +408,5 @@ impl Restarts {
     fn drop_it(&mut self) {
         let parts = self.under_way.take().into_iter().flat_map(|way| way.parts);
         self.unneeded.extend(parts.filter_map(|mut part| part.release()));
-    }
-}
-
-/// What comes of looking for the first processes.
-enum Search {
-    /// They are looked for still.
-    GoesOn,
-    /// All that run are ready to be sent these.
-    Send(Vec<(ProcessIdentity, Signal)>),
-    /// Nothing is sent, for this reason.
-    Refuse(Finding, String),
-}
-
-impl UnderWay {
-    fn searched_until(&self, since: Time) -> Time {
-        // The next look may be the first one without it.
-        let is_lacking = self.lack.is_some_and(|(_, at)| self.look < at + SEARCHED);
-        since + if is_lacking { LACKING } else { SEARCHED }
-    }
-
-    /// None is told unless all of them can be. The masks of all are read together, and decide if they are no older than the last time
-    /// that they were asked for.
-    fn search(&mut self, since: Time, ctx: &mut Context<'_>) -> Search {
-        let mut send = Vec::new();
-        let mut waits = None;
-        for part in &self.parts {
-            match part.standing(self.read, ctx.now) {
-                Standing::Gone => {}
-                Standing::Ready(process, signal) => send.push((process, signal)),
-                Standing::Waits(finding, reason) => {
-                    waits.get_or_insert((finding, reason));
-                }
-                Standing::Refused(reason) => return Search::Refuse(Finding::Unhandled, reason),
-            }
-        }
-        let Some((finding, reason)) = waits else { return Search::Send(send) };
-        if ctx.now >= self.searched_until(since) {
-            let lack = self.lack.map(|(lack, _)| format!("container {}: {}", self.names(), lack.sentence()));
-            return Search::Refuse(finding, lack.unwrap_or(reason));
-        }
-        let is_due = self.read.is_none_or(|read| ctx.now >= read + READ_EVERY);
-        if is_due && self.parts.iter().all(Part::is_readable) {
-            self.read = Some(ctx.now);
-            self.parts.iter_mut().for_each(|part| part.ask(ctx));
-        }
-        Search::GoesOn
-    }
-
-    fn names(&self) -> String {
-        let names: Vec<&str> = self.parts.iter().map(|part| &**part.name()).collect();
-        names.join(", ")
     }
 }
