@@ -339,3 +339,63 @@ fn what_is_under_way_is_in_the_status_and_how_it_ended() {
     let shown = restart(&world);
     assert_eq!((shown.waits_for, shown.finding), (None, Some(Finding::Current.into())));
 }
+
+#[test]
+fn a_signal_to_a_container_that_was_told_to_end_isnt_what_has_ended_it() {
+    let mut world = told();
+    let mut pid = 1001;
+    for n in 2..5 {
+        let text = format!("00ff {} {}", WALL + u64::from(n), named(&world, "app", pid));
+        give(&mut world, &text);
+        world.pass(1_000);
+        world.publish(&config(), n);
+        world.pass(1_000);
+        pid = again(&mut world, "app", pid);
+        world.pass(60_000);
+    }
+    assert_eq!(world.sends().len(), 3);
+    assert!(!world.machine.status(world.now)[0].containers[0].is_suspended);
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn what_ends_so_while_no_agent_runs_isnt_ended_by_a_later_signal() {
+    let mut world = told();
+    let mut pid = 1001;
+    for n in 2..5 {
+        let text = format!("00ff {} {}", WALL + u64::from(n), named(&world, "app", pid));
+        give(&mut world, &text);
+        world.pass(1_000);
+        world.publish(&config(), n);
+        world.pass(1_000);
+        world.stop_agent();
+        world.node.kill(pid);
+        pid = world.node.start(&uid(1), "app", world.now);
+        world.node.process_mut(pid).caught = HUP | TERM;
+        world.start_agent();
+        world.pass(60_000);
+    }
+    assert_eq!((world.sends().len(), world.problems()), (3, vec![]));
+    assert!(!world.machine.status(world.now)[0].containers[0].is_suspended);
+}
+
+#[test]
+fn a_process_that_a_reload_lets_go_of_stays_held_until_its_end_is_seen() {
+    let named_process = ("reloadlet.io/process", "worker");
+    let mut world = World::node(vec![app(1, &[IN_PLACE, named_process])]);
+    world.node.process_mut(1001).caught = HUP | TERM;
+    let worker = world.node.fork(&uid(1), 1001, "worker", world.now);
+    world.start_agent();
+    world.pass(60_000);
+    grant(&mut world, &[("app", 1001)]);
+    world.pass(1_000);
+    assert_eq!(stops(&world).iter().map(|(_, pid, _)| *pid).collect::<Vec<_>>(), [1001]);
+    world.exit(worker);
+    world.handle(Event::CgroupChanged(uid(1)));
+    world.pass(1_000);
+    let first = world.node.identity(1001).unwrap();
+    assert!(world.held.contains(&first), "the reload has nobody to tell any more");
+    again(&mut world, "app", 1001);
+    world.pass(20_000);
+    assert_eq!(findings(&world), [Finding::Current]);
+}
