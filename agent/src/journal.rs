@@ -16,6 +16,7 @@ use records::{Changes, Records, unix_seconds};
 use shared::{Shared, Work};
 use store::{Past, Store};
 
+mod carried;
 mod deliveries;
 mod error;
 mod file;

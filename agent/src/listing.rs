@@ -11,6 +11,7 @@ use nix::sys::stat::{major, minor};
 use reloadlet_core::Time;
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::mounts::{Device, DirId};
+use reloadlet_core::machine::event::Shown;
 use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::{DATA_LINK, Generation};
 
@@ -87,19 +88,29 @@ pub(crate) fn list(path: &Path, wall: &WallClock) -> Result<Listing, ListError> 
     Ok(Listing { begun, dir: Some(dir), current, others })
 }
 
+/// What a volume holds, where the kubelet has published anything there.
+pub(crate) fn show(path: &Path) -> Result<Option<Shown>, ListError> {
+    let failed = |source| ListError { path: path.to_owned(), source };
+    let dir = look(path).map_err(failed)?;
+    let generation = named(&path.join(DATA_LINK)).map_err(failed)?;
+    Ok(generation.map(|generation| Shown { dir, generation }))
+}
+
+/// The generation that a link names; `None` where there is none, or something else that isn't the kubelet's.
+fn named(link: &Path) -> io::Result<Option<Generation>> {
+    match there(fs::read_link(link)) {
+        Ok(target) => Ok(target.and_then(|target| target.to_str().and_then(Generation::parse))),
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What `..data` names, and when that was made so at the latest (the link's change time).
 fn current(path: &Path, wall: &WallClock) -> io::Result<Option<(Generation, Time)>> {
     let link = path.join(DATA_LINK);
-    let target = match there(fs::read_link(&link)) {
-        Ok(Some(target)) => target,
-        Ok(None) => return Ok(None),
-        // Something else stands there, which isn't the kubelet's.
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(generation) = named(&link)? else { return Ok(None) };
     let Some(found) = there(fs::symlink_metadata(&link))? else { return Ok(None) };
-    let generation = target.to_str().and_then(Generation::parse);
-    Ok(generation.map(|generation| (generation, wall.moment(found.ctime(), found.ctime_nsec()))))
+    Ok(Some((generation, wall.moment(found.ctime(), found.ctime_nsec()))))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use reloadlet_core::model::closed::closed_set;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
+use reloadlet_core::model::restart::Finding;
 use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::nudge::NudgeResult;
 
@@ -69,6 +70,7 @@ pub(crate) struct Metrics {
     propagation: propagation::Propagation,
     reread: Histogram,
     retold: IntCounter,
+    restarts: Family<Finding, IntCounterVec>,
     unread: Family<Unread, IntGaugeVec>,
     overflows: IntCounter,
     rescans: Family<RescanReason, IntCounterVec>,
@@ -135,6 +137,12 @@ impl Metrics {
                     "Times that a container was told a second time, since it opened none of the new files.",
                 )?,
             )?,
+            restarts: Family::counters(
+                "reloadlet_restarts_total",
+                "Grants of restarts in place, by what came of them.",
+                "result",
+            )?
+            .complete(&registry)?,
             unread: Family::gauges(
                 "reloadlet_unread_containers",
                 "Containers that live and have left unread what they were told of, by how.",
@@ -296,6 +304,11 @@ impl Metrics {
     /// A container was told a second time.
     pub(crate) fn retold(&self) {
         self.retold.inc();
+    }
+
+    /// The grant of a restart in place came to this.
+    pub(crate) fn restart(&self, finding: Finding) {
+        self.restarts.of(finding).inc();
     }
 
     /// How many containers have left unread in this way what they were told of.

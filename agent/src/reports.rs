@@ -4,12 +4,13 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use reloadlet_core::Time;
-use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::machine::event::{ReloadReport, Report, RestartReport};
 use reloadlet_core::machine::status::Counts;
 use reloadlet_core::model::means::Means;
 use reloadlet_core::model::object::Versions;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::VolumeKind;
+use reloadlet_core::model::restart::Finding;
 use reloadlet_core::policy::problem::ProblemKind;
 
 use crate::clock;
@@ -67,6 +68,13 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
             namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, version = %version,
             way = way.as_str(),
             "what the container took of this at its start has changed: only a restart brings it"
+        ),
+        Report::Restart(restart) => {
+            metrics.restart(restart.finding);
+            write_restart(restart);
+        }
+        Report::GrantIgnored(pod, why) => tracing::debug!(
+            namespace = %pod.namespace, pod = %pod.name, reason = why, "reloadlet.io/restart is ignored"
         ),
         Report::Verdict { pod, container, verdict, reread } => {
             metrics.verdict(&pod.namespace, *verdict);
@@ -169,6 +177,54 @@ fn write_retold(reload: &ReloadReport) {
         reason = reload.reason.as_deref(),
         "told a second time, since none of the new files was opened"
     );
+}
+
+fn write_restart(restart: &RestartReport) {
+    let RestartReport { pod, grant, finding, reason, took } = restart;
+    let containers = listed(grant.containers.iter().map(|(name, _)| name));
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                namespace = %pod.namespace, pod = %pod.name, containers, mark = %grant.marker,
+                result = finding.as_str(), took_us = micros(*took), reason = reason.as_deref(),
+                "restart in place"
+            )
+        };
+    }
+    match finding {
+        Finding::Current | Finding::Unproved | Finding::DryRun => line!(info),
+        Finding::Old
+        | Finding::Unhandled
+        | Finding::PreStop
+        | Finding::NoRestart
+        | Finding::NotFound
+        | Finding::Denied
+        | Finding::StillRuns => line!(warn),
+    }
+}
+
+/// What came of a grant, in a sentence.
+pub(crate) fn restart_sentence(restart: &RestartReport, reason: Option<&str>) -> String {
+    let names: Vec<&str> = restart.grant.containers.iter().map(|(name, _)| &**name).collect();
+    let of = format!("{} {}", if names.len() == 1 { "Container" } else { "Containers" }, names.join(", "));
+    let (was, is) = if names.len() == 1 { ("was", "runs") } else { ("were", "run") };
+    let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    match restart.finding {
+        Finding::Current => format!("{of} {was} restarted in place, and what volumes hold now is there."),
+        Finding::Unproved => format!(
+            "{of} {was} restarted in place; whether what volumes hold now is there couldn't be seen{because}."
+        ),
+        Finding::Old => format!("{of} {was} restarted in place, and something older is there{because}."),
+        Finding::StillRuns => {
+            format!(
+                "{of} {was} sent the stop signal, and not all has ended since{because}. Nothing is killed."
+            )
+        }
+        Finding::DryRun => format!("{of} {was} not restarted in place: the agent runs with --dry-run."),
+        Finding::Unhandled | Finding::PreStop | Finding::NoRestart | Finding::NotFound | Finding::Denied => {
+            format!("{of} {was} not restarted in place and {is} on{because}.")
+        }
+    }
 }
 
 /// The versions as people know them: `configmap shop/web@1234`.

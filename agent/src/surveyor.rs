@@ -162,6 +162,13 @@ impl<R: FnMut(Finding)> Worker<R> {
             Request::Looking(looking) => return self.look(looking, begun),
             Request::Surveying(surveying) => return self.go_on(surveying, begun),
             Request::List(volume, path) => self.list(volume, &path),
+            Request::Show(volume, path) => {
+                let shown = listing::show(&path).unwrap_or_else(|error| {
+                    self.lacks.say("look at a volume", error.lack(), Some(&error));
+                    None
+                });
+                (self.report)(Finding::Event(Event::Shown(volume, shown)));
+            }
             Request::Read(volume, generation, path, reading) => {
                 return self.begin_read(volume, generation, path, reading, begun);
             }

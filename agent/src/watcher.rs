@@ -209,6 +209,12 @@ impl Watcher {
         self.volumes.get(volume).map(|volume| volume.path.as_path())
     }
 
+    /// Where a volume's directory is, watched or not.
+    pub(crate) fn place_of(&self, volume: &VolumeRef, kind: VolumeKind) -> PathBuf {
+        let volumes = self.pods_dir.join(volume.pod.as_str()).join("volumes");
+        volumes.join(kind.directory()).join(kind.place(&volume.volume))
+    }
+
     /// Watches a pod's volumes, as soon as [`Watcher::place_some`] comes to them. What was watched of the pod and isn't named
     /// any more is let go.
     pub(crate) fn watch_pod(&mut self, pod: &PodUid, volumes: &[(Name, VolumeKind)]) {
@@ -217,13 +223,9 @@ impl Watcher {
         let wanted: BTreeMap<VolumeRef, PathBuf> = volumes
             .iter()
             .map(|(name, kind)| {
-                let path = self
-                    .pods_dir
-                    .join(pod.as_str())
-                    .join("volumes")
-                    .join(kind.directory())
-                    .join(kind.place(name));
-                (VolumeRef { pod: pod.clone(), volume: name.clone() }, path)
+                let volume = VolumeRef { pod: pod.clone(), volume: name.clone() };
+                let path = self.place_of(&volume, *kind);
+                (volume, path)
             })
             .collect();
         for volume in self.volumes_of(pod) {

@@ -4,6 +4,7 @@ pub mod closed;
 pub mod digest;
 pub mod excess;
 pub mod generation;
+pub mod granted;
 pub(crate) mod hash;
 pub mod journal;
 pub(crate) mod kept;

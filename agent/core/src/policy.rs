@@ -11,6 +11,7 @@ pub mod problem;
 pub mod references;
 pub mod reloader;
 pub mod request;
+pub mod restart;
 pub mod rollout;
 pub mod select;
 pub mod sources;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use reloadlet_core::model::excess::Part;
 use reloadlet_core::model::pod::{AnnotationValue, Annotations};
-use reloadlet_core::policy::annotations::{asks, is_relevant};
+use reloadlet_core::model::restart::LONGEST;
+use reloadlet_core::policy::annotations::{RESTART, asks, is_relevant};
 use reloadlet_core::policy::reloader;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -16,6 +17,8 @@ use super::room::take;
 pub(super) struct WrittenAnnotations<const OTHERS: bool> {
     pub(super) relevant: Annotations,
     pub(super) others: Annotations,
+    /// The text of a grant, whatever it says; empty for one that is no text or too long.
+    pub(super) grant: Option<String>,
     asks: bool,
 }
 
@@ -49,6 +52,10 @@ impl<'de, const OTHERS: bool> Visitor<'de> for AnnotationsVisitor<OTHERS> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut annotations = WrittenAnnotations::default();
         while let Some(key) = map.next_key::<String>()? {
+            if key == RESTART {
+                annotations.grant = Some(map.next_value::<WrittenGrant>()?.0);
+                continue;
+            }
             let is_ours = is_relevant(&key);
             annotations.asks |= is_ours && asks(&key);
             // One too many is enough to know that they are.
@@ -65,6 +72,57 @@ impl<'de, const OTHERS: bool> Visitor<'de> for AnnotationsVisitor<OTHERS> {
             }
         }
         Ok(annotations)
+    }
+}
+
+/// The text of a grant. It takes no room from the pod: what is no text, or too long for a grant, isn't kept.
+struct WrittenGrant(String);
+
+impl<'de> Deserialize<'de> for WrittenGrant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GrantVisitor).map(Self)
+    }
+}
+
+struct GrantVisitor;
+
+impl<'de> Visitor<'de> for GrantVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a grant")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(if text.len() <= LONGEST { text.to_owned() } else { String::new() })
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_unit<E>(self) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<String, A::Error> {
+        ValueVisitor.visit_seq(items).map(|_| String::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<String, A::Error> {
+        ValueVisitor.visit_map(entries).map(|_| String::new())
     }
 }
 

@@ -5,6 +5,7 @@ use reloadlet_core::model::pod::Pod;
 use super::*;
 
 mod bounds;
+mod grants;
 mod pods;
 mod status;
 mod workloads;

@@ -12,6 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use reloadlet_core::machine::event::Report;
+use reloadlet_core::model::restart::Finding;
+use reloadlet_core::policy::annotations::RESTART;
 use tokio::sync::Notify;
 
 use super::backoff::{Backoff, chances};
@@ -210,7 +212,7 @@ impl Speaker {
         let now = Timestamp::now();
         if let Some(once) = &saying.once {
             // Its name says what it is about: the API server takes one of them as long as it keeps it, also from the agent before.
-            let event = self.event(saying, once, now);
+            let event = self.event(saying, &once.name, now);
             return match api.create(&PostParams::default(), &event).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
                 answered => answered.map(drop),
@@ -243,10 +245,16 @@ impl Speaker {
     }
 
     fn event(&self, saying: &Saying, end: &str, now: Timestamp) -> Event {
+        let said = saying.once.as_ref().and_then(|once| once.said.as_ref());
+        let is_warning = match said.map(|said| said.finding) {
+            Some(Finding::Current | Finding::Unproved) => false,
+            Some(_) | None => saying.urgent,
+        };
         Event {
             metadata: ObjectMeta {
                 namespace: Some(saying.about.namespace.to_string()),
                 name: Some(name(&saying.about.name, end)),
+                annotations: said.map(|said| [(RESTART.to_owned(), said.to_string())].into()),
                 ..ObjectMeta::default()
             },
             action: Some(self.speaks.action.to_owned()),
@@ -256,7 +264,7 @@ impl Speaker {
             regarding: Some(reference(&saying.about)),
             reporting_controller: Some(REPORTER.to_owned()),
             reporting_instance: Some(self.speaks.instance.clone()),
-            type_: Some(if saying.urgent { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(if is_warning { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         }
     }

@@ -16,6 +16,7 @@ pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         phases: BTreeMap::default(),
         addresses: Vec::new(),
         replica: None,
+        given: None,
         terminating: false,
     }
 }

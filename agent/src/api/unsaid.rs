@@ -4,6 +4,7 @@
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::Pod;
+use reloadlet_core::model::restart::Said;
 
 use super::budget::{Budget, Key};
 use crate::fair::{Choice, FairQueue};
@@ -71,6 +72,8 @@ pub(crate) struct Once {
     pub(crate) name: String,
     /// What it is about: a newer one about the same takes its place as long as it waits.
     pub(crate) about: String,
+    /// What is said of a grant, where it is that: it has to come to the controller, whether a person must act on it or not.
+    pub(crate) said: Option<Said>,
 }
 
 impl Text {
@@ -93,8 +96,8 @@ pub(crate) struct Saying {
     pub(crate) reason: &'static str,
     /// What it says.
     pub(crate) text: String,
-    /// What tells it from all else, where it is said once for all times.
-    pub(crate) once: Option<String>,
+    /// What it is, where it is said once for all times.
+    pub(crate) once: Option<Once>,
 }
 
 /// What waits for one object and reason.
@@ -240,7 +243,7 @@ impl Unsaid {
         }
         let text = sending.written();
         let (about, urgent, reason) = (sending.about.clone(), sending.urgent, key.1);
-        let once = sending.texts.first().and_then(|text| text.once.as_ref()).map(|once| once.name.clone());
+        let once = sending.texts.first().and_then(|text| text.once.clone());
         self.sending = Some((key, sending));
         Some(Saying { about, urgent, reason, text, once })
     }

@@ -144,6 +144,6 @@ fn put(
     Ok(())
 }
 
-fn nanos(time: Time) -> u64 {
+pub(super) fn nanos(time: Time) -> u64 {
     u64::try_from(time.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX)
 }

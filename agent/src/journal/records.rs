@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reloadlet_core::model::journal::{
-    Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, LastDelivery, Rereads,
+    CarriedOut, Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, LastDelivery, Rereads,
 };
 use reloadlet_core::model::names::{Name, PodUid};
 use reloadlet_core::model::pod::Pod;
@@ -18,6 +18,7 @@ pub(super) struct Changes {
     pub(super) endings: BTreeMap<(PodUid, Name), Option<Endings>>,
     pub(super) rereads: BTreeMap<(PodUid, Name), Option<Rereads>>,
     pub(super) deliveries: BTreeMap<(PodUid, Name), Option<Arc<LastDelivery>>>,
+    pub(super) carried: BTreeMap<PodUid, Arc<CarriedOut>>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
@@ -36,6 +37,9 @@ impl Changes {
             JournalUpdate::LastDelivery(pod, container, delivery) => {
                 self.deliveries.insert((pod, container), delivery);
             }
+            JournalUpdate::CarriedOut(pod, carried) => {
+                self.carried.insert(pod, carried);
+            }
             JournalUpdate::Pod(pod) => {
                 self.pods.insert(pod.uid.clone(), pod);
             }
@@ -45,6 +49,7 @@ impl Changes {
                 self.endings.retain(|(of, _), _| *of != pod);
                 self.rereads.retain(|(of, _), _| *of != pod);
                 self.deliveries.retain(|(of, _), _| *of != pod);
+                self.carried.remove(&pod);
                 self.forgotten.insert(pod);
             }
         }
@@ -57,6 +62,7 @@ impl Changes {
             && self.endings.is_empty()
             && self.rereads.is_empty()
             && self.deliveries.is_empty()
+            && self.carried.is_empty()
     }
 }
 
@@ -67,6 +73,7 @@ pub(super) struct Records {
     pub(super) endings: BTreeMap<(PodUid, Name), (Endings, u64)>,
     pub(super) rereads: BTreeMap<(PodUid, Name), (Rereads, u64)>,
     pub(super) deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
+    pub(super) carried: BTreeMap<PodUid, Arc<CarriedOut>>,
     /// Whether the agent before recorded deliveries.
     pub(super) shows_deliveries: bool,
     /// Whether it had recorded everything when it ended.
@@ -83,9 +90,11 @@ impl Records {
             self.endings.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.rereads.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.deliveries.retain(|(pod, _), _| !changes.forgotten.contains(pod));
+            self.carried.retain(|pod, _| !changes.forgotten.contains(pod));
             self.pods.retain(|pod, _| !changes.forgotten.contains(pod));
         }
         self.pods.extend(changes.pods.iter().map(|(uid, pod)| (uid.clone(), pod.clone())));
+        self.carried.extend(changes.carried.iter().map(|(uid, carried)| (uid.clone(), carried.clone())));
         for (key, handled) in &changes.handled {
             self.handled.insert(key.clone(), (handled.clone(), at));
         }
@@ -118,6 +127,9 @@ impl Records {
         for (uid, pod) in older.pods {
             self.pods.entry(uid).or_insert(pod);
         }
+        for (uid, carried) in older.carried {
+            self.carried.entry(uid).or_insert(carried);
+        }
     }
 
     pub(super) fn snapshot(&self, existed: bool) -> JournalSnapshot {
@@ -128,6 +140,7 @@ impl Records {
             endings: self.endings.iter().map(|(key, (endings, _))| (key.clone(), *endings)).collect(),
             rereads: self.rereads.iter().map(|(key, (rereads, _))| (key.clone(), *rereads)).collect(),
             deliveries: self.deliveries.clone(),
+            carried: self.carried.clone(),
             shows_deliveries: self.shows_deliveries,
             is_whole: self.is_whole,
         }

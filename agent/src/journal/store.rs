@@ -21,7 +21,7 @@ use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
 use super::held;
 use super::records::{Changes, Records, unix_seconds};
-use super::{deliveries, rereads, whole};
+use super::{carried, deliveries, rereads, whole};
 
 pub(super) use opening::Past;
 
@@ -123,6 +123,10 @@ impl Store {
                 Some(pod) => drop(records.deliveries.insert((pod, container.into()), Arc::new(value))),
                 None => bad = Some(format!("{pod} {container}")),
             })?;
+            carried::read(transaction, |pod, value| match PodUid::parse(pod) {
+                Some(pod) => drop(records.carried.insert(pod, Arc::new(value))),
+                None => bad = Some(pod.to_owned()),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -164,6 +168,9 @@ impl Store {
             if !changes.deliveries.is_empty() {
                 deliveries::write(transaction, changes)?;
             }
+            if !changes.carried.is_empty() {
+                carried::write(transaction, changes)?;
+            }
             if !changes.handled.is_empty() {
                 held::write(transaction, changes)?;
                 let mut handled = transaction.open_table(HANDLED)?;
@@ -200,6 +207,7 @@ impl Store {
             }
             rereads::write_all(transaction, records)?;
             deliveries::write_all(transaction, records)?;
+            carried::write_all(transaction, records)?;
             held::write_all(transaction, &records.handled)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
@@ -306,6 +314,7 @@ fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb:
     }
     rereads::forget(transaction, changes)?;
     deliveries::forget(transaction, changes)?;
+    carried::forget(transaction, changes)?;
     held::forget(transaction, changes)
 }
 
@@ -349,6 +358,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     rereads::clear(transaction)?;
     deliveries::clear(transaction)?;
+    carried::clear(transaction)?;
     held::clear(transaction)?;
     Ok(())
 }

@@ -19,6 +19,7 @@ use super::*;
 use crate::logs::Causes;
 
 /// What becomes of a journal that is damaged, or that can't be written.
+mod carried;
 mod damage;
 mod deliveries;
 mod earlier;

@@ -6,7 +6,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use reloadlet_core::kernel::guard::GuardReading;
 use reloadlet_core::kernel::process::ProcessIdentity;
 use reloadlet_core::kernel::procfs::SignalSet;
-use reloadlet_core::machine::event::{Action, Event, Reading, VolumeRef};
+use reloadlet_core::machine::event::{Action, Event, Reading, StopOrder, VolumeRef};
 use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::names::{Name, PodUid};
@@ -46,6 +46,11 @@ impl NodeLoop {
             Action::Send(process, signal) => {
                 let delivery = self.parts.holder.send(&process, signal);
                 return Some(Event::Delivered(process, delivery));
+            }
+            Action::Stop(order) => return Some(self.stop(order)),
+            Action::Show(volume, kind) => {
+                let path = self.parts.watcher.place_of(&volume, kind);
+                self.request(Request::Show(volume, path));
             }
             Action::Call(call) => {
                 if let Some(delivery) = self.parts.holder.spare(&call.process) {
@@ -108,6 +113,18 @@ impl NodeLoop {
             Action::Report(report) => self.reports.push_back(report),
         }
         None
+    }
+
+    /// Sends stop signals, unless their time is over.
+    fn stop(&self, order: StopOrder) -> Event {
+        let StopOrder { pod, until, processes } = order;
+        let is_in_time = clock::wall().as_secs() <= until;
+        let sent = processes.into_iter().map(|(process, signal)| {
+            let delivery = self.parts.holder.send(&process, signal);
+            (process, delivery)
+        });
+        let taken = is_in_time.then(|| sent.collect());
+        Event::Stopped(pod, taken)
     }
 
     /// Has it seen which of a pod's volumes may be looked at, where that isn't known.

@@ -39,8 +39,8 @@ pub(super) struct TurnQueue {
     namespaces: HashMap<PodUid, Name>,
     /// The processes that wait to be held, and whether each still is to be.
     holds: HashMap<ProcessIdentity, bool>,
-    /// The processes whose masks wait to be read, and the signal that they were last asked for.
-    guards: HashMap<ProcessIdentity, Signal>,
+    /// The processes whose masks wait to be read, and with regard to which signal: a reload and a restart may ask for two.
+    guards: HashSet<(ProcessIdentity, Signal)>,
     /// The pods whose notifications were dropped.
     dropped: HashSet<PodUid>,
 }
@@ -113,8 +113,8 @@ impl TurnQueue {
             return Some(action);
         }
         let (is_new, waiting) = if let Action::ReadGuard(_, signal) = action {
-            let before = self.guards.insert(process.clone(), signal);
-            (before != Some(signal), Deferred::ReadGuard(process, signal))
+            let is_new = self.guards.insert((process.clone(), signal));
+            (is_new, Deferred::ReadGuard(process, signal))
         } else {
             (self.holds.insert(process.clone(), true).is_none(), Deferred::Hold(process))
         };
@@ -136,14 +136,7 @@ impl TurnQueue {
             }
             Deferred::Finding(_) => true,
             Deferred::Hold(process) => self.holds.remove(process).unwrap_or_default(),
-            Deferred::ReadGuard(process, signal) => {
-                // With regard to another signal they are asked for anew.
-                let is_wanted = self.guards.get(process) == Some(signal);
-                if is_wanted {
-                    self.guards.remove(process);
-                }
-                is_wanted
-            }
+            Deferred::ReadGuard(process, signal) => self.guards.remove(&(process.clone(), *signal)),
         };
         Some((waiting, is_wanted))
     }
@@ -272,16 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_read_for_the_signal_that_they_were_last_asked_for_also_of_a_released_process() {
+    fn masks_are_read_once_for_each_signal_also_of_a_released_process() {
         let (hup, usr1) = (Signal::HUP, signal("USR1"));
         let read = |signal| Action::ReadGuard(process(1), signal);
         let mut line = line();
         put_off(&mut line, [read(hup), read(hup), Action::Release(process(1))]);
         assert_eq!(done(&mut line), [(1, Some(hup))]);
-        put_off(&mut line, [read(hup), read(usr1)]);
-        assert_eq!(done(&mut line), [(1, Some(usr1))]);
         put_off(&mut line, [read(hup), read(usr1), read(hup)]);
-        assert_eq!(done(&mut line), [(1, Some(hup))]);
+        assert_eq!(done(&mut line), [(1, Some(hup)), (1, Some(usr1))]);
         assert!(line.is_empty() && line.guards.is_empty());
     }
 

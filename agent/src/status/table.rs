@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use reloadlet_core::machine::status::{
-    AbsentStatus, ContainerStatus, PodStatus, StaleReason, StaleStatus, ToldStatus, VersionStatus,
-    VolumeStatus,
+    AbsentStatus, ContainerStatus, PodStatus, RestartStatus, StaleReason, StaleStatus, ToldStatus,
+    VersionStatus, VolumeStatus,
 };
 use reloadlet_core::model::closed::Word;
 use reloadlet_core::model::outcome::Unread;
@@ -58,6 +58,7 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
     for problem in &pod.problems {
         rows.push(row("-", nothing(), format!("problem: {}", problem.sentence)));
     }
+    rows.extend(pod.restart.as_ref().map(|restart| row("-", nothing(), restart_text(restart))));
     for volume in &pod.volumes {
         let stale = pod.stale.iter().find(|stale| stale.volume.as_ref() == Some(&volume.name));
         let state = match stale {
@@ -87,6 +88,17 @@ fn rows_of(pod: &PodStatus) -> Vec<[String; HEAD.len()]> {
         rows.push(row("-", [object, none(), none()], stale_text(stale, pod)));
     }
     rows
+}
+
+/// How far a restart in place is, or how it ended.
+fn restart_text(restart: &RestartStatus) -> String {
+    let names: Vec<&str> = restart.containers.iter().map(|name| &**name).collect();
+    let (names, since) = (names.join(", "), seconds(restart.seconds_ago.0));
+    match (&restart.waits_for, &restart.finding) {
+        (Some(waits_for), _) => format!("restarts container {names} for {since}: waits for {waits_for}"),
+        (None, Some(finding)) => format!("restart of container {names} {since} ago: {finding}"),
+        (None, None) => format!("restart of container {names}"),
+    }
 }
 
 /// What a container holds of a volume: `app:web@12`.

@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Survey(Survey),
     /// List a volume.
     List(VolumeRef, PathBuf),
+    /// See what a volume holds.
+    Show(VolumeRef, PathBuf),
     /// Read a generation's files in this directory.
     Read(VolumeRef, Generation, PathBuf, Reading),
     /// Read the masks of a process and, where they decide about this signal, of its threads.
@@ -49,6 +51,7 @@ impl Request {
             Self::Files(reading) => !reading.files.reading().decides,
             Self::Survey(_)
             | Self::List(..)
+            | Self::Show(..)
             | Self::Masks(..)
             | Self::Looking(_)
             | Self::Surveying(_)
@@ -65,7 +68,7 @@ impl Request {
             Self::Survey(survey) => &survey.pod,
             Self::Looking(looking) => &looking.survey().pod,
             Self::Surveying(surveying) => &surveying.survey().pod,
-            Self::List(volume, _) | Self::Read(volume, ..) => &volume.pod,
+            Self::List(volume, _) | Self::Show(volume, _) | Self::Read(volume, ..) => &volume.pod,
             Self::Files(reading) => &reading.volume.pod,
             Self::Masks(process, ..) => &process.pod,
             Self::Reading(masks) => &masks.process().pod,
@@ -80,10 +83,11 @@ impl Request {
             Self::Looking(looking) => Key::Survey(looking.survey().pod.clone()),
             Self::Surveying(surveying) => Key::Survey(surveying.survey().pod.clone()),
             Self::List(volume, _) => Key::List(volume.clone()),
+            Self::Show(volume, _) => Key::Show(volume.clone()),
             Self::Read(volume, generation, ..) => Key::Read(volume.clone(), generation.clone()),
             Self::Files(reading) => Key::Read(reading.volume.clone(), reading.generation.clone()),
-            Self::Masks(process, ..) => Key::Masks(process.clone()),
-            Self::Reading(masks) => Key::Masks(masks.process().clone()),
+            Self::Masks(process, signal, _) => Key::Masks(process.clone(), *signal),
+            Self::Reading(masks) => Key::Masks(masks.process().clone(), masks.signal()),
             Self::Home(pod) => Key::Home(pod.clone()),
             Self::Gates(pod, _) => Key::Gates(pod.clone()),
             Self::Forget(pod) => Key::Forget(pod.clone()),
@@ -104,6 +108,7 @@ impl Request {
             Self::Reading(masks) => masks.anew(),
             other @ (Self::Survey(_)
             | Self::List(..)
+            | Self::Show(..)
             | Self::Read(..)
             | Self::Masks(..)
             | Self::Home(_)
@@ -118,8 +123,9 @@ impl Request {
 pub(super) enum Key {
     Survey(PodUid),
     List(VolumeRef),
+    Show(VolumeRef),
     Read(VolumeRef, Generation),
-    Masks(ProcessIdentity),
+    Masks(ProcessIdentity, Signal),
     Home(PodUid),
     Gates(PodUid),
     Forget(PodUid),

@@ -11,9 +11,11 @@
 //! | [`Action::List`] | [`Event::Listed`] | once; a directory that can't be read is tried again until it can | nothing |
 //! | [`Action::Survey`] | [`Event::Surveyed`] or [`Event::NotSurveyed`] | once | nothing |
 //! | [`Action::Hold`] | [`Event::Held`], [`Event::NotHeld`] or [`Event::Lacked`]; after the first one [`Event::Exited`], and after that [`Event::Killed`] where the kernel tells | once each, unless it is released before | [`Event::Killed`] |
-//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
-//! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process that wait, maybe only the last one | nothing |
+//! | [`Action::ReadGuard`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process and signal that wait, maybe only the last one | nothing |
+//! | [`Action::ReadClosely`] | [`Event::Guarded`] or [`Event::Lacked`] | once; of several for the same process and signal that wait, maybe only the last one | nothing |
 //! | [`Action::Send`] | [`Event::Delivered`] | once | nothing |
+//! | [`Action::Stop`] | [`Event::Stopped`] | once | nothing |
+//! | [`Action::Show`] | [`Event::Shown`] | once; of several for the same volume that wait, maybe only the last one | nothing |
 //! | [`Action::Call`] | [`Event::Answered`] or [`Event::Delivered`] | once, unless another one to the same process follows | nothing |
 //! | [`Action::Read`] | [`Event::Read`] | once; tried again while the agent lacks descriptors; of several for the same generation that wait, maybe only the last one | nothing |
 //! | [`Action::Observe`] | [`Event::Observed`] | whenever something is known anew, until [`Action::Unobserve`] | what a newer one makes up for |
@@ -21,7 +23,6 @@
 //! | [`Action::WatchOpens`] | [`Event::LookedThrough`], [`Event::Opened`], [`Event::OpensUnseen`] | once each at most, until [`Action::UnwatchOpens`] | the events |
 //! | the others | | never | |
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,10 @@ use crate::policy::problem::Problem;
 use crate::propagation::frozen::Way;
 use crate::propagation::nudge::{NudgeAnswer, NudgeResult};
 use crate::propagation::strategy::Strategy;
+
+pub use self::reports::{ReloadReport, RestartReport, Shown, Stages, StopOrder};
+
+mod reports;
 
 /// One volume of one pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +113,10 @@ pub enum Event {
     Guarded(ProcessIdentity, Signal, Option<GuardReading>),
     /// How a send ended.
     Delivered(ProcessIdentity, Delivery),
+    /// How each process took its stop signal; `None` where it was too late to send any.
+    Stopped(PodUid, Option<Vec<(ProcessIdentity, Delivery)>>),
+    /// What a volume holds now; `None` where that can't be told.
+    Shown(VolumeRef, Option<Shown>),
     /// How the request to a process's pod ended that was begun then.
     Answered(ProcessIdentity, Time, Answer),
     /// What was to be read of a generation, and what it holds; `None` where it couldn't be read.
@@ -143,6 +152,7 @@ impl Event {
             | Self::TornDown(volume, _)
             | Self::Listed(volume, _)
             | Self::Read(volume, ..)
+            | Self::Shown(volume, _)
             | Self::LookedThrough(volume, _)
             | Self::OpensUnseen(volume, _)
             | Self::Opened(volume, ..) => Some(&volume.pod),
@@ -150,6 +160,7 @@ impl Event {
             | Self::CgroupChanged(pod)
             | Self::Surveyed(pod, _)
             | Self::NotSurveyed(pod, _)
+            | Self::Stopped(pod, _)
             | Self::Nudged(pod, _) => Some(pod),
             Self::Held(process)
             | Self::NotHeld(process)
@@ -265,6 +276,10 @@ pub enum Action {
     ReadClosely(ProcessIdentity, Signal),
     /// Send a signal to a held process.
     Send(ProcessIdentity, Signal),
+    /// Send stop signals to held processes, all of them or none.
+    Stop(StopOrder),
+    /// See what a volume holds, which needn't be a watched one, off the loop.
+    Show(VolumeRef, VolumeKind),
     /// Make a request to a pod, off the loop.
     Call(Call),
     /// Read these of a generation's files, off the loop.
@@ -379,6 +394,10 @@ pub enum Report {
         /// From the delivery to the first open of a file of the new generation, where one was seen.
         reread: Option<Duration>,
     },
+    /// A restart in place came to an end, or to nothing.
+    Restart(Box<RestartReport>),
+    /// Nothing comes of a grant, for this reason.
+    GrantIgnored(Arc<Pod>, &'static str),
     /// A pod has a problem that it didn't have before.
     Problem(Arc<Pod>, Problem),
     /// A pod doesn't have one of its problems any more, and has others.
@@ -387,48 +406,4 @@ pub enum Report {
     Solved(Arc<Pod>),
     /// A pod is gone, or asks for nothing any more.
     Forgotten(Arc<Pod>),
-}
-
-/// From the API server to the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stages {
-    /// When the oldest version that the reload settles was received; the swap's time if that was before.
-    pub observed: Time,
-    /// From then to the swap.
-    pub publish: Duration,
-    /// From then to the end of the reload.
-    pub propagation: Duration,
-    /// What was published.
-    pub versions: Versions,
-}
-
-/// How a reload of one container ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadReport {
-    /// The pod.
-    pub pod: Arc<Pod>,
-    /// The container.
-    pub container: Name,
-    /// By what it was told, or was to be.
-    pub means: Means,
-    /// The outcome.
-    pub outcome: Outcome,
-    /// The generations that it settles, by volume.
-    pub generations: Vec<(Name, Generation)>,
-    /// The PIDs of the processes, as the host numbers them.
-    pub pids: Vec<u32>,
-    /// When the newest generation was swapped in.
-    pub swapped: Time,
-    /// When the reload ended.
-    pub ended: Time,
-    /// From the swap to the settle of the newest generation.
-    pub settle: Duration,
-    /// From the settle to the end of the reload.
-    pub since_settle: Duration,
-    /// From the swap, or from the end of the waits that the pod asked for, to the end of the reload.
-    pub deliver: Duration,
-    /// Why, where the outcome alone doesn't tell.
-    pub reason: Option<Cow<'static, str>>,
-    /// Where it is measured: the way from the API server.
-    pub stages: Option<Stages>,
 }

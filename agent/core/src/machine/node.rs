@@ -221,6 +221,12 @@ impl Machine {
             Event::Delivered(process, delivery) => {
                 self.with(&process.pod, now, |pod, ctx| pod.delivered(&process, delivery, ctx));
             }
+            Event::Stopped(uid, taken) => {
+                self.with(&uid, now, |pod, ctx| pod.stopped(taken.as_deref(), ctx));
+            }
+            Event::Shown(volume, shown) => {
+                self.with_volume(&volume, now, |pod, name, _| pod.shown(name, shown.as_ref()));
+            }
             Event::Answered(process, begun, answer) => {
                 self.with(&process.pod, now, |pod, ctx| pod.answered(&process, begun, &answer, ctx));
             }

@@ -4,17 +4,19 @@ use std::borrow::Cow;
 
 use crate::machine::node::Machine;
 use crate::machine::pod::PodMachine;
+use crate::machine::pod::restart::Restarts;
 use crate::machine::reload::Target;
 use crate::machine::reload::progress::Progress;
 use crate::machine::status::{
-    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, ToldStatus, UnreadStatus,
-    VersionStatus, VolumeStatus,
+    AbsentStatus, Age, ContainerStatus, Counts, PodStatus, ProblemStatus, RestartStatus, ToldStatus,
+    UnreadStatus, VersionStatus, VolumeStatus,
 };
 use crate::model::closed::{Closed as _, Word};
 use crate::model::generation::Generation;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::Pod;
+use crate::model::restart::Grant;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
 use crate::propagation::strategy::Strategy;
@@ -78,6 +80,7 @@ fn nothing_of(pod: &Pod) -> PodStatus {
         stale: Vec::new(),
         not_nudged: None,
         absent: Vec::new(),
+        restart: None,
     }
 }
 
@@ -101,8 +104,26 @@ fn pod_status(pod: &PodMachine, now: Time) -> PodStatus {
         stale: pod.stale().into_iter().map(|stale| stale.status(now)).collect(),
         not_nudged: pod.not_nudged().map(not_nudged),
         absent: pod.absent().into_iter().map(AbsentStatus::from).collect(),
+        restart: restart_status(pod.restarts(), now),
         ..nothing_of(pod.pod())
     }
+}
+
+fn restart_status(restarts: &Restarts, now: Time) -> Option<RestartStatus> {
+    let names = |grant: &Grant| grant.containers.iter().map(|(name, _)| name.clone()).collect();
+    if let Some(seen) = restarts.seen() {
+        let waits_for = Some(seen.waits_for.to_owned());
+        let seconds_ago = Age(now.since(seen.begun));
+        return Some(RestartStatus { containers: names(seen.grant), waits_for, finding: None, seconds_ago });
+    }
+    let (grant, finding, at) = restarts.last()?;
+    let finding = Some(finding.into());
+    Some(RestartStatus {
+        containers: names(grant),
+        waits_for: None,
+        finding,
+        seconds_ago: Age(now.since(at)),
+    })
 }
 
 fn not_nudged(strategy: Strategy) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::machine::context::Context;
-use crate::machine::event::{Action, ReloadReport, Report, Survey, VolumeRef};
+use crate::machine::event::{Action, ReloadReport, Survey, VolumeRef};
 use crate::machine::reload::predecessor::Predecessor;
 use crate::machine::reload::waiting::Waits;
 use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
@@ -21,12 +21,13 @@ use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
-use crate::policy::problem::{Problem, ProblemKind};
+use crate::policy::problem::Problem;
 use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
 use self::reads::Reads;
+use self::restart::Restarts;
 use self::starts::Starts;
 use self::surveys::Surveys;
 use self::unsaid::Unsaid;
@@ -34,7 +35,10 @@ use self::unsaid::Unsaid;
 mod leaves;
 mod measuring;
 mod opens;
+mod problems;
 mod reads;
+pub(crate) mod restart;
+mod restarting;
 mod routing;
 mod stages;
 mod stale;
@@ -54,6 +58,8 @@ pub(crate) struct Restored {
     pub(crate) processes: Vec<(Name, KnownProcesses)>,
     /// How often it is nudged, from its machine before.
     pub(crate) pace: Pace,
+    /// What is known of its grants.
+    pub(crate) restarts: Restarts,
     /// What the journal says of whom the agent before has told.
     pub(crate) predecessor: Predecessor,
     /// Nobody has told the pod since the agent started: it may be gone.
@@ -87,6 +93,7 @@ pub(crate) struct PodMachine {
     /// The generations whose opens are watched.
     opens: BTreeSet<(Name, Generation)>,
     reads: Reads,
+    restarts: Restarts,
     /// How many more processes are sent to before something else has its turn, and whether any waits for that.
     sends_left: usize,
     unsent: bool,
@@ -127,6 +134,7 @@ impl PodMachine {
             nudges: Nudges::with_pace(restored.pace),
             opens: BTreeSet::new(),
             reads: Reads::default(),
+            restarts: Restarts::default(),
             sends_left: SENT_AT_A_TIME,
             unsent: false,
             plan,
@@ -138,11 +146,13 @@ impl PodMachine {
         for volume in machine.site.volumes.keys() {
             ctx.act(Action::List(machine.volume_ref(volume)));
         }
+        machine.advance_restart(ctx);
         machine.begin_survey(ctx);
         machine
     }
 
     fn restore(&mut self, restored: Restored, ctx: &mut Context<'_>) {
+        self.restarts = restored.restarts;
         let told = restored.handled.iter().filter(|(_, handled)| handled.outcome == Some(Outcome::Delivered));
         let told: BTreeSet<Name> = told.map(|(key, _)| key.container.clone()).collect();
         for (key, handled) in restored.handled {
@@ -242,7 +252,9 @@ impl PodMachine {
         let unlisted = self.site.volumes.values().any(|watched| !watched.state().is_listed());
         let as_is = self.as_is && unlisted;
         let handled = std::mem::take(&mut self.untold);
-        let mut restored = Restored { as_is, pace: self.nudges.pace(), handled, ..Restored::default() };
+        let restarts = std::mem::take(&mut self.restarts).for_the_next(ctx);
+        let mut restored =
+            Restored { as_is, pace: self.nudges.pace(), handled, restarts, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
@@ -296,6 +308,7 @@ impl PodMachine {
 
     fn release_all(&mut self, ctx: &mut Context<'_>) {
         self.say_all(ctx);
+        self.restarts.release_all(ctx);
         for target in &mut self.targets {
             target.release(&self.site, ctx);
         }
@@ -316,6 +329,7 @@ impl PodMachine {
             .chain(self.ignored_timeout(now))
             .chain(self.nudges.timeout())
             .chain(self.reads.timeout(|name, generation| self.read_waits_for(name, generation)))
+            .chain(self.restarts.timeout())
             .chain(self.unsent.then_some(now))
             .min()
     }
@@ -367,7 +381,7 @@ impl PodMachine {
 
     /// Whether it matters which processes the containers have.
     fn needs_surveys(&self) -> bool {
-        !(self.targets.is_empty() && self.frozen.is_empty())
+        !(self.targets.is_empty() && self.frozen.is_empty()) || self.restarts.is_under_way()
     }
 
     /// Has the containers looked at, unless that is on its way: then once more after it.
@@ -375,57 +389,6 @@ impl PodMachine {
         if self.needs_surveys() && self.surveys.want(ctx.now) {
             let (pod, name) = (self.site.pod.uid.clone(), self.plan.process.clone());
             ctx.act(Action::Survey(Survey { pod, name, fresh_mounts: self.surveys.take_fresh_mounts() }));
-        }
-    }
-
-    fn set_problem(&mut self, problem: Option<Problem>, ctx: &mut Context<'_>) {
-        if self.problem == problem {
-            return;
-        }
-        ctx.act(Action::Report(match &problem {
-            Some(problem) => Report::Problem(self.site.pod.clone(), problem.clone()),
-            None => Report::Solved(self.site.pod.clone()),
-        }));
-        self.problem = problem;
-    }
-
-    /// What was said of its containers may have come to an end.
-    fn solve(&mut self, ctx: &mut Context<'_>) {
-        let Some(problem) = &self.problem else { return };
-        let stands = match problem.kind {
-            ProblemKind::KubeletRoot => true,
-            ProblemKind::Agent => self.targets.iter().any(Target::is_lack_said),
-            ProblemKind::Supervisor => self.targets.iter().any(Target::is_supervised),
-            ProblemKind::Layout => self.is_layout_missing(),
-            ProblemKind::UnknownKey
-            | ProblemKind::Unsupported
-            | ProblemKind::BadValue
-            | ProblemKind::NotText
-            | ProblemKind::NoSignal
-            | ProblemKind::Container
-            | ProblemKind::Volume
-            | ProblemKind::Ambiguous
-            | ProblemKind::Port
-            | ProblemKind::HostNetwork
-            | ProblemKind::NoAddress
-            | ProblemKind::Unhandled
-            | ProblemKind::Suspended
-            | ProblemKind::BadContent
-            | ProblemKind::TooLarge
-            | ProblemKind::NoRoom => self.targets.iter().any(Target::is_anything_said),
-        };
-        if !stands {
-            self.set_problem(None, ctx);
-        }
-    }
-
-    /// What is wrong with the kubelet root, or that nothing is any more.
-    pub(crate) fn set_kubelet_root(&mut self, sentence: Option<&str>, ctx: &mut Context<'_>) {
-        let was_said = self.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::KubeletRoot);
-        if let Some(sentence) = sentence {
-            self.set_problem(Some(Problem::new(ProblemKind::KubeletRoot, sentence)), ctx);
-        } else if was_said {
-            self.set_problem(None, ctx);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::model::names::{Name, PodUid};
 use crate::model::object::{ObjectKind, ObjectRef};
 use crate::model::outcome::{Outcome, Unread};
 use crate::model::pod::VolumeKind;
+use crate::model::restart::Finding;
 use crate::model::time::Time;
 use crate::policy::problem::{Problem, ProblemKind};
 use crate::policy::references::Why;
@@ -39,6 +40,23 @@ pub struct PodStatus {
     /// The objects that containers took something of at their start, and that aren't there; early agents don't say it.
     #[serde(default)]
     pub absent: Vec<AbsentStatus>,
+    /// Its restart in place that is under way, or else the last one that this agent has seen the end of; early agents don't say it.
+    #[serde(default)]
+    pub restart: Option<RestartStatus>,
+}
+
+/// How far a restart in place is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartStatus {
+    /// The containers that are restarted.
+    pub containers: Vec<Name>,
+    /// What is waited for; `None` once it has come to an end.
+    pub waits_for: Option<String>,
+    /// How that was, once it has come to one.
+    pub finding: Option<Word<Finding>>,
+    /// How long ago it began, or came to its end.
+    pub seconds_ago: Age,
 }
 
 /// An object that isn't there, of which a container took something at its start.

@@ -1,7 +1,7 @@
 //! What must outlive the agent: the last handled generation of each volume and container, what is held, and what may still come of
 //! the last delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::generation::Generation;
@@ -9,6 +9,7 @@ use crate::model::mark::Mark;
 use crate::model::names::{ContainerId, Name, PodUid};
 use crate::model::outcome::Outcome;
 use crate::model::pod::Pod;
+use crate::model::restart::{Finding, Grant};
 use crate::model::time::Time;
 
 /// Whose record it is.
@@ -106,6 +107,27 @@ pub struct LastDelivery {
     pub mark: Mark,
 }
 
+/// What was done for the grant of a restart in place: no container is told twice for it, and nothing is said twice of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedOut {
+    /// What was granted.
+    pub grant: Grant,
+    /// When the signals were sent, or else when it was said that they aren't.
+    pub at: Time,
+    /// The containers that were sent theirs, by their names.
+    pub told: BTreeSet<Name>,
+    /// What was said of it, if anything was.
+    pub said: Option<Finding>,
+}
+
+impl CarriedOut {
+    /// Whether a container was sent its stop signal.
+    pub fn has_told(&self, container: &ContainerId) -> bool {
+        let mut all = self.grant.containers.iter();
+        all.any(|(name, instance)| self.told.contains(name) && instance.is(container))
+    }
+}
+
 /// A second telling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Again {
@@ -129,6 +151,8 @@ pub enum JournalUpdate {
     Rereads(PodUid, Name, Option<Rereads>),
     /// The last delivery to a container, or what is known of it; `None` removes it.
     LastDelivery(PodUid, Name, Option<Arc<LastDelivery>>),
+    /// What was done for the last grant of a pod.
+    CarriedOut(PodUid, Arc<CarriedOut>),
     /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
     Pod(Arc<Pod>),
     /// A pod is gone: all of its records go.
@@ -150,6 +174,8 @@ pub struct JournalSnapshot {
     pub rereads: BTreeMap<(PodUid, Name), Rereads>,
     /// The last deliveries to containers.
     pub deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
+    /// What was done for the last grant of each pod.
+    pub carried: BTreeMap<PodUid, Arc<CarriedOut>>,
     /// Whether the last delivery to each container is among them, as far as it was recorded: earlier agents didn't record them.
     pub shows_deliveries: bool,
     /// Whether the agent before had recorded everything when it ended: nobody was told of anything that isn't here.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::closed::closed_set;
 use crate::model::excess::Excess;
+use crate::model::granted::{Given, Stop};
 use crate::model::names::{ContainerId, FilePath, Name, PodUid};
 use crate::model::object::ObjectKind;
 
@@ -54,6 +56,9 @@ pub struct Pod {
     /// Whose replica it is; `None` for a pod that has no controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<Replica>,
+    /// What it is granted, where it has the annotation of a grant. The journal doesn't hold that: it may have been carried out.
+    #[serde(skip)]
+    pub given: Option<Box<Given>>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -97,6 +102,9 @@ pub struct PodSpec {
     /// When its containers are started again. Only manifests that are checked have it.
     #[serde(skip)]
     pub restarts: Restarts,
+    /// How long its containers have to end. Only a pod that is being decoded has it.
+    #[serde(skip)]
+    pub grace: Option<Duration>,
     /// Whether it says that it runs on Windows. Only manifests that are checked have it.
     #[serde(skip)]
     pub is_windows: bool,
@@ -121,6 +129,11 @@ pub enum Restarts {
 }
 
 impl Pod {
+    /// Whether it is granted a restart in place.
+    pub(crate) fn is_granted(&self) -> bool {
+        matches!(self.given.as_deref(), Some(Given::Granted(_)))
+    }
+
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
         self.terminating == other.terminating && self.spec.asks_the_same(&other.spec)
@@ -194,6 +207,12 @@ pub struct Container {
     /// When it is started again, where it says so itself. Only manifests that are checked have it.
     #[serde(skip)]
     pub restarts: Option<Restarts>,
+    /// Whether something is run in it before it is stopped (`lifecycle.preStop`). Only a pod that is being decoded has it.
+    #[serde(skip)]
+    pub has_pre_stop: bool,
+    /// By what it is stopped, where it says so itself (`lifecycle.stopSignal`). Only a pod that is being decoded has it.
+    #[serde(skip)]
+    pub stop: Option<Stop>,
     /// The TCP ports that it declares. Early agents don't say them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,

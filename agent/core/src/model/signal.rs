@@ -40,6 +40,8 @@ impl Signal {
     pub const USR1: Self = Self(10);
     /// `SIGUSR2`.
     pub const USR2: Self = Self(12);
+    /// `SIGTERM`.
+    pub const TERM: Self = Self(15);
 
     /// Whether programs take it for the word to end, if they do anything about it: SIGINT, SIGQUIT or SIGTERM.
     pub const fn is_to_end(self) -> bool {

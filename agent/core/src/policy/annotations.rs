@@ -68,11 +68,19 @@ pub const OBSERVED: &str = "reloadlet.io/observed";
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// Whether the annotation with this key is read; a pod is decoded without the others. What the agent and the controller write
-/// themselves changes nothing for the pod.
+/// themselves changes nothing of what the pod asks for: a grant is kept apart from the others.
 pub fn is_relevant(key: &str) -> bool {
-    (key.starts_with(PREFIX) && ![OBSERVED, ROLLED].contains(&key))
+    (key.starts_with(PREFIX) && ![OBSERVED, ROLLED, RESTART].contains(&key))
         || key.starts_with(CONTAINER_SIGNAL_PREFIX)
         || key == DEFAULT_CONTAINER
+}
+
+/// The values of [`ROLLOUT`] that let the pod's containers be restarted in place.
+const IN_PLACE: [&str; 2] = ["in-place", "in-place,rollout"];
+
+/// Whether these annotations of a pod let its containers be restarted in place.
+pub fn lets_restart(annotations: &Annotations) -> bool {
+    annotations.get(ROLLOUT).and_then(text_of).is_some_and(|text| IN_PLACE.contains(&text))
 }
 
 /// Whether the annotation with this key asks for something: a pod without any such is left alone.
@@ -360,14 +368,11 @@ fn distance(written: &str, known: &str) -> usize {
 
 /// Whether the workload is rolled, which asks the pods' agents for nothing.
 fn rollout(text: &str) -> Result<Read, Problem> {
-    if ["in-place", "in-place,rollout"].contains(&text) {
-        let sentence = format!(
-            "{ROLLOUT} is {}, but this version doesn't have that feature: write \"true\" or \"false\"",
-            quoted(text)
-        );
-        return Err(Problem::new(ProblemKind::Unsupported, sentence));
+    if ["false", "true"].contains(&text) || IN_PLACE.contains(&text) {
+        Ok(Read::AsksNothing)
+    } else {
+        Err(bad(ROLLOUT, text, "\"false\", \"true\", \"in-place\" or \"in-place,rollout\""))
     }
-    one_of(ROLLOUT, text, "false", "true").map(|_rolls| Read::AsksNothing)
 }
 
 /// Whether the text is the second of two words.

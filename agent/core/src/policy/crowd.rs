@@ -134,6 +134,7 @@ mod tests {
             phases: BTreeMap::new(),
             addresses: Vec::new(),
             replica: None,
+            given: None,
             terminating: false,
         })
     }

@@ -57,6 +57,7 @@ impl Pod {
             phases: Default::default(),
             addresses: Vec::new(),
             replica: None,
+            given: None,
             terminating: self.terminating,
         }
     }

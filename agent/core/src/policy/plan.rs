@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::pod::VolumeKind;
+use crate::policy::annotations::PodPolicy;
 use crate::policy::files::FileFilter;
 use crate::policy::problem::Problem;
 use crate::policy::sources::Source;
@@ -88,6 +89,29 @@ pub struct MeasuredPlan {
 }
 
 impl Plan {
+    /// That of a pod of which no reload is wanted: it is only watched.
+    pub(crate) fn of_nothing() -> Self {
+        let PodPolicy { min_interval, splay, verify, retell, .. } = PodPolicy::default();
+        Self {
+            volumes: Vec::new(),
+            targets: Vec::new(),
+            measured: Vec::new(),
+            process: None,
+            debounce: Duration::ZERO,
+            min_interval,
+            splay,
+            verify,
+            send_unhandled: false,
+            accelerate: false,
+            retell,
+        }
+    }
+
+    /// Whether no reload is wanted.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.volumes.is_empty() && self.targets.is_empty() && self.measured.is_empty()
+    }
+
     /// Whether the pod asks for nudges, and no file counts that the kubelet may rewrite for one: a nudge must trigger nothing.
     pub(crate) fn can_accelerate(&self) -> bool {
         let rewritten = self.volumes.iter().any(|volume| {

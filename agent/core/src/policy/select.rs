@@ -30,9 +30,16 @@ const MOST_PROBLEMS: usize = 20;
 /// What several triggering volumes wait for by default, since one change often touches more than one of them.
 const DEBOUNCE_OF_SEVERAL: Duration = Duration::from_millis(100);
 
-/// What is to be done about a running pod: nothing where it ends.
+/// What is to be done about a running pod: nothing where it ends. One that is granted a restart in place is watched for that alone, if
+/// it asks for nothing else.
 pub fn plan_of(pod: &Pod, allowed: Allowed) -> Planned {
-    if pod.terminating { Planned::LeftAlone } else { plan(&pod.spec, &pod.namespace, allowed) }
+    if pod.terminating {
+        return Planned::LeftAlone;
+    }
+    match plan(&pod.spec, &pod.namespace, allowed) {
+        Planned::LeftAlone if pod.is_granted() => Planned::Plan(Plan::of_nothing()),
+        planned @ (Planned::LeftAlone | Planned::Invalid(_) | Planned::Plan(_)) => planned,
+    }
 }
 
 /// What is to be done about a pod with this spec in this namespace.

@@ -28,6 +28,9 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::LastDelivery(pod, container, None) => {
             journal.deliveries.remove(&(pod, container));
         }
+        JournalUpdate::CarriedOut(pod, carried) => {
+            journal.carried.insert(pod, carried);
+        }
         JournalUpdate::Pod(pod) => {
             journal.pods.retain(|known| known.uid != pod.uid);
             journal.pods.push(pod);
@@ -38,6 +41,7 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
             journal.endings.retain(|(of, _), _| *of != pod);
             journal.rereads.retain(|(of, _), _| *of != pod);
             journal.deliveries.retain(|(of, _), _| *of != pod);
+            journal.carried.remove(&pod);
         }
     }
 }

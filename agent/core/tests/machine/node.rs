@@ -81,6 +81,7 @@ pub(crate) fn pod(
         phases: BTreeMap::new(),
         addresses: Vec::new(),
         replica: None,
+        given: None,
         terminating: false,
     }
 }
@@ -116,6 +117,8 @@ pub(crate) struct ContainerState {
     pub(crate) processes: Vec<ProcessState>,
     /// Volumes of which it holds a directory that was torn down.
     pub(crate) dead: BTreeSet<Name>,
+    /// The generations of volumes that it mounts by `subPath`.
+    pub(crate) frozen: BTreeMap<Name, Generation>,
     /// The tmpfs that its mounts show, by its minor number.
     pub(crate) tmpfs: Option<u32>,
     /// Whether it has more processes than are looked at.
@@ -193,9 +196,11 @@ impl Node {
             spawns: 0,
             program: None,
         };
-        let id = ContainerId::parse(&format!("{pid:064x}")).unwrap();
+        let id = ContainerId::parse(&format!("{pid:012x}{pid:052x}")).unwrap();
         let (processes, dead) = (vec![process], BTreeSet::new());
-        let made = ContainerState { name: name.into(), id, processes, dead, tmpfs: None, too_much: false };
+        let frozen = BTreeMap::new();
+        let made =
+            ContainerState { name: name.into(), id, processes, dead, frozen, tmpfs: None, too_much: false };
         self.pod(pod).containers.push(made);
         pid
     }
@@ -346,6 +351,12 @@ fn facts(uid: &PodUid, container: &ContainerState) -> ContainerFacts {
         let plugin = VolumeKind::ConfigMap.directory();
         mountinfo +=
             &format!("2 0 {below}/volumes/{plugin}/{volume}//deleted /{volume} ro - ext4 /dev/vda rw\n");
+    }
+    for (volume, generation) in &container.frozen {
+        let plugin = VolumeKind::ConfigMap.directory();
+        mountinfo += &format!(
+            "4 0 {below}/volumes/{plugin}/{volume}/{generation}/key /{volume}.key ro - ext4 /dev/vda rw\n"
+        );
     }
     if let Some(minor) = container.tmpfs {
         mountinfo += &format!("3 0 0:{minor} / /sec ro - tmpfs tmpfs rw\n");

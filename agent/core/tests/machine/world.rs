@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use reloadlet_core::kernel::lack::Lack;
 use reloadlet_core::kernel::process::ProcessIdentity;
-use reloadlet_core::machine::event::{Answer, Delivery, ReloadReport, Report, VolumeRef};
+use reloadlet_core::machine::event::{Answer, Delivery, Shown, VolumeRef};
+use reloadlet_core::machine::volume::Listing;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::JournalSnapshot;
 use reloadlet_core::model::names::PodUid;
-use reloadlet_core::model::outcome::{Outcome, Verdict};
 use reloadlet_core::model::pod::Pod;
-use reloadlet_core::policy::problem::ProblemKind;
 use reloadlet_core::propagation::measuring::Measuring;
 use reloadlet_core::{Action, Event, Machine, Time};
 
@@ -26,6 +25,9 @@ use crate::node::{Node, at, generation, ms, pod, uid};
 pub(crate) const PUBLISHED: Time = at(50_000);
 pub(crate) const STARTED: Time = at(50_500);
 pub(crate) const AGENT_STARTED: Time = at(100_000);
+
+/// What the wall clock shows, in seconds since the epoch.
+pub(crate) const WALL: u64 = 1_800_000_000;
 
 /// More actions than this without time passing are a loop.
 const MOST_ACTIONS: usize = 10_000;
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) actions: Vec<(Time, Action)>,
     /// How every send ends while its process lives.
     pub(crate) delivery: Delivery,
+    /// The wall clock, which stands still.
+    pub(crate) wall: u64,
     /// How every request ends while its process lives.
     pub(crate) answer: Answer,
     /// Processes that can't be held although they are there.
@@ -96,6 +100,7 @@ impl World {
             gone_off: BTreeSet::new(),
             actions: Vec::new(),
             delivery: Delivery::Sent,
+            wall: WALL,
             answer: Answer::Status(200, "".into()),
             unholdable: BTreeSet::new(),
             hidden: BTreeSet::new(),
@@ -211,6 +216,22 @@ impl World {
                 assert!(self.held.contains(&process), "{process:?} is not held");
                 let lives = self.node.process(&process).is_some();
                 Some(Event::Delivered(process, if lives { self.delivery } else { Delivery::Gone }))
+            }
+            Action::Stop(order) => {
+                let taken = (self.wall <= order.until).then(|| {
+                    let taken = order.processes.into_iter().map(|(process, _)| {
+                        assert!(self.held.contains(&process), "{process:?} is not held");
+                        let lives = self.node.process(&process).is_some();
+                        (process, if lives { self.delivery } else { Delivery::Gone })
+                    });
+                    taken.collect()
+                });
+                Some(Event::Stopped(order.pod, taken))
+            }
+            Action::Show(volume, _) => {
+                let Listing { dir, current, .. } = self.node.listing(&volume, self.now);
+                let shown = current.map(|(generation, _)| Shown { dir, generation });
+                Some(Event::Shown(volume, shown))
             }
             Action::Call(call) => {
                 assert!(self.held.contains(&call.process), "{:?} is not held", call.process);
@@ -345,93 +366,6 @@ impl World {
         let pid = self.node.start(pod, container, self.now);
         self.handle(Event::CgroupChanged(pod.clone()));
         pid
-    }
-
-    /// When and to whom signals were sent.
-    pub(crate) fn sends(&self) -> Vec<(Time, u32)> {
-        let sent = |(at, action): &(Time, Action)| {
-            if let Action::Send(process, _) = action { Some((*at, process.pid)) } else { None }
-        };
-        self.actions.iter().filter_map(sent).collect()
-    }
-
-    /// When and to whom requests were made.
-    pub(crate) fn calls(&self) -> Vec<(Time, u32)> {
-        let made = |(at, action): &(Time, Action)| {
-            if let Action::Call(call) = action { Some((*at, call.process.pid)) } else { None }
-        };
-        self.actions.iter().filter_map(made).collect()
-    }
-
-    pub(crate) fn surveys(&self) -> usize {
-        self.actions.iter().filter(|(_, action)| matches!(action, Action::Survey(_))).count()
-    }
-
-    pub(crate) fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.actions.iter().filter_map(
-            |(_, action)| {
-                if let Action::Report(report) = action { Some(report) } else { None }
-            },
-        )
-    }
-
-    pub(crate) fn reloads(&self) -> Vec<&ReloadReport> {
-        self.reports()
-            .filter_map(|report| if let Report::Reload(reload) = report { Some(&**reload) } else { None })
-            .collect()
-    }
-
-    /// By volume and generation, how each ended.
-    pub(crate) fn outcomes(&self) -> Vec<(&str, Generation, Outcome)> {
-        let each = |reload: &'_ ReloadReport| reload.outcome;
-        self.reloads()
-            .into_iter()
-            .flat_map(|reload| {
-                reload
-                    .generations
-                    .iter()
-                    .map(move |(name, generation)| (&**name, generation.clone(), each(reload)))
-            })
-            .collect()
-    }
-
-    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
-        self.reports()
-            .filter_map(
-                |report| if let Report::Verdict { verdict, .. } = report { Some(*verdict) } else { None },
-            )
-            .collect()
-    }
-
-    /// How long after their deliveries files were opened.
-    pub(crate) fn rereads(&self) -> Vec<Duration> {
-        let of =
-            |report: &Report| if let Report::Reread { after, .. } = report { Some(*after) } else { None };
-        self.reports().filter_map(of).collect()
-    }
-
-    /// Problems as they came, and `None` for each time that they were solved.
-    pub(crate) fn problems(&self) -> Vec<Option<ProblemKind>> {
-        self.reports()
-            .filter_map(|report| match report {
-                Report::Problem(_, problem) => Some(Some(problem.kind)),
-                Report::Solved(_) => Some(None),
-                Report::Swapped(_)
-                | Report::Settled(_)
-                | Report::SettleTimedOut(_)
-                | Report::Rescan
-                | Report::Reload(_)
-                | Report::Published { .. }
-                | Report::Nudged(..)
-                | Report::Mended(..)
-                | Report::Forgotten(_)
-                | Report::Reread { .. }
-                | Report::Retold(_)
-                | Report::Unread { .. }
-                | Report::NeedsRestart { .. }
-                | Report::Verdict { .. } => None,
-            })
-            .collect()
     }
 }
 

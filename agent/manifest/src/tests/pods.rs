@@ -204,6 +204,7 @@ status:
         phases: [("app".into(), phase)].into(),
         addresses: vec!["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()],
         replica: Some(replica),
+        given: None,
         terminating: true,
     };
     assert_eq!(decode(&text.replace("UID2", OTHER_UID)).unwrap(), [Arc::new(expected)]);

@@ -104,8 +104,9 @@ fn a_workload_of_each_kind_comes_with_the_spec_of_its_pods() {
                 is_windows,
                 host_network,
                 excess,
+                grace,
             } = &found.spec;
-            assert_eq!(*restarts, Restarts::Always);
+            assert_eq!((*restarts, *grace), (Restarts::Always, None));
             let asked = [("reloadlet.io/signal".to_owned(), AnnotationValue::Text("HUP".to_owned()))];
             assert_eq!(*annotations, asked.into(), "{kind}");
             let containers: Vec<_> = containers.iter().map(|found| (&*found.name, found.kind)).collect();

@@ -1,19 +1,23 @@
 //! The containers of a pod: what they mount, and what their environments take.
 
 use reloadlet_core::kernel::command::{runtime_of, supervisor_of};
+use reloadlet_core::model::granted::Stop;
 use reloadlet_core::model::names::is_label;
 use reloadlet_core::model::pod::{Container, ContainerKind, Port, Restarts, VolumeMount};
 
 use super::environment::{self, Environment, WrittenVariable, WrittenVariables};
 use super::{Fault, Names, Something, or_default};
-use crate::room::{Detail, Few, LongDetail, Part, ShortName, Words};
+use crate::room::{Few, LongDetail, Part, ShortName, Words};
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct WrittenContainer {
     name: Option<Words>,
     restart_policy: Option<Words>,
-    restart_policy_rules: Detail<Few<Something>>,
+    #[serde(deserialize_with = "or_default")]
+    restart_policy_rules: Few<Something>,
+    #[serde(deserialize_with = "or_default")]
+    lifecycle: Lifecycle,
     #[serde(deserialize_with = "or_default")]
     volume_mounts: Few<WrittenMount>,
     #[serde(deserialize_with = "or_default")]
@@ -24,6 +28,14 @@ pub(super) struct WrittenContainer {
     ports: Few<WrittenPort>,
     command: LongDetail<Few<Words>>,
     args: LongDetail<Few<Words>>,
+}
+
+/// What happens to a container before it ends.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Lifecycle {
+    pre_stop: Option<Something>,
+    stop_signal: Option<ShortName>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -115,7 +127,7 @@ impl WrittenContainer {
         let words = || self.command.0.iter().chain(args.iter()).map(|word| word.0.as_str());
         let [supervisor, runtime] = [supervisor_of(words()), runtime_of(words())]
             .map(|name| name.map(|name| names.shared(Words(name.to_owned()))));
-        let has_restart_rules = self.restart_policy_rules.0.len() > 0;
+        let has_restart_rules = self.restart_policy_rules.len() > 0;
         let command = self.command.0.into_iter().chain(args).map(|word| names.shared(word)).collect();
         let environment = sources;
         Ok(Container {
@@ -130,6 +142,8 @@ impl WrittenContainer {
             runtime,
             has_restart_rules,
             restarts,
+            has_pre_stop: self.lifecycle.pre_stop.is_some(),
+            stop: self.lifecycle.stop_signal.map(|text| Stop::parse(&text.0)),
             ports,
         })
     }

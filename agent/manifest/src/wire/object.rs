@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use reloadlet_core::model::granted::Given;
 use reloadlet_core::model::pod::{Pod, PodSpec};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -177,11 +178,9 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
     if !spec.has_containers() && !skipped {
         return Err(Fault::NoContainers);
     }
-    let spec = if metadata.annotations.ask() {
-        let mut spec = spec.into_spec(metadata.annotations.relevant, skipped, &mut names)?;
-        // A detail: of a running pod none is kept.
-        spec.containers.iter_mut().for_each(|container| container.restarts = None);
-        spec
+    let grant = metadata.annotations.grant.take();
+    let mut spec = if metadata.annotations.ask() {
+        spec.into_spec(metadata.annotations.relevant, skipped, &mut names)?
     } else {
         PodSpec::default()
     };
@@ -194,6 +193,19 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
     let replica = metadata.owner_references.into_replica(metadata.labels);
     let replica = replica.filter(|_| !spec.containers.is_empty());
     let terminating = metadata.deletion_timestamp.is_some();
-    let Said { ids: status, phases, addresses } = said;
-    Ok(Pod { uid, namespace, name, spec, status, phases, addresses, replica, terminating })
+    let Said { ids: status, phases, addresses, stops } = said;
+    let grant = grant.filter(|_| !spec.containers.is_empty());
+    let given = grant.map(|text| Given::of(&text, &spec.annotations, &spec, |name| stops.get(name).copied()));
+    let given = given.map(Box::new);
+    forget_details(&mut spec);
+    Ok(Pod { uid, namespace, name, spec, status, phases, addresses, replica, given, terminating })
+}
+
+/// Leaves out how containers end and start: of a running pod it isn't kept, but in what it is granted.
+fn forget_details(spec: &mut PodSpec) {
+    (spec.restarts, spec.grace) = Default::default();
+    for container in &mut spec.containers {
+        (container.restarts, container.has_restart_rules) = Default::default();
+        (container.has_pre_stop, container.stop) = Default::default();
+    }
 }

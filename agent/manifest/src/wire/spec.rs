@@ -1,5 +1,7 @@
 //! The spec of a pod, whether the pod runs or is a template.
 
+use std::time::Duration;
+
 use reloadlet_core::model::excess::{self, Excess};
 use reloadlet_core::model::pod::{Annotations, PodSpec};
 use reloadlet_core::policy::annotations::PROCESS;
@@ -19,7 +21,8 @@ pub(super) struct WrittenSpec {
     ephemeral_containers: Detail<Few<WrittenContainer>>,
     #[serde(deserialize_with = "or_default")]
     volumes: Few<WrittenVolume>,
-    restart_policy: Detail<Option<ShortName>>,
+    restart_policy: Option<ShortName>,
+    termination_grace_period_seconds: Option<i64>,
     runtime_class_name: Option<Words>,
     host_network: Option<bool>,
     os: Detail<Option<System>>,
@@ -113,11 +116,13 @@ impl WrittenSpec {
             return Ok(PodSpec::left_out(excess));
         }
         let runtime_class = self.runtime_class_name.map(|class| names.shared(class));
-        let restarts = self.restart_policy.0.and_then(|policy| restarts(&policy.0)).unwrap_or_default();
+        let restarts = self.restart_policy.and_then(|policy| restarts(&policy.0)).unwrap_or_default();
         let system = self.os.0.and_then(|os| os.name);
         let system = system.or_else(|| self.node_selector.0.and_then(|labels| labels.system));
         let is_windows = system.is_some_and(|system| system.0 == "windows");
         let host_network = self.host_network == Some(true);
+        let grace = self.termination_grace_period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let grace = grace.map(Duration::from_secs);
         let excess = None;
         Ok(PodSpec {
             annotations,
@@ -125,6 +130,7 @@ impl WrittenSpec {
             volumes,
             runtime_class,
             restarts,
+            grace,
             is_windows,
             host_network,
             excess,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use reloadlet_core::model::granted::Stop;
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::Phase;
 
@@ -51,6 +52,7 @@ struct ContainerStatus {
     container_id: Option<Words>,
     started: Option<bool>,
     ready: Option<bool>,
+    stop_signal: Option<ShortName>,
     #[serde(deserialize_with = "or_default")]
     state: State,
     #[serde(deserialize_with = "or_default")]
@@ -93,6 +95,8 @@ pub(super) struct Said {
     pub(super) ids: BTreeMap<Name, ContainerId>,
     pub(super) phases: BTreeMap<Name, Phase>,
     pub(super) addresses: Vec<IpAddr>,
+    /// By what each is stopped.
+    pub(super) stops: BTreeMap<Name, Stop>,
 }
 
 impl Status {
@@ -125,6 +129,8 @@ impl Status {
                 continue;
             };
             let name = names.shared(name);
+            let stop = status.stop_signal.map(|text| Stop::parse(&text.0));
+            said.stops.extend(stop.map(|stop| (name.clone(), stop)));
             if let Some(id) = id {
                 said.ids.insert(name.clone(), id);
             }

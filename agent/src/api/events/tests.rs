@@ -16,6 +16,8 @@ use super::words::note;
 use super::*;
 use crate::api::testing;
 
+mod grants;
+
 fn refused(causes: &str) -> kube::Error {
     let text = format!(
         r#"{{"status": "Failure", "code": 403, "reason": "Forbidden", "details": {{"causes": {causes}}}}}"#

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use reloadlet_core::machine::event::{ReloadReport, Report};
+use reloadlet_core::machine::event::{ReloadReport, Report, RestartReport};
 use reloadlet_core::model::means::Means;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::Pod;
+use reloadlet_core::model::restart::{Finding, Said};
 use reloadlet_core::propagation::frozen::Way;
 use ring::digest::{SHA256, digest};
 
@@ -48,6 +49,8 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         }
         Report::Reload(_)
         | Report::Retold(_)
+        | Report::Restart(_)
+        | Report::GrantIgnored(..)
         | Report::Unread { .. }
         | Report::NeedsRestart { .. }
         | Report::Problem(..)
@@ -118,9 +121,11 @@ pub(super) fn note(report: &Report) -> Option<Note> {
             };
             let mut note = warning(pod, NEEDS_RESTART, None, text);
             let about = format!("{container}\n{}\n{object}", way.as_str());
-            note.text.once = Some(Once { name: once(pod, container, object, version, *way), about });
+            let name = once(pod, container, object, version, *way);
+            note.text.once = Some(Once { name, about, said: None });
             Some(note)
         }
+        Report::Restart(restart) => Some(restart_note(restart)),
         Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
             let text = format!(
                 "{} a second time for {}, since it opened none of the new files.",
@@ -137,6 +142,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
         | Report::SettleTimedOut(_)
         | Report::Rescan
         | Report::Reread { .. }
+        | Report::GrantIgnored(..)
         | Report::Mended(..)
         | Report::Forgotten(_)
         | Report::Solved(_) => None,
@@ -152,9 +158,34 @@ fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: Stri
 fn once(pod: &Pod, container: &Name, object: &ObjectRef, version: &Name, way: Way) -> String {
     let object = object.to_string();
     let parts = [NEEDS_RESTART, pod.uid.as_str(), container, way.as_str(), &object, version];
-    // None of them contains a line break, but for what a pods file holds: there is no API server then.
+    named(&parts)
+}
+
+/// A name of what these make up. None of them contains a line break, but for what a pods file holds: there is no API server then.
+fn named(parts: &[&str]) -> String {
     let hash = digest(&SHA256, parts.join("\n").as_bytes());
     hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What came of a grant. The controller waits for it, so it isn't dropped where there is no room for it yet.
+fn restart_note(restart: &RestartReport) -> Note {
+    let RestartReport { pod, grant, finding, reason, .. } = restart;
+    let reason_of = match finding {
+        Finding::Current | Finding::Unproved => "Restarted",
+        Finding::Old | Finding::StillRuns => "RestartFailed",
+        Finding::Unhandled
+        | Finding::PreStop
+        | Finding::NoRestart
+        | Finding::NotFound
+        | Finding::Denied
+        | Finding::DryRun => "RestartRefused",
+    };
+    let text = cut(reports::restart_sentence(restart, reason.as_deref()), LISTED);
+    let said = Said { marker: grant.marker.clone(), until: grant.until, finding: *finding };
+    let name = named(&[reason_of, pod.uid.as_str(), &grant.to_string(), finding.as_str()]);
+    let once = Once { name, about: grant.to_string(), said: Some(said) };
+    let text = Text { container: None, text, once: Some(once) };
+    Note { about: (&**pod).into(), urgent: true, reason: reason_of, text }
 }
 
 /// What a reload told of: the versions that it brought where they are known, else the volumes.

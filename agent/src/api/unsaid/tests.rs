@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use reloadlet_core::model::restart::Finding;
+
 use super::*;
 use crate::api::testing;
 
@@ -188,4 +190,26 @@ fn a_problem_that_couldnt_be_sent_waits_again_unless_it_is_solved_meanwhile() {
     unsaid.unsay(&(&bad).into(), &["ReloadProblem"], |_| true);
     unsaid.ended(true);
     assert!(!unsaid.is_waiting());
+}
+
+#[test]
+fn what_is_said_of_a_grant_waits_for_its_turn_whatever_else_is_said_of_the_pod() {
+    let mut unsaid = Unsaid::new(at(0));
+    for n in 0..60 {
+        unsaid.say(problem(&pod("shop", n), "bad"));
+    }
+    let web = pod("shop", 1);
+    for n in 0..40 {
+        unsaid.say(problem(&web, &format!("{n} is bad")));
+    }
+    for until in [7, 8] {
+        let said = Said { marker: "00ff".into(), until, finding: Finding::Current };
+        let once = Once { name: format!("{until}"), about: format!("{until}"), said: Some(said) };
+        let text = Text { container: None, text: format!("restarted {until}"), once: Some(once) };
+        unsaid.say(Note { about: (&web).into(), urgent: true, reason: "Restarted", text });
+    }
+    let sent = sent_from(&mut unsaid, 0, 1_000);
+    let restarts: Vec<&str> =
+        sent.iter().filter(|(.., text)| text.starts_with("restarted")).map(|(.., text)| &**text).collect();
+    assert_eq!(restarts, ["restarted 7", "restarted 8"], "each by itself");
 }

@@ -39,6 +39,12 @@ fn each_volume_has_a_line_that_says_where_its_change_is() {
         }, {
             "namespace": "shop", "name": "bad", "uid": "v", "volumes": [], "containers": [], "stale": [],
             "problems": [{"kind": "bad_value", "sentence": "reloadlet.io/signal is \"x\""}]
+        }, {
+            "namespace": "shop", "name": "env", "uid": "x", "volumes": [], "containers": [], "stale": [], "problems": [],
+            "restart": {"containers": ["app", "log"], "waitsFor": "its end", "finding": null, "secondsAgo": 3.0}
+        }, {
+            "namespace": "shop", "name": "was", "uid": "y", "volumes": [], "containers": [], "stale": [], "problems": [],
+            "restart": {"containers": ["app"], "waitsFor": null, "finding": "still-runs", "secondsAgo": 600.0}
         }]}"#;
     let document: Document = serde_json::from_str(text).unwrap();
     let expected = "\
@@ -50,6 +56,8 @@ shop       web   tls     -       ..2      app:..2     not measured
 shop       web   -       levels  -        -           env for 10 min: container app has it in its environment: restart it
 shop       slow  config  web@12  ..1      -           waiting for 5 s: the kubelet hasn't published it yet, and isn't nudged: the kubelet is like that
 shop       bad   -       -       -        -           problem: reloadlet.io/signal is \"x\"
+shop       env   -       -       -        -           restarts container app, log for 3 s: waits for its end
+shop       was   -       -       -        -           restart of container app 10 min ago: still-runs
 ";
     assert_eq!(table(&document), expected);
 }

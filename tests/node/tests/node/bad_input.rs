@@ -63,7 +63,7 @@ const ROWS: &[Row] = &[
         &["reloadlet.io/unhandled", "\"kill\"", "send"],
     ),
     (&[HUP, ("reloadlet.io/accelerate", "yes")], "bad_value", &["reloadlet.io/accelerate", "\"yes\""]),
-    (&[HUP, ("reloadlet.io/rollout", "in-place")], "unsupported", &["reloadlet.io/rollout", "\"in-place\""]),
+    (&[HUP, ("reloadlet.io/rollout", "inplace")], "bad_value", &["reloadlet.io/rollout", "\"in-place\""]),
     (&[("reloadlet.io/http", "8080/reload")], "bad_value", &["reloadlet.io/http", "\"8080/reload\"", "POST"]),
     (&[("reloadlet.io/http", ":8080/reload")], "port", &["reloadlet.io/http", "8080", "\"app\""]),
     (&[HUP, ("reloadlet.io/http", ":8080/reload")], "no_signal", &["reloadlet.io/http", SIGNAL]),

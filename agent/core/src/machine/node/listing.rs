@@ -7,8 +7,10 @@ use super::departed::GRACE;
 use super::{AT_A_TIME, Invalid, Machine, REMEMBERED_AFTER, Work};
 use crate::machine::context::Context;
 use crate::machine::event::{Action, Report};
+use crate::machine::pod::restart::Restarts;
 use crate::machine::pod::{PodMachine, Restored};
 use crate::machine::reload::predecessor::Predecessor;
+use crate::model::granted::Given;
 use crate::model::journal::{JournalKey, JournalSnapshot, JournalUpdate};
 use crate::model::names::{Name, PodUid};
 use crate::model::pod::Pod;
@@ -103,8 +105,10 @@ impl Machine {
         if self.knows(&pod) {
             return;
         }
+        self.say_ignored(&pod);
         // A status changes often, and a plan can take a millisecond to make (globs are compiled).
-        if self.pods.get(&uid).is_some_and(|known| known.pod().asks_the_same(&pod)) {
+        let may_go_on = |known: &PodMachine| known.pod().asks_the_same(&pod) && !known.is_done_with(&pod);
+        if self.pods.get(&uid).is_some_and(|known| may_go_on(known)) {
             if self.pods.get(&uid).is_none_or(|known| !known.pod().is_recorded_like(&pod)) {
                 self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
             }
@@ -142,6 +146,16 @@ impl Machine {
                     self.with(&uid, now, |pod, ctx| pod.set_kubelet_root(Some(&sentence), ctx));
                 }
             }
+        }
+    }
+
+    /// Says that nothing comes of what a pod is granted, where that is new as far as is known.
+    fn say_ignored(&mut self, pod: &Arc<Pod>) {
+        let known = self.pods.get(&pod.uid).and_then(|known| known.pod().given.as_deref());
+        if let Some(Given::Ignored(why)) = pod.given.as_deref()
+            && known != pod.given.as_deref()
+        {
+            self.actions.push_back(Action::Report(Report::GrantIgnored(pod.clone(), why)));
         }
     }
 
@@ -215,6 +229,7 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         endings: taken(&mut journal.endings, uid),
         rereads: taken(&mut journal.rereads, uid),
         deliveries: taken(&mut journal.deliveries, uid),
+        restarts: Restarts::restored(journal.carried.remove(uid)),
         predecessor,
         as_is: first_listing && !journal.existed,
         ..Restored::default()

@@ -1,7 +1,9 @@
 //! From a survey to the processes that stand for each container.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::kernel::mounts::ContainerMounts;
 use crate::kernel::process::{self, NoProcess, ProcessFacts, ProcessIdentity, Wanted};
 use crate::kernel::program::stands_before;
 use crate::machine::event::ContainerFacts;
@@ -11,6 +13,7 @@ use crate::machine::reload::processes::Chosen;
 use crate::model::means::Means;
 use crate::model::names::Name;
 use crate::model::pod::{ContainerKind, Pod};
+use crate::model::restart::Instance;
 use crate::model::time::Time;
 
 /// The containers of a survey, looked through once for all that are told: a pod can have many of them.
@@ -23,6 +26,27 @@ pub(super) struct Leaves<'a> {
     looked_at: Time,
     /// Each process with the place of its container and its start, in order.
     processes: Vec<(u32, usize, Time)>,
+}
+
+/// What a survey shows of one instance of a container.
+pub(super) enum Instanced {
+    /// Its first process, and what that looks like.
+    Running(ProcessIdentity, Face),
+    /// It is there, and which process is its first one isn't known.
+    Unclear,
+    /// It isn't there.
+    Gone,
+}
+
+/// What runs in the place of a container.
+#[derive(Clone, Debug)]
+pub(super) struct Successor {
+    /// When its first process started.
+    pub(super) started: Time,
+    /// What its mounts show.
+    pub(super) mounts: Option<Arc<ContainerMounts>>,
+    /// When it was looked at.
+    pub(super) looked_at: Time,
 }
 
 /// What a survey shows of a container.
@@ -122,6 +146,40 @@ impl<'a> Leaves<'a> {
             None if self.named(name).iter().all(|(_, container)| container.complete) => Seen::Nothing,
             None => Seen::Unclear,
         }
+    }
+
+    /// What was seen of the container of this name that is meant.
+    pub(super) fn instance(&self, name: &Name, instance: &Instance) -> Instanced {
+        let Some(container) = self.containers.iter().find(|container| instance.is(&container.id)) else {
+            return Instanced::Gone;
+        };
+        let is_others = name_of(self.pod, container).is_some_and(|other| other != name);
+        let first = process::choose_first(&container.processes).map(|chosen| chosen.first);
+        match first {
+            // A sandbox shows processes of its own, and none of the container's.
+            Ok(first) if self.pod.spec.runtime_class.is_some() && first.namespace_pids.len() < 2 => {
+                Instanced::Unclear
+            }
+            Ok(first) if container.complete && !is_others => {
+                let comm = first.stat.comm.clone();
+                let face = Face { comm, is_first: first.is_first_in_namespace(), ..Face::default() };
+                Instanced::Running(self.identity(first, container), face)
+            }
+            // All that is left of it are zombies.
+            Err(NoProcess::NotRunning) if container.complete => Instanced::Gone,
+            Ok(_) | Err(_) => Instanced::Unclear,
+        }
+    }
+
+    /// What runs in the place of that one: the youngest one of its name.
+    pub(super) fn successor(&self, name: &Name, instance: &Instance) -> Option<Successor> {
+        let others = self.named(name).iter().filter(|(_, container)| !instance.is(&container.id));
+        let others = others.filter_map(|(_, container)| {
+            let first = process::choose_first(&container.processes).ok()?.first;
+            let (started, mounts) = (first.stat.started, container.mounts.clone());
+            Some(Successor { started, mounts, looked_at: self.looked_at })
+        });
+        others.max_by_key(|successor| successor.started)
     }
 
     /// The regular containers that run: no init container is at work beside them.

@@ -143,7 +143,9 @@ impl PodMachine {
             target.look_for_told(&self.site, |process| leaves.runs(process), ctx);
             target.surveyed(|process| leaves.is_there(process), ctx.now);
         }
+        self.restarts.surveyed(&self.site, &leaves, ctx);
         self.starts.take_in(&leaves, &self.frozen);
+        self.absolve_all(ctx);
         self.note_starts(|_| true);
         self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
@@ -173,6 +175,7 @@ impl PodMachine {
 
     /// The containers can't be looked at. Processes that are held stay held; the survey is made again with growing pauses.
     pub(crate) fn not_surveyed(&mut self, lack: Lack, ctx: &mut Context<'_>) {
+        self.restarts.not_surveyed(lack, ctx.now);
         self.surveys.failed();
         for target in &mut self.targets {
             if target.processes().is_doubtful() || !target.processes().are_held() {
@@ -185,6 +188,7 @@ impl PodMachine {
     /// A process can't be held, or its masks can't be read: what waits for it looks for it again, but not at once.
     pub(crate) fn lacked(&mut self, process: &ProcessIdentity, lack: Lack, ctx: &mut Context<'_>) {
         let again = self.surveys.is_wanted_again();
+        self.restarts.lacked(process, lack, ctx.now);
         for target in &mut self.targets {
             target.unread(&self.site, process, ctx);
             if target.processes().hang_on(process) {
@@ -198,15 +202,18 @@ impl PodMachine {
 
     /// The process is gone or another one: look again, but not at once.
     pub(crate) fn not_held(&mut self, process: &ProcessIdentity, ctx: &mut Context<'_>) {
+        self.restarts.not_held(process);
         for target in &mut self.targets {
             if target.not_held(&self.site, process, ctx) && target.is_waiting() {
                 self.surveys.keep_looking(ctx.now);
             }
         }
+        self.absolve(&process.container, ctx);
     }
 
     /// The identity was checked after the pidfd was opened.
     pub(crate) fn held(&mut self, process: &ProcessIdentity) {
+        self.restarts.held(process);
         self.targets.iter_mut().for_each(|target| target.held(process));
         if self.targets.iter().all(|target| target.processes().are_held()) {
             self.surveys.stop_looking();
@@ -225,6 +232,7 @@ impl PodMachine {
             self.exited(process, ctx.now, ctx);
             return;
         };
+        self.restarts.guarded(process, signal, reading, ctx);
         // Of another signal, which they were asked for under another plan, they may say something wrong.
         for target in self.targets.iter_mut().filter(|target| target.means().signal() == Some(signal)) {
             target.guarded(&self.site, process, reading, ctx);
@@ -277,11 +285,13 @@ impl PodMachine {
     pub(crate) fn exited(&mut self, process: &ProcessIdentity, at: Time, ctx: &mut Context<'_>) {
         let mut lost = false;
         let mut reports = Vec::new();
+        self.restarts.exited(process, ctx.now);
         for target in &mut self.targets {
             let exit = target.exited(&self.site, process, at, ctx);
             lost |= exit.is_lost;
             reports.extend(exit.report);
         }
+        self.absolve(&process.container, ctx);
         self.say_each(reports, ctx);
         self.read_told(ctx);
         if lost {

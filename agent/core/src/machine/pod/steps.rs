@@ -114,6 +114,7 @@ impl PodMachine {
             todo.problems.extend(target.say_withholding());
         }
         self.carry_out(todo, ctx);
+        self.advance_restart(ctx);
     }
 
     fn carry_out(&mut self, todo: Todo, ctx: &mut Context<'_>) {

@@ -14,7 +14,7 @@ use crate::model::time::Time;
 
 /// A process younger than this waits, whatever a status says: without probes a container is ready as soon as it runs. Programs
 /// install their handlers after they start, and their container may still be being set up.
-pub(super) const YOUNG: Duration = Duration::from_secs(3);
+pub(crate) const YOUNG: Duration = Duration::from_secs(3);
 
 /// After a delivery a process is looked at again and again, so that it is known when it has executed itself anew: after so long,
 /// and then after twice as long each time.
@@ -45,7 +45,7 @@ pub(crate) struct Face {
 
 /// One of the processes to tell.
 #[derive(Clone, Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     identity: ProcessIdentity,
     face: Face,
     held: bool,
@@ -87,7 +87,7 @@ struct Guard {
 
 /// What is to be done after a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     /// Nothing.
     Known,
     /// It leaves something open that decides: the process is to be looked at closely.
@@ -98,7 +98,7 @@ pub(super) enum Taken {
 
 impl Process {
     /// A process of which nothing is known but what it looks like.
-    pub(super) fn new(identity: ProcessIdentity, face: Face) -> Self {
+    pub(crate) fn new(identity: ProcessIdentity, face: Face) -> Self {
         let look = Some(Look { due: identity.started + YOUNG, pause: FIRST_PAUSE, is_told: false });
         let renewal = if face.comm.is_empty() { Renewal::default() } else { Renewal::of(&face.comm) };
         Self {
@@ -146,22 +146,22 @@ impl Process {
     }
 
     /// Who it is.
-    pub(super) const fn identity(&self) -> &ProcessIdentity {
+    pub(crate) const fn identity(&self) -> &ProcessIdentity {
         &self.identity
     }
 
     /// What it looked like when it was chosen.
-    pub(super) const fn face(&self) -> &Face {
+    pub(crate) const fn face(&self) -> &Face {
         &self.face
     }
 
     /// Whether it is held.
-    pub(super) const fn is_held(&self) -> bool {
+    pub(crate) const fn is_held(&self) -> bool {
         self.held
     }
 
     /// It is held.
-    pub(super) const fn hold(&mut self) {
+    pub(crate) const fn hold(&mut self) {
         self.held = true;
     }
 
@@ -174,7 +174,7 @@ impl Process {
     }
 
     /// What it does with the signal, whenever that was read.
-    pub(super) fn last_handling(&self) -> Option<Handling> {
+    pub(crate) fn last_handling(&self) -> Option<Handling> {
         self.guard.as_ref().map(|guard| guard.handling)
     }
 
@@ -220,12 +220,12 @@ impl Process {
     }
 
     /// Its masks are asked for.
-    pub(super) const fn ask(&mut self, now: Time) {
+    pub(crate) const fn ask(&mut self, now: Time) {
         self.asked = Some(now);
     }
 
     /// When it is this old: one that has executed itself anew begins anew.
-    pub(super) fn grown(&self, age: Duration) -> Time {
+    pub(crate) fn grown(&self, age: Duration) -> Time {
         self.renewal.last().map_or(self.identity.started, |last| last.max(self.identity.started)) + age
     }
 
@@ -236,7 +236,7 @@ impl Process {
 
     /// Takes in what was read of its masks.
     /// A change waits `since` then, if one does.
-    pub(super) fn guarded(
+    pub(crate) fn guarded(
         &mut self,
         reading: &GuardReading,
         signal: Signal,

@@ -259,6 +259,18 @@ impl Target {
         }
     }
 
+    /// Its container was sent its stop signal: how its processes end says nothing of what it was told before.
+    pub(crate) fn is_stopped(&mut self, site: &Site, ctx: &mut Context<'_>) {
+        self.close(site, Verdict::Alive, Closing::Over, ctx);
+        self.close_past(site, ctx);
+        self.end_turn(site, ctx);
+    }
+
+    /// Whether a process is one of those that it needs to be held.
+    pub(crate) fn needs(&self, process: &ProcessIdentity) -> bool {
+        self.lingering.contains(process) || self.processes.hang_on(process)
+    }
+
     /// Releases every process.
     pub(crate) fn release(&mut self, site: &Site, ctx: &mut Context<'_>) {
         self.close(site, Verdict::Alive, Closing::Over, ctx);

@@ -4,7 +4,7 @@ use crate::model::pod::Annotations;
 use crate::model::signal;
 use crate::policy::annotations::{
     ACCELERATE, CONTAINER, CONTAINER_SIGNAL_PREFIX, DEBOUNCE, HTTP, HTTP_SCHEME, HTTP_TIMEOUT, KNOWN,
-    PROCESS, PodPolicy, RETELL, ROLLOUT, SIGNAL, UNHANDLED, WAVE, WINDOW, text_of,
+    PROCESS, PodPolicy, RETELL, ROLLOUT, SIGNAL, UNHANDLED, WAVE, WINDOW, lets_restart, text_of,
 };
 use crate::policy::problem::{Problem, ProblemKind, quoted};
 
@@ -49,7 +49,8 @@ impl PodPolicy {
             return None;
         }
         if !annotations.keys().any(|key| key.starts_with(CONTAINER_SIGNAL_PREFIX)) {
-            let is_rolled = annotations.get(ROLLOUT).and_then(text_of) == Some("true");
+            let is_rolled =
+                annotations.get(ROLLOUT).and_then(text_of) == Some("true") || lets_restart(annotations);
             let says_something = |key: &str| match key {
                 // The controller acts on them.
                 ROLLOUT | WAVE | WINDOW => false,

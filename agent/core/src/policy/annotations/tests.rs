@@ -36,6 +36,8 @@ fn only_our_keys_and_the_default_container_are_read() {
         "",
         "reloadlet.io",
         OBSERVED,
+        ROLLED,
+        RESTART,
         "xreloadlet.io/signal",
         "a.reloadlet.io/b",
         "kubectl.kubernetes.io/restartedAt",
@@ -58,10 +60,11 @@ fn a_pod_that_asks_for_nothing_is_left_alone() {
 }
 
 #[test]
-fn what_the_agent_wrote_is_no_problem_whatever_it_is() {
+fn what_the_agent_or_the_controller_wrote_is_no_problem_whatever_it_is() {
     let mut annotations = texts(&[(SIGNAL, "hup")]);
     let without = policy(&annotations);
     annotations.insert(String::from(OBSERVED), AnnotationValue::NotText(String::from("1")));
+    annotations.insert(String::from(RESTART), AnnotationValue::NotText(String::from("1")));
     assert_eq!(policy(&annotations), without);
 }
 
@@ -218,7 +221,11 @@ fn a_bad_value_is_one_sentence_with_key_value_and_what_is_allowed() {
         (UNHANDLED, "Send", "reloadlet.io/unhandled is \"Send\", but must be \"refuse\" or \"send\""),
         (ACCELERATE, "yes", "reloadlet.io/accelerate is \"yes\", but must be \"false\" or \"true\""),
         (RETELL, "no", "reloadlet.io/retell is \"no\", but must be \"false\" or \"true\""),
-        (ROLLOUT, "", "reloadlet.io/rollout is \"\", but must be \"false\" or \"true\""),
+        (
+            ROLLOUT,
+            "",
+            "reloadlet.io/rollout is \"\", but must be \"false\", \"true\", \"in-place\" or \"in-place,rollout\"",
+        ),
     ] {
         assert_eq!(problem(key, text), (ProblemKind::BadValue, String::from(sentence)), "{key} {text:?}");
     }
@@ -295,6 +302,8 @@ fn a_container_key_without_a_container_is_a_problem() {
 fn what_the_controller_reads_asks_agents_for_nothing() {
     for pairs in [
         &[(ROLLOUT, "true"), (DEBOUNCE, "1m")][..],
+        &[(ROLLOUT, "in-place"), (DEBOUNCE, "1m")],
+        &[(ROLLOUT, "in-place,rollout")],
         &[(ROLLOUT, "false")],
         &[(WAVE, "2")],
         &[(WINDOW, "22:00-04:00")],
@@ -303,8 +312,8 @@ fn what_the_controller_reads_asks_agents_for_nothing() {
     }
     assert_eq!(problems(&[(ROLLOUT, "false"), (DEBOUNCE, "1m")])[0].0, ProblemKind::NoSignal);
     assert_eq!(problem(ROLLOUT, "yes").0, ProblemKind::BadValue);
-    let sentence = "reloadlet.io/rollout is \"in-place\", but this version doesn't have that feature: write \"true\" or \"false\"";
-    assert_eq!(problem(ROLLOUT, "in-place"), (ProblemKind::Unsupported, String::from(sentence)));
+    let sentence = "reloadlet.io/rollout is \"inplace\", but must be \"false\", \"true\", \"in-place\" or \"in-place,rollout\"";
+    assert_eq!(problem(ROLLOUT, "inplace"), (ProblemKind::BadValue, String::from(sentence)));
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn a_pod_that_ends_is_left_alone_whatever_it_asks_for() {
             phases: BTreeMap::new(),
             addresses: Vec::new(),
             replica: None,
+            given: None,
             terminating: false,
         };
         assert_ne!(plan_of(&pod, Allowed::default()), Planned::LeftAlone);

@@ -1,5 +1,6 @@
 //! What happens on the node: the runtime, the life of processes, and people who write annotations.
 
+use super::grants::TERM;
 use super::*;
 use crate::node::{HUP, generation, pod};
 use reloadlet_core::model::pod::Replica;
@@ -68,7 +69,8 @@ impl Simulation {
         let chance = self.rng.below(100);
         if let Some(uid) = self.rng.pick(&pods).cloned() {
             match chance {
-                0..53 => self.swap_some_volume(&uid),
+                0..49 => self.swap_some_volume(&uid),
+                49..53 => self.grant(&uid),
                 53 => self.lose_address(&uid),
                 54 => self.lack(),
                 55..67 => self.restart_container(&uid),
@@ -246,6 +248,7 @@ impl Simulation {
         match chance {
             0..20 => {
                 process.comm = "tini".into();
+                process.caught = TERM;
                 self.fork_child(&uid);
             }
             20..27 => {
@@ -280,7 +283,7 @@ impl Simulation {
         if blocks {
             process.blocked = HUP;
         } else {
-            process.caught = HUP;
+            process.caught = HUP | TERM;
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::journal::apply;
 use reloadlet_core::Action;
-use reloadlet_core::machine::event::{Delivery, Report};
+use reloadlet_core::machine::event::{Delivery, Report, Shown};
 
 impl Simulation {
     pub(super) fn carry_out_edge(&mut self, todo: Todo) {
@@ -152,6 +152,7 @@ impl Simulation {
                 self.checks.lost(&update);
                 self.asking.lost(&update);
                 self.forget_told(&update);
+                self.forget_carried(&update);
             }
         }
         self.life += 1;
@@ -324,6 +325,14 @@ impl Simulation {
                 self.push(pause, Todo::Event(self.life, Event::Guarded(process, signal, reading)));
             }
             Action::Send(process, _) => self.send(process),
+            Action::Stop(order) => self.stop(order),
+            Action::Show(volume, _) => {
+                let shown = self.node.listing(&volume, self.now);
+                let (dir, current) = (shown.dir, shown.current);
+                let shown = current.map(|(generation, _)| Shown { dir, generation });
+                let pause = self.slow_for(&volume.pod);
+                self.push(pause, Todo::Event(life, Event::Shown(volume, shown)));
+            }
             Action::Read(volume, generation, reading) => {
                 let pause = self.micros(10_000);
                 self.push(pause, Todo::Read(life, volume, generation, reading));
@@ -351,6 +360,7 @@ impl Simulation {
                 self.checks.reported(&report, self.now, &self.settled);
                 match &report {
                     Report::Reload(reload) => self.asking.reported(reload, false, &self.settled, self.now),
+                    Report::Restart(report) => self.restarted(report),
                     Report::Retold(reload) => self.asking.reported(reload, true, &self.settled, self.now),
                     Report::Reread { pod, .. } => {
                         self.proven.insert(pod.uid.clone());

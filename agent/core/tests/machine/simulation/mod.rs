@@ -10,6 +10,7 @@ mod asking;
 mod checks;
 mod contents;
 mod edge;
+mod grants;
 mod kubelet;
 mod programs;
 pub(crate) mod rng;
@@ -32,6 +33,7 @@ use reloadlet_core::{Event, Machine, Time};
 use self::asking::Asking;
 use self::checks::Checks;
 use self::contents::Contents;
+use self::grants::Grants;
 use self::rng::Rng;
 use self::servers::Servers;
 use crate::node::{Node, at, ms};
@@ -191,6 +193,7 @@ struct Simulation {
     uncommitted: Vec<(Time, JournalUpdate)>,
     checks: Checks,
     contents: Contents,
+    grants: Grants,
     servers: Servers,
     asking: Asking,
 }
@@ -244,6 +247,7 @@ impl Simulation {
             uncommitted: Vec::new(),
             checks: Checks::default(),
             contents: Contents::default(),
+            grants: Grants::default(),
             servers: Servers::default(),
             asking: Asking::default(),
         };
@@ -333,14 +337,16 @@ impl Simulation {
 }
 
 /// Gives back how many deliveries there were, after how many of them an open counted, how many were made for want of one, how
-/// many contents ended a replica before another one had them, and how many requests were acknowledged and were given up.
-fn simulate(seed: u64) -> [u32; 6] {
+/// many contents ended a replica before another one had them, how many requests were acknowledged and were given up, and how many
+/// containers were ended by grants, and grants carried out.
+fn simulate(seed: u64) -> [u32; 8] {
     let mut simulation = Simulation::new(seed);
     simulation.calm_down();
     simulation.check_at_rest();
     let Checks { delivered, rereads, retold, .. } = simulation.checks;
     let asking = simulation.asking;
-    [delivered, rereads, retold, simulation.contents.spared, asking.delivered, asking.refused]
+    let Grants { ended, carried, .. } = simulation.grants;
+    [delivered, rereads, retold, simulation.contents.spared, asking.delivered, asking.refused, ended, carried]
 }
 
 #[test]
@@ -348,6 +354,6 @@ fn whatever_happens_every_process_hears_of_the_newest_files_and_none_of_them_twi
     let Some(all) = seeds::simulate(SEEDS, simulate) else { return };
     assert!(
         all.iter().all(|count| *count > 0),
-        "told, reread, told again, spared, acknowledged and given up: {all:?}"
+        "told, reread, told again, spared, acknowledged, given up, ended by grants and carried out: {all:?}"
     );
 }
