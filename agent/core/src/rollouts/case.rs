@@ -203,6 +203,11 @@ impl Case {
         self.wait.replace(wait) != Some(wait)
     }
 
+    /// What it has waited for is over.
+    pub(crate) fn begins(&mut self) {
+        (self.wait, self.told) = (None, None);
+    }
+
     /// People are to be told something. Whether that is new.
     pub(crate) fn tells(&mut self, report: &Report) -> bool {
         self.wait = None;

@@ -17,6 +17,8 @@ const VALID: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(30);
 /// So long the containers of a pod must have been ready at least: one that ends again at once was ready, too.
 const SETTLE: Duration = Duration::from_secs(10);
+/// So long the containers of a pod with which a roll has failed must have run before it goes on.
+const STEADY: Duration = Duration::from_secs(60);
 /// How often a pod is looked at that is restarted.
 const LOOK: Duration = Duration::from_secs(2);
 /// A container that was started again within this long is started once more only after a pause (the kubelet's back-off forgets a
@@ -105,19 +107,21 @@ impl Watched {
                 None => Course::Stuck(Obstacle::Unanswered),
             };
         }
+        // Whether it is ready just now or not: one that ends again and again is, at times.
+        let restarts = restarts(pod, &self.grant);
+        let meant = u32::try_from(self.grant.containers.len()).unwrap_or(u32::MAX);
+        let before = *self.restarts.get_or_insert_with(|| restarts.saturating_sub(meant));
+        if restarts.saturating_sub(before) >= meant.saturating_add(MOST_STARTS) {
+            return Course::Failed;
+        }
         let mine =
             || pod.containers.iter().filter(|container| self.grant.instance(&container.name).is_some());
         let is_ready = pod.is_ready && mine().all(|container| container.since.is_some());
-        let instances: Vec<Instance> = mine().filter_map(|container| container.instance.clone()).collect();
         if !is_ready {
             self.ready = None;
-            let restarts = restarts(pod, &self.grant);
-            let meant = u32::try_from(self.grant.containers.len()).unwrap_or(u32::MAX);
-            let before = *self.restarts.get_or_insert_with(|| restarts.saturating_sub(meant));
-            let is_late = now >= self.since + times.limit;
-            let is_looping = restarts.saturating_sub(before) >= meant.saturating_add(MOST_STARTS);
-            return if is_late || is_looping { Course::Failed } else { again };
+            return if now >= self.since + times.limit { Course::Failed } else { again };
         }
+        let instances: Vec<Instance> = mine().filter_map(|container| container.instance.clone()).collect();
         let since = match &self.ready {
             Some((since, known)) if *known == instances => *since,
             Some(_) | None => {
@@ -150,6 +154,13 @@ pub(crate) struct Times {
 /// Whether a pod has a grant that isn't carried out: one of the containers that it names still is the one that was meant.
 pub(crate) fn has_not_ended(pod: &Pod, grant: &Grant) -> bool {
     pod.containers.iter().any(|container| is_meant(container, grant))
+}
+
+/// Until when a pod that has a grant isn't known to stay: nothing is known of one that has a container that doesn't run.
+pub(crate) fn is_unsteady(pod: &Pod, now: Time) -> Option<Time> {
+    let until = |container: &PodContainer| container.since.map_or(now + STEADY, |since| since + STEADY);
+    let running = pod.containers.iter().filter(|container| container.kind == ContainerKind::Regular);
+    running.map(until).max().filter(|until| now < *until)
 }
 
 fn has_begun(pod: &Pod, grant: &Grant) -> bool {

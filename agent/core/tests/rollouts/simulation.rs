@@ -276,12 +276,14 @@ impl Simulation {
             self.run(self.now + ms(2_000));
         }
         self.run(self.now + ms(2 * 3_600_000));
-        // Pods that were made with a bad content, and by no roll, are a person's matter.
-        let waiting = self.waiting();
-        for (who, _) in waiting.iter().filter(|(_, wait)| *wait == Wait::Unavailable) {
-            self.delete_unavailable(who);
+        // Pods that were made with a bad content, and by no roll, are a person's matter. Who waits for those is seen to afterwards.
+        for _ in 0..3 {
+            let waiting = self.waiting();
+            for (who, _) in waiting.iter().filter(|(_, wait)| *wait == Wait::Unavailable) {
+                self.delete_unavailable(who);
+            }
+            self.run(self.now + ms(2 * 3_600_000));
         }
-        self.run(self.now + ms(2 * 3_600_000));
     }
 
     fn check(&self) {

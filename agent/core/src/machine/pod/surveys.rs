@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::machine::reload::retry::Retry;
+use crate::machine::reload::retry::{PATIENCE, Retry};
 use crate::model::time::Time;
 
 /// The first pause after a survey that was given up, and the longest one: a survey of what is too much takes up to two
@@ -17,6 +17,8 @@ pub(super) struct Surveys {
     running: bool,
     /// When the running survey, or the last one, was asked for.
     begun: Time,
+    /// How long the last one took.
+    took: Duration,
     /// Something changed since the running survey was asked for.
     again: bool,
     fresh_mounts: bool,
@@ -66,9 +68,10 @@ impl Surveys {
         self.begun
     }
 
-    /// Whether the last one was asked for before then, and another one will be made soon.
+    /// Whether the last one was asked for before then, or took so long that it may have seen how things were before then, and another one
+    /// will be made soon.
     pub(super) fn is_older_than(&self, time: Time) -> bool {
-        self.pause.is_none() && self.begun < time
+        self.pause.is_none() && (self.begun < time || self.took > PATIENCE / 2)
     }
 
     /// Containers came or went.
@@ -102,6 +105,7 @@ impl Surveys {
     /// The survey is there; `given_up` says whether it was too much.
     pub(super) fn came(&mut self, given_up: bool, now: Time) {
         self.running = false;
+        self.took = now.since(self.begun);
         let changed = std::mem::take(&mut self.changed);
         self.pause = (given_up && !changed).then(|| Pause::after(self.pause, now));
     }
@@ -182,6 +186,20 @@ mod tests {
         assert!(surveys.want(at(0)) && !surveys.want(at(1)) && !surveys.want(at(2)));
         surveys.came(false, at(3));
         assert!(surveys.take_again() && !surveys.take_again());
+    }
+
+    #[test]
+    fn one_that_took_long_may_have_seen_what_was_before_and_another_one_decides() {
+        let mut surveys = Surveys::default();
+        assert!(surveys.want(at(8_000)));
+        surveys.came(false, at(8_100));
+        assert!(!surveys.is_older_than(at(5_000)) && surveys.is_older_than(at(8_001)));
+        assert!(surveys.want(at(9_000)));
+        surveys.came(false, at(19_000));
+        assert!(surveys.is_older_than(at(5_000)));
+        assert!(surveys.want(at(19_200)));
+        surveys.came(false, at(19_201));
+        assert!(!surveys.is_older_than(at(5_000)));
     }
 
     #[test]

@@ -67,6 +67,9 @@ impl Case {
             }
             Progress::Available | Progress::Rolling | Progress::Unavailable | Progress::Late => {}
         }
+        if self.has_failed_with(record, &changed.wanted) {
+            return Next::Wait(Wait::Failed, None);
+        }
         let oldest = now - FRESH;
         let known = match &self.pods {
             Listing::Known(known)

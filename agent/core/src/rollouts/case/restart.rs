@@ -121,8 +121,19 @@ impl Case {
                 return Some(Next::Watch(Watched::again(pod, grant, needs_proof, now)));
             }
         }
-        let has_failed = matches!(&record.step, Step::Failed(failed) if failed.wanted == *wanted);
-        (has_failed && live().any(|pod| !pod.is_ready)).then_some(Next::Wait(Wait::Failed, None))
+        if !has_failed_with(record, wanted) {
+            return None;
+        }
+        let granted =
+            live().filter(|pod| pod.grant.as_ref().is_some_and(|grant| grant.marker == roll.marker));
+        let until = granted.filter_map(|pod| restarting::is_unsteady(pod, now)).max();
+        let is_broken = live().any(|pod| !pod.is_ready);
+        (is_broken || until.is_some()).then_some(Next::Wait(Wait::Failed, until))
+    }
+
+    /// Whether there is nothing to look at before its pods are available again: one of them has failed with what there is.
+    pub(super) fn has_failed_with(&self, record: &Record, wanted: &Prints) -> bool {
+        self.workload.progress != Progress::Available && has_failed_with(record, wanted)
     }
 
     /// Whether a pod has a grant that may still be carried out, and nobody has said that it can't be.
@@ -205,4 +216,9 @@ impl Case {
         };
         containers.iter().any(|(name, _)| has(name))
     }
+}
+
+/// Whether a restart in place for this has failed.
+fn has_failed_with(record: &Record, wanted: &Prints) -> bool {
+    matches!(&record.step, Step::Failed(failed) if failed.is_in_place && failed.wanted == *wanted)
 }

@@ -266,6 +266,7 @@ impl Controller {
         };
         let begun = record.begun(now);
         if self.ledger.write(who, Some(begun.clone())) {
+            case.begins();
             self.plans.insert(who.clone(), roll.clone());
             let objects = roll.causes.keys().cloned().collect();
             self.unsaid.insert(who.clone(), (Some(begun), Report::Restarting(objects)));

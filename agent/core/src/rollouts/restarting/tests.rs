@@ -140,7 +140,11 @@ fn who_starts_again_and_again_or_isnt_ready_in_time_has_failed() {
     pod.containers[0].restarts = 5;
     assert_eq!(watched.take(Some(&pod), &[], TIMES, at(1_010)), Course::Goes(at(1_012)));
     pod.containers[0].restarts = 6;
-    assert_eq!(watched.take(Some(&pod), &[], TIMES, at(1_020)), Course::Failed, "twice more than was meant");
+    for is_ready in [false, true] {
+        let pod = Pod { is_ready, ..pod.clone() };
+        let course = watched.take(Some(&pod), &[], TIMES, at(1_020));
+        assert_eq!(course, Course::Failed, "twice more than was meant");
+    }
     pod.containers[0].restarts = 4;
     assert_eq!(watched.take(Some(&pod), &[], TIMES, at(1_299)), Course::Goes(at(1_301)));
     assert_eq!(watched.take(Some(&pod), &[], TIMES, at(1_300)), Course::Failed);
@@ -230,4 +234,14 @@ fn what_was_refused_is_left_alone_for_an_hour_or_until_it_is_another_one() {
     assert_eq!(whose(&[&other], None, &refusals, false), Ok("one".into()));
     let late = turn(vec![stale(&one)], None, &refusals, false, at(900 + 3_600));
     assert!(matches!(late, Some(Turn::Of(..))), "{late:?}");
+}
+
+#[test]
+fn who_has_failed_is_steady_once_all_of_its_containers_have_run_for_a_minute() {
+    let mut one = pod("one", vec![container("app", 'a', 4), container("log", 'b', 1)]);
+    one.containers[1].since = Some(at(130));
+    assert_eq!(is_unsteady(&one, at(150)), Some(at(190)));
+    assert_eq!(is_unsteady(&one, at(190)), None);
+    one.containers[0].since = None;
+    assert_eq!(is_unsteady(&one, at(190)), Some(at(250)));
 }

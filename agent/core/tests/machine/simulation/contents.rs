@@ -170,6 +170,10 @@ impl Simulation {
             self.contents.endings.retain(|ending| ending.pod != *uid);
             return;
         }
+        // It would have ended whatever it has read.
+        if self.grants.has_stopped(&process.container) {
+            return;
+        }
         // What has given way to something newer by then may never have been read.
         let on_disk = self.on_disk(uid).map(|(generation, _)| generation);
         let is_it =

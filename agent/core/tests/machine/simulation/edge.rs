@@ -269,6 +269,7 @@ impl Simulation {
             _ => {}
         }
         let what = format!("{event:?}");
+        self.trace(&what);
         if let Some(machine) = &mut self.machine {
             machine.handle(self.now, event);
         }
@@ -276,11 +277,19 @@ impl Simulation {
         self.asking.answered();
     }
 
+    #[expect(clippy::print_stderr, reason = "somebody asked for it")]
+    fn trace(&self, what: &str) {
+        if std::env::var_os("RELOADLET_TRACE").is_some() {
+            eprintln!("{:?} {what}", self.now);
+        }
+    }
+
     fn take_actions(&mut self, what: &str) {
         let mut actions = 0;
         while let Some(action) = self.machine.as_mut().and_then(Machine::poll_action) {
             actions += 1;
             assert!(actions < MOST_ACTIONS, "too many actions for {what}: {action:?}");
+            self.trace(&format!("-> {action:?}"));
             self.take_action(action);
         }
     }

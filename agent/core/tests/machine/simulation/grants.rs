@@ -16,10 +16,19 @@ pub(super) struct Grants {
     written: u64,
     granted: BTreeMap<Key, Grant>,
     stopped: BTreeSet<(Key, ContainerId)>,
+    /// Those in which something ends for that, whatever an agent remembers.
+    ending: BTreeSet<ContainerId>,
     said: BTreeSet<Key>,
     /// How many containers were ended, and how many grants were said to have been carried out.
     pub(super) ended: u32,
     pub(super) carried: u32,
+}
+
+impl Grants {
+    /// Whether a process of a container was sent its stop signal.
+    pub(super) fn has_stopped(&self, container: &ContainerId) -> bool {
+        self.ending.contains(container)
+    }
 }
 
 impl Simulation {
@@ -59,6 +68,7 @@ impl Simulation {
             assert!(grant.instance("app").unwrap().is(&container), "{grant} doesn't grant {process:?}");
             let lives = self.node.process(&process).is_some();
             if lives {
+                self.grants.ending.insert(container.clone());
                 let is_new = self.grants.stopped.insert((key.clone(), container));
                 assert!(is_new, "{process:?} is ended twice for {grant}");
                 self.grants.ended += 1;
