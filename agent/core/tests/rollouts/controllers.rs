@@ -296,8 +296,8 @@ impl Simulation {
         self.schedule(who);
         self.show_workload(who);
         // One that doesn't work ends again, or stays as it is.
-        if is_bad && uid % 2 == 0 {
-            self.push(self.now + ms(1_000), Todo::Restart(who.clone(), uid, None));
+        if is_bad && uid.is_multiple_of(2) {
+            self.push(self.now + ms(20_000), Todo::Restart(who.clone(), uid, None));
         }
     }
 

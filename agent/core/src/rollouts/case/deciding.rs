@@ -135,14 +135,11 @@ impl Case {
             .iter()
             .any(|object| found.content(object).is_some_and(|content| content.is_immutable));
         let restart = record.restarting().and(partial);
-        let turn = match waits {
-            // Nobody's before that is over.
-            Some(_) => Ok(Whose::Template(None)),
-            None => self.turn(stale, &known.listed, restart, is_immutable, now),
-        };
-        match turn {
-            Ok(turn) => Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn },
-            Err(next) => next,
+        let ready = |turn| Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn };
+        match waits {
+            // Nobody's turn comes before that is over.
+            Some(_) => ready(Whose::Template(None)),
+            None => self.turn(stale, &known.listed, restart, is_immutable, now, ready),
         }
     }
 

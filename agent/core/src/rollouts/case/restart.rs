@@ -163,7 +163,7 @@ impl Case {
         }
     }
 
-    /// Whose turn it is of these pods. `restart` is the restart in place for what there is now, and `is_immutable` says whether a kubelet keeps
+    /// What is done for these pods, which has `ready` if it is somebody's turn. `restart` is the restart in place for what there is now, and `is_immutable` says whether a kubelet keeps
     /// an old content.
     pub(super) fn turn(
         &self,
@@ -172,16 +172,17 @@ impl Case {
         restart: Option<&Roll>,
         is_immutable: bool,
         now: Time,
-    ) -> Result<Whose, Next> {
+        ready: impl FnOnce(Whose) -> Next,
+    ) -> Next {
         let is_exact = match self.asked.manner {
-            Manner::Replace => return Ok(Whose::Template(None)),
+            Manner::Replace => return ready(Whose::Template(None)),
             Manner::InPlace => false,
             Manner::Either => true,
         };
         let is_stale = |pod: &Pod| stale.iter().any(|(stale, _)| stale.uid == pod.uid);
         let broken = || listed.pods.iter().filter(|pod| !pod.is_terminating && !pod.is_ready);
         if broken().any(|pod| !is_stale(pod)) {
-            return Err(Next::Wait(Wait::Unavailable, None));
+            return Next::Wait(Wait::Unavailable, None);
         }
         let has_broken = broken().next().is_some();
         let turn = if is_immutable {
@@ -197,10 +198,10 @@ impl Case {
             )
         };
         match turn {
-            None => Err(Next::Busy(None)),
-            Some(Turn::Nobody(obstacle, _)) if is_exact => Ok(Whose::Template(Some(obstacle))),
-            Some(Turn::Nobody(obstacle, until)) => Err(Next::Stuck { obstacle, until }),
-            Some(Turn::Of(pod, containers)) => Ok(match restart {
+            None => Next::Busy(None),
+            Some(Turn::Nobody(obstacle, _)) if is_exact => ready(Whose::Template(Some(obstacle))),
+            Some(Turn::Nobody(obstacle, until)) => Next::Stuck { obstacle, until },
+            Some(Turn::Of(pod, containers)) => ready(match restart {
                 Some(roll) => Whose::Pod(restarting::restart(pod, &containers, &roll.marker, now)),
                 None => Whose::Pods,
             }),
