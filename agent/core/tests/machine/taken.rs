@@ -57,23 +57,39 @@ fn what_stood_there_for_a_moment_may_have_been_read_though_it_never_was_complete
 }
 
 #[test]
-fn whoever_was_told_while_something_newer_stood_there_may_hold_that() {
+fn whoever_is_due_while_something_newer_stands_there_is_told_of_that_once_it_is_complete() {
     let mut world =
         compared(&[("reloadlet.io/debounce", "1s")], &[(1, 1), (2, 2), (3, 3), (4, 4), (5, 3), (6, 3)]);
     world.publish(&config(), 3);
     world.pass(990);
     world.swap(&config(), 4);
     world.pass(100);
-    assert_eq!(world.sends().len(), 1);
+    assert_eq!(world.sends(), [], "it would read what isn't complete, and be told once more");
     // It never was complete.
     world.swap(&config(), 5);
     world.settle(&config());
     world.pass(60_000);
-    assert_eq!(world.sends().len(), 2);
+    assert_eq!(world.sends().len(), 1);
     world.publish(&config(), 6);
     world.pass(60_000);
     let last = world.outcomes().last().cloned();
-    assert_eq!((world.sends().len(), last), (2, Some(("config", generation(6), Outcome::Unchanged))));
+    assert_eq!((world.sends().len(), last), (1, Some(("config", generation(6), Outcome::Unchanged))));
+}
+
+#[test]
+fn a_newer_one_that_isnt_complete_in_time_holds_nobody_up_for_longer() {
+    let mut world = compared(&[("reloadlet.io/debounce", "1s")], &[(1, 1), (2, 2), (3, 3)]);
+    world.publish(&config(), 2);
+    world.pass(990);
+    world.swap(&config(), 3);
+    world.pass(1_990);
+    assert_eq!(world.sends(), []);
+    world.pass(1_100);
+    assert_eq!(
+        world.sends().len(),
+        1,
+        "2 s after the swap it counts as complete, and a second later nothing has come"
+    );
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Target {
         if now < due {
             return Step::Until(due);
         }
+        if let Some(settles) = self.settles(site) {
+            return Step::Until(settles);
+        }
         let patient = surveying || !waiting.has_looked_enough(now);
         match (self.processes.chosen(), self.processes.why_missing()) {
             (Some(chosen), _) if !self.processes.is_doubtful() => self.step_with(chosen, waiting, site, now),
@@ -85,6 +88,13 @@ impl Target {
             (_, Some(why)) if !patient && !why.is_unknown() => self.end_without_process(why, waiting),
             (_, _) => Step::Survey,
         }
+    }
+
+    /// Until when at most a newer generation of a volume that waits settles: whoever is told meanwhile reads that one, as far as it is
+    /// there, and is told of it once more.
+    fn settles(&self, site: &Site) -> Option<Time> {
+        let waiting = self.progress.iter().filter(|(_, progress)| progress.pending().is_some());
+        waiting.filter_map(|(name, _)| site.volumes.get(name)?.state().timeout()).max()
     }
 
     /// What ends since it changes nothing for the container, or is still being read.
