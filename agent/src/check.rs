@@ -21,6 +21,7 @@ mod finding;
 mod findings;
 mod flags;
 mod github;
+mod in_place;
 mod json;
 mod near;
 mod objects;

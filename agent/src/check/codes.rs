@@ -56,6 +56,8 @@ closed_set! {
         Ignored => "ignored",
         /// A process that nothing of what the manifest runs is called.
         ProcessName => "process-name",
+        /// A container that can't be restarted in place, of a workload that asks for that.
+        NotInPlace => "not-in-place",
         /// A signal that ends programs, where nobody starts the container again.
         RestartPolicy => "restart-policy",
         /// A signal that ends programs.

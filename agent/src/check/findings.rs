@@ -18,25 +18,27 @@ use reloadlet_manifest::{Workload, WorkloadKind};
 use super::codes::{Code, of_problem, of_reference};
 use super::finding::{Finding, Level};
 use super::objects::Objects;
-use super::{absent, content, programs, reloader};
+use super::{absent, content, in_place, programs, reloader};
 
 /// What a change of each object does to a workload's pods, and what is found about it.
 pub(super) fn of(workload: &Workload, objects: &Objects, allowed: Allowed) -> (Vec<Reference>, Vec<Finding>) {
     // Which namespace it is decides about no reference.
     let namespace = workload.namespace.clone().unwrap_or_else(|| "default".into());
-    let Asked { rolls, problems: mut of_rolls, .. } = asked(workload);
+    let Asked { rolls, manner, problems: mut of_rolls, .. } = asked(workload);
     let is_rolled = rolls && of_rolls.is_empty();
-    let References { all: references, is_cut, problems } =
+    let References { all: mut references, is_cut, problems } =
         references(&workload.spec, &namespace, allowed, |kind, name| {
             let known = objects.known(kind, name, workload.namespace.as_ref());
             // What it asks for badly isn't done.
             Known { rolls: is_rolled, ..known }
         });
+    let of_restarts = in_place::of(&workload.spec, manner, &mut references);
     let mut findings = errors(problems);
     of_rolls.retain(|problem| !findings.iter().any(|said| said.sentence == problem.sentence));
     findings.extend(errors(of_rolls));
     findings.extend(never_rolled(workload));
     findings.extend(misplaced(workload));
+    findings.extend(of_restarts);
     findings.extend(references.iter().filter_map(|reference| never(reference, workload.spec.asks())));
     findings.extend(of_no_files(&references));
     findings.extend(beside_directories(&references));
@@ -223,7 +225,8 @@ fn checksums(workload: &Workload, references: &[Reference]) -> Option<Finding> {
         match &live.effect {
             Effect::Signal(signal) => format!("is told by {signal}"),
             Effect::Http(request) => format!("is told by {request}"),
-            Effect::Itself | Effect::Roll | Effect::Never => "watches its files itself".into(),
+            Effect::Itself | Effect::Roll | Effect::Restart | Effect::Never =>
+                "watches its files itself".into(),
         }
     );
     let remedy = String::from("take away what is of nothing but configuration that containers are told of");

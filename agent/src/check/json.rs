@@ -112,6 +112,7 @@ fn reference(reference: &Reference) -> ReferenceDocument<'_> {
         Effect::Http(request) => ("http", None, Some(request.to_string())),
         Effect::Itself => ("itself", None, None),
         Effect::Roll => ("roll", None, None),
+        Effect::Restart => ("restart", None, None),
         Effect::Never => ("never", None, None),
     };
     ReferenceDocument {

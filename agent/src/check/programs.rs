@@ -20,7 +20,7 @@ pub(super) fn of(spec: &PodSpec, references: &[Reference]) -> Vec<Finding> {
         match &reference.effect {
             Effect::Signal(signal) => Some((container, Some(*signal))),
             Effect::Http(_) => Some((container, None)),
-            Effect::Itself | Effect::Roll | Effect::Never => None,
+            Effect::Itself | Effect::Roll | Effect::Restart | Effect::Never => None,
         }
     });
     let told: BTreeSet<(&Name, Option<Signal>)> = told.collect();

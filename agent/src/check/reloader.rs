@@ -229,7 +229,7 @@ impl Report<'_> {
                 Effect::Itself => {
                     add(format!("leaves container {container}, which watches its files itself"), &mut live);
                 }
-                Effect::Roll | Effect::Never => {
+                Effect::Roll | Effect::Restart | Effect::Never => {
                     add(format!("container {container} ({})", reference.why.as_str()), &mut frozen);
                 }
             }

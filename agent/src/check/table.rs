@@ -71,11 +71,12 @@ fn row(reference: &Reference) -> [String; HEAD.len()] {
         Effect::Signal(signal) => signal.to_string(),
         Effect::Itself => "read by itself".to_owned(),
         Effect::Roll => "roll".to_owned(),
+        Effect::Restart => "restart in place".to_owned(),
         Effect::Never => "never".to_owned(),
     };
     let why = match reference.effect {
         Effect::Signal(_) | Effect::Http(_) | Effect::Itself => String::new(),
-        Effect::Roll | Effect::Never => {
+        Effect::Roll | Effect::Restart | Effect::Never => {
             of_reference(reference.why).map_or(reference.why.as_str(), |code| code.as_str()).to_owned()
         }
     };

@@ -170,7 +170,7 @@ fn object_of(reference: &Reference) -> Option<Object> {
 fn is_frozen(reference: &Reference) -> bool {
     let is_kept = match reference.effect {
         Effect::Signal(_) | Effect::Http(_) | Effect::Itself => false,
-        Effect::Roll | Effect::Never => true,
+        Effect::Roll | Effect::Restart | Effect::Never => true,
     };
     is_kept
         && reference.is_certain

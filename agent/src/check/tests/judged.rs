@@ -154,7 +154,10 @@ fn a_workload_that_asks_for_it_is_rolled_for_what_never_changes_in_place() {
         [""; 0]
     );
     let bad = of("reloadlet.io/rollout: \"yes\"");
-    assert_eq!(bad[0], "error bad-value: reloadlet.io/rollout is \"yes\", but must be \"false\" or \"true\"");
+    assert_eq!(
+        bad[0],
+        "error bad-value: reloadlet.io/rollout is \"yes\", but must be \"false\", \"true\", \"in-place\" or \"in-place,rollout\""
+    );
     assert!(bad[1].starts_with("warning frozen-env"), "what it asks for badly isn't done: {bad:?}");
     let splayed = of("reloadlet.io/rollout: \"true\", reloadlet.io/splay: 10s");
     assert!(
@@ -164,6 +167,36 @@ fn a_workload_that_asks_for_it_is_rolled_for_what_never_changes_in_place() {
     let set = found(&own("reloadlet.io/rollout: \"true\"", "ReplicaSet"));
     let expected = "error unsupported: reloadlet.io/rollout is on the ReplicaSet, and only Deployments, StatefulSets and DaemonSets are rolled";
     assert!(set.iter().any(|line| line == expected), "{set:?}");
+}
+
+#[test]
+fn what_is_against_a_restart_in_place_is_said_where_one_is_asked_for() {
+    let of = |manner: &str, more: &str| {
+        found(&format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  selector: {{}}\n  template:\n    \
+             metadata: {{annotations: {{reloadlet.io/rollout: \"{manner}\"}}}}\n    spec:\n      containers:\n      - name: app\n        \
+             {more}env:\n        - {{name: A, valueFrom: {{configMapKeyRef: {{name: cfg, key: a}}}}}}\n"
+        ))
+    };
+    let hook = "lifecycle: {preStop: {exec: {command: [\"true\"]}}}\n        ";
+    assert_eq!((of("in-place", ""), of("in-place,rollout", ""), of("true", hook)), (vec![], vec![], vec![]));
+    let alone = of("in-place", hook);
+    let expected = "warning not-in-place: container \"app\" can't be restarted in place, as it has a preStop hook, which only the kubelet \
+                    runs: it keeps the old content; reloadlet.io/rollout: in-place,rollout has its pods replaced";
+    assert_eq!(alone[0], expected, "{alone:?}");
+    assert!(alone[1].starts_with("warning frozen-env"), "{alone:?}");
+    let either = of("in-place,rollout", hook);
+    assert!(
+        either.len() == 1
+            && either[0].starts_with("hint not-in-place: ")
+            && either[0].ends_with("replaced instead"),
+        "{either:?}"
+    );
+    let ruled = of("in-place", "restartPolicyRules: [{action: Restart}]\n        ");
+    assert!(ruled[0].contains("restartPolicyRules"), "{ruled:?}");
+    let own = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {reloadlet.io/rollout: in-place}}\nspec:\n  \
+               selector: {}\n  template: {spec: {containers: [{name: app}]}}\n";
+    assert!(found(own)[0].contains("it must be in the annotations of the template"), "{:?}", found(own));
 }
 
 #[test]

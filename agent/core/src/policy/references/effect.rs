@@ -87,6 +87,8 @@ pub enum Effect {
     Itself,
     /// The workload is rolled, since somebody asked for that.
     Roll,
+    /// The container is started again in place, since somebody asked for that.
+    Restart,
     /// Nothing before the container or the pod is made anew.
     Never,
 }

@@ -51,6 +51,7 @@ fn lines_with<'k>(spec: &PodSpec, known: impl Fn(ObjectKind, &Name) -> Known<'k>
             Effect::Http(request) => request.to_string(),
             Effect::Itself => "itself".into(),
             Effect::Roll => "roll".into(),
+            Effect::Restart => "restart".into(),
             Effect::Never => "never".into(),
         };
         let whose = reference.container.as_deref().unwrap_or("-");

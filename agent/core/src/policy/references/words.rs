@@ -92,6 +92,7 @@ impl fmt::Display for Reference {
             Effect::Http(request) => return write!(f, "a change is told by {request}"),
             Effect::Itself => return f.write_str("the program watches its files itself"),
             Effect::Roll => f.write_str("a change rolls the workload, since ")?,
+            Effect::Restart => f.write_str("a change has the container restarted in place, since ")?,
             Effect::Never => {}
         }
         f.write_str(match self.why {

@@ -258,7 +258,7 @@ impl Uses {
             }
             let is_live = match reference.effect {
                 Effect::Signal(_) | Effect::Http(_) | Effect::Itself => true,
-                Effect::Roll | Effect::Never => false,
+                Effect::Roll | Effect::Restart | Effect::Never => false,
             };
             // The files of an object that is gone stay as they are.
             let differs = match difference {
