@@ -38,6 +38,8 @@ const MOST_UNDER_WAY: usize = 64;
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often memory is given back that was needed for answers.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
+/// It is too after so many answers: a start has thousands of them within seconds.
+const TRIM_AFTER: usize = 512;
 /// The longest sleep: nothing depends on it.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -130,6 +132,7 @@ impl Worker<'_> {
             executor,
             tasks: JoinSet::new(),
             epoch: Epoch::default(),
+            answers: 0,
             unlisted: watches.count,
             holds: Holds::default(),
         };
@@ -151,6 +154,10 @@ impl Worker<'_> {
                     }
                 }
                 Some(done) = work.tasks.join_next() => {
+                    work.answers += 1;
+                    if work.answers.is_multiple_of(TRIM_AFTER) {
+                        raw_trim::trim();
+                    }
                     if let Some(event) = done.context("a task of the controller ended unexpectedly")? {
                         work.handle(event);
                     }
@@ -233,6 +240,8 @@ struct Work {
     executor: Executor,
     tasks: JoinSet<Option<Event>>,
     epoch: Epoch,
+    /// How many of them have ended.
+    answers: usize,
     /// How many watches haven't told all that there is.
     unlisted: usize,
     holds: Holds,
