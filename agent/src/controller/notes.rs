@@ -78,7 +78,7 @@ pub(super) fn text(report: &Report) -> String {
             let shown: String = reason.chars().take(SAID_CHARS).collect();
             let rest = if shown.len() < reason.len() { "…" } else { "" };
             format!(
-                "The API server refuses the change of the template, which is tried again after five minutes at the latest: {shown}{rest}"
+                "The API server refuses the change by which it would be rolled, which is tried again after five minutes at the latest: {shown}{rest}"
             )
         }
     }

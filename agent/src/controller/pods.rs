@@ -9,7 +9,7 @@ use kube::core::{Selector, SelectorExt as _};
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::ContainerKind;
 use reloadlet_core::model::restart::{Grant, Instance, Said};
-use reloadlet_core::policy::annotations::RESTART;
+use reloadlet_core::policy::annotations::{RESTART, ROLLOUT};
 use reloadlet_core::rollouts::event::{Disruption, Listed, Obstacle, Pod, PodContainer};
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use serde::Deserialize;
@@ -54,7 +54,9 @@ pub(super) async fn listed(asker: &Asker, who: &WorkloadRef) -> Result<Option<Li
     let revisions = Revisions::of(&live, revisions);
     let path = collection(CORE, namespace, "pods");
     let pods: Vec<ApiPod> = all(asker, &path, &live.selector).await?;
-    let pods: Vec<ApiPod> = pods.into_iter().filter(|pod| revisions.own(&live, &pod.metadata)).collect();
+    // Those that have ended for good are nobody's any more: their owner has made others.
+    let counts = |pod: &ApiPod| !pod.has_ended() && revisions.own(&live, &pod.metadata);
+    let pods: Vec<ApiPod> = pods.into_iter().filter(counts).collect();
     let disruption = if pods.is_empty() {
         Disruption::Allowed
     } else {
@@ -92,15 +94,17 @@ async fn all<K: DeserializeOwned>(asker: &Asker, path: &str, selector: &str) -> 
     }
 }
 
-/// A pod by its name, if there is one, and what its agent has said of grants.
+/// A pod by its name, if there is one, and, if it `hears` that, what its agent has said of grants.
 pub(super) async fn looked(
     asker: &Asker,
     who: &WorkloadRef,
     name: &Name,
+    hears: bool,
 ) -> Result<(Option<Pod>, Vec<Said>), Trouble> {
     let path = format!("{}/{name}", collection(CORE, Some(&who.namespace), "pods"));
     let Some(pod) = asker.get::<ApiPod>(&path).await? else { return Ok((None, Vec::new())) };
-    let said = match &pod.grant() {
+    // The API server reads all Events of the namespace for that.
+    let said = match pod.grant().filter(|_| hears) {
         Some(_) => said(asker, who, &pod.metadata.uid).await?,
         None => Vec::new(),
     };
@@ -162,6 +166,7 @@ struct Lifecycle {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodStatus {
+    phase: Option<String>,
     conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
@@ -223,6 +228,17 @@ impl ApiPod {
         }
     }
 
+    /// Whether none of its containers is started again.
+    fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Failed" | "Succeeded"))
+    }
+
+    /// Whether it asks to be restarted in place: nobody may grant it that otherwise.
+    fn asks(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(ROLLOUT)).is_some_and(|asked| asked.starts_with("in-place"))
+    }
+
     fn grant(&self) -> Option<Grant> {
         Grant::parse(self.metadata.annotations.as_ref()?.get(RESTART)?)
     }
@@ -244,7 +260,9 @@ impl ApiPod {
                 .and_then(ContainerId::from_status)
                 .map(|id| Instance::of(&id)),
             restarts: status.restart_count,
-            obstacle: spec(&status.name).and_then(|spec| spec.obstacle(self.spec.restart_policy.as_deref())),
+            obstacle: spec(&status.name)
+                .and_then(|spec| spec.obstacle(self.spec.restart_policy.as_deref()))
+                .or_else(|| (!self.asks()).then_some(Obstacle::Unasked)),
         };
         let init = self.status.init_container_statuses.iter().flatten().map(|status| {
             let kind = if is_sidecar(&status.name) { ContainerKind::Sidecar } else { ContainerKind::Init };

@@ -60,13 +60,15 @@ impl Executor {
                 let granted = self.grant(&who, &restart).await;
                 Some(Event::Granted(who, granted))
             }
-            Action::LookAt(who, name) => Some(match pods::looked(&self.asker, &who, &name).await {
-                Ok((pod, said)) => Event::Looked(who, pod, said),
-                Err(trouble) => {
-                    say(&trouble, &format_args!("the pod {}/{name}", who.namespace));
-                    Event::Unlisted(who)
-                }
-            }),
+            Action::LookAt(who, name, hears) => {
+                Some(match pods::looked(&self.asker, &who, &name, hears).await {
+                    Ok((pod, said)) => Event::Looked(who, pod, said),
+                    Err(trouble) => {
+                        say(&trouble, &format_args!("the pod {}/{name}", who.namespace));
+                        Event::Unlisted(who)
+                    }
+                })
+            }
             Action::Report(..) => None,
         }
     }

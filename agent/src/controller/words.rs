@@ -51,8 +51,8 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
             "Another workload is the first one that is rolled for this content: its roll begins when that one is available."
         }
         Wait::Failed => {
-            "The first workload that was rolled for this content didn't become available: its own roll begins when that one is, or for \
-             another content."
+            "The first workload that was rolled for this content, this one or another, didn't become available: its own roll begins, or goes \
+             on, when that one is, or for another content."
         }
         Wait::Budget => {
             "As many workloads are rolled as may be at a time: its roll begins when one of them is done."
@@ -65,15 +65,15 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
         }
         Wait::Disruption => "Its PodDisruptionBudget allows no disruption: its roll begins when that does.",
         Wait::InPlace => {
-            "A pod can't be restarted in place, and reloadlet.io/rollout asks for nothing else: it is looked at again every five minutes, \
-             and \"in-place,rollout\" would have it replaced."
+            "A pod can't be restarted in place, and reloadlet.io/rollout asks for nothing else: it is tried again after an hour, and \
+             \"in-place,rollout\" would have it replaced."
         }
         Wait::Recent => {
             "A container was started again less than ten minutes ago, and the kubelet would wait before it does so once more: the restart in \
              place goes on when those are over."
         }
         Wait::Refused => {
-            "The API server refuses the change of its template: it is tried again, after five minutes at the latest."
+            "The API server refuses the change by which it would be rolled: it is tried again, after five minutes at the latest."
         }
     }
 }
@@ -111,6 +111,8 @@ pub(super) fn not_in_place(obstacle: Obstacle, instead: bool) -> String {
         Obstacle::StillRuns => {
             "a container hasn't ended in its terminationGracePeriodSeconds after its stop signal"
         }
+        Obstacle::Unasked => "it doesn't ask for that itself (reloadlet.io/rollout on the pod)",
+        Obstacle::Refused => "the API server refuses the annotation reloadlet.io/restart on it",
         Obstacle::Unanswered => "no agent has acted on its node",
         Obstacle::Unproved => "after its restart nothing shows that its subPath mounts have the new content",
     };

@@ -45,6 +45,9 @@ pub(crate) struct Case {
     restart: Option<(Watched, Look)>,
     /// What was said against restarts of its pods.
     refusals: Refusals,
+    /// The UID of the pod that had its turn last, and whether one was restarted since that was written.
+    had_turn: Option<Name>,
+    has_gone_on: bool,
     /// The mark of its plan, if that is known to be in no template.
     unmade: Option<Name>,
     wait: Option<Wait>,
@@ -68,6 +71,8 @@ impl Case {
             is_rolled: false,
             restart: None,
             refusals: Refusals::default(),
+            had_turn: None,
+            has_gone_on: false,
             unmade: None,
             wait: None,
             told: None,
@@ -301,7 +306,7 @@ impl Case {
             | Next::Wait(..)
             | Next::Almost { .. }
             | Next::ListPods
-            | Next::LookAt(_)
+            | Next::LookAt { .. }
             | Next::Watch(_)
             | Next::Stuck { .. }
             | Next::Ready { .. }) => next,

@@ -266,6 +266,9 @@ impl Controller {
 
     fn take_granted(&mut self, who: WorkloadRef, granted: Granted, now: Time) {
         let Some(case) = self.cases.get_mut(&who) else { return };
+        if matches!(granted, Granted::Refused(_)) {
+            case.refused(now);
+        }
         case.granted(matches!(granted, Granted::Taken));
         match granted {
             Granted::Taken => drop(self.dirty.insert(who)),

@@ -141,6 +141,10 @@ closed_set! {
         DryRun => "dry-run",
         /// A container was sent its stop signal, and hasn't ended in the time that it has for that.
         StillRuns => "still-runs",
+        /// The pod itself doesn't ask for it.
+        Unasked => "unasked",
+        /// The API server refuses what it is to be granted.
+        Refused => "refused",
         /// No agent has done anything about the grant.
         Unanswered => "unanswered",
         /// After a restart a `subPath` mount shows an old content, or nobody could see what it shows.
@@ -208,8 +212,8 @@ pub enum Action {
     Roll(WorkloadRef, Mark),
     /// A pod of a workload is to get a grant.
     Grant(WorkloadRef, Restart),
-    /// It is to be looked at how a pod of a workload is, by its name, and what its agent has said.
-    LookAt(WorkloadRef, Name),
+    /// It is to be looked at how a pod of a workload is, by its name, and, if that is of interest, what its agent has said.
+    LookAt(WorkloadRef, Name, bool),
     /// People are to be told.
     Report(WorkloadRef, Report),
 }

@@ -28,7 +28,12 @@ pub(crate) enum Next {
     /// Its pods are to be listed.
     ListPods,
     /// This pod of it, which is restarted in place, is to be looked at.
-    LookAt(Name),
+    LookAt {
+        /// Its name.
+        pod: Name,
+        /// Whether it is of interest what its agent has said.
+        hears: bool,
+    },
     /// This pod of it is restarted in place, as it was found.
     Watch(Watched),
     /// Its pods can't be restarted in place, for this, until then at least if that is known.

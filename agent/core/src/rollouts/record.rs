@@ -209,9 +209,9 @@ impl Record {
     /// The rolls after which not all pods became available (yet).
     pub(crate) fn broken_by(&self) -> impl Iterator<Item = &Roll> {
         let last = match &self.step {
-            Step::Rolling(roll) | Step::Failed(roll) => Some(roll),
+            Step::Rolling(roll) | Step::Failed(roll) | Step::Stuck(roll) => Some(roll),
             Step::Planned(roll) => roll.mends.as_deref(),
-            Step::None | Step::Done(_) | Step::Undone(_) | Step::Stuck(_) => None,
+            Step::None | Step::Done(_) | Step::Undone(_) => None,
         };
         // One in place leaves the template as the one before it has made it.
         std::iter::successors(last, |roll| roll.mends.as_deref().filter(|_| roll.is_in_place))
@@ -223,23 +223,29 @@ impl Record {
         if let Step::Planned(roll) | Step::Failed(roll) | Step::Stuck(roll) = &self.step {
             let since = seconds(now);
             next.step = Step::Rolling(Roll { since, ..roll.clone() });
-            next.rolled.push(since);
+            // One that goes on isn't another one.
+            if self.planned().is_some() {
+                next.rolled.push(since);
+            }
             let surplus = next.rolled.len().saturating_sub(MOST_REMEMBERED);
             next.rolled.drain(..surplus);
         }
         next
     }
 
-    /// It is this pod's turn to be restarted in place.
-    pub(crate) fn turned(&self, pod: Name, now: Time) -> Self {
+    /// It is this pod's turn to be restarted in place; `has_gone_on` says whether one has been restarted since the turn before.
+    pub(crate) fn turned(&self, pod: Name, has_gone_on: bool, now: Time) -> Self {
         let mut next = self.clone();
         if let Step::Rolling(roll) = &mut next.step {
-            (roll.turn, roll.since) = (Some(pod), seconds(now));
+            roll.turn = Some(pod);
+            if has_gone_on {
+                roll.since = seconds(now);
+            }
         }
         next
     }
 
-    /// Until when a restart in place that is under way keeps others waiting without a new turn, if that is so long.
+    /// Until when a restart in place that is under way keeps others waiting without another pod that is restarted, if that is so long.
     pub(crate) fn late(&self, longest: Duration) -> Option<Time> {
         self.restarting().map(|roll| moment(roll.since) + longest)
     }

@@ -9,6 +9,7 @@ use crate::model::pod::ContainerKind;
 use crate::model::restart::{Finding, Grant, Instance, MOST_CONTAINERS, Said};
 use crate::model::time::Time;
 use crate::rollouts::event::{Obstacle, Pod, PodContainer, Restart};
+use crate::rollouts::next::Next;
 use crate::rollouts::record::{moment, seconds};
 
 /// How long a grant can be taken up. An agent that comes later than that leaves the pod alone.
@@ -42,6 +43,8 @@ pub(crate) struct Watched {
     ready: Option<(Time, Vec<Instance>)>,
     /// Whether the agent must have seen what its mounts show.
     needs_proof: bool,
+    /// Whether all that was granted has ended.
+    has_ended: bool,
 }
 
 /// How far a pod is.
@@ -68,6 +71,7 @@ impl Watched {
             restarts: pod.map(|pod| restarts(pod, &restart.grant)),
             ready: None,
             needs_proof,
+            has_ended: false,
         }
     }
 
@@ -77,16 +81,23 @@ impl Watched {
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
             grant: grant.clone(),
-            since: (moment(grant.until) - VALID).min(now),
+            // Where it has ended, nobody knows how long ago.
+            since: if has_not_ended(pod, grant) { (moment(grant.until) - VALID).min(now) } else { now },
             restarts: None,
             ready: None,
             needs_proof,
+            has_ended: false,
         }
     }
 
-    /// Its name.
-    pub(crate) const fn pod(&self) -> &Name {
-        &self.pod
+    /// Its UID.
+    pub(crate) const fn uid(&self) -> &Name {
+        &self.uid
+    }
+
+    /// It is to be looked at.
+    pub(crate) fn look(&self) -> Next {
+        Next::LookAt { pod: self.pod.clone(), hears: !self.has_ended || self.needs_proof }
     }
 
     /// How far it is: it is `pod` now, and its agent has said this of grants.
@@ -98,7 +109,8 @@ impl Watched {
         let is_mine = |said: &&Said| said.marker == self.grant.marker && said.until == self.grant.until;
         let finding = said.iter().rev().find(is_mine).map(|said| said.finding);
         let again = Course::Goes(now + LOOK);
-        if has_not_ended(pod, &self.grant) {
+        self.has_ended = !has_not_ended(pod, &self.grant);
+        if !self.has_ended {
             self.ready = None;
             return match finding.and_then(obstacle) {
                 Some(obstacle) => Course::Stuck(obstacle),
@@ -149,6 +161,12 @@ pub(crate) struct Times {
     pub(crate) min_ready: Duration,
     /// So long a pod has until it is ready again.
     pub(crate) limit: Duration,
+}
+
+/// Whether a pod has a grant that may still be carried out.
+pub(crate) fn is_pending(pod: &Pod, now: Time) -> bool {
+    let is_late = |grant: &Grant| now >= moment(grant.until) + pod.grace + ANSWER;
+    pod.grant.as_ref().is_some_and(|grant| has_not_ended(pod, grant) && !is_late(grant))
 }
 
 /// Whether a pod has a grant that isn't carried out: one of the containers that it names still is the one that was meant.
@@ -202,8 +220,17 @@ impl Refusals {
     /// This was said.
     pub(crate) fn note(&mut self, watched: &Watched, obstacle: Obstacle, now: Time) {
         self.0.retain(|_, (_, _, until)| *until > now);
-        let meant = watched.grant.containers.iter().map(|(_, instance)| instance.clone()).collect();
+        let meant = watched.grant.containers.iter().map(|(_, instance)| instance);
+        // What came of the restart, where something is against that.
+        let ready = watched.ready.iter().flat_map(|(_, instances)| instances);
+        let meant = meant.chain(ready).cloned().collect();
         self.0.insert(watched.uid.clone(), (meant, obstacle, now + REFUSED));
+    }
+
+    /// Whether nothing shows that what runs in a pod after its restart has the new content.
+    pub(crate) fn is_unproved(&self, pod: &Pod, now: Time) -> bool {
+        let running = pod.containers.iter().filter_map(|container| container.instance.as_ref());
+        self.of(pod, running, now).is_some_and(|(obstacle, _)| obstacle == Obstacle::Unproved)
     }
 
     /// What was said against any of these containers of a pod.
@@ -286,6 +313,9 @@ fn against(
     }
     if containers.len() > MOST_CONTAINERS {
         return Some((Obstacle::TooMany, None));
+    }
+    if containers.iter().any(|container| container.instance.is_none()) {
+        return Some((Obstacle::NotFound, None));
     }
     let instances = containers.iter().filter_map(|container| container.instance.as_ref());
     if let Some((obstacle, until)) = refusals.of(pod, instances, now) {

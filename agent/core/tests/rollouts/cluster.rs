@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::digest::Digest;
-use reloadlet_core::model::names::Name;
+use reloadlet_core::model::names::{FilePath, Name};
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
-use reloadlet_core::model::pod::{AnnotationValue, Container, EnvironmentSource, PodSpec};
+use reloadlet_core::model::pod::{
+    AnnotationValue, Container, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
+};
 use reloadlet_core::model::restart::Finding;
 use reloadlet_core::policy::reloader::{Form, Marks, Resting};
 use reloadlet_core::rollouts::content::{Content, Seen, Value};
@@ -65,6 +67,10 @@ pub(crate) struct Deployed {
     pub(crate) manner: &'static str,
     /// What its pods' agents say of grants, instead of ending anything; nothing where no agent is there.
     pub(crate) refuses: Option<Option<Finding>>,
+    /// What they say of the containers that they have ended, once those run again.
+    pub(crate) finds: Finding,
+    /// Whether its pods have what they use as files, by subPath, and not in their environment.
+    pub(crate) has_files: bool,
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
@@ -274,6 +280,8 @@ impl Deployed {
             is_optional: true,
             manner: "true",
             refuses: None,
+            finds: Finding::Current,
+            has_files: false,
             asks: Vec::new(),
             is_paused: false,
             is_guarded: false,
@@ -394,8 +402,22 @@ impl Deployed {
             optional: self.is_optional,
             ..EnvironmentSource::new(*kind, name.clone(), key.clone())
         });
-        let container =
-            Container { name: "app".into(), environment: environment.collect(), ..Container::default() };
+        let mount = |(_, name, key): &Used| VolumeMount {
+            volume: name.clone(),
+            sub_path: key.clone().map(FilePath::from),
+        };
+        let volume = |(_, name, _): &Used| Volume {
+            name: name.clone(),
+            source: VolumeSource::ConfigMap(ObjectSource { name: name.clone(), ..ObjectSource::default() }),
+            csi: None,
+        };
+        let files: &[Used] = if self.has_files { &self.uses } else { &[] };
+        let container = Container {
+            name: "app".into(),
+            environment: environment.filter(|_| !self.has_files).collect(),
+            mounts: files.iter().map(mount).collect(),
+            ..Container::default()
+        };
         let text = |text: &str| AnnotationValue::Text(text.to_owned());
         let mut own = vec![("reloadlet.io/wave", text(&self.wave.to_string()))];
         let rollout = ("reloadlet.io/rollout".to_owned(), text(self.manner));
@@ -419,6 +441,7 @@ impl Deployed {
             spec: PodSpec {
                 containers: vec![container],
                 annotations: of_pods.into_iter().collect(),
+                volumes: files.iter().map(volume).collect(),
                 ..PodSpec::default()
             },
             min_ready: Duration::ZERO,

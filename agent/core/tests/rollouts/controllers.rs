@@ -166,7 +166,7 @@ impl Simulation {
         let none = match &action {
             Action::Access(shard, _) => Event::Lost(*shard),
             Action::Fetch(object) => Event::Unfetched(object.clone()),
-            Action::ListPods(who) | Action::LookAt(who, _) => Event::Unlisted(who.clone()),
+            Action::ListPods(who) | Action::LookAt(who, ..) => Event::Unlisted(who.clone()),
             Action::Grant(who, _) => Event::Granted(who.clone(), Granted::Conflict),
             Action::Roll(who, _) => Event::Rolled(who.clone(), Answer::Conflict),
             Action::Refetch(_) | Action::Report(..) => {
@@ -211,9 +211,9 @@ impl Simulation {
                 let granted = self.grant(&who, &restart);
                 Event::Granted(who, granted)
             }
-            Action::LookAt(who, name) => {
+            Action::LookAt(who, name, hears) => {
                 let pods = self.cluster.pods(&who, self.now);
-                let said = self.cluster.said_of(&who, &name);
+                let said = if hears { self.cluster.said_of(&who, &name) } else { Vec::new() };
                 Event::Looked(who, pods.into_iter().find(|pod| pod.name == name), said)
             }
             Action::Report(..) => unreachable!("it was made at once"),
@@ -288,6 +288,9 @@ impl Simulation {
     pub(crate) fn restart(&mut self, who: &WorkloadRef, uid: u64, grant: Option<&Grant>) {
         let (cluster, rng) = (&mut self.cluster, &mut self.rng);
         if !cluster.restart(who, uid, grant, rng, self.now) {
+            // It may be less ready than before.
+            self.schedule(who);
+            self.show_workload(who);
             return;
         }
         self.trace(&format!("{who} {uid} is restarted"));

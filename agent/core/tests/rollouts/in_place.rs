@@ -108,16 +108,17 @@ fn who_was_restarted_not_long_ago_is_waited_for_or_replaced() {
 
 #[test]
 fn what_an_agent_refuses_isnt_done_and_new_pods_come_where_that_is_asked_for() {
-    for (says, obstacle) in [
-        (Some(Finding::Unhandled), Obstacle::Unhandled),
-        (Some(Finding::StillRuns), Obstacle::StillRuns),
-        (None, Obstacle::Unanswered),
+    for (says, obstacle, grants) in [
+        (Some(Finding::Unhandled), Obstacle::Unhandled, 3),
+        // The first one isn't ready any more.
+        (Some(Finding::StillRuns), Obstacle::StillRuns, 1),
+        (None, Obstacle::Unanswered, 3),
     ] {
         let mut world = installed("in-place", 3);
         world.refuse(says);
         world.change_to(11);
         world.wait(10 * MINUTE);
-        assert_eq!((world.restarts(), world.grants, world.rolls), (vec![0; 3], 3, 0), "{says:?}");
+        assert_eq!((world.restarts(), world.grants, world.rolls), (vec![0; 3], grants, 0), "{says:?}");
         assert_eq!(world.waiting(), [(who(0), Wait::InPlace)]);
         assert_eq!(world.obstacles, [(obstacle, false)]);
         let mut world = installed("in-place,rollout", 3);
@@ -152,4 +153,65 @@ fn a_content_that_comes_back_in_the_midst_reaches_those_that_had_the_other_one()
     world.change_to(10);
     world.wait(30 * MINUTE);
     assert_eq!((world.is_stale(), world.waiting()), (false, vec![]));
+}
+
+#[test]
+fn what_nobody_has_taken_up_is_granted_again_after_an_hour() {
+    let mut world = installed("in-place", 2);
+    world.refuse(None);
+    world.change_to(11);
+    world.wait(10 * MINUTE);
+    assert_eq!((world.restarts(), world.waiting()), (vec![0; 2], vec![(who(0), Wait::InPlace)]));
+    world.cluster.workloads.get_mut(&who(0)).unwrap().refuses = None;
+    world.wait(80 * MINUTE);
+    assert_eq!((world.restarts(), world.is_stale(), world.waiting()), (vec![1; 2], false, vec![]));
+}
+
+#[test]
+fn a_file_that_shows_something_old_after_a_restart_is_no_end() {
+    let mut world = with_files("in-place");
+    world.change_to(11);
+    world.wait(5 * MINUTE);
+    assert_eq!((world.restarts(), world.finished, world.waiting()), (vec![1; 2], 1, vec![]));
+    for finds in [Finding::Old, Finding::Unproved] {
+        let mut world = with_files("in-place");
+        world.cluster.workloads.get_mut(&who(0)).unwrap().finds = finds;
+        world.change_to(11);
+        world.wait(5 * MINUTE);
+        assert_eq!((world.restarts(), world.finished, world.rolls), (vec![1; 2], 0, 0), "{finds:?}");
+        assert_eq!(world.waiting(), [(who(0), Wait::InPlace)]);
+        assert_eq!(world.obstacles, [(Obstacle::Unproved, false)]);
+        let mut world = with_files("in-place,rollout");
+        world.cluster.workloads.get_mut(&who(0)).unwrap().finds = finds;
+        world.change_to(11);
+        world.wait(5 * MINUTE);
+        assert_eq!((world.rolls, world.finished), (1, 1), "{finds:?}");
+        assert_eq!(world.obstacles, [(Obstacle::Unproved, true)]);
+    }
+}
+
+#[test]
+fn a_controller_that_takes_over_waits_for_what_came_of_the_last_turn() {
+    let mut world = with_files("in-place");
+    world.cluster.workloads.get_mut(&who(0)).unwrap().finds = Finding::Old;
+    world.change_to(11);
+    world.wait(12_000);
+    assert_eq!(world.restarts().iter().sum::<u32>(), 1);
+    world.end_all();
+    world.start();
+    world.wait(5 * MINUTE);
+    assert_eq!((world.finished, world.waiting()), (0, vec![(who(0), Wait::InPlace)]));
+}
+
+/// A workload of two pods that have a file by subPath; a controller runs.
+fn with_files(manner: &'static str) -> Simulation {
+    let mut world = Simulation::calm();
+    world.set(&object("x"), Some(data(&[("a", 10)])));
+    let mut deployed = Deployed::new(1, vec![uses("x", "a")], 2, 0, world.now);
+    (deployed.manner, deployed.has_files) = (manner, true);
+    world.deploy(who(0), deployed);
+    world.wait(MINUTE);
+    world.start();
+    world.wait(MINUTE);
+    world
 }

@@ -3,7 +3,7 @@
 use reloadlet_core::Time;
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::ContainerKind;
-use reloadlet_core::model::restart::{Grant, Instance, Said};
+use reloadlet_core::model::restart::{Finding, Grant, Instance, Said};
 use reloadlet_core::rollouts::event;
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
@@ -89,11 +89,22 @@ impl Cluster {
             if let Some(finding) = refuses {
                 let said = |finding| Said { marker: grant.marker.clone(), until: grant.until, finding };
                 pod.said.extend(finding.map(said));
+                if finding == Some(Finding::StillRuns) {
+                    // It doesn't take anything any more.
+                    (pod.available, pod.version) = (None, version);
+                    (workload.version, workload.stuck) = (version, Some(now));
+                }
                 return false;
             }
         }
         pod.restarts += 1;
         (pod.instance, pod.version, pod.started) = (version, version, now);
+        let said = |grant: &Grant| Said {
+            marker: grant.marker.clone(),
+            until: grant.until,
+            finding: workload.finds,
+        };
+        pod.said.extend(grant.map(said));
         let is_bad = fresh.values().any(|value| value % 10 == BAD);
         pod.values = fresh;
         pod.available = (!is_bad).then(|| now + ms(500 + rng.below(3_000)));

@@ -107,7 +107,7 @@ impl Case {
         let restart = partial.map(|roll| &roll.marker);
         let beginnings = found.beginnings(record.held());
         let stale = known.listed.pods.iter().filter(counts).filter_map(|pod| {
-            let containers = changed.stale(uses, &beginnings, pod, restart);
+            let containers = self.stale_of(changed, uses, &beginnings, pod, restart, now);
             (!containers.is_empty()).then_some((pod, containers))
         });
         let stale: Vec<Stale<'_>> = stale.collect();

@@ -1,16 +1,20 @@
 //! The restart of a workload's pods in place, where it asks for that.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::model::names::Name;
 use crate::model::restart::Said;
 use crate::model::time::Time;
 use crate::policy::references::Way;
 use crate::policy::rollout::Manner;
-use crate::rollouts::event::{Listed, Obstacle, Pod, Report, Restart, Wait};
+use crate::rollouts::changed::Changed;
+use crate::rollouts::event::{Listed, Obstacle, Pod, PodContainer, Report, Restart, Wait};
 use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::pods::Listing;
 use crate::rollouts::record::{Prints, Record, Roll, Step};
 use crate::rollouts::restarting::{self, Course, Stale, Times, Turn, Watched};
 use crate::rollouts::settings::Options;
+use crate::rollouts::uses::{Object, Uses};
 use crate::rollouts::workload::Progress;
 
 use super::Case;
@@ -35,6 +39,7 @@ impl Case {
         };
         let needs_proof = self.needs_proof(&restart.grant.containers);
         self.restart = Some((Watched::new(restart, pod, needs_proof, now), Look::Wanted));
+        self.begins();
         self.is_rolled = true;
         self.pods = Listing::Unknown;
     }
@@ -85,8 +90,8 @@ impl Case {
         match *look {
             Look::Asked => return Some(Next::Busy(None)),
             Look::Found(Course::Goes(at)) if now < at => return Some(Next::Busy(Some(at))),
-            Look::Wanted | Look::Found(Course::Goes(_)) => return Some(Next::LookAt(watched.pod().clone())),
-            Look::Found(Course::Done) => {}
+            Look::Wanted | Look::Found(Course::Goes(_)) => return Some(watched.look()),
+            Look::Found(Course::Done) => self.has_gone_on = true,
             Look::Found(Course::Failed) => {
                 self.restart = None;
                 return Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed)));
@@ -96,6 +101,7 @@ impl Case {
             }
         }
         // Whose turn is next is seen by what the pods are now.
+        self.had_turn = Some(watched.uid().clone());
         self.restart = None;
         self.pods = Listing::Unknown;
         None
@@ -113,7 +119,16 @@ impl Case {
         let live = || listed.pods.iter().filter(|pod| !pod.is_terminating);
         if record.restarting().is_some() {
             let mine = |pod: &&Pod| pod.grant.as_ref().is_some_and(|grant| grant.marker == roll.marker);
-            let goes_on = |pod: &&Pod| !pod.is_ready || self.is_pending(pod, now);
+            // Another controller may have granted it, and nobody has seen yet what came of that.
+            let is_new = |pod: &Pod| {
+                let has_ended =
+                    pod.grant.as_ref().is_some_and(|grant| !restarting::has_not_ended(pod, grant));
+                has_ended && roll.turn.as_ref() == Some(&pod.uid) && self.had_turn.as_ref() != Some(&pod.uid)
+            };
+            let goes_on = |pod: &&Pod| {
+                !self.is_refused(pod, now)
+                    && (!pod.is_ready || is_new(pod) || restarting::is_pending(pod, now))
+            };
             if let Some((pod, grant)) =
                 live().filter(mine).find(goes_on).and_then(|pod| Some((pod, pod.grant.as_ref()?)))
             {
@@ -136,12 +151,44 @@ impl Case {
         self.workload.progress != Progress::Available && has_failed_with(record, wanted)
     }
 
-    /// Whether a pod has a grant that may still be carried out, and nobody has said that it can't be.
-    fn is_pending(&self, pod: &Pod, now: Time) -> bool {
-        let Some(grant) = pod.grant.as_ref().filter(|grant| restarting::has_not_ended(pod, grant)) else {
-            return false;
-        };
-        self.refusals.of(pod, grant.containers.iter().map(|(_, meant)| meant), now).is_none()
+    /// Whether something was said against what a pod was granted, or against what came of it.
+    fn is_refused(&self, pod: &Pod, now: Time) -> bool {
+        let meant = pod.grant.iter().flat_map(|grant| &grant.containers).map(|(_, meant)| meant);
+        let running = pod.containers.iter().filter_map(|container| container.instance.as_ref());
+        self.refusals.of(pod, meant.chain(running), now).is_some()
+    }
+
+    /// The containers of a pod that have something from before a change, or of which nothing shows after their restart that they
+    /// haven't.
+    pub(super) fn stale_of<'a>(
+        &self,
+        changed: &Changed,
+        uses: &Uses,
+        beginnings: &BTreeSet<Object>,
+        pod: &'a Pod,
+        restart: Option<&Name>,
+        now: Time,
+    ) -> BTreeMap<&'a Name, &'a PodContainer> {
+        let mut stale = changed.stale(uses, beginnings, pod, restart);
+        if self.refusals.is_unproved(pod, now)
+            && let Some(grant) = pod.grant.as_ref().filter(|grant| restart == Some(&grant.marker))
+        {
+            let granted = pod.containers.iter().filter(|container| grant.instance(&container.name).is_some());
+            stale.extend(granted.map(|container| (&container.name, container)));
+        }
+        stale
+    }
+
+    /// The API server refuses what a pod is to be granted.
+    pub(crate) fn refused(&mut self, now: Time) {
+        if let Some((watched, _)) = self.restart.take() {
+            self.refusals.note(&watched, Obstacle::Refused, now);
+        }
+    }
+
+    /// Whether a pod was restarted, and that isn't written yet.
+    pub(crate) const fn take_progress(&mut self) -> bool {
+        std::mem::replace(&mut self.has_gone_on, false)
     }
 
     /// All pods have what there is, and some were restarted in place for it.

@@ -83,9 +83,9 @@ impl Controller {
                 self.actions.push_back(Action::ListPods(who.clone()));
                 None
             }
-            Next::LookAt(pod) => {
+            Next::LookAt { pod, hears } => {
                 case.looks();
-                self.actions.push_back(Action::LookAt(who.clone(), pod));
+                self.actions.push_back(Action::LookAt(who.clone(), pod, hears));
                 None
             }
             Next::Watch(watched) => {
@@ -277,10 +277,16 @@ impl Controller {
 
     /// A pod is granted a restart; or it is written that it is its turn, before which nobody else may be granted one.
     fn grant(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, restart: Restart, now: Time) {
-        if record.restarting().is_some_and(|roll| roll.turn.as_ref() == Some(&restart.uid)) {
+        let has_gone_on = case.take_progress();
+        if !has_gone_on && record.late(self.options.limit).is_some_and(|late| now >= late) {
+            // Nobody was restarted for so long: others go on.
+            if self.ledger.write(who, Some(record.stuck())) {
+                self.look_at_waiting();
+            }
+        } else if record.restarting().is_some_and(|roll| roll.turn.as_ref() == Some(&restart.uid)) {
             case.grants(&restart, now);
             self.actions.push_back(Action::Grant(who.clone(), restart));
-        } else if self.ledger.write(who, Some(record.turned(restart.uid, now))) {
+        } else if self.ledger.write(who, Some(record.turned(restart.uid, has_gone_on, now))) {
             // Another controller may have had its turn meanwhile.
             case.unlisted();
         } else {
