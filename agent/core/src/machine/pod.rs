@@ -323,7 +323,7 @@ impl PodMachine {
             [self.step_due(target, now), target.window_timeout(), target.look_due(), probe]
         });
         volumes
-            .chain(self.surveys.timeout())
+            .chain(self.surveys.timeout().filter(|_| self.needs_surveys()))
             .chain(targets.flatten())
             .chain(self.unsaid.timeout())
             .chain(self.ignored_timeout(now))

@@ -399,3 +399,23 @@ fn a_process_that_a_reload_lets_go_of_stays_held_until_its_end_is_seen() {
     world.pass(20_000);
     assert_eq!(findings(&world), [Finding::Current]);
 }
+
+#[test]
+fn an_agent_that_comes_after_the_grace_period_looks_before_it_says_anything() {
+    for ends in [true, false] {
+        let mut world = plain(&[("app", &["config"])]);
+        grant(&mut world, &[("app", 1001)]);
+        world.pass(1_000);
+        assert_eq!(stops(&world).len(), 1);
+        world.stop_agent();
+        if ends {
+            world.node.kill(1001);
+            world.node.start(&uid(1), "app", world.now);
+        }
+        world.pass(3_600_000);
+        world.start_agent();
+        world.pass(60_000);
+        let expected = if ends { Finding::Current } else { Finding::StillRuns };
+        assert_eq!((stops(&world).len(), findings(&world)), (1, vec![expected]));
+    }
+}

@@ -152,3 +152,14 @@ fn what_the_kernel_or_a_dry_run_says_is_said() {
         assert_eq!((stops(&world).len(), findings(&world)), (1, vec![finding]));
     }
 }
+
+#[test]
+fn once_a_grant_is_over_a_pod_that_cant_be_looked_at_wakes_nobody() {
+    let mut world = plain(&[("app", &["config"])]);
+    world.blind = Some(Lack::Descriptors);
+    grant(&mut world, &[("app", 1001)]);
+    world.pass(120_000);
+    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::NotFound]));
+    let due = world.machine.poll_timeout();
+    assert!(due.is_none_or(|due| due > world.now), "{due:?} at {:?}", world.now);
+}

@@ -67,8 +67,13 @@ struct UnderWay {
     read: Option<Time>,
     /// What the agent lacked last, and when.
     lack: Option<(Lack, Time)>,
+    /// Whether the containers were looked at since the first processes are looked for.
+    is_seen: bool,
     proof: Proof,
 }
+
+/// How long whoever comes late to what was told to end, or is to run again, looks at that before it says anything.
+const LOOKED: Duration = Duration::from_secs(10);
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +116,17 @@ impl Restarts {
     /// The same for the pod's next machine: nothing is held any more.
     pub(crate) fn for_the_next(mut self, ctx: &mut Context<'_>) -> Self {
         self.release_all(ctx);
+        if let Some(way) = &mut self.under_way {
+            let looks_until = ctx.now + LOOKED;
+            way.stage = match way.stage {
+                Stage::Searching(_) => Stage::Searching(ctx.now),
+                Stage::Ending(until) => Stage::Ending(until.max(looks_until)),
+                Stage::Starting(until) => Stage::Starting(until.max(looks_until)),
+                stage @ (Stage::Asked | Stage::Sending) => stage,
+            };
+            // What was asked for may have been answered to nobody.
+            way.proof = Proof::default();
+        }
         self
     }
 
@@ -191,6 +207,7 @@ impl Restarts {
     /// The containers were looked at.
     pub(super) fn surveyed(&mut self, site: &Site, leaves: &Leaves<'_>, ctx: &mut Context<'_>) {
         let Some(way) = &mut self.under_way else { return };
+        way.is_seen |= matches!(way.stage, Stage::Searching(_));
         for part in &mut way.parts {
             match way.stage {
                 Stage::Asked | Stage::Sending => {}
@@ -316,7 +333,7 @@ impl Restarts {
         let stage = match carried {
             Some(carried) if carried.said.is_some() => return,
             // The agent before has sent the signals.
-            Some(carried) => Stage::Ending(carried.at.min(ctx.now) + granted.grace),
+            Some(carried) => Stage::Ending((carried.at.min(ctx.now) + granted.grace).max(ctx.now + LOOKED)),
             None => Stage::Asked,
         };
         if stage == Stage::Asked {
@@ -332,6 +349,7 @@ impl Restarts {
             pause: if carried.is_some() { END_EVERY } else { SEARCH_EVERY },
             read: None,
             lack: None,
+            is_seen: false,
             proof: Proof::default(),
         }));
     }

@@ -182,7 +182,9 @@ impl PodMachine {
                 target.lacks(&self.site, NoProcess::Lacking(lack), true, ctx);
             }
         }
-        self.surveys.pace_failures(ctx.now);
+        if self.needs_surveys() {
+            self.surveys.pace_failures(ctx.now);
+        }
     }
 
     /// A process can't be held, or its masks can't be read: what waits for it looks for it again, but not at once.

@@ -39,7 +39,7 @@ impl PodMachine {
             target.note_start(&self.site, ctx);
             target.consult(&self.site, ctx);
             loop {
-                match target.step(&self.site, is_surveying(&self.surveys, target), ctx.now) {
+                match target.step(&self.site, is_surveying(&self.surveys, target, ctx.now), ctx.now) {
                     Step::End(volumes, outcome, reason) => {
                         todo.reports.extend(target.conclude(&self.site, &volumes, outcome, reason, ctx));
                     }
@@ -141,7 +141,7 @@ impl PodMachine {
 
     /// When a container's next step is due.
     pub(super) fn step_due(&self, target: &Target, now: Time) -> Option<Time> {
-        match target.step(&self.site, is_surveying(&self.surveys, target), now) {
+        match target.step(&self.site, is_surveying(&self.surveys, target, now), now) {
             Step::Until(due) => Some(due),
             Step::Idle
             | Step::Await
@@ -161,9 +161,11 @@ impl PodMachine {
 }
 
 /// Whether a survey is still to be waited for that may find a container's processes.
-fn is_surveying(surveys: &Surveys, target: &Target) -> bool {
-    // The last one may have taken long, and have looked before the container was there.
-    let is_old = target.looks_since().is_some_and(|since| surveys.is_older_than(since + PATIENCE / 2));
+fn is_surveying(surveys: &Surveys, target: &Target, now: Time) -> bool {
+    // The last one may have taken long, and have looked before the container was there. Where all of them do, that ends.
+    let is_old = target
+        .looks_since()
+        .is_some_and(|since| now < since + 6 * PATIENCE && surveys.is_older_than(since + PATIENCE / 2));
     is_old || surveys.is_running() || surveys.is_put_off_since(target.looks_since())
 }
 

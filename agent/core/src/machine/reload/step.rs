@@ -13,6 +13,7 @@ use crate::machine::reload::suspension;
 use crate::machine::reload::waiting::Waiting;
 use crate::machine::reload::withholding;
 use crate::machine::reload::{Site, Target};
+use crate::machine::volume::SETTLE_TIMEOUT;
 use crate::machine::watched::Compared;
 use crate::model::means::Means;
 use crate::model::names::Name;
@@ -78,8 +79,10 @@ impl Target {
         if now < due {
             return Step::Until(due);
         }
-        if let Some(settles) = self.settles(site) {
-            return Step::Until(settles);
+        // One that is swapped again and again holds it up no longer than one that isn't.
+        let patience = due + SETTLE_TIMEOUT;
+        if let Some(settles) = self.settles(site).filter(|_| now < patience) {
+            return Step::Until(settles.min(patience));
         }
         let patient = surveying || !waiting.has_looked_enough(now);
         match (self.processes.chosen(), self.processes.why_missing()) {

@@ -27,8 +27,8 @@ pub(super) enum Search {
 
 impl UnderWay {
     pub(super) fn searched_until(&self, since: Time) -> Time {
-        // The next look may be the first one without it.
-        let is_lacking = self.lack.is_some_and(|(_, at)| self.look < at + SEARCHED);
+        // The next look may be the first one without it. One that takes long is no look that finds nothing.
+        let is_lacking = self.lack.is_some_and(|(_, at)| self.look < at + SEARCHED) || !self.is_seen;
         since + if is_lacking { LACKING } else { SEARCHED }
     }
 
