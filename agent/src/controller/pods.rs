@@ -368,7 +368,10 @@ mod tests {
             "metadata": {
                 "name": "web-2", "uid": "u-1", "resourceVersion": "7",
                 "labels": {"apps.kubernetes.io/pod-index": "2"},
-                "annotations": {"reloadlet.io/restart": "00ff 9 app=aaaaaaaaaaaa"},
+                "annotations": {
+                    "reloadlet.io/restart": "00ff 9 app=aaaaaaaaaaaa",
+                    "reloadlet.io/rollout": "in-place,rollout",
+                },
             },
             "spec": {"restartPolicy": "Always", "terminationGracePeriodSeconds": 90_000, "containers": [
                 {"name": "app"},
@@ -401,8 +404,13 @@ mod tests {
         assert_eq!((never.is_ready, never.grace), (false, Duration::from_secs(30)));
         assert_eq!(
             never.containers.iter().map(|container| container.obstacle).collect::<Vec<_>>(),
-            [None, no]
+            [Some(Obstacle::Unasked), no]
         );
+        for (phase, ended) in [("Failed", true), ("Succeeded", true), ("Running", false), ("Pending", false)]
+        {
+            let pod = json!({"metadata": {}, "status": {"phase": phase}});
+            assert_eq!(serde_json::from_value::<ApiPod>(pod).unwrap().has_ended(), ended, "{phase}");
+        }
     }
 
     #[test]
