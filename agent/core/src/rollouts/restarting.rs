@@ -9,7 +9,6 @@ use crate::model::pod::ContainerKind;
 use crate::model::restart::{Finding, Grant, Instance, MOST_CONTAINERS, Said};
 use crate::model::time::Time;
 use crate::rollouts::event::{Obstacle, Pod, PodContainer, Restart};
-use crate::rollouts::next::Next;
 use crate::rollouts::record::{moment, seconds};
 
 /// How long a grant can be taken up. An agent that comes later than that leaves the pod alone.
@@ -95,9 +94,14 @@ impl Watched {
         &self.uid
     }
 
-    /// It is to be looked at.
-    pub(crate) fn look(&self) -> Next {
-        Next::LookAt { pod: self.pod.clone(), hears: !self.has_ended || self.needs_proof }
+    /// Its name.
+    pub(crate) const fn pod(&self) -> &Name {
+        &self.pod
+    }
+
+    /// Whether it is of interest what its agent has said.
+    pub(crate) const fn hears(&self) -> bool {
+        !self.has_ended || self.needs_proof
     }
 
     /// How far it is: it is `pod` now, and its agent has said this of grants.

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::digest::Digest;
-use reloadlet_core::model::names::{FilePath, Name};
+use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
-use reloadlet_core::model::pod::{
-    AnnotationValue, Container, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
-};
 use reloadlet_core::model::restart::Finding;
-use reloadlet_core::policy::reloader::{Form, Marks, Resting};
+use reloadlet_core::policy::reloader::Marks;
 use reloadlet_core::rollouts::content::{Content, Seen, Value};
 use reloadlet_core::rollouts::ledger::{Records, Shard};
 use reloadlet_core::rollouts::workload::{Counts, Progress, Workload, WorkloadRef};
@@ -81,7 +78,7 @@ pub(crate) struct Deployed {
     /// Since when its newest pods make no progress.
     pub(crate) stuck: Option<Time>,
     /// What its status says.
-    status: Progress,
+    pub(crate) status: Progress,
     /// The values that it uses, how often they have become others, and when they did last.
     pub(crate) values: Values,
     pub(crate) epoch: u64,
@@ -394,60 +391,6 @@ impl Deployed {
             kept: 0,
             is_late: !self.is_paused && self.stuck.is_some_and(|since| now > since + DEADLINE),
         })
-    }
-
-    /// As a watch shows it: with what its status said when it was written last.
-    fn shown(&self) -> Workload {
-        let environment = self.uses.iter().map(|(kind, name, key)| EnvironmentSource {
-            optional: self.is_optional,
-            ..EnvironmentSource::new(*kind, name.clone(), key.clone())
-        });
-        let mount = |(_, name, key): &Used| VolumeMount {
-            volume: name.clone(),
-            sub_path: key.clone().map(FilePath::from),
-        };
-        let volume = |(_, name, _): &Used| Volume {
-            name: name.clone(),
-            source: VolumeSource::ConfigMap(ObjectSource { name: name.clone(), ..ObjectSource::default() }),
-            csi: None,
-        };
-        let files: &[Used] = if self.has_files { &self.uses } else { &[] };
-        let container = Container {
-            name: "app".into(),
-            environment: environment.filter(|_| !self.has_files).collect(),
-            mounts: files.iter().map(mount).collect(),
-            ..Container::default()
-        };
-        let text = |text: &str| AnnotationValue::Text(text.to_owned());
-        let mut own = vec![("reloadlet.io/wave", text(&self.wave.to_string()))];
-        let rollout = ("reloadlet.io/rollout".to_owned(), text(self.manner));
-        let of_pods = (self.manner != "true").then_some(rollout);
-        own.extend(self.asks_itself.then(|| ("reloadlet.io/rollout", text(self.manner))));
-        Workload {
-            uid: number(self.uid),
-            version: number(self.version),
-            generation: self.generation,
-            form: match (self.replicas, self.is_paused) {
-                (0, _) => Form::Resting(Resting::Empty),
-                (_, true) => Form::Resting(Resting::Paused),
-                (_, false) => Form::Deployment,
-            },
-            own: own
-                .into_iter()
-                .chain(self.asks.iter().map(|(key, value)| (*key, text(value))))
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
-            of_template: BTreeMap::new(),
-            spec: PodSpec {
-                containers: vec![container],
-                annotations: of_pods.into_iter().collect(),
-                volumes: files.iter().map(volume).collect(),
-                ..PodSpec::default()
-            },
-            min_ready: Duration::ZERO,
-            marker: self.template.marker.clone(),
-            progress: if self.observed < self.generation { Progress::Rolling } else { self.status },
-        }
     }
 }
 

@@ -18,4 +18,5 @@ mod promises;
 mod rng;
 #[path = "../machine/simulation/seeds.rs"]
 mod seeds;
+mod shown;
 mod simulation;

@@ -90,7 +90,7 @@ impl Case {
         match *look {
             Look::Asked => return Some(Next::Busy(None)),
             Look::Found(Course::Goes(at)) if now < at => return Some(Next::Busy(Some(at))),
-            Look::Wanted | Look::Found(Course::Goes(_)) => return Some(watched.look()),
+            Look::Wanted | Look::Found(Course::Goes(_)) => return Some(look_at(watched)),
             Look::Found(Course::Done) => self.has_gone_on = true,
             Look::Found(Course::Failed) => {
                 self.restart = None;
@@ -269,4 +269,8 @@ impl Case {
 /// Whether a restart in place for this has failed.
 fn has_failed_with(record: &Record, wanted: &Prints) -> bool {
     matches!(&record.step, Step::Failed(failed) if failed.is_in_place && failed.wanted == *wanted)
+}
+
+fn look_at(watched: &Watched) -> Next {
+    Next::LookAt { pod: watched.pod().clone(), hears: watched.hears() }
 }
