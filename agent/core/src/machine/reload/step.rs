@@ -79,8 +79,8 @@ impl Target {
         if now < due {
             return Step::Until(due);
         }
-        // One that is swapped again and again holds it up no longer than one that isn't.
-        let patience = due + SETTLE_TIMEOUT;
+        // One that is swapped again and again, and never settles, doesn't hold it up for ever; nor does a loop that stood still meanwhile.
+        let patience = due + 30 * SETTLE_TIMEOUT;
         if let Some(settles) = self.settles(site).filter(|_| now < patience) {
             return Step::Until(settles.min(patience));
         }
