@@ -132,9 +132,9 @@ fn the_controllers_rights_are_those_that_it_needs() {
         ("apps", "replicasets", "list"),
         ("apps", "controllerrevisions", "list"),
         ("", "configmaps", "get list watch"),
-        ("", "pods", "list"),
+        ("", "pods", "get list patch"),
         ("policy", "poddisruptionbudgets", "list"),
-        ("events.k8s.io", "events", "create patch"),
+        ("events.k8s.io", "events", "create list patch"),
     ]);
     let objects = alone();
     assert_eq!(rights(&one(&objects, "ClusterRole")["rules"]), everywhere);
@@ -182,8 +182,8 @@ fn the_namespaced_controller_has_rights_in_the_namespaces_that_it_is_told_of_and
         }
     }
     assert_eq!(bound, told);
-    // The fence is tried on its own Deployment.
-    let trial = &of(&[("apps", "deployments", "patch")]);
+    // The fence is tried on its own Deployment and its own pod.
+    let trial = &of(&[("apps", "deployments", "patch"), ("", "pods", "patch")]);
     let own = rights(&one(&objects, "Role")["rules"]);
     assert!(own.is_superset(trial) && !rights(&one(&alone(), "Role")["rules"]).is_superset(trial));
 }
