@@ -138,7 +138,8 @@ fn a_content_with_which_containers_dont_start_stops_after_the_first_and_a_good_o
 
 #[test]
 fn who_cant_be_restarted_in_place_says_why_and_is_replaced_where_that_is_asked_for() {
-    let Some(space) = Space::new("in-place-not") else { return };
+    // As above: the agent says why.
+    let Some(space) = Space::alone("in-place-not") else { return };
     let mut hooked = in_place("Deployment", "hooked", 1, "in-place", &variable("web"));
     hooked["spec"]["template"]["spec"]["containers"][0]["lifecycle"] =
         json!({"preStop": {"exec": {"command": ["true"]}}});
