@@ -126,6 +126,12 @@ impl Item {
         }
     }
 
+    /// Whether it is said of a grant.
+    fn is_of_grant(&self) -> bool {
+        let first = self.texts.first().and_then(|text| text.once.as_ref());
+        first.is_some_and(|once| once.said.is_some())
+    }
+
     /// Takes what fits into one Event, and leaves the rest.
     fn take_fitting(&mut self) -> Self {
         let mut bytes = 0;
@@ -172,12 +178,15 @@ pub(crate) struct Unsaid {
     waiting: FairQueue<Key, Item>,
     sending: Option<(Key, Item)>,
     budget: Budget,
+    /// That of what is said of grants: somebody waits for it, and it comes only where something was granted.
+    of_grants: Budget,
 }
 
 impl Unsaid {
     /// Nothing, and a full budget.
     pub(crate) const fn new(now: Time) -> Self {
-        Self { waiting: FairQueue::new(WAITING), sending: None, budget: Budget::new(now) }
+        let waiting = FairQueue::new(WAITING);
+        Self { waiting, sending: None, budget: Budget::new(now), of_grants: Budget::new(now) }
     }
 
     /// Has something told. Whether something else is given up for it.
@@ -208,6 +217,7 @@ impl Unsaid {
     pub(crate) fn forget(&mut self, about: &About) {
         self.keep(&about.namespace, |(of, _), _| *of != about.uid);
         self.budget.forget(&about.namespace, &about.uid);
+        self.of_grants.forget(&about.namespace, &about.uid);
     }
 
     fn keep(&mut self, namespace: &Name, mut keep: impl FnMut(&Key, &mut Item) -> bool) {
@@ -222,8 +232,9 @@ impl Unsaid {
 
     /// The next Event that may be sent. Whoever takes it says how that [ended](Self::ended).
     pub(crate) fn next(&mut self, now: Time) -> Option<Saying> {
-        let (mut held_back, budget) = (0, &mut self.budget);
+        let (mut held_back, budget, of_grants) = (0, &mut self.budget, &mut self.of_grants);
         let (namespace, key, mut item) = self.waiting.take(|namespace, key, item| {
+            let budget = if item.is_of_grant() { &mut *of_grants } else { &mut *budget };
             match budget.take(namespace, key, item.urgent, now) {
                 Some(before) => {
                     held_back = before;
