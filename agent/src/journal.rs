@@ -25,6 +25,7 @@ mod records;
 mod rereads;
 mod shared;
 mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod whole;

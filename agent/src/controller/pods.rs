@@ -9,7 +9,7 @@ use kube::core::{Selector, SelectorExt as _};
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::ContainerKind;
 use reloadlet_core::model::restart::{Grant, Instance, Said};
-use reloadlet_core::policy::annotations::{RESTART, ROLLOUT};
+use reloadlet_core::policy::annotations::is_in_place;
 use reloadlet_core::rollouts::event::{Disruption, Listed, Obstacle, Pod, PodContainer};
 use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
 use serde::Deserialize;
@@ -121,7 +121,7 @@ async fn said(asker: &Asker, who: &WorkloadRef, uid: &str) -> Result<Vec<Said>, 
     let path = collection("/apis/events.k8s.io/v1", Some(&who.namespace), "events");
     let mut events = asker.list::<ApiEvent>(&path, Form::Whole, &params).await?.objects;
     events.sort_by_key(|event| event.metadata.made());
-    let said = |event: &ApiEvent| Said::parse(event.metadata.annotations.as_ref()?.get(RESTART)?);
+    let said = |event: &ApiEvent| Said::parse(event.metadata.annotations.as_ref()?.restart.as_ref()?);
     Ok(events.iter().filter_map(said).collect())
 }
 
@@ -236,11 +236,11 @@ impl ApiPod {
     /// Whether it asks to be restarted in place: nobody may grant it that otherwise.
     fn asks(&self) -> bool {
         let annotations = self.metadata.annotations.as_ref();
-        annotations.and_then(|all| all.get(ROLLOUT)).is_some_and(|asked| asked.starts_with("in-place"))
+        annotations.and_then(|all| all.rollout.as_deref()).is_some_and(is_in_place)
     }
 
     fn grant(&self) -> Option<Grant> {
-        Grant::parse(self.metadata.annotations.as_ref()?.get(RESTART)?)
+        Grant::parse(self.metadata.annotations.as_ref()?.restart.as_ref()?)
     }
 
     fn containers(&self) -> Vec<PodContainer> {
@@ -411,6 +411,18 @@ mod tests {
             let pod = json!({"metadata": {}, "status": {"phase": phase}});
             assert_eq!(serde_json::from_value::<ApiPod>(pod).unwrap().has_ended(), ended, "{phase}");
         }
+    }
+
+    #[test]
+    fn of_a_pods_annotations_and_of_an_events_nothing_is_kept_that_doesnt_count() {
+        let grant = "00ff 9 app=aaaaaaaaaaaa";
+        let of = |restart: &str| -> ApiPod {
+            let annotations = json!({"x": "y".repeat(200_000), "reloadlet.io/restart": restart});
+            serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap()
+        };
+        assert!(of(grant).grant().is_some());
+        let long = of(&format!("{grant}{}", " ".repeat(2_000)));
+        assert!(long.metadata.annotations.unwrap().restart.is_none(), "longer than any grant");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
-use reloadlet_core::policy::annotations::ROLLED;
+use reloadlet_core::model::restart;
 use reloadlet_core::rollouts::workload::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::wire::Live;
 
@@ -20,8 +20,28 @@ pub(super) struct Meta {
     creation_timestamp: Option<String>,
     pub(super) deletion_timestamp: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) annotations: Option<BTreeMap<String, String>>,
+    pub(super) annotations: Option<Annotations>,
     owner_references: Option<Vec<Owner>>,
+}
+
+/// The annotations that count. Of all others, which a tenant may have as many of as an object holds, nothing is kept.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Annotations {
+    /// The number that a Deployment gives to its ReplicaSets.
+    #[serde(rename = "deployment.kubernetes.io/revision", deserialize_with = "short")]
+    number: Option<String>,
+    #[serde(rename = "reloadlet.io/rolled", deserialize_with = "short")]
+    rolled: Option<String>,
+    #[serde(rename = "reloadlet.io/rollout", deserialize_with = "short")]
+    pub(super) rollout: Option<String>,
+    #[serde(rename = "reloadlet.io/restart", deserialize_with = "short")]
+    pub(super) restart: Option<String>,
+}
+
+/// A text, if it is no longer than any that counts.
+fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| text.len() <= restart::LONGEST))
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -99,8 +119,6 @@ pub(super) struct Revision {
     mark: Option<Name>,
 }
 
-/// The key of the number that a Deployment gives to its ReplicaSets.
-const NUMBER: &str = "deployment.kubernetes.io/revision";
 /// The label of a StatefulSet's pods, which is their name.
 const OF_STATEFUL_SET: &str = "statefulset.kubernetes.io/pod-name";
 /// The label with the revision that a pod of a StatefulSet or a DaemonSet is of.
@@ -108,7 +126,7 @@ const REVISION_HASH: &str = "controller-revision-hash";
 
 impl From<ReplicaSet> for Revision {
     fn from(set: ReplicaSet) -> Self {
-        let number = set.metadata.annotations.as_ref().and_then(|all| all.get(NUMBER)?.parse().ok());
+        let number = set.metadata.annotations.as_ref().and_then(|all| all.number.as_ref()?.parse().ok());
         Self { mark: mark(&set.spec.template), number: number.unwrap_or_default(), metadata: set.metadata }
     }
 }
@@ -121,7 +139,7 @@ impl From<ControllerRevision> for Revision {
 }
 
 fn mark(template: &Template) -> Option<Name> {
-    template.metadata.annotations.as_ref()?.get(ROLLED).map(|mark| mark.as_str().into())
+    template.metadata.annotations.as_ref()?.rolled.as_deref().map(Name::from)
 }
 
 /// The revisions of one workload.
@@ -188,11 +206,14 @@ impl Revisions {
 
 #[cfg(test)]
 mod tests {
+    use reloadlet_core::policy::annotations::ROLLED;
     use std::time::Duration;
 
     use serde_json::{Value, json};
 
     use super::*;
+
+    const NUMBER: &str = "deployment.kubernetes.io/revision";
 
     fn live(kind: Kind, newest: Option<&str>) -> Live {
         let text = json!({

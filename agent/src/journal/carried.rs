@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::journal::CarriedOut;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deliveries::nanos;
 use super::records::{Changes, Records};
+use super::tables::opened;
 
 /// Pod UID → what was done, as JSON.
 const CARRIED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("carried_out");
@@ -53,11 +54,7 @@ pub(super) fn read(
     transaction: &redb::ReadTransaction,
     mut tell: impl FnMut(&str, CarriedOut),
 ) -> Result<(), redb::Error> {
-    let table = match transaction.open_table(CARRIED) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(table) = opened(transaction, CARRIED)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         let written: Option<Written> = serde_json::from_slice(value.value()).ok();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{LastDelivery, Pid};
@@ -13,6 +13,7 @@ use reloadlet_core::model::names::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use super::records::{Changes, Records};
+use super::tables::opened;
 
 /// The key of the table `meta` that names the boot.
 pub(super) const BOOT_ID: &str = "deliveries_boot_id";
@@ -83,11 +84,7 @@ pub(super) fn read(
     transaction: &redb::ReadTransaction,
     mut tell: impl FnMut(&str, &str, LastDelivery),
 ) -> Result<(), redb::Error> {
-    let table = match transaction.open_table(DELIVERIES) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(table) = opened(transaction, DELIVERIES)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         let written: Option<Written> = serde_json::from_slice(value.value()).ok();

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use redb::{Table, TableDefinition, TableError, WriteTransaction};
+use redb::{Table, TableDefinition, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::journal::{Handled, Held, JournalKey};
 
 use super::records::Changes;
+use super::tables::opened;
 
 type Key = (&'static str, &'static str, &'static str);
 type Value = (&'static str, &'static str, u64, u8);
@@ -24,11 +25,7 @@ pub(super) fn read(
     transaction: &redb::ReadTransaction,
     handled: &mut BTreeMap<JournalKey, (Handled, u64)>,
 ) -> Result<(), redb::Error> {
-    let table = match transaction.open_table(HELD) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(table) = opened(transaction, HELD)? else { return Ok(()) };
     for (key, (value, _)) in handled {
         let Some(row) = table.get((key.pod.as_str(), &*key.container, &*key.volume))? else { continue };
         let (generation, held, started, flags) = row.value();

@@ -1,12 +1,13 @@
 //! What the journal's file holds of whether containers read what they are told of. Files of earlier agents haven't this table, and
 //! such agents leave it as it is.
 
-use redb::{ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::journal::{Again, Rereads};
 use reloadlet_core::model::mark::Mark;
 
 use super::records::{Changes, Records};
+use super::tables::opened;
 
 type Key = (&'static str, &'static str);
 type Value = (u8, u8, u64, u8, u64, u64);
@@ -25,11 +26,7 @@ pub(super) fn read(
     transaction: &redb::ReadTransaction,
     mut tell: impl FnMut(&str, &str, Rereads, u64),
 ) -> Result<(), redb::Error> {
-    let table = match transaction.open_table(REREADS) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(table) = opened(transaction, REREADS)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         let (pod, container) = key.value();

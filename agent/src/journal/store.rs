@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::excess::Excess;
 use reloadlet_core::model::generation::Generation;
@@ -21,6 +21,7 @@ use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
 use super::held;
 use super::records::{Changes, Records, unix_seconds};
+use super::tables::opened;
 use super::{carried, deliveries, rereads, whole};
 
 pub(super) use opening::Past;
@@ -283,12 +284,8 @@ fn endings_of(
         let ((pod, container), (in_a_row, mark, at)) = (key.value(), value.value());
         tell(pod, container, Endings { in_a_row, mark: Mark::without_version(mark) }, at);
     }
-    let table = match transaction.open_table(ENDINGS) {
-        Ok(table) => table,
-        // Nothing was written since an earlier agent began the file.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    // There may be none: nothing was written since an earlier agent began the file.
+    let Some(table) = opened(transaction, ENDINGS)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         let ((pod, container), (in_a_row, version, mark, at)) = (key.value(), value.value());

@@ -75,12 +75,19 @@ pub fn is_relevant(key: &str) -> bool {
         || key == DEFAULT_CONTAINER
 }
 
+/// What [`ROLLOUT`] may be.
+pub(crate) const ROLLOUT_ALLOWED: &str = "\"false\", \"true\", \"in-place\" or \"in-place,rollout\"";
 /// The values of [`ROLLOUT`] that let the pod's containers be restarted in place.
 const IN_PLACE: [&str; 2] = ["in-place", "in-place,rollout"];
 
 /// Whether these annotations of a pod let its containers be restarted in place.
 pub fn lets_restart(annotations: &Annotations) -> bool {
-    annotations.get(ROLLOUT).and_then(text_of).is_some_and(|text| IN_PLACE.contains(&text))
+    annotations.get(ROLLOUT).and_then(text_of).is_some_and(is_in_place)
+}
+
+/// Whether this value of [`ROLLOUT`] lets a pod's containers be restarted in place.
+pub fn is_in_place(text: &str) -> bool {
+    IN_PLACE.contains(&text)
 }
 
 /// Whether the annotation with this key asks for something: a pod without any such is left alone.
@@ -368,10 +375,10 @@ fn distance(written: &str, known: &str) -> usize {
 
 /// Whether the workload is rolled, which asks the pods' agents for nothing.
 fn rollout(text: &str) -> Result<Read, Problem> {
-    if ["false", "true"].contains(&text) || IN_PLACE.contains(&text) {
+    if ["false", "true"].contains(&text) || is_in_place(text) {
         Ok(Read::AsksNothing)
     } else {
-        Err(bad(ROLLOUT, text, "\"false\", \"true\", \"in-place\" or \"in-place,rollout\""))
+        Err(bad(ROLLOUT, text, ROLLOUT_ALLOWED))
     }
 }
 

@@ -51,6 +51,11 @@ impl Granted {
     }
 }
 
+/// What stands against ending a container with this spec, so that the kubelet starts it again. `of_pod` is the policy of its pod.
+pub fn against(container: &Container, of_pod: Restarts) -> Option<Obstacle> {
+    stop_of(container, of_pod, None).err()
+}
+
 /// By what a container is ended. What the status says is what the runtime sends, the image's own stop signal included.
 fn stop_of(container: &Container, of_pod: Restarts, by_status: Option<Stop>) -> Result<Signal, Obstacle> {
     let starts_again = match container.kind {

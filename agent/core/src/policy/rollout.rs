@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::closed::closed_set;
 use crate::model::pod::{AnnotationValue, Annotations};
-use crate::policy::annotations::{DEBOUNCE, ROLLOUT, WAVE, WINDOW};
+use crate::policy::annotations::{DEBOUNCE, ROLLOUT, ROLLOUT_ALLOWED, WAVE, WINDOW, lets_restart};
 use crate::policy::duration;
 use crate::policy::problem::{Problem, ProblemKind, quoted};
 
@@ -28,9 +28,6 @@ closed_set! {
         Either => "in-place,rollout",
     }
 }
-
-/// What `reloadlet.io/rollout` may be.
-pub const ROLLOUT_ALLOWED: &str = "\"false\", \"true\", \"in-place\" or \"in-place,rollout\"";
 
 /// What a workload asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,11 +78,7 @@ impl Asked {
     /// The problem that its pods don't ask to be restarted in place as it does itself: whoever restarts them goes by what they ask for.
     fn unasked_by_pods(&self, template: &Annotations) -> Option<Problem> {
         let manner = self.manner;
-        let of_pods = template.get(ROLLOUT);
-        let is_asked =
-            |text: &str| Manner::ALL.iter().any(|manner| manner.is_in_place() && manner.as_str() == text);
-        let is_there = matches!(of_pods, Some(AnnotationValue::Text(text)) if is_asked(text));
-        (manner.is_in_place() && !is_there).then(|| {
+        (manner.is_in_place() && !lets_restart(template)).then(|| {
             let sentence = format!(
                 "{ROLLOUT} is \"{}\" on the workload, but its pods have to ask for that, too: it must be in the annotations of the template",
                 manner.as_str()

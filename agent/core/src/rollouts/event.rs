@@ -99,6 +99,18 @@ pub struct Pod {
     pub containers: Vec<PodContainer>,
 }
 
+impl Pod {
+    /// What it was granted last, if that belongs to the roll with this mark.
+    pub(crate) fn granted(&self, marker: &Name) -> Option<&Grant> {
+        self.grant.as_ref().filter(|grant| grant.marker == *marker)
+    }
+
+    /// The containers that a grant names, whichever of their names they are by now.
+    pub(crate) fn named<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a PodContainer> {
+        self.containers.iter().filter(|container| grant.instance(&container.name).is_some())
+    }
+}
+
 /// A container of a pod, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodContainer {

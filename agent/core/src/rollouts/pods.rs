@@ -66,7 +66,7 @@ pub(crate) fn stale<'a>(
     // Whoever waited for an object starts right after it is made.
     let skew = if is_beginning { Duration::ZERO } else { SKEW };
     let is_older = move |started: Time| started < changed + skew;
-    let grant = pod.grant.as_ref().filter(|grant| restart == Some(&grant.marker));
+    let grant = restart.and_then(|marker| pod.granted(marker));
     // Whatever clocks say.
     let is_renewed = move |container: &PodContainer| {
         grant

@@ -130,14 +130,13 @@ impl Watched {
         if restarts.saturating_sub(before) >= meant.saturating_add(MOST_STARTS) {
             return Course::Failed;
         }
-        let mine =
-            || pod.containers.iter().filter(|container| self.grant.instance(&container.name).is_some());
-        let is_ready = pod.is_ready && mine().all(|container| container.since.is_some());
+        let is_ready = pod.is_ready && pod.named(&self.grant).all(|container| container.since.is_some());
         if !is_ready {
             self.ready = None;
             return if now >= self.since + times.limit { Course::Failed } else { again };
         }
-        let instances: Vec<Instance> = mine().filter_map(|container| container.instance.clone()).collect();
+        let instances = pod.named(&self.grant).filter_map(|container| container.instance.clone());
+        let instances: Vec<Instance> = instances.collect();
         let since = match &self.ready {
             Some((since, known)) if *known == instances => *since,
             Some(_) | None => {
@@ -186,8 +185,7 @@ pub(crate) fn is_unsteady(pod: &Pod, now: Time) -> Option<Time> {
 }
 
 fn has_begun(pod: &Pod, grant: &Grant) -> bool {
-    let mut mine = pod.containers.iter().filter(|container| grant.instance(&container.name).is_some());
-    mine.any(|container| !is_meant(container, grant) || container.since.is_none())
+    pod.named(grant).any(|container| !is_meant(container, grant) || container.since.is_none())
 }
 
 fn is_meant(container: &PodContainer, grant: &Grant) -> bool {
@@ -195,8 +193,7 @@ fn is_meant(container: &PodContainer, grant: &Grant) -> bool {
 }
 
 fn restarts(pod: &Pod, grant: &Grant) -> u32 {
-    let mine = pod.containers.iter().filter(|container| grant.instance(&container.name).is_some());
-    mine.map(|container| container.restarts).fold(0, u32::saturating_add)
+    pod.named(grant).map(|container| container.restarts).fold(0, u32::saturating_add)
 }
 
 /// What an agent has against a restart.

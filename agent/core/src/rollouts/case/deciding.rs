@@ -153,8 +153,7 @@ impl Case {
 /// Whether all pods that aren't ready are so by a restart in place, which a new one may help.
 fn is_broken_in_place(record: &Record, listed: &Listed) -> bool {
     let markers = || record.broken_by().filter(|roll| roll.is_in_place).map(|roll| &roll.marker);
-    let is_mine =
-        |pod: &Pod| pod.grant.as_ref().is_some_and(|grant| markers().any(|marker| *marker == grant.marker));
+    let is_mine = |pod: &Pod| markers().any(|marker| pod.granted(marker).is_some());
     let broken = || listed.pods.iter().filter(|pod| !pod.is_terminating && !pod.is_ready);
     broken().next().is_some() && broken().all(is_mine)
 }

@@ -118,20 +118,18 @@ impl Case {
         let roll = record.partial()?;
         let live = || listed.pods.iter().filter(|pod| !pod.is_terminating);
         if record.restarting().is_some() {
-            let mine = |pod: &&Pod| pod.grant.as_ref().is_some_and(|grant| grant.marker == roll.marker);
             // Another controller may have granted it, and nobody has seen yet what came of that.
             let is_new = |pod: &Pod| {
                 let has_ended =
                     pod.grant.as_ref().is_some_and(|grant| !restarting::has_not_ended(pod, grant));
                 has_ended && roll.turn.as_ref() == Some(&pod.uid) && self.had_turn.as_ref() != Some(&pod.uid)
             };
-            let goes_on = |pod: &&Pod| {
+            let goes_on = |pod: &Pod| {
                 !self.is_refused(pod, now)
                     && (!pod.is_ready || is_new(pod) || restarting::is_pending(pod, now))
             };
-            if let Some((pod, grant)) =
-                live().filter(mine).find(goes_on).and_then(|pod| Some((pod, pod.grant.as_ref()?)))
-            {
+            let mut mine = live().filter_map(|pod| Some((pod, pod.granted(&roll.marker)?)));
+            if let Some((pod, grant)) = mine.find(|(pod, _)| goes_on(pod)) {
                 let needs_proof = self.needs_proof(&grant.containers);
                 return Some(Next::Watch(Watched::again(pod, grant, needs_proof, now)));
             }
@@ -139,8 +137,7 @@ impl Case {
         if !has_failed_with(record, wanted) {
             return None;
         }
-        let granted =
-            live().filter(|pod| pod.grant.as_ref().is_some_and(|grant| grant.marker == roll.marker));
+        let granted = live().filter(|pod| pod.granted(&roll.marker).is_some());
         let until = granted.filter_map(|pod| restarting::is_unsteady(pod, now)).max();
         let is_broken = live().any(|pod| !pod.is_ready);
         (is_broken || until.is_some()).then_some(Next::Wait(Wait::Failed, until))
@@ -171,10 +168,9 @@ impl Case {
     ) -> BTreeMap<&'a Name, &'a PodContainer> {
         let mut stale = changed.stale(uses, beginnings, pod, restart);
         if self.refusals.is_unproved(pod, now)
-            && let Some(grant) = pod.grant.as_ref().filter(|grant| restart == Some(&grant.marker))
+            && let Some(grant) = restart.and_then(|marker| pod.granted(marker))
         {
-            let granted = pod.containers.iter().filter(|container| grant.instance(&container.name).is_some());
-            stale.extend(granted.map(|container| (&container.name, container)));
+            stale.extend(pod.named(grant).map(|container| (&container.name, container)));
         }
         stale
     }
@@ -210,8 +206,8 @@ impl Case {
         }
     }
 
-    /// What is done for these pods, which has `ready` if it is somebody's turn. `restart` is the restart in place for what there is now, and `is_immutable` says whether a kubelet keeps
-    /// an old content.
+    /// What is done for these pods: `ready`, if it is somebody's turn. `restart` is the restart in place for what there is now, and
+    /// `is_immutable` says whether a kubelet keeps an old content.
     pub(super) fn turn(
         &self,
         stale: Vec<Stale<'_>>,

@@ -59,12 +59,10 @@ impl Controller {
             Next::Busy(until) => until,
             Next::Write(record, report) => {
                 case.rest();
-                if self.ledger.write(who, record.clone()) {
+                if self.write(who, case, record.clone()) {
                     self.unsaid.extend(report.map(|report| (who.clone(), (record, report))));
                     // Others may have waited for it.
                     self.look_at_waiting();
-                } else {
-                    self.tell(who, case, Report::Problems(vec![room::for_record()]));
                 }
                 None
             }
@@ -120,18 +118,7 @@ impl Controller {
                             waits
                         }
                         None => {
-                            match turn {
-                                Whose::Pod(restart) => self.grant(who, case, &record, restart, now),
-                                Whose::Pods => self.restart(who, case, &record, wanted, causes, now),
-                                Whose::Template(None) => self.roll(who, case, &record, wanted, causes, now),
-                                Whose::Template(Some(obstacle)) => {
-                                    if record.planned().is_none() {
-                                        let report = Report::NotInPlace(obstacle, true);
-                                        self.actions.push_back(Action::Report(who.clone(), report));
-                                    }
-                                    self.roll(who, case, &record, wanted, causes, now);
-                                }
-                            }
+                            self.take_turn(who, case, &record, turn, (wanted, causes), now);
                             return None;
                         }
                     },
@@ -177,6 +164,36 @@ impl Controller {
         };
         let early = || self.too_early(record, now).map(|(wait, until)| (wait, Some(until)));
         others.map(|wait| (wait, None)).or_else(early)
+    }
+
+    /// Nothing is waited for any more.
+    fn take_turn(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: &Record,
+        turn: Whose,
+        (wanted, causes): (Prints, Prints),
+        now: Time,
+    ) {
+        let obstacle = match turn {
+            Whose::Pod(restart) => return self.grant(who, case, record, restart, now),
+            Whose::Pods => return self.restart(who, case, record, wanted, causes, now),
+            Whose::Template(obstacle) => obstacle,
+        };
+        if let Some(obstacle) = obstacle.filter(|_| record.planned().is_none()) {
+            self.actions.push_back(Action::Report(who.clone(), Report::NotInPlace(obstacle, true)));
+        }
+        self.roll(who, case, record, wanted, causes, now);
+    }
+
+    /// A record is to be this. Whether there is room for it; where there isn't, that is said.
+    fn write(&mut self, who: &WorkloadRef, case: &mut Case, record: Option<Record>) -> bool {
+        let has_room = self.ledger.write(who, record);
+        if !has_room {
+            self.tell(who, case, Report::Problems(vec![room::for_record()]));
+        }
+        has_room
     }
 
     fn tell(&mut self, who: &WorkloadRef, case: &mut Case, report: Report) {
@@ -265,13 +282,11 @@ impl Controller {
             return;
         };
         let begun = record.begun(now);
-        if self.ledger.write(who, Some(begun.clone())) {
+        if self.write(who, case, Some(begun.clone())) {
             case.begins();
             self.plans.insert(who.clone(), roll.clone());
             let objects = roll.causes.keys().cloned().collect();
             self.unsaid.insert(who.clone(), (Some(begun), Report::Restarting(objects)));
-        } else {
-            self.tell(who, case, Report::Problems(vec![room::for_record()]));
         }
     }
 
@@ -280,17 +295,13 @@ impl Controller {
         let has_gone_on = case.take_progress();
         if !has_gone_on && record.late(self.options.limit).is_some_and(|late| now >= late) {
             // Nobody was restarted for so long: others go on.
-            if self.ledger.write(who, Some(record.stuck())) {
-                self.look_at_waiting();
-            }
+            self.let_others_go(who, record);
         } else if record.restarting().is_some_and(|roll| roll.turn.as_ref() == Some(&restart.uid)) {
             case.grants(&restart, now);
             self.actions.push_back(Action::Grant(who.clone(), restart));
-        } else if self.ledger.write(who, Some(record.turned(restart.uid, has_gone_on, now))) {
+        } else if self.write(who, case, Some(record.turned(restart.uid, has_gone_on, now))) {
             // Another controller may have had its turn meanwhile.
             case.unlisted();
-        } else {
-            self.tell(who, case, Report::Problems(vec![room::for_record()]));
         }
     }
 
@@ -305,9 +316,7 @@ impl Controller {
         now: Time,
     ) -> Option<Time> {
         if record.restarting().is_some() {
-            if self.ledger.write(who, Some(record.stuck())) {
-                self.look_at_waiting();
-            }
+            self.let_others_go(who, record);
             return None;
         }
         let wait = if obstacle == Obstacle::Recent { Wait::Recent } else { Wait::InPlace };
@@ -319,6 +328,13 @@ impl Controller {
         Some(until.unwrap_or(now + LOOK_LATER))
     }
 
+    /// A restart in place isn't under way any more, and keeps nobody waiting.
+    fn let_others_go(&mut self, who: &WorkloadRef, record: &Record) {
+        if self.ledger.write(who, Some(record.stuck())) {
+            self.look_at_waiting();
+        }
+    }
+
     /// What is to be done is written before it is.
     fn plan(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, roll: Roll, now: Time) {
         // The mark of a plan that came to nothing is as good as new.
@@ -326,10 +342,8 @@ impl Controller {
         let marker = planned.map_or_else(|| marker(who, now), |roll| roll.marker.clone());
         case.plans(marker.clone());
         let roll = Roll { marker, since: seconds(now), ..roll };
-        if self.ledger.write(who, Some(record.plan(roll.clone()))) {
+        if self.write(who, case, Some(record.plan(roll.clone()))) {
             self.plans.insert(who.clone(), roll);
-        } else {
-            self.tell(who, case, Report::Problems(vec![room::for_record()]));
         }
     }
 }
