@@ -1,6 +1,5 @@
 //! What a ConfigMap or a Secret holds, as keyed digests.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::Time;
@@ -29,13 +28,13 @@ impl Fetched {
 }
 
 fn content<const SECRET: bool>(object: &ObjectRef, mut stored: Stored<SECRET>) -> Result<Content, Unfit> {
-    let mut keys = BTreeMap::new();
+    let mut keys = Vec::new();
     let (plain, binary) = stored.take_digests()?;
     let Stored { metadata, immutable, .. } = stored;
     for (all, is_binary) in [(plain, false), (binary, true)] {
         for (key, digest) in all {
             let digest = of_key(object, &key, &digest).ok_or(Unfit::Garbage)?;
-            keys.insert(key, Value { digest, is_binary });
+            keys.push((key, Value { digest, is_binary }));
         }
     }
     let written = metadata.managed_fields.unwrap_or_default().0;
@@ -49,7 +48,7 @@ fn content<const SECRET: bool>(object: &ObjectRef, mut stored: Stored<SECRET>) -
         is_immutable: immutable.unwrap_or(false),
         changed: Time::since_boot(since),
         is_original: made == Some(changed),
-        keys,
+        keys: keys.into_iter().collect(),
     })
 }
 
@@ -90,7 +89,11 @@ mod tests {
         let binary: Vec<(&str, bool)> =
             content.keys.iter().map(|(key, value)| (&**key, value.is_binary)).collect();
         assert_eq!(binary, [("a", false), ("b", true)]);
-        assert_ne!(content.keys["a"].digest, content.keys["b"].digest, "the key counts");
+        assert_ne!(
+            content.keys.get("a").unwrap().digest,
+            content.keys.get("b").unwrap().digest,
+            "the key counts"
+        );
     }
 
     #[test]

@@ -92,15 +92,41 @@ pub struct Content {
     /// Whether its data is as it was when it was made, as far as whole seconds tell that.
     pub is_original: bool,
     /// Its keys.
-    pub keys: BTreeMap<Name, Value>,
+    pub keys: Keys,
+}
+
+/// The keys of an object, each once and in order. They are written once, and there are those of thousands of objects: a map would take
+/// twice as much memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys(Box<[(Name, Value)]>);
+
+impl FromIterator<(Name, Value)> for Keys {
+    /// Of one that comes more than once the last one counts.
+    fn from_iter<I: IntoIterator<Item = (Name, Value)>>(all: I) -> Self {
+        let all: BTreeMap<Name, Value> = all.into_iter().collect();
+        Self(all.into_iter().collect())
+    }
+}
+
+impl Keys {
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, Value)> {
+        self.0.iter().map(|(key, value)| (key, *value))
+    }
+
+    /// One of them.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(key)).ok()?;
+        self.0.get(place).map(|(_, value)| *value)
+    }
 }
 
 impl Content {
     /// What stands for these of its keys.
     pub(crate) fn print(&self, counts: impl Fn(&Name, Value) -> bool) -> Print {
         let mut sum = Sum::default();
-        for (key, value) in &self.keys {
-            if counts(key, *value) {
+        for (key, value) in self.keys.iter() {
+            if counts(key, value) {
                 sum.add(&value.digest);
             }
         }
@@ -110,7 +136,7 @@ impl Content {
     /// About how much memory it takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
         const EACH: usize = 128;
-        self.keys.keys().map(|key| key.len() + EACH).sum::<usize>() + 4 * EACH
+        self.keys.iter().map(|(key, _)| key.len() + EACH).sum::<usize>() + 4 * EACH
     }
 
     /// What stands for all of it.

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::rollouts::uses::Object;
-use crate::rollouts::workload::WorkloadRef;
+use crate::rollouts::workload::{Kind, WorkloadRef};
 
 /// The workloads, by what they look at.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Who uses an object, or names it.
-    users: BTreeMap<ObjectRef, BTreeSet<WorkloadRef>>,
+    /// Who uses an object, or names it. Most objects have one user: a set of each would take more memory than all that is in it.
+    users: BTreeSet<(ObjectRef, WorkloadRef)>,
     /// Whose lists may take objects that are named nowhere, by namespace.
     open: BTreeMap<Name, BTreeSet<WorkloadRef>>,
     /// Who waits for something.
@@ -20,8 +20,10 @@ pub(crate) struct Index {
 
 impl Index {
     /// Who uses an object, or names it.
-    pub(crate) fn users(&self, object: &ObjectRef) -> impl Iterator<Item = &WorkloadRef> {
-        self.users.get(object).into_iter().flatten()
+    pub(crate) fn users<'a>(&'a self, object: &'a ObjectRef) -> impl Iterator<Item = &'a WorkloadRef> {
+        let first = WorkloadRef { kind: Kind::FIRST, namespace: "".into(), name: "".into() };
+        let of = self.users.range((object.clone(), first)..);
+        of.take_while(move |(used, _)| used == object).map(|(_, who)| who)
     }
 
     /// Whose lists may take objects of this namespace that are named nowhere.
@@ -42,14 +44,14 @@ impl Index {
         now: &BTreeSet<Object>,
     ) -> Vec<ObjectRef> {
         for object in now.difference(before) {
-            self.users.entry(place(who, object)).or_default().insert(who.clone());
+            self.users.insert((place(who, object), who.clone()));
         }
         let mut unused = Vec::new();
         for object in before.difference(now).map(|object| place(who, object)) {
-            let Some(users) = self.users.get_mut(&object) else { continue };
-            users.remove(who);
-            if users.is_empty() {
-                self.users.remove(&object);
+            let entry = (object, who.clone());
+            let was_used = self.users.remove(&entry);
+            let (object, _) = entry;
+            if was_used && self.users(&object).next().is_none() {
                 unused.push(object);
             }
         }
@@ -86,7 +88,6 @@ fn place(who: &WorkloadRef, (kind, name): &Object) -> ObjectRef {
 mod tests {
     use super::*;
     use crate::model::object::ObjectKind;
-    use crate::rollouts::workload::Kind;
 
     fn who(name: &str) -> WorkloadRef {
         WorkloadRef { kind: Kind::Deployment, namespace: "shop".into(), name: name.into() }

@@ -21,6 +21,9 @@ closed_set! {
 }
 
 impl Kind {
+    /// The one that comes before the others.
+    pub(crate) const FIRST: Self = Self::Deployment;
+
     /// The kind as manifests write it.
     pub const fn written(self) -> &'static str {
         match self {
