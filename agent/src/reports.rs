@@ -67,7 +67,7 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
         Report::NeedsRestart { pod, container, object, version, way } => tracing::info!(
             namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, version = %version,
             way = way.as_str(),
-            "what the container took of this at its start has changed: only a restart brings it"
+            "what the container took of this at its start has changed: nothing else than a restart is known to bring it"
         ),
         Report::Restart(restart) => {
             metrics.restart(restart.finding);

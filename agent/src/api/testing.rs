@@ -17,6 +17,7 @@ pub(crate) fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         addresses: Vec::new(),
         replica: None,
         given: None,
+        unrolled: false,
         terminating: false,
     }
 }

@@ -81,15 +81,7 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
     if workload.form == Form::Owned {
         return Vec::new();
     }
-    let kind = workload.kind;
-    let template = match (kind, workload.form) {
-        (_, Form::Rollout { has_template: false }) => {
-            "spec.template.metadata.annotations of the workload that it refers to"
-        }
-        (WorkloadKind::CronJob, _) => "spec.jobTemplate.spec.template.metadata.annotations",
-        (WorkloadKind::PodTemplate, _) => "template.metadata.annotations",
-        (_, _) => "spec.template.metadata.annotations",
-    };
+    let (kind, template) = (workload.kind, place_of_pods(workload));
     let places = [
         (&workload.annotations, format!("on the {kind}")),
         (&workload.of_jobs, "on the template of its Jobs".to_owned()),
@@ -110,7 +102,19 @@ fn misplaced(workload: &Workload) -> Vec<Finding> {
     findings
 }
 
-/// A workload that asks to be rolled, and is of a kind that isn't.
+/// Where the annotations of a workload's pods are written.
+fn place_of_pods(workload: &Workload) -> &'static str {
+    match (workload.kind, workload.form) {
+        (_, Form::Rollout { has_template: false }) => {
+            "spec.template.metadata.annotations of the workload that it refers to"
+        }
+        (WorkloadKind::CronJob, _) => "spec.jobTemplate.spec.template.metadata.annotations",
+        (WorkloadKind::PodTemplate, _) => "template.metadata.annotations",
+        (_, _) => "spec.template.metadata.annotations",
+    }
+}
+
+/// A workload that asks to be rolled, and is of a kind that isn't: of its pods is said what they don't get, where they ask themselves.
 fn never_rolled(workload: &Workload) -> Option<Finding> {
     let asked = Asked::of(&workload.annotations, &workload.spec.annotations);
     let is_asked = asked.rolls && asked.problems.is_empty();
@@ -118,10 +122,13 @@ fn never_rolled(workload: &Workload) -> Option<Finding> {
         return None;
     }
     let sentence = format!(
-        "{ROLLOUT} is on the {}, and only Deployments, StatefulSets and DaemonSets are rolled",
+        "{ROLLOUT} is on the {}, and only Deployments, StatefulSets and DaemonSets are rolled: of its pods it is said what they don't get",
         workload.kind
     );
-    Some(Finding::new(Code::Unsupported, Level::Error, sentence, None))
+    let is_on_pods = workload.spec.annotations.contains_key(ROLLOUT);
+    let remedy =
+        (!is_on_pods).then(|| format!("write it at {}, where agents read it", place_of_pods(workload)));
+    Some(Finding::new(Code::Unsupported, Level::Warning, sentence, remedy))
 }
 
 /// What a workload asks the controller for; nothing where it is of a kind that isn't rolled.

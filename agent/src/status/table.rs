@@ -218,6 +218,11 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
         StaleReason::Suspended => {
             format!("it is kept from container {container}, as a problem of the pod says")
         }
+        StaleReason::Files => {
+            format!(
+                "container {container} was started before, mounts it, and isn't told of changes: restart it"
+            )
+        }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
         StaleReason::Init => {
             format!("init container {container} took it, and isn't run again for a change: make the pod anew")

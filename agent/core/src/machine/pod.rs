@@ -113,8 +113,7 @@ impl PodMachine {
         let volumes = plan.volumes.iter().map(|volume| {
             (volume.name.clone(), Box::new(Watched::new(&pod.spec, volume, ctx.now, is_measured)))
         });
-        let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
-        let frozen = frozen::of(&pod.spec, &pod.namespace, is_told, is_measured);
+        let frozen = frozen::of(&pod, &plan, is_measured);
         let mut starts = Starts::default();
         starts.take_status(&pod, &frozen, ctx.now);
         let targets = plan.targets.iter().cloned().map(|plan| Target::new(plan, &pod)).collect();

@@ -277,6 +277,8 @@ closed_set! {
         SubPath => "subpath",
         /// The container has it in its environment.
         Environment => "env",
+        /// The container mounts it as a directory, was started before, and nobody tells it.
+        Files => "files",
         /// An init container took it, and isn't run again.
         Init => "init",
         /// The object was immutable and made anew: the kubelet doesn't look at it.
@@ -293,7 +295,12 @@ impl StaleReason {
             Self::SubPath => Some(Why::FrozenSubPath),
             Self::Environment => Some(Why::FrozenEnvironment),
             Self::Init => Some(Why::InitContainer),
-            Self::Waiting | Self::Undelivered | Self::Suspended | Self::Immutable | Self::Orphaned => None,
+            Self::Waiting
+            | Self::Undelivered
+            | Self::Suspended
+            | Self::Files
+            | Self::Immutable
+            | Self::Orphaned => None,
         }
     }
 }

@@ -59,6 +59,10 @@ pub struct Pod {
     /// What it is granted, where it has the annotation of a grant. The journal doesn't hold that: it may have been carried out.
     #[serde(skip)]
     pub given: Option<Box<Given>>,
+    /// Whether nobody rolls it: it isn't of Kubernetes' Deployments, StatefulSets and DaemonSets. The journal doesn't hold that, and until
+    /// it is known nothing follows.
+    #[serde(skip)]
+    pub unrolled: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -136,7 +140,9 @@ impl Pod {
 
     /// Whether the other one's plan is this one's: nothing that a plan is made of differs.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
-        self.terminating == other.terminating && self.spec.asks_the_same(&other.spec)
+        self.terminating == other.terminating
+            && self.unrolled == other.unrolled
+            && self.spec.asks_the_same(&other.spec)
     }
 
     /// Whether the journal would hold the same of the other one.

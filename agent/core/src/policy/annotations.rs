@@ -90,6 +90,11 @@ pub fn is_in_place(text: &str) -> bool {
     IN_PLACE.contains(&text)
 }
 
+/// Whether these annotations of a pod say that what changes is to reach it, whatever that takes.
+pub(crate) fn wants_all(annotations: &Annotations) -> bool {
+    annotations.get(ROLLOUT).and_then(text_of).is_some_and(|text| text == "true" || is_in_place(text))
+}
+
 /// Whether the annotation with this key asks for something: a pod without any such is left alone.
 pub fn asks(key: &str) -> bool {
     is_relevant(key) && key != DEFAULT_CONTAINER

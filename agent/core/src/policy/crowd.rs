@@ -135,6 +135,7 @@ mod tests {
             addresses: Vec::new(),
             replica: None,
             given: None,
+            unrolled: false,
             terminating: false,
         })
     }

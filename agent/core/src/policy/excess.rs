@@ -58,6 +58,7 @@ impl Pod {
             addresses: Vec::new(),
             replica: None,
             given: None,
+            unrolled: false,
             terminating: self.terminating,
         }
     }

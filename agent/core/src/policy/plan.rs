@@ -107,6 +107,14 @@ impl Plan {
         }
     }
 
+    /// Whether a container is told of this volume's changes, or watches for them itself.
+    pub(crate) fn reaches(&self, container: &Name, volume: &Name) -> bool {
+        let told = self.targets.iter().map(|target| (&target.container, &target.volumes));
+        let measured = self.measured.iter().map(|measured| (&measured.container, &measured.volumes));
+        let mut all = told.chain(measured);
+        all.any(|(name, volumes)| name == container && volumes.contains(volume))
+    }
+
     /// Whether no reload is wanted.
     pub(crate) fn is_of_nothing(&self) -> bool {
         self.volumes.is_empty() && self.targets.is_empty() && self.measured.is_empty()

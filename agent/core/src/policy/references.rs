@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::names::Name;
 use crate::model::object::ObjectKind;
 use crate::model::pod::{Container, ContainerKind, EnvironmentSource, PodSpec, Volume, VolumeSource};
-use crate::policy::plan::Allowed;
+use crate::policy::plan::{Allowed, Plan};
 use crate::policy::problem::Problem;
 
 pub use effect::{Effect, Way, Why};
@@ -14,7 +14,7 @@ pub use judge::is_clusters;
 use judge::{Judge, Verdict};
 pub use known::{Keys, Known};
 pub use part::{Part, Subject};
-use used::{Used, have_others};
+use used::{Used, What, have_others};
 
 mod effect;
 mod judge;
@@ -145,6 +145,22 @@ pub(crate) fn frozen(spec: &PodSpec) -> Vec<Reference> {
     room.left.references.all
 }
 
+/// The files that containers mount as directories and of which nothing reaches them by this plan: what a program has read of them at
+/// its start it keeps. Ephemeral containers are there for people.
+pub(crate) fn unread(spec: &PodSpec, plan: &Plan) -> Vec<Reference> {
+    let mut room = Room::of(spec);
+    for container in spec.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
+        let mut mounts: BTreeSet<&Name> = BTreeSet::new();
+        let whole = container.mounts.iter().filter(|mount| mount.sub_path.is_none());
+        for mount in whole.filter(|mount| !plan.reaches(&container.name, &mount.volume)) {
+            if mounts.insert(&mount.volume) {
+                room.add_unread(container, &mount.volume);
+            }
+        }
+    }
+    room.left.references.all
+}
+
 /// The references so far, and what they are made of.
 struct Room<'a> {
     volumes: BTreeMap<&'a Name, (&'a Volume, Option<Vec<Used<'a>>>)>,
@@ -174,6 +190,23 @@ impl<'a> Room<'a> {
     fn of(spec: &'a PodSpec) -> Self {
         let volumes = spec.volumes.iter().map(|volume| (&volume.name, (volume, None))).collect();
         Self { volumes, left: Left { count: MOST, references: References::default() } }
+    }
+
+    /// Adds those of a volume that nobody tells a container of.
+    fn add_unread(&mut self, container: &Container, volume: &Name) {
+        let Some((volume, used)) = self.volumes.get_mut(volume) else { return };
+        for used in used.get_or_insert_with(|| Used::of_volume(volume).collect()) {
+            let shown = used.all();
+            if matches!(shown.what(), What::Object(kind, object) if is_clusters(kind, &object.name)) {
+                continue;
+            }
+            let why = frozen_why(container, Why::Unasked);
+            self.left.add(shown.items(), || Reference {
+                container: Some(container.name.clone()),
+                role: Some(container.kind),
+                ..shown.reference(volume, way_of(volume), None, why)
+            });
+        }
     }
 
     /// Adds those of a container: without a plan those that are frozen.

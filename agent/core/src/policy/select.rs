@@ -30,16 +30,22 @@ const MOST_PROBLEMS: usize = 20;
 /// What several triggering volumes wait for by default, since one change often touches more than one of them.
 const DEBOUNCE_OF_SEVERAL: Duration = Duration::from_millis(100);
 
-/// What is to be done about a running pod: nothing where it ends. One that is granted a restart in place is watched for that alone, if
-/// it asks for nothing else.
+/// What is to be done about a running pod: nothing where it ends. One that is granted a restart in place, or of which is said what it
+/// doesn't get, is watched for that alone, if it asks for nothing else.
 pub fn plan_of(pod: &Pod, allowed: Allowed) -> Planned {
     if pod.terminating {
         return Planned::LeftAlone;
     }
     match plan(&pod.spec, &pod.namespace, allowed) {
-        Planned::LeftAlone if pod.is_granted() => Planned::Plan(Plan::of_nothing()),
+        Planned::LeftAlone if pod.is_granted() || is_reported(pod) => Planned::Plan(Plan::of_nothing()),
         planned @ (Planned::LeftAlone | Planned::Invalid(_) | Planned::Plan(_)) => planned,
     }
+}
+
+/// Whether it is said of all that a pod's containers took at their start what of it has changed: they are to get it, and nobody rolls the
+/// pod.
+pub(crate) fn is_reported(pod: &Pod) -> bool {
+    pod.unrolled && pod.spec.excess.is_none() && annotations::wants_all(&pod.spec.annotations)
 }
 
 /// What is to be done about a pod with this spec in this namespace.

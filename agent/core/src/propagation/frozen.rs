@@ -1,5 +1,5 @@
-//! What a container took of ConfigMaps and Secrets at its start and keeps: environment variables and subPath mounts.
-//! When the object changes, the container holds what was, until it is restarted.
+//! What a container took of ConfigMaps and Secrets at its start and keeps: environment variables and subPath mounts, and, where a pod is
+//! to get everything, also what it may have read of files. When the object changes, the container holds what was, until it is restarted.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -10,9 +10,11 @@ use crate::model::digest::{Digest, Files};
 use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::object::{ObjectRef, ObjectVersion, Observed};
-use crate::model::pod::{ContainerKind, PodSpec};
+use crate::model::pod::{ContainerKind, Pod};
 use crate::model::time::Time;
-use crate::policy::references::{self, Part};
+use crate::policy::plan::Plan;
+use crate::policy::references::{self, Part, Reference};
+use crate::policy::select::is_reported;
 
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
@@ -24,7 +26,9 @@ closed_set! {
         Environment => "env",
         /// `subPath` or `subPathExpr`.
         SubPath => "subpath",
-        /// Either of them, in an init container.
+        /// Files of a directory, of which nobody tells it.
+        Files => "files",
+        /// Any of them, in an init container.
         Init => "init",
     }
 }
@@ -86,27 +90,30 @@ enum Taken {
 /// is left unmeasured: whoever writes pods doesn't decide how much is remembered of containers that nobody asked about.
 const MOST_UNTOLD: usize = 64;
 
-/// What the containers of a pod in this namespace take at their start of objects that are measured. An ephemeral container is there for
-/// people.
-pub(crate) fn of(
-    spec: &PodSpec,
+/// What the containers of a pod take at their start of objects that are measured. An ephemeral container is there for people.
+pub(crate) fn of(pod: &Pod, plan: &Plan, is_measured: impl Fn(&ObjectRef) -> bool) -> Vec<Frozen> {
+    let unread = if is_reported(pod) { references::unread(&pod.spec, plan) } else { Vec::new() };
+    let all = references::frozen(&pod.spec).into_iter().chain(unread);
+    let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);
+    of_references(all, &pod.namespace, is_told, is_measured)
+}
+
+fn of_references(
+    references: impl IntoIterator<Item = Reference>,
     namespace: &Name,
     is_told: impl Fn(&Name) -> bool,
     is_measured: impl Fn(&ObjectRef) -> bool,
 ) -> Vec<Frozen> {
     let mut all: BTreeMap<(Name, Way, ObjectRef), Frozen> = BTreeMap::new();
     let mut left = MOST_UNTOLD;
-    for reference in references::frozen(spec) {
+    for reference in references {
         let Some((kind, name)) = reference.object() else { continue };
         let object = ObjectRef { kind, namespace: namespace.clone(), name: name.clone() };
         let way = match reference.way {
             references::Way::Variable | references::Way::Variables => Way::Environment,
             references::Way::SubPath => Way::SubPath,
-            references::Way::Directory
-            | references::Way::Projected
-            | references::Way::Csi
-            | references::Way::Arguments
-            | references::Way::Unmounted => continue,
+            references::Way::Directory | references::Way::Projected => Way::Files,
+            references::Way::Csi | references::Way::Arguments | references::Way::Unmounted => continue,
         };
         let (Some(container), Some(role)) = (reference.container, reference.role) else { continue };
         if role == ContainerKind::Ephemeral || !is_measured(&object) {

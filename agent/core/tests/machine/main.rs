@@ -54,6 +54,7 @@ mod swaps;
 mod taken;
 mod tmpfs;
 mod unanswered;
+mod unrolled;
 mod verdicts;
 mod waits;
 mod windows;

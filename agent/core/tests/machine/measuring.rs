@@ -257,6 +257,7 @@ fn each_reason_has_the_age_of_its_own_oldest() {
             | StaleReason::SubPath
             | StaleReason::Init
             | StaleReason::Immutable
+            | StaleReason::Files
             | StaleReason::Orphaned => (0, None),
         };
         assert_eq!(found, expected, "{reason:?}");

@@ -82,6 +82,7 @@ pub(crate) fn pod(
         addresses: Vec::new(),
         replica: None,
         given: None,
+        unrolled: false,
         terminating: false,
     }
 }

@@ -205,6 +205,7 @@ status:
         addresses: vec!["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()],
         replica: Some(replica),
         given: None,
+        unrolled: false,
         terminating: true,
     };
     assert_eq!(decode(&text.replace("UID2", OTHER_UID)).unwrap(), [Arc::new(expected)]);
@@ -231,6 +232,36 @@ fn only_a_controller_makes_a_pod_a_replica_and_its_words_are_bounded() {
     let long = owned(&format!("[{{kind: {0}, name: {0}, uid: {0}, controller: true}}]", "x".repeat(100_000)))
         .unwrap();
     assert!([&long.kind, &long.name, &long.uid].into_iter().all(|word| word.len() <= 256));
+}
+
+#[test]
+fn a_pod_is_rolled_that_kubernetes_own_workloads_have_made() {
+    let unrolled = |group: &str, kind: &str, labels: &str| {
+        let reference =
+            format!("{{apiVersion: {group}/v1, kind: {kind}, name: b, uid: c, controller: true}}");
+        decode(&with_metadata(&format!("ownerReferences: [{reference}], labels: {{{labels}}}"))).unwrap()[0]
+            .unrolled
+    };
+    for kind in ["StatefulSet", "DaemonSet"] {
+        assert!(!unrolled("apps", kind, "controller-revision-hash: web-5c"), "{kind}");
+        assert!(unrolled("apps.kruise.io", kind, "controller-revision-hash: web-5c"), "{kind}");
+    }
+    assert!(!unrolled("apps", "ReplicaSet", "pod-template-hash: 5c"));
+    for (group, kind, labels) in [
+        ("apps", "ReplicaSet", "rollouts-pod-template-hash: 5c"),
+        ("apps", "ReplicaSet", "controller-revision-hash: 5c"),
+        ("apps", "ReplicaSet", "app: web"),
+        ("other.example", "ReplicaSet", "pod-template-hash: 5c"),
+        ("batch", "Job", "pod-template-hash: 5c"),
+    ] {
+        assert!(unrolled(group, kind, labels), "{group} {kind} {labels}");
+    }
+    let with = |references: &str| {
+        decode(&with_metadata(&format!("ownerReferences: {references}"))).unwrap()[0].unrolled
+    };
+    assert!(with("[]"), "one of nobody");
+    assert!(with("[{apiVersion: apps/v1, kind: StatefulSet, name: b, uid: c}]"), "no controller");
+    assert!(!with("[{kind: StatefulSet, name: b, uid: c, controller: true}]"), "a pods file needn't say it");
 }
 
 #[test]

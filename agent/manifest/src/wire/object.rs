@@ -190,6 +190,7 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
     } else {
         status.into_said(spec.host_network, &mut names)
     };
+    let unrolled = !metadata.owner_references.is_rolled(&metadata.labels);
     let replica = metadata.owner_references.into_replica(metadata.labels);
     let replica = replica.filter(|_| !spec.containers.is_empty());
     let terminating = metadata.deletion_timestamp.is_some();
@@ -198,7 +199,7 @@ fn into_pod(mut metadata: Metadata, spec: WrittenSpec, status: Status, skipped: 
     let given = grant.map(|text| Given::of(&text, &spec.annotations, &spec, |name| stops.get(name).copied()));
     let given = given.map(Box::new);
     forget_details(&mut spec);
-    Ok(Pod { uid, namespace, name, spec, status, phases, addresses, replica, given, terminating })
+    Ok(Pod { uid, namespace, name, spec, status, phases, addresses, replica, given, unrolled, terminating })
 }
 
 /// Leaves out how containers end and start: of a running pod it isn't kept, but in what it is granted.

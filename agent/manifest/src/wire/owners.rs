@@ -17,8 +17,9 @@ const TEMPLATES: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
 pub(super) struct Controller(Option<Reference>);
 
 #[derive(Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Reference {
+    api_version: Option<ShortName>,
     kind: Option<ShortName>,
     name: Option<ShortName>,
     uid: Option<ShortName>,
@@ -33,6 +34,21 @@ impl Controller {
     /// Whether there is one.
     pub(super) const fn is_there(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether that is a Deployment, a StatefulSet or a DaemonSet of Kubernetes: the kinds that are rolled. Others call theirs the same,
+    /// and have another API group.
+    pub(super) fn is_rolled(&self, template: &Template) -> bool {
+        let Some(Reference { api_version, kind: Some(kind), .. }) = &self.0 else { return false };
+        if api_version.as_ref().is_some_and(|version| !version.0.starts_with("apps/")) {
+            return false;
+        }
+        match kind.0.as_str() {
+            "StatefulSet" | "DaemonSet" => true,
+            // Of a Deployment's pods each has this label.
+            "ReplicaSet" => matches!(template.0, Some((0, _))),
+            _ => false,
+        }
     }
 
     /// What the pod is a replica of.

@@ -114,6 +114,10 @@ pub(super) fn note(report: &Report) -> Option<Note> {
             let text = match way {
                 Way::Environment => running("has it in its environment"),
                 Way::SubPath => running("mounts it by subPath"),
+                Way::Files => format!(
+                    "{object} has changed to version {version} since container {container} started, which mounts it and isn't told of \
+                     changes: if it doesn't look for them itself, restart it to load the change."
+                ),
                 Way::Init => format!(
                     "{object} has changed to version {version} since init container {container} ran, which isn't run again for a change: \
                      make the pod anew to load it."

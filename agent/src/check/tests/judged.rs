@@ -165,7 +165,7 @@ fn a_workload_that_asks_for_it_is_rolled_for_what_never_changes_in_place() {
         "{splayed:?}"
     );
     let set = found(&own("reloadlet.io/rollout: \"true\"", "ReplicaSet"));
-    let expected = "error unsupported: reloadlet.io/rollout is on the ReplicaSet, and only Deployments, StatefulSets and DaemonSets are rolled";
+    let expected = "warning unsupported: reloadlet.io/rollout is on the ReplicaSet, and only Deployments, StatefulSets and DaemonSets are rolled: of its pods it is said what they don't get; write it at spec.template.metadata.annotations, where agents read it";
     assert!(set.iter().any(|line| line == expected), "{set:?}");
 }
 

@@ -302,8 +302,12 @@ fn of_ours(row: &Row) -> Option<&'static str> {
             Some("would roll its pods from ordinal 2 on, and say that the others are stale (partition)")
         }
         "signal, no roll" => Some("tells container \"app\" by SIGHUP"),
-        "report" => Some("would say that its pods are stale, as nothing replaces its pods"),
-        "report only" => Some("would say that its pods are stale, as Rollouts are left alone"),
+        "report" => Some(
+            "would leave it, as nothing replaces its pods, and with reloadlet.io/rollout on the pods its agents would say what they don't get",
+        ),
+        "report only" => Some(
+            "would leave it, as Rollouts are left alone, and with reloadlet.io/rollout on the pods its agents would say what they don't get",
+        ),
         "report: waits for a person (OnDelete)" => {
             Some("would say that its pods are stale, as it waits for somebody to delete them (OnDelete)")
         }

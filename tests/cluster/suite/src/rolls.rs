@@ -150,8 +150,9 @@ impl Space {
     pub fn revisions(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for revision in self.list("replicasets,controllerrevisions", &[]) {
-            let owner = &revision["metadata"]["ownerReferences"][0]["name"];
-            *counts.entry(owner.as_str().unwrap().to_owned()).or_default() += 1;
+            // A ReplicaSet may be nobody's.
+            let owner = revision["metadata"]["ownerReferences"][0]["name"].as_str();
+            *counts.entry(owner.unwrap_or_default().to_owned()).or_default() += 1;
         }
         counts
     }

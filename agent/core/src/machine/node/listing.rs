@@ -122,9 +122,12 @@ impl Machine {
                 let known = self.pods.get(&uid);
                 let asks_the_same = known
                     .is_some_and(|known| *known.plan() == plan && known.pod().spec.mark() == pod.spec.mark());
-                // Of its containers an early agent may have remembered less.
+                // Of its containers an early agent may have remembered less, and whether somebody rolls it no agent has.
                 let same = asks_the_same
-                    && known.is_some_and(|known| known.pod().spec.containers == pod.spec.containers);
+                    && known.is_some_and(|known| {
+                        known.pod().spec.containers == pod.spec.containers
+                            && select::is_reported(known.pod()) == select::is_reported(&pod)
+                    });
                 if known.is_none_or(|known| *known.pod() != pod) {
                     self.actions.push_back(Action::Record(JournalUpdate::Pod(pod.clone())));
                 }

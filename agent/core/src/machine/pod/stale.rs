@@ -39,6 +39,7 @@ impl PodMachine {
                 Way::Init => StaleReason::Init,
                 Way::Environment => StaleReason::Environment,
                 Way::SubPath => StaleReason::SubPath,
+                Way::Files => StaleReason::Files,
             },
             since,
         }));

@@ -419,6 +419,11 @@ impl fmt::Display for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing(idle) => write!(f, "does nothing, {idle}"),
+            Self::Tell(telling @ (Telling::NoTemplate | Telling::Rollout)) => write!(
+                f,
+                "would leave it, {}, and with reloadlet.io/rollout on the pods its agents would say what they don't get",
+                telling.as_str()
+            ),
             Self::Tell(telling) => write!(f, "would say that its pods are stale, {telling}"),
             Self::Hold(hold) => write!(f, "would roll it, and {hold}"),
             Self::Roll { debounce, partition } => {

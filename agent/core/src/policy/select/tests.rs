@@ -134,6 +134,7 @@ fn a_pod_that_ends_is_left_alone_whatever_it_asks_for() {
             addresses: Vec::new(),
             replica: None,
             given: None,
+            unrolled: false,
             terminating: false,
         };
         assert_ne!(plan_of(&pod, Allowed::default()), Planned::LeftAlone);

@@ -3,8 +3,16 @@ use std::sync::Arc;
 use super::*;
 use crate::model::object::{ObjectKind, Updated};
 use crate::model::pod::{
-    Container, EnvironmentSource, Item, ObjectSource, Volume, VolumeMount, VolumeSource,
+    Container, EnvironmentSource, Item, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
 };
+
+fn of_spec(
+    spec: &PodSpec,
+    is_told: impl Fn(&Name) -> bool,
+    is_measured: impl Fn(&ObjectRef) -> bool,
+) -> Vec<Frozen> {
+    of_references(references::frozen(spec), &"shop".into(), is_told, is_measured)
+}
 
 fn at(seconds: u64) -> Time {
     Time::since_boot(Duration::from_secs(seconds))
@@ -261,7 +269,7 @@ fn container(name: &str, paths: &[&str], environment: usize) -> Container {
 
 /// What is followed of a pod whose containers all are told.
 fn told(pod: &PodSpec) -> Vec<Frozen> {
-    of(pod, &"shop".into(), |_| true, |_| true)
+    of_spec(pod, |_| true, |_| true)
 }
 
 fn parts(frozen: &Frozen) -> Vec<Part> {
@@ -378,16 +386,39 @@ fn containers_that_nobody_asked_about_are_followed_within_a_bound_of_their_own()
     let init = init_of(2);
     let debug = Container { kind: ContainerKind::Ephemeral, ..container("debug", &[], 2) };
     let spec = pod(vec![container("app", &[], 100), container("side", &[], 100), init, debug], 0);
-    let found = of(&spec, &"shop".into(), |name| **name == *"app", |_| true);
+    let found = of_spec(&spec, |name| **name == *"app", |_| true);
     let count = |name: &str| found.iter().filter(|frozen| *frozen.container == *name).count();
     assert_eq!((count("app"), count("side"), count("setup"), count("debug")), (100, MOST_UNTOLD, 0, 0));
     let few = pod(vec![init_of(2), container("app", &[], 1)], 0);
-    assert_eq!(of(&few, &"shop".into(), |_| false, |_| true).len(), 3);
+    assert_eq!(of_spec(&few, |_| false, |_| true).len(), 3);
     let mut side = container("side", &[], 100);
     side.environment.push(EnvironmentSource::new(ObjectKind::ConfigMap, "a".into(), None));
-    let measured =
-        of(&pod(vec![side], 0), &"shop".into(), |_| false, |object| object.kind == ObjectKind::ConfigMap);
+    let measured = of_spec(&pod(vec![side], 0), |_| false, |object| object.kind == ObjectKind::ConfigMap);
     assert_eq!(measured.len(), 1, "what isn't measured takes nobody's place");
+}
+
+#[test]
+fn files_of_which_nobody_tells_a_container_are_followed_within_the_same_bound() {
+    let volume = |n: usize| Volume {
+        name: format!("v{n}").into(),
+        source: VolumeSource::ConfigMap(ObjectSource {
+            name: format!("map-{n}").into(),
+            ..ObjectSource::default()
+        }),
+        csi: None,
+    };
+    let mount = |n: usize| VolumeMount { volume: format!("v{n}").into(), sub_path: None };
+    // Each is mounted twice.
+    let mounts = (0..6_000).map(|n| mount(n / 2)).collect();
+    let debug =
+        Container { kind: ContainerKind::Ephemeral, mounts: vec![mount(0)], ..container("debug", &[], 0) };
+    let containers = vec![Container { mounts, ..container("app", &[], 0) }, debug];
+    let spec = PodSpec { containers, volumes: (0..3_000).map(volume).collect(), ..PodSpec::default() };
+    let unread = references::unread(&spec, &Plan::of_nothing());
+    assert_eq!(unread.len(), 3_000);
+    let followed = of_references(unread, &"shop".into(), |_| false, |_| true);
+    assert_eq!(followed.len(), MOST_UNTOLD);
+    assert!(followed.iter().all(|frozen| frozen.way == Way::Files && *frozen.container == *"app"));
 }
 
 fn init_of(environment: usize) -> Container {

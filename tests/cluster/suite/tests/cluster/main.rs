@@ -38,4 +38,5 @@ mod rolls_reloader;
 mod rolls_waits;
 mod shares;
 mod teardown;
+mod unrolled;
 mod volumes;

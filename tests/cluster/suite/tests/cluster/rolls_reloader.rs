@@ -12,17 +12,11 @@ use rows::{Expected, Row};
 mod rows;
 
 /// Rows of the areas that aren't shown here, and why.
-const NOT_SHOWN: [(&str, &str); 12] = [
+const NOT_SHOWN: [(&str, &str); 6] = [
     ("R008", "there are no Rollouts in this cluster"),
     ("R009", "there are no Rollouts in this cluster"),
     ("R010", "there are no Rollouts in this cluster"),
     ("R011", "there are no DeploymentConfigs in this cluster"),
-    ("R012", "the controller looks at no CronJobs: `reloadlet check` reports them"),
-    ("R014", "the controller looks at no CronJobs: `reloadlet check` reports them"),
-    ("R016", "the controller looks at no Jobs: `reloadlet check` reports them"),
-    ("R017", "the controller looks at no Jobs: `reloadlet check` reports them"),
-    ("R018", "the controller looks at no bare pods: `reloadlet check` reports them"),
-    ("R020", "the controller looks at no ReplicaSets: `reloadlet check` reports them"),
     ("R040", "a template has no ephemeral containers"),
     ("R163", "R162 with flags of Reloader's that aren't the controller's"),
 ];
@@ -55,6 +49,40 @@ fn stale(spaces: &[Space]) -> BTreeSet<String> {
     all.filter(|one| one["state"] == "stale").map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// All that there is of workloads of kinds that aren't rolled, each with its UID and what version of its spec it is, once all of them have
+/// what they make: a Job its pod, one whose work is done its end, a CronJob nothing.
+fn of_other_kinds(space: &Space, rows: &[Row]) -> Option<BTreeSet<[String; 4]>> {
+    let names: BTreeSet<String> = rows.iter().map(Row::name).collect();
+    let all = space.list("cronjobs,jobs,replicasets,pods", &[]);
+    let mine: Vec<&Value> = all
+        .iter()
+        .filter(|one| {
+            let owner = one["metadata"]["ownerReferences"][0]["name"].as_str();
+            let owner = owner.or(one["metadata"]["name"].as_str()).unwrap();
+            names.contains(owner)
+        })
+        .collect();
+    let is_done = |one: &&&Value| match one["kind"].as_str().unwrap() {
+        "Pod" => ["Running", "Succeeded"].iter().any(|phase| one["status"]["phase"] == *phase),
+        "Job" => one["metadata"]["name"] != "r016" || one["status"]["succeeded"] == 1,
+        _ => true,
+    };
+    // Each has itself, and all but the CronJobs and the bare pod have a pod beside that.
+    let expected: usize = rows.iter().map(Row::made).sum();
+    let known = mine.iter().filter(is_done).map(|one| {
+        let metadata = &one["metadata"];
+        [&one["kind"], &metadata["name"], &metadata["uid"]]
+            .map(|field| field.as_str().unwrap().to_owned())
+            .into_iter()
+            .chain([metadata["generation"].to_string()])
+            .collect::<Vec<String>>()
+            .try_into()
+            .unwrap()
+    });
+    Some(known.collect::<BTreeSet<[String; 4]>>())
+        .filter(|known| known.len() == expected && mine.len() == expected)
+}
+
 #[test]
 fn rows_of_reloaders_table_are_what_the_controller_does() {
     let Some(first) = Space::alone("reloader") else { return };
@@ -65,6 +93,7 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
     let is_shown = |row: &Row| NOT_SHOWN.iter().all(|(id, _)| *id != row.id);
     let (rows, left): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_shown);
     assert_eq!(left.len(), NOT_SHOWN.len(), "all of them are rows");
+    let (others, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(Row::is_of_another_kind);
     let home = |index: usize| index % SPACES;
 
     for (number, space) in spaces.iter().enumerate() {
@@ -94,6 +123,9 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
             spaces[home(*index)].wait_remembered(&[&row.name()]);
         }
     }
+    let objects: Vec<Value> = others.iter().flat_map(Row::objects).collect();
+    spaces[0].create(&objects);
+    let before = wait_until("those of other kinds are as they stay", || of_other_kinds(&spaces[0], &others));
     // R160 and R161, among them: nothing has been rolled so far.
     assert!(revisions(&spaces).values().all(|count| *count == 1), "{:?}", revisions(&spaces));
 
@@ -101,6 +133,7 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
         let mine = rows.iter().enumerate().filter(|(index, _)| home(*index) == number);
         run(space, &mine.map(|(_, row)| row.changes()).collect::<String>());
     }
+    run(&spaces[0], &others.iter().map(Row::changes).collect::<String>());
     let named = |id: &str| {
         let (index, row) = rows.iter().enumerate().find(|(_, row)| row.id == id).unwrap();
         (&spaces[home(index)], row.name())
@@ -171,14 +204,21 @@ fn rows_of_reloaders_table_are_what_the_controller_does() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(
+        of_other_kinds(&spaces[0], &others),
+        Some(before),
+        "those of other kinds are left as they are"
+    );
     let count = |expected| rows.iter().filter(|row| row.expected() == expected).count();
     eprintln!(
-        "{} rows: {} rolled once, {} not, {} not and reported, {} held; {} rows aren't shown: {NOT_SHOWN:?}",
-        rows.len(),
+        "{} rows: {} rolled once, {} not, {} not and reported, {} held, {} of kinds that are left as they are; {} rows aren't shown: \
+         {NOT_SHOWN:?}",
+        rows.len() + others.len(),
         count(Expected::Roll),
         count(Expected::Nothing),
         count(Expected::Report),
         count(Expected::Held),
+        others.len(),
         left.len(),
     );
 }

@@ -59,6 +59,20 @@ impl Row {
         AREAS.contains(&self.area)
     }
 
+    /// Whether it is of a kind that isn't rolled.
+    pub(super) fn is_of_another_kind(&self) -> bool {
+        ["CronJob", "Job", "Pod", "ReplicaSet"].contains(&self.kind_name())
+    }
+
+    /// Of how many objects one of another kind consists: of itself, and of the pod that it makes.
+    pub(super) fn made(&self) -> usize {
+        if ["Job", "ReplicaSet"].contains(&self.kind_name()) { 2 } else { 1 }
+    }
+
+    fn kind_name(&self) -> &'static str {
+        self.kind.split([' ', ',']).next().unwrap()
+    }
+
     /// The workload's name. Those of its objects begin with it.
     pub(super) fn name(&self) -> String {
         self.id.to_lowercase()
@@ -167,7 +181,7 @@ impl Row {
     }
 
     fn workload(&self) -> Value {
-        let kind = self.kind.split([' ', ',']).next().unwrap();
+        let kind = self.kind_name();
         let labels = json!({"app": self.name()});
         let mut annotations = json!({"reloadlet.io/debounce": if self.id == "R143" { "15s" } else { "1s" }});
         if self.id != "R168" {
@@ -187,6 +201,24 @@ impl Row {
             workload["spec"]["template"]["metadata"]["annotations"]["reloadlet.io/signal"] = json!("HUP");
         }
         match self.kind {
+            "Pod (bare)" => {
+                let metadata = workload["metadata"].clone();
+                return json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": self.pod()});
+            }
+            "Job" | "Job (completed)" | "CronJob" => {
+                workload["apiVersion"] = json!("batch/v1");
+                let template = workload["spec"]["template"].clone();
+                workload["spec"] = json!({"template": template});
+                workload["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+                if self.kind == "Job (completed)" {
+                    workload["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["true"]);
+                }
+                if self.kind == "CronJob" {
+                    let job = workload["spec"].clone();
+                    // There is no such day.
+                    workload["spec"] = json!({"schedule": "0 0 31 2 *", "jobTemplate": {"spec": job}});
+                }
+            }
             "StatefulSet" => workload["spec"]["serviceName"] = json!("none"),
             "StatefulSet partition=2 replicas=3" => {
                 workload["spec"]["serviceName"] = json!("none");
