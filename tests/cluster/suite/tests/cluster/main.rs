@@ -29,6 +29,7 @@ mod propagation;
 mod rendered;
 mod requests;
 mod rights;
+mod rolls_beside;
 mod rolls_changes;
 mod rolls_faults;
 mod rolls_in_place;
