@@ -6,6 +6,7 @@ use super::*;
 
 mod bounds;
 mod grants;
+mod owners;
 mod pods;
 mod status;
 mod workloads;

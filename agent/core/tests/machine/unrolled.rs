@@ -47,9 +47,9 @@ fn part(container: &str, object: &str, reason: &str) -> (String, String, String)
 }
 
 fn said(world: &World) -> Vec<(String, Way)> {
-    let said = world.reports().filter_map(|report| match report {
-        Report::NeedsRestart { container, way, .. } => Some((container.to_string(), *way)),
-        _ => None,
+    let said = world.reports().filter_map(|report| {
+        let Report::NeedsRestart { container, way, .. } = report else { return None };
+        Some((container.to_string(), *way))
     });
     said.collect()
 }
