@@ -36,7 +36,8 @@ pub struct Controller {
     pub(super) options: Options,
     pub(super) ledger: Ledger,
     contents: Contents,
-    pub(super) cases: BTreeMap<WorkloadRef, Case>,
+    /// Each in a box: where keys come in order, a map's nodes are half empty.
+    pub(super) cases: BTreeMap<WorkloadRef, Box<Case>>,
     /// How much memory the workloads take.
     kept: Kept<WorkloadRef, MOST_KEPT>,
     /// Those for which there is no room.
@@ -207,7 +208,7 @@ impl Controller {
             self.dirty.insert(who);
             return;
         };
-        let known = self.cases.get(&who).map(Case::workload);
+        let known = self.cases.get(&who).map(|case| case.workload());
         // A watch can lag behind what came of a request.
         if known.is_some_and(|known| known.uid == workload.uid && known.generation > workload.generation) {
             return;
@@ -219,7 +220,7 @@ impl Controller {
                 case.update(workload);
                 case
             }
-            Entry::Vacant(vacant) => vacant.insert(Case::new(workload)),
+            Entry::Vacant(vacant) => vacant.insert(Box::new(Case::new(workload))),
         };
         case.asked.check_zones(|zone| self.calendar.clock(zone, Time::default()).is_some());
         if case.problems() != before {

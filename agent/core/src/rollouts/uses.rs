@@ -70,9 +70,12 @@ impl Uses {
         looks: Looks,
         names: &BTreeMap<Object, Seen>,
     ) -> Self {
-        let references =
+        let all =
             references::references(&workload.spec, namespace, Allowed::default(), |_, _| Known::default());
-        let mut uses = Self { references: references.all, ..Self::default() };
+        let mut references = all.all;
+        // They are kept, and there are those of thousands of workloads.
+        references.shrink_to_fit();
+        let mut uses = Self { references, ..Self::default() };
         let used: BTreeSet<Object> = uses.frozen().filter_map(object_of).collect();
         let counts = |(kind, _): &Object| looks.secrets || *kind == ObjectKind::ConfigMap;
         let asking = Asking::new(&workload.own, &workload.of_template);
