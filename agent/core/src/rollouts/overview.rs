@@ -70,10 +70,9 @@ impl Controller {
     /// How many workloads ask to be rolled.
     pub fn asking(&self) -> usize {
         let lists_count = self.options.looks.annotations;
-        let asks = |case: &&Box<Case>| {
-            !case.asked.refuses && (case.asked.rolls || (lists_count && case.has_lists()))
-        };
-        self.cases.values().filter(asks).count()
+        let asks =
+            |case: &Case| !case.asked.refuses && (case.asked.rolls || (lists_count && case.has_lists()));
+        self.cases.values().filter(|case| asks(case)).count()
     }
 }
 
