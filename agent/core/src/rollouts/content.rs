@@ -95,35 +95,45 @@ pub struct Content {
     pub keys: Keys,
 }
 
-/// The keys of an object, each once and in order. They are written once, and there are those of thousands of objects: a map would take
-/// twice as much memory.
+/// The keys of an object, each once and in order. They are written once, and there are those of thousands of objects: a map of names
+/// would take three times as much memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys(Box<[(Name, Value)]>);
+pub struct Keys {
+    /// Their names, one after the other.
+    names: Box<str>,
+    /// Where each name ends, and what stands for the value.
+    all: Box<[(u32, Value)]>,
+}
 
-impl FromIterator<(Name, Value)> for Keys {
+impl<N: AsRef<str> + Ord> FromIterator<(N, Value)> for Keys {
     /// Of one that comes more than once the last one counts.
-    fn from_iter<I: IntoIterator<Item = (Name, Value)>>(all: I) -> Self {
-        let all: BTreeMap<Name, Value> = all.into_iter().collect();
-        Self(all.into_iter().collect())
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(all: I) -> Self {
+        let sorted: BTreeMap<N, Value> = all.into_iter().collect();
+        let mut names = String::new();
+        let mut all = Vec::new();
+        for (name, value) in sorted {
+            names.push_str(name.as_ref());
+            // No object is as large.
+            all.push((u32::try_from(names.len()).unwrap_or(u32::MAX), value));
+        }
+        Self { names: names.into(), all: all.into() }
     }
 }
 
 impl Keys {
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, Value)> {
-        self.0.iter().map(|(key, value)| (key, *value))
-    }
-
-    /// One of them.
-    pub fn get(&self, key: &str) -> Option<Value> {
-        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(key)).ok()?;
-        self.0.get(place).map(|(_, value)| *value)
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value)> {
+        let mut begin = 0;
+        self.all.iter().map(move |(end, value)| {
+            let range = std::mem::replace(&mut begin, *end as usize)..*end as usize;
+            (self.names.get(range).unwrap_or_default(), *value)
+        })
     }
 }
 
 impl Content {
     /// What stands for these of its keys.
-    pub(crate) fn print(&self, counts: impl Fn(&Name, Value) -> bool) -> Print {
+    pub(crate) fn print(&self, counts: impl Fn(&str, Value) -> bool) -> Print {
         let mut sum = Sum::default();
         for (key, value) in self.keys.iter() {
             if counts(key, value) {
@@ -151,6 +161,23 @@ mod tests {
 
     fn digest(n: u8) -> Digest {
         Digest::new(std::array::from_fn(|index| n.wrapping_mul(73).rotate_left(index as u32 % 7)))
+    }
+
+    #[test]
+    fn keys_are_in_order_and_each_is_there_once() {
+        let value = |n: u8| Value { digest: digest(n), is_binary: n == 3 };
+        let keys: Keys =
+            [("b", value(1)), ("", value(2)), ("ä.b", value(3)), ("a", value(4)), ("b", value(5))]
+                .into_iter()
+                .collect();
+        let all: Vec<_> = keys.iter().collect();
+        assert_eq!(all, [("", value(2)), ("a", value(4)), ("b", value(5)), ("ä.b", value(3))]);
+        assert_eq!(Keys::from_iter([("", value(2)); 0]).iter().count(), 0);
+        // Where one name ends is part of it.
+        assert_ne!(
+            Keys::from_iter([("ab", value(1)), ("c", value(2))]),
+            Keys::from_iter([("a", value(1)), ("bc", value(2))])
+        );
     }
 
     #[test]
