@@ -47,6 +47,11 @@ bench-cluster: ## Measure reloadlet on a node with a kubelet, in a cluster that 
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench
 	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench publish
 
+.PHONY: bench-controller
+bench-controller: ## Measure the controller's memory, in a cluster that is started for it (needs root)
+	@tests/cluster/install-deps
+	@CARGO_FLAGS="$(CARGO_FLAGS)" tests/cluster/bench-controller
+
 .PHONY: simulate
 simulate: ## Try 20,000 seeds of the core's simulation that nobody has tried (SEEDS=20000 FIRST=<seed>)
 	RELOADLET_SEEDS=$(or $(SEEDS),20000) RELOADLET_FIRST_SEED=$(or $(FIRST),$(shell date +%s)) \
