@@ -261,7 +261,7 @@ impl ApiPod {
                 .map(|id| Instance::of(&id)),
             restarts: status.restart_count,
             obstacle: spec(&status.name)
-                .and_then(|spec| spec.obstacle(self.spec.restart_policy.as_deref()))
+                .and_then(|spec| spec.obstacle(self.spec.restart_policy.as_deref(), is_sidecar(&status.name)))
                 .or_else(|| (!self.asks()).then_some(Obstacle::Unasked)),
         };
         let init = self.status.init_container_statuses.iter().flatten().map(|status| {
@@ -279,15 +279,17 @@ impl ApiPod {
 }
 
 impl Container {
-    /// What is against ending it, so that the kubelet starts it again. `of_pod` is the policy of its pod.
-    fn obstacle(&self, of_pod: Option<&str>) -> Option<Obstacle> {
+    /// What is against ending it, so that the kubelet starts it again. `of_pod` is the policy of its pod, which counts, too, for one that is no
+    /// sidecar: an older kubelet knows no other.
+    fn obstacle(&self, of_pod: Option<&str>, is_sidecar: bool) -> Option<Obstacle> {
         if self.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some()) {
             return Some(Obstacle::PreStop);
         }
         let has_rules = self.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
-        // A pod without a policy has the API server's default.
-        let policy = self.restart_policy.as_deref().or(of_pod).unwrap_or(ALWAYS);
-        (has_rules || policy != ALWAYS).then_some(Obstacle::NoRestart)
+        // Without a policy it is the API server's default.
+        let policies = [self.restart_policy.as_deref(), of_pod.filter(|_| !is_sidecar)];
+        let is_always = policies.into_iter().flatten().all(|policy| policy == ALWAYS);
+        (has_rules || !is_always).then_some(Obstacle::NoRestart)
     }
 }
 
@@ -378,13 +380,15 @@ mod tests {
                 {"name": "hooked", "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}},
                 {"name": "started", "lifecycle": {"postStart": {"exec": {"command": ["true"]}}}},
                 {"name": "never", "restartPolicy": "Never"},
+                {"name": "always", "restartPolicy": "Always"},
                 {"name": "ruled", "restartPolicyRules": [{"action": "Restart"}]},
             ]},
             "status": {
                 "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
                 "containerStatuses": [
                     {"name": "app", "containerID": format!("containerd://{}", "a".repeat(64)), "restartCount": 3},
-                    {"name": "hooked"}, {"name": "started"}, {"name": "never"}, {"name": "ruled"},
+                    {"name": "hooked"}, {"name": "started"}, {"name": "never"},
+                    {"name": "always"}, {"name": "ruled"},
                 ],
             },
         });
@@ -396,15 +400,17 @@ mod tests {
         assert_eq!((app.instance.is_some(), app.restarts), (true, 3));
         let against: Vec<_> = pod.containers.iter().map(|container| container.obstacle).collect();
         let no = Some(Obstacle::NoRestart);
-        assert_eq!(against, [None, Some(Obstacle::PreStop), None, no, no]);
-        let never = json!({"metadata": {}, "spec": {"restartPolicy": "OnFailure", "containers": [{"name": "app"}],
+        assert_eq!(against, [None, Some(Obstacle::PreStop), None, no, None, no]);
+        let never = json!({"metadata": {}, "spec": {"restartPolicy": "OnFailure", "containers": [
+                {"name": "app"}, {"name": "own", "restartPolicy": "Always"},
+            ],
             "initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}, "status": {
-            "containerStatuses": [{"name": "app"}], "initContainerStatuses": [{"name": "proxy"}]}});
+            "containerStatuses": [{"name": "app"}, {"name": "own"}], "initContainerStatuses": [{"name": "proxy"}]}});
         let never = serde_json::from_value::<ApiPod>(never).unwrap().of(None);
         assert_eq!((never.is_ready, never.grace), (false, Duration::from_secs(30)));
         assert_eq!(
             never.containers.iter().map(|container| container.obstacle).collect::<Vec<_>>(),
-            [Some(Obstacle::Unasked), no]
+            [Some(Obstacle::Unasked), no, no]
         );
         for (phase, ended) in [("Failed", true), ("Succeeded", true), ("Running", false), ("Pending", false)]
         {

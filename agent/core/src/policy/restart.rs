@@ -59,12 +59,14 @@ pub fn against(container: &Container, of_pod: Restarts) -> Option<Obstacle> {
 /// By what a container is ended. What the status says is what the runtime sends, the image's own stop signal included.
 fn stop_of(container: &Container, of_pod: Restarts, by_status: Option<Stop>) -> Result<Signal, Obstacle> {
     let starts_again = match container.kind {
-        ContainerKind::Regular => container.restarts.unwrap_or(of_pod) == Restarts::Always,
+        // A kubelet that is older than a container's own policy goes by its pod's.
+        ContainerKind::Regular => {
+            of_pod == Restarts::Always && container.restarts.is_none_or(|own| own == Restarts::Always)
+        }
         ContainerKind::Sidecar => true,
         ContainerKind::Init | ContainerKind::Ephemeral => return Err(Obstacle::NotRunAgain),
     };
-    let is_of_pod = container.kind == ContainerKind::Sidecar || container.restarts.is_none();
-    if !starts_again || !is_of_pod || container.has_restart_rules {
+    if !starts_again || container.has_restart_rules {
         return Err(Obstacle::Policy);
     }
     if container.has_pre_stop {
@@ -107,6 +109,8 @@ mod tests {
             (of(regular, None, false), Restarts::Never, policy),
             (of(regular, Some(Restarts::Never), false), Restarts::Always, policy),
             (of(regular, Some(Restarts::OnFailure), false), Restarts::Always, policy),
+            (of(regular, always, false), Restarts::Always, ok),
+            // An older kubelet goes by the pod's own policy alone.
             (of(regular, always, false), Restarts::Never, policy),
             (of(regular, None, true), Restarts::Always, policy),
             (of(ContainerKind::Sidecar, always, false), Restarts::Never, ok),
