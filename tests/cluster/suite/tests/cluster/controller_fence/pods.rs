@@ -109,7 +109,6 @@ fn nobody_but_the_controllers_account_may_grant_a_restart() {
                 refused(as_anybody(&space, &[&patch[..], more, who].concat()), NOBODY);
             }
         }
-        refused(raw(&space, who, "pods", &pod("new", grant("a")["metadata"]["annotations"].clone())), NOBODY);
         // What the scheduler does; the annotations become the pod's.
         let mut binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "free"},
@@ -120,6 +119,12 @@ fn nobody_but_the_controllers_account_may_grant_a_restart() {
         refused(raw(&space, who, "bindings", &binding), NOBODY);
     }
     assert_eq!(space.get("pod", "free")["metadata"]["annotations"][RESTART], Value::Null);
+    // A copy of a pod has its annotations, and a grant names containers that it never has.
+    space.create(&[pod("copy", grant("a")["metadata"]["annotations"].clone())]);
+    refused(
+        as_anybody(&space, &["annotate", "--overwrite", "pod", "copy", "reloadlet.io/restart=b"]),
+        NOBODY,
+    );
     // Whatever else is changed of a pod with a grant; and the grant can be taken away.
     space.kubectl(&["label", "pod", "app", "a=b"]);
     space.kubectl(&["annotate", "pod", "app", "example.com/new=x"]);
