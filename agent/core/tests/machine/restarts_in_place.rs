@@ -135,6 +135,18 @@ fn only_the_container_with_the_granted_id_is_told_and_of_another_one_nothing_is_
 }
 
 #[test]
+fn what_is_no_container_of_the_spec_is_never_told_whatever_name_a_grant_gives_it() {
+    let mut world = plain(&[("app", &["config"])]);
+    // What holds the pod's namespaces: with its end all containers would go.
+    let sandbox = world.start(&uid(1), "POD");
+    world.node.process_mut(sandbox).caught = TERM;
+    let id = named(&world, "app", sandbox);
+    give(&mut world, &format!("00ff {} {id}", WALL + 60));
+    world.pass(120_000);
+    assert_eq!((stops(&world), findings(&world)), (vec![], vec![Finding::NotFound]));
+}
+
+#[test]
 fn one_that_runs_after_its_grace_period_is_said_and_not_told_again() {
     let mut world = plain(&[("app", &["config"])]);
     world.pods[0].spec.grace = Some(ms(45_000));

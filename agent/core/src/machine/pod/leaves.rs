@@ -153,14 +153,15 @@ impl<'a> Leaves<'a> {
         let Some(container) = self.containers.iter().find(|container| instance.is(&container.id)) else {
             return Instanced::Gone;
         };
-        let is_others = name_of(self.pod, container).is_some_and(|other| other != name);
+        // What has no name is no container of the spec, such as the one that holds the pod's namespaces: all would end with it.
+        let is_its = name_of(self.pod, container) == Some(name);
         let first = process::choose_first(&container.processes).map(|chosen| chosen.first);
         match first {
             // A sandbox shows processes of its own, and none of the container's.
             Ok(first) if self.pod.spec.runtime_class.is_some() && first.namespace_pids.len() < 2 => {
                 Instanced::Unclear
             }
-            Ok(first) if container.complete && !is_others => {
+            Ok(first) if container.complete && is_its => {
                 let comm = first.stat.comm.clone();
                 let face = Face { comm, is_first: first.is_first_in_namespace(), ..Face::default() };
                 Instanced::Running(self.identity(first, container), face)
