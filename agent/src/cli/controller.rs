@@ -12,6 +12,9 @@ use crate::address::address;
 use crate::logs::{LogFormat, LogLevel};
 use crate::switch::yes_or_no;
 
+/// The shortest time that pods may be given to become ready.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(10);
+
 /// What the controller is to do, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControllerConfig {
@@ -96,7 +99,7 @@ pub(super) struct ControllerFlags {
 
     /// A roll whose pods aren't all available after so long has failed, and holds the others that share its content; one of a Deployment also
     /// when its own progressDeadlineSeconds are over
-    #[arg(long, env = "RELOADLET_DEADLINE", value_name = "DURATION", value_parser = time, default_value = "15m")]
+    #[arg(long, env = "RELOADLET_DEADLINE", value_name = "DURATION", value_parser = deadline, default_value = "15m")]
     deadline: Duration,
 
     /// Roll also where it isn't proved that an admission policy fences the controller in, the right to patch workloads being wider than
@@ -201,6 +204,12 @@ fn time(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| format!("{error} is needed"))
 }
 
+/// In less time no pod becomes ready.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let long = time(text)?;
+    (long >= SHORTEST_DEADLINE).then_some(long).ok_or_else(|| "10s or more is needed".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -299,6 +308,7 @@ mod tests {
             (&["--max-rollouts=0"], "a whole number from 1 to 1000 is needed"),
             (&["--max-rollouts-per-namespace=many"], "a whole number from 1 to 1000 is needed"),
             (&["--deadline=soon"], "a duration of whole numbers with the units"),
+            (&["--deadline=9s"], "10s or more is needed"),
             (
                 &[NEEDED[0], NEEDED[1], "--admin-listen=[::]:9847"],
                 "need different addresses, but both are [::]:9847",
