@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::Asking;
+use crate::policy::reloader::{Asking, Form, Resting};
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::content::Print;
@@ -17,7 +17,7 @@ use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{Known, Listing};
 use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
-use crate::rollouts::restarting::{Refusals, Watched};
+use crate::rollouts::restarting::{Refusals, SETTLE, Watched};
 use crate::rollouts::room;
 use crate::rollouts::settings::Options;
 use crate::rollouts::uses::{Looks, Object, Uses};
@@ -57,11 +57,14 @@ pub(crate) struct Case {
     due: Option<Time>,
     /// How often nobody has answered in a row.
     failures: u32,
+    /// Since when all of its pods have been available, as far as was seen; `None` where some aren't, or there are none.
+    available: Option<Time>,
 }
 
 impl Case {
-    pub(crate) fn new(workload: Arc<Workload>) -> Self {
+    pub(crate) fn new(workload: Arc<Workload>, now: Time) -> Self {
         Self {
+            available: is_available(&workload).then_some(now),
             asked: Asked::of(&workload.own, &workload.spec.annotations),
             has_lists: has_lists(&workload),
             workload,
@@ -82,11 +85,13 @@ impl Case {
     }
 
     /// It is another one by now.
-    pub(crate) fn update(&mut self, workload: Arc<Workload>) {
+    pub(crate) fn update(&mut self, workload: Arc<Workload>, now: Time) {
         if workload.uid != self.workload.uid {
-            *self = Self::new(workload);
+            *self = Self::new(workload, now);
             return;
         }
+        let since = self.available.unwrap_or(now);
+        self.available = is_available(&workload).then_some(since);
         let before = &self.workload;
         if workload.spec != before.spec
             || workload.own != before.own
@@ -101,6 +106,17 @@ impl Case {
 
     pub(crate) fn workload(&self) -> &Workload {
         &self.workload
+    }
+
+    /// What its pods prove of what they hold: one that ends soon after its start was available, too.
+    pub(crate) fn proof(&self, now: Time) -> Proof {
+        let settle = SETTLE.saturating_sub(self.workload.min_ready);
+        match self.available.map(|since| since + settle) {
+            Some(until) if now >= until => Proof::Stays,
+            Some(until) => Proof::Settles(until),
+            None if has_pods(&self.workload) => Proof::Broken,
+            None => Proof::Nothing,
+        }
     }
 
     pub(crate) const fn wave(&self) -> i32 {
@@ -380,6 +396,27 @@ impl Case {
             Listing::Known(_) | Listing::Unknown => Some(Next::ListPods),
         }
     }
+}
+
+/// What a workload's pods prove of what they hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// They have been available for long enough.
+    Stays,
+    /// They will have been then.
+    Settles(Time),
+    /// They aren't available.
+    Broken,
+    /// There are none.
+    Nothing,
+}
+
+fn has_pods(workload: &Workload) -> bool {
+    workload.form != Form::Resting(Resting::Empty)
+}
+
+fn is_available(workload: &Workload) -> bool {
+    workload.progress == Progress::Available && has_pods(workload)
 }
 
 fn has_lists(workload: &Workload) -> bool {

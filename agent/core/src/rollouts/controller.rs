@@ -88,7 +88,7 @@ impl Controller {
                 if workload.is_none() {
                     self.left_out.remove(&who);
                 }
-                self.take_workload(who, workload);
+                self.take_workload(who, workload, now);
             }
             Event::Object(object, seen) => {
                 let news = self.contents.see(&object, seen);
@@ -196,7 +196,7 @@ impl Controller {
         self.cases.iter().filter_map(|(who, case)| Some((who, case.wait()?)))
     }
 
-    fn take_workload(&mut self, who: WorkloadRef, workload: Option<Arc<Workload>>) {
+    fn take_workload(&mut self, who: WorkloadRef, workload: Option<Arc<Workload>>, now: Time) {
         let Some(workload) = workload.filter(|workload| self.has_room(&who, workload)) else {
             self.kept.set(&who.namespace, &who, 0);
             if let Some(case) = self.cases.remove(&who) {
@@ -217,10 +217,10 @@ impl Controller {
         let case = match self.cases.entry(who.clone()) {
             Entry::Occupied(known) => {
                 let case = known.into_mut();
-                case.update(workload);
+                case.update(workload, now);
                 case
             }
-            Entry::Vacant(vacant) => vacant.insert(Box::new(Case::new(workload))),
+            Entry::Vacant(vacant) => vacant.insert(Box::new(Case::new(workload, now))),
         };
         case.asked.check_zones(|zone| self.calendar.clock(zone, Time::default()).is_some());
         if case.problems() != before {
@@ -249,7 +249,7 @@ impl Controller {
         let Some(case) = self.cases.get_mut(&who) else { return };
         case.answered();
         match answer {
-            Answer::Taken(workload) => self.take_workload(who, Some(workload)),
+            Answer::Taken(workload) => self.take_workload(who, Some(workload), now),
             Answer::Conflict => {
                 // Whoever has changed it may be another controller.
                 self.ledger.doubt(&who);

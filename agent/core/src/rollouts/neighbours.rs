@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::time::Time;
+use crate::rollouts::case::Proof;
 use crate::rollouts::event::Wait;
 use crate::rollouts::ledger::Ledger;
 use crate::rollouts::record::{Prints, Roll, Step};
@@ -52,14 +54,27 @@ impl<'a> Neighbours<'a> {
         })
     }
 
-    /// What the first one with this content is waited for; nothing where there was none, or it became available.
-    pub(crate) fn first(&self, causes: &Prints) -> Option<Wait> {
+    /// What the first one with this content is waited for, and until when if that is known; nothing where there was none, or its pods prove
+    /// that they stay available. Where they aren't, nothing tells when they are again: that is looked at at `again`.
+    pub(crate) fn first(
+        &self,
+        causes: &Prints,
+        proof: impl Fn(&WorkloadRef) -> Proof,
+        again: Time,
+    ) -> Option<(Wait, Option<Time>)> {
         let mut wait = None;
-        for (_, standing) in self.sharing(causes) {
+        for (other, standing) in self.sharing(causes) {
             match standing {
-                Standing::Done(roll) if is_all(roll, causes) => return None,
-                Standing::Failed(roll) if is_same(roll, causes) => wait = Some(Wait::Failed),
-                Standing::UnderWay(roll) if is_same(roll, causes) => wait = wait.or(Some(Wait::First)),
+                Standing::Done(roll) if is_all(roll, causes) => match proof(other) {
+                    Proof::Stays => return None,
+                    Proof::Settles(until) => wait = wait.or(Some((Wait::First, Some(until)))),
+                    Proof::Broken => wait = Some((Wait::Failed, Some(again))),
+                    Proof::Nothing => {}
+                },
+                Standing::Failed(roll) if is_same(roll, causes) => wait = Some((Wait::Failed, None)),
+                Standing::UnderWay(roll) if is_same(roll, causes) => {
+                    wait = wait.or(Some((Wait::First, None)));
+                }
                 Standing::Done(_) | Standing::Failed(_) | Standing::UnderWay(_) => {}
             }
         }

@@ -16,7 +16,7 @@ const VALID: Duration = Duration::from_secs(60);
 /// How much longer an agent may need to say what came of it, after the time that the pod has to end.
 const ANSWER: Duration = Duration::from_secs(30);
 /// So long the containers of a pod must have been ready at least: one that ends again at once was ready, too.
-const SETTLE: Duration = Duration::from_secs(10);
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 /// So long the containers of a pod with which a roll has failed must have run before it goes on.
 const STEADY: Duration = Duration::from_secs(60);
 /// How often a pod is looked at that is restarted.

@@ -7,7 +7,7 @@ use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::time::Time;
 use crate::policy::rollout::Windows;
-use crate::rollouts::case::Case;
+use crate::rollouts::case::{Case, Proof};
 use crate::rollouts::event::{Action, Mark, Obstacle, Report, Restart, Wait};
 use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::next::{Next, Whose};
@@ -160,10 +160,10 @@ impl Controller {
         // Whose plan is written goes before all others.
         let others = match record.planned() {
             Some(_) => None,
-            None => self.waits_for_others(who, case, causes),
+            None => self.waits_for_others(who, case, causes, now),
         };
         let early = || self.too_early(record, now).map(|(wait, until)| (wait, Some(until)));
-        others.map(|wait| (wait, None)).or_else(early)
+        others.or_else(early)
     }
 
     /// Nothing is waited for any more.
@@ -220,7 +220,13 @@ impl Controller {
     }
 
     /// What a roll for these objects waits for that isn't the workload's own matter.
-    fn waits_for_others(&self, who: &WorkloadRef, case: &Case, causes: &Prints) -> Option<Wait> {
+    fn waits_for_others(
+        &self,
+        who: &WorkloadRef,
+        case: &Case,
+        causes: &Prints,
+        now: Time,
+    ) -> Option<(Wait, Option<Time>)> {
         let neighbours = Neighbours::of(who, &self.ledger, &self.plans);
         let is_earlier =
             |other: &WorkloadRef| self.cases.get(other).is_some_and(|other| other.wave() < case.wave());
@@ -230,9 +236,13 @@ impl Controller {
         if earlier.any(|other| self.cases.get(other).is_some_and(|other| shares(other.differing())))
             || neighbours.unfinished(causes).any(is_earlier)
         {
-            return Some(Wait::Wave);
+            return Some((Wait::Wave, None));
         }
-        neighbours.first(causes).or_else(|| neighbours.budget(self.options.most, self.options.most_each))
+        let proof =
+            |other: &WorkloadRef| self.cases.get(other).map_or(Proof::Nothing, |other| other.proof(now));
+        let first = neighbours.first(causes, proof, now + LOOK_AGAIN);
+        let budget = || neighbours.budget(self.options.most, self.options.most_each);
+        first.or_else(|| budget().map(|wait| (wait, None)))
     }
 
     /// Until when a workload isn't rolled again, and why.
