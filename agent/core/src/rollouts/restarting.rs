@@ -184,6 +184,13 @@ pub(crate) fn is_unsteady(pod: &Pod, now: Time) -> Option<Time> {
     running.map(until).max().filter(|until| now < *until)
 }
 
+/// Until when a pod hasn't run for as long as shows that it stays.
+pub(crate) fn settles(pod: &Pod, min_ready: Duration, now: Time) -> Option<Time> {
+    let running = pod.containers.iter().filter(|container| container.kind == ContainerKind::Regular);
+    let started = running.filter_map(|container| container.since).max()?;
+    Some(started + min_ready.max(SETTLE)).filter(|until| now < *until)
+}
+
 fn has_begun(pod: &Pod, grant: &Grant) -> bool {
     pod.named(grant).any(|container| !is_meant(container, grant) || container.since.is_none())
 }

@@ -1,9 +1,11 @@
 //! Restarts in place: one pod at a time, each once, and none where something is against it.
 
 use reloadlet_core::model::restart::Finding;
+use reloadlet_core::model::time::Time;
 use reloadlet_core::rollouts::event::{Obstacle, Wait};
 
 use crate::cluster::{BAD, Deployed};
+use crate::pods::PodState;
 use crate::promises::{MINUTE, data, object, uses, who};
 use crate::simulation::Simulation;
 
@@ -214,4 +216,39 @@ fn with_files(manner: &'static str) -> Simulation {
     world.start();
     world.wait(MINUTE);
     world
+}
+
+#[test]
+fn who_takes_the_place_of_a_pod_that_was_deleted_in_its_turn_has_to_stay_before_the_next_turn() {
+    let mut world = installed("in-place", 3);
+    world.change_to(11);
+    while world.grants == 0 {
+        world.wait(100);
+    }
+    world.cluster.delete_pods(&who(0), |pod| pod.grant.is_some());
+    world.schedule(&who(0));
+    world.show_workload(&who(0));
+    let is_new = |pod: &PodState| pod.values.values().all(|value| *value == 11);
+    let is_ready = |world: &Simulation| {
+        let pods = &world.cluster.workloads[&who(0)].pods;
+        pods.iter().any(|pod| is_new(pod) && pod.available.is_some_and(|at| at <= world.now))
+    };
+    while !is_ready(&world) {
+        world.wait(100);
+    }
+    world.wait(5_000);
+    let be = |world: &mut Simulation, available: Option<Time>| {
+        world.cluster.touch(&who(0), |workload| {
+            let new = workload.pods.iter_mut().filter(|pod| is_new(pod));
+            new.for_each(|pod| pod.available = available);
+        });
+        world.schedule(&who(0));
+        world.show_workload(&who(0));
+        world.wait(10 * MINUTE);
+    };
+    be(&mut world, None);
+    assert_eq!((world.grants, world.is_stale()), (1, true));
+    let now = world.now;
+    be(&mut world, Some(now));
+    assert_eq!((world.grants, world.is_stale()), (3, false));
 }

@@ -227,6 +227,12 @@ impl Case {
         if broken().any(|pod| !is_stale(pod)) {
             return Next::Wait(Wait::Unavailable, None);
         }
+        // What has taken the place of a pod that was deleted in its turn has the new content, too, and may end of it.
+        let newer = listed.pods.iter().filter(|pod| !pod.is_terminating && !is_stale(pod));
+        let settles = newer.filter_map(|pod| restarting::settles(pod, self.workload.min_ready, now)).max();
+        if settles.is_some() && restart.is_some() {
+            return Next::Wait(Wait::Unavailable, settles);
+        }
         let has_broken = broken().next().is_some();
         let turn = if is_immutable {
             Some(Turn::Nobody(Obstacle::Immutable, None))
