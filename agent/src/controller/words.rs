@@ -109,7 +109,7 @@ pub(super) fn not_in_place(obstacle: Obstacle, instead: bool) -> String {
         Obstacle::Denied => "the kernel denied the agent of its node the stop signal",
         Obstacle::DryRun => "the agent of its node runs with --dry-run",
         Obstacle::StillRuns => {
-            "a container hasn't ended in its terminationGracePeriodSeconds after its stop signal"
+            "a container hasn't ended in its terminationGracePeriodSeconds, or in --deadline, after its stop signal"
         }
         Obstacle::Unasked => "it doesn't ask for that itself (reloadlet.io/rollout on the pod)",
         Obstacle::Refused => "the API server refuses the annotation reloadlet.io/restart on it",

@@ -118,6 +118,10 @@ impl Watched {
             self.ready = None;
             return match finding.and_then(obstacle) {
                 Some(obstacle) => Course::Stuck(obstacle),
+                // Nobody else waits for longer than for any roll.
+                None if pod.grace > times.limit && now >= self.since + times.limit => {
+                    Course::Stuck(Obstacle::StillRuns)
+                }
                 None if now < self.since + VALID + pod.grace + ANSWER => again,
                 None if has_begun(pod, &self.grant) => Course::Failed,
                 None => Course::Stuck(Obstacle::Unanswered),
@@ -170,6 +174,11 @@ pub(crate) struct Times {
 pub(crate) fn is_pending(pod: &Pod, now: Time) -> bool {
     let is_late = |grant: &Grant| now >= moment(grant.until) + pod.grace + ANSWER;
     pod.grant.as_ref().is_some_and(|grant| has_not_ended(pod, grant) && !is_late(grant))
+}
+
+/// Whether a pod was told to end, and has more time for that than others are kept waiting for.
+pub(crate) fn ends_late(pod: &Pod, limit: Duration, now: Time) -> bool {
+    pod.grace > limit && is_pending(pod, now)
 }
 
 /// Whether a pod has a grant that isn't carried out: one of the containers that it names still is the one that was meant.

@@ -66,6 +66,8 @@ pub(crate) struct Deployed {
     pub(crate) refuses: Option<Option<Finding>>,
     /// What they say of the containers that they have ended, once those run again.
     pub(crate) finds: Finding,
+    /// So long its pods have to end.
+    pub(crate) grace: Duration,
     /// Whether its pods have what they use as files, by subPath, and not in their environment.
     pub(crate) has_files: bool,
     /// More annotations.
@@ -278,6 +280,7 @@ impl Deployed {
             manner: "true",
             refuses: None,
             finds: Finding::Current,
+            grace: ms(30_000),
             has_files: false,
             asks: Vec::new(),
             is_paused: false,

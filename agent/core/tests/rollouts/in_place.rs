@@ -4,7 +4,7 @@ use reloadlet_core::model::restart::Finding;
 use reloadlet_core::model::time::Time;
 use reloadlet_core::rollouts::event::{Obstacle, Wait};
 
-use crate::cluster::{BAD, Deployed};
+use crate::cluster::{BAD, Deployed, ms};
 use crate::pods::PodState;
 use crate::promises::{MINUTE, data, object, uses, who};
 use crate::simulation::Simulation;
@@ -130,6 +130,28 @@ fn what_an_agent_refuses_isnt_done_and_new_pods_come_where_that_is_asked_for() {
         assert_eq!((world.rolls, world.grants, world.is_stale()), (1, 1, false), "{says:?}");
         assert_eq!((world.waiting(), world.obstacles), (vec![], vec![(obstacle, true)]));
     }
+}
+
+#[test]
+fn who_has_more_time_to_end_than_the_deadline_keeps_no_other_workload_waiting_and_its_own_pods_until_it_has_ended()
+ {
+    let mut world = installed("in-place", 3);
+    world.cluster.workloads.get_mut(&who(0)).unwrap().grace = ms(10 * 3_600_000);
+    // It was told, and goes on.
+    world.refuse(None);
+    world.change_to(11);
+    world.wait(60 * MINUTE);
+    assert_eq!((world.grants, world.waiting()), (1, vec![(who(0), Wait::InPlace)]));
+    assert!(world.obstacles.contains(&(Obstacle::StillRuns, false)), "{:?}", world.obstacles);
+    world.wait(5 * 60 * MINUTE);
+    assert_eq!(world.grants, 1);
+    world.cluster.workloads.get_mut(&who(0)).unwrap().refuses = None;
+    let (now, values) = (world.now, world.cluster.values(&who(0)));
+    let state = world.cluster.workloads.get_mut(&who(0)).unwrap();
+    let ended = state.pods.iter_mut().find(|pod| pod.grant.is_some()).unwrap();
+    (ended.instance, ended.started, ended.restarts, ended.values) = (9_999, now, 1, values);
+    world.wait(60 * MINUTE);
+    assert_eq!((world.is_stale(), world.waiting()), (false, vec![]));
 }
 
 #[test]

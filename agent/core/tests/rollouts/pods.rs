@@ -125,7 +125,7 @@ impl Deployed {
             is_current: pod.template == self.template,
             is_ready: pod.available.is_some_and(|at| at <= now),
             grant: pod.grant.clone(),
-            grace: ms(30_000),
+            grace: self.grace,
             containers: vec![event::PodContainer {
                 name: "app".into(),
                 kind: ContainerKind::Regular,

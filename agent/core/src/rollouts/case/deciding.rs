@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::model::time::Time;
 use crate::policy::reloader::{Form, Hold, Pods, Rest, Update};
+use crate::policy::rollout::Manner;
 use crate::rollouts::contents::Contents;
-use crate::rollouts::event::{Disruption, Listed, Pod, Report, Wait};
+use crate::rollouts::event::{Disruption, Listed, Obstacle, Pod, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::pods::Listing;
 use crate::rollouts::record::{Prints, Record};
-use crate::rollouts::restarting::Stale;
+use crate::rollouts::restarting::{self, Stale};
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
 use crate::rollouts::workload::{Progress, WorkloadRef};
@@ -19,6 +20,8 @@ use super::Case;
 
 /// Pods, and contents, that came longer ago than this decide nothing.
 const FRESH: Duration = Duration::from_secs(5);
+/// How often a pod is looked at that ends late.
+const AGAIN: Duration = Duration::from_secs(30);
 
 impl Case {
     /// What is done about what differs.
@@ -136,7 +139,11 @@ impl Case {
             .any(|object| found.content(object).is_some_and(|content| content.is_immutable));
         let restart = record.restarting().and(partial);
         let ready = |turn| Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn };
+        let ends_late = |pod: &Pod| !pod.is_terminating && restarting::ends_late(pod, options.limit, now);
         match waits {
+            None if self.asked.manner == Manner::InPlace && known.listed.pods.iter().any(ends_late) => {
+                Next::Stuck { obstacle: Obstacle::StillRuns, until: Some(now + AGAIN) }
+            }
             // Nobody's turn comes before that is over.
             Some(_) => ready(Whose::Template(None)),
             None => self.turn(stale, &known.listed, restart, is_immutable, now, ready),
