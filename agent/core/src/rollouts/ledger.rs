@@ -65,6 +65,8 @@ struct Kept {
     is_doubted: bool,
     /// What is to be written next.
     next: BTreeMap<WorkloadRef, Option<Record>>,
+    /// What it held when it was known last, while it isn't.
+    former: Records,
 }
 
 /// All shards.
@@ -141,7 +143,19 @@ impl Ledger {
         let mut changed: BTreeSet<WorkloadRef> = std::mem::take(&mut kept.next).into_keys().collect();
         changed.extend(before.into_keys());
         changed.extend(records.keys().cloned());
+        let former = std::mem::take(&mut kept.former);
+        let is_empty = records.is_empty();
         kept.know(version, records);
+        match &kept.known {
+            // Somebody has taken away what was in it, or spoiled it. Whoever is gone meanwhile is left out later.
+            Some(_) if is_empty => {
+                kept.next.extend(former.into_iter().map(|(workload, record)| (workload, Some(record))));
+            }
+            Some(_) => {}
+            // It is read once more.
+            None if is_empty => kept.former = former,
+            None => {}
+        }
         changed
     }
 
@@ -180,7 +194,8 @@ impl Kept {
     fn forget(&mut self) {
         if let Some((_, records)) = self.known.take() {
             // They are looked at again when it was read.
-            self.next.extend(records.into_keys().map(|workload| (workload, None)));
+            self.next.extend(records.keys().map(|workload| (workload.clone(), None)));
+            self.former = records;
         }
     }
 
@@ -314,6 +329,34 @@ mod tests {
             ledger.write(&hostile, Some(record(64)));
         }
         assert!(ledger.write(&who, Some(planned.begun(crate::model::time::Time::default()))));
+    }
+
+    #[test]
+    fn what_somebody_has_taken_away_or_spoiled_is_written_again_and_what_another_one_wrote_is_believed() {
+        let all: Vec<WorkloadRef> = of("shop").take(3).collect();
+        let shard = Shard::of(&all[0]);
+        for (version, found, expected) in
+            [(None, vec![], vec![0, 1]), (Some("9"), vec![], vec![0, 1]), (Some("9"), vec![2], vec![2])]
+        {
+            let mut ledger = Ledger::default();
+            settle(&mut ledger);
+            for who in &all[..2] {
+                ledger.write(who, Some(record(1)));
+            }
+            settle(&mut ledger);
+            // What comes next isn't taken, as the shard isn't what it was.
+            ledger.write(&all[0], Some(record(2)));
+            assert!(matches!(ledger.next(), Some((_, Access::Write(..)))));
+            ledger.lost(shard);
+            assert!(matches!(ledger.next(), Some((_, Access::Read))));
+            let found = found.iter().map(|index: &usize| (all[*index].clone(), record(1))).collect();
+            let changed = ledger.read(shard, version.map(Name::from), found);
+            assert!(changed.contains(&all[0]));
+            settle(&mut ledger);
+            let known: Vec<usize> =
+                (0..3).filter(|index| ledger.record(&all[*index]) == Some(Some(&record(1)))).collect();
+            assert_eq!(known, expected, "{version:?}");
+        }
     }
 
     #[test]
