@@ -92,6 +92,10 @@ const MOST_UNTOLD: usize = 64;
 
 /// What the containers of a pod take at their start of objects that are measured. An ephemeral container is there for people.
 pub(crate) fn of(pod: &Pod, plan: &Plan, is_measured: impl Fn(&ObjectRef) -> bool) -> Vec<Frozen> {
+    if plan.is_of_nothing() && !is_reported(pod) {
+        // It is watched for its grant alone: what it needs it is given.
+        return Vec::new();
+    }
     let unread = if is_reported(pod) { references::unread(&pod.spec, plan) } else { Vec::new() };
     let all = references::frozen(&pod.spec).into_iter().chain(unread);
     let is_told = |container: &Name| plan.targets.iter().any(|target| target.container == *container);

@@ -3,6 +3,7 @@
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::machine::status::StaleReason;
+use reloadlet_core::model::granted::Given;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::{EnvironmentSource, Pod};
 use reloadlet_core::propagation::frozen::Way;
@@ -104,6 +105,16 @@ fn what_a_container_is_told_of_isnt_said_and_what_another_one_has_of_it_is() {
         stale(&world).into_iter().map(|(reason, _)| reason).collect::<Vec<_>>(),
         [StaleReason::Environment]
     );
+}
+
+#[test]
+fn a_pod_that_is_watched_for_its_grant_alone_needs_no_restart_that_it_is_given_already() {
+    let annotations = [("reloadlet.io/rollout", "in-place")];
+    let mut granted = Pod { unrolled: false, ..left(&annotations) };
+    let text = "00ff 1800000000 app=aaaaaaaaaaaa";
+    granted.given = Some(Box::new(Given::of(text, &granted.spec.annotations, &granted.spec, |_| None)));
+    let world = changed(granted);
+    assert_eq!((parts(&world), asked(&world).0, said(&world)), (vec![], vec![], vec![]));
 }
 
 #[test]

@@ -47,6 +47,15 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         Report::Reread { pod, container, .. } => {
             unsaid.unsay(&(&**pod).into(), &[UNREAD], |text| text.container.as_ref() == Some(container));
         }
+        // Whoever has just started has what there is.
+        Report::Restart(restart) if restart.finding == Finding::Current => {
+            let of = |once: &Once| {
+                let mut names = restart.grant.containers.iter().map(|(name, _)| name);
+                names.any(|name| once.about.split('\n').next() == Some(name))
+            };
+            unsaid
+                .unsay(&(&*restart.pod).into(), &[NEEDS_RESTART], |text| text.once.as_ref().is_some_and(of));
+        }
         Report::Reload(_)
         | Report::Retold(_)
         | Report::Restart(_)

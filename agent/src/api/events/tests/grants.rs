@@ -59,3 +59,24 @@ fn each_end_of_a_restart_has_its_reason_and_its_sentence() {
         assert_eq!(text.contains("this is why"), says_why, "{text}");
     }
 }
+
+#[test]
+fn that_a_container_needs_a_restart_isnt_said_any_more_once_it_was_restarted() {
+    let (web, now) = (pod("shop", 1), clock::now());
+    for (finding, said) in [(Finding::Current, vec!["side"]), (Finding::Unhandled, vec!["app", "side"])] {
+        let mut unsaid = Unsaid::new(now);
+        for container in ["app", "side"] {
+            unsaid.say(note(&needs_restart(1, container, "12", Way::Environment)).unwrap());
+        }
+        words::unsay(&restart(&web, 7, finding), &mut unsaid);
+        let mut left = Vec::new();
+        for minute in 1..4 {
+            if let Some(saying) = unsaid.next(now + Duration::from_secs(60 * minute)) {
+                let names = ["app", "side"].into_iter();
+                left.extend(names.filter(|name| saying.text.contains(&format!("container {name} "))));
+                unsaid.ended(false);
+            }
+        }
+        assert_eq!(left, said, "{finding:?}");
+    }
+}
