@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::asker::{Asker, collection, managed};
-use crate::api::requests::{JSON, carrying, plain};
+use crate::api::requests::{JSON, MERGE_PATCH, carrying, plain};
 use crate::api::trouble::Trouble;
 use crate::clock;
 use crate::logs::Causes;
@@ -117,26 +117,11 @@ impl Keeper {
         if !self.lease.is_held(clock::now()) {
             return;
         }
-        let given = tokio::time::timeout(LIMIT, self.try_to_give_back()).await;
-        if let Err(trouble) = given.unwrap_or(Err(Trouble::Silent(LIMIT))) {
-            tracing::warn!(
-                error = %Causes(&trouble),
-                "the Lease {NAME} can't be given back: another replica works once it has run out"
-            );
-        }
-    }
-
-    /// What was asked for last may have been taken without an answer, and another replica may have the Lease by now.
-    async fn try_to_give_back(&self) -> Result<(), Trouble> {
-        let found: Written = self.asker.at_once(plain(Request::get(self.path()))).await?;
-        if holder(&found.spec) != Some(&self.identity) {
-            return Ok(());
-        }
-        let mut lease = self.lease_of_mine(Some(&found.metadata.resource_version));
-        lease["spec"]["holderIdentity"] = json!("");
-        lease["spec"]["leaseDurationSeconds"] = json!(1);
-        self.asker.at_once::<Written>(carrying(managed(Request::put, &self.path()), JSON, &lease)).await?;
-        Ok(())
+        let path = self.path();
+        let change = json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
+        let request = carrying(managed(Request::patch, &path), MERGE_PATCH, &change);
+        let given = self.asker.at_once::<Written>(request);
+        drop(tokio::time::timeout(LIMIT, given).await);
     }
 
     /// Does what is to be done.

@@ -1,12 +1,10 @@
 //! Two controllers that both take themselves for the one that leads.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use cluster_suite::rolls::{NAMESPACE, config_map, holder, pods, sentinel, variable, wait_leading, workload};
+use cluster_suite::rolls::{NAMESPACE, config_map, pods, sentinel, variable, wait_leading, workload};
 use cluster_suite::space::{Space, kubectl, kubectl_command, output, wait_until};
 
 const COUNT: usize = 12;
@@ -44,27 +42,6 @@ fn leading(pods: &[String]) -> usize {
         page.is_ok_and(|page| page.lines().any(|line| line == "reloadlet_controller_leader 1"))
     };
     pods.iter().filter(leads).count()
-}
-
-#[test]
-fn who_is_asked_to_end_gives_the_lease_back_before_it_has_run_out() {
-    let Some(_space) = Space::alone("rolls-lease") else { return };
-    wait_leading();
-    let before = holder().unwrap();
-    let lease = ["-n", NAMESPACE, "get", "lease", "reloadlet-controller"];
-    let shown = [&lease[..], &["--watch", "-o", "jsonpath=[{.spec.holderIdentity}]{\"\\n\"}"]].concat();
-    let mut watch = kubectl_command(shown).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let first = lines.next();
-    kubectl(["-n", NAMESPACE, "delete", "pod", &before, "--wait=false"]);
-    let is_of_before = |line: &String| *line == format!("[{before}]");
-    let next = lines.find(|line| !is_of_before(line));
-    watch.kill().unwrap();
-    watch.wait().unwrap();
-    assert_eq!((first, next), (Some(format!("[{before}]")), Some("[]".to_owned())));
-    wait_until("another one leads", || holder().is_some_and(|now| now != before));
-    wait_until("both are there again", || pods().len() == 2);
-    wait_leading();
 }
 
 #[test]
