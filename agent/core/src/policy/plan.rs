@@ -107,12 +107,11 @@ impl Plan {
         }
     }
 
-    /// Whether a container is told of this volume's changes, or watches for them itself.
-    pub(crate) fn reaches(&self, container: &Name, volume: &Name) -> bool {
+    /// The volumes whose changes a container is told of, or watches for itself.
+    pub(crate) fn reaching(&self, container: &Name) -> impl Iterator<Item = &Name> {
         let told = self.targets.iter().map(|target| (&target.container, &target.volumes));
         let measured = self.measured.iter().map(|measured| (&measured.container, &measured.volumes));
-        let mut all = told.chain(measured);
-        all.any(|(name, volumes)| name == container && volumes.contains(volume))
+        told.chain(measured).filter(move |(name, _)| *name == container).flat_map(|(_, volumes)| volumes)
     }
 
     /// Whether no reload is wanted.

@@ -150,10 +150,14 @@ pub(crate) fn frozen(spec: &PodSpec) -> Vec<Reference> {
 pub(crate) fn unread(spec: &PodSpec, plan: &Plan) -> Vec<Reference> {
     let mut room = Room::of(spec);
     for container in spec.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
-        let mut mounts: BTreeSet<&Name> = BTreeSet::new();
-        let whole = container.mounts.iter().filter(|mount| mount.sub_path.is_none());
-        for mount in whole.filter(|mount| !plan.reaches(&container.name, &mount.volume)) {
-            if mounts.insert(&mount.volume) {
+        // Of a volume that is mounted twice once.
+        let mut seen: BTreeSet<&Name> = plan.reaching(&container.name).collect();
+        for mount in container.mounts.iter().filter(|mount| mount.sub_path.is_none()) {
+            // Looking takes time, too.
+            if room.left.references.is_cut {
+                return room.left.references.all;
+            }
+            if seen.insert(&mount.volume) {
                 room.add_unread(container, &mount.volume);
             }
         }

@@ -176,11 +176,6 @@ pub(crate) fn is_pending(pod: &Pod, now: Time) -> bool {
     pod.grant.as_ref().is_some_and(|grant| has_not_ended(pod, grant) && !is_late(grant))
 }
 
-/// Whether a pod was told to end, and has more time for that than others are kept waiting for.
-pub(crate) fn ends_late(pod: &Pod, limit: Duration, now: Time) -> bool {
-    pod.grace > limit && is_pending(pod, now)
-}
-
 /// Whether a pod has a grant that isn't carried out: one of the containers that it names still is the one that was meant.
 pub(crate) fn has_not_ended(pod: &Pod, grant: &Grant) -> bool {
     pod.containers.iter().any(|container| is_meant(container, grant))

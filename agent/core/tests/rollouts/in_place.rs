@@ -155,6 +155,21 @@ fn who_has_more_time_to_end_than_the_deadline_keeps_no_other_workload_waiting_an
 }
 
 #[test]
+fn a_pod_that_was_sent_nothing_keeps_no_other_one_waiting_however_long_it_has_to_end() {
+    let mut world = installed("in-place", 3);
+    world.cluster.workloads.get_mut(&who(0)).unwrap().grace = ms(10 * 3_600_000);
+    world.refuse(Some(Finding::Unhandled));
+    world.change_to(11);
+    world.wait(30 * MINUTE);
+    assert_eq!(world.grants, 3, "each has had its turn");
+    assert!(
+        world.obstacles.iter().all(|(obstacle, _)| *obstacle == Obstacle::Unhandled),
+        "{:?}",
+        world.obstacles
+    );
+}
+
+#[test]
 fn a_hold_stops_between_two_pods() {
     let mut world = installed("in-place", 4);
     world.change_to(11);

@@ -11,7 +11,7 @@ use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::pods::Listing;
 use crate::rollouts::record::{Prints, Record};
-use crate::rollouts::restarting::{self, Stale};
+use crate::rollouts::restarting::Stale;
 use crate::rollouts::rules::{self, Asks};
 use crate::rollouts::settings::Options;
 use crate::rollouts::workload::{Progress, WorkloadRef};
@@ -139,7 +139,7 @@ impl Case {
             .any(|object| found.content(object).is_some_and(|content| content.is_immutable));
         let restart = record.restarting().and(partial);
         let ready = |turn| Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn };
-        let ends_late = |pod: &Pod| !pod.is_terminating && restarting::ends_late(pod, options.limit, now);
+        let ends_late = |pod: &Pod| self.ends_late(pod, options.limit, now);
         match waits {
             None if self.asked.manner == Manner::InPlace && known.listed.pods.iter().any(ends_late) => {
                 Next::Stuck { obstacle: Obstacle::StillRuns, until: Some(now + AGAIN) }

@@ -1,6 +1,7 @@
 //! The restart of a workload's pods in place, where it asks for that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::names::Name;
 use crate::model::restart::Said;
@@ -150,9 +151,21 @@ impl Case {
 
     /// Whether something was said against what a pod was granted, or against what came of it.
     fn is_refused(&self, pod: &Pod, now: Time) -> bool {
+        self.refusal(pod, now).is_some()
+    }
+
+    fn refusal(&self, pod: &Pod, now: Time) -> Option<Obstacle> {
         let meant = pod.grant.iter().flat_map(|grant| &grant.containers).map(|(_, meant)| meant);
         let running = pod.containers.iter().filter_map(|container| container.instance.as_ref());
-        self.refusals.of(pod, meant.chain(running), now).is_some()
+        self.refusals.of(pod, meant.chain(running), now).map(|(obstacle, _)| obstacle)
+    }
+
+    /// Whether a pod was told to end, as far as is known, and has more time for that than others are kept waiting for.
+    pub(super) fn ends_late(&self, pod: &Pod, limit: Duration, now: Time) -> bool {
+        pod.grace > limit
+            && !pod.is_terminating
+            && restarting::is_pending(pod, now)
+            && self.refusal(pod, now).is_none_or(|obstacle| obstacle == Obstacle::StillRuns)
     }
 
     /// The containers of a pod that have something from before a change, or of which nothing shows after their restart that they

@@ -20,7 +20,8 @@ use super::Controller;
 
 /// How often it is looked whether a window has opened, or a budget allows a disruption.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How often it is looked whether what is against a restart in place is still so, where nothing tells.
+/// How often it is looked whether what is against a restart in place is still so, or the first workload is available again, where nothing
+/// tells: many may wait for one.
 const LOOK_LATER: Duration = Duration::from_secs(300);
 /// A workload that was rolled so often within so long flaps.
 const FLAPS_AT: usize = 5;
@@ -240,7 +241,7 @@ impl Controller {
         }
         let proof =
             |other: &WorkloadRef| self.cases.get(other).map_or(Proof::Nothing, |other| other.proof(now));
-        let first = neighbours.first(causes, proof, now + LOOK_AGAIN);
+        let first = neighbours.first(causes, proof, now + LOOK_LATER);
         let budget = || neighbours.budget(self.options.most, self.options.most_each);
         first.or_else(|| budget().map(|wait| (wait, None)))
     }
