@@ -20,6 +20,7 @@ mod carried;
 mod deliveries;
 mod error;
 mod file;
+mod frozen;
 mod held;
 mod records;
 mod rereads;

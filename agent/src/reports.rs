@@ -64,10 +64,11 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
                 unread = unread.as_str(), deliveries, told_again = again, window_us = micros(*window), "{said}"
             );
         }
-        Report::NeedsRestart { pod, container, object, version, way } => tracing::info!(
+        Report::NeedsRestart { pod, container, object, version, way, is_certain } => tracing::info!(
             namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, version = %version,
-            way = way.as_str(),
-            "what the container took of this at its start has changed: nothing else than a restart is known to bring it"
+            way = way.as_str(), certain = is_certain,
+            "what the container took of this at its start {} changed: nothing else than a restart is known to bring it",
+            if *is_certain { "has" } else { "may have" }
         ),
         Report::Restart(restart) => {
             metrics.restart(restart.finding);

@@ -3,6 +3,7 @@
 pub mod closed;
 pub mod digest;
 pub mod excess;
+pub mod frozen;
 pub mod generation;
 pub mod granted;
 pub(crate) mod hash;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use reloadlet_core::model::frozen::Remembered;
 use reloadlet_core::model::journal::{
     CarriedOut, Endings, Handled, JournalKey, JournalSnapshot, JournalUpdate, LastDelivery, Rereads,
 };
@@ -19,6 +20,7 @@ pub(super) struct Changes {
     pub(super) rereads: BTreeMap<(PodUid, Name), Option<Rereads>>,
     pub(super) deliveries: BTreeMap<(PodUid, Name), Option<Arc<LastDelivery>>>,
     pub(super) carried: BTreeMap<PodUid, Arc<CarriedOut>>,
+    pub(super) frozen: BTreeMap<PodUid, Arc<Vec<Remembered>>>,
     pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
 }
 
@@ -40,6 +42,9 @@ impl Changes {
             JournalUpdate::CarriedOut(pod, carried) => {
                 self.carried.insert(pod, carried);
             }
+            JournalUpdate::Frozen(pod, known) => {
+                self.frozen.insert(pod, known);
+            }
             JournalUpdate::Pod(pod) => {
                 self.pods.insert(pod.uid.clone(), pod);
             }
@@ -50,12 +55,13 @@ impl Changes {
                 self.rereads.retain(|(of, _), _| *of != pod);
                 self.deliveries.retain(|(of, _), _| *of != pod);
                 self.carried.remove(&pod);
+                self.frozen.remove(&pod);
                 self.forgotten.insert(pod);
             }
         }
     }
 
-    /// Whether there is nothing but pods.
+    /// Whether there is nothing but pods and what their containers took at their start: that says nothing of volumes.
     pub(super) fn only_pods(&self) -> bool {
         self.forgotten.is_empty()
             && self.handled.is_empty()
@@ -74,6 +80,7 @@ pub(super) struct Records {
     pub(super) rereads: BTreeMap<(PodUid, Name), (Rereads, u64)>,
     pub(super) deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
     pub(super) carried: BTreeMap<PodUid, Arc<CarriedOut>>,
+    pub(super) frozen: BTreeMap<PodUid, Arc<Vec<Remembered>>>,
     /// Whether the agent before recorded deliveries.
     pub(super) shows_deliveries: bool,
     /// Whether it had recorded everything when it ended.
@@ -91,10 +98,12 @@ impl Records {
             self.rereads.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.deliveries.retain(|(pod, _), _| !changes.forgotten.contains(pod));
             self.carried.retain(|pod, _| !changes.forgotten.contains(pod));
+            self.frozen.retain(|pod, _| !changes.forgotten.contains(pod));
             self.pods.retain(|pod, _| !changes.forgotten.contains(pod));
         }
         self.pods.extend(changes.pods.iter().map(|(uid, pod)| (uid.clone(), pod.clone())));
         self.carried.extend(changes.carried.iter().map(|(uid, carried)| (uid.clone(), carried.clone())));
+        self.frozen.extend(changes.frozen.iter().map(|(uid, known)| (uid.clone(), known.clone())));
         for (key, handled) in &changes.handled {
             self.handled.insert(key.clone(), (handled.clone(), at));
         }
@@ -130,6 +139,9 @@ impl Records {
         for (uid, carried) in older.carried {
             self.carried.entry(uid).or_insert(carried);
         }
+        for (uid, known) in older.frozen {
+            self.frozen.entry(uid).or_insert(known);
+        }
     }
 
     pub(super) fn snapshot(&self, existed: bool) -> JournalSnapshot {
@@ -141,6 +153,7 @@ impl Records {
             rereads: self.rereads.iter().map(|(key, (rereads, _))| (key.clone(), *rereads)).collect(),
             deliveries: self.deliveries.clone(),
             carried: self.carried.clone(),
+            frozen: self.frozen.clone(),
             shows_deliveries: self.shows_deliveries,
             is_whole: self.is_whole,
         }

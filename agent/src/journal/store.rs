@@ -22,7 +22,7 @@ use super::file::{self, FileId, Unsynced};
 use super::held;
 use super::records::{Changes, Records, unix_seconds};
 use super::tables::opened;
-use super::{carried, deliveries, rereads, whole};
+use super::{carried, deliveries, frozen, rereads, whole};
 
 pub(super) use opening::Past;
 
@@ -128,6 +128,10 @@ impl Store {
                 Some(pod) => drop(records.carried.insert(pod, Arc::new(value))),
                 None => bad = Some(pod.to_owned()),
             })?;
+            frozen::read(transaction, |pod, known| match PodUid::parse(pod) {
+                Some(pod) => drop(records.frozen.insert(pod, Arc::new(known))),
+                None => bad = Some(pod.to_owned()),
+            })?;
             // A version without limits may have written them.
             let mut pods = Crowd::default();
             for row in transaction.open_table(PODS)?.iter()? {
@@ -172,6 +176,9 @@ impl Store {
             if !changes.carried.is_empty() {
                 carried::write(transaction, changes)?;
             }
+            if !changes.frozen.is_empty() {
+                frozen::write(transaction, changes)?;
+            }
             if !changes.handled.is_empty() {
                 held::write(transaction, changes)?;
                 let mut handled = transaction.open_table(HANDLED)?;
@@ -209,6 +216,7 @@ impl Store {
             rereads::write_all(transaction, records)?;
             deliveries::write_all(transaction, records)?;
             carried::write_all(transaction, records)?;
+            frozen::write_all(transaction, records)?;
             held::write_all(transaction, &records.handled)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
@@ -312,6 +320,7 @@ fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb:
     rereads::forget(transaction, changes)?;
     deliveries::forget(transaction, changes)?;
     carried::forget(transaction, changes)?;
+    frozen::forget(transaction, changes)?;
     held::forget(transaction, changes)
 }
 
@@ -356,6 +365,7 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     rereads::clear(transaction)?;
     deliveries::clear(transaction)?;
     carried::clear(transaction)?;
+    frozen::clear(transaction)?;
     held::clear(transaction)?;
     Ok(())
 }

@@ -24,6 +24,7 @@ mod carried;
 mod damage;
 mod deliveries;
 mod earlier;
+mod frozen;
 mod gone;
 mod holders;
 

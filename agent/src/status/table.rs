@@ -224,6 +224,10 @@ fn why(reason: StaleReason, stale: &StaleStatus, pod: &PodStatus) -> String {
             )
         }
         StaleReason::SubPath => format!("container {container} mounts it by subPath: restart it"),
+        StaleReason::Unsure => format!(
+            "container {container} took something of it at its start, and it was written since: whether the container holds something old \
+             isn't known"
+        ),
         StaleReason::Init => {
             format!("init container {container} took it, and isn't run again for a change: make the pod anew")
         }

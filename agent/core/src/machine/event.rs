@@ -33,6 +33,7 @@ use crate::kernel::mounts::ContainerMounts;
 use crate::kernel::process::{ProcessFacts, ProcessIdentity};
 use crate::machine::volume::Listing;
 use crate::model::digest::Contents;
+use crate::model::frozen::Way;
 use crate::model::generation::Generation;
 use crate::model::journal::{JournalSnapshot, JournalUpdate};
 use crate::model::means::{Means, Request};
@@ -44,7 +45,6 @@ use crate::model::signal::Signal;
 use crate::model::time::Time;
 use crate::policy::files::FileFilter;
 use crate::policy::problem::Problem;
-use crate::propagation::frozen::Way;
 use crate::propagation::nudge::{NudgeAnswer, NudgeResult};
 use crate::propagation::strategy::Strategy;
 
@@ -382,6 +382,9 @@ pub enum Report {
         version: Name,
         /// How the container came by it.
         way: Way,
+        /// Whether it is known that the container holds something else. Else the object was written since the container started,
+        /// and what that took of it isn't known.
+        is_certain: bool,
     },
     /// A verify window ended.
     Verdict {

@@ -12,6 +12,7 @@ use crate::machine::reload::waiting::Waits;
 use crate::machine::reload::{KnownProcesses, Site, Target, Terms};
 use crate::machine::volume::{News, Volume};
 use crate::machine::watched::Watched;
+use crate::model::frozen::Remembered;
 use crate::model::generation::Generation;
 use crate::model::hash;
 use crate::model::journal::{Endings, Handled, JournalKey, LastDelivery, Rereads};
@@ -26,6 +27,7 @@ use crate::propagation::frozen::{self, Frozen};
 use crate::propagation::measuring::Measuring;
 use crate::propagation::nudge::{Accelerate, Nudges, Pace};
 
+use self::memory::Memory;
 use self::reads::Reads;
 use self::restart::Restarts;
 use self::starts::Starts;
@@ -34,6 +36,7 @@ use self::unsaid::Unsaid;
 
 mod leaves;
 mod measuring;
+mod memory;
 mod opens;
 mod problems;
 mod reads;
@@ -60,6 +63,8 @@ pub(crate) struct Restored {
     pub(crate) pace: Pace,
     /// What is known of its grants.
     pub(crate) restarts: Restarts,
+    /// What is known of what its containers took at their start.
+    pub(crate) frozen: Arc<Vec<Remembered>>,
     /// What the journal says of whom the agent before has told.
     pub(crate) predecessor: Predecessor,
     /// Nobody has told the pod since the agent started: it may be gone.
@@ -84,6 +89,7 @@ pub(crate) struct PodMachine {
     problem: Option<Problem>,
     frozen: Vec<Frozen>,
     starts: Starts,
+    memory: Memory,
     /// What was handled of containers and volumes that aren't told under this plan: they may be again under the next one.
     untold: Vec<(JournalKey, Handled)>,
     unsaid: Unsaid,
@@ -125,6 +131,7 @@ impl PodMachine {
             problem: None,
             frozen,
             starts,
+            memory: Memory::default(),
             untold: Vec::new(),
             unsaid: Unsaid::default(),
             accelerate: measuring
@@ -152,6 +159,7 @@ impl PodMachine {
 
     fn restore(&mut self, restored: Restored, ctx: &mut Context<'_>) {
         self.restarts = restored.restarts;
+        self.recall(restored.frozen);
         let told = restored.handled.iter().filter(|(_, handled)| handled.outcome == Some(Outcome::Delivered));
         let told: BTreeSet<Name> = told.map(|(key, _)| key.container.clone()).collect();
         for (key, handled) in restored.handled {
@@ -252,8 +260,9 @@ impl PodMachine {
         let as_is = self.as_is && unlisted;
         let handled = std::mem::take(&mut self.untold);
         let restarts = std::mem::take(&mut self.restarts).for_the_next(ctx);
+        let frozen = Arc::new(self.known_of_starts());
         let mut restored =
-            Restored { as_is, pace: self.nudges.pace(), handled, restarts, ..Restored::default() };
+            Restored { as_is, pace: self.nudges.pace(), handled, restarts, frozen, ..Restored::default() };
         self.set_problem(None, ctx);
         self.release_all(ctx);
         self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
@@ -329,6 +338,7 @@ impl PodMachine {
             .chain(self.nudges.timeout())
             .chain(self.reads.timeout(|name, generation| self.read_waits_for(name, generation)))
             .chain(self.restarts.timeout())
+            .chain(self.memory.timeout())
             .chain(self.unsent.then_some(now))
             .min()
     }
@@ -339,6 +349,7 @@ impl PodMachine {
         self.sends_left = SENT_AT_A_TIME;
         self.take_each(ctx, |state| state.handle_timeout(now));
         self.say_due(ctx);
+        self.remember_due(ctx);
         self.targets.iter_mut().for_each(|target| target.handle_window_timeout(&self.site, ctx));
         self.end_sends(ctx);
         self.targets.iter_mut().for_each(|target| target.look_again(ctx));

@@ -281,6 +281,8 @@ closed_set! {
         Files => "files",
         /// An init container took it, and isn't run again.
         Init => "init",
+        /// The container took something of the object at its start, and the object was written since: whether that changed what it took isn't known.
+        Unsure => "unsure",
         /// The object was immutable and made anew: the kubelet doesn't look at it.
         Immutable => "immutable",
         /// The volume was made anew and the container sees the one before.
@@ -299,6 +301,7 @@ impl StaleReason {
             | Self::Undelivered
             | Self::Suspended
             | Self::Files
+            | Self::Unsure
             | Self::Immutable
             | Self::Orphaned => None,
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::frozen::Remembered;
 use crate::model::generation::Generation;
 use crate::model::mark::Mark;
 use crate::model::names::{ContainerId, Name, PodUid};
@@ -153,6 +154,8 @@ pub enum JournalUpdate {
     LastDelivery(PodUid, Name, Option<Arc<LastDelivery>>),
     /// What was done for the last grant of a pod.
     CarriedOut(PodUid, Arc<CarriedOut>),
+    /// What is known of what a pod's containers took of objects at their start.
+    Frozen(PodUid, Arc<Vec<Remembered>>),
     /// A pod as it was last seen: what is needed to act while nobody tells the node's pods.
     Pod(Arc<Pod>),
     /// A pod is gone: all of its records go.
@@ -176,6 +179,8 @@ pub struct JournalSnapshot {
     pub deliveries: BTreeMap<(PodUid, Name), Arc<LastDelivery>>,
     /// What was done for the last grant of each pod.
     pub carried: BTreeMap<PodUid, Arc<CarriedOut>>,
+    /// What is known of what each pod's containers took of objects at their start.
+    pub frozen: BTreeMap<PodUid, Arc<Vec<Remembered>>>,
     /// Whether the last delivery to each container is among them, as far as it was recorded: earlier agents didn't record them.
     pub shows_deliveries: bool,
     /// Whether the agent before had recorded everything when it ended: nobody was told of anything that isn't here.

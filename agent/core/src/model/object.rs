@@ -89,8 +89,9 @@ pub struct Updated {
     pub written: Time,
     /// Between which moments by the node's clock, as far as the two can be compared.
     pub between: Option<(Time, Time)>,
-    /// When the object was made, or before that: of an earlier one of its name nothing is known.
-    pub made: Option<Time>,
+    /// Between which moments the object was made, of which the node's clock knows as little as of the others; of an earlier one of its name
+    /// nothing is known.
+    pub made: Option<(Time, Time)>,
 }
 
 impl fmt::Debug for ObjectVersion {

@@ -5,8 +5,8 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::closed::closed_set;
 use crate::model::digest::{Digest, Files};
+use crate::model::frozen::{Holds, Remembered, Way};
 use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::object::{ObjectRef, ObjectVersion, Observed};
@@ -18,20 +18,6 @@ use crate::policy::select::is_reported;
 
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
-
-closed_set! {
-    /// How a container comes by something that it takes at its start.
-    pub enum Way {
-        /// `env` or `envFrom`.
-        Environment => "env",
-        /// `subPath` or `subPathExpr`.
-        SubPath => "subpath",
-        /// Files of a directory, of which nobody tells it.
-        Files => "files",
-        /// Any of them, in an init container.
-        Init => "init",
-    }
-}
 
 /// What a container took of an object at its start.
 #[derive(Clone, Debug)]
@@ -48,6 +34,27 @@ pub(crate) struct Frozen {
     taken: Option<(Time, Taken)>,
     /// The last version of which it was said that the process needs a restart.
     said: Option<Name>,
+    /// What was known of it before, until the process is found and the object is seen.
+    remembered: Option<Remembered>,
+}
+
+/// A container holds something else of an object than that has by now, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Since when the object has what it has.
+    pub(crate) since: Time,
+    /// Whether it is known to be something else. Else the object was written after the container had started, and whether that changed what the
+    /// container took of it isn't known.
+    pub(crate) is_certain: bool,
+}
+
+/// What is to be said of a container that needs a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsaid {
+    /// The version that it doesn't get.
+    pub(crate) version: Name,
+    /// Whether it is known that it holds something else.
+    pub(crate) is_certain: bool,
 }
 
 /// A part of the object.
@@ -71,19 +78,26 @@ struct Latest {
     /// When it came to hold this for certain: what the agent saw itself by its own clock, else not before that by any of the two
     /// clocks.
     changed: Option<Time>,
-    /// By when it held this for certain, and until when the object may have been made; where it was seen only afterwards.
+    /// By when it held this for certain, and between which times the object was made; where it was seen only afterwards.
     by: Option<Time>,
-    made: Option<Time>,
+    made: Option<(Time, Time)>,
+    /// The newest version that holds it.
+    newest: Name,
+    /// Whether it is known that the object was written since the agent, or the one before it, had looked first.
+    is_news: bool,
+    /// Whether the object's owner keeps it from triggering anything.
+    is_ignored: bool,
 }
 
+/// What the container took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Taken {
-    /// The files that the container took are known.
+    /// This.
     Known(Held),
-    /// Something from before the first look.
-    Before,
-    /// These, or something of an object that was there before: the next ones where none are known yet.
-    Presumed(Option<Held>),
+    /// Something else than this, which the object has held since then.
+    Other(Held, Time),
+    /// Something from before the first look, or of an object that was there before.
+    Unknown,
 }
 
 /// How many objects are followed of the containers of a pod that aren't told, each once for each container and way. What is beyond
@@ -144,6 +158,7 @@ fn of_references(
             absent: None,
             taken: None,
             said: None,
+            remembered: None,
         };
         all.insert(key, frozen);
     }
@@ -165,6 +180,40 @@ impl Frozen {
         }
     }
 
+    /// Takes in what was known of it before.
+    pub(crate) fn restore(&mut self, remembered: Remembered) {
+        self.remembered = Some(remembered);
+    }
+
+    /// Whether something that was known is of the same container, way and object.
+    pub(crate) fn is_of(&self, remembered: &Remembered) -> bool {
+        self.container == remembered.container
+            && self.way == remembered.way
+            && self.object == remembered.object
+    }
+
+    /// What is to outlive the agent.
+    pub(crate) fn remembered(&self) -> Option<Remembered> {
+        let Some((started, taken)) = &self.taken else { return self.remembered.clone() };
+        let latest = self.latest.as_ref().filter(|_| !self.is_absent());
+        let holds = match (taken, latest) {
+            (Taken::Known(held), _) if *held == self.held_of_nothing() => Holds::Nothing,
+            (Taken::Known(held), Some(latest)) if *held == latest.held => Holds::Same,
+            (Taken::Known(_), Some(latest)) => Holds::Other(latest.changed?),
+            (Taken::Other(other, since), Some(latest)) if *other == latest.held => Holds::Other(*since),
+            (Taken::Known(_) | Taken::Other(..) | Taken::Unknown, _) => Holds::Unknown,
+        };
+        Some(Remembered {
+            container: self.container.clone(),
+            way: self.way,
+            object: self.object.clone(),
+            started: *started,
+            version: latest.map(|latest| latest.newest.clone()),
+            holds,
+            said: latest.is_some_and(|latest| self.said.as_ref() == Some(&latest.version)),
+        })
+    }
+
     /// Takes in what the API server says of the object.
     pub(crate) fn observed(&mut self, observed: &Observed, at: Time) {
         let version = match observed {
@@ -172,9 +221,6 @@ impl Frozen {
             // What the container took stays what it was.
             Observed::Absent => {
                 self.absent.get_or_insert(at);
-                if let Some((_, taken @ Taken::Before)) = &mut self.taken {
-                    *taken = Taken::Presumed(None);
-                }
                 return;
             }
             Observed::Unmeasured => {
@@ -184,28 +230,29 @@ impl Frozen {
         };
         let held = self.part_of(version);
         let was_absent = self.absent.take().is_some();
-        if let Some((_, Taken::Presumed(presumed))) = &mut self.taken {
-            presumed.get_or_insert(held);
-        }
-        if self.latest.as_ref().is_some_and(|latest| latest.held == held) {
+        let (number, is_ignored) = (version.version.clone(), version.ignored);
+        if let Some(latest) = self.latest.as_mut().filter(|latest| latest.held == held) {
+            let lacks_it =
+                |(_, taken): &(Time, Taken)| matches!(taken, Taken::Known(taken) if *taken != held);
+            if was_absent && self.taken.as_ref().is_some_and(lacks_it) {
+                (latest.changed, latest.is_news, latest.version) = (Some(at), true, number.clone());
+            }
+            (latest.newest, latest.is_ignored) = (number, is_ignored);
             return;
         }
         let between = version.updated.and_then(|updated| updated.between);
-        let number = version.version.clone();
-        let is_first_look = self.latest.is_none() && !was_absent;
-        self.latest = Some(if is_first_look {
-            let made = version.updated.and_then(|updated| updated.made);
-            Latest {
-                held,
-                version: number,
-                changed: between.map(|(earliest, _)| earliest),
-                by: between.map(|(_, by)| by),
-                made,
-            }
-        } else {
-            // The watch may have been behind.
-            let changed = between.map_or(at, |(_, latest)| at.min(latest));
-            Latest { held, version: number, changed: Some(changed), by: Some(changed), made: None }
+        let is_news = self.latest.is_some() || was_absent;
+        // The watch may have been behind.
+        let seen = is_news.then(|| between.map_or(at, |(_, latest)| at.min(latest)));
+        self.latest = Some(Latest {
+            held,
+            version: number.clone(),
+            changed: seen.or_else(|| between.map(|(earliest, _)| earliest)),
+            by: seen.or_else(|| between.map(|(_, by)| by)),
+            made: version.updated.filter(|_| !is_news).and_then(|updated| updated.made),
+            newest: number,
+            is_news,
+            is_ignored,
         });
     }
 
@@ -220,19 +267,47 @@ impl Frozen {
         if self.taken.as_ref().is_some_and(|(before, _)| *before == started) {
             return;
         }
-        let taken = match (&self.latest, self.absent) {
-            (None, None) => return,
+        if self.latest.is_none() && self.absent.is_none() {
+            return;
+        }
+        self.said = None;
+        let remembered = self.remembered.take().filter(|remembered| remembered.started == started);
+        let taken = remembered.and_then(|remembered| self.recalled(remembered));
+        let taken = taken.unwrap_or_else(|| self.taken_at(earliest, started));
+        self.taken = Some((started, taken));
+    }
+
+    /// What the process took by what was known of it before: that is told by a version, and of another one nothing is known.
+    fn recalled(&mut self, remembered: Remembered) -> Option<Taken> {
+        if remembered.holds == Holds::Nothing {
+            return Some(Taken::Known(self.held_of_nothing()));
+        }
+        let latest = self.latest.as_mut().filter(|_| self.absent.is_none())?;
+        if remembered.version.as_ref() != Some(&latest.newest) {
+            latest.is_news = true;
+            return None;
+        }
+        self.said = remembered.said.then(|| latest.version.clone());
+        match remembered.holds {
+            Holds::Same => Some(Taken::Known(latest.held)),
+            Holds::Other(since) => Some(Taken::Other(latest.held, since)),
+            Holds::Nothing | Holds::Unknown => None,
+        }
+    }
+
+    /// What a process took that had started between these times.
+    fn taken_at(&self, earliest: Time, started: Time) -> Taken {
+        let is_together =
+            |(from, until): (Time, Time)| until + START_DOUBT >= earliest && from <= started + START_DOUBT;
+        match (&self.latest, self.absent) {
             (_, Some(absent)) if absent + START_DOUBT < earliest => Taken::Known(self.held_of_nothing()),
-            (_, Some(_)) => Taken::Presumed(None),
             (Some(latest), None) if latest.by.is_none_or(|by| by + START_DOUBT < earliest) => {
                 Taken::Known(latest.held)
             }
-            (Some(latest), None) if latest.made.is_some_and(|made| made + START_DOUBT >= earliest) => {
-                Taken::Presumed(Some(latest.held))
-            }
-            (Some(_), None) => Taken::Before,
-        };
-        (self.taken, self.said) = (Some((started, taken)), None);
+            // It was made when the process started: that took this one, as far as is known.
+            (Some(latest), None) if latest.made.is_some_and(is_together) => Taken::Known(latest.held),
+            _ => Taken::Unknown,
+        }
     }
 
     /// Whether there is no such object, as far as is known.
@@ -240,28 +315,30 @@ impl Frozen {
         self.absent.is_some()
     }
 
-    /// Since when the container holds something else than the object does.
-    pub(crate) fn stale_since(&self) -> Option<Time> {
-        let latest = self.latest.as_ref().filter(|_| !self.is_absent())?;
+    /// Whether the container holds something else than the object does. Nobody is told of an object that triggers nothing.
+    pub(crate) fn difference(&self) -> Option<Difference> {
+        let latest = self.latest.as_ref().filter(|latest| !self.is_absent() && !latest.is_ignored)?;
         let (started, taken) = self.taken.as_ref()?;
-        let changed = latest.changed.filter(|changed| changed > started)?;
-        let differs = match taken {
-            Taken::Known(held) | Taken::Presumed(Some(held)) => *held != latest.held,
-            Taken::Before => true,
-            Taken::Presumed(None) => false,
+        let changed = latest.changed.filter(|changed| changed > started);
+        let (since, is_certain) = match taken {
+            Taken::Known(held) => (changed.filter(|_| *held != latest.held)?, true),
+            Taken::Other(other, since) if *other == latest.held => (*since, true),
+            Taken::Other(..) | Taken::Unknown => (changed?, false),
         };
-        differs.then_some(changed)
+        Some(Difference { since, is_certain })
     }
 
-    /// The version of which it is to be said now that only a restart brings it: once for each.
-    pub(crate) fn take_unsaid(&mut self) -> Option<Name> {
-        self.stale_since()?;
-        let version = self.latest.as_ref().map(|latest| latest.version.clone());
-        if self.said == version {
+    /// What is to be said now: that only a restart brings a version, once for each. Of what was there at the first look of all it is
+    /// said only where it is certain.
+    pub(crate) fn take_unsaid(&mut self) -> Option<Unsaid> {
+        let Difference { is_certain, .. } = self.difference()?;
+        let latest = self.latest.as_ref().filter(|latest| is_certain || latest.is_news)?;
+        let version = latest.version.clone();
+        if self.said.as_ref() == Some(&version) {
             return None;
         }
-        self.said.clone_from(&version);
-        version
+        self.said = Some(version.clone());
+        Some(Unsaid { version, is_certain })
     }
 
     /// What the container takes of a version.

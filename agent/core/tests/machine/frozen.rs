@@ -146,8 +146,9 @@ fn an_init_container_of_another_id_was_run_anew_and_one_of_the_same_was_not() {
         assert_eq!(reasons(&world), [StaleReason::Init], "{has_sandbox}");
         say_init(&mut world, "b");
         assert_eq!(reasons(&world), [], "{has_sandbox}");
+        // It may have run before the second version came, and the third may be as the first was.
         show(&mut world, "levels", version(3, 3));
-        assert_eq!(reasons(&world), [StaleReason::Init], "{has_sandbox}");
+        assert_eq!(reasons(&world), [StaleReason::Unsure], "{has_sandbox}");
     }
 }
 

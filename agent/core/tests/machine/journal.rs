@@ -31,6 +31,9 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
         JournalUpdate::CarriedOut(pod, carried) => {
             journal.carried.insert(pod, carried);
         }
+        JournalUpdate::Frozen(pod, known) => {
+            journal.frozen.insert(pod, known);
+        }
         JournalUpdate::Pod(pod) => {
             journal.pods.retain(|known| known.uid != pod.uid);
             journal.pods.push(pod);
@@ -42,6 +45,7 @@ pub(crate) fn apply(journal: &mut JournalSnapshot, update: JournalUpdate) {
             journal.rereads.retain(|(of, _), _| *of != pod);
             journal.deliveries.retain(|(of, _), _| *of != pod);
             journal.carried.remove(&pod);
+            journal.frozen.remove(&pod);
         }
     }
 }

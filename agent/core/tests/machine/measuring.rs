@@ -258,6 +258,7 @@ fn each_reason_has_the_age_of_its_own_oldest() {
             | StaleReason::Init
             | StaleReason::Immutable
             | StaleReason::Files
+            | StaleReason::Unsure
             | StaleReason::Orphaned => (0, None),
         };
         assert_eq!(found, expected, "{reason:?}");

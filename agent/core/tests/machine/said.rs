@@ -6,10 +6,10 @@ use reloadlet_core::Event;
 use reloadlet_core::machine::event::{Delivery, Report};
 use reloadlet_core::machine::status::{StaleReason, ToldStatus};
 use reloadlet_core::model::closed::Closed as _;
+use reloadlet_core::model::frozen::Way;
 use reloadlet_core::model::names::ContainerId;
 use reloadlet_core::model::object::{ObjectKind, ObjectVersion, Observed, Updated};
 use reloadlet_core::model::pod::{EnvironmentSource, ObjectSource, Pod, Volume, VolumeMount, VolumeSource};
-use reloadlet_core::propagation::frozen::Way;
 
 use crate::measuring::{measured, object, show, version};
 use crate::node::{at, generation, uid};
@@ -207,9 +207,13 @@ fn an_object_that_is_gone_is_no_reason_to_restart_before_and_after_a_restart_of_
 
 #[test]
 fn what_a_container_took_at_its_start_is_judged_the_same_before_and_after_a_restart_of_the_agent() {
-    let changed =
-        |from, to| Updated { written: at(from), between: Some((at(from), at(to))), made: Some(at(0)) };
-    let made = |time: u64| Updated { made: Some(at(time)), ..changed(time - 1_000, time) };
+    let changed = |from, to| Updated {
+        written: at(from),
+        between: Some((at(from), at(to))),
+        made: Some((at(0), at(0))),
+    };
+    let made =
+        |time: u64| Updated { made: Some((at(time - 1_000), at(time))), ..changed(time - 1_000, time) };
     let reasons = |world: &World| stale(world).into_iter().collect::<BTreeSet<_>>();
     // The container started at 50.5 s.
     for (what, times, content, expected) in [
@@ -230,4 +234,36 @@ fn what_a_container_took_at_its_start_is_judged_the_same_before_and_after_a_rest
         world.pass(5_000);
         assert_eq!(reasons(&world), expected, "{what}, after a restart");
     }
+}
+
+#[test]
+fn what_another_key_or_a_change_back_leaves_as_it_is_needs_no_restart_after_a_restart_of_the_agent() {
+    let changed = |time: u64| {
+        let between = Some((at(time), at(time + 1_000)));
+        Some(Updated { written: at(time), between, made: Some((at(0), at(0))) })
+    };
+    let shown = |n: u32, content: u8, time| ObjectVersion { updated: changed(time), ..version(n, content) };
+    // The container started at 50.5 s.
+    let mut world = with_environment();
+    for (n, content) in [(2, 2), (3, 1)] {
+        show(&mut world, "levels", shown(n, content, 120_000));
+        world.pass(5_000);
+    }
+    let said = restarts(&world);
+    assert_eq!(said.len(), 1);
+    world.start_agent();
+    show(&mut world, "config", version(1, 1));
+    show(&mut world, "levels", shown(3, 1, 120_000));
+    world.pass(5_000);
+    assert_eq!((stale(&world), restarts(&world)), (vec![], said.clone()));
+    // While there is no agent it is written once more: it may be another key.
+    world.start_agent();
+    show(&mut world, "config", version(1, 1));
+    show(&mut world, "levels", shown(4, 1, 130_000));
+    world.pass(5_000);
+    assert_eq!(stale(&world), [StaleReason::Unsure]);
+    let certain =
+        world.reports().filter(|report| matches!(report, Report::NeedsRestart { is_certain: true, .. }));
+    assert_eq!(certain.count(), 1, "none after the restart");
+    assert_eq!(restarts(&world).len(), 2);
 }

@@ -46,7 +46,7 @@ fn objects_that_are_gone_or_were_made_anew_are_the_same_after_a_restart_of_the_a
         updated: Some(Updated {
             written: at(made),
             between: Some((at(made - 2_000), at(made + 2_000))),
-            made: Some(at(made + 2_000)),
+            made: Some((at(made - 2_000), at(made + 2_000))),
         }),
         ..version(9, content)
     };
@@ -72,7 +72,7 @@ fn objects_that_are_gone_or_were_made_anew_are_the_same_after_a_restart_of_the_a
 /// Changed at about that time, and made long before.
 fn changed(millis: u64) -> Updated {
     let between = Some((at(millis - 2_000), at(millis + 2_000)));
-    Updated { written: at(millis), between, made: Some(at(0)) }
+    Updated { written: at(millis), between, made: Some((at(0), at(0))) }
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use reloadlet_core::Event;
 use reloadlet_core::machine::event::Report;
 use reloadlet_core::machine::status::StaleReason;
+use reloadlet_core::model::frozen::Way;
 use reloadlet_core::model::granted::Given;
 use reloadlet_core::model::object::ObjectKind;
 use reloadlet_core::model::pod::{EnvironmentSource, Pod};
-use reloadlet_core::propagation::frozen::Way;
 
 use crate::measuring::{asked, measured, object, show, stale, version};
 use crate::node::{pod, uid};

@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use hyper::{Request, Response};
 use kube::client::Body;
 use reloadlet_core::machine::event::{ReloadReport, Stages};
+use reloadlet_core::model::frozen::Way;
 use reloadlet_core::model::generation::Generation;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef, ObjectVersion};
 use reloadlet_core::model::outcome::{Outcome, Unread};
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::problem::{Problem, ProblemKind};
-use reloadlet_core::propagation::frozen::Way;
 use serde_json::Value;
 use tower::service_fn;
 
@@ -373,6 +373,7 @@ fn needs_restart(n: u32, container: &str, version: &str, way: Way) -> Report {
         object: ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "web".into() },
         version: version.into(),
         way,
+        is_certain: true,
     }
 }
 

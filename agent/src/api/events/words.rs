@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use reloadlet_core::machine::event::{ReloadReport, Report, RestartReport};
+use reloadlet_core::model::frozen::Way;
 use reloadlet_core::model::means::Means;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectRef;
 use reloadlet_core::model::outcome::{Outcome, Unread, Verdict};
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::model::restart::{Finding, Said};
-use reloadlet_core::propagation::frozen::Way;
 use ring::digest::{SHA256, digest};
 
 use super::super::unsaid::{Note, Once, Text, Unsaid};
@@ -25,6 +25,8 @@ const PROBLEM: &str = "ReloadProblem";
 const UNREAD: &str = "ReloadUnread";
 /// The reason of one that says that only a restart brings a change.
 const NEEDS_RESTART: &str = "ConfigNeedsRestart";
+/// The reason of one that says that only a restart would bring a change, if there was one.
+const MAY_NEED_RESTART: &str = "ConfigMayNeedRestart";
 /// The longest list of what was changed in an Event, in bytes.
 const LISTED: usize = 512;
 /// Those that say that a container wasn't told of a change.
@@ -53,8 +55,9 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
                 let mut names = restart.grant.containers.iter().map(|(name, _)| name);
                 names.any(|name| once.about.split('\n').next() == Some(name))
             };
-            unsaid
-                .unsay(&(&*restart.pod).into(), &[NEEDS_RESTART], |text| text.once.as_ref().is_some_and(of));
+            unsaid.unsay(&(&*restart.pod).into(), &[NEEDS_RESTART, MAY_NEED_RESTART], |text| {
+                text.once.as_ref().is_some_and(of)
+            });
         }
         Report::Reload(_)
         | Report::Retold(_)
@@ -113,7 +116,21 @@ pub(super) fn note(report: &Report) -> Option<Note> {
             };
             Some(warning(pod, UNREAD, Some(container), text))
         }
-        Report::NeedsRestart { pod, container, object, version, way } => {
+        Report::NeedsRestart { pod, container, object, version, way, is_certain: false } => {
+            let how = match way {
+                Way::Environment => "has something of it in its environment",
+                Way::SubPath => "mounts something of it by subPath",
+                Way::Files => "mounts it and isn't told of changes",
+                Way::Init => "took something of it",
+            };
+            let text = format!(
+                "{object} was written since container {container} took what it holds of it: version {version} is there now, and container \
+                 {container} {how}. Whether that has changed isn't known: if it has, a {} loads it.",
+                if *way == Way::Init { "new pod" } else { "restart" }
+            );
+            Some(restart_needed(pod, MAY_NEED_RESTART, (container, object, version, *way), text))
+        }
+        Report::NeedsRestart { pod, container, object, version, way, is_certain: true } => {
             let running = |how: &str| {
                 format!(
                     "{object} has changed to version {version}, and container {container} {how}, which never changes in a running \
@@ -132,11 +149,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
                      make the pod anew to load it."
                 ),
             };
-            let mut note = warning(pod, NEEDS_RESTART, None, text);
-            let about = format!("{container}\n{}\n{object}", way.as_str());
-            let name = once(pod, container, object, version, *way);
-            note.text.once = Some(Once { name, about, said: None });
-            Some(note)
+            Some(restart_needed(pod, NEEDS_RESTART, (container, object, version, *way), text))
         }
         Report::Restart(restart) => Some(restart_note(restart)),
         Report::Retold(reload) => (reload.outcome == Outcome::Delivered).then(|| {
@@ -167,11 +180,19 @@ fn warning(pod: &Pod, reason: &'static str, container: Option<&Name>, text: Stri
     Note { about: pod.into(), urgent: true, reason, text }
 }
 
-/// What tells that a container needs a restart for a version from all else that is said, whichever agent says it.
-fn once(pod: &Pod, container: &Name, object: &ObjectRef, version: &Name, way: Way) -> String {
+/// That a container needs a restart for a version, or may need one: by its name it is told from all else that is said, whichever agent says it.
+fn restart_needed(
+    pod: &Pod,
+    reason: &'static str,
+    (container, object, version, way): (&Name, &ObjectRef, &Name, Way),
+    text: String,
+) -> Note {
+    let mut note = warning(pod, reason, None, text);
     let object = object.to_string();
-    let parts = [NEEDS_RESTART, pod.uid.as_str(), container, way.as_str(), &object, version];
-    named(&parts)
+    let about = format!("{container}\n{}\n{object}", way.as_str());
+    let name = named(&[reason, pod.uid.as_str(), container, way.as_str(), &object, version]);
+    note.text.once = Some(Once { name, about, said: None });
+    note
 }
 
 /// A name of what these make up. None of them contains a line break, but for what a pods file holds: there is no API server then.

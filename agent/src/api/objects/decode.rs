@@ -75,7 +75,8 @@ impl<'de, const SECRET: bool> Deserialize<'de> for Object<SECRET> {
                     made: metadata
                         .creation_timestamp
                         .and_then(|made| second_of(&made))
-                        .map(clock::from_wall_second),
+                        .map(clock::from_wall_second)
+                        .map(|made| (made, made)),
                 }),
                 keys: Arc::new(keys),
             })),

@@ -30,12 +30,10 @@ impl Skew {
 
     /// What was noted of an object, with what that is by the node's clock.
     pub(super) fn dated(self, updated: Updated) -> Updated {
-        let latest = |written| shifted(written, SECOND - self.least);
-        Updated {
-            between: Some((shifted(updated.written, -self.most), latest(updated.written))),
-            made: updated.made.map(latest),
-            ..updated
-        }
+        let between =
+            |(earliest, latest)| (shifted(earliest, -self.most), shifted(latest, SECOND - self.least));
+        let written = updated.written;
+        Updated { between: Some(between((written, written))), made: updated.made.map(between), ..updated }
     }
 }
 
@@ -66,12 +64,17 @@ mod tests {
         for (date, ahead) in [("Thu, 01 Jan 1970 00:16:45 GMT", 5), ("Thu, 01 Jan 1970 00:16:35 GMT", -5)] {
             let skew = skew(date, 1_000_100, 1_000_200).unwrap();
             let at = |second: i64| Time::since_boot(Duration::from_secs(second.unsigned_abs()));
-            let written = Updated { written: at(500 + ahead), between: None, made: Some(at(400 + ahead)) };
+            let written = Updated {
+                written: at(500 + ahead),
+                between: None,
+                made: Some((at(400 + ahead), at(400 + ahead))),
+            };
             let dated = skew.dated(written);
             let (earliest, latest) = dated.between.unwrap();
             assert!(earliest <= at(500) && at(501) <= latest, "{dated:?}");
             assert!(latest.since(earliest) <= Duration::from_secs(5), "{dated:?}");
-            assert!(dated.made.unwrap() >= at(401) && dated.written == written.written);
+            let (earliest, latest) = dated.made.unwrap();
+            assert!(earliest <= at(400) && at(401) <= latest && dated.written == written.written);
         }
         assert_eq!(skew("soon", 0, 0), None);
         assert_eq!(Skew::of(&HeaderMap::new(), Duration::ZERO, Duration::ZERO), None);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::space::{kubectl, kubectl_command, node, output, wait_until};
 
@@ -29,6 +29,35 @@ pub fn pod() -> Value {
 /// Starts it anew, and waits until it is ready.
 pub fn restart() {
     kubectl(["-n", NAMESPACE, "rollout", "restart", "daemonset/reloadlet"]);
+    wait_rolled_out();
+}
+
+/// Takes it away from the node, and starts it anew afterwards; waits until it is ready.
+pub fn stop_while(meanwhile: impl FnOnce()) {
+    let select = |system: &str| {
+        let patch = json!([{
+            "op": "replace",
+            "path": "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/\
+                     nodeSelectorTerms/0/matchExpressions/0/values/0",
+            "value": system,
+        }]);
+        kubectl([
+            "-n",
+            NAMESPACE,
+            "patch",
+            "daemonset",
+            "reloadlet",
+            "--type=json",
+            "-p",
+            &patch.to_string(),
+        ]);
+    };
+    select("none");
+    wait_until("the agent is gone", || {
+        kubectl(["-n", NAMESPACE, "get", "pods", PODS, "-o", "name"]).is_empty()
+    });
+    meanwhile();
+    select("linux");
     wait_rolled_out();
 }
 

@@ -184,6 +184,7 @@ impl Machine {
             gone.extend(std::mem::take(&mut journal.rereads).into_keys().map(|(pod, _)| pod));
             gone.extend(std::mem::take(&mut journal.deliveries).into_keys().map(|(pod, _)| pod));
             gone.extend(std::mem::take(&mut journal.carried).into_keys());
+            gone.extend(std::mem::take(&mut journal.frozen).into_keys());
         }
         self.actions.extend(gone.into_iter().map(|uid| Action::Record(JournalUpdate::Forget(uid))));
     }

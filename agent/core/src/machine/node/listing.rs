@@ -233,6 +233,7 @@ fn restored_from(journal: &mut JournalSnapshot, uid: &PodUid, first_listing: boo
         rereads: taken(&mut journal.rereads, uid),
         deliveries: taken(&mut journal.deliveries, uid),
         restarts: Restarts::restored(journal.carried.remove(uid)),
+        frozen: journal.frozen.remove(uid).unwrap_or_default(),
         predecessor,
         as_is: first_listing && !journal.existed,
         ..Restored::default()

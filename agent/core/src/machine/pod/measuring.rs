@@ -50,6 +50,7 @@ impl PodMachine {
             }
         }
         self.say_restarts(ctx);
+        self.remember(ctx);
         self.say_due(ctx);
     }
 

@@ -150,6 +150,7 @@ impl PodMachine {
         self.read_told(ctx);
         let supervisor = self.targets.iter_mut().find_map(|target| target.say_supervisor(ctx.now));
         self.say_restarts(ctx);
+        self.remember(ctx);
         let is_too_much =
             |target: &Target| matches!(target.processes().why_missing(), Some(&NoProcess::TooMuch));
         self.surveys.came(self.targets.iter().any(is_too_much), ctx.now);

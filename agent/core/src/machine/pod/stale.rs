@@ -10,6 +10,7 @@ use crate::machine::pod::PodMachine;
 use crate::machine::reload::Target;
 use crate::machine::status::{Stale, StaleReason};
 use crate::machine::watched::Watched;
+use crate::model::frozen::Way;
 use crate::model::names::Name;
 use crate::model::object::ObjectRef;
 use crate::model::pod::{Pod, VolumeKind};
@@ -17,7 +18,7 @@ use crate::model::shown::quoted;
 use crate::model::time::Time;
 use crate::policy::annotations::VOLUMES;
 use crate::policy::problem::{Problem, ProblemKind};
-use crate::propagation::frozen::Way;
+use crate::propagation::frozen::Unsaid;
 use crate::propagation::volume::Standing;
 
 impl PodMachine {
@@ -30,18 +31,19 @@ impl PodMachine {
             .filter_map(|(name, watched)| volume(name, watched, &self.targets, &self.site.pod));
         let mut stale: Vec<Stale> = volumes.collect();
         let frozen = self.frozen.iter().filter(|one| self.starts.has(one));
-        let frozen = frozen.filter_map(|one| Some((one.stale_since()?, one)));
-        stale.extend(frozen.map(|(since, one)| Stale {
+        let frozen = frozen.filter_map(|one| Some((one.difference()?, one)));
+        stale.extend(frozen.map(|(difference, one)| Stale {
             volume: None,
             container: Some(one.container.clone()),
             object: Some(one.object.clone()),
             reason: match one.way {
+                _ if !difference.is_certain => StaleReason::Unsure,
                 Way::Init => StaleReason::Init,
                 Way::Environment => StaleReason::Environment,
                 Way::SubPath => StaleReason::SubPath,
                 Way::Files => StaleReason::Files,
             },
-            since,
+            since: difference.since,
         }));
         stale
     }
@@ -58,11 +60,18 @@ impl PodMachine {
             if !self.starts.has(frozen) {
                 continue;
             }
-            let Some(version) = frozen.take_unsaid() else { continue };
+            let Some(Unsaid { version, is_certain }) = frozen.take_unsaid() else { continue };
             let (pod, container, object) =
                 (self.site.pod.clone(), frozen.container.clone(), frozen.object.clone());
             let way = frozen.way;
-            ctx.act(Action::Report(Report::NeedsRestart { pod, container, object, version, way }));
+            ctx.act(Action::Report(Report::NeedsRestart {
+                pod,
+                container,
+                object,
+                version,
+                way,
+                is_certain,
+            }));
         }
     }
 }

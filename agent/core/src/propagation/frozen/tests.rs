@@ -6,6 +6,8 @@ use crate::model::pod::{
     Container, EnvironmentSource, Item, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
 };
 
+mod remembered;
+
 fn of_spec(
     spec: &PodSpec,
     is_told: impl Fn(&Name) -> bool,
@@ -20,7 +22,7 @@ fn at(seconds: u64) -> Time {
 
 /// Made long ago, and changed in between by the node's clock.
 fn updated_at(earliest: u64, latest: u64) -> Updated {
-    Updated { written: at(earliest), between: Some((at(earliest), at(latest))), made: Some(at(0)) }
+    Updated { written: at(earliest), between: Some((at(earliest), at(latest))), made: Some((at(0), at(0))) }
 }
 
 fn with(updated: Updated, content: u8) -> Observed {
@@ -41,6 +43,16 @@ fn version(updated: Option<u64>, keys: &[(&str, u8)]) -> Observed {
     }))
 }
 
+/// Since when it is known that the container holds something else.
+fn certain(frozen: &Frozen) -> Option<Time> {
+    frozen.difference().filter(|difference| difference.is_certain).map(|difference| difference.since)
+}
+
+/// Since when it may hold something else, where that isn't known.
+fn unsure(frozen: &Frozen) -> Option<Time> {
+    frozen.difference().filter(|difference| !difference.is_certain).map(|difference| difference.since)
+}
+
 fn frozen(part: Part) -> Frozen {
     let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
     Frozen {
@@ -53,6 +65,7 @@ fn frozen(part: Part) -> Frozen {
         absent: None,
         taken: None,
         said: None,
+        remembered: None,
     }
 }
 
@@ -61,17 +74,17 @@ fn a_change_after_the_start_makes_it_stale_until_the_next_start_or_the_old_value
     let mut level = frozen(Part::Key("level".into()));
     level.observed(&version(Some(10), &[("level", 1), ("other", 1)]), at(100));
     level.started(at(50));
-    assert_eq!(level.stale_since(), None);
+    assert_eq!(certain(&level), None);
     level.observed(&version(Some(110), &[("level", 1), ("other", 2)]), at(110));
-    assert_eq!(level.stale_since(), None, "another key");
+    assert_eq!(certain(&level), None, "another key");
     level.observed(&version(Some(120), &[("level", 2), ("other", 2)]), at(120));
-    assert_eq!(level.stale_since(), Some(at(120)));
+    assert_eq!(certain(&level), Some(at(120)));
     level.observed(&version(Some(130), &[("level", 1), ("other", 2)]), at(130));
-    assert_eq!(level.stale_since(), None, "it is what it was");
+    assert_eq!(certain(&level), None, "it is what it was");
     level.observed(&version(Some(140), &[("level", 3), ("other", 2)]), at(140));
-    assert_eq!(level.stale_since(), Some(at(140)));
+    assert_eq!(certain(&level), Some(at(140)));
     level.started(at(150));
-    assert_eq!(level.stale_since(), None, "it has started anew");
+    assert_eq!(certain(&level), None, "it has started anew");
 }
 
 #[test]
@@ -81,7 +94,7 @@ fn a_watch_that_was_behind_doesnt_make_a_container_stale_that_has_the_new_value(
     level.started(at(2));
     level.started(at(12));
     level.observed(&version(Some(10), &[("level", 2)]), at(30));
-    assert_eq!(level.stale_since(), None);
+    assert_eq!(certain(&level), None);
 }
 
 #[test]
@@ -89,11 +102,13 @@ fn what_changed_before_the_agent_looked_is_told_by_the_time_of_the_update() {
     let mut all = frozen(Part::Everything);
     all.observed(&version(Some(60), &[("a", 1)]), at(100));
     all.started(at(50));
-    assert_eq!(all.stale_since(), Some(at(60)));
+    // It may have been another key's change, or one back to what there was.
+    assert_eq!((certain(&all), unsure(&all)), (None, Some(at(60))));
+    assert_eq!(all.take_unsaid(), None, "nothing is known to have changed since the first look");
     let mut unknown = frozen(Part::Everything);
     unknown.observed(&version(None, &[("a", 1)]), at(100));
     unknown.started(at(50));
-    assert_eq!(unknown.stale_since(), None);
+    assert_eq!(unknown.difference(), None);
 }
 
 #[test]
@@ -106,7 +121,7 @@ fn a_time_of_the_api_server_alone_makes_stale_only_beyond_any_doubt_about_the_cl
         let mut level = frozen(Part::Everything);
         level.observed(&with(updated, 1), at(100));
         level.started(at(50));
-        assert_eq!(level.stale_since(), since, "{updated:?}");
+        assert_eq!((certain(&level), unsure(&level)), (None, since), "{updated:?}");
     }
 }
 
@@ -121,22 +136,22 @@ fn what_the_agent_saw_itself_goes_by_its_own_clock() {
         level.observed(&with(updated_at(1, 2), 1), at(10));
         level.started(at(50));
         level.observed(&with(updated, 2), at(60));
-        assert_eq!(level.stale_since(), Some(at(60)), "{updated:?}");
+        assert_eq!(certain(&level), Some(at(60)), "{updated:?}");
     }
 }
 
 #[test]
 fn a_change_makes_a_container_stale_that_started_just_when_the_object_was_made() {
     // Both were made together, and which was first can't be told.
-    let made = Updated { written: at(50), between: Some((at(48), at(53))), made: Some(at(53)) };
+    let made = Updated { written: at(50), between: Some((at(48), at(53))), made: Some((at(48), at(53))) };
     let mut level = frozen(Part::Everything);
     level.observed(&with(made, 1), at(51));
     level.started(at(51));
-    assert_eq!(level.stale_since(), None);
+    assert_eq!(certain(&level), None);
     level.observed(&with(updated_at(60, 63), 2), at(61));
-    assert_eq!(level.stale_since(), Some(at(61)));
+    assert_eq!(certain(&level), Some(at(61)));
     level.observed(&with(updated_at(70, 73), 1), at(71));
-    assert_eq!(level.stale_since(), None, "it is what it was, as far as is known");
+    assert_eq!(certain(&level), None, "it is what it was, as far as is known");
 }
 
 #[test]
@@ -148,32 +163,32 @@ fn what_is_gone_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
     for frozen in [&mut level, &mut restarted] {
         frozen.observed(&Observed::Absent, at(60));
         frozen.started(at(50));
-        assert_eq!((frozen.stale_since(), frozen.is_absent()), (None, true));
+        assert_eq!((certain(frozen), frozen.is_absent()), (None, true));
     }
 }
 
 #[test]
 fn an_object_made_anew_with_the_same_content_makes_nothing_stale_before_and_after_a_restart_of_the_agent() {
-    let anew = Updated { made: Some(at(71)), ..updated_at(70, 71) };
+    let anew = Updated { made: Some((at(70), at(71))), ..updated_at(70, 71) };
     let mut level = frozen(Part::Everything);
     level.observed(&with(updated_at(1, 2), 1), at(10));
     level.started(at(50));
     level.observed(&Observed::Absent, at(60));
     level.observed(&with(anew, 1), at(70));
     level.started(at(50));
-    assert_eq!((level.stale_since(), level.is_absent()), (None, false));
+    assert_eq!((certain(&level), level.is_absent()), (None, false));
     let mut restarted = frozen(Part::Everything);
     restarted.observed(&with(anew, 1), at(80));
     restarted.started(at(50));
-    assert_eq!(restarted.stale_since(), None);
+    assert_eq!(certain(&restarted), None);
     // It was gone when the agent looked first.
     let mut absent = frozen(Part::Everything);
     absent.observed(&Observed::Absent, at(60));
     absent.started(at(50));
     absent.observed(&with(anew, 1), at(70));
-    assert_eq!(absent.stale_since(), None);
+    assert_eq!(certain(&absent), None);
     level.observed(&with(updated_at(90, 91), 2), at(90));
-    assert_eq!(level.stale_since(), Some(at(90)), "another content");
+    assert_eq!(certain(&level), Some(at(90)), "another content");
 }
 
 #[test]
@@ -181,9 +196,10 @@ fn an_object_that_wasnt_there_at_the_start_and_comes_makes_stale() {
     let mut level = frozen(Part::Everything);
     level.observed(&Observed::Absent, at(10));
     level.started(at(50));
-    level.observed(&with(Updated { made: Some(at(61)), ..updated_at(60, 61) }, 1), at(60));
-    assert_eq!(level.stale_since(), Some(at(60)));
-    assert_eq!((level.take_unsaid().as_deref(), level.take_unsaid()), (Some("1"), None), "it is said once");
+    level.observed(&with(Updated { made: Some((at(60), at(61))), ..updated_at(60, 61) }, 1), at(60));
+    assert_eq!(certain(&level), Some(at(60)));
+    let said = level.take_unsaid().map(|unsaid| (unsaid.version, unsaid.is_certain));
+    assert_eq!((said, level.take_unsaid()), (Some(("1".into(), true)), None), "it is said once");
     level.started(at(70));
     assert_eq!(level.take_unsaid(), None);
 }
@@ -211,7 +227,7 @@ fn of_a_volume_it_is_the_file_at_the_path_or_those_below() {
         mount.started(at(5));
         let keys = [("k", 1 + u8::from(key == "k")), ("l", 1 + u8::from(key == "l"))];
         mount.observed(&version(Some(20), &keys), at(20));
-        assert_eq!(mount.stale_since().is_some(), stale, "{path} {key}");
+        assert_eq!(certain(&mount).is_some(), stale, "{path} {key}");
     }
 }
 
@@ -222,9 +238,9 @@ fn a_key_that_the_containers_own_variable_hides_makes_nothing_stale() {
     all.observed(&version(Some(1), &[("LEVEL", 1), ("OTHER", 1)]), at(10));
     all.started(at(5));
     all.observed(&version(Some(20), &[("LEVEL", 2), ("OTHER", 1)]), at(20));
-    assert_eq!(all.stale_since(), None);
+    assert_eq!(certain(&all), None);
     all.observed(&version(Some(30), &[("LEVEL", 2), ("OTHER", 2)]), at(30));
-    assert_eq!(all.stale_since(), Some(at(30)), "its variable is APP_OTHER");
+    assert_eq!(certain(&all), Some(at(30)), "its variable is APP_OTHER");
 }
 
 #[test]
@@ -234,7 +250,7 @@ fn an_init_container_is_stale_only_by_what_changed_after_another_one_had_started
         setup.observed(&version(Some(1), &[("a", 1)]), at(5));
         setup.started_between(at(10), at(50));
         setup.observed(&version(Some(second), &[("a", 2)]), at(second));
-        setup.stale_since()
+        certain(&setup)
     };
     assert_eq!(change(30), None, "it may have run after that");
     assert_eq!(change(60), Some(at(60)));
@@ -242,8 +258,8 @@ fn an_init_container_is_stale_only_by_what_changed_after_another_one_had_started
     let mut setup = frozen(Part::Everything);
     setup.observed(&version(Some(20), &[("a", 2)]), at(55));
     setup.started_between(at(10), at(50));
-    assert_eq!(setup.stale_since(), None);
-    assert_eq!(setup.taken, Some((at(50), Taken::Before)));
+    assert_eq!(certain(&setup), None);
+    assert_eq!(setup.taken, Some((at(50), Taken::Unknown)));
 }
 
 fn pod(containers: Vec<Container>, items: usize) -> PodSpec {
@@ -348,13 +364,13 @@ fn two_volumes_with_the_same_path_are_two_pieces() {
         frozen.observed(&version(Some(1), &[("k", 1), ("l", 1)]), at(10));
         frozen.started(at(5));
         frozen.observed(&version(Some(20), &keys), at(20));
-        assert_eq!(frozen.stale_since(), Some(at(20)), "{keys:?}");
+        assert_eq!(certain(&frozen), Some(at(20)), "{keys:?}");
     }
     let [mut swapped] = told(&spec).try_into().unwrap();
     swapped.observed(&version(Some(1), &[("k", 1), ("l", 2)]), at(10));
     swapped.started(at(5));
     swapped.observed(&version(Some(20), &[("k", 2), ("l", 1)]), at(20));
-    assert!(swapped.stale_since().is_some(), "each has the other one's");
+    assert!(certain(&swapped).is_some(), "each has the other one's");
 }
 
 #[test]
@@ -378,7 +394,7 @@ fn each_piece_of_an_object_takes_as_many_steps_as_it_hides_keys() {
     frozen.observed(&version(Some(1), &before), at(10));
     frozen.started(at(5));
     frozen.observed(&version(Some(20), &after), at(20));
-    assert_eq!(frozen.stale_since(), Some(at(20)), "the other pieces have it");
+    assert_eq!(certain(&frozen), Some(at(20)), "the other pieces have it");
 }
 
 #[test]

@@ -73,14 +73,12 @@ fn that_a_container_needs_a_restart_is_one_event_for_each_version_also_after_a_r
     assert!(note.contains(&format!("levels has changed to version {wanted}")), "{note}");
     agent::restart();
     wait_until("it shows as stale again", || is_shown(&space) && stale() > 0.5);
-    // What it says of the next version comes after what it has to say of this one.
-    wait_until("the agent has found it", || {
-        let line = |line: &str| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            (line["namespace"] == space.name() && line["way"] == "env").then_some(())
-        };
-        agent::log().lines().find_map(line)
-    });
+    let log = agent::log();
+    let says_it = |line: &&str| {
+        serde_json::from_str(line)
+            .is_ok_and(|line: Value| line["namespace"] == space.name() && line["way"] == "env")
+    };
+    assert_eq!(log.lines().find(says_it), None, "it was said");
     let patch = json!({"data": {"level": "higher"}}).to_string();
     space.kubectl(&["patch", "configmap", "levels", "--type=merge", "-p", &patch]);
     let notes = wait_until("the next version is said", || {
@@ -90,6 +88,36 @@ fn that_a_container_needs_a_restart_is_one_event_for_each_version_also_after_a_r
     let notes: BTreeSet<String> = notes.into_iter().collect();
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(space.events("app", "ConfigNeedsRestart").len(), 2);
+}
+
+#[test]
+fn a_change_of_another_key_is_no_reason_to_restart_before_and_after_a_restart_of_the_agent() {
+    let Some(space) = space("other-key") else { return };
+    let patch = json!({"data": {"other": "new"}}).to_string();
+    space.kubectl(&["patch", "configmap", "levels", "--type=merge", "-p", &patch]);
+    // A change that comes after it is known.
+    space.change("two");
+    for restarts in [false, true] {
+        if restarts {
+            agent::restart();
+        }
+        wait_until("the volume is up to date", || {
+            let shown = status(&space).remove(&("app".to_owned(), "config".to_owned()));
+            shown.is_some_and(|[.., state]| state == "up to date")
+        });
+        assert_eq!(states(&space, 0), [""; 0]);
+        assert!(stale() < 0.5);
+    }
+    // What is written while no agent runs may be anything.
+    agent::stop_while(|| {
+        let patch = json!({"data": {"other": "newer"}}).to_string();
+        space.kubectl(&["patch", "configmap", "levels", "--type=merge", "-p", &patch]);
+    });
+    let state = states(&space, 1).remove(0);
+    assert!(state.starts_with("unsure for ") && state.contains("isn't known"), "{state}");
+    space.wait_event("app", "ConfigMayNeedRestart");
+    assert!(stale() < 0.5);
+    assert_eq!(space.events("app", "ConfigNeedsRestart"), [""; 0]);
 }
 
 #[test]

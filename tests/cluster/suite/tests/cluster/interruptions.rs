@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use cluster_suite::agent;
 use cluster_suite::space::{SIGNAL, Space, app, config_map, kubectl, node, wait_until};
 
@@ -46,27 +44,13 @@ fn a_rollout_of_the_agent_loses_no_change() {
 fn a_change_while_no_agent_runs_is_told_by_the_next_one() {
     let Some(space) = Space::alone("absent") else { return };
     start(&space);
-    let select = |label: Option<&str>| {
-        let patch = json!([{
-            "op": "replace",
-            "path": "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/\
-                     nodeSelectorTerms/0/matchExpressions/0/values/0",
-            "value": label.unwrap_or("linux"),
-        }]);
-        let text = patch.to_string();
-        kubectl(["-n", "reloadlet", "patch", "daemonset", "reloadlet", "--type=json", "-p", &text]);
-    };
-    select(Some("none"));
-    wait_until("the agent is gone", || {
-        kubectl(["-n", "reloadlet", "get", "pods", agent::PODS, "-o", "name"]).is_empty()
+    agent::stop_while(|| {
+        space.change("two");
+        for pod in PODS {
+            space.wait_file(pod, "/config/key", "two");
+            space.wait_told(pod, "app", &[]);
+        }
     });
-    space.change("two");
-    for pod in PODS {
-        space.wait_file(pod, "/config/key", "two");
-        space.wait_told(pod, "app", &[]);
-    }
-    select(None);
-    agent::wait_rolled_out();
     wait_loaded(&space, "two", 1);
 }
 

@@ -1,0 +1,52 @@
+//! What containers took of objects at their start and keep: how they come by it, and what outlives the agent of what it knows.
+
+use crate::model::closed::closed_set;
+use crate::model::names::Name;
+use crate::model::object::ObjectRef;
+use crate::model::time::Time;
+
+closed_set! {
+    /// How a container comes by something that it takes at its start.
+    pub enum Way {
+        /// `env` or `envFrom`.
+        Environment => "env",
+        /// `subPath` or `subPathExpr`.
+        SubPath => "subpath",
+        /// Files of a directory, of which nobody tells it.
+        Files => "files",
+        /// Any of them, in an init container.
+        Init => "init",
+    }
+}
+
+/// What is known of something that a container took of an object. It is told by a version of the object and leads to no content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The container.
+    pub container: Name,
+    /// How it comes by it.
+    pub way: Way,
+    /// The object.
+    pub object: ObjectRef,
+    /// When the container's process had started: of another one it isn't true.
+    pub started: Time,
+    /// The newest version that the agent has seen; `None` while there was no object.
+    pub version: Option<Name>,
+    /// What the container holds, next to that version.
+    pub holds: Holds,
+    /// Whether it was said that only a restart brings what that version holds.
+    pub said: bool,
+}
+
+/// What a container holds of an object, next to a version of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// The same as that version.
+    Same,
+    /// What there is without an object.
+    Nothing,
+    /// Something else, and the object has held what that version holds since then.
+    Other(Time),
+    /// It isn't known.
+    Unknown,
+}

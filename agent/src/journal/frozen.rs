@@ -1,0 +1,133 @@
+//! What the journal's file holds of what containers took of objects at their start. Files of earlier agents haven't this table, and such
+//! agents leave it as it is: each record names the process that took it, and the version that it is told by.
+
+use std::sync::Arc;
+
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
+use reloadlet_core::Time;
+use reloadlet_core::model::closed::Closed as _;
+use reloadlet_core::model::frozen::{Holds, Remembered, Way};
+use reloadlet_core::model::object::{ObjectKind, ObjectRef};
+use serde::{Deserialize, Serialize};
+
+use super::deliveries::nanos;
+use super::records::{Changes, Records};
+use super::tables::opened;
+
+/// Pod UID → what is known of its containers, as JSON.
+const FROZEN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("frozen");
+
+/// What is known, as it is written. Times are nanoseconds since the boot.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    container: String,
+    way: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    started: u64,
+    version: Option<String>,
+    holds: WrittenHolds,
+    said: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WrittenHolds {
+    Same,
+    Nothing,
+    Other(u64),
+    Unknown,
+}
+
+impl Written {
+    fn of(known: &Remembered) -> Self {
+        Self {
+            container: known.container.to_string(),
+            way: known.way.as_str().to_owned(),
+            kind: known.object.kind.as_str().to_owned(),
+            namespace: known.object.namespace.to_string(),
+            name: known.object.name.to_string(),
+            started: nanos(known.started),
+            version: known.version.as_deref().map(str::to_owned),
+            holds: match known.holds {
+                Holds::Same => WrittenHolds::Same,
+                Holds::Nothing => WrittenHolds::Nothing,
+                Holds::Other(since) => WrittenHolds::Other(nanos(since)),
+                Holds::Unknown => WrittenHolds::Unknown,
+            },
+            said: known.said,
+        }
+    }
+
+    fn known(self) -> Option<Remembered> {
+        let (namespace, name) = (self.namespace.into(), self.name.into());
+        Some(Remembered {
+            container: self.container.into(),
+            way: Way::parse(&self.way)?,
+            object: ObjectRef { kind: ObjectKind::parse(&self.kind)?, namespace, name },
+            started: Time::from_nanos(self.started),
+            version: self.version.map(Into::into),
+            holds: match self.holds {
+                WrittenHolds::Same => Holds::Same,
+                WrittenHolds::Nothing => Holds::Nothing,
+                WrittenHolds::Other(since) => Holds::Other(Time::from_nanos(since)),
+                WrittenHolds::Unknown => Holds::Unknown,
+            },
+            said: self.said,
+        })
+    }
+}
+
+/// Tells of all of it: each with its pod. What only a later version can read is as good as none.
+pub(super) fn read(
+    transaction: &redb::ReadTransaction,
+    mut tell: impl FnMut(&str, Vec<Remembered>),
+) -> Result<(), redb::Error> {
+    let Some(table) = opened(transaction, FROZEN)? else { return Ok(()) };
+    for row in table.iter()? {
+        let (key, value) = row?;
+        let written: Option<Vec<Written>> = serde_json::from_slice(value.value()).ok();
+        let known = written.into_iter().flatten().filter_map(Written::known);
+        tell(key.value(), known.collect());
+    }
+    Ok(())
+}
+
+/// Takes away what is forgotten.
+pub(super) fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(FROZEN)?;
+    changes.forgotten.iter().try_for_each(|pod| table.remove(pod.as_str()).map(drop))?;
+    Ok(())
+}
+
+/// Adds changes to the file, from which what is forgotten was taken away.
+pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(FROZEN)?;
+    changes.frozen.iter().try_for_each(|(pod, known)| put(&mut table, pod.as_str(), known))
+}
+
+/// Adds these records to a file that holds none of them.
+pub(super) fn write_all(transaction: &WriteTransaction, records: &Records) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(FROZEN)?;
+    records.frozen.iter().try_for_each(|(pod, known)| put(&mut table, pod.as_str(), known))
+}
+
+/// Takes all of it away.
+pub(super) fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    Ok(transaction.open_table(FROZEN)?.retain(|_, _| false)?)
+}
+
+fn put(
+    table: &mut Table<'_, &str, &[u8]>,
+    pod: &str,
+    known: &Arc<Vec<Remembered>>,
+) -> Result<(), redb::Error> {
+    if known.is_empty() {
+        table.remove(pod)?;
+        return Ok(());
+    }
+    let written: Vec<Written> = known.iter().map(Written::of).collect();
+    let json = serde_json::to_vec(&written).map_err(|error| redb::Error::Io(error.into()))?;
+    table.insert(pod, json.as_slice())?;
+    Ok(())
+}
