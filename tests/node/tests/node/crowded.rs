@@ -109,7 +109,7 @@ fn thousands_of_processes_that_are_told_of_each_change_dont_keep_others_waiting(
     let delays = delays(&mut rig, 1);
     // While changes come faster than so many processes can be looked at, each takes the place of the one before.
     let told = [("pod_namespace", "loud"), ("outcome", "delivered")];
-    let told = rig.agent.wait_metrics(LIMIT, "a signal for each container", |metrics| {
+    let told = rig.agent.wait_metrics(5 * LIMIT, "a signal for each container", |metrics| {
         metrics.value("reloadlet_reloads_total", &told) >= 8.0
     });
     told.unwrap_or_else(|error| panic!("{error}\n{}", rig.tail()));
