@@ -28,7 +28,8 @@ struct Written {
     started: u64,
     version: Option<String>,
     holds: WrittenHolds,
-    said: bool,
+    brought: Option<String>,
+    news: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,7 +56,8 @@ impl Written {
                 Holds::Other(since) => WrittenHolds::Other(nanos(since)),
                 Holds::Unknown => WrittenHolds::Unknown,
             },
-            said: known.said,
+            brought: known.brought.as_deref().map(str::to_owned),
+            news: known.is_news,
         }
     }
 
@@ -73,7 +75,8 @@ impl Written {
                 WrittenHolds::Other(since) => Holds::Other(Time::from_nanos(since)),
                 WrittenHolds::Unknown => Holds::Unknown,
             },
-            said: self.said,
+            brought: self.brought.map(Into::into),
+            is_news: self.news,
         })
     }
 }

@@ -34,8 +34,10 @@ pub struct Remembered {
     pub version: Option<Name>,
     /// What the container holds, next to that version.
     pub holds: Holds,
-    /// Whether it was said that only a restart brings what that version holds.
-    pub said: bool,
+    /// The version that brought what that one holds, as far as that was seen.
+    pub brought: Option<Name>,
+    /// Whether it is known that the object was written since an agent had looked first.
+    pub is_news: bool,
 }
 
 /// What a container holds of an object, next to a version of it.

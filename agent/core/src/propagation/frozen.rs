@@ -210,7 +210,8 @@ impl Frozen {
             started: *started,
             version: latest.map(|latest| latest.newest.clone()),
             holds,
-            said: latest.is_some_and(|latest| self.said.as_ref() == Some(&latest.version)),
+            brought: latest.map(|latest| latest.version.clone()),
+            is_news: latest.is_some_and(|latest| latest.is_news),
         })
     }
 
@@ -287,7 +288,7 @@ impl Frozen {
             latest.is_news = true;
             return None;
         }
-        self.said = remembered.said.then(|| latest.version.clone());
+        (latest.version, latest.is_news) = (remembered.brought?, remembered.is_news);
         match remembered.holds {
             Holds::Same => Some(Taken::Known(latest.held)),
             Holds::Other(since) => Some(Taken::Other(latest.held, since)),

@@ -255,7 +255,7 @@ fn what_another_key_or_a_change_back_leaves_as_it_is_needs_no_restart_after_a_re
     show(&mut world, "config", version(1, 1));
     show(&mut world, "levels", shown(3, 1, 120_000));
     world.pass(5_000);
-    assert_eq!((stale(&world), restarts(&world)), (vec![], said.clone()));
+    assert_eq!((stale(&world), restarts(&world)), (vec![], said));
     // While there is no agent it is written once more: it may be another key.
     world.start_agent();
     show(&mut world, "config", version(1, 1));

@@ -15,7 +15,8 @@ fn known(holds: Holds) -> Arc<Vec<Remembered>> {
         started: Time::from_nanos(u64::MAX),
         version: (holds != Holds::Nothing).then(|| "12".into()),
         holds,
-        said: holds == Holds::Unknown,
+        brought: (holds != Holds::Nothing).then(|| "11".into()),
+        is_news: holds == Holds::Unknown,
     };
     Arc::new(vec![of(Way::Environment, ObjectKind::ConfigMap), of(Way::Init, ObjectKind::Secret)])
 }

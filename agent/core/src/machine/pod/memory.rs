@@ -21,16 +21,13 @@ const MOST: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     recorded: Arc<Vec<Remembered>>,
+    /// What nothing that is followed now is of: it may be again under another plan.
+    others: Vec<Remembered>,
     at: Option<Time>,
     due: Option<Time>,
 }
 
 impl Memory {
-    /// A memory of what the journal holds.
-    pub(super) fn of(recorded: Arc<Vec<Remembered>>) -> Self {
-        Self { recorded, at: None, due: None }
-    }
-
     /// When there may be something to record.
     pub(super) const fn timeout(&self) -> Option<Time> {
         self.due
@@ -62,19 +59,21 @@ impl PodMachine {
         }
     }
 
-    /// What is known of what the containers took.
+    /// What is known of what the containers took, and was known of what isn't followed now.
     pub(super) fn known_of_starts(&self) -> Vec<Remembered> {
         let known = self.frozen.iter().filter_map(Frozen::remembered);
-        known.take(MOST).collect()
+        known.chain(self.memory.others.iter().cloned()).take(MOST).collect()
     }
 
     /// What was known of it goes to those whose it is.
     pub(super) fn recall(&mut self, known: Arc<Vec<Remembered>>) {
-        for remembered in known.iter() {
-            if let Some(frozen) = self.frozen.iter_mut().find(|frozen| frozen.is_of(remembered)) {
-                frozen.restore(remembered.clone());
+        let mut others = Vec::new();
+        for remembered in known.iter().cloned() {
+            match self.frozen.iter_mut().find(|frozen| frozen.is_of(&remembered)) {
+                Some(frozen) => frozen.restore(remembered),
+                None => others.push(remembered),
             }
         }
-        self.memory = Memory::of(known);
+        self.memory = Memory { recorded: known, others, ..Memory::default() };
     }
 }
