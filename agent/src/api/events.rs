@@ -134,13 +134,15 @@ impl NoteSender {
         loop {
             let Some(saying) = self.next().await else { continue };
             let result = self.publish(&saying).await;
-            if result.as_ref().is_err_and(is_going) {
-                self.shared.unsaid().refused_as_going(&saying, clock::now());
-                continue;
+            match &result {
+                Err(error) if is_going(error) || is_answer(error, 403) => {
+                    self.shared.unsaid().refused(&saying, is_going(error), clock::now());
+                }
+                result => self.shared.unsaid().ended(result.as_ref().is_err_and(passes)),
             }
-            self.shared.unsaid().ended(result.as_ref().is_err_and(passes));
             match result {
                 Ok(()) => refused = false,
+                Err(error) if is_going(&error) => {}
                 Err(error) if !std::mem::replace(&mut refused, true) => tracing::warn!(
                     error = %Causes(&error),
                     "Events can't be sent; all else goes on without them"

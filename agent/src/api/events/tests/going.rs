@@ -1,4 +1,4 @@
-//! What is said of namespaces that are being deleted.
+//! What is said of namespaces that take no Events, as those that are being deleted.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 type Sent = Arc<Mutex<Vec<(String, String)>>>;
 
 /// An API server that refuses Events in namespaces whose names begin with `going`, as one that is being deleted does, and of those that
-/// begin with `gone`, as one that isn't there any more does. All others are taken.
+/// begin with `gone`, as one that isn't there any more does, or with `denied`, as where the right to make them is gone. All others are taken.
 fn server() -> (Client, Sent) {
     let sent = Sent::default();
     let seen = sent.clone();
@@ -22,6 +22,8 @@ fn server() -> (Client, Sent) {
                 (403, forbidden(&namespace))
             } else if namespace.starts_with("gone") {
                 (404, no_namespace(&namespace))
+            } else if namespace.starts_with("denied") {
+                (403, status(403, "Forbidden", "events is forbidden", &Value::Null))
             } else {
                 (201, body)
             };
@@ -70,10 +72,10 @@ async fn counts(sent: &Sent, pod: &str) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn namespaces_that_are_being_deleted_use_up_nobody_elses_events() {
+async fn namespaces_that_take_no_events_use_up_nobody_elses_events() {
     let (client, sent) = server();
     let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_controller("replica"));
-    let going = ["going-1", "going-2", "gone-1", "gone-2"];
+    let going = ["going-1", "going-2", "gone-1", "gone-2", "denied-1", "denied-2"];
     for (n, namespace) in (0..).zip(going) {
         (0..40).for_each(|pod_of| notes.report(&problem(&pod(namespace, 100 * n + pod_of), "it is gone")));
     }
