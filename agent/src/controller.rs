@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use self::asker::Asker;
 use self::desk::Desk;
@@ -37,6 +38,8 @@ mod requests;
 mod revisions;
 mod state;
 mod status;
+#[cfg(test)]
+mod testing;
 mod watches;
 mod wire;
 mod words;
@@ -64,7 +67,8 @@ async fn work(config: &ControllerConfig, server: Server) -> Result<()> {
     metrics.follow_contact(contact.clone()).context("can't set up the metrics")?;
     let cluster = Cluster::infer(contact.clone()).await?;
     let (notes, sender) = events::channel(cluster.clone(), Speaks::of_controller(&config.identity));
-    tokio::spawn(sender.run());
+    let mut beside = JoinSet::new();
+    beside.spawn(sender.run());
     let is_open = Arc::new(AtomicBool::new(false));
     let found = {
         let (metrics, is_open) = (metrics.clone(), is_open.clone());
@@ -75,10 +79,9 @@ async fn work(config: &ControllerConfig, server: Server) -> Result<()> {
     };
     let trial = Trial::Roll { deployment: config.deployment.clone() };
     let (gate, prover) = fence::channel(cluster.clone(), trial, !config.without_fence, found);
-    tokio::spawn(prover.run());
+    beside.spawn(prover.run());
     let asker = Asker::new(cluster);
-    let (mut keeper, leadership) =
-        Keeper::new(asker.clone(), config.namespace.clone(), config.identity.clone());
+    let (keeper, leadership) = Keeper::new(asker.clone(), config.namespace.clone(), config.identity.clone());
     let desk = Desk {
         identity: config.identity.clone(),
         contact,
@@ -104,21 +107,38 @@ async fn work(config: &ControllerConfig, server: Server) -> Result<()> {
         "started"
     );
     let people = People::new(notes, metrics);
-    let mut worker = Worker { config, asker, gate, desk, people, questions, leadership };
-    let ended = tokio::select! {
-        () = keeper.run() => Ok(()),
-        ended = worker.take_turns() => ended,
-        _ = terminate.recv() => {
-            tracing::info!("SIGTERM: stopping");
-            Ok(())
-        }
-        _ = interrupt.recv() => {
-            tracing::info!("SIGINT: stopping");
-            Ok(())
+    let worker = Worker { config, asker, gate, desk, people, questions, leadership };
+    let asked = async {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     };
-    keeper.give_back().await;
+    let ended = work_until(asked, keeper, worker, beside).await;
     stop.send_replace(true);
     serving.await.context("the HTTP server ended unexpectedly")?.context("can't serve HTTP")?;
     ended
 }
+
+/// Works until it is asked to end, or until something that it can't do without fails. The Lease is given back when all of it has stopped, also
+/// what is done beside the work: from then on another replica works.
+async fn work_until(
+    asked: impl Future<Output = ()>,
+    mut keeper: Keeper,
+    mut worker: Worker<'_>,
+    beside: JoinSet<()>,
+) -> Result<()> {
+    let ended = tokio::select! {
+        () = keeper.run() => Ok(()),
+        ended = worker.take_turns() => ended,
+        () = asked => Ok(()),
+    };
+    // What the worker had under way has gone with its turn, and none of it is begun any more.
+    worker.stop();
+    drop(beside);
+    keeper.give_back().await;
+    ended
+}
+
+#[cfg(test)]
+mod tests;

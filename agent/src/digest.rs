@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use reloadlet_core::model::digest::Digest;
 use ring::hmac::{Context, HMAC_SHA256, Key};
+#[cfg(not(test))]
 use ring::rand::SystemRandom;
 
 /// The key. What the API server shows and what is on disk is compared, so there is one for both.
@@ -12,7 +13,21 @@ static KEY: OnceLock<Option<Key>> = OnceLock::new();
 
 /// The key; one that wasn't given is made, and kept nowhere else: what the journal remembers doesn't hang on it.
 fn key() -> Option<&'static Key> {
-    KEY.get_or_init(|| Key::generate(HMAC_SHA256, &SystemRandom::new()).ok()).as_ref()
+    KEY.get_or_init(made).as_ref()
+}
+
+#[cfg(not(test))]
+fn made() -> Option<Key> {
+    Key::generate(HMAC_SHA256, &SystemRandom::new()).ok()
+}
+
+/// The key of all tests: one of them is given it, and they share the process.
+#[cfg(test)]
+pub(crate) const OF_TESTS: [u8; 64] = [7; 64];
+
+#[cfg(test)]
+fn made() -> Option<Key> {
+    Some(Key::new(HMAC_SHA256, &OF_TESTS))
 }
 
 /// Makes the key, unless the kernel gives no random bytes. Without it nothing is known of any contents.

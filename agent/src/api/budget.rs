@@ -16,6 +16,10 @@ const RESERVED: u32 = 20;
 const REFILL: Duration = Duration::from_secs(6);
 /// The least time between two Events of one object and reason. What comes meanwhile is counted into the next one.
 const QUIET: Duration = Duration::from_secs(30);
+/// So long no further Event is tried in a namespace in which one was refused.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How many such namespaces are remembered. Beyond that the one that was found first is tried again earlier.
+const MOST_PAUSED: usize = 256;
 /// How many objects and reasons are remembered. Beyond that the namespace that has most forgets its oldest.
 const REMEMBERED: usize = 4096;
 
@@ -28,6 +32,8 @@ pub(crate) struct Budget {
     allowance: Allowance,
     /// None of them is empty.
     last: BTreeMap<Name, BTreeMap<Key, Last>>,
+    /// Until when no Event is tried in these namespaces.
+    paused: BTreeMap<Name, Time>,
 }
 
 #[derive(Debug)]
@@ -39,12 +45,16 @@ struct Last {
 impl Budget {
     /// A full budget.
     pub(crate) const fn new(now: Time) -> Self {
-        Self { allowance: Allowance::new(BURST, REFILL, now), last: BTreeMap::new() }
+        let allowance = Allowance::new(BURST, REFILL, now);
+        Self { allowance, last: BTreeMap::new(), paused: BTreeMap::new() }
     }
 
     /// Whether an Event may be sent, and how many of its kind were held back before it. One that may not can be tried again,
     /// or is to be [held back](Self::hold_back).
     pub(crate) fn take(&mut self, namespace: &Name, key: &Key, urgent: bool, now: Time) -> Option<u32> {
+        if self.paused.get(namespace).is_some_and(|until| now < *until) {
+            return None;
+        }
         let last = self.last.get(namespace).and_then(|known| known.get(key));
         if last.is_some_and(|last| now.since(last.sent) < QUIET) {
             return None;
@@ -62,6 +72,18 @@ impl Budget {
     pub(crate) fn hold_back(&mut self, namespace: &Name, key: &Key, count: u32) {
         if let Some(last) = self.last.get_mut(namespace).and_then(|known| known.get_mut(key)) {
             last.held_back = last.held_back.saturating_add(count);
+        }
+    }
+
+    /// The Event that a namespace has taken last is refused there, as where the namespace is being deleted: others may have it, and for
+    /// a while none is tried there.
+    pub(crate) fn refused(&mut self, namespace: &Name, now: Time) {
+        self.allowance.give_back(namespace);
+        self.paused.retain(|_, until| now < *until);
+        self.paused.insert(namespace.clone(), now + PAUSE);
+        if self.paused.len() > MOST_PAUSED {
+            let first = self.paused.iter().min_by_key(|(_, until)| **until).map(|(name, _)| name.clone());
+            first.map(|first| self.paused.remove(&first));
         }
     }
 
@@ -143,6 +165,28 @@ mod tests {
         }
         assert!(sent(&mut budget, "quiet", 0, true, at(600)) >= 10);
         assert!(sent(&mut budget, "third", 0, true, at(600)) >= 5);
+    }
+
+    #[test]
+    fn in_a_namespace_that_takes_no_event_none_is_tried_for_a_while_and_none_is_used_up() {
+        let (mut budget, going) = (Budget::new(at(0)), Name::from("going"));
+        for n in 0..1000 {
+            let now = at(30 * u64::from(n));
+            assert_eq!(budget.take(&going, &key(n, "ReloadHeld"), true, now), Some(0), "{n}");
+            budget.refused(&going, now);
+            assert_eq!(
+                budget.take(&going, &key(n + 1, "ReloadHeld"), true, now + Duration::from_secs(29)),
+                None
+            );
+        }
+        let mut other = Budget::new(at(0));
+        for n in 0..1000 {
+            let name = Name::from(format!("going-{n}"));
+            assert!(other.take(&name, &key(n, "ReloadHeld"), true, at(0)).is_some(), "{n}");
+            other.refused(&name, at(0));
+        }
+        assert_eq!(other.paused.len(), MOST_PAUSED);
+        assert_eq!(sent(&mut other, "shop", 0, true, at(0)), 25, "all of its share is there");
     }
 
     #[test]

@@ -134,7 +134,12 @@ impl NoteSender {
         loop {
             let Some(saying) = self.next().await else { continue };
             let result = self.publish(&saying).await;
-            self.shared.unsaid().ended(result.as_ref().is_err_and(passes));
+            match &result {
+                Err(error) if is_going(error) || is_answer(error, 403) => {
+                    self.shared.unsaid().refused(&saying, is_going(error), clock::now());
+                }
+                result => self.shared.unsaid().ended(result.as_ref().is_err_and(passes)),
+            }
             match result {
                 Ok(()) => refused = false,
                 Err(error) if is_going(&error) => {}
@@ -302,13 +307,13 @@ fn passes(error: &kube::Error) -> bool {
     matches!(status.code, 401 | 429 | 500..=599)
 }
 
-/// Whether it was refused because the object's namespace is being deleted: nobody would read it.
+/// Whether it was refused because the object's namespace is being deleted, or is gone: nobody would read it.
 fn is_going(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
-    status
-        .details
-        .as_ref()
-        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+    status.details.as_ref().is_some_and(|details| {
+        let is_gone = status.code == 404 && details.kind == "namespaces";
+        is_gone || details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+    })
 }
 
 fn reference(about: &About) -> ObjectReference {

@@ -259,6 +259,19 @@ impl Unsaid {
         Some(Saying { about, urgent, reason, text, once })
     }
 
+    /// What was taken last isn't taken in its namespace: it uses up nothing, and for a while nothing like it is tried there. Where the
+    /// namespace is being deleted, what waits of it is dropped.
+    pub(crate) fn refused(&mut self, saying: &Saying, is_going: bool, now: Time) {
+        let namespace = &saying.about.namespace;
+        self.sending = None;
+        if is_going {
+            self.waiting.retain(namespace, |_, _| false);
+        }
+        let is_of_grant = saying.once.as_ref().is_some_and(|once| once.said.is_some());
+        let budget = if is_of_grant { &mut self.of_grants } else { &mut self.budget };
+        budget.refused(namespace, now);
+    }
+
     /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it, and is counted
     /// if nobody must.
     pub(crate) fn ended(&mut self, again: bool) {

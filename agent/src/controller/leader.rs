@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::asker::{Asker, collection, managed};
-use crate::api::requests::{JSON, MERGE_PATCH, carrying, plain};
+use crate::api::requests::{JSON, carrying, plain};
 use crate::api::trouble::Trouble;
 use crate::clock;
 use crate::logs::Causes;
@@ -21,6 +21,8 @@ const NAME: &str = "reloadlet-controller";
 const COORDINATION: &str = "/apis/coordination.k8s.io/v1";
 /// How long the API server has for an answer: the Lease runs out meanwhile.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How often it is tried to give the Lease back where it was written meanwhile, as by a renewal whose answer nobody waited for.
+const TRIES: usize = 3;
 
 /// Who leads, as far as this replica knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,16 +114,40 @@ impl Keeper {
         }
     }
 
-    /// Gives the Lease back, so that another replica needn't wait until it has run out.
+    /// Gives the Lease back, so that another replica needn't wait until it has run out. From here on this one doesn't work.
     pub(super) async fn give_back(&mut self) {
+        self.leadership.send_modify(|known| known.until = None);
         if !self.lease.is_held(clock::now()) {
             return;
         }
-        let path = self.path();
-        let change = json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
-        let request = carrying(managed(Request::patch, &path), MERGE_PATCH, &change);
-        let given = self.asker.at_once::<Written>(request);
-        drop(tokio::time::timeout(LIMIT, given).await);
+        let given = tokio::time::timeout(LIMIT, self.try_to_give_back()).await;
+        if let Err(trouble) = given.unwrap_or(Err(Trouble::Silent(LIMIT))) {
+            tracing::warn!(
+                error = %Causes(&trouble),
+                "the Lease {NAME} can't be given back: another replica works once it has run out"
+            );
+        }
+    }
+
+    /// The Lease is written as client-go's leader election does it (`ReleaseOnCancel`), at the version that was read: of another replica,
+    /// which may have it by now, it isn't taken.
+    async fn try_to_give_back(&mut self) -> Result<(), Trouble> {
+        let mut tries = 1;
+        loop {
+            let found: Written = self.asker.at_once(plain(Request::get(self.path()))).await?;
+            if holder(&found.spec) != Some(&self.identity) {
+                return Ok(());
+            }
+            self.know(Some(&found));
+            let mut lease = self.lease_of_mine(Some(&found.metadata.resource_version));
+            lease["spec"]["holderIdentity"] = json!("");
+            lease["spec"]["leaseDurationSeconds"] = json!(1);
+            let request = carrying(managed(Request::put, &self.path()), JSON, &lease);
+            match self.asker.at_once::<Written>(request).await {
+                Err(trouble) if trouble.status() == Some(StatusCode::CONFLICT) && tries < TRIES => tries += 1,
+                answered => return answered.map(drop),
+            }
+        }
     }
 
     /// Does what is to be done.
@@ -219,3 +245,6 @@ impl Keeper {
 fn holder(spec: &Spec) -> Option<&str> {
     spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

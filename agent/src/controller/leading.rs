@@ -96,10 +96,7 @@ impl Worker<'_> {
                 tracing::info!("this replica leads");
                 self.desk.metrics.set_leader(true);
                 let ended = self.lead().await;
-                self.desk.metrics.set_leader(false);
-                self.desk.metrics.set_waiting([]);
-                self.desk.metrics.set_workloads(0);
-                self.desk.is_synced.store(false, Ordering::Relaxed);
+                self.stop();
                 ended?;
                 tracing::info!("this replica leads no more");
             }
@@ -108,6 +105,14 @@ impl Worker<'_> {
                 Some(question) = self.questions.recv() => self.desk.answer(question, None),
             }
         }
+    }
+
+    /// The work has stopped, and so says whoever is asked.
+    pub(super) fn stop(&self) {
+        self.desk.metrics.set_leader(false);
+        self.desk.metrics.set_waiting([]);
+        self.desk.metrics.set_workloads(0);
+        self.desk.is_synced.store(false, Ordering::Relaxed);
     }
 
     /// Works until the Lease is lost. What is under way then is given up.

@@ -124,7 +124,7 @@ impl Executor {
         };
         let Some(written) = found else { return Some(Event::Workload(who, None)) };
         let live = Live::read(who.kind, written.text()).ok()?;
-        let workload = asks(&live.workload, self.annotations).then_some(live.workload);
+        let workload = asks(&live, self.annotations).then_some(live.workload);
         Some(Event::Workload(who, workload))
     }
 

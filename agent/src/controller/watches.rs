@@ -274,12 +274,11 @@ impl Teller for Workloads {
                 return None;
             }
         };
-        let Live { who, workload, .. } = live;
-        if !asks(&workload, self.annotations) {
-            return self.gone(who.namespace, who.name);
+        if !asks(&live, self.annotations) {
+            return self.gone(live.who.namespace, live.who.name);
         }
-        self.asking.insert((who.namespace.clone(), who.name.clone()));
-        Some(Told::Workload(who, Some(workload)))
+        self.asking.insert((live.who.namespace.clone(), live.who.name.clone()));
+        Some(Told::Workload(live.who, Some(live.workload)))
     }
 
     fn gone(&mut self, namespace: Name, name: Name) -> Option<Told> {
@@ -288,8 +287,13 @@ impl Teller for Workloads {
     }
 }
 
-/// Whether a workload asks to be rolled for anything.
-pub(super) fn asks(workload: &Workload, annotations: bool) -> bool {
+/// Whether a workload asks to be rolled for anything. One that is being deleted doesn't any more: its pods aren't replaced, and what its
+/// pods use may go before it does.
+pub(super) fn asks(live: &Live, annotations: bool) -> bool {
+    if live.is_terminating {
+        return false;
+    }
+    let workload = &live.workload;
     let asked = Asked::of(&workload.own, &workload.spec.annotations);
     asked.rolls
         || (annotations && !asked.refuses && Asking::new(&workload.own, &workload.of_template).is_any())
@@ -338,6 +342,24 @@ impl Teller for TheHolds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_workload_that_is_being_deleted_is_gone() {
+        let written = |more: &str| -> Written {
+            let text = format!(
+                r#"{{"metadata": {{"name": "web", "namespace": "shop", "annotations": {{"reloadlet.io/rollout": "true"}} {more}}},
+                    "spec": {{"selector": {{}}, "template": {{"spec": {{"containers": [{{"name": "app"}}]}}}}}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let mut teller = Workloads { kind: Kind::Deployment, annotations: false, asking: BTreeSet::new() };
+        let going = r#", "deletionTimestamp": "2026-11-30T19:00:00Z", "finalizers": ["foregroundDeletion"]"#;
+        assert!(teller.there(&written(going)).is_none(), "it was never told of");
+        assert!(matches!(teller.there(&written("")), Some(Told::Workload(_, Some(_)))));
+        let Some(Told::Workload(who, None)) = teller.there(&written(going)) else { panic!("it stays") };
+        assert_eq!(who.to_string(), "Deployment shop/web");
+        assert!(teller.gone("shop".into(), "web".into()).is_none(), "it is told once");
+    }
 
     #[test]
     fn what_a_new_listing_doesnt_show_is_gone() {

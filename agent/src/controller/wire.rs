@@ -13,7 +13,7 @@ use reloadlet_core::policy::reloader::{self, Form, Marks, Update};
 use reloadlet_core::rollouts::content::Seen;
 use reloadlet_core::rollouts::workload::{Counts, Kind, Progress, Workload, WorkloadRef};
 use reloadlet_manifest::{self as manifest, WorkloadKind};
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -42,6 +42,7 @@ pub(super) struct Meta {
     pub(super) resource_version: Option<String>,
     generation: u64,
     annotations: Option<BTreeMap<String, String>>,
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
 impl<'de> Deserialize<'de> for Written {
@@ -104,6 +105,8 @@ pub(super) struct Live {
     pub(super) selector: String,
     /// Of a StatefulSet: the name of its newest revision.
     pub(super) newest: Option<String>,
+    /// Whether it is being deleted.
+    pub(super) is_terminating: bool,
 }
 
 /// Why a workload can't be understood.
@@ -181,6 +184,7 @@ impl Live {
         let selector: Result<Selector, _> = written.selector.try_into();
         let mut own = annotations;
         own.extend(others);
+        let is_terminating = metadata.deletion_timestamp.is_some();
         let workload = Workload {
             uid: metadata.uid.into(),
             version: metadata.resource_version.unwrap_or_default().into(),
@@ -199,6 +203,7 @@ impl Live {
             // By one that can't be written all pods of the namespace are listed: those of others are known by their owners.
             selector: selector.map(|selector| selector.to_string()).unwrap_or_default(),
             newest: status.update_revision,
+            is_terminating,
         })
     }
 }

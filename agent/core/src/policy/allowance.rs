@@ -54,6 +54,17 @@ impl Allowance {
         self.take(namespace, if owes_little { 0 } else { left }, now)
     }
 
+    /// Gives back one that a namespace has taken and that came to nothing, or what it still owes of that.
+    pub fn give_back(&mut self, namespace: &Name) {
+        let Some(owed) = self.owed.get_mut(namespace) else { return };
+        let given = self.each.min(*owed);
+        *owed = owed.saturating_sub(given);
+        if owed.is_zero() {
+            self.owed.remove(namespace);
+        }
+        self.left = self.left.saturating_add(given).min(self.each.saturating_mul(self.most));
+    }
+
     fn refill(&mut self, now: Time) {
         let passed = now.since(self.refilled);
         if passed.is_zero() {
@@ -130,6 +141,21 @@ mod tests {
         }
         assert_eq!(modest, 3000, "all that it wanted");
         assert!((8_950..=9_100).contains(&loud), "the rest: {loud}");
+    }
+
+    #[test]
+    fn what_was_given_back_is_everybodys_again() {
+        let mut allowance = allowance(100);
+        assert_eq!(taken(&mut allowance, "a", 0), 50);
+        for _ in 0..1000 {
+            allowance.give_back(&"a".into());
+            assert!(allowance.take(&"a".into(), 0, at(0)));
+        }
+        assert_eq!(taken(&mut allowance, "a", 0), 0);
+        assert_eq!(taken(&mut allowance, "b", 0), 25, "as if nothing had been given back");
+        (0..1000).for_each(|_| allowance.give_back(&"a".into()));
+        assert!(!allowance.owed.contains_key(&Name::from("a")));
+        assert_eq!(allowance.left, Duration::from_millis(75 * 50), "it gives back what it took, and no more");
     }
 
     #[test]

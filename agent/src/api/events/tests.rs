@@ -16,6 +16,7 @@ use super::words::note;
 use super::*;
 use crate::api::testing;
 
+mod going;
 mod grants;
 
 fn refused(causes: &str) -> kube::Error {

@@ -217,3 +217,26 @@ fn what_is_said_of_a_grant_waits_for_its_turn_whatever_else_is_said_of_the_pod()
         sent.iter().filter(|(.., text)| text.starts_with("restarted")).map(|(.., text)| &**text).collect();
     assert_eq!(restarts, ["restarted 7", "restarted 8"], "each by itself");
 }
+
+#[test]
+fn where_one_was_refused_nothing_is_tried_for_a_while_and_of_a_namespace_that_goes_nothing_waits() {
+    for is_going in [false, true] {
+        let mut unsaid = Unsaid::new(at(0));
+        for n in 0..40 {
+            unsaid.say(problem(&pod("shop", n), "bad"));
+        }
+        let saying = unsaid.next(at(0)).unwrap();
+        unsaid.refused(&saying, is_going, at(0));
+        assert_eq!(unsaid.is_waiting(), !is_going);
+        unsaid.say(problem(&pod("shop", 40), "bad"));
+        unsaid.say(of_container(&pod("shop", 41), "SignalSent", "app", "told"));
+        assert!(unsaid.next(at(29)).is_none());
+        let later = sent(&mut unsaid, at(30));
+        assert_eq!(
+            later.len(),
+            if is_going { 1 } else { 25 },
+            "all of its share, and nothing that doesn't wait"
+        );
+        assert_eq!(later.last().unwrap().0, if is_going { "pod-40" } else { "pod-25" });
+    }
+}

@@ -1,10 +1,12 @@
-//! Two controllers that both take themselves for the one that leads.
+//! Two controllers: one that follows the other, and two that both take themselves for the one that leads.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use cluster_suite::rolls::{NAMESPACE, config_map, pods, sentinel, variable, wait_leading, workload};
+use cluster_suite::rolls::{NAMESPACE, config_map, holder, pods, sentinel, variable, wait_leading, workload};
 use cluster_suite::space::{Space, kubectl, kubectl_command, output, wait_until};
 
 const COUNT: usize = 12;
@@ -42,6 +44,76 @@ fn leading(pods: &[String]) -> usize {
         page.is_ok_and(|page| page.lines().any(|line| line == "reloadlet_controller_leader 1"))
     };
     pods.iter().filter(leads).count()
+}
+
+/// The Lease as a watch shows it.
+#[derive(Debug)]
+struct Seen {
+    holder: String,
+    transitions: u64,
+    seconds: u64,
+    acquired: String,
+    renewed: String,
+}
+
+impl Seen {
+    /// One state of it, by [`COLUMNS`].
+    fn read(line: &str) -> Self {
+        let parts: Vec<&str> = line.split('|').collect();
+        let [holder, transitions, seconds, acquired, renewed] = parts[..] else { panic!("{line}") };
+        Self {
+            holder: holder.to_owned(),
+            transitions: transitions.parse().unwrap(),
+            seconds: seconds.parse().unwrap(),
+            acquired: acquired.to_owned(),
+            renewed: renewed.to_owned(),
+        }
+    }
+}
+
+const COLUMNS: &str = concat!(
+    r#"jsonpath={.spec.holderIdentity}|{.spec.leaseTransitions}|{.spec.leaseDurationSeconds}|"#,
+    r#"{.spec.acquireTime}|{.spec.renewTime}{"\n"}"#
+);
+
+/// When a moment is that is written as the API server does it, since the epoch.
+fn moment(written: &str) -> Duration {
+    let mut date = Command::new("date");
+    date.args(["--date", written, "+%s%N"]);
+    Duration::from_nanos(output(date).unwrap().trim().parse().unwrap())
+}
+
+#[test]
+fn who_is_asked_to_end_gives_the_lease_back_at_once() {
+    let Some(_space) = Space::alone("rolls-lease") else { return };
+    wait_leading();
+    let before = holder().unwrap();
+    let lease = ["-n", NAMESPACE, "get", "lease", "reloadlet-controller", "--watch", "-o", COLUMNS];
+    let mut watch = kubectl_command(lease).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut states = lines.map(|line| Seen::read(&line));
+    let mut last = states.next().unwrap();
+    kubectl(["-n", NAMESPACE, "delete", "pod", &before, "--wait=false"]);
+    let given = loop {
+        let state = states.next().unwrap();
+        if state.holder != before {
+            break state;
+        }
+        last = state;
+    };
+    let next = states.find(|state| !state.holder.is_empty());
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let next = next.unwrap();
+    eprintln!("{last:?}\n{given:?}\n{next:?}");
+    assert_eq!((&*last.holder, &*given.holder, given.seconds), (&*before, "", 1));
+    assert_eq!((given.transitions, &given.acquired), (last.transitions, &last.acquired));
+    assert!(next.holder != before && next.transitions == last.transitions + 1, "{next:?}");
+    // It would have run out so long after its holder has renewed it last.
+    let out = moment(&last.renewed) + Duration::from_secs(last.seconds);
+    assert!(moment(&next.acquired) < out, "taken over at {}, and it runs out at {out:?}", next.acquired);
+    wait_until("both are there again", || pods().len() == 2);
+    wait_leading();
 }
 
 #[test]
