@@ -3,7 +3,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::kept::Kept;
 use crate::model::object::ObjectRef;
@@ -22,12 +21,11 @@ use crate::rollouts::workload::{Workload, WorkloadRef};
 
 mod following;
 
+pub(crate) use following::trouble;
+
 /// How much memory the workloads may take, in bytes, by what each is reckoned to take: some 12,000 usual ones, which take a fifth of it in
 /// truth.
 const MOST_KEPT: usize = 192 << 20;
-/// Where nobody answers, it is asked again after so long, and then after twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The controller. It is fed with [`Event`]s and asked for [`Action`]s, and has neither a clock nor a network: all moments come
 /// from outside, by the time since the epoch, and never go back.
@@ -125,21 +123,38 @@ impl Controller {
             }
             Event::Wrote(shard, version) => {
                 let changed = self.ledger.wrote(shard, version);
+                for who in &changed {
+                    // What comes next says whether it waits for something else.
+                    if let Some(case) =
+                        self.cases.get_mut(who).filter(|case| case.wait() == Some(Wait::State))
+                    {
+                        case.begins();
+                    }
+                }
                 self.settle(changed);
             }
-            Event::Lost(shard) => self.ledger.lost(shard),
+            Event::Lost(shard, why) => {
+                self.ledger.lost(shard, why);
+                self.block_waiting();
+            }
             Event::Pods(who, listed) => {
                 if let Some(case) = self.cases.get_mut(&who) {
                     case.listed(listed, now);
                     self.dirty.insert(who);
                 }
             }
-            Event::Unlisted(who) => {
+            Event::Unlisted(who, why) => {
                 if let Some(case) = self.cases.get_mut(&who) {
-                    case.unlisted();
+                    case.unlisted(why, now);
+                    self.dirty.insert(who);
+                }
+            }
+            Event::Unlooked(who) => {
+                if let Some(case) = self.cases.get_mut(&who) {
                     case.unlooked();
                 }
                 self.retry(&who, now);
+                self.give_up_late(&who, now);
             }
             Event::Looked(who, pod, said) => {
                 if let Some(case) = self.cases.get_mut(&who) {
@@ -306,7 +321,7 @@ impl Controller {
     /// Nobody has answered: it is looked at again after a pause.
     fn retry(&mut self, who: &WorkloadRef, now: Time) {
         let Some(case) = self.cases.get_mut(who) else { return };
-        let pause = case.pause(FIRST_PAUSE, LONGEST_PAUSE);
+        let pause = case.pause();
         self.wake(who, now + pause);
     }
 

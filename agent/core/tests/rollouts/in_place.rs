@@ -24,7 +24,7 @@ fn installed(manner: &'static str, replicas: usize) -> Simulation {
 }
 
 impl Simulation {
-    fn change_to(&mut self, value: u64) {
+    pub(crate) fn change_to(&mut self, value: u64) {
         self.set(&object("x"), Some(data(&[("a", value)])));
     }
 

@@ -87,7 +87,12 @@ impl Case {
                 return Next::Almost { causes: causes() };
             }
             Listing::Asked(..) => return Next::Busy(None),
-            Listing::Known(_) | Listing::Unknown => return Next::ListPods,
+            Listing::Known(_) | Listing::Unknown => {
+                return match self.unlisted_until(now) {
+                    Some(until) => Next::Wait(Wait::Pods, Some(until)),
+                    None => Next::ListPods,
+                };
+            }
         };
         // Watches can lag behind: what is rolled for is what there is now.
         match Found::of(uses, &who.namespace, contents, quiet, oldest) {

@@ -9,6 +9,7 @@ use crate::model::time::Time;
 use crate::policy::rollout::Windows;
 use crate::rollouts::case::{Case, Proof};
 use crate::rollouts::event::{Action, Mark, Obstacle, Report, Restart, Wait};
+use crate::rollouts::ledger::Ledger;
 use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::record::{Prints, Record, Roll, seconds};
@@ -59,7 +60,11 @@ impl Controller {
             }
             Next::Busy(until) => until,
             Next::Write(record, report) => {
+                let was_blocked = case.wait() == Some(Wait::State);
                 case.rest();
+                if self.ledger.trouble(who).is_some() {
+                    self.block(who, case, Wait::State, was_blocked);
+                }
                 if self.write(who, case, record.clone()) {
                     self.unsaid.extend(report.map(|report| (who.clone(), (record, report))));
                     // Others may have waited for it.
@@ -98,7 +103,7 @@ impl Controller {
                     self.waits_for_anything(who, case, record.as_ref()?, &causes, false, now)
                 else {
                     // It is its turn: by what its pods are now.
-                    case.unlisted();
+                    case.relist();
                     self.dirty.insert(who.clone());
                     return None;
                 };
@@ -151,6 +156,10 @@ impl Controller {
         }
         if self.holds.are_on(&who.namespace) {
             return Some((Wait::Held, None));
+        }
+        // A template gets the mark of a plan that is written. Whatever else is done is written first.
+        if record.planned().is_none_or(|roll| roll.is_in_place) && self.ledger.trouble(who).is_some() {
+            return Some((Wait::State, None));
         }
         if goes_on {
             return None;
@@ -215,8 +224,42 @@ impl Controller {
     }
 
     fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
-        if case.waits(wait) && wait != Wait::Debounce {
+        if matches!(wait, Wait::State | Wait::Pods) {
+            self.block(who, case, wait, false);
+        } else if case.waits(wait) && wait != Wait::Debounce {
             self.actions.push_back(Action::Report(who.clone(), Report::Waits(wait)));
+        }
+    }
+
+    /// It waits for something that can't be done, which was said if it `is_said`.
+    fn block(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait, is_said: bool) {
+        if case.waits(wait) && !is_said {
+            let why = trouble(&self.ledger, who, case, wait).unwrap_or_default().to_owned();
+            self.actions.push_back(Action::Report(who.clone(), Report::Blocked(wait, why)));
+        }
+    }
+
+    /// What would have ended by itself waits for what is remembered, where that can't be read. It is looked at again when it can be.
+    pub(super) fn block_waiting(&mut self) {
+        if self.ledger.is_known() || !self.ledger.is_unreadable() {
+            return;
+        }
+        for who in self.index.waiting().iter().cloned().collect::<Vec<_>>() {
+            let Some(mut case) = self.cases.remove(&who) else { continue };
+            if case.wait().is_some_and(Wait::passes) {
+                self.block(&who, &mut case, Wait::State, false);
+            }
+            self.cases.insert(who, case);
+        }
+    }
+
+    /// A restart in place of which nobody hears for so long keeps nobody else waiting.
+    pub(super) fn give_up_late(&mut self, who: &WorkloadRef, now: Time) {
+        let record = self.ledger.record(who).flatten().cloned();
+        if let Some(record) =
+            record.filter(|record| record.late(self.options.limit).is_some_and(|late| now >= late))
+        {
+            self.let_others_go(who, &record);
         }
     }
 
@@ -312,7 +355,7 @@ impl Controller {
             self.actions.push_back(Action::Grant(who.clone(), restart));
         } else if self.write(who, case, Some(record.turned(restart.uid, has_gone_on, now))) {
             // Another controller may have had its turn meanwhile.
-            case.unlisted();
+            case.relist();
         }
     }
 
@@ -357,6 +400,17 @@ impl Controller {
             self.plans.insert(who.clone(), roll);
         }
     }
+}
+
+/// What can't be done, where that is what a workload waits for.
+pub(crate) fn trouble<'a>(
+    ledger: &'a Ledger,
+    who: &WorkloadRef,
+    case: &'a Case,
+    wait: Wait,
+) -> Option<&'a str> {
+    let of_pods = || case.why_unlisted().filter(|_| wait == Wait::Pods);
+    if wait == Wait::State { ledger.trouble(who) } else { of_pods() }
 }
 
 /// A mark that no other roll of the workload has: when it was planned, and nothing of what for.
