@@ -56,7 +56,7 @@ pub(super) fn text(report: &Report) -> String {
             )
         }
         Report::NotInPlace(obstacle, instead) => words::not_in_place(*obstacle, *instead),
-        Report::Finished => "The roll is over: all pods are available with the new content.".to_owned(),
+        Report::Finished => "The roll is over: all pods are available with the new content, and have been for ten seconds.".to_owned(),
         Report::Failed => {
             "Not all pods became available in time with the new content: workloads of the namespace that wait for it are left as they are \
              until they do, or until the content changes again."

@@ -71,10 +71,10 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
         }
         Wait::Wave => {
             "Workloads of an earlier wave (reloadlet.io/wave) that use the same objects are rolled first: its roll begins when they \
-             are available."
+             have been available for ten seconds."
         }
         Wait::First => {
-            "Another workload is the first one that is rolled for this content: its roll begins when that one is available."
+            "Another workload is the first one that is rolled for this content: its roll begins when that one has been available for ten seconds."
         }
         Wait::Failed => {
             "The first workload that was rolled for this content, this one or another, didn't become available: its own roll begins, or goes \
@@ -107,7 +107,9 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
 /// How far a roll is, and what ends that.
 pub(super) const fn standing(standing: Standing) -> &'static str {
     match standing {
-        Standing::Rolling => "Its pods are replaced: the roll is over when all of them are available.",
+        Standing::Rolling => {
+            "Its pods are replaced: the roll is over when all of them have been available for ten seconds."
+        }
         Standing::Restarting => {
             "Its pods are restarted in place, one after another: the roll is over when all of them are ready."
         }

@@ -88,12 +88,13 @@ impl Case {
         }
     }
 
-    /// It is another one by now.
-    pub(crate) fn update(&mut self, workload: Arc<Workload>, now: Time) {
+    /// It is another one by now. Whether it is available, and wasn't.
+    pub(crate) fn update(&mut self, workload: Arc<Workload>, now: Time) -> bool {
         if workload.uid != self.workload.uid {
             *self = Self::new(workload, now);
-            return;
+            return false;
         }
+        let was_available = self.available.is_some();
         let since = self.available.unwrap_or(now);
         self.available = is_available(&workload).then_some(since);
         let before = &self.workload;
@@ -110,6 +111,7 @@ impl Case {
             self.uses = None;
         }
         self.workload = workload;
+        !was_available && self.available.is_some()
     }
 
     pub(crate) fn workload(&self) -> &Workload {
@@ -317,7 +319,7 @@ impl Case {
         if let Some(next) = next.or_else(|| self.follow_restart(record, now)) {
             return next;
         }
-        let until = record.limit(options.limit);
+        let until = record.limit(options.limit).filter(|limit| now < *limit);
         let held = record.held();
         // Where some pods were restarted in place and others weren't, two contents are held.
         let other = record.partial().map(|roll| &roll.wanted);

@@ -13,7 +13,7 @@ use crate::rollouts::event::{Action, Answer, Event, Granted, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
 use crate::rollouts::ledger::{Ledger, Shard};
-use crate::rollouts::record::{Record, Roll};
+use crate::rollouts::record::{Record, Roll, Step};
 use crate::rollouts::room;
 use crate::rollouts::settings::{Calendar, Options};
 use crate::rollouts::uses::Object;
@@ -229,10 +229,11 @@ impl Controller {
             return;
         }
         let before = self.cases.get(&who).map(|case| case.problems().to_vec()).unwrap_or_default();
+        let mut is_newly_available = false;
         let case = match self.cases.entry(who.clone()) {
             Entry::Occupied(known) => {
                 let case = known.into_mut();
-                case.update(workload, now);
+                is_newly_available = case.update(workload, now);
                 case
             }
             Entry::Vacant(vacant) => vacant.insert(Box::new(Case::new(workload, now))),
@@ -241,6 +242,11 @@ impl Controller {
         if case.problems() != before {
             let report = Report::Problems(case.problems().to_vec());
             self.actions.push_back(Action::Report(who.clone(), report));
+        }
+        let is_rolled = |record: &Record| matches!(record.step, Step::Planned(_) | Step::Rolling(_));
+        if is_newly_available && self.ledger.known(&who).is_some_and(is_rolled) {
+            // Its place in the budget is free.
+            self.look_at_waiting();
         }
         self.dirty.insert(who);
     }

@@ -15,6 +15,7 @@ mod lists;
 mod overview;
 mod pods;
 mod promises;
+mod proved;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;
 #[path = "../machine/simulation/seeds.rs"]

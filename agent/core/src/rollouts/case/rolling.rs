@@ -10,9 +10,36 @@ use crate::rollouts::settings::Options;
 use crate::rollouts::uses::Object;
 use crate::rollouts::workload::Progress;
 
-use super::Case;
+use super::{Case, Proof};
 
 impl Case {
+    fn has_mark(&self, roll: &Roll) -> bool {
+        self.workload.marker.as_ref() == Some(&roll.marker)
+    }
+
+    /// Whether all of its pods are of a roll's template, and available, whether they stay so or not.
+    pub(crate) fn is_available_by(&self, roll: &Roll) -> bool {
+        !roll.is_in_place && self.has_mark(roll) && self.workload.progress == Progress::Available
+    }
+
+    /// Whether its pods have been available for long enough, or there are none.
+    fn is_proved(&self, now: Time) -> bool {
+        match self.proof(now) {
+            Proof::Stays | Proof::Nothing => true,
+            Proof::Settles(_) | Proof::Broken => false,
+        }
+    }
+
+    /// When its pods will have been available with its last roll for long enough, if nothing else is missing.
+    pub(crate) fn settles(&self, record: &Record, now: Time) -> Option<Time> {
+        match (&record.step, self.proof(now)) {
+            (Step::Rolling(roll) | Step::Failed(roll), Proof::Settles(until)) => {
+                self.is_available_by(roll).then_some(until)
+            }
+            _ => None,
+        }
+    }
+
     /// What follows of the roll that is under way; nothing where that goes on.
     pub(super) fn follow_roll(
         &self,
@@ -22,7 +49,7 @@ impl Case {
         options: &Options,
         now: Time,
     ) -> Option<Next> {
-        let has_mark = |roll: &Roll| self.workload.marker.as_ref() == Some(&roll.marker);
+        let has_mark = |roll: &Roll| self.has_mark(roll);
         match &record.step {
             Step::Planned(roll) if has_mark(roll) => {
                 let objects = roll.causes.keys().cloned().collect();
@@ -39,9 +66,9 @@ impl Case {
                 Some(Next::Write(Some(record.undone(undone.collect())), Some(Report::Undone)))
             }
             Step::Rolling(roll) => match self.workload.progress {
-                Progress::Available => {
-                    Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
-                }
+                Progress::Available => self
+                    .is_proved(now)
+                    .then(|| Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished))),
                 Progress::Late => Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed))),
                 Progress::Rolling | Progress::Unavailable
                     if seconds(now) >= roll.since + options.limit.as_secs() =>
@@ -50,7 +77,7 @@ impl Case {
                 }
                 Progress::Rolling | Progress::Unavailable => None,
             },
-            Step::Failed(roll) if has_mark(roll) && self.workload.progress == Progress::Available => {
+            Step::Failed(roll) if self.is_available_by(roll) && self.is_proved(now) => {
                 Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
             }
             Step::None

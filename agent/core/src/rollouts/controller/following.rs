@@ -41,8 +41,9 @@ impl Controller {
         // A restart in place that waits so long for its next turn lets others go on.
         let late =
             record.as_ref().and_then(|record| record.late(self.options.limit)).filter(|late| *late > now);
+        let settles = record.as_ref().and_then(|record| case.settles(record, now));
         let until = self.act_on(who, case, record, next, now);
-        until.into_iter().chain(late).min()
+        until.into_iter().chain(late).chain(settles).min()
     }
 
     fn act_on(
@@ -285,7 +286,10 @@ impl Controller {
         let proof =
             |other: &WorkloadRef| self.cases.get(other).map_or(Proof::Nothing, |other| other.proof(now));
         let first = neighbours.first(causes, proof, now + LOOK_LATER);
-        let budget = || neighbours.budget(self.options.most, self.options.most_each);
+        let is_available = |other: &WorkloadRef, roll: &Roll| {
+            self.cases.get(other).is_some_and(|other| other.is_available_by(roll))
+        };
+        let budget = || neighbours.budget(self.options.most, self.options.most_each, is_available);
         first.or_else(|| budget().map(|wait| (wait, None)))
     }
 
