@@ -49,12 +49,10 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         }
         // Whoever has just started has what there is.
         Report::Restart(restart) if restart.finding == Finding::Current => {
-            let of = |once: &Once| {
+            unsaid.unsay(&(&*restart.pod).into(), &[NEEDS_RESTART], |text| {
                 let mut names = restart.grant.containers.iter().map(|(name, _)| name);
-                names.any(|name| once.about.split('\n').next() == Some(name))
-            };
-            unsaid
-                .unsay(&(&*restart.pod).into(), &[NEEDS_RESTART], |text| text.once.as_ref().is_some_and(of));
+                names.any(|name| text.container.as_ref() == Some(name))
+            });
         }
         Report::Reload(_)
         | Report::Retold(_)
@@ -132,7 +130,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
                      make the pod anew to load it."
                 ),
             };
-            let mut note = warning(pod, NEEDS_RESTART, None, text);
+            let mut note = warning(pod, NEEDS_RESTART, Some(container), text);
             let about = format!("{container}\n{}\n{object}", way.as_str());
             let name = once(pod, container, object, version, *way);
             note.text.once = Some(Once { name, about, said: None });
