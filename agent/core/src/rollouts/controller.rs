@@ -151,7 +151,7 @@ impl Controller {
             }
             Event::Unlooked(who) => {
                 if let Some(case) = self.cases.get_mut(&who) {
-                    case.unlooked();
+                    case.unlooked(now);
                 }
                 self.retry(&who, now);
                 self.give_up_late(&who, now);

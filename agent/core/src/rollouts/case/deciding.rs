@@ -144,6 +144,12 @@ impl Case {
             .any(|object| found.content(object).is_some_and(|content| content.is_immutable));
         let restart = record.restarting().and(partial);
         let ready = |turn| Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn };
+        if waits.is_none()
+            && self.asked.manner == Manner::InPlace
+            && let Some(watched) = self.unheard(&known.listed, options.limit, now)
+        {
+            return Next::Watch(watched);
+        }
         let ends_late = |pod: &Pod| self.ends_late(pod, options.limit, now);
         match waits {
             None if self.asked.manner == Manner::InPlace && known.listed.pods.iter().any(ends_late) => {
