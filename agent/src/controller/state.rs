@@ -286,6 +286,7 @@ mod tests {
         let known = records("s", kept(&shard(FORM, &key, "deployment")));
         assert_eq!(known.keys().map(ToString::to_string).collect::<Vec<_>>(), ["Deployment shop/web"]);
         let again = String::from_utf8(written(known.clone()).unwrap()).unwrap();
+        assert!(serde_json::from_str::<Written>(&again).unwrap().at > 0, "no two are the same");
         assert_eq!(records("s", kept(&again)), known);
     }
 
