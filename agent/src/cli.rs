@@ -40,7 +40,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         Commands::Status(flags) => Ok(Command::Status(flags)),
         Commands::Check(flags) => Ok(Command::Check(flags)),
     });
-    parsed.map_err(|mut error| {
+    parsed.map_err(|error| {
+        let mut error = surplus(&error, &arguments).unwrap_or(error);
         if let Some(variable) = source::variable(&error, &arguments, |name| std::env::var_os(name)) {
             let said = format!("the value is that of the environment variable {variable}");
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![said.into()]));
@@ -67,6 +68,24 @@ enum Commands {
     Status(StatusFlags),
     /// Reads manifests and says what a change of each ConfigMap and each Secret in them will do, without a cluster.
     Check(CheckFlags),
+}
+
+/// What is said of a value for a flag that takes none, as of any other wrong value.
+fn surplus(error: &clap::Error, arguments: &[OsString]) -> Option<clap::Error> {
+    let (ErrorKind::TooManyValues, Some(ContextValue::String(flag)), Some(ContextValue::String(value))) =
+        (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return None;
+    };
+    let command = arguments.get(1)?.to_str()?;
+    let program = Cli::command();
+    let mut flags = program.find_subcommand(command)?.get_arguments();
+    let variable = flags.find(|known| known.get_long() == flag.strip_prefix("--"))?.get_env();
+    let variable = variable.map(|name| format!(", and {}=false says that it isn't", name.display()));
+    let variable = variable.unwrap_or_default();
+    let sentence =
+        format!("invalid value '{value}' for '{flag}': it is asked for by its name alone{variable}");
+    Some(usage(command, sentence))
 }
 
 fn usage(command: &str, sentence: impl std::fmt::Display) -> clap::Error {

@@ -335,6 +335,10 @@ mod tests {
             (&[file, "--log-format=xml"], "[possible values: text, json]"),
             (&[file, "--node-name=$(NODE_NAME)"], "the name of a node is needed, of lower-case letters"),
             (&[file, "--node-name="], "the name of a node is needed"),
+            (
+                &[file, "--dry-run=true"],
+                "invalid value 'true' for '--dry-run': it is asked for by its name alone",
+            ),
             (&[file, "--rollouts"], "unexpected argument '--rollouts'"),
             (
                 &[file, "--accelerate"],

@@ -1,5 +1,6 @@
 //! The flags of `reloadlet controller`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -142,7 +143,7 @@ impl ControllerFlags {
             namespace,
             deployment: self.deployment.unwrap_or_else(|| deployment_of(pod.as_deref().unwrap_or(&identity))),
             identity,
-            namespaces: self.namespaces,
+            namespaces: once(self.namespaces),
             secrets: self.secrets,
             reloader_annotations: self.reloader_annotations,
             max_rollouts: self.max_rollouts,
@@ -157,6 +158,13 @@ impl ControllerFlags {
             log_level: self.log_level,
         })
     }
+}
+
+/// Each of them once: whoever is named twice is watched once.
+fn once(mut names: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
 }
 
 /// The Deployment of the pod of this name, which ends in the ReplicaSet's hash and a part of its own.
@@ -263,7 +271,7 @@ mod tests {
     fn each_flag_is_taken() {
         let flags = [
             "--deployment=rolls",
-            "--namespaces=shop,billing",
+            "--namespaces=shop,billing,shop",
             "--secrets",
             "--reloader-annotations",
             "--max-rollouts=1000",
@@ -305,6 +313,18 @@ mod tests {
             (&NEEDED[..1], "--identity (or POD_NAME) is needed"),
             (&["--namespace=Shop"], "the name of a namespace is needed, of lower-case letters, digits and -"),
             (&["--namespaces=shop,"], "the name of a namespace is needed"),
+            (
+                &["--namespaces=shop,No_Pe"],
+                "invalid value 'No_Pe' for '--namespaces <NAME>': the name of a namespace is needed, of lower-case letters, digits and -, such as shop",
+            ),
+            (
+                &[NEEDED[0], NEEDED[1], "--secrets=maybe"],
+                "invalid value 'maybe' for '--secrets': it is asked for by its name alone, and RELOADLET_SECRETS=false says that it isn't",
+            ),
+            (
+                &["--without-fence="],
+                "invalid value '' for '--without-fence': it is asked for by its name alone",
+            ),
             (&["--max-rollouts=0"], "a whole number from 1 to 1000 is needed"),
             (&["--max-rollouts-per-namespace=many"], "a whole number from 1 to 1000 is needed"),
             (&["--deadline=soon"], "a duration of whole numbers with the units"),

@@ -15,7 +15,7 @@ closed_set! {
     pub(crate) enum RollResult {
         /// One has begun.
         Started => "started",
-        /// All pods were available with the new content.
+        /// All pods stayed available with the new content.
         Finished => "finished",
         /// They weren't in time.
         Failed => "failed",
@@ -62,7 +62,7 @@ impl Metrics {
             seconds: common::histogram(
                 &registry,
                 "reloadlet_rollouts_seconds",
-                "Seconds from the change of the template until all pods were available.",
+                "Seconds from the change of the template until all pods had been available for ten seconds.",
                 &BUCKETS,
             )?,
             leader: common::gauge(

@@ -1,7 +1,6 @@
 //! What reports mean to a workload's owner, as Events on the workload.
 
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::shown::plain;
 use reloadlet_core::rollouts::event::{Obstacle, Report, Wait};
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
@@ -18,9 +17,6 @@ const PROBLEM: &str = "RollProblem";
 const STALE: &str = "ConfigStale";
 const REFUSED: &str = "RollRefused";
 const NOT_IN_PLACE: &str = "NotRestartedInPlace";
-
-/// How much of a refusal is said, in characters: it is the API server's, or an admission webhook's.
-const SAID_CHARS: usize = 400;
 
 /// A workload, as far as an Event on it needs it.
 pub(super) fn about(who: &WorkloadRef, uid: &Name) -> About {
@@ -60,7 +56,7 @@ pub(super) fn text(report: &Report) -> String {
             )
         }
         Report::NotInPlace(obstacle, instead) => words::not_in_place(*obstacle, *instead),
-        Report::Finished => "The roll is over: all pods are available with the new content.".to_owned(),
+        Report::Finished => "The roll is over: all pods are available with the new content, and have been for ten seconds.".to_owned(),
         Report::Failed => {
             "Not all pods became available in time with the new content: workloads of the namespace that wait for it are left as they are \
              until they do, or until the content changes again."
@@ -73,14 +69,11 @@ pub(super) fn text(report: &Report) -> String {
         }
         Report::Waits(wait) => words::wait(*wait).to_owned(),
         Report::Stale(telling) => words::stale(*telling),
-        Report::Refused(reason) => {
-            let reason = plain(reason.trim());
-            let shown: String = reason.chars().take(SAID_CHARS).collect();
-            let rest = if shown.len() < reason.len() { "…" } else { "" };
-            format!(
-                "The API server refuses the change by which it would be rolled, which is tried again after five minutes at the latest: {shown}{rest}"
-            )
-        }
+        Report::Blocked(wait, why) => words::blocked(*wait, why),
+        Report::Refused(reason) => format!(
+            "The API server refuses the change by which it would be rolled, which is tried again after five minutes at the latest: {}",
+            words::said(reason)
+        ),
     }
 }
 
@@ -88,7 +81,7 @@ pub(super) fn text(report: &Report) -> String {
 pub(super) const fn is_urgent(report: &Report) -> bool {
     match report {
         Report::Problems(problems) => !problems.is_empty(),
-        Report::Failed | Report::Stale(_) | Report::Refused(_) => true,
+        Report::Failed | Report::Stale(_) | Report::Refused(_) | Report::Blocked(..) => true,
         Report::NotInPlace(obstacle, instead) => !*instead && !matches!(obstacle, Obstacle::Recent),
         Report::Started(_) | Report::Restarting(_) | Report::Finished | Report::Undone => false,
         Report::Waits(wait) => match wait {
@@ -96,6 +89,8 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
             // A person has asked for it, or it mostly ends by itself: there is an alert for when it lasts.
             Wait::Held | Wait::Window | Wait::Unavailable | Wait::Disruption => false,
             Wait::Problem
+            | Wait::State
+            | Wait::Pods
             | Wait::Refused
             | Wait::Recent
             | Wait::Fence
@@ -120,6 +115,8 @@ const fn reason(report: &Report) -> Option<&'static str> {
         Report::Undone => Some(UNDONE),
         Report::Stale(_) => Some(STALE),
         Report::Refused(_) => Some(REFUSED),
+        // It is a matter of the API server and of rights, and of no one workload: it is in the log, the metrics and the status.
+        Report::Blocked(..) => None,
         Report::Waits(wait) => match wait {
             // Somebody can do something about them, or wants to know why nothing happens for hours.
             Wait::Held
@@ -136,7 +133,9 @@ const fn reason(report: &Report) -> Option<&'static str> {
             | Wait::Budget
             | Wait::Rolling
             // It is the controller's own matter, and no workload's.
-            | Wait::Fence => None,
+            | Wait::Fence
+            | Wait::State
+            | Wait::Pods => None,
             // They have reports of their own, with what is wrong.
             Wait::Problem | Wait::Refused | Wait::InPlace | Wait::Recent => None,
         },
@@ -155,6 +154,7 @@ fn of(about: &About, report: &Report) -> Vec<Note> {
         | Report::Failed
         | Report::Undone
         | Report::Waits(_)
+        | Report::Blocked(..)
         | Report::Stale(_)
         | Report::Refused(_) => vec![text(report)],
     };
@@ -181,7 +181,7 @@ fn unsay(about: &About, report: &Report, unsaid: &mut Unsaid) {
             &[FINISHED, FAILED, UNDONE, HELD, STALE, REFUSED, NOT_IN_PLACE]
         }
         Report::Waits(Wait::Refused) | Report::Refused(_) => &[HELD, STALE, REFUSED],
-        Report::Waits(_) | Report::Stale(_) => &[HELD, STALE, REFUSED],
+        Report::Waits(_) | Report::Blocked(..) | Report::Stale(_) => &[HELD, STALE, REFUSED],
     };
     unsaid.unsay(about, untrue, |_| true);
 }

@@ -70,13 +70,13 @@ impl People {
             }
             Report::Refused(_) => self.metrics.rollout(RollResult::Refused),
             Report::NotInPlace(..) => self.metrics.rollout(RollResult::NotInPlace),
-            Report::Problems(_) | Report::Waits(_) | Report::Stale(_) => {}
+            Report::Problems(_) | Report::Waits(_) | Report::Blocked(..) | Report::Stale(_) => {}
         }
     }
 
     fn note_wait(&mut self, who: &WorkloadRef, report: &Report, now: Time) {
         match report {
-            Report::Waits(wait) => self.waits.begin(who, *wait, now),
+            Report::Waits(wait) | Report::Blocked(wait, _) => self.waits.begin(who, *wait, now),
             Report::Refused(_) => self.waits.begin(who, Wait::Refused, now),
             Report::NotInPlace(_, true) => drop(self.waits.end(who)),
             Report::NotInPlace(Obstacle::Recent, false) => self.waits.begin(who, Wait::Recent, now),
@@ -103,7 +103,7 @@ fn log(who: &WorkloadRef, report: &Report) {
         Report::Finished => ("finished", None),
         Report::Failed => ("failed", None),
         Report::Undone => ("undone", None),
-        Report::Waits(wait) => ("waits", Some(wait.as_str())),
+        Report::Waits(wait) | Report::Blocked(wait, _) => ("waits", Some(wait.as_str())),
         Report::Stale(_) => ("stale", None),
         Report::Refused(_) => ("refused", None),
     };

@@ -15,9 +15,10 @@ use serde_json::json;
 use super::asker::{Asker, CORE, collection, path_of, path_of_object};
 use super::content::Fetched;
 use super::pods;
-use super::state::State;
+use super::state::{self, State};
 use super::watches::asks;
 use super::wire::{Live, Written};
+use super::words;
 use crate::api::backoff::{chances, share};
 use crate::api::fence::Gate;
 use crate::api::trouble::Trouble;
@@ -46,9 +47,11 @@ impl Executor {
             Action::ListPods(who) => Some(match pods::listed(&self.asker, &who).await {
                 Ok(Some(listed)) => Event::Pods(who, listed),
                 Ok(None) => Event::Workload(who, None),
+                // The core says it, as long as it is so once.
                 Err(trouble) => {
-                    say(&trouble, &format_args!("the pods of {who}"));
-                    Event::Unlisted(who)
+                    let why = words::said(&format!("API server: {}", Causes(&trouble)));
+                    tracing::debug!(error = why, "the pods of {who} can't be listed");
+                    Event::Unlisted(who, why)
                 }
             }),
             Action::Refetch(who) => self.refetch(who).await,
@@ -65,7 +68,7 @@ impl Executor {
                     Ok((pod, said)) => Event::Looked(who, pod, said),
                     Err(trouble) => {
                         say(&trouble, &format_args!("the pod {}/{name}", who.namespace));
-                        Event::Unlisted(who)
+                        Event::Unlooked(who)
                     }
                 })
             }
@@ -74,18 +77,22 @@ impl Executor {
     }
 
     async fn access(&self, shard: Shard, access: Access) -> Event {
+        let is_read = access == Access::Read;
         match self.state.access(shard, access).await {
-            Ok(event) => event,
+            Ok(event) => {
+                self.state.saying.answered(shard, is_read);
+                event
+            }
             // Somebody else has written it.
-            Err(trouble) if trouble.status() == Some(StatusCode::CONFLICT) => Event::Lost(shard),
+            Err(trouble) if trouble.status() == Some(StatusCode::CONFLICT) => Event::Lost(shard, None),
             Err(trouble) => {
-                tracing::warn!(
-                    shard = shard.number(),
-                    error = %Causes(&trouble),
-                    "what is remembered of workloads can't be read or written: nothing is rolled before it can"
-                );
+                let secret = state::name(shard);
+                let done = if is_read { "read" } else { "written" };
+                let why = format!("the Secret {secret} can't be {done} (API server: {})", Causes(&trouble));
+                let why = words::said(&why);
+                self.state.saying.failed(shard, is_read, &why);
                 tokio::time::sleep(PAUSE / 2 + share(PAUSE / 2, chances())).await;
-                Event::Lost(shard)
+                Event::Lost(shard, Some(why))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What outlives the controller: the key of its digests, and the records of workloads, in Secrets of its own namespace.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::asker::{Asker, CORE, collection};
 use crate::api::trouble::Trouble;
+use crate::clock;
 use crate::digest;
 use crate::logs::Causes;
 
@@ -41,6 +43,41 @@ pub(super) struct State {
     namespace: String,
     /// A shard takes a megabyte several times while it is written.
     writes: Arc<Semaphore>,
+    /// What was said of it.
+    pub(super) saying: Saying,
+}
+
+/// Which shards can't be read (`true`) or written (`false`), as was said, so that it isn't said again and again. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Saying(Arc<Mutex<BTreeSet<(Shard, bool)>>>);
+
+impl Saying {
+    /// A shard can't be read, or written, for this reason.
+    pub(super) fn failed(&self, shard: Shard, is_read: bool, why: &str) {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((shard, is_read));
+        if is_new {
+            tracing::warn!(
+                error = why,
+                "what is remembered of workloads can't be read or written: none of them is rolled before it can"
+            );
+        } else {
+            tracing::debug!(error = why, "what is remembered of workloads can't be read or written yet");
+        }
+    }
+
+    /// It was.
+    pub(super) fn answered(&self, shard: Shard, is_read: bool) {
+        let was_said = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(shard, is_read));
+        if was_said {
+            let done = if is_read { "read" } else { "written" };
+            tracing::info!("the Secret {} can be {done} again", name(shard));
+        }
+    }
+}
+
+/// The name of a shard's Secret.
+pub(super) fn name(shard: Shard) -> String {
+    format!("{STATE}-{}", shard.number())
 }
 
 /// Why there is no key.
@@ -91,6 +128,10 @@ struct Written {
     form: u32,
     /// Which key the digests in it are made with.
     key: String,
+    /// When it was written, in seconds since the epoch. By that no two are the same, and one that couldn't be written is tried in earnest:
+    /// the API server takes what it has already without writing it.
+    #[serde(default)]
+    at: u64,
     records: Vec<Entry>,
 }
 
@@ -105,7 +146,7 @@ struct Entry {
 
 impl State {
     pub(super) fn new(asker: Asker, namespace: String) -> Self {
-        Self { asker, namespace, writes: Arc::new(Semaphore::new(WRITES)) }
+        Self { asker, namespace, writes: Arc::new(Semaphore::new(WRITES)), saying: Saying::default() }
     }
 
     /// Has digests made with the key that is kept, which is made where there is none.
@@ -132,7 +173,7 @@ impl State {
 
     /// Reads or writes a shard.
     pub(super) async fn access(&self, shard: Shard, access: Access) -> Result<Event, Trouble> {
-        let name = format!("{STATE}-{}", shard.number());
+        let name = name(shard);
         match access {
             Access::Read => {
                 let found: Option<Secret> = self.asker.get(&self.path(&name)).await?;
@@ -216,7 +257,8 @@ fn written(records: Records) -> Result<Vec<u8>, Trouble> {
         record,
     };
     let key = digest::key_id().unwrap_or_default();
-    let written = Written { form: FORM, key, records: records.into_iter().map(entry).collect() };
+    let at = clock::wall().as_secs();
+    let written = Written { form: FORM, key, at, records: records.into_iter().map(entry).collect() };
     serde_json::to_vec(&written).map_err(|error| Trouble::garbage(&error))
 }
 
@@ -244,7 +286,28 @@ mod tests {
         let known = records("s", kept(&shard(FORM, &key, "deployment")));
         assert_eq!(known.keys().map(ToString::to_string).collect::<Vec<_>>(), ["Deployment shop/web"]);
         let again = String::from_utf8(written(known.clone()).unwrap()).unwrap();
+        assert!(serde_json::from_str::<Written>(&again).unwrap().at > 0, "no two are the same");
         assert_eq!(records("s", kept(&again)), known);
+    }
+
+    #[test]
+    fn what_cant_be_written_is_said_once_until_it_can_be() {
+        let (saying, mut shards) = (Saying::default(), Shard::all());
+        let (first, second) = (shards.next().unwrap(), shards.next().unwrap());
+        let known = || saying.0.lock().unwrap().clone();
+        for (shard, is_read) in [(first, false), (first, false), (second, false), (first, true)] {
+            saying.failed(shard, is_read, "it answers 403");
+        }
+        assert_eq!(known(), BTreeSet::from([(first, false), (second, false), (first, true)]));
+        saying.answered(first, true);
+        assert_eq!(
+            known(),
+            BTreeSet::from([(first, false), (second, false)]),
+            "it is read, and can't be written"
+        );
+        saying.answered(first, false);
+        assert_eq!(known(), BTreeSet::from([(second, false)]));
+        assert_eq!(name(second), "reloadlet-controller-state-1");
     }
 
     #[test]

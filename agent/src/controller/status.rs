@@ -88,9 +88,10 @@ fn row(
 /// What ends what, and what is wrong.
 fn sentence(of: &Overview<'_>) -> String {
     let roll = of.roll.map(|roll| words::standing(roll.standing).to_owned());
-    let wait = of.wait.map(|wait| match of.roll {
-        None => words::wait(wait).to_owned(),
-        Some(_) => format!("The next one: {}", words::wait(wait)),
+    let wait = of.wait.map(|wait| {
+        let sentence = words::blocked(wait, of.trouble.unwrap_or_default());
+        // What is remembered is of the one that is under way, too.
+        if of.roll.is_none() || wait == Wait::State { sentence } else { format!("The next one: {sentence}") }
     });
     let stale = of.stale.map(words::stale);
     let problems = of.problems.iter().map(|problem| problem.sentence.clone());

@@ -19,6 +19,10 @@ use serde_json::value::RawValue;
 
 use crate::api::watch::Versioned;
 
+/// The longest selector that a request has, in bytes. It is part of the request's first line, where each byte may take three, and of which
+/// proxies take 8 KiB.
+const LONGEST_SELECTOR: usize = 2_000;
+
 /// An object, not yet understood.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
@@ -200,8 +204,13 @@ impl Live {
         Ok(Self {
             who: WorkloadRef { kind, namespace: metadata.namespace.into(), name },
             workload: Arc::new(workload),
-            // By one that can't be written all pods of the namespace are listed: those of others are known by their owners.
-            selector: selector.map(|selector| selector.to_string()).unwrap_or_default(),
+            // By one that can't be written, or not in a request, all pods of the namespace are listed: those of others are known by their
+            // owners.
+            selector: selector
+                .map(|selector| selector.to_string())
+                .ok()
+                .filter(|selector| selector.len() <= LONGEST_SELECTOR)
+                .unwrap_or_default(),
             newest: status.update_revision,
             is_terminating,
         })
@@ -270,6 +279,18 @@ mod tests {
         // The mark is the controller's, and asks the pods' agents for nothing.
         assert_eq!(workload.spec.annotations.keys().collect::<Vec<_>>(), ["reloadlet.io/signal"]);
         assert_eq!(live.selector, "app=web,tier in (a,b)");
+    }
+
+    #[test]
+    fn a_selector_that_is_too_long_for_a_request_is_none() {
+        let of = |count: usize| {
+            let values: Vec<String> = (0..count).map(|n| format!("\"value-{n}\"")).collect();
+            let text =
+                DEPLOYMENT.replace(r#""values": ["a", "b"]"#, &format!("\"values\": [{}]", values.join(",")));
+            Live::read(Kind::Deployment, &text).unwrap().selector
+        };
+        assert!(of(100).starts_with("app=web,tier in (value-0,"), "{}", of(100));
+        assert_eq!(of(8_000), "");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::object::ObjectKind;
-use reloadlet_core::model::shown::unquoted;
+use reloadlet_core::model::shown::{plain, unquoted};
 use reloadlet_core::policy::reloader::Telling;
 use reloadlet_core::rollouts::event::{Obstacle, Wait};
 use reloadlet_core::rollouts::overview::Standing;
@@ -25,6 +25,24 @@ pub(super) fn objects<'a>(objects: impl IntoIterator<Item = &'a (ObjectKind, Nam
     }
 }
 
+/// How much is said of what the API server answers, in characters: it may be an admission webhook's, or a tenant's.
+const SAID_CHARS: usize = 400;
+
+/// What the API server answers, in one line that isn't too long.
+pub(super) fn said(answer: &str) -> String {
+    let answer = plain(answer.trim());
+    let shown: String = answer.chars().take(SAID_CHARS).collect();
+    if shown.len() < answer.len() { shown + "…" } else { shown }
+}
+
+/// What can't be done, on which a roll waits, and what came of the last try.
+pub(super) fn blocked(waits: Wait, why: &str) -> String {
+    match why {
+        "" => wait(waits).to_owned(),
+        why => format!("{} The last try: {why}", wait(waits)),
+    }
+}
+
 /// What a roll waits for, and what ends that.
 pub(super) const fn wait(wait: Wait) -> &'static str {
     match wait {
@@ -33,6 +51,14 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
         Wait::Fence => {
             "It isn't proved that an admission policy fences the controller's account in: its roll begins when that is (the controller's log \
              says what is missing)."
+        }
+        Wait::State => {
+            "What is remembered of it can't be written or read, and nothing is done that isn't remembered: its roll begins, or goes on, when \
+             that can be."
+        }
+        Wait::Pods => {
+            "Its pods can't be listed, so nobody knows whether they are older than the change: they are asked for again, after five minutes \
+             at the latest."
         }
         Wait::Held => "A person holds its roll: it begins when the hold is taken away.",
         Wait::Window => "Its roll begins in the next of its windows (reloadlet.io/window).",
@@ -45,10 +71,10 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
         }
         Wait::Wave => {
             "Workloads of an earlier wave (reloadlet.io/wave) that use the same objects are rolled first: its roll begins when they \
-             are available."
+             have been available for ten seconds."
         }
         Wait::First => {
-            "Another workload is the first one that is rolled for this content: its roll begins when that one is available."
+            "Another workload is the first one that is rolled for this content: its roll begins when that one has been available for ten seconds."
         }
         Wait::Failed => {
             "The first workload that was rolled for this content, this one or another, didn't become available: its own roll begins, or goes \
@@ -81,7 +107,9 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
 /// How far a roll is, and what ends that.
 pub(super) const fn standing(standing: Standing) -> &'static str {
     match standing {
-        Standing::Rolling => "Its pods are replaced: the roll is over when all of them are available.",
+        Standing::Rolling => {
+            "Its pods are replaced: the roll is over when all of them have been available for ten seconds."
+        }
         Standing::Restarting => {
             "Its pods are restarted in place, one after another: the roll is over when all of them are ready."
         }
@@ -160,6 +188,14 @@ mod tests {
         let shown = objects(&many);
         assert!(shown.ends_with(" and 56 more") && shown.len() < 800, "{shown}");
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn what_the_api_server_answers_is_one_line_that_isnt_too_long() {
+        assert_eq!(said(" it answers 403 "), "it answers 403");
+        let shown = said(&"\u{1b}[31m\n".repeat(500));
+        assert!(shown.ends_with('…') && shown.chars().count() == SAID_CHARS + 1, "{shown}");
+        assert!(!shown.contains(char::is_control), "{shown:?}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Listed, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
-use crate::rollouts::pods::{Known, Listing};
-use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
+use crate::rollouts::pods::{self, Known, Listing, Unlisted};
+use crate::rollouts::record::{Prints, Record, Step};
 use crate::rollouts::restarting::{Refusals, SETTLE, Watched};
 use crate::rollouts::room;
 use crate::rollouts::settings::Options;
@@ -27,6 +27,7 @@ use restart::Look;
 
 mod deciding;
 mod restart;
+mod rolling;
 
 /// One workload.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Case {
     /// What differs, and since when.
     changed: Option<Changed>,
     pods: Listing,
+    /// That they couldn't be listed when that was tried last.
+    unlisted: Option<Box<Unlisted>>,
     /// Whether its template, or a pod, is being changed.
     is_rolled: bool,
     /// The pod that is restarted in place, and how far it was found to be.
@@ -71,6 +74,7 @@ impl Case {
             uses: None,
             changed: None,
             pods: Listing::Unknown,
+            unlisted: None,
             is_rolled: false,
             restart: None,
             refusals: Refusals::default(),
@@ -84,15 +88,20 @@ impl Case {
         }
     }
 
-    /// It is another one by now.
-    pub(crate) fn update(&mut self, workload: Arc<Workload>, now: Time) {
+    /// It is another one by now. Whether it is available, and wasn't.
+    pub(crate) fn update(&mut self, workload: Arc<Workload>, now: Time) -> bool {
         if workload.uid != self.workload.uid {
             *self = Self::new(workload, now);
-            return;
+            return false;
         }
+        let was_available = self.available.is_some();
         let since = self.available.unwrap_or(now);
         self.available = is_available(&workload).then_some(since);
         let before = &self.workload;
+        if workload.generation != before.generation {
+            // Its selector may be mended, as far as that can be.
+            self.unlisted = None;
+        }
         if workload.spec != before.spec
             || workload.own != before.own
             || workload.of_template != before.of_template
@@ -102,6 +111,7 @@ impl Case {
             self.uses = None;
         }
         self.workload = workload;
+        !was_available && self.available.is_some()
     }
 
     pub(crate) fn workload(&self) -> &Workload {
@@ -171,6 +181,11 @@ impl Case {
         self.uses = Some((uses, changes));
     }
 
+    /// Until when its pods aren't asked for, as they couldn't be listed.
+    fn unlisted_until(&self, now: Time) -> Option<Time> {
+        self.unlisted.as_ref().map(|unlisted| unlisted.until).filter(|until| now < *until)
+    }
+
     /// Its pods are listed.
     pub(crate) fn lists(&mut self, now: Time) {
         self.pods = Listing::Asked(now, self.workload.version.clone());
@@ -181,6 +196,7 @@ impl Case {
         if let Listing::Asked(asked, version) = &self.pods {
             let known = Known { asked: *asked, came: now, version: version.clone(), listed, waits_for: None };
             self.pods = Listing::Known(known);
+            self.unlisted = None;
         }
     }
 
@@ -189,8 +205,19 @@ impl Case {
         self.pods.wait_for(wanted);
     }
 
-    /// They couldn't be, or are to be once more.
-    pub(crate) fn unlisted(&mut self) {
+    /// They couldn't be, for this reason.
+    pub(crate) fn unlisted(&mut self, why: String, now: Time) {
+        self.pods = Listing::Unknown;
+        self.unlisted = Some(Box::new(Unlisted::again(self.unlisted.as_deref(), why, now)));
+    }
+
+    /// Why they can't be, if they can't.
+    pub(crate) fn why_unlisted(&self) -> Option<&str> {
+        self.unlisted.as_ref().map(|unlisted| &*unlisted.why)
+    }
+
+    /// They are to be listed once more.
+    pub(crate) fn relist(&mut self) {
         self.pods = Listing::Unknown;
     }
 
@@ -214,7 +241,7 @@ impl Case {
     /// Nothing is wanted any more.
     pub(crate) fn rest(&mut self) {
         (self.changed, self.wait, self.told) = (None, None, None);
-        self.pods = Listing::Unknown;
+        (self.pods, self.unlisted) = (Listing::Unknown, None);
         self.failures = 0;
     }
 
@@ -238,9 +265,9 @@ impl Case {
     }
 
     /// How long to wait where nobody has answered.
-    pub(crate) fn pause(&mut self, first: Duration, longest: Duration) -> Duration {
-        let pause = first.saturating_mul(2_u32.saturating_pow(self.failures.min(16))).min(longest);
-        self.failures += 1;
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = pods::pause(self.failures);
+        self.failures = self.failures.saturating_add(1);
         pause
     }
 
@@ -288,11 +315,11 @@ impl Case {
             }
         };
         let next = self.follow_roll(record, &wanted, &found, options, now);
-        let next = next.or_else(|| self.doubt(record));
+        let next = next.or_else(|| self.doubt(record, options, now));
         if let Some(next) = next.or_else(|| self.follow_restart(record, now)) {
             return next;
         }
-        let until = record.limit(options.limit);
+        let until = record.limit(options.limit).filter(|limit| now < *limit);
         let held = record.held();
         // Where some pods were restarted in place and others weren't, two contents are held.
         let other = record.partial().map(|roll| &roll.wanted);
@@ -326,74 +353,6 @@ impl Case {
             | Next::Watch(_)
             | Next::Stuck { .. }
             | Next::Ready { .. }) => next,
-        }
-    }
-
-    /// What follows of the roll that is under way; nothing where that goes on.
-    fn follow_roll(
-        &self,
-        record: &Record,
-        wanted: &Prints,
-        found: &Found,
-        options: &Options,
-        now: Time,
-    ) -> Option<Next> {
-        let has_mark = |roll: &Roll| self.workload.marker.as_ref() == Some(&roll.marker);
-        match &record.step {
-            Step::Planned(roll) if has_mark(roll) => {
-                let objects = roll.causes.keys().cloned().collect();
-                Some(Next::Write(Some(record.begun(now)), Some(Report::Started(objects))))
-            }
-            Step::Rolling(roll) | Step::Failed(roll) | Step::Stuck(roll) if roll.is_in_place => None,
-            Step::Rolling(roll) if !has_mark(roll) => {
-                // What had changed before the roll was undone with it, known or not when that was made. In the same second, too: of the two
-                // mistakes that are possible then, rolling against somebody who is at the keyboard is the worse one.
-                let is_undone = |object: &&Object| {
-                    found.changed(object).is_some_and(|changed| seconds(changed) <= roll.since)
-                };
-                let undone = wanted.keys().filter(is_undone).map(|object| (object.clone(), wanted[object]));
-                Some(Next::Write(Some(record.undone(undone.collect())), Some(Report::Undone)))
-            }
-            Step::Rolling(roll) => match self.workload.progress {
-                Progress::Available => {
-                    Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
-                }
-                Progress::Late => Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed))),
-                Progress::Rolling | Progress::Unavailable
-                    if seconds(now) >= roll.since + options.limit.as_secs() =>
-                {
-                    Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed)))
-                }
-                Progress::Rolling | Progress::Unavailable => None,
-            },
-            Step::Failed(roll) if has_mark(roll) && self.workload.progress == Progress::Available => {
-                Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
-            }
-            Step::None
-            | Step::Planned(_)
-            | Step::Done(_)
-            | Step::Failed(_)
-            | Step::Undone(_)
-            | Step::Stuck(_) => None,
-        }
-    }
-
-    /// Where it isn't known whether a planned roll was made, its revisions say it: somebody may have taken it back already.
-    fn doubt(&mut self, record: &Record) -> Option<Next> {
-        let roll = record.planned().filter(|roll| !roll.is_in_place)?;
-        if self.unmade.as_ref() == Some(&roll.marker) {
-            return None;
-        }
-        match &self.pods {
-            Listing::Known(known) if known.version == self.workload.version => {
-                if known.listed.marks.contains(&roll.marker) {
-                    return Some(Next::Write(Some(record.ended(Step::Undone)), Some(Report::Undone)));
-                }
-                self.unmade = Some(roll.marker.clone());
-                None
-            }
-            Listing::Asked(..) => Some(Next::Busy(None)),
-            Listing::Known(_) | Listing::Unknown => Some(Next::ListPods),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::kept::Kept;
 use crate::model::object::ObjectRef;
@@ -14,7 +13,7 @@ use crate::rollouts::event::{Action, Answer, Event, Granted, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
 use crate::rollouts::ledger::{Ledger, Shard};
-use crate::rollouts::record::{Record, Roll};
+use crate::rollouts::record::{Record, Roll, Step};
 use crate::rollouts::room;
 use crate::rollouts::settings::{Calendar, Options};
 use crate::rollouts::uses::Object;
@@ -22,12 +21,11 @@ use crate::rollouts::workload::{Workload, WorkloadRef};
 
 mod following;
 
+pub(crate) use following::trouble;
+
 /// How much memory the workloads may take, in bytes, by what each is reckoned to take: some 12,000 usual ones, which take a fifth of it in
 /// truth.
 const MOST_KEPT: usize = 192 << 20;
-/// Where nobody answers, it is asked again after so long, and then after twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The controller. It is fed with [`Event`]s and asked for [`Action`]s, and has neither a clock nor a network: all moments come
 /// from outside, by the time since the epoch, and never go back.
@@ -125,21 +123,38 @@ impl Controller {
             }
             Event::Wrote(shard, version) => {
                 let changed = self.ledger.wrote(shard, version);
+                for who in &changed {
+                    // What comes next says whether it waits for something else.
+                    if let Some(case) =
+                        self.cases.get_mut(who).filter(|case| case.wait() == Some(Wait::State))
+                    {
+                        case.begins();
+                    }
+                }
                 self.settle(changed);
             }
-            Event::Lost(shard) => self.ledger.lost(shard),
+            Event::Lost(shard, why) => {
+                self.ledger.lost(shard, why);
+                self.block_waiting();
+            }
             Event::Pods(who, listed) => {
                 if let Some(case) = self.cases.get_mut(&who) {
                     case.listed(listed, now);
                     self.dirty.insert(who);
                 }
             }
-            Event::Unlisted(who) => {
+            Event::Unlisted(who, why) => {
                 if let Some(case) = self.cases.get_mut(&who) {
-                    case.unlisted();
-                    case.unlooked();
+                    case.unlisted(why, now);
+                    self.dirty.insert(who);
+                }
+            }
+            Event::Unlooked(who) => {
+                if let Some(case) = self.cases.get_mut(&who) {
+                    case.unlooked(now);
                 }
                 self.retry(&who, now);
+                self.give_up_late(&who, now);
             }
             Event::Looked(who, pod, said) => {
                 if let Some(case) = self.cases.get_mut(&who) {
@@ -214,10 +229,11 @@ impl Controller {
             return;
         }
         let before = self.cases.get(&who).map(|case| case.problems().to_vec()).unwrap_or_default();
+        let mut is_newly_available = false;
         let case = match self.cases.entry(who.clone()) {
             Entry::Occupied(known) => {
                 let case = known.into_mut();
-                case.update(workload, now);
+                is_newly_available = case.update(workload, now);
                 case
             }
             Entry::Vacant(vacant) => vacant.insert(Box::new(Case::new(workload, now))),
@@ -226,6 +242,11 @@ impl Controller {
         if case.problems() != before {
             let report = Report::Problems(case.problems().to_vec());
             self.actions.push_back(Action::Report(who.clone(), report));
+        }
+        let is_rolled = |record: &Record| matches!(record.step, Step::Planned(_) | Step::Rolling(_));
+        if is_newly_available && self.ledger.known(&who).is_some_and(is_rolled) {
+            // Its place in the budget is free.
+            self.look_at_waiting();
         }
         self.dirty.insert(who);
     }
@@ -306,7 +327,7 @@ impl Controller {
     /// Nobody has answered: it is looked at again after a pause.
     fn retry(&mut self, who: &WorkloadRef, now: Time) {
         let Some(case) = self.cases.get_mut(who) else { return };
-        let pause = case.pause(FIRST_PAUSE, LONGEST_PAUSE);
+        let pause = case.pause();
         self.wake(who, now + pause);
     }
 

@@ -34,19 +34,20 @@ pub enum Event {
     Read(Shard, Option<Name>, Records),
     /// [`Access::Write`] was done: at which version it is.
     Wrote(Shard, Name),
-    /// An access had no answer, or somebody else has written the shard.
-    Lost(Shard),
+    /// An access had no answer, or was refused, for this reason; without one somebody else has written the shard.
+    Lost(Shard, Option<String>),
     /// The answer to [`Action::ListPods`].
     Pods(WorkloadRef, Listed),
-    /// [`Action::ListPods`] had no answer.
-    Unlisted(WorkloadRef),
+    /// [`Action::ListPods`] had no answer, or was refused, for this reason.
+    Unlisted(WorkloadRef, String),
     /// The answer to [`Action::Roll`].
     Rolled(WorkloadRef, Answer),
     /// The answer to [`Action::Grant`].
     Granted(WorkloadRef, Granted),
-    /// The answer to [`Action::LookAt`]: the pod of that name, if there is one, and what its agent has said of grants. It may also be
-    /// [`Event::Unlisted`].
+    /// The answer to [`Action::LookAt`]: the pod of that name, if there is one, and what its agent has said of grants.
     Looked(WorkloadRef, Option<Pod>, Vec<Said>),
+    /// [`Action::LookAt`] had no answer.
+    Unlooked(WorkloadRef),
     /// Whether the account may roll: it is fenced in, or needn't be.
     Fence(bool),
     /// The namespaces in which a person holds rolls, and whether in all.
@@ -260,6 +261,8 @@ pub enum Report {
     Undone,
     /// A roll waits, for this.
     Waits(Wait),
+    /// A roll waits for this, since something can't be done, for this reason.
+    Blocked(Wait, String),
     /// Pods are stale, and nothing is done about it.
     Stale(Telling),
     /// A change of the template was refused.
@@ -275,6 +278,10 @@ closed_set! {
         Problem => "problem",
         /// For the proof that the controller's account is fenced in.
         Fence => "fence",
+        /// What is remembered of it can't be written, or read.
+        State => "state",
+        /// Its pods can't be listed.
+        Pods => "pods",
         /// A person holds it.
         Held => "held",
         /// For its window.
@@ -303,5 +310,27 @@ closed_set! {
         InPlace => "in-place",
         /// A pod that is to be restarted in place was restarted not long ago.
         Recent => "recent",
+    }
+}
+
+impl Wait {
+    /// Whether it ends by itself, with time or with other rolls, and nobody is asked to do anything.
+    pub(crate) const fn passes(self) -> bool {
+        match self {
+            Self::Debounce | Self::Interval | Self::Wave | Self::First | Self::Budget | Self::Rolling => true,
+            Self::Problem
+            | Self::Fence
+            | Self::State
+            | Self::Pods
+            | Self::Held
+            | Self::Window
+            | Self::Flapping
+            | Self::Failed
+            | Self::Unavailable
+            | Self::Disruption
+            | Self::Refused
+            | Self::InPlace
+            | Self::Recent => false,
+        }
     }
 }

@@ -67,6 +67,15 @@ struct Kept {
     next: BTreeMap<WorkloadRef, Option<Record>>,
     /// What it held when it was known last, while it isn't.
     former: Records,
+    /// Why it can't be written, or read.
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    /// Whether it is that it can't be read.
+    is_of_read: bool,
 }
 
 /// All shards.
@@ -96,6 +105,22 @@ impl Ledger {
     /// All records that are known.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&WorkloadRef, &Record)> {
         self.shards.values().filter_map(|kept| kept.known.as_ref()).flat_map(|(_, records)| records)
+    }
+
+    /// Why a workload's record can't be written, or read.
+    pub(crate) fn trouble(&self, workload: &WorkloadRef) -> Option<&str> {
+        let own = self.shards.get(&Shard::of(workload)).and_then(|kept| kept.trouble.as_ref());
+        // Without all of them nothing is decided.
+        own.or_else(|| self.of_reads().next()).map(|trouble| &*trouble.why)
+    }
+
+    /// Whether it is known of one of them that it can't be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.of_reads().next().is_some()
+    }
+
+    fn of_reads(&self) -> impl Iterator<Item = &Trouble> {
+        self.shards.values().filter_map(|kept| kept.trouble.as_ref()).filter(|trouble| trouble.is_of_read)
     }
 
     /// Whether all of them are known.
@@ -138,6 +163,7 @@ impl Ledger {
     ) -> BTreeSet<WorkloadRef> {
         let kept = self.shards.entry(shard).or_default();
         kept.is_read = false;
+        kept.trouble.take_if(|trouble| trouble.is_of_read);
         let before = kept.known.take().map(|(_, records)| records).unwrap_or_default();
         // What was meant to be written came of what isn't known to be so any more.
         let mut changed: BTreeSet<WorkloadRef> = std::mem::take(&mut kept.next).into_keys().collect();
@@ -163,6 +189,7 @@ impl Ledger {
     pub(crate) fn wrote(&mut self, shard: Shard, version: Name) -> BTreeSet<WorkloadRef> {
         let Some(kept) = self.shards.get_mut(&shard) else { return BTreeSet::new() };
         let Some(written) = kept.under_way.take() else { return BTreeSet::new() };
+        kept.trouble = None;
         let before = kept.known.take().map(|(_, records)| records).unwrap_or_default();
         let differs = |(workload, record): (&WorkloadRef, &Record)| {
             (before.get(workload) != Some(record)).then(|| workload.clone())
@@ -173,9 +200,13 @@ impl Ledger {
         changed
     }
 
-    /// A shard couldn't be written, or it isn't known whether it was; or it couldn't be read: it is read (again).
-    pub(crate) fn lost(&mut self, shard: Shard) {
+    /// A shard couldn't be written, or it isn't known whether it was; or it couldn't be read: it is read (again). Without a reason
+    /// somebody else has written it.
+    pub(crate) fn lost(&mut self, shard: Shard, why: Option<String>) {
         let kept = self.shards.entry(shard).or_default();
+        if let Some(why) = why {
+            kept.trouble = Some(Trouble { why, is_of_read: kept.under_way.is_none() });
+        }
         (kept.under_way, kept.is_read, kept.is_doubted) = (None, false, false);
         kept.forget();
     }
@@ -237,7 +268,8 @@ impl Kept {
             self.is_read = true;
             return Some(Access::Read);
         };
-        if self.next.is_empty() {
+        // One that couldn't be written is tried until it can be, so that nobody has to plan anything for that.
+        if self.next.is_empty() && self.trouble.is_none() {
             return None;
         }
         let mut records = records.clone();
@@ -347,7 +379,7 @@ mod tests {
             // What comes next isn't taken, as the shard isn't what it was.
             ledger.write(&all[0], Some(record(2)));
             assert!(matches!(ledger.next(), Some((_, Access::Write(..)))));
-            ledger.lost(shard);
+            ledger.lost(shard, None);
             assert!(matches!(ledger.next(), Some((_, Access::Read))));
             let found = found.iter().map(|index: &usize| (all[*index].clone(), record(1))).collect();
             let changed = ledger.read(shard, version.map(Name::from), found);

@@ -81,10 +81,16 @@ impl<'a> Neighbours<'a> {
         wait
     }
 
-    /// Whether as many are rolled as may be at a time.
-    pub(crate) fn budget(&self, most: usize, most_each: usize) -> Option<Wait> {
-        let under_way =
-            || self.others.iter().filter(|(_, standing)| matches!(standing, Standing::UnderWay(_)));
+    /// Whether as many are rolled as may be at a time. Whose pods are available takes no place any more: that they stay so is proved while
+    /// others are rolled, which would take ten seconds longer for each place otherwise.
+    pub(crate) fn budget(
+        &self,
+        most: usize,
+        most_each: usize,
+        is_available: impl Fn(&WorkloadRef, &Roll) -> bool,
+    ) -> Option<Wait> {
+        let takes_a_place = |(other, standing): &(&&WorkloadRef, &Standing<'_>)| matches!(standing, Standing::UnderWay(roll) if !is_available(other, roll));
+        let under_way = || self.others.iter().filter(takes_a_place);
         let of_namespace = under_way().filter(|(other, _)| other.namespace == self.who.namespace);
         (under_way().count() >= most || of_namespace.count() >= most_each).then_some(Wait::Budget)
     }

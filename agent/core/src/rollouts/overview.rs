@@ -9,8 +9,9 @@ use crate::model::time::Time;
 use crate::policy::problem::Problem;
 use crate::policy::reloader::Telling;
 use crate::rollouts::case::Case;
-use crate::rollouts::controller::Controller;
+use crate::rollouts::controller::{Controller, trouble};
 use crate::rollouts::event::{Report, Wait};
+use crate::rollouts::ledger::Ledger;
 use crate::rollouts::record::{Record, Step, moment};
 use crate::rollouts::workload::WorkloadRef;
 
@@ -23,6 +24,8 @@ pub struct Overview<'a> {
     pub roll: Option<Current<'a>>,
     /// What its next roll waits for, if one is wanted.
     pub wait: Option<Wait>,
+    /// What can't be done, if it waits for that.
+    pub trouble: Option<&'a str>,
     /// Why nothing is done about its pods, if they are stale and nothing is.
     pub stale: Option<Telling>,
     /// What is wrong with what it asks for.
@@ -59,7 +62,7 @@ closed_set! {
 impl Controller {
     /// The workloads that are rolled, whose rolls wait or have failed, whose pods are stale, and those with problems.
     pub fn overview(&self) -> impl Iterator<Item = Overview<'_>> {
-        self.cases.iter().filter_map(|(who, case)| of(who, case, self.ledger.known(who)))
+        self.cases.iter().filter_map(|(who, case)| of(who, case, &self.ledger))
     }
 
     /// The UID of a workload that asks for something.
@@ -76,11 +79,12 @@ impl Controller {
     }
 }
 
-fn of<'a>(who: &'a WorkloadRef, case: &'a Case, record: Option<&'a Record>) -> Option<Overview<'a>> {
+fn of<'a>(who: &'a WorkloadRef, case: &'a Case, ledger: &'a Ledger) -> Option<Overview<'a>> {
     // What was said of another one of its name is over.
-    let record = record.filter(|record| record.uid == case.workload().uid);
-    // A plan that the API server refuses is one that waits for that. What any other one has waited for is over.
-    let is_refused = case.wait() == Some(Wait::Refused);
+    let record = ledger.known(who).filter(|record| record.uid == case.workload().uid);
+    // A plan that the API server refuses, or of which can't be written what came of it, is one that waits for that. What any other one
+    // has waited for is over.
+    let is_refused = matches!(case.wait(), Some(Wait::Refused | Wait::State));
     let roll = record.and_then(current).filter(|roll| roll.standing != Standing::Planned || !is_refused);
     let wait = case.wait().filter(|_| roll.is_none_or(|roll| roll.standing != Standing::Planned));
     let (stale, problems) = match (&case.told, wait) {
@@ -96,7 +100,8 @@ fn of<'a>(who: &'a WorkloadRef, case: &'a Case, record: Option<&'a Record>) -> O
         let causes = record.and_then(|record| record.step.roll()).map(|roll| &roll.causes);
         objects.extend(causes.into_iter().flatten().map(|(object, _)| object));
     }
-    Some(Overview { workload: who, roll, wait, stale, problems, objects })
+    let trouble = wait.and_then(|wait| trouble(ledger, who, case, wait));
+    Some(Overview { workload: who, roll, wait, trouble, stale, problems, objects })
 }
 
 fn current(record: &Record) -> Option<Current<'_>> {

@@ -33,6 +33,34 @@ pub(crate) struct Known {
     pub(crate) waits_for: Option<Prints>,
 }
 
+/// Where nobody answers, it is asked again after so long, and then after twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How long to wait where nobody has answered, after that has been so this often before.
+pub(crate) fn pause(before: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(before.min(16))).min(LONGEST_PAUSE)
+}
+
+/// That its pods couldn't be listed.
+#[derive(Debug)]
+pub(crate) struct Unlisted {
+    /// How often in a row.
+    count: u32,
+    /// They aren't asked for before that.
+    pub(crate) until: Time,
+    /// Why, when it was tried last.
+    pub(crate) why: String,
+}
+
+impl Unlisted {
+    /// They couldn't be, for this, after this had been so before.
+    pub(crate) fn again(before: Option<&Self>, why: String, now: Time) -> Self {
+        let count = before.map_or(0, |before| before.count.saturating_add(1));
+        Self { count, until: now + pause(count), why }
+    }
+}
+
 impl Listing {
     /// By these pods a roll for these contents is wanted, and waits.
     pub(crate) fn wait_for(&mut self, wanted: Prints) {

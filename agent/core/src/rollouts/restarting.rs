@@ -44,6 +44,8 @@ pub(crate) struct Watched {
     needs_proof: bool,
     /// Whether all that was granted has ended.
     has_ended: bool,
+    /// Whether it is its turn, or only of interest what its agent has said.
+    is_turn: bool,
 }
 
 /// How far a pod is.
@@ -71,7 +73,13 @@ impl Watched {
             ready: None,
             needs_proof,
             has_ended: false,
+            is_turn: true,
         }
+    }
+
+    /// It was granted one before, and it isn't known what its agent has said of that.
+    pub(crate) fn heard(pod: &Pod, grant: &Grant, now: Time) -> Self {
+        Self { is_turn: false, ..Self::again(pod, grant, false, now) }
     }
 
     /// It was granted one before, by somebody else.
@@ -86,7 +94,13 @@ impl Watched {
             ready: None,
             needs_proof,
             has_ended: false,
+            is_turn: true,
         }
+    }
+
+    /// Whether it is its turn, or only of interest what its agent has said.
+    pub(crate) const fn is_turn(&self) -> bool {
+        self.is_turn
     }
 
     /// Its UID.

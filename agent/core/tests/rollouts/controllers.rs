@@ -148,13 +148,26 @@ impl Simulation {
             Report::Finished => self.finished += 1,
             Report::Failed => self.failed += 1,
             Report::Waits(_) | Report::Undone | Report::Stale(_) | Report::Refused(_) => {}
+            Report::Blocked(wait, why) => self.blocked.push((who.clone(), *wait, why.clone())),
             Report::Problems(problems) => self.problems.extend(problems.iter().cloned()),
         }
     }
 
     /// A request has come to the API server.
     pub(crate) fn answer(&mut self, id: u32, action: Action) {
+        let is_refused = match &action {
+            Action::Access(_, Access::Write(..)) => self.refused.writes,
+            Action::Access(_, Access::Read) => self.refused.reads,
+            Action::ListPods(who) => self.refused.lists.contains(who),
+            Action::LookAt(..) => self.refused.looks,
+            Action::Fetch(_)
+            | Action::Refetch(_)
+            | Action::Roll(..)
+            | Action::Grant(..)
+            | Action::Report(..) => false,
+        };
         let fate = match self.rng.below(100) {
+            _ if is_refused => Fate::Lost,
             0..3 if !self.is_calm => Fate::Lost,
             3..6 if !self.is_calm => Fate::Unheard,
             _ if self.lost_writes > 0 && matches!(action, Action::Access(_, Access::Write(..))) => {
@@ -164,9 +177,13 @@ impl Simulation {
             _ => Fate::Answered,
         };
         let none = match &action {
-            Action::Access(shard, _) => Event::Lost(*shard),
+            Action::Access(shard, access) => {
+                let what = if *access == Access::Read { "read" } else { "written" };
+                Event::Lost(*shard, Some(format!("it can't be {what}")))
+            }
             Action::Fetch(object) => Event::Unfetched(object.clone()),
-            Action::ListPods(who) | Action::LookAt(who, ..) => Event::Unlisted(who.clone()),
+            Action::ListPods(who) => Event::Unlisted(who.clone(), "they can't be listed".to_owned()),
+            Action::LookAt(who, ..) => Event::Unlooked(who.clone()),
             Action::Grant(who, _) => Event::Granted(who.clone(), Granted::Conflict),
             Action::Roll(who, _) => Event::Rolled(who.clone(), Answer::Conflict),
             Action::Refetch(_) | Action::Report(..) => {
@@ -181,7 +198,12 @@ impl Simulation {
             }
             Fate::Answered => self.act(action),
         };
-        let pause = ms(1 + self.rng.below(60));
+        // Nobody asks for records again at once.
+        let pause = if is_refused && matches!(event, Event::Lost(..)) {
+            ms(3_000)
+        } else {
+            ms(1 + self.rng.below(60))
+        };
         self.push(self.now + pause, Todo::Deliver(id, Box::new(event)));
     }
 
@@ -230,7 +252,7 @@ impl Simulation {
             }
             Access::Write(expected, records) => {
                 if stored.map(|(version, _)| number(version)) != expected {
-                    return Event::Lost(shard);
+                    return Event::Lost(shard, None);
                 }
                 let version = self.cluster.version();
                 self.cluster.shards.insert(shard, (version, records));

@@ -24,7 +24,7 @@ fn installed(manner: &'static str, replicas: usize) -> Simulation {
 }
 
 impl Simulation {
-    fn change_to(&mut self, value: u64) {
+    pub(crate) fn change_to(&mut self, value: u64) {
         self.set(&object("x"), Some(data(&[("a", value)])));
     }
 
@@ -167,6 +167,41 @@ fn a_pod_that_was_sent_nothing_keeps_no_other_one_waiting_however_long_it_has_to
         "{:?}",
         world.obstacles
     );
+}
+
+#[test]
+fn a_controller_that_takes_over_asks_what_came_of_a_grant_before_it_takes_a_pod_for_one_that_ends_late() {
+    for (says, expected) in [(Some(Finding::Unhandled), Obstacle::Unhandled), (None, Obstacle::StillRuns)] {
+        let mut world = installed("in-place", 3);
+        world.cluster.workloads.get_mut(&who(0)).unwrap().grace = ms(10 * 3_600_000);
+        world.refuse(says);
+        world.change_to(11);
+        world.wait(30 * MINUTE);
+        let grants = world.grants;
+        world.end_all();
+        world.obstacles.clear();
+        world.start();
+        world.wait(30 * MINUTE);
+        assert!(!world.obstacles.is_empty());
+        assert!(world.obstacles.iter().all(|(obstacle, _)| *obstacle == expected), "{:?}", world.obstacles);
+        assert_eq!((world.grants, world.waiting()), (grants, vec![(who(0), Wait::InPlace)]), "{says:?}");
+    }
+}
+
+#[test]
+fn whoever_cant_hear_what_came_of_a_grant_waits_as_for_one_that_was_told() {
+    let mut world = installed("in-place", 3);
+    world.cluster.workloads.get_mut(&who(0)).unwrap().grace = ms(10 * 3_600_000);
+    world.refuse(Some(Finding::Unhandled));
+    world.change_to(11);
+    world.wait(30 * MINUTE);
+    world.end_all();
+    world.obstacles.clear();
+    world.refused.looks = true;
+    world.start();
+    world.wait(30 * MINUTE);
+    assert_eq!(world.waiting(), [(who(0), Wait::InPlace)]);
+    assert_eq!(world.obstacles, [(Obstacle::StillRuns, false)]);
 }
 
 #[test]

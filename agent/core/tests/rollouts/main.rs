@@ -6,6 +6,7 @@
     reason = "a helper that fails is a test that fails; the lint's exception for tests covers test functions only"
 )]
 
+mod blocked;
 mod chaos;
 mod cluster;
 mod controllers;
@@ -14,6 +15,7 @@ mod lists;
 mod overview;
 mod pods;
 mod promises;
+mod proved;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;
 #[path = "../machine/simulation/seeds.rs"]

@@ -200,7 +200,11 @@ fn one_that_was_available_only_for_a_moment_or_has_no_pods_lets_no_others_go() {
     for is_emptied in [false, true] {
         let mut world = installed(4, &[uses("x", "a")], |_| 0);
         world.set(&object("x"), Some(data(&[("a", 30)])));
-        while world.finished == 0 {
+        let is_first = |world: &Simulation, who: &WorkloadRef| {
+            let workload = &world.cluster.workloads[who];
+            workload.rolls == 1 && workload.is_available()
+        };
+        while !(0..4).map(who).any(|who| is_first(&world, &who)) {
             world.wait(100);
         }
         let first = (0..4).map(who).find(|who| world.cluster.workloads[who].rolls == 1).unwrap();
@@ -416,7 +420,6 @@ fn a_budget_that_allows_no_disruption_is_waited_for() {
     assert_eq!(world.rolls, 1);
 }
 
-/// One workload that asks by these annotations of Reloader, and by none of ours.
 #[test]
 fn who_uses_more_objects_than_are_remembered_is_told_so_and_not_rolled() {
     let names: Vec<String> = (0..65).map(|n| format!("o-{n}")).collect();

@@ -1,6 +1,6 @@
 //! The simulation: time, what is to come, and what must hold at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reloadlet_core::Time;
@@ -68,6 +68,22 @@ pub(crate) struct Simulation {
     pub(crate) listings: u32,
     /// So many of the next records that are to be written aren't.
     pub(crate) lost_writes: u32,
+    /// What is refused as long as it is here.
+    pub(crate) refused: Refused,
+    /// What was said to be kept by something that can't be done.
+    pub(crate) blocked: Vec<(WorkloadRef, Wait, String)>,
+}
+
+/// What the API server refuses.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// To write records, and to read them.
+    pub(crate) writes: bool,
+    pub(crate) reads: bool,
+    /// To list the pods of these.
+    pub(crate) lists: BTreeSet<WorkloadRef>,
+    /// To show any pod.
+    pub(crate) looks: bool,
 }
 
 impl Simulation {
@@ -105,6 +121,8 @@ impl Simulation {
             obstacles: Vec::new(),
             listings: 0,
             lost_writes: 0,
+            refused: Refused::default(),
+            blocked: Vec::new(),
             finished: 0,
             failed: 0,
         }

@@ -51,12 +51,9 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         }
         // Whoever has just started has what there is.
         Report::Restart(restart) if restart.finding == Finding::Current => {
-            let of = |once: &Once| {
-                let mut names = restart.grant.containers.iter().map(|(name, _)| name);
-                names.any(|name| once.about.split('\n').next() == Some(name))
-            };
             unsaid.unsay(&(&*restart.pod).into(), &[NEEDS_RESTART, MAY_NEED_RESTART], |text| {
-                text.once.as_ref().is_some_and(of)
+                let mut names = restart.grant.containers.iter().map(|(name, _)| name);
+                names.any(|name| text.container.as_ref() == Some(name))
             });
         }
         Report::Reload(_)
@@ -187,7 +184,7 @@ fn restart_needed(
     (container, object, version, way): (&Name, &ObjectRef, &Name, Way),
     text: String,
 ) -> Note {
-    let mut note = warning(pod, reason, None, text);
+    let mut note = warning(pod, reason, Some(container), text);
     let object = object.to_string();
     let about = format!("{container}\n{}\n{object}", way.as_str());
     let name = named(&[reason, pod.uid.as_str(), container, way.as_str(), &object, version]);

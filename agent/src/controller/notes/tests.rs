@@ -136,3 +136,13 @@ fn anothers_event_stays() {
     unsay(&web(1), &started(), &mut unsaid);
     assert_eq!(unsaid.next(Time::default()).unwrap().about, web(2));
 }
+
+#[test]
+fn what_cant_be_done_is_a_matter_of_the_log_and_of_no_event() {
+    for wait in [Wait::State, Wait::Pods] {
+        let report = Report::Blocked(wait, "it answers 403 Forbidden".to_owned());
+        assert_eq!(said(std::slice::from_ref(&report)), []);
+        assert!(is_urgent(&report));
+        assert_eq!(text(&report), format!("{} The last try: it answers 403 Forbidden", words::wait(wait)));
+    }
+}

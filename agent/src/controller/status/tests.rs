@@ -22,7 +22,15 @@ fn who(name: &str) -> WorkloadRef {
 }
 
 fn overview(workload: &WorkloadRef) -> Overview<'_> {
-    Overview { workload, roll: None, wait: None, stale: None, problems: &[], objects: BTreeSet::new() }
+    Overview {
+        workload,
+        roll: None,
+        wait: None,
+        trouble: None,
+        stale: None,
+        problems: &[],
+        objects: BTreeSet::new(),
+    }
 }
 
 /// The document of a replica that leads, 100 s after the epoch's beginning of these tests.
@@ -75,6 +83,30 @@ fn what_is_rolled_comes_first_and_then_what_waits_by_its_reason() {
     assert_eq!(rows[5]["waitSeconds"], Value::Null, "nobody knows it");
     assert_eq!(rows[6]["sentence"], "Problem: its window is bad");
     assert_eq!(document["holds"][0]["reason"], "a freeze");
+}
+
+#[test]
+fn what_cant_be_done_is_in_the_sentence_with_what_came_of_the_last_try() {
+    let marker = Name::from("0f");
+    let roll = Some(Current { standing: Standing::Rolling, marker: &marker, since: at(40) });
+    let all = ["rolling", "state", "pods"].map(who);
+    let [rolling, state, pods] = &all;
+    let why =
+        "the Secret reloadlet-controller-state-3 can't be written (API server: it answers 403 Forbidden: no)";
+    let document = shown(
+        vec![
+            Overview { roll, wait: Some(Wait::State), trouble: Some(why), ..overview(rolling) },
+            Overview { wait: Some(Wait::State), trouble: Some(why), ..overview(state) },
+            Overview { wait: Some(Wait::Pods), ..overview(pods) },
+        ],
+        |_, _| None,
+    );
+    let rows = &document["workloads"];
+    let waits = format!("{} The last try: {why}", words::wait(Wait::State));
+    let rolls = format!("{} {waits}", words::standing(Standing::Rolling));
+    assert_eq!(names(&document), ["rolling", "state", "pods"]);
+    assert_eq!([&rows[0]["sentence"], &rows[1]["sentence"]], [&rolls, &waits]);
+    assert_eq!((&rows[2]["wait"], &rows[2]["sentence"]), (&"pods".into(), &words::wait(Wait::Pods).into()));
 }
 
 #[test]

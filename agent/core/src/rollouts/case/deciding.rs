@@ -87,7 +87,12 @@ impl Case {
                 return Next::Almost { causes: causes() };
             }
             Listing::Asked(..) => return Next::Busy(None),
-            Listing::Known(_) | Listing::Unknown => return Next::ListPods,
+            Listing::Known(_) | Listing::Unknown => {
+                return match self.unlisted_until(now) {
+                    Some(until) => Next::Wait(Wait::Pods, Some(until)),
+                    None => Next::ListPods,
+                };
+            }
         };
         // Watches can lag behind: what is rolled for is what there is now.
         match Found::of(uses, &who.namespace, contents, quiet, oldest) {
@@ -139,6 +144,12 @@ impl Case {
             .any(|object| found.content(object).is_some_and(|content| content.is_immutable));
         let restart = record.restarting().and(partial);
         let ready = |turn| Next::Ready { wanted: changed.wanted.clone(), causes: causes(), waits, turn };
+        if waits.is_none()
+            && self.asked.manner == Manner::InPlace
+            && let Some(watched) = self.unheard(&known.listed, options.limit, now)
+        {
+            return Next::Watch(watched);
+        }
         let ends_late = |pod: &Pod| self.ends_late(pod, options.limit, now);
         match waits {
             None if self.asked.manner == Manner::InPlace && known.listed.pods.iter().any(ends_late) => {

@@ -75,14 +75,50 @@ impl Case {
     }
 
     /// It couldn't be.
-    pub(crate) fn unlooked(&mut self) {
-        if let Some((_, look)) = &mut self.restart {
-            *look = Look::Wanted;
+    pub(crate) fn unlooked(&mut self, now: Time) {
+        match &mut self.restart {
+            Some((watched, look)) if watched.is_turn() => {
+                *look = Look::Wanted;
+            }
+            Some((watched, _)) => {
+                // Of one that is only to be heard nothing better is known than that it was told.
+                self.refusals.note(watched, Obstacle::StillRuns, now);
+                self.restart = None;
+            }
+            None => {}
         }
+    }
+
+    /// A pod that may end late, and of which it isn't known what its agent has said: another controller may have granted it that.
+    pub(super) fn unheard(&self, listed: &Listed, limit: Duration, now: Time) -> Option<Watched> {
+        let is_unheard = |pod: &&Pod| self.ends_late(pod, limit, now) && self.refusal(pod, now).is_none();
+        let pod = listed.pods.iter().find(is_unheard)?;
+        Some(Watched::heard(pod, pod.grant.as_ref()?, now))
+    }
+
+    /// What follows of what the agent of a pod has said of its grant; nothing where that is known.
+    fn hear(&mut self, now: Time) -> Option<Next> {
+        let (watched, look) = self.restart.as_ref()?;
+        match look {
+            Look::Asked => return Some(Next::Busy(None)),
+            Look::Wanted => return Some(look_at(watched)),
+            Look::Found(Course::Stuck(obstacle)) => self.refusals.note(watched, *obstacle, now),
+            // Nothing was said against it.
+            Look::Found(Course::Goes(_) | Course::Failed) => {
+                self.refusals.note(watched, Obstacle::StillRuns, now);
+            }
+            Look::Found(Course::Done) => {}
+        }
+        self.restart = None;
+        self.pods = Listing::Unknown;
+        None
     }
 
     /// What follows of the restart of a pod that is under way; nothing where none is.
     pub(super) fn follow_restart(&mut self, record: &Record, now: Time) -> Option<Next> {
+        if self.restart.as_ref().is_some_and(|(watched, _)| !watched.is_turn()) {
+            return self.hear(now);
+        }
         if record.restarting().is_none() {
             self.restart = None;
             return None;

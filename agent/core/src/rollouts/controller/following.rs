@@ -9,6 +9,7 @@ use crate::model::time::Time;
 use crate::policy::rollout::Windows;
 use crate::rollouts::case::{Case, Proof};
 use crate::rollouts::event::{Action, Mark, Obstacle, Report, Restart, Wait};
+use crate::rollouts::ledger::Ledger;
 use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::next::{Next, Whose};
 use crate::rollouts::record::{Prints, Record, Roll, seconds};
@@ -40,8 +41,9 @@ impl Controller {
         // A restart in place that waits so long for its next turn lets others go on.
         let late =
             record.as_ref().and_then(|record| record.late(self.options.limit)).filter(|late| *late > now);
+        let settles = record.as_ref().and_then(|record| case.settles(record, now));
         let until = self.act_on(who, case, record, next, now);
-        until.into_iter().chain(late).min()
+        until.into_iter().chain(late).chain(settles).min()
     }
 
     fn act_on(
@@ -59,7 +61,11 @@ impl Controller {
             }
             Next::Busy(until) => until,
             Next::Write(record, report) => {
+                let was_blocked = case.wait() == Some(Wait::State);
                 case.rest();
+                if self.ledger.trouble(who).is_some() {
+                    self.block(who, case, Wait::State, was_blocked);
+                }
                 if self.write(who, case, record.clone()) {
                     self.unsaid.extend(report.map(|report| (who.clone(), (record, report))));
                     // Others may have waited for it.
@@ -98,7 +104,7 @@ impl Controller {
                     self.waits_for_anything(who, case, record.as_ref()?, &causes, false, now)
                 else {
                     // It is its turn: by what its pods are now.
-                    case.unlisted();
+                    case.relist();
                     self.dirty.insert(who.clone());
                     return None;
                 };
@@ -151,6 +157,10 @@ impl Controller {
         }
         if self.holds.are_on(&who.namespace) {
             return Some((Wait::Held, None));
+        }
+        // A template gets the mark of a plan that is written. Whatever else is done is written first.
+        if record.planned().is_none_or(|roll| roll.is_in_place) && self.ledger.trouble(who).is_some() {
+            return Some((Wait::State, None));
         }
         if goes_on {
             return None;
@@ -215,8 +225,42 @@ impl Controller {
     }
 
     fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
-        if case.waits(wait) && wait != Wait::Debounce {
+        if matches!(wait, Wait::State | Wait::Pods) {
+            self.block(who, case, wait, false);
+        } else if case.waits(wait) && wait != Wait::Debounce {
             self.actions.push_back(Action::Report(who.clone(), Report::Waits(wait)));
+        }
+    }
+
+    /// It waits for something that can't be done, which was said if it `is_said`.
+    fn block(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait, is_said: bool) {
+        if case.waits(wait) && !is_said {
+            let why = trouble(&self.ledger, who, case, wait).unwrap_or_default().to_owned();
+            self.actions.push_back(Action::Report(who.clone(), Report::Blocked(wait, why)));
+        }
+    }
+
+    /// What would have ended by itself waits for what is remembered, where that can't be read. It is looked at again when it can be.
+    pub(super) fn block_waiting(&mut self) {
+        if self.ledger.is_known() || !self.ledger.is_unreadable() {
+            return;
+        }
+        for who in self.index.waiting().iter().cloned().collect::<Vec<_>>() {
+            let Some(mut case) = self.cases.remove(&who) else { continue };
+            if case.wait().is_some_and(Wait::passes) {
+                self.block(&who, &mut case, Wait::State, false);
+            }
+            self.cases.insert(who, case);
+        }
+    }
+
+    /// A restart in place of which nobody hears for so long keeps nobody else waiting.
+    pub(super) fn give_up_late(&mut self, who: &WorkloadRef, now: Time) {
+        let record = self.ledger.record(who).flatten().cloned();
+        if let Some(record) =
+            record.filter(|record| record.late(self.options.limit).is_some_and(|late| now >= late))
+        {
+            self.let_others_go(who, &record);
         }
     }
 
@@ -242,7 +286,10 @@ impl Controller {
         let proof =
             |other: &WorkloadRef| self.cases.get(other).map_or(Proof::Nothing, |other| other.proof(now));
         let first = neighbours.first(causes, proof, now + LOOK_LATER);
-        let budget = || neighbours.budget(self.options.most, self.options.most_each);
+        let is_available = |other: &WorkloadRef, roll: &Roll| {
+            self.cases.get(other).is_some_and(|other| other.is_available_by(roll))
+        };
+        let budget = || neighbours.budget(self.options.most, self.options.most_each, is_available);
         first.or_else(|| budget().map(|wait| (wait, None)))
     }
 
@@ -312,7 +359,7 @@ impl Controller {
             self.actions.push_back(Action::Grant(who.clone(), restart));
         } else if self.write(who, case, Some(record.turned(restart.uid, has_gone_on, now))) {
             // Another controller may have had its turn meanwhile.
-            case.unlisted();
+            case.relist();
         }
     }
 
@@ -357,6 +404,17 @@ impl Controller {
             self.plans.insert(who.clone(), roll);
         }
     }
+}
+
+/// What can't be done, where that is what a workload waits for.
+pub(crate) fn trouble<'a>(
+    ledger: &'a Ledger,
+    who: &WorkloadRef,
+    case: &'a Case,
+    wait: Wait,
+) -> Option<&'a str> {
+    let of_pods = || case.why_unlisted().filter(|_| wait == Wait::Pods);
+    if wait == Wait::State { ledger.trouble(who) } else { of_pods() }
 }
 
 /// A mark that no other roll of the workload has: when it was planned, and nothing of what for.

@@ -90,9 +90,11 @@ fn a_controller_that_is_killed_at_any_step_rolls_once() {
     wait_until("the mark is made", || has_mark(&other, "made"));
     open(&other, "available");
     wait_until("all pods of it are available", || is_available(&other.get("deployment", "available")));
-    wait_until("the controller has tried to write that down", || {
-        log().matches("what is remembered of workloads can't be read or written").count() >= 2
-    });
+    for name in ["made", "available"] {
+        other.wait_status(name, "wait", "state");
+    }
+    let said = log();
+    assert!(said.contains("what is remembered of workloads can't be read or written"), "{said}");
     let steps = [space.step("planned"), other.step("made"), space.step("rolling"), other.step("available")];
     assert_eq!(steps, ["Planned", "Planned", "Rolling", "Rolling"]);
     assert_eq!([has_mark(&space, "planned"), has_mark(&other, "made")], [false, true]);
