@@ -91,6 +91,7 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
             Wait::Problem
             | Wait::State
             | Wait::Pods
+            | Wait::Objects
             | Wait::Refused
             | Wait::Recent
             | Wait::Fence
@@ -135,7 +136,8 @@ const fn reason(report: &Report) -> Option<&'static str> {
             // It is the controller's own matter, and no workload's.
             | Wait::Fence
             | Wait::State
-            | Wait::Pods => None,
+            | Wait::Pods
+            | Wait::Objects => None,
             // They have reports of their own, with what is wrong.
             Wait::Problem | Wait::Refused | Wait::InPlace | Wait::Recent => None,
         },

@@ -114,8 +114,8 @@ impl Executor {
             // The workloads that use it are told.
             Ok(Err(_unfit)) => Event::Unfit(object),
             Err(trouble) => {
-                say(&trouble, &object);
-                Event::Unfetched(object)
+                let why = words::said(&format!("{object} (API server: {})", Causes(&trouble)));
+                Event::Unfetched(object, why)
             }
         }
     }

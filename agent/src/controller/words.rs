@@ -60,6 +60,10 @@ pub(super) const fn wait(wait: Wait) -> &'static str {
             "Its pods can't be listed, so nobody knows whether they are older than the change: they are asked for again, after five minutes \
              at the latest."
         }
+        Wait::Objects => {
+            "What an object that it uses holds can't be read, so nobody knows whether it is to be rolled: it is tried again, after five minutes \
+             at the latest."
+        }
         Wait::Held => "A person holds its roll: it begins when the hold is taken away.",
         Wait::Window => "Its roll begins in the next of its windows (reloadlet.io/window).",
         Wait::Interval => {

@@ -58,6 +58,8 @@ pub(crate) struct Case {
     pub(super) told: Option<Report>,
     /// When it is looked at again.
     due: Option<Time>,
+    /// Why what an object holds couldn't be read when that was tried last.
+    unread: Option<Box<str>>,
     /// How often nobody has answered in a row.
     failures: u32,
     /// Since when all of its pods have been available, as far as was seen; `None` where some aren't, or there are none.
@@ -84,6 +86,7 @@ impl Case {
             wait: None,
             told: None,
             due: None,
+            unread: None,
             failures: 0,
         }
     }
@@ -216,6 +219,16 @@ impl Case {
         self.unlisted.as_ref().map(|unlisted| &*unlisted.why)
     }
 
+    /// What an object holds that it uses couldn't be read, for this reason.
+    pub(crate) fn unread(&mut self, why: &str) {
+        self.unread = Some(why.into());
+    }
+
+    /// Why it couldn't be, when that was tried last.
+    pub(crate) fn why_unread(&self) -> Option<&str> {
+        self.unread.as_deref()
+    }
+
     /// They are to be listed once more.
     pub(crate) fn relist(&mut self) {
         self.pods = Listing::Unknown;
@@ -241,7 +254,7 @@ impl Case {
     /// Nothing is wanted any more.
     pub(crate) fn rest(&mut self) {
         (self.changed, self.wait, self.told) = (None, None, None);
-        (self.pods, self.unlisted) = (Listing::Unknown, None);
+        (self.pods, self.unlisted, self.unread) = (Listing::Unknown, None, None);
         self.failures = 0;
     }
 

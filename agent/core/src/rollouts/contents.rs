@@ -75,6 +75,8 @@ struct Fetched {
     begun: Option<Time>,
     /// Whether it may be another one by now.
     is_doubted: bool,
+    /// Whether the last try had no answer: it is doubted also while it is tried again.
+    has_failed: bool,
 }
 
 /// What came of a request.
@@ -129,6 +131,7 @@ impl Contents {
             && last.asked >= since
             && last.came >= oldest
             && !fetched.is_doubted
+            && !fetched.has_failed
         {
             return Some(last.content.clone());
         }
@@ -150,6 +153,7 @@ impl Contents {
     pub(crate) fn fetched(&mut self, object: &ObjectRef, content: Option<Option<Arc<Content>>>, now: Time) {
         let Some(fetched) = self.fetched.get_mut(object) else { return };
         let Some(begun) = fetched.begun.take() else { return };
+        fetched.has_failed = content.is_none();
         match content {
             Some(content) => {
                 let cost = content.as_ref().map_or(0, |content| content.cost());
@@ -177,6 +181,7 @@ impl Contents {
         let Some(fetched) = self.fetched.get_mut(object) else { return };
         let Some(begun) = fetched.begun.take() else { return };
         self.kept.set(&object.namespace, object, 0);
+        fetched.has_failed = false;
         fetched.last = Some(Answer { asked: begun, came: now, content: Held::Unfit });
     }
 

@@ -109,9 +109,10 @@ impl Controller {
                 self.contents.unfit(&object, now);
                 self.look_at_users(&object);
             }
-            Event::Unfetched(object) => {
+            Event::Unfetched(object, why) => {
                 self.contents.fetched(&object, None, now);
                 for who in self.index.users(&object).cloned().collect::<Vec<_>>() {
+                    self.block_unread(&who, &why);
                     self.retry(&who, now);
                 }
             }

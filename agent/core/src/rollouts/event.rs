@@ -27,7 +27,7 @@ pub enum Event {
     /// The answer to [`Action::Fetch`].
     Content(ObjectRef, Option<Arc<Content>>),
     /// [`Action::Fetch`] had no answer.
-    Unfetched(ObjectRef),
+    Unfetched(ObjectRef, String),
     /// The answer to it can't be understood, or has more keys than are kept of an object.
     Unfit(ObjectRef),
     /// The answer to [`Access::Read`]: at which version it is, if it is there, and what it holds.
@@ -282,6 +282,8 @@ closed_set! {
         State => "state",
         /// Its pods can't be listed.
         Pods => "pods",
+        /// What an object that it uses holds can't be read.
+        Objects => "objects",
         /// A person holds it.
         Held => "held",
         /// For its window.
@@ -322,6 +324,7 @@ impl Wait {
             | Self::Fence
             | Self::State
             | Self::Pods
+            | Self::Objects
             | Self::Held
             | Self::Window
             | Self::Flapping

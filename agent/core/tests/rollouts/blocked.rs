@@ -3,7 +3,7 @@
 use reloadlet_core::rollouts::event::Wait;
 use reloadlet_core::rollouts::workload::WorkloadRef;
 
-use crate::cluster::ms;
+use crate::cluster::{Deployed, ms};
 use crate::promises::{MINUTE, data, installed, object, one, uses, who};
 use crate::simulation::Simulation;
 
@@ -111,6 +111,28 @@ fn pods_that_cant_be_listed_are_what_is_waited_for_and_are_asked_for_less_and_le
     assert!((10..=13).contains(&(world.listings - listings)), "{}", world.listings - listings);
     assert_eq!(world.blocked, [(who(0), Wait::Pods, "they can't be listed".to_owned())]);
     world.refused.lists.clear();
+    world.wait(6 * MINUTE);
+    assert_eq!((world.rolls, world.waiting()), (4, vec![]));
+}
+
+#[test]
+fn what_an_object_holds_that_cant_be_read_is_what_its_users_wait_for_and_others_are_rolled() {
+    let mut world = installed(3, &[uses("x", "a")], |_| 0);
+    let other = Deployed::new(3, vec![uses("y", "a")], 2, 0, world.now);
+    world.deploy(who(3), other);
+    world.wait(MINUTE);
+    assert_eq!(world.waiting(), []);
+    world.refused.fetches = Some(object("y"));
+    world.set(&object("y"), Some(data(&[("a", 30)])));
+    world.change_to(11);
+    for _ in 0..10 {
+        world.wait(MINUTE);
+        let expected = (Some(Wait::Objects), Some("it can't be read".to_owned()));
+        assert_eq!(world.shown(&who(3)), Some(expected));
+    }
+    assert_eq!((world.rolls, world.waiting()), (3, vec![(who(3), Wait::Objects)]));
+    assert_eq!(world.blocked, [(who(3), Wait::Objects, "it can't be read".to_owned())]);
+    world.refused.fetches = None;
     world.wait(6 * MINUTE);
     assert_eq!((world.rolls, world.waiting()), (4, vec![]));
 }

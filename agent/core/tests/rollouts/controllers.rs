@@ -160,11 +160,8 @@ impl Simulation {
             Action::Access(_, Access::Read) => self.refused.reads,
             Action::ListPods(who) => self.refused.lists.contains(who),
             Action::LookAt(..) => self.refused.looks,
-            Action::Fetch(_)
-            | Action::Refetch(_)
-            | Action::Roll(..)
-            | Action::Grant(..)
-            | Action::Report(..) => false,
+            Action::Fetch(object) => self.refused.fetches.as_ref() == Some(object),
+            Action::Refetch(_) | Action::Roll(..) | Action::Grant(..) | Action::Report(..) => false,
         };
         let fate = match self.rng.below(100) {
             _ if is_refused => Fate::Lost,
@@ -181,7 +178,7 @@ impl Simulation {
                 let what = if *access == Access::Read { "read" } else { "written" };
                 Event::Lost(*shard, Some(format!("it can't be {what}")))
             }
-            Action::Fetch(object) => Event::Unfetched(object.clone()),
+            Action::Fetch(object) => Event::Unfetched(object.clone(), "it can't be read".to_owned()),
             Action::ListPods(who) => Event::Unlisted(who.clone(), "they can't be listed".to_owned()),
             Action::LookAt(who, ..) => Event::Unlooked(who.clone()),
             Action::Grant(who, _) => Event::Granted(who.clone(), Granted::Conflict),

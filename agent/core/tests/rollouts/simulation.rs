@@ -82,6 +82,8 @@ pub(crate) struct Refused {
     pub(crate) reads: bool,
     /// To list the pods of these.
     pub(crate) lists: BTreeSet<WorkloadRef>,
+    /// To show what this object holds.
+    pub(crate) fetches: Option<ObjectRef>,
     /// To show any pod.
     pub(crate) looks: bool,
 }

@@ -139,7 +139,7 @@ fn anothers_event_stays() {
 
 #[test]
 fn what_cant_be_done_is_a_matter_of_the_log_and_of_no_event() {
-    for wait in [Wait::State, Wait::Pods] {
+    for wait in [Wait::State, Wait::Pods, Wait::Objects] {
         let report = Report::Blocked(wait, "it answers 403 Forbidden".to_owned());
         assert_eq!(said(std::slice::from_ref(&report)), []);
         assert!(is_urgent(&report));

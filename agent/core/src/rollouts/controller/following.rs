@@ -225,7 +225,7 @@ impl Controller {
     }
 
     fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
-        if matches!(wait, Wait::State | Wait::Pods) {
+        if matches!(wait, Wait::State | Wait::Pods | Wait::Objects) {
             self.block(who, case, wait, false);
         } else if case.waits(wait) && wait != Wait::Debounce {
             self.actions.push_back(Action::Report(who.clone(), Report::Waits(wait)));
@@ -252,6 +252,17 @@ impl Controller {
             }
             self.cases.insert(who, case);
         }
+    }
+
+    /// What an object holds that a workload uses can't be read, so that nobody knows whether it is to be rolled.
+    pub(super) fn block_unread(&mut self, who: &WorkloadRef, why: &str) {
+        let Some(mut case) = self.cases.remove(who) else { return };
+        case.unread(why);
+        self.block(who, &mut case, Wait::Objects, false);
+        if self.index.waits(who, true) {
+            self.look_at_waiting();
+        }
+        self.cases.insert(who.clone(), case);
     }
 
     /// A restart in place of which nobody hears for so long keeps nobody else waiting.
@@ -413,8 +424,11 @@ pub(crate) fn trouble<'a>(
     case: &'a Case,
     wait: Wait,
 ) -> Option<&'a str> {
-    let of_pods = || case.why_unlisted().filter(|_| wait == Wait::Pods);
-    if wait == Wait::State { ledger.trouble(who) } else { of_pods() }
+    let of_case = || match wait {
+        Wait::Pods => case.why_unlisted(),
+        wait => case.why_unread().filter(|_| wait == Wait::Objects),
+    };
+    if wait == Wait::State { ledger.trouble(who) } else { of_case() }
 }
 
 /// A mark that no other roll of the workload has: when it was planned, and nothing of what for.
