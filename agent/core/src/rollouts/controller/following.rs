@@ -424,11 +424,9 @@ pub(crate) fn trouble<'a>(
     case: &'a Case,
     wait: Wait,
 ) -> Option<&'a str> {
-    let of_case = || match wait {
-        Wait::Pods => case.why_unlisted(),
-        wait => case.why_unread().filter(|_| wait == Wait::Objects),
-    };
-    if wait == Wait::State { ledger.trouble(who) } else { of_case() }
+    let of_state = ledger.trouble(who).filter(|_| wait == Wait::State);
+    let of_pods = || case.why_unlisted().filter(|_| wait == Wait::Pods);
+    of_state.or_else(of_pods).or_else(|| case.why_unread().filter(|_| wait == Wait::Objects))
 }
 
 /// A mark that no other roll of the workload has: when it was planned, and nothing of what for.
