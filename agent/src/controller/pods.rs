@@ -65,6 +65,7 @@ pub(super) async fn listed(asker: &Asker, who: &WorkloadRef) -> Result<Option<Li
         disruption(&pods, &budgets)
     };
     Ok(Some(Listed {
+        mark: live.workload.marker.clone(),
         pods: pods.into_iter().map(|pod| pod.of(Some(&revisions))).collect(),
         marks: revisions.marks(),
         disruption,

@@ -40,6 +40,10 @@ pub(crate) struct Case {
     /// What differs, and since when.
     changed: Option<Changed>,
     pods: Listing,
+    /// How often it has said something else than before.
+    edition: u64,
+    /// How often its pods were listed in a row without anything that came of it, and when they were asked for last.
+    listings: (u32, Time),
     /// That they couldn't be listed when that was tried last.
     unlisted: Option<Box<Unlisted>>,
     /// Whether its template, or a pod, is being changed.
@@ -60,6 +64,8 @@ pub(crate) struct Case {
     due: Option<Time>,
     /// Why what an object holds couldn't be read when that was tried last.
     unread: Option<Box<str>>,
+    /// Until when no change of its template is tried, as the last ones weren't taken.
+    put_off: Option<Time>,
     /// How often nobody has answered in a row.
     failures: u32,
     /// Since when all of its pods have been available, as far as was seen; `None` where some aren't, or there are none.
@@ -76,6 +82,8 @@ impl Case {
             uses: None,
             changed: None,
             pods: Listing::Unknown,
+            edition: 0,
+            listings: (0, Time::default()),
             unlisted: None,
             is_rolled: false,
             restart: None,
@@ -87,6 +95,7 @@ impl Case {
             told: None,
             due: None,
             unread: None,
+            put_off: None,
             failures: 0,
         }
     }
@@ -97,10 +106,14 @@ impl Case {
             *self = Self::new(workload, now);
             return false;
         }
-        let was_available = self.available.is_some();
-        let since = self.available.unwrap_or(now);
-        self.available = is_available(&workload).then_some(since);
         let before = &self.workload;
+        let was_available = self.available.is_some();
+        // Of another template other pods are available.
+        let since = self.available.filter(|_| workload.generation == before.generation).unwrap_or(now);
+        self.available = is_available(&workload).then_some(since);
+        if !workload.says_the_same(before) {
+            self.edition += 1;
+        }
         if workload.generation != before.generation {
             // Its selector may be mended, as far as that can be.
             self.unlisted = None;
@@ -191,13 +204,25 @@ impl Case {
 
     /// Its pods are listed.
     pub(crate) fn lists(&mut self, now: Time) {
-        self.pods = Listing::Asked(now, self.workload.version.clone());
+        self.pods = Listing::Asked(now, self.edition);
+        self.listings = (self.listings.0.saturating_add(1), now);
+    }
+
+    /// By its pods it is known what is to be done.
+    pub(crate) fn decided(&mut self) {
+        self.listings.0 = 0;
+    }
+
+    /// Until when they aren't, as nothing came of the last lists.
+    pub(crate) fn lists_later(&self, now: Time) -> Option<Time> {
+        let (count, last) = self.listings;
+        pods::quiet(count, last).filter(|until| now < *until)
     }
 
     /// Its pods were listed.
     pub(crate) fn listed(&mut self, listed: Listed, now: Time) {
-        if let Listing::Asked(asked, version) = &self.pods {
-            let known = Known { asked: *asked, came: now, version: version.clone(), listed, waits_for: None };
+        if let Listing::Asked(asked, edition) = &self.pods {
+            let known = Known { asked: *asked, came: now, edition: *edition, listed, waits_for: None };
             self.pods = Listing::Known(known);
             self.unlisted = None;
         }
@@ -238,6 +263,7 @@ impl Case {
     pub(crate) fn rolls(&mut self) {
         self.is_rolled = true;
         self.unmade = None;
+        self.listings.0 = 0;
     }
 
     /// Its template is to get this mark, which is new.
@@ -254,8 +280,8 @@ impl Case {
     /// Nothing is wanted any more.
     pub(crate) fn rest(&mut self) {
         (self.changed, self.wait, self.told) = (None, None, None);
-        (self.pods, self.unlisted, self.unread) = (Listing::Unknown, None, None);
-        self.failures = 0;
+        (self.pods, self.unlisted, self.unread, self.put_off) = (Listing::Unknown, None, None, None);
+        (self.failures, self.listings.0) = (0, 0);
     }
 
     /// It waits for something. Whether that is new.
@@ -284,6 +310,22 @@ impl Case {
         pause
     }
 
+    /// A change of its template wasn't taken, and isn't tried again before this; `is_refused` says that it wasn't made.
+    pub(crate) fn puts_off(&mut self, until: Option<Time>, unmade: Option<Name>) {
+        self.put_off = until;
+        self.unmade = unmade.or(self.unmade.take());
+    }
+
+    /// Until when no change of its template is tried.
+    fn put_off(&self, now: Time) -> Option<Time> {
+        self.put_off.filter(|until| now < *until)
+    }
+
+    /// How often nobody has answered in a row.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// It is looked at again at this moment, if not earlier. When it would have been, if that is later.
     pub(crate) fn wake(&mut self, at: Time) -> Option<Time> {
         self.due.replace(at)
@@ -292,6 +334,19 @@ impl Case {
     /// Whether it is this moment at which it is looked at again.
     pub(crate) fn take_due(&mut self, due: Time) -> bool {
         self.due.take_if(|own| *own == due).is_some()
+    }
+
+    /// What its objects hold; or what follows where that isn't known.
+    fn sight(&self, uses: &Uses, who: &WorkloadRef, contents: &mut Contents) -> Result<Found, Next> {
+        let seen = Found::of(uses, &who.namespace, contents, Time::default(), Time::default());
+        let tell = |problem| Err(Next::Tell(Report::Problems(vec![problem])));
+        match seen {
+            Sight::Known(found) => Ok(found),
+            Sight::Unknown if self.unread.is_some() => Err(Next::Wait(Wait::Objects, None)),
+            Sight::Unknown => Err(Next::Busy(None)),
+            Sight::NoRoom => tell(room::for_contents()),
+            Sight::Unfit(object) => tell(room::for_keys(&object)),
+        }
     }
 
     /// What is to be done next, by what is remembered of it.
@@ -306,32 +361,33 @@ impl Case {
         if self.is_rolled {
             return Next::Busy(None);
         }
-        if self.uses.as_ref().is_some_and(|(uses, _)| uses.are_too_many) {
-            return Next::Tell(Report::Problems(vec![room::for_objects()]));
-        }
-        let uses = self.uses.as_ref().map(|(uses, _)| uses).filter(|uses| !uses.objects.is_empty());
+        let uses = self.uses.as_ref().map(|(uses, _)| uses);
+        let uses = uses.filter(|uses| uses.are_too_many || !uses.objects.is_empty());
         let Some(uses) = uses else {
             return if record.is_some() { Next::Write(None, None) } else { Next::Rest };
         };
-        let found = match Found::of(uses, &who.namespace, contents, Time::default(), Time::default()) {
-            Sight::Known(found) => found,
-            Sight::Unknown => return Next::Busy(None),
-            Sight::NoRoom => return Next::Tell(Report::Problems(vec![room::for_contents()])),
-            Sight::Unfit(object) => return Next::Tell(Report::Problems(vec![room::for_keys(&object)])),
+        let seen = if uses.are_too_many {
+            Err(Next::Tell(Report::Problems(vec![room::for_objects()])))
+        } else {
+            self.sight(uses, who, contents).map(|found| (found.wanted(uses), found))
         };
-        let wanted = found.wanted(uses);
-        let record = match record {
-            Some(record) if record.uid == self.workload.uid => record,
-            // What there is now is what its pods are taken to hold.
-            Some(_) | None => {
-                return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
+        let own = record.filter(|record| record.uid == self.workload.uid);
+        if let Some(record) = own {
+            // How far its roll is doesn't hang on what the objects hold by now.
+            let next = self.follow_roll(record, seen.as_ref().ok(), options, now);
+            let next = next.or_else(|| self.doubt(record, options, now));
+            if let Some(next) = next.or_else(|| self.follow_restart(record, now)) {
+                return next;
             }
-        };
-        let next = self.follow_roll(record, &wanted, &found, options, now);
-        let next = next.or_else(|| self.doubt(record, options, now));
-        if let Some(next) = next.or_else(|| self.follow_restart(record, now)) {
-            return next;
         }
+        let (wanted, found) = match seen {
+            Ok(known) => known,
+            Err(next) => return next,
+        };
+        // What there is now is what its pods are taken to hold.
+        let Some(record) = own else {
+            return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
+        };
         let until = record.limit(options.limit).filter(|limit| now < *limit);
         let held = record.held();
         // Where some pods were restarted in place and others weren't, two contents are held.

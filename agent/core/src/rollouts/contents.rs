@@ -75,8 +75,17 @@ struct Fetched {
     begun: Option<Time>,
     /// Whether it may be another one by now.
     is_doubted: bool,
-    /// Whether the last try had no answer: it is doubted also while it is tried again.
-    has_failed: bool,
+    /// What became of the last try, where that had no answer.
+    failure: Option<Failure>,
+}
+
+/// The last try had no answer: until one has, the content isn't known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// It isn't tried again yet.
+    Waits,
+    /// It is.
+    IsRetried,
 }
 
 /// What came of a request.
@@ -131,11 +140,11 @@ impl Contents {
             && last.asked >= since
             && last.came >= oldest
             && !fetched.is_doubted
-            && !fetched.has_failed
+            && fetched.failure.is_none()
         {
             return Some(last.content.clone());
         }
-        if fetched.begun.is_none() {
+        if fetched.begun.is_none() && fetched.failure != Some(Failure::Waits) {
             self.wanted.insert(object.clone());
         }
         None
@@ -149,11 +158,18 @@ impl Contents {
         Some(object)
     }
 
-    /// An object was fetched; or not, and then it is once more when somebody asks for it.
+    /// An object that couldn't be fetched is tried again when somebody asks for it.
+    pub(crate) fn try_again(&mut self, object: &ObjectRef) {
+        if let Some(failure) = self.fetched.get_mut(object).and_then(|fetched| fetched.failure.as_mut()) {
+            *failure = Failure::IsRetried;
+        }
+    }
+
+    /// An object was fetched; or not, and then it is when [`Contents::try_again`] was said and somebody asks for it.
     pub(crate) fn fetched(&mut self, object: &ObjectRef, content: Option<Option<Arc<Content>>>, now: Time) {
         let Some(fetched) = self.fetched.get_mut(object) else { return };
         let Some(begun) = fetched.begun.take() else { return };
-        fetched.has_failed = content.is_none();
+        fetched.failure = content.is_none().then_some(Failure::Waits);
         match content {
             Some(content) => {
                 let cost = content.as_ref().map_or(0, |content| content.cost());
@@ -181,7 +197,7 @@ impl Contents {
         let Some(fetched) = self.fetched.get_mut(object) else { return };
         let Some(begun) = fetched.begun.take() else { return };
         self.kept.set(&object.namespace, object, 0);
-        fetched.has_failed = false;
+        fetched.failure = None;
         fetched.last = Some(Answer { asked: begun, came: now, content: Held::Unfit });
     }
 

@@ -112,8 +112,11 @@ impl Controller {
             Event::Unfetched(object, why) => {
                 self.contents.fetched(&object, None, now);
                 for who in self.index.users(&object).cloned().collect::<Vec<_>>() {
-                    self.block_unread(&who, &why);
+                    if let Some(case) = self.cases.get_mut(&who) {
+                        case.unread(&why);
+                    }
                     self.retry(&who, now);
+                    self.dirty.insert(who);
                 }
             }
             Event::Read(shard, version, records) => {
@@ -184,7 +187,11 @@ impl Controller {
                 self.due.insert((due, who));
                 break;
             }
-            if self.cases.get_mut(&who).is_some_and(|case| case.take_due(due)) {
+            let Some(case) = self.cases.get_mut(&who) else { continue };
+            if case.take_due(due) {
+                for (kind, name) in case.objects() {
+                    self.contents.try_again(&ObjectRef { kind, namespace: who.namespace.clone(), name });
+                }
                 self.dirty.insert(who);
             }
         }
@@ -273,16 +280,25 @@ impl Controller {
         match answer {
             Answer::Taken(workload) => self.take_workload(who, Some(workload), now),
             Answer::Conflict => {
-                // Whoever has changed it may be another controller.
+                // One is nothing unusual. Whoever has changed it may be another controller.
+                let is_first = case.failures() == 0;
+                let until = now + case.pause();
+                case.puts_off((!is_first).then_some(until), None);
                 self.ledger.doubt(&who);
                 self.actions.push_back(Action::Refetch(who.clone()));
-                self.retry(&who, now);
+                self.wake(&who, until);
             }
             Answer::Refused(reason) => {
                 if case.waits(Wait::Refused) {
                     self.actions.push_back(Action::Report(who.clone(), Report::Refused(reason)));
                 }
-                self.retry(&who, now);
+                let until = now + case.pause();
+                let record = self.ledger.record(&who).flatten();
+                let planned = record.and_then(Record::planned).map(|roll| roll.marker.clone());
+                case.puts_off(Some(until), planned);
+                self.wake(&who, until);
+                // What it waits for keeps nobody else waiting.
+                self.dirty.insert(who);
             }
         }
     }

@@ -62,6 +62,8 @@ pub enum Event {
 /// What there is of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
+    /// The mark in its template, as that was read before its pods were listed: a watch may be behind.
+    pub mark: Option<Name>,
     /// Its pods.
     pub pods: Vec<Pod>,
     /// The marks in the templates of its revisions (ReplicaSets, ControllerRevisions): of one that is there a roll was made, whatever the

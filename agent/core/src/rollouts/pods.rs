@@ -16,18 +16,18 @@ const SKEW: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) enum Listing {
     Unknown,
-    /// They were asked for then, of the workload at this version.
-    Asked(Time, Name),
+    /// They were asked for then, of the workload of this edition.
+    Asked(Time, u64),
     /// They were these: whatever the workload's status says since, it says of others.
     Known(Known),
 }
 
-/// They, as they were when they were asked for, of the workload at a version.
+/// They, as they were when they were asked for, of a workload that said something else before and after.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) asked: Time,
     pub(crate) came: Time,
-    pub(crate) version: Name,
+    pub(crate) edition: u64,
     pub(crate) listed: Listed,
     /// With which contents its roll was found to be wanted by them, and waits.
     pub(crate) waits_for: Option<Prints>,
@@ -36,6 +36,15 @@ pub(crate) struct Known {
 /// Where nobody answers, it is asked again after so long, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// So often pods are listed at once where nothing comes of it, as the workload says something else each time; and the longest pause then.
+const AT_ONCE: u32 = 3;
+const LONGEST_QUIET: Duration = Duration::from_secs(30);
+
+/// Until when pods aren't listed again that were listed so often and last then, without anything that came of it.
+pub(crate) fn quiet(count: u32, last: Time) -> Option<Time> {
+    let pause = pause(count.checked_sub(AT_ONCE)?);
+    Some(last + pause.min(LONGEST_QUIET))
+}
 
 /// How long to wait where nobody has answered, after that has been so this often before.
 pub(crate) fn pause(before: u32) -> Duration {

@@ -83,6 +83,16 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Whether it says the same as another one, whatever their versions.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let Self { uid, version: _, generation, form, own, of_template, spec, marker, progress, min_ready } =
+            self;
+        (uid, generation, form, own, of_template)
+            == (&other.uid, &other.generation, &other.form, &other.own, &other.of_template)
+            && (spec, marker, progress, min_ready)
+                == (&other.spec, &other.marker, &other.progress, &other.min_ready)
+    }
+
     /// About how much memory it takes, in bytes: what was measured of pods, rounded up.
     pub(crate) fn cost(&self) -> usize {
         let own = self.own.iter().chain(&self.of_template);

@@ -77,6 +77,9 @@ impl Simulation {
     }
 
     fn watch(&mut self, id: u32, event: Event) {
+        if self.is_mute && matches!(event, Event::Workload(..)) && self.rolls > 0 {
+            return;
+        }
         let lag =
             if self.rng.percent(3) && !self.is_calm { self.rng.below(20_000) } else { self.rng.below(100) };
         let at = self.now + ms(lag);
@@ -214,16 +217,26 @@ impl Simulation {
             Action::ListPods(who) => {
                 let pods = self.cluster.pods(&who, self.now);
                 let marks = self.cluster.marks(&who);
-                let is_guarded = self.cluster.workloads.get(&who).is_some_and(|workload| workload.is_guarded);
+                let workload = self.cluster.workloads.get(&who);
+                let mark = workload.and_then(|workload| workload.template.marker.clone());
+                let is_guarded = workload.is_some_and(|workload| workload.is_guarded);
                 let disruption = if is_guarded { Disruption::Forbidden } else { Disruption::Allowed };
-                Event::Pods(who, Listed { pods, marks, disruption })
+                Event::Pods(who, Listed { mark, pods, marks, disruption })
             }
+            Action::Refetch(_) if self.is_mute => Event::Holds { all: self.is_held, namespaces: Vec::new() },
             Action::Refetch(who) => {
                 let workload = self.cluster.workload(&who);
                 Event::Workload(who, workload)
             }
+            Action::Roll(who, _) if self.refused.rolls.contains(&who) => {
+                Event::Rolled(who, Answer::Refused("annotations: Too long".to_owned()))
+            }
+            Action::Roll(who, _) if self.refused.conflicts.contains(&who) => {
+                Event::Rolled(who, Answer::Conflict)
+            }
             Action::Roll(who, mark) => {
                 let answer = self.patch(&who, mark);
+                let answer = if self.is_mute { Answer::Conflict } else { answer };
                 Event::Rolled(who, answer)
             }
             Action::Grant(who, restart) => {

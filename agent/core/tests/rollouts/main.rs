@@ -22,3 +22,4 @@ mod rng;
 mod seeds;
 mod shown;
 mod simulation;
+mod under_way;

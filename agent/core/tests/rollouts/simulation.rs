@@ -70,6 +70,8 @@ pub(crate) struct Simulation {
     pub(crate) lost_writes: u32,
     /// What is refused as long as it is here.
     pub(crate) refused: Refused,
+    /// Nothing is heard of the workloads once one was rolled, nor what came of that.
+    pub(crate) is_mute: bool,
     /// What was said to be kept by something that can't be done.
     pub(crate) blocked: Vec<(WorkloadRef, Wait, String)>,
 }
@@ -86,6 +88,9 @@ pub(crate) struct Refused {
     pub(crate) fetches: Option<ObjectRef>,
     /// To show any pod.
     pub(crate) looks: bool,
+    /// To change the templates of these, for good or as if somebody had written them meanwhile.
+    pub(crate) rolls: BTreeSet<WorkloadRef>,
+    pub(crate) conflicts: BTreeSet<WorkloadRef>,
 }
 
 impl Simulation {
@@ -124,6 +129,7 @@ impl Simulation {
             listings: 0,
             lost_writes: 0,
             refused: Refused::default(),
+            is_mute: false,
             blocked: Vec::new(),
             finished: 0,
             failed: 0,

@@ -59,6 +59,9 @@ impl Case {
         if now < quiet {
             return Next::Wait(Wait::Debounce, Some(quiet));
         }
+        if let Some(until) = self.put_off(now) {
+            return Next::Wait(Wait::Refused, Some(until));
+        }
         let is_own = self.is_broken_by_roll(record);
         // By its pods it is seen whether it is by its own restart.
         let may_be_own = is_own || record.partial().is_some();
@@ -76,13 +79,12 @@ impl Case {
         let oldest = now - FRESH;
         let known = match &self.pods {
             Listing::Known(known)
-                if known.asked >= quiet && known.came >= oldest && known.version == self.workload.version =>
+                if known.asked >= quiet && known.came >= oldest && known.edition == self.edition =>
             {
                 known
             }
             Listing::Known(known)
-                if known.version == self.workload.version
-                    && known.waits_for.as_ref() == Some(&changed.wanted) =>
+                if known.edition == self.edition && known.waits_for.as_ref() == Some(&changed.wanted) =>
             {
                 return Next::Almost { causes: causes() };
             }

@@ -42,6 +42,7 @@ impl Case {
         self.restart = Some((Watched::new(restart, pod, needs_proof, now), Look::Wanted));
         self.begins();
         self.is_rolled = true;
+        self.listings.0 = 0;
         self.pods = Listing::Unknown;
     }
 

@@ -44,8 +44,7 @@ impl Case {
     pub(super) fn follow_roll(
         &self,
         record: &Record,
-        wanted: &Prints,
-        found: &Found,
+        seen: Option<&(Prints, Found)>,
         options: &Options,
         now: Time,
     ) -> Option<Next> {
@@ -59,11 +58,15 @@ impl Case {
             Step::Rolling(roll) if !has_mark(roll) => {
                 // What had changed before the roll was undone with it, known or not when that was made. In the same second, too: of the two
                 // mistakes that are possible then, rolling against somebody who is at the keyboard is the worse one.
-                let is_undone = |object: &&Object| {
-                    found.changed(object).is_some_and(|changed| seconds(changed) <= roll.since)
+                let undone = |(wanted, found): &(Prints, Found)| {
+                    let is_undone = |object: &&Object| {
+                        found.changed(object).is_some_and(|changed| seconds(changed) <= roll.since)
+                    };
+                    wanted.keys().filter(is_undone).map(|object| (object.clone(), wanted[object])).collect()
                 };
-                let undone = wanted.keys().filter(is_undone).map(|object| (object.clone(), wanted[object]));
-                Some(Next::Write(Some(record.undone(undone.collect())), Some(Report::Undone)))
+                // Where it isn't known what the objects hold, what the roll was for was undone at least.
+                let undone = seen.map_or_else(|| roll.wanted.clone(), undone);
+                Some(Next::Write(Some(record.undone(undone)), Some(Report::Undone)))
             }
             Step::Rolling(roll) => match self.workload.progress {
                 Progress::Available => self
@@ -96,7 +99,11 @@ impl Case {
             return None;
         }
         match &self.pods {
-            Listing::Known(known) if known.version == self.workload.version => {
+            Listing::Known(known) if known.edition == self.edition => {
+                if known.listed.mark.as_ref() == Some(&roll.marker) {
+                    // It was made and stands, and the watch will show it.
+                    return Some(Next::Busy(None));
+                }
                 if known.listed.marks.contains(&roll.marker) {
                     return Some(Next::Write(Some(record.ended(Step::Undone)), Some(Report::Undone)));
                 }

@@ -42,8 +42,11 @@ impl Controller {
         let late =
             record.as_ref().and_then(|record| record.late(self.options.limit)).filter(|late| *late > now);
         let settles = record.as_ref().and_then(|record| case.settles(record, now));
+        // Whatever is known of its objects.
+        let limit = record.as_ref().and_then(|record| record.limit(self.options.limit));
+        let limit = limit.filter(|limit| *limit > now);
         let until = self.act_on(who, case, record, next, now);
-        until.into_iter().chain(late).chain(settles).min()
+        until.into_iter().chain(late).chain(settles).chain(limit).min()
     }
 
     fn act_on(
@@ -62,11 +65,11 @@ impl Controller {
             Next::Busy(until) => until,
             Next::Write(record, report) => {
                 let was_blocked = case.wait() == Some(Wait::State);
-                case.rest();
-                if self.ledger.trouble(who).is_some() {
-                    self.block(who, case, Wait::State, was_blocked);
-                }
                 if self.write(who, case, record.clone()) {
+                    case.rest();
+                    if self.ledger.trouble(who).is_some() {
+                        self.block(who, case, Wait::State, was_blocked);
+                    }
                     self.unsaid.extend(report.map(|report| (who.clone(), (record, report))));
                     // Others may have waited for it.
                     self.look_at_waiting();
@@ -84,6 +87,9 @@ impl Controller {
                 until
             }
             Next::ListPods => {
+                if let Some(until) = case.lists_later(now) {
+                    return Some(until);
+                }
                 case.lists(now);
                 self.actions.push_back(Action::ListPods(who.clone()));
                 None
@@ -113,6 +119,7 @@ impl Controller {
                 until
             }
             Next::Ready { wanted, causes, waits, turn } => {
+                case.decided();
                 let record = record?;
                 let goes_on = record.goes_on(&wanted);
                 let (wait, until) = match waits {
@@ -252,17 +259,6 @@ impl Controller {
             }
             self.cases.insert(who, case);
         }
-    }
-
-    /// What an object holds that a workload uses can't be read, so that nobody knows whether it is to be rolled.
-    pub(super) fn block_unread(&mut self, who: &WorkloadRef, why: &str) {
-        let Some(mut case) = self.cases.remove(who) else { return };
-        case.unread(why);
-        self.block(who, &mut case, Wait::Objects, false);
-        if self.index.waits(who, true) {
-            self.look_at_waiting();
-        }
-        self.cases.insert(who.clone(), case);
     }
 
     /// A restart in place of which nobody hears for so long keeps nobody else waiting.
