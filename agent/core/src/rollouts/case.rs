@@ -311,19 +311,14 @@ impl Case {
     }
 
     /// A change of its template wasn't taken, and isn't tried again before this; `is_refused` says that it wasn't made.
-    pub(crate) fn puts_off(&mut self, until: Option<Time>, unmade: Option<Name>) {
-        self.put_off = until;
+    pub(crate) fn puts_off(&mut self, until: Time, unmade: Option<Name>) {
+        self.put_off = Some(until);
         self.unmade = unmade.or(self.unmade.take());
     }
 
     /// Until when no change of its template is tried.
     fn put_off(&self, now: Time) -> Option<Time> {
         self.put_off.filter(|until| now < *until)
-    }
-
-    /// How often nobody has answered in a row.
-    pub(crate) const fn failures(&self) -> u32 {
-        self.failures
     }
 
     /// It is looked at again at this moment, if not earlier. When it would have been, if that is later.
@@ -337,13 +332,13 @@ impl Case {
     }
 
     /// What its objects hold; or what follows where that isn't known.
-    fn sight(&self, uses: &Uses, who: &WorkloadRef, contents: &mut Contents) -> Result<Found, Next> {
+    fn sight(&self, uses: &Uses, who: &WorkloadRef, contents: &mut Contents) -> Result<Found, Box<Next>> {
         let seen = Found::of(uses, &who.namespace, contents, Time::default(), Time::default());
-        let tell = |problem| Err(Next::Tell(Report::Problems(vec![problem])));
+        let tell = |problem| Err(Box::new(Next::Tell(Report::Problems(vec![problem]))));
         match seen {
             Sight::Known(found) => Ok(found),
-            Sight::Unknown if self.unread.is_some() => Err(Next::Wait(Wait::Objects, None)),
-            Sight::Unknown => Err(Next::Busy(None)),
+            Sight::Unknown if self.unread.is_some() => Err(Box::new(Next::Wait(Wait::Objects, None))),
+            Sight::Unknown => Err(Box::new(Next::Busy(None))),
             Sight::NoRoom => tell(room::for_contents()),
             Sight::Unfit(object) => tell(room::for_keys(&object)),
         }
@@ -367,7 +362,7 @@ impl Case {
             return if record.is_some() { Next::Write(None, None) } else { Next::Rest };
         };
         let seen = if uses.are_too_many {
-            Err(Next::Tell(Report::Problems(vec![room::for_objects()])))
+            Err(Box::new(Next::Tell(Report::Problems(vec![room::for_objects()]))))
         } else {
             self.sight(uses, who, contents).map(|found| (found.wanted(uses), found))
         };
@@ -382,7 +377,7 @@ impl Case {
         }
         let (wanted, found) = match seen {
             Ok(known) => known,
-            Err(next) => return next,
+            Err(next) => return *next,
         };
         // What there is now is what its pods are taken to hold.
         let Some(record) = own else {

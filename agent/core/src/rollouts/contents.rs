@@ -158,11 +158,13 @@ impl Contents {
         Some(object)
     }
 
-    /// An object that couldn't be fetched is tried again when somebody asks for it.
+    /// An object that couldn't be fetched, or for which there was no room, is tried again when somebody asks for it.
     pub(crate) fn try_again(&mut self, object: &ObjectRef) {
-        if let Some(failure) = self.fetched.get_mut(object).and_then(|fetched| fetched.failure.as_mut()) {
+        let Some(fetched) = self.fetched.get_mut(object) else { return };
+        if let Some(failure) = &mut fetched.failure {
             *failure = Failure::IsRetried;
         }
+        fetched.last.take_if(|last| last.content == Held::NoRoom);
     }
 
     /// An object was fetched; or not, and then it is when [`Contents::try_again`] was said and somebody asks for it.
@@ -249,8 +251,14 @@ mod tests {
         }
         assert!(count > 10, "{count}");
         assert!(matches!(fetch(&mut contents, &object("shop", "app"), 100), Held::Is(_)));
-        // What is used no more takes none.
+        // What is used no more takes none, and who had none may have some then.
+        let late = object("hostile", &count.to_string());
         contents.forget(&object("hostile", "0"));
+        let now = Time::default();
+        assert_eq!(contents.get(&late, now, now), Some(Held::NoRoom));
+        contents.try_again(&late);
+        assert!(matches!(fetch(&mut contents, &late, 4096), Held::Is(_)));
+        contents.forget(&late);
         assert!(matches!(fetch(&mut contents, &object("hostile", "more"), 4096), Held::Is(_)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::model::kept::Kept;
@@ -13,6 +14,7 @@ use crate::rollouts::event::{Action, Answer, Event, Granted, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
 use crate::rollouts::ledger::{Ledger, Shard};
+use crate::rollouts::pods::FIRST_PAUSE;
 use crate::rollouts::record::{Record, Roll, Step};
 use crate::rollouts::room;
 use crate::rollouts::settings::{Calendar, Options};
@@ -227,6 +229,7 @@ impl Controller {
                 self.index.opens(&who, false);
                 self.index.waits(&who, false);
                 self.look_at_waiting();
+                self.refetch_left_out(&who);
             }
             self.dirty.insert(who);
             return;
@@ -274,6 +277,14 @@ impl Controller {
         false
     }
 
+    /// There is room where this one was: the next one that had none is looked at.
+    fn refetch_left_out(&mut self, who: &WorkloadRef) {
+        let next = self.left_out.range((Bound::Excluded(who), Bound::Unbounded)).next();
+        if let Some(next) = next.or_else(|| self.left_out.first()).filter(|next| *next != who) {
+            self.actions.push_back(Action::Refetch(next.clone()));
+        }
+    }
+
     fn take_answer(&mut self, who: WorkloadRef, answer: Answer, now: Time) {
         let Some(case) = self.cases.get_mut(&who) else { return };
         case.answered();
@@ -281,12 +292,13 @@ impl Controller {
             Answer::Taken(workload) => self.take_workload(who, Some(workload), now),
             Answer::Conflict => {
                 // One is nothing unusual. Whoever has changed it may be another controller.
-                let is_first = case.failures() == 0;
-                let until = now + case.pause();
-                case.puts_off((!is_first).then_some(until), None);
+                let pause = case.pause();
+                if pause > FIRST_PAUSE {
+                    case.puts_off(now + pause, None);
+                }
                 self.ledger.doubt(&who);
                 self.actions.push_back(Action::Refetch(who.clone()));
-                self.wake(&who, until);
+                self.wake(&who, now + pause);
             }
             Answer::Refused(reason) => {
                 if case.waits(Wait::Refused) {
@@ -295,7 +307,7 @@ impl Controller {
                 let until = now + case.pause();
                 let record = self.ledger.record(&who).flatten();
                 let planned = record.and_then(Record::planned).map(|roll| roll.marker.clone());
-                case.puts_off(Some(until), planned);
+                case.puts_off(until, planned);
                 self.wake(&who, until);
                 // What it waits for keeps nobody else waiting.
                 self.dirty.insert(who);
@@ -375,6 +387,10 @@ impl Controller {
     fn look_at(&mut self, who: &WorkloadRef, now: Time) {
         let Some(record) = self.ledger.record(who).map(Option::<&Record>::cloned) else { return };
         let Some(mut case) = self.cases.remove(who) else {
+            if self.left_out.contains(who) {
+                // What is remembered of it counts once there is room for it.
+                return;
+            }
             // It is gone, and with it what is remembered.
             if record.is_some() {
                 self.ledger.write(who, None);

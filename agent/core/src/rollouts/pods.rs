@@ -34,7 +34,7 @@ pub(crate) struct Known {
 }
 
 /// Where nobody answers, it is asked again after so long, and then after twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// So often pods are listed at once where nothing comes of it, as the workload says something else each time; and the longest pause then.
 const AT_ONCE: u32 = 3;

@@ -70,6 +70,8 @@ pub(crate) struct Deployed {
     pub(crate) grace: Duration,
     /// Whether its pods have what they use as files, by subPath, and not in their environment.
     pub(crate) has_files: bool,
+    /// So many bytes of annotations.
+    pub(crate) ballast: usize,
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
@@ -282,6 +284,7 @@ impl Deployed {
             finds: Finding::Current,
             grace: ms(30_000),
             has_files: false,
+            ballast: 0,
             asks: Vec::new(),
             is_paused: false,
             is_guarded: false,

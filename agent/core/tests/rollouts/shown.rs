@@ -1,6 +1,5 @@
 //! Workloads as a watch shows them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reloadlet_core::model::names::FilePath;
@@ -54,7 +53,10 @@ impl Deployed {
                 .chain(self.asks.iter().map(|(key, value)| (*key, text(value))))
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
-            of_template: BTreeMap::new(),
+            of_template: (self.ballast > 0)
+                .then(|| ("reloader.stakater.com/ballast".to_owned(), text(&"x".repeat(self.ballast))))
+                .into_iter()
+                .collect(),
             spec: PodSpec {
                 containers: vec![container],
                 annotations: of_pods.into_iter().collect(),

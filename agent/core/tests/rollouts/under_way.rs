@@ -201,3 +201,25 @@ fn changes_that_nobody_takes_are_tried_less_and_less() {
     world.wait(10 * MINUTE);
     assert!(world.listings - listings < 20, "{} in ten minutes", world.listings - listings);
 }
+
+#[test]
+fn a_workload_that_grows_beyond_its_room_keeps_what_is_remembered_and_is_rolled_once_there_is_room() {
+    let mut world = installed(2, &[uses("x", "a")], |_| 0);
+    let grow = |world: &mut Simulation, index| {
+        world.cluster.touch(&who(index), |workload| workload.ballast = 60 << 20);
+        world.schedule(&who(index));
+        world.show_workload(&who(index));
+        world.wait(MINUTE);
+    };
+    grow(&mut world, 0);
+    assert_eq!(world.problems.len(), 0);
+    grow(&mut world, 1);
+    assert_eq!(world.problems.len(), 1, "each namespace has half of what the others leave");
+    world.set(&object("x"), Some(data(&[("a", 11)])));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.rolls, 1);
+    world.cluster.workloads.remove(&who(0));
+    world.show_workload(&who(0));
+    world.wait(5 * MINUTE);
+    assert_eq!(world.cluster.workloads[&who(1)].rolls, 1);
+}

@@ -73,13 +73,16 @@ impl Controller {
                     self.unsaid.extend(report.map(|report| (who.clone(), (record, report))));
                     // Others may have waited for it.
                     self.look_at_waiting();
+                    return None;
                 }
-                None
+                Some(now + LOOK_LATER)
             }
             Next::Tell(report) => {
+                // Nothing tells that there is room.
+                let again = matches!(report, Report::Problems(_)).then_some(now + LOOK_LATER);
                 self.tell(who, case, report);
                 self.withdraw(who, record.as_ref(), now);
-                None
+                again
             }
             Next::Wait(wait, until) => {
                 self.say_wait(who, case, wait);
