@@ -30,6 +30,7 @@ mod notifications;
 mod nudging;
 mod own_reads;
 mod pieces;
+mod plans;
 mod pods;
 mod processes;
 mod readings;
