@@ -37,8 +37,10 @@ pub(crate) struct Frozen {
     absent: Option<Time>,
     /// What the object held when the container's process started, and which process that was.
     taken: Option<(Time, Taken)>,
-    /// The last version of which it was said that the process needs a restart.
+    /// The last version of which it was said that the process needs a restart, as long as that is so.
     said: Option<Name>,
+    /// Whether it was said of a process before this one, and not yet that it is over.
+    was_said_before: bool,
     /// What was known of it before, until the process is found and the object is seen.
     remembered: Option<Remembered>,
 }
@@ -166,6 +168,7 @@ impl Frozen {
             absent: None,
             taken: None,
             said: None,
+            was_said_before: false,
             remembered: None,
         }
     }
@@ -268,7 +271,7 @@ impl Frozen {
         if self.latest.is_none() && self.absent.is_none() {
             return;
         }
-        self.said = None;
+        self.was_said_before |= self.said.take().is_some();
         let remembered = self.remembered.take().filter(|remembered| remembered.started == started);
         let taken = remembered.and_then(|remembered| self.recalled(remembered));
         let taken = taken.unwrap_or_else(|| self.taken_at(earliest, started));
@@ -337,6 +340,14 @@ impl Frozen {
         }
         self.said = Some(version.clone());
         Some(Unsaid { version, is_certain })
+    }
+
+    /// Whether something was said of which it is to be said now that it is over: the process is another one, or doesn't have any more what it
+    /// took, as `has` says, or nothing is known in which that differs.
+    pub(crate) fn take_over(&mut self, has: bool) -> bool {
+        let is_over = !has || self.difference().is_none();
+        let ended = self.said.take_if(|_| is_over).is_some();
+        std::mem::take(&mut self.was_said_before) || ended
     }
 
     /// What the container takes of a version.

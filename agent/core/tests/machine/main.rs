@@ -25,6 +25,7 @@ mod lost_and_found;
 mod lost_sends;
 mod measuring;
 mod missed;
+mod needs;
 mod node;
 mod notifications;
 mod nudging;
