@@ -70,6 +70,10 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) {
             "what the container took of this at its start {} changed: nothing else than a restart is known to bring it",
             if *is_certain { "has" } else { "may have" }
         ),
+        Report::RestartNotNeeded { pod, container, object, way } => tracing::debug!(
+            namespace = %pod.namespace, pod = %pod.name, container = %container, object = %object, way = way.as_str(),
+            "nothing is known any more of this that the container lacks"
+        ),
         Report::Restart(restart) => {
             metrics.restart(restart.finding);
             write_restart(restart);

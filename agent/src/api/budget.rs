@@ -17,7 +17,7 @@ const REFILL: Duration = Duration::from_secs(6);
 /// The least time between two Events of one object and reason. What comes meanwhile is counted into the next one.
 const QUIET: Duration = Duration::from_secs(30);
 /// So long no further Event is tried in a namespace in which one was refused.
-const PAUSE: Duration = Duration::from_secs(30);
+pub(crate) const PAUSE: Duration = Duration::from_secs(30);
 /// How many such namespaces are remembered. Beyond that the one that was found first is tried again earlier.
 const MOST_PAUSED: usize = 256;
 /// How many objects and reasons are remembered. Beyond that the namespace that has most forgets its oldest.

@@ -1,22 +1,29 @@
 //! What owners of pods and workloads are to be told and aren't yet. What a person must act on waits until the budget has room for it, or
-//! until it isn't true any more; that a reload went well is dropped and counted instead.
+//! until it isn't true any more, also where it is refused; that a reload went well is dropped and counted instead.
+
+use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::model::restart::Said;
 
-use super::budget::{Budget, Key};
+use super::budget::{Budget, Key, PAUSE};
 use crate::fair::{Choice, FairQueue};
 
 /// How many objects and reasons wait. Of more, the namespace that has most gives up its oldest.
 const WAITING: usize = 256;
+/// How many of those that were refused wait: they keep no place that another may need, of which an Event may be taken.
+const PUT_OFF: usize = 128;
 /// How many texts wait for one object and reason. Of more, the oldest are only counted.
 const TEXTS: usize = 16;
 /// The longest text of one Event: the API server takes 1024 bytes.
 const EVENT_BYTES: usize = 1024;
 /// What of that is left to the count of those that weren't sent.
 const COUNT_BYTES: usize = 48;
+/// What is refused is tried again after [`PAUSE`], then each time after twice as long, and after this at most: it may be refused as long
+/// as the agent runs, by many agents at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(480);
 
 /// Something to be told about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,9 +115,28 @@ struct Item {
     texts: Vec<Text>,
     /// How many texts were given up for newer ones.
     more: u32,
+    /// When it may be tried again, where it was refused.
+    refused: Option<Refused>,
+}
+
+/// How long something that was refused isn't tried.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    until: Time,
+    pause: Duration,
 }
 
 impl Item {
+    /// It was refused: it isn't tried for a while.
+    fn put_off(&mut self, now: Time) {
+        let pause = self.refused.map_or(PAUSE, |before| (2 * before.pause).min(LONGEST_PAUSE));
+        self.refused = Some(Refused { until: now + pause, pause });
+    }
+
+    fn is_put_off(&self, now: Time) -> bool {
+        self.refused.is_some_and(|refused| now < refused.until)
+    }
+
     fn add(&mut self, text: Text) {
         if let Some(older) = self.texts.iter_mut().find(|older| text.takes_the_place_of(older)) {
             if text.once.is_none() {
@@ -124,6 +150,12 @@ impl Item {
             self.texts.remove(0);
             self.more = self.more.saturating_add(1);
         }
+    }
+
+    /// Takes in what was said later.
+    fn take_in(&mut self, newer: &mut Self) {
+        self.more = self.more.saturating_add(newer.more);
+        newer.texts.drain(..).for_each(|text| self.add(text));
     }
 
     /// Whether it is said of a grant.
@@ -146,7 +178,7 @@ impl Item {
         // One that is too long by itself is cut.
         let fitting = fits.count().max(1).min(self.texts.len());
         let texts = self.texts.drain(..fitting).collect();
-        Self { about: self.about.clone(), urgent: self.urgent, texts, more: std::mem::take(&mut self.more) }
+        Self { texts, about: self.about.clone(), more: std::mem::take(&mut self.more), ..*self }
     }
 
     /// All of it as one text.
@@ -176,6 +208,8 @@ impl Item {
 #[derive(Debug)]
 pub(crate) struct Unsaid {
     waiting: FairQueue<Key, Item>,
+    /// What was refused and is tried again later.
+    put_off: FairQueue<Key, Item>,
     sending: Option<(Key, Item)>,
     budget: Budget,
     /// That of what is said of grants: somebody waits for it, and it comes only where something was granted.
@@ -186,19 +220,22 @@ impl Unsaid {
     /// Nothing, and a full budget.
     pub(crate) const fn new(now: Time) -> Self {
         let waiting = FairQueue::new(WAITING);
-        Self { waiting, sending: None, budget: Budget::new(now), of_grants: Budget::new(now) }
+        let put_off = FairQueue::new(PUT_OFF);
+        Self { waiting, put_off, sending: None, budget: Budget::new(now), of_grants: Budget::new(now) }
     }
 
     /// Has something told. Whether something else is given up for it.
     pub(crate) fn say(&mut self, note: Note) -> bool {
         let Note { about, urgent, reason, text } = note;
         let key = (about.uid.clone(), reason);
-        if let Some(waits) = self.waiting.get_mut(&about.namespace, &key) {
-            waits.add(text);
-            return false;
+        for queue in [&mut self.waiting, &mut self.put_off] {
+            if let Some(waits) = queue.get_mut(&about.namespace, &key) {
+                waits.add(text);
+                return false;
+            }
         }
         let namespace = about.namespace.clone();
-        let item = Item { about, urgent, texts: vec![text], more: 0 };
+        let item = Item { about, urgent, texts: vec![text], more: 0, refused: None };
         self.waiting.push(&namespace, key, item).is_some()
     }
 
@@ -222,16 +259,23 @@ impl Unsaid {
 
     fn keep(&mut self, namespace: &Name, mut keep: impl FnMut(&Key, &mut Item) -> bool) {
         self.sending.take_if(|(key, item)| item.about.namespace == *namespace && !keep(key, item));
-        self.waiting.retain(namespace, keep);
+        self.waiting.retain(namespace, &mut keep);
+        self.put_off.retain(namespace, keep);
     }
 
     /// Whether something waits: it may be sent later.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.len() > 0
+        self.waiting.len() + self.put_off.len() > 0
     }
 
     /// The next Event that may be sent. Whoever takes it says how that [ended](Self::ended).
     pub(crate) fn next(&mut self, now: Time) -> Option<Saying> {
+        let is_due = |_: &Name, _: &Key, item: &Item| {
+            if item.is_put_off(now) { Choice::Leave } else { Choice::Take }
+        };
+        while let Some((namespace, key, item)) = self.put_off.take(is_due) {
+            self.wait_again(&namespace, key, item);
+        }
         let (mut held_back, budget, of_grants) = (0, &mut self.budget, &mut self.of_grants);
         let (namespace, key, mut item) = self.waiting.take(|namespace, key, item| {
             let budget = if item.is_of_grant() { &mut *of_grants } else { &mut *budget };
@@ -260,34 +304,58 @@ impl Unsaid {
     }
 
     /// What was taken last isn't taken in its namespace: it uses up nothing, and for a while nothing like it is tried there. Where the
-    /// namespace is being deleted, what waits of it is dropped.
+    /// namespace is being deleted, it is dropped with what waits of it. Else it is tried again later, if a person must act on it, and is
+    /// counted if nobody must: what refuses it, as a quota that is full, may pass.
     pub(crate) fn refused(&mut self, saying: &Saying, is_going: bool, now: Time) {
         let namespace = &saying.about.namespace;
-        self.sending = None;
-        if is_going {
-            self.waiting.retain(namespace, |_, _| false);
-        }
         let is_of_grant = saying.once.as_ref().is_some_and(|once| once.said.is_some());
         let budget = if is_of_grant { &mut self.of_grants } else { &mut self.budget };
         budget.refused(namespace, now);
+        if is_going {
+            self.sending = None;
+            self.waiting.retain(namespace, |_, _| false);
+            self.put_off.retain(namespace, |_, _| false);
+            return;
+        }
+        let Some((key, mut item)) = self.take_again() else { return };
+        item.put_off(now);
+        self.waiting.retain(namespace, |of, newer| {
+            let is_other = *of != key;
+            if !is_other {
+                item.take_in(newer);
+            }
+            is_other
+        });
+        drop(self.put_off.push(namespace, key, item));
     }
 
     /// What was taken last was sent, or is refused for good; or else it waits again, if a person must act on it, and is counted
     /// if nobody must.
     pub(crate) fn ended(&mut self, again: bool) {
-        let Some((key, mut item)) = self.sending.take().filter(|_| again) else { return };
-        let namespace = item.about.namespace.clone();
-        if !item.urgent {
-            self.budget.hold_back(&namespace, &key, item.more.saturating_add(1));
-            return;
+        if !again {
+            self.sending = None;
+        } else if let Some((key, item)) = self.take_again() {
+            self.wait_again(&item.about.namespace.clone(), key, item);
         }
-        match self.waiting.get_mut(&namespace, &key) {
+    }
+
+    /// Takes what wasn't sent, if a person must act on it; else it is counted.
+    fn take_again(&mut self) -> Option<(Key, Item)> {
+        let (key, item) = self.sending.take()?;
+        if item.urgent {
+            return Some((key, item));
+        }
+        self.budget.hold_back(&item.about.namespace, &key, item.more.saturating_add(1));
+        None
+    }
+
+    fn wait_again(&mut self, namespace: &Name, key: Key, mut item: Item) {
+        match self.waiting.get_mut(namespace, &key) {
             Some(newer) => {
-                newer.more = newer.more.saturating_add(item.more);
-                std::mem::swap(&mut newer.texts, &mut item.texts);
-                item.texts.drain(..).for_each(|text| newer.add(text));
+                item.take_in(newer);
+                *newer = item;
             }
-            None => drop(self.waiting.push(&namespace, key, item)),
+            None => drop(self.waiting.push(namespace, key, item)),
         }
     }
 }

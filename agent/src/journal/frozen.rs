@@ -1,12 +1,13 @@
 //! What the journal's file holds of what containers took of objects at their start. Files of earlier agents haven't this table, and such
-//! agents leave it as it is: each record names the process that took it, and the version that it is told by.
+//! agents leave it as it is: each record names the process that took it, the pieces of the object that this is about, and the version that
+//! it is told by.
 
 use std::sync::Arc;
 
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::closed::Closed as _;
-use reloadlet_core::model::frozen::{Holds, Remembered, Way};
+use reloadlet_core::model::frozen::{Holds, PiecesMark, Remembered, Way};
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ struct Written {
     kind: String,
     namespace: String,
     name: String,
+    /// The mark of the pieces: how it was made, and it itself. Agents wrote none once: of which pieces such a record is isn't known.
+    #[serde(default)]
+    pieces: Option<(u8, u64)>,
     started: u64,
     version: Option<String>,
     holds: WrittenHolds,
@@ -48,6 +52,7 @@ impl Written {
             kind: known.object.kind.as_str().to_owned(),
             namespace: known.object.namespace.to_string(),
             name: known.object.name.to_string(),
+            pieces: Some((known.pieces.version(), known.pieces.value())),
             started: nanos(known.started),
             version: known.version.as_deref().map(str::to_owned),
             holds: match known.holds {
@@ -63,10 +68,12 @@ impl Written {
 
     fn known(self) -> Option<Remembered> {
         let (namespace, name) = (self.namespace.into(), self.name.into());
+        let (made, mark) = self.pieces?;
         Some(Remembered {
             container: self.container.into(),
             way: Way::parse(&self.way)?,
             object: ObjectRef { kind: ObjectKind::parse(&self.kind)?, namespace, name },
+            pieces: PiecesMark::recorded(made, mark),
             started: Time::from_nanos(self.started),
             version: self.version.map(Into::into),
             holds: match self.holds {

@@ -386,6 +386,17 @@ pub enum Report {
         /// and what that took of it isn't known.
         is_certain: bool,
     },
+    /// That a container needs a restart, or may need one, isn't so any more, or isn't known any more. It was said before.
+    RestartNotNeeded {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container.
+        container: Name,
+        /// The object.
+        object: ObjectRef,
+        /// How the container came by it.
+        way: Way,
+    },
     /// A verify window ended.
     Verdict {
         /// The pod.

@@ -264,6 +264,7 @@ impl PodMachine {
         let mut restored =
             Restored { as_is, pace: self.nudges.pace(), handled, restarts, frozen, ..Restored::default() };
         self.set_problem(None, ctx);
+        self.unsay_restarts(ctx);
         self.release_all(ctx);
         self.targets.iter().for_each(|target| target.leave(&self.site, ctx));
         for target in &mut self.targets {

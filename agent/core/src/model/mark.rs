@@ -70,17 +70,17 @@ fn measured<'a>(annotations: impl IntoIterator<Item = (&'a String, &'a Annotatio
             AnnotationValue::Text(text) => (b't', text),
             AnnotationValue::NotText(text) => (b'n', text),
         };
-        push(&mut bytes, key);
+        push(&mut bytes, key.as_bytes());
         bytes.push(kind);
-        push(&mut bytes, value);
+        push(&mut bytes, value.as_bytes());
     }
     hash::mark(bytes)
 }
 
 /// Adds a text behind its length, so that no other texts have the same bytes.
-fn push(bytes: &mut Vec<u8>, text: &str) {
+pub(crate) fn push(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend(u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
-    bytes.extend(text.bytes());
+    bytes.extend(text);
 }
 
 /// The text is that of `{:?}` in the agents that made such marks, whatever the values are called now.

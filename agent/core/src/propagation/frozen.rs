@@ -5,16 +5,19 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::digest::{Digest, Files};
-use crate::model::frozen::{Holds, Remembered, Way};
+use crate::model::frozen::{Holds, PiecesMark, Remembered, Way};
 use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::object::{ObjectRef, ObjectVersion, Observed};
 use crate::model::pod::{ContainerKind, Pod};
 use crate::model::time::Time;
 use crate::policy::plan::Plan;
-use crate::policy::references::{self, Part, Reference};
+use crate::policy::references::{self, Reference};
 use crate::policy::select::is_reported;
+
+use self::piece::{Piece, Sum};
+
+mod piece;
 
 /// The kubelet takes what a container is given so long before it starts, at most, as far as is counted on.
 const START_DOUBT: Duration = Duration::from_secs(1);
@@ -27,13 +30,17 @@ pub(crate) struct Frozen {
     pub(crate) way: Way,
     pub(crate) object: ObjectRef,
     parts: Vec<Piece>,
+    /// What stands for them where they are remembered.
+    mark: PiecesMark,
     latest: Option<Latest>,
     /// Since when there is no such object, while there is none.
     absent: Option<Time>,
     /// What the object held when the container's process started, and which process that was.
     taken: Option<(Time, Taken)>,
-    /// The last version of which it was said that the process needs a restart.
+    /// The last version of which it was said that the process needs a restart, as long as that is so.
     said: Option<Name>,
+    /// Whether it was said of a process before this one, and not yet that it is over.
+    was_said_before: bool,
     /// What was known of it before, until the process is found and the object is seen.
     remembered: Option<Remembered>,
 }
@@ -55,14 +62,6 @@ pub(crate) struct Unsaid {
     pub(crate) version: Name,
     /// Whether it is known that it holds something else.
     pub(crate) is_certain: bool,
-}
-
-/// A part of the object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Piece {
-    part: Part,
-    /// Whether what isn't there is left out.
-    optional: bool,
 }
 
 /// What stands for all that a container took of an object, or would take of another version of it. The digests that it is made of are
@@ -122,7 +121,7 @@ fn of_references(
     is_told: impl Fn(&Name) -> bool,
     is_measured: impl Fn(&ObjectRef) -> bool,
 ) -> Vec<Frozen> {
-    let mut all: BTreeMap<(Name, Way, ObjectRef), Frozen> = BTreeMap::new();
+    let mut all: BTreeMap<(Name, Way, ObjectRef), (ContainerKind, Vec<Piece>)> = BTreeMap::new();
     let mut left = MOST_UNTOLD;
     for reference in references {
         let Some((kind, name)) = reference.object() else { continue };
@@ -140,56 +139,56 @@ fn of_references(
         let way = if role == ContainerKind::Init { Way::Init } else { way };
         let piece = Piece { part: reference.part.simplified(), optional: reference.optional };
         let key = (container, way, object);
-        if let Some(known) = all.get_mut(&key) {
-            known.take_in(piece);
+        if let Some((_, known)) = all.get_mut(&key) {
+            piece::take_in(known, piece);
             continue;
         }
         if !is_told(&key.0) {
             let Some(rest) = left.checked_sub(1) else { continue };
             left = rest;
         }
-        let frozen = Frozen {
-            container: key.0.clone(),
+        all.insert(key, (role, vec![piece]));
+    }
+    let each = all.into_iter();
+    each.map(|((container, way, object), (role, parts))| Frozen::new((container, role), way, object, parts))
+        .collect()
+}
+
+impl Frozen {
+    /// What a container takes of an object in such a way, of which nothing is known yet.
+    fn new((container, role): (Name, ContainerKind), way: Way, object: ObjectRef, parts: Vec<Piece>) -> Self {
+        Self {
+            container,
             role,
             way,
-            object: key.2.clone(),
-            parts: vec![piece],
+            object,
+            mark: piece::mark_of(&parts),
+            parts,
             latest: None,
             absent: None,
             taken: None,
             said: None,
+            was_said_before: false,
             remembered: None,
-        };
-        all.insert(key, frozen);
+        }
     }
-    all.into_values().collect()
-}
 
-impl Frozen {
     /// In how many pieces the container takes the object.
     pub(crate) fn pieces(&self) -> usize {
         self.parts.len()
     }
 
-    /// Takes in another part of the object. All of it has every key.
-    fn take_in(&mut self, piece: Piece) {
-        match (&*self.parts, &piece.part) {
-            ([Piece { part: Part::Everything, .. }], _) => {}
-            (_, Part::Everything) => self.parts = vec![piece],
-            _ => self.parts.push(piece),
-        }
-    }
-
-    /// Takes in what was known of it before.
+    /// Takes in what was known of it before. What was known of other pieces says nothing of these.
     pub(crate) fn restore(&mut self, remembered: Remembered) {
-        self.remembered = Some(remembered);
+        self.remembered = Some(remembered).filter(|remembered| self.is_of(remembered));
     }
 
-    /// Whether something that was known is of the same container, way and object.
+    /// Whether something that was known is of the same container, way and object, and of the same pieces of that.
     pub(crate) fn is_of(&self, remembered: &Remembered) -> bool {
         self.container == remembered.container
             && self.way == remembered.way
             && self.object == remembered.object
+            && self.mark == remembered.pieces
     }
 
     /// What is to outlive the agent.
@@ -207,6 +206,7 @@ impl Frozen {
             container: self.container.clone(),
             way: self.way,
             object: self.object.clone(),
+            pieces: self.mark,
             started: *started,
             version: latest.map(|latest| latest.newest.clone()),
             holds,
@@ -271,7 +271,7 @@ impl Frozen {
         if self.latest.is_none() && self.absent.is_none() {
             return;
         }
-        self.said = None;
+        self.was_said_before |= self.said.take().is_some();
         let remembered = self.remembered.take().filter(|remembered| remembered.started == started);
         let taken = remembered.and_then(|remembered| self.recalled(remembered));
         let taken = taken.unwrap_or_else(|| self.taken_at(earliest, started));
@@ -342,6 +342,14 @@ impl Frozen {
         Some(Unsaid { version, is_certain })
     }
 
+    /// Whether something was said of which it is to be said now that it is over: the process is another one, or doesn't have any more what it
+    /// took, as `has` says, or nothing is known in which that differs.
+    pub(crate) fn take_over(&mut self, has: bool) -> bool {
+        let is_over = !has || self.difference().is_none();
+        let ended = self.said.take_if(|_| is_over).is_some();
+        std::mem::take(&mut self.was_said_before) || ended
+    }
+
     /// What the container takes of a version.
     fn part_of(&self, version: &ObjectVersion) -> Held {
         // Most are some keys of it.
@@ -357,52 +365,6 @@ impl Frozen {
     fn held(&self, sum: impl Fn(&Piece) -> Sum) -> Held {
         let sums = self.parts.iter().map(sum);
         Held(sums.fold(0, |all, sum| hash::mark([all, sum.0].into_iter().flat_map(u64::to_le_bytes))))
-    }
-}
-
-impl Piece {
-    /// The sum of the files that it has of these keys, or of the variables. It takes as long as it has items of its own, whatever the
-    /// object has: one object can be in many pieces.
-    fn sum(&self, keys: &Files, whole: impl Fn() -> Sum) -> Sum {
-        match &self.part {
-            Part::Everything => whole(),
-            Part::Variables { .. } => self
-                .part
-                .hidden_keys()
-                .fold(whole(), |sum, key| keys.get(key).map_or(sum, |digest| sum.without(key, digest))),
-            Part::Key(key) => Sum::of(keys.get_key_value(key).map(|(key, digest)| (&**key, digest))),
-            Part::Files { items, path } if items.is_empty() => match path {
-                None => whole(),
-                // Each key is a file of its name.
-                Some(path) => {
-                    Sum::of(keys.get_key_value(path.as_name()).map(|(key, digest)| (&**key, digest)))
-                }
-            },
-            Part::Files { items, .. } => {
-                // The kubelet leaves a volume as it is that lacks something.
-                let is_whole = self.optional || items.iter().all(|item| keys.contains_key(&item.key));
-                let files = items.iter().filter(|_| is_whole);
-                Sum::of(files.filter_map(|item| Some((item.path.as_str(), keys.get(&item.key)?))))
-            }
-        }
-    }
-}
-
-/// A sum of files or variables: the order in which they come in doesn't matter.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum(u64);
-
-impl Sum {
-    fn of<'a>(all: impl IntoIterator<Item = (&'a str, &'a Digest)>) -> Self {
-        Self(all.into_iter().fold(0, |sum, (name, digest)| sum.wrapping_add(Self::one(name, digest))))
-    }
-
-    fn without(self, name: &str, digest: &Digest) -> Self {
-        Self(self.0.wrapping_sub(Self::one(name, digest)))
-    }
-
-    fn one(name: &str, digest: &Digest) -> u64 {
-        hash::mark(name.bytes().chain([0]).chain(digest.as_bytes().iter().copied()))
     }
 }
 

@@ -93,6 +93,7 @@ impl World {
                 | Report::Retold(_)
                 | Report::Unread { .. }
                 | Report::NeedsRestart { .. }
+                | Report::RestartNotNeeded { .. }
                 | Report::Restart(_)
                 | Report::GrantIgnored(..)
                 | Report::Verdict { .. } => None,

@@ -18,6 +18,7 @@ use crate::api::testing;
 
 mod going;
 mod grants;
+mod needs;
 
 fn refused(causes: &str) -> kube::Error {
     let text = format!(

@@ -56,12 +56,20 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
                 names.any(|name| text.container.as_ref() == Some(name))
             });
         }
+        // Either it is known that it needs one, or it isn't.
+        Report::NeedsRestart { pod, container, object, way, is_certain, .. } => {
+            let reason = if *is_certain { MAY_NEED_RESTART } else { NEEDS_RESTART };
+            unsay_restart(pod, &[reason], &need(container, object, *way), unsaid);
+        }
+        Report::RestartNotNeeded { pod, container, object, way } => {
+            let reasons = [NEEDS_RESTART, MAY_NEED_RESTART];
+            unsay_restart(pod, &reasons, &need(container, object, *way), unsaid);
+        }
         Report::Reload(_)
         | Report::Retold(_)
         | Report::Restart(_)
         | Report::GrantIgnored(..)
         | Report::Unread { .. }
-        | Report::NeedsRestart { .. }
         | Report::Problem(..)
         | Report::Verdict { .. }
         | Report::Swapped(_)
@@ -71,6 +79,16 @@ pub(super) fn unsay(report: &Report, unsaid: &mut Unsaid) {
         | Report::SettleTimedOut(_)
         | Report::Rescan => {}
     }
+}
+
+/// What waits to be said of a need of a restart, for these reasons, isn't so any more.
+fn unsay_restart(pod: &Pod, reasons: &[&str], need: &str, unsaid: &mut Unsaid) {
+    unsaid.unsay(&pod.into(), reasons, |text| text.once.as_ref().is_some_and(|once| once.about == need));
+}
+
+/// What a need of a restart is about, whatever the version is.
+fn need(container: &Name, object: &ObjectRef, way: Way) -> String {
+    format!("{container}\n{}\n{object}", way.as_str())
 }
 
 /// What a report means to a pod's owner.
@@ -166,6 +184,7 @@ pub(super) fn note(report: &Report) -> Option<Note> {
         | Report::Rescan
         | Report::Reread { .. }
         | Report::GrantIgnored(..)
+        | Report::RestartNotNeeded { .. }
         | Report::Mended(..)
         | Report::Forgotten(_)
         | Report::Solved(_) => None,
@@ -185,9 +204,8 @@ fn restart_needed(
     text: String,
 ) -> Note {
     let mut note = warning(pod, reason, Some(container), text);
-    let object = object.to_string();
-    let about = format!("{container}\n{}\n{object}", way.as_str());
-    let name = named(&[reason, pod.uid.as_str(), container, way.as_str(), &object, version]);
+    let about = need(container, object, way);
+    let name = named(&[reason, pod.uid.as_str(), container, way.as_str(), &object.to_string(), version]);
     note.text.once = Some(Once { name, about, said: None });
     note
 }

@@ -218,6 +218,81 @@ fn what_is_said_of_a_grant_waits_for_its_turn_whatever_else_is_said_of_the_pod()
     assert_eq!(restarts, ["restarted 7", "restarted 8"], "each by itself");
 }
 
+/// When each is tried in these seconds, if none is taken.
+fn refused(unsaid: &mut Unsaid, from: u64, to: u64) -> Vec<(u64, String)> {
+    let mut tried = Vec::new();
+    for now in from..to {
+        while let Some(saying) = unsaid.next(at(now)) {
+            unsaid.refused(&saying, false, at(now));
+            tried.push((now, saying.text));
+        }
+    }
+    tried
+}
+
+#[test]
+fn a_warning_that_is_refused_is_tried_more_and_more_rarely_as_long_as_it_is_true() {
+    let mut unsaid = Unsaid::new(at(0));
+    let bad = pod("full", 1);
+    unsaid.say(problem(&bad, "bad"));
+    let tried: Vec<u64> = refused(&mut unsaid, 0, 2_000).into_iter().map(|(now, _)| now).collect();
+    assert_eq!(tried, [0, 30, 90, 210, 450, 930, 1410, 1890]);
+    unsaid.say(problem(&bad, "worse"));
+    unsaid.say(problem(&pod("shop", 2), "as bad"));
+    assert_eq!(sent(&mut unsaid, at(2_000)), [("pod-2".to_owned(), "as bad".to_owned())]);
+    assert_eq!(sent(&mut unsaid, at(2_369)), []);
+    assert_eq!(sent(&mut unsaid, at(2_370)), [("pod-1".to_owned(), "bad; worse".to_owned())]);
+
+    unsaid.say(problem(&bad, "bad again"));
+    assert_eq!(refused(&mut unsaid, 2_400, 2_401).len(), 1);
+    unsaid.unsay(&(&bad).into(), &["ReloadProblem"], |_| true);
+    assert!(!unsaid.is_waiting(), "it is mended meanwhile");
+    unsaid.say(problem(&bad, "bad once more"));
+    let saying = unsaid.next(at(2_430)).unwrap();
+    unsaid.unsay(&(&bad).into(), &["ReloadProblem"], |_| true);
+    unsaid.refused(&saying, false, at(2_430));
+    assert!(!unsaid.is_waiting(), "it was mended while it was tried");
+}
+
+#[test]
+fn what_is_said_of_a_grant_is_tried_again_where_it_is_refused() {
+    let mut unsaid = Unsaid::new(at(0));
+    let said = Said { marker: "00ff".into(), until: 7, finding: Finding::Current };
+    let once = Once { name: "name".to_owned(), about: "about".to_owned(), said: Some(said) };
+    let text = Text { container: None, text: "restarted".to_owned(), once: Some(once) };
+    let note = Note { about: (&pod("full", 1)).into(), urgent: true, reason: "Restarted", text };
+    unsaid.say(note.clone());
+    assert_eq!(refused(&mut unsaid, 0, 30).len(), 1);
+    let saying = unsaid.next(at(30)).unwrap();
+    assert_eq!((saying.once, saying.text), (note.text.once, note.text.text));
+}
+
+#[test]
+fn that_a_reload_went_well_is_counted_where_it_is_refused() {
+    let mut unsaid = Unsaid::new(at(0));
+    let told = || of_container(&pod("full", 1), "SignalSent", "app", "told");
+    unsaid.say(told());
+    assert_eq!(refused(&mut unsaid, 0, 1).len(), 1);
+    assert!(!unsaid.is_waiting());
+    unsaid.say(told());
+    let counted = "told (and 1 more since the last one)".to_owned();
+    assert_eq!(sent(&mut unsaid, at(30)), [("pod-1".to_owned(), counted)]);
+}
+
+#[test]
+fn however_many_namespaces_take_nothing_each_warning_is_tried_once_in_its_time() {
+    let mut unsaid = Unsaid::new(at(0));
+    let mut tried = Vec::new();
+    for n in 0..1_000 {
+        unsaid.say(problem(&pod(&format!("full-{n}"), n), "bad"));
+        tried.extend(refused(&mut unsaid, 0, 1));
+        assert!(tried.len() <= 1 + n as usize, "{n}: {}", tried.len());
+    }
+    assert_eq!(tried.len(), 1_000);
+    assert_eq!(refused(&mut unsaid, 1, 30).len(), 0);
+    assert_eq!(refused(&mut unsaid, 30, 90).len(), PUT_OFF);
+}
+
 #[test]
 fn where_one_was_refused_nothing_is_tried_for_a_while_and_of_a_namespace_that_goes_nothing_waits() {
     for is_going in [false, true] {

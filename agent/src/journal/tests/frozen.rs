@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use reloadlet_core::model::frozen::{Holds, Remembered, Way};
+use redb::{Database, ReadableTable as _, TableDefinition};
+use reloadlet_core::model::frozen::{Holds, PiecesMark, Remembered, Way};
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 
 use super::*;
@@ -12,6 +13,7 @@ fn known(holds: Holds) -> Arc<Vec<Remembered>> {
         container: "app".into(),
         way,
         object: ObjectRef { kind, namespace: "shop".into(), name: "levels".into() },
+        pieces: PiecesMark::recorded(1, u64::MAX - way as u64),
         started: Time::from_nanos(u64::MAX),
         version: (holds != Holds::Nothing).then(|| "12".into()),
         holds,
@@ -55,4 +57,36 @@ fn that_only_this_is_known_is_no_sign_that_volumes_were() {
     record(&journal, 1, known(Holds::Same));
     assert!(journal.handle.close());
     assert!(!Journal::start(directory.path()).opened().existed);
+}
+
+#[test]
+fn what_is_recorded_without_its_pieces_is_known_of_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::start(directory.path());
+    record(&journal, 1, known(Holds::Same));
+    record(&journal, 2, known(Holds::Same));
+    assert!(journal.handle.close());
+    rewrite(directory.path(), uid(1).as_str(), |record| drop(record.remove("pieces").unwrap()));
+    rewrite(directory.path(), uid(2).as_str(), |record| {
+        record.insert("pieces".to_owned(), serde_json::json!([9, 1]));
+    });
+    let snapshot = Journal::start(directory.path()).opened();
+    assert_eq!(snapshot.frozen.get(&uid(1)), Some(&Arc::default()));
+    let marks = snapshot.frozen[&uid(2)].iter().map(|known| known.pieces);
+    assert_eq!(marks.collect::<Vec<_>>(), [PiecesMark::recorded(9, 1); 2], "whoever knows the way takes it");
+}
+
+/// Changes each record of a pod in the file.
+fn rewrite(directory: &Path, pod: &str, change: fn(&mut serde_json::Map<String, serde_json::Value>)) {
+    let table: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("frozen");
+    let database = Database::create(directory.join("journal.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(table).unwrap();
+        let json = table.get(pod).unwrap().unwrap().value().to_vec();
+        let mut records: Vec<serde_json::Map<_, _>> = serde_json::from_slice(&json).unwrap();
+        records.iter_mut().for_each(change);
+        table.insert(pod, &*serde_json::to_vec(&records).unwrap()).unwrap();
+    }
+    transaction.commit().unwrap();
 }

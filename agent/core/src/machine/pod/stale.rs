@@ -1,6 +1,7 @@
 //! Where a change is stuck: which volumes and containers hold something else than the API server shows, and why.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::kernel::mounts::View;
 use crate::kernel::process::NoProcess;
@@ -18,7 +19,7 @@ use crate::model::shown::quoted;
 use crate::model::time::Time;
 use crate::policy::annotations::VOLUMES;
 use crate::policy::problem::{Problem, ProblemKind};
-use crate::propagation::frozen::Unsaid;
+use crate::propagation::frozen::{Frozen, Unsaid};
 use crate::propagation::volume::Standing;
 
 impl PodMachine {
@@ -54,13 +55,14 @@ impl PodMachine {
         absent.map(|frozen| (frozen.container.clone(), frozen.object.clone())).collect()
     }
 
-    /// Says which containers need a restart to get what they took at their start, once for each version of that.
+    /// Says which containers need a restart to get what they took at their start, once for each version of that, and which don't any more.
     pub(super) fn say_restarts(&mut self, ctx: &mut Context<'_>) {
         for frozen in &mut self.frozen {
-            if !self.starts.has(frozen) {
+            let has = self.starts.has(frozen);
+            say_over(frozen, has, &self.site.pod, ctx);
+            let Some(Unsaid { version, is_certain }) = has.then(|| frozen.take_unsaid()).flatten() else {
                 continue;
-            }
-            let Some(Unsaid { version, is_certain }) = frozen.take_unsaid() else { continue };
+            };
             let (pod, container, object) =
                 (self.site.pod.clone(), frozen.container.clone(), frozen.object.clone());
             let way = frozen.way;
@@ -73,6 +75,23 @@ impl PodMachine {
                 is_certain,
             }));
         }
+    }
+
+    /// Nothing is said of restarts any more: whoever follows the pod next says what is so then.
+    pub(super) fn unsay_restarts(&mut self, ctx: &mut Context<'_>) {
+        self.frozen.iter_mut().for_each(|frozen| say_over(frozen, false, &self.site.pod, ctx));
+    }
+}
+
+/// Says that a container needs no restart any more, where it was said that it does.
+fn say_over(frozen: &mut Frozen, has: bool, pod: &Arc<Pod>, ctx: &mut Context<'_>) {
+    if frozen.take_over(has) {
+        ctx.act(Action::Report(Report::RestartNotNeeded {
+            pod: pod.clone(),
+            container: frozen.container.clone(),
+            object: frozen.object.clone(),
+            way: frozen.way,
+        }));
     }
 }
 

@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::digest::Digest;
 use crate::model::object::{ObjectKind, Updated};
 use crate::model::pod::{
     Container, EnvironmentSource, Item, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
 };
+use crate::policy::references::Part;
 
+mod pieces;
 mod remembered;
 
 fn of_spec(
@@ -55,18 +58,11 @@ fn unsure(frozen: &Frozen) -> Option<Time> {
 
 fn frozen(part: Part) -> Frozen {
     let object = ObjectRef { kind: ObjectKind::ConfigMap, namespace: "shop".into(), name: "a".into() };
-    Frozen {
-        container: "app".into(),
-        role: ContainerKind::Regular,
-        way: Way::Environment,
-        object,
-        parts: vec![Piece { part, optional: false }],
-        latest: None,
-        absent: None,
-        taken: None,
-        said: None,
-        remembered: None,
-    }
+    frozen_of(Way::Environment, object, vec![Piece { part, optional: false }])
+}
+
+fn frozen_of(way: Way, object: ObjectRef, parts: Vec<Piece>) -> Frozen {
+    Frozen::new(("app".into(), ContainerKind::Regular), way, object, parts)
 }
 
 #[test]

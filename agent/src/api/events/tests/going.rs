@@ -90,3 +90,18 @@ async fn namespaces_that_take_no_events_use_up_nobody_elses_events() {
     }
     sending.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_namespace_doesnt_take_for_now_waits_and_of_one_that_goes_nothing_does() {
+    for (namespace, waits) in [("denied", true), ("going", false), ("gone", false)] {
+        let (client, sent) = server();
+        let (notes, sender) = channel(Cluster::with_client(client), Speaks::of_node("node"));
+        notes.report(&problem(&pod(namespace, 1), "it is bad"));
+        let sending = tokio::spawn(sender.run());
+        counts(&sent, "pod-1").await;
+        notes.report(&problem(&pod("shop", 2), "it is bad"));
+        assert_eq!(counts(&sent, "pod-2").await[namespace], 1, "nobody else waits for it");
+        assert_eq!(notes.is_waiting(), waits, "{namespace}");
+        sending.abort();
+    }
+}
