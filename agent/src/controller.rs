@@ -25,14 +25,18 @@ use crate::http::Server;
 use crate::logs::Missing;
 
 mod asker;
+mod budgets;
 mod content;
 mod desk;
 mod leader;
 mod leading;
+mod lists;
+mod meta;
 mod metrics;
 mod moments;
 mod notes;
 mod people;
+mod pod;
 mod pods;
 mod requests;
 mod revisions;
