@@ -38,6 +38,7 @@ mod notes;
 mod people;
 mod pod;
 mod pods;
+mod queue;
 mod requests;
 mod revisions;
 mod state;
