@@ -60,7 +60,9 @@ impl Budgets {
             self.keys.insert(key.to_owned());
         }
         if self.bytes > MOST_BYTES {
-            return Err(Unlisted::TooMuch("the selectors of its namespace's PodDisruptionBudgets"));
+            return Err(Unlisted::TooMuch(
+                "the selectors of the PodDisruptionBudgets in its namespace that allow nothing take more than 1 MiB",
+            ));
         }
         self.selectors.push(selector);
         Ok(())

@@ -16,8 +16,8 @@ const MOST: usize = 10_000;
 pub(super) enum Unlisted {
     #[error("API server")]
     Asked(#[from] Trouble),
-    /// It has more than is kept of a workload.
-    #[error("there is more of {0} than the controller keeps of one workload")]
+    /// There is more than is kept of one.
+    #[error("{0}, and of more nothing is decided")]
     TooMuch(&'static str),
 }
 

@@ -304,19 +304,22 @@ mod tests {
 
     #[test]
     fn a_pod_with_more_containers_takes_no_more_time_for_each() {
-        let containers = |count: usize| -> Vec<Value> {
-            (0..count).map(|n| json!({"name": format!("c-{n}"), "restartPolicy": "Always"})).collect()
+        let containers = |kind: &str| -> Vec<Value> {
+            (0..20_000)
+                .map(|n| json!({"name": format!("{kind}-{n:05}"), "restartPolicy": "Always"}))
+                .collect()
         };
+        let (regular, init) = (containers("regular"), containers("initial"));
         let pod = json!({
             "metadata": {},
-            "spec": {"containers": containers(20_000), "initContainers": containers(20_000)},
-            "status": {"containerStatuses": containers(20_000), "initContainerStatuses": containers(20_000)},
+            "spec": {"containers": regular, "initContainers": init},
+            "status": {"containerStatuses": regular, "initContainerStatuses": init},
         });
         let pod: ApiPod = serde_json::from_value(pod).unwrap();
         let before = processor_time();
         let containers = pod.containers();
         let took = processor_time() - before;
         assert_eq!((containers.len(), pod.count()), (40_000, 40_000));
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
     }
 }

@@ -100,7 +100,7 @@ impl Pods {
             unknown @ Err(_) => return std::mem::replace(unknown, Ok(Budgets::default())).map(drop),
         }
         if pod.count() > MOST_CONTAINERS {
-            return Err(Unlisted::TooMuch("the containers of one pod"));
+            return Err(Unlisted::TooMuch("one of its pods has more than 500 containers"));
         }
         let mut pod = pod.of(Some(&self.revisions));
         for container in &mut pod.containers {
@@ -114,7 +114,7 @@ impl Pods {
         }
         self.bytes += bytes(&pod);
         if self.bytes > MOST_BYTES {
-            return Err(Unlisted::TooMuch("its pods"));
+            return Err(Unlisted::TooMuch("its pods take more than 24 MiB of memory"));
         }
         self.own.push(pod);
         Ok(())
