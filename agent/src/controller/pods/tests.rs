@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use reloadlet_core::rollouts::event::Disruption;
 
-use super::super::testing::{Server, processor_time};
+use super::super::testing::{Before, Server, processor_time};
 use super::*;
 use crate::raw_allocations::most_during;
 
@@ -189,4 +189,14 @@ async fn pods_that_fill_an_answer_are_asked_for_in_smaller_pages() {
     });
     let all = listed(&server.asker(), &who(Kind::StatefulSet)).await.unwrap().unwrap();
     assert_eq!(all.pods.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_takes_too_long_is_given_up() {
+    let server = server(NONE, NONE, (200, |_| Vec::new()));
+    server.interfere(|_, _, _| Before::Waits(Duration::from_secs(50)));
+    let begun = tokio::time::Instant::now();
+    let unlisted = listed(&server.asker(), &who(Kind::StatefulSet)).await;
+    assert!(matches!(unlisted, Err(Unlisted::Asked(Trouble::Endless))));
+    assert_eq!(begun.elapsed(), LONGEST);
 }
