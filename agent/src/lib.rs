@@ -30,6 +30,8 @@ mod node_loop;
 mod own_reads;
 mod pods_file;
 mod proc;
+#[cfg(test)]
+mod raw_allocations;
 mod raw_ending;
 mod raw_signal;
 mod raw_slice;

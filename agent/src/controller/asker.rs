@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::core::params::ListParams;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
@@ -16,7 +17,7 @@ use crate::api::cluster::Cluster;
 use crate::api::requests::{JSON, MERGE_PATCH, ask, carrying, plain};
 use crate::api::trouble::Trouble;
 use crate::api::watch::Form;
-use crate::api::watch::requests::{Page, list};
+use crate::api::watch::requests::each;
 
 /// How many requests are made at a time. Lists of pods may be large.
 const AT_A_TIME: usize = 8;
@@ -70,15 +71,15 @@ impl Asker {
         self.ask(carrying(managed(Request::patch, path), MERGE_PATCH, change)).await
     }
 
-    /// One page of a list.
-    pub(super) async fn list<K: DeserializeOwned>(
+    /// One page of a list, of which each object is given away as soon as it is understood.
+    pub(super) async fn each<K: DeserializeOwned>(
         &self,
         path: &str,
-        form: Form,
         params: &ListParams,
-    ) -> Result<Page<K>, Trouble> {
+        take: impl FnMut(K),
+    ) -> Result<ListMeta, Trouble> {
         let Ok(_turn) = self.turns.acquire().await else { return Err(Trouble::Ended) };
-        self.renewing(async |client| list(client, path, form, params).await).await
+        self.renewing(async |client| each(client, path, Form::Whole, params, take).await).await
     }
 
     /// Asks with the turn of whoever can't wait for others.

@@ -20,6 +20,7 @@ use super::asker::Asker;
 use super::desk::{Desk, Question};
 use super::leader::Leadership;
 use super::people::People;
+use super::queue::Queue;
 use super::requests::Executor;
 use super::state::{NoKey, State};
 use super::watches::{Holds, Scope, Told, Watches};
@@ -136,6 +137,7 @@ impl Worker<'_> {
             machine: Controller::new(options(self.config), Calendar::new(clock_of)),
             executor,
             tasks: JoinSet::new(),
+            lists: Queue::default(),
             epoch: Epoch::default(),
             answers: 0,
             unlisted: watches.count,
@@ -163,9 +165,7 @@ impl Worker<'_> {
                     if work.answers.is_multiple_of(TRIM_AFTER) {
                         raw_trim::trim();
                     }
-                    if let Some(event) = done.context("a task of the controller ended unexpectedly")? {
-                        work.handle(event);
-                    }
+                    work.end(done.context("a task of the controller ended unexpectedly")?);
                 }
                 Some(question) = self.questions.recv() => {
                     let now = work.epoch.now();
@@ -239,11 +239,20 @@ impl Worker<'_> {
     }
 }
 
+/// What came of something that was done.
+struct Done {
+    event: Option<Event>,
+    /// In which namespace pods were listed, if that was it.
+    listed_in: Option<Name>,
+}
+
 /// The controller's core, with what it has under way.
 struct Work {
     machine: Controller,
     executor: Executor,
-    tasks: JoinSet<Option<Event>>,
+    tasks: JoinSet<Done>,
+    /// The lists of pods that are to be made.
+    lists: Queue,
     epoch: Epoch,
     /// How many of them have ended.
     answers: usize,
@@ -292,25 +301,108 @@ impl Work {
         self.machine.poll_timeout().map_or(LONG, |at| at.since(now).min(LONG))
     }
 
-    /// Has done what is to be done, as much of it as may be under way at a time.
+    /// Has done what is to be done, as much of it as may be under way at a time. Lists of pods, which may take long, wait apart from all else.
     fn act(&mut self, people: &mut People) {
         let now = self.epoch.now();
         while self.tasks.len() < MOST_UNDER_WAY
             && let Some(action) = self.machine.poll_action(now)
         {
-            if let Action::Report(who, report) = &action {
-                people.tell(who, self.machine.uid(who), report, now);
-                continue;
+            match action {
+                Action::Report(ref who, ref report) => people.tell(who, self.machine.uid(who), report, now),
+                Action::ListPods(who) => self.lists.add(who),
+                Action::Access(..)
+                | Action::Fetch(_)
+                | Action::Refetch(_)
+                | Action::Roll(..)
+                | Action::Grant(..)
+                | Action::LookAt(..) => self.begin(action, None),
             }
-            tracing::trace!(?action, "to be done");
-            self.tasks.spawn(self.executor.clone().carry_out(action));
+        }
+        while let Some(who) = self.lists.take() {
+            let namespace = who.namespace.clone();
+            self.begin(Action::ListPods(who), Some(namespace));
+        }
+    }
+
+    fn begin(&mut self, action: Action, listed_in: Option<Name>) {
+        tracing::trace!(?action, "to be done");
+        let done = self.executor.clone().carry_out(action);
+        self.tasks.spawn(async move { Done { event: done.await, listed_in } });
+    }
+
+    /// Something was done.
+    fn end(&mut self, done: Done) {
+        if let Some(namespace) = done.listed_in {
+            self.lists.ended(&namespace);
+        }
+        if let Some(event) = done.event {
+            self.handle(event);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use reloadlet_core::rollouts::workload::{Kind, WorkloadRef};
+
+    use super::super::metrics::Metrics;
+    use super::super::testing::Server;
+    use super::super::tests::config;
     use super::*;
+    use crate::api::events::{self, Speaks};
+    use crate::api::fence::{self, Trial};
+
+    #[tokio::test]
+    async fn however_many_lists_of_pods_wait_few_are_under_way() {
+        let server = Server::new();
+        server.serve(|path, _| {
+            let name = path.rsplit('/').next()?;
+            let workload = format!(
+                r#"{{"metadata": {{"name": "{name}", "namespace": "shop", "uid": "u-1"}}, "spec": {{"selector": {{}},
+                    "template": {{"spec": {{"containers": [{{"name": "app"}}]}}}}}}}}"#
+            );
+            let is_list = ["pods", "replicasets", "poddisruptionbudgets"].contains(&name);
+            Some(if is_list { r#"{"items": []}"#.to_owned() } else { workload })
+        });
+        let asker = server.asker();
+        let (notes, _sender) = events::channel(asker.cluster().clone(), Speaks::of_controller("me"));
+        let mut people = People::new(notes, Arc::new(Metrics::new().unwrap()));
+        let trial = Trial::Roll { deployment: "reloadlet-controller".to_owned() };
+        let (gate, _prover) = fence::channel(asker.cluster().clone(), trial, true, |_| {});
+        let state = State::new(asker.clone(), "reloadlet".to_owned());
+        let mut work = Work {
+            machine: Controller::new(options(&config()), Calendar::new(clock_of)),
+            executor: Executor { asker, state, gate, annotations: false },
+            tasks: JoinSet::new(),
+            lists: Queue::default(),
+            epoch: Epoch::default(),
+            answers: 0,
+            unlisted: 1,
+            holds: Holds::default(),
+        };
+        // What else the core wants is under way beside them.
+        work.act(&mut people);
+        let mut others = work.tasks.len();
+        for n in 0..20 {
+            let (namespace, name) = (format!("shop-{}", n % 5), format!("web-{n}"));
+            let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
+            work.lists.add(WorkloadRef { kind: Kind::Deployment, namespace, name });
+        }
+        work.act(&mut people);
+        let mut listed = 0;
+        while let Some(done) = work.tasks.join_next().await {
+            let done = done.unwrap();
+            let is_list = matches!((&done.listed_in, &done.event), (Some(_), Some(Event::Pods(..))));
+            listed += usize::from(is_list);
+            others -= usize::from(!is_list);
+            work.end(Done { event: None, ..done });
+            work.act(&mut people);
+            assert!(work.tasks.len() <= others + 3, "{} {others}", work.tasks.len());
+        }
+        assert_eq!((listed, others), (20, 0));
+    }
 
     #[test]
     fn the_clocks_of_a_zone_are_those_of_the_people_there() {

@@ -48,8 +48,8 @@ impl Executor {
                 Ok(Some(listed)) => Event::Pods(who, listed),
                 Ok(None) => Event::Workload(who, None),
                 // The core says it, as long as it is so once.
-                Err(trouble) => {
-                    let why = words::said(&format!("API server: {}", Causes(&trouble)));
+                Err(unlisted) => {
+                    let why = words::said(&Causes(&unlisted).to_string());
                     tracing::debug!(error = why, "the pods of {who} can't be listed");
                     Event::Unlisted(who, why)
                 }

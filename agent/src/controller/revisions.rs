@@ -1,80 +1,17 @@
 //! The revisions of a workload's template: the ReplicaSets of a Deployment, and the ControllerRevisions of the other kinds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use reloadlet_core::Time;
 use reloadlet_core::model::names::Name;
-use reloadlet_core::model::restart;
 use reloadlet_core::rollouts::workload::Kind;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::meta::{Annotations, Meta};
 use super::wire::Live;
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Meta {
-    pub(super) name: String,
-    pub(super) uid: String,
-    pub(super) resource_version: Option<String>,
-    creation_timestamp: Option<String>,
-    pub(super) deletion_timestamp: Option<String>,
-    pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) annotations: Option<Annotations>,
-    owner_references: Option<Vec<Owner>>,
-}
-
-/// The annotations that count. Of all others, which a tenant may have as many of as an object holds, nothing is kept.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Annotations {
-    /// The number that a Deployment gives to its ReplicaSets.
-    #[serde(rename = "deployment.kubernetes.io/revision", deserialize_with = "short")]
-    number: Option<String>,
-    #[serde(rename = "reloadlet.io/rolled", deserialize_with = "short")]
-    rolled: Option<String>,
-    #[serde(rename = "reloadlet.io/rollout", deserialize_with = "short")]
-    pub(super) rollout: Option<String>,
-    #[serde(rename = "reloadlet.io/restart", deserialize_with = "short")]
-    pub(super) restart: Option<String>,
-}
-
-/// A text, if it is no longer than any that counts.
-fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| text.len() <= restart::LONGEST))
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct Owner {
-    uid: String,
-    controller: Option<bool>,
-}
-
-impl Meta {
-    /// Whether this is its controller.
-    fn is_controlled_by(&self, uid: &str) -> bool {
-        let mut owners = self.owner_references.iter().flatten();
-        owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
-    }
-
-    /// The ordinal of a StatefulSet's pod, which its name ends in.
-    pub(super) fn ordinal(&self) -> Option<u32> {
-        self.labels.as_ref()?.get(OF_STATEFUL_SET)?;
-        self.name.rsplit_once('-')?.1.parse().ok()
-    }
-
-    /// When it was made.
-    pub(super) fn made(&self) -> Option<Time> {
-        moment(self.creation_timestamp.as_deref()?)
-    }
-}
-
-/// A moment as the API server writes it, by the time since the epoch.
-pub(super) fn moment(text: &str) -> Option<Time> {
-    let stamp: Timestamp = text.parse().ok()?;
-    Some(Time::since_boot(stamp.duration_since(Timestamp::UNIX_EPOCH).try_into().ok()?))
-}
+/// The longest mark, in bytes: more than any has that the controller makes.
+const LONGEST_MARK: usize = 64;
 
 /// A ReplicaSet.
 #[derive(Deserialize)]
@@ -109,7 +46,13 @@ struct WithTemplate {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Template {
-    metadata: Meta,
+    metadata: Annotated,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotated {
+    annotations: Option<Annotations>,
 }
 
 /// A revision of a workload's template.
@@ -118,11 +61,6 @@ pub(super) struct Revision {
     number: u64,
     mark: Option<Name>,
 }
-
-/// The label of a StatefulSet's pods, which is their name.
-const OF_STATEFUL_SET: &str = "statefulset.kubernetes.io/pod-name";
-/// The label with the revision that a pod of a StatefulSet or a DaemonSet is of.
-const REVISION_HASH: &str = "controller-revision-hash";
 
 impl From<ReplicaSet> for Revision {
     fn from(set: ReplicaSet) -> Self {
@@ -139,68 +77,84 @@ impl From<ControllerRevision> for Revision {
 }
 
 fn mark(template: &Template) -> Option<Name> {
-    template.metadata.annotations.as_ref()?.rolled.as_deref().map(Name::from)
+    let mark = template.metadata.annotations.as_ref()?.rolled.as_deref()?;
+    (mark.len() <= LONGEST_MARK).then(|| mark.into())
 }
 
 /// The revisions of one workload.
 pub(super) struct Revisions {
     kind: Kind,
+    /// The workload's UID.
+    uid: Name,
     /// When each was made, by what its pods name: a ReplicaSet's UID, or a ControllerRevision's hash.
     made: BTreeMap<String, Option<Time>>,
-    newest: Option<String>,
-    marks: Vec<Name>,
+    /// The newest one, if the workload itself says which one that is.
+    said: Option<String>,
+    /// The one with the highest number, the last of them, with that number.
+    newest: Option<(u64, String)>,
+    marks: BTreeSet<Name>,
 }
 
 impl Revisions {
-    /// Those of a workload among these.
-    pub(super) fn of(live: &Live, all: Vec<Revision>) -> Self {
+    /// None yet, of a workload.
+    pub(super) fn of(live: &Live) -> Self {
         let kind = live.who.kind;
-        let own = all.into_iter().filter(|revision| revision.metadata.is_controlled_by(&live.workload.uid));
-        let own: Vec<Revision> = own.collect();
-        let named = |revision: &Revision| match kind {
-            Kind::Deployment => revision.metadata.uid.clone(),
-            // The label has the whole name for a StatefulSet, and its last part for a DaemonSet.
-            Kind::StatefulSet => revision.metadata.name.clone(),
-            Kind::DaemonSet => {
-                let labels = revision.metadata.labels.as_ref();
-                let hash = labels.and_then(|labels| labels.get(REVISION_HASH));
-                hash.cloned().unwrap_or_else(|| {
-                    revision.metadata.name.rsplit('-').next().unwrap_or_default().to_owned()
-                })
-            }
-        };
-        let newest = own.iter().max_by_key(|revision| revision.number).map(named);
         Self {
             kind,
-            made: own.iter().map(|revision| (named(revision), revision.metadata.made())).collect(),
-            newest: live.newest.clone().filter(|_| kind == Kind::StatefulSet).or(newest),
-            marks: own.into_iter().filter_map(|revision| revision.mark).collect(),
+            uid: live.workload.uid.clone(),
+            made: BTreeMap::new(),
+            said: live.newest.clone().filter(|_| kind == Kind::StatefulSet),
+            newest: None,
+            marks: BTreeSet::new(),
         }
+    }
+
+    /// Keeps what counts of one, if it is the workload's.
+    pub(super) fn take(&mut self, revision: Revision) {
+        let Revision { metadata, number, mark } = revision;
+        if metadata.controller() != Some(&*self.uid) {
+            return;
+        }
+        let made = metadata.made();
+        let named = match self.kind {
+            Kind::Deployment => metadata.uid,
+            // The label has the whole name for a StatefulSet, and its last part for a DaemonSet.
+            Kind::StatefulSet => metadata.name,
+            Kind::DaemonSet => {
+                let last = || metadata.name.rsplit('-').next().unwrap_or_default().to_owned();
+                metadata.labels.revision.unwrap_or_else(last)
+            }
+        };
+        if self.newest.as_ref().is_none_or(|(highest, _)| number >= *highest) {
+            self.newest = Some((number, named.clone()));
+        }
+        self.made.insert(named, made);
+        self.marks.extend(mark);
     }
 
     /// The marks in their templates.
     pub(super) fn marks(self) -> Vec<Name> {
-        self.marks
+        self.marks.into_iter().collect()
     }
 
     /// Whether a pod is the workload's.
-    pub(super) fn own(&self, live: &Live, pod: &Meta) -> bool {
+    pub(super) fn own(&self, pod: &Meta) -> bool {
+        let owner = pod.controller();
         match self.kind {
-            Kind::Deployment => self.made.keys().any(|uid| pod.is_controlled_by(uid)),
-            Kind::StatefulSet | Kind::DaemonSet => pod.is_controlled_by(&live.workload.uid),
+            Kind::Deployment => owner.is_some_and(|owner| self.made.contains_key(owner)),
+            Kind::StatefulSet | Kind::DaemonSet => owner == Some(&*self.uid),
         }
     }
 
     /// When the revision was made that a pod is of, and whether it is the newest one.
     pub(super) fn of_pod(&self, pod: &Meta) -> (Option<Time>, bool) {
         let name = match self.kind {
-            Kind::Deployment => self.made.keys().find(|uid| pod.is_controlled_by(uid)),
-            Kind::StatefulSet | Kind::DaemonSet => {
-                pod.labels.as_ref().and_then(|labels| labels.get(REVISION_HASH))
-            }
+            Kind::Deployment => pod.controller().filter(|owner| self.made.contains_key(*owner)),
+            Kind::StatefulSet | Kind::DaemonSet => pod.labels.revision.as_deref(),
         };
+        let newest = self.said.as_deref().or(self.newest.as_ref().map(|(_, named)| named.as_str()));
         let made = name.and_then(|name| self.made.get(name).copied().flatten());
-        (made, name.is_some() && name == self.newest.as_ref())
+        (made, name.is_some() && name == newest)
     }
 }
 
@@ -214,6 +168,13 @@ mod tests {
     use super::*;
 
     const NUMBER: &str = "deployment.kubernetes.io/revision";
+    const REVISION_HASH: &str = "controller-revision-hash";
+
+    fn revisions(live: &Live, all: Vec<Revision>) -> Revisions {
+        let mut revisions = Revisions::of(live);
+        all.into_iter().for_each(|revision| revisions.take(revision));
+        revisions
+    }
 
     fn live(kind: Kind, newest: Option<&str>) -> Live {
         let text = json!({
@@ -255,24 +216,12 @@ mod tests {
             set("new", "u-1", "10", Some("00ff")),
             set("foreign", "u-2", "11", Some("ffff")),
         ];
-        let revisions = Revisions::of(&live, sets);
-        let owns = |owner: &str| revisions.own(&live, &pod(owner, &json!({})));
+        let revisions = revisions(&live, sets);
+        let owns = |owner: &str| revisions.own(&pod(owner, &json!({})));
         assert!(owns("old") && owns("new") && !owns("foreign") && !owns("u-1"));
         let of = |owner: &str| revisions.of_pod(&pod(owner, &json!({})));
         assert_eq!([of("old"), of("new"), of("foreign")], [(made(), false), (made(), true), (None, false)]);
         assert_eq!(revisions.marks(), ["00ff".into()]);
-    }
-
-    #[test]
-    fn a_pod_of_a_stateful_set_has_an_ordinal() {
-        let of = |name: &str, labels: &Value| {
-            serde_json::from_value::<Meta>(json!({"name": name, "labels": labels})).unwrap().ordinal()
-        };
-        let label = json!({OF_STATEFUL_SET: "web-12"});
-        assert_eq!(
-            [of("web-12", &label), of("web-12", &json!({})), of("web", &label)],
-            [Some(12), None, None]
-        );
     }
 
     #[test]
@@ -290,7 +239,7 @@ mod tests {
             let live = live(kind, newest);
             let labels = json!({REVISION_HASH: "bbb"});
             let all = vec![revision("web-aaa", 1, &json!({})), revision("web-bbb", 2, &labels)];
-            let revisions = Revisions::of(&live, all);
+            let revisions = revisions(&live, all);
             assert_eq!(revisions.marks.len(), 2);
             let (revision, is_current) = revisions.of_pod(&pod("u-1", &json!({REVISION_HASH: label})));
             assert_eq!(revision, made(), "{label}");

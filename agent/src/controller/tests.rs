@@ -10,7 +10,7 @@ use super::testing::{Before, Server};
 use super::*;
 use crate::logs::{LogFormat, LogLevel};
 
-fn config() -> ControllerConfig {
+pub(super) fn config() -> ControllerConfig {
     let address = "127.0.0.1:0".parse().unwrap();
     ControllerConfig {
         namespace: "reloadlet".to_owned(),

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::client::Body;
 use kube::core::{Request as Requests, params::ListParams, params::WatchParams};
-use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::super::requests::{LIMIT, next_bytes, read, send};
@@ -25,62 +25,120 @@ const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// A page of a list.
-pub(crate) struct Page<K> {
-    pub(crate) metadata: ListMeta,
-    pub(crate) objects: Vec<K>,
+pub(super) struct Page<K> {
+    pub(super) metadata: ListMeta,
+    pub(super) objects: Vec<K>,
 }
 
-/// A page on the wire. A list without items may have none, or null.
+/// A page on the wire, each object of which is given away as soon as it is understood.
+struct Written<'a, K, F>(&'a mut F, PhantomData<K>);
+
+/// What of a page counts.
 #[derive(Deserialize)]
-#[serde(bound = "K: DeserializeOwned")]
-struct Written<K> {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default = "Option::default")]
-    items: Option<Items<K>>,
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Field {
+    Metadata,
+    Items,
+    #[serde(other)]
+    Other,
 }
 
-/// The items of a page: the smallest take more memory than on the wire, so that their number has a bound.
-struct Items<K>(Vec<K>);
+impl<'de, K: Deserialize<'de>, F: FnMut(K)> DeserializeSeed<'de> for Written<'_, K, F> {
+    type Value = ListMeta;
 
-impl<'de, K: Deserialize<'de>> Deserialize<'de> for Items<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded<K>(PhantomData<K>);
-        impl<'de, K: Deserialize<'de>> Visitor<'de> for Bounded<K> {
-            type Value = Items<K>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "at most {MOST_LISTED} items")
-            }
+impl<'de, K: Deserialize<'de>, F: FnMut(K)> Visitor<'de> for Written<'_, K, F> {
+    type Value = ListMeta;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    if all.len() >= MOST_LISTED {
-                        return Err(A::Error::invalid_length(all.len() + 1, &self));
-                    }
-                    all.push(item);
-                }
-                Ok(Items(all))
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut page: A) -> Result<Self::Value, A::Error> {
+        let mut metadata = ListMeta::default();
+        while let Some(field) = page.next_key()? {
+            match field {
+                Field::Metadata => metadata = page.next_value()?,
+                Field::Items => page.next_value_seed(Items(&mut *self.0, PhantomData))?,
+                Field::Other => drop(page.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_seq(Bounded(PhantomData))
+        Ok(metadata)
+    }
+}
+
+/// The items of a page: the smallest take more memory than on the wire, so that their number has a bound. A list without items may have
+/// none, or null.
+struct Items<'a, K, F>(&'a mut F, PhantomData<K>);
+
+impl<'de, K: Deserialize<'de>, F: FnMut(K)> DeserializeSeed<'de> for Items<'_, K, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, K: Deserialize<'de>, F: FnMut(K)> Visitor<'de> for Items<'_, K, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MOST_LISTED} items")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, items: D) -> Result<Self::Value, D::Error> {
+        items.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut count = 0;
+        while let Some(item) = items.next_element()? {
+            count += 1;
+            if count > MOST_LISTED {
+                return Err(A::Error::invalid_length(count, &self));
+            }
+            (self.0)(item);
+        }
+        Ok(())
     }
 }
 
 /// Asks for a page.
-pub(crate) async fn list<K: DeserializeOwned>(
+pub(super) async fn list<K: DeserializeOwned>(
     client: Client,
     path: &str,
     form: Form,
     params: &ListParams,
 ) -> Result<Page<K>, Trouble> {
+    let mut objects = Vec::new();
+    let metadata = each(client, path, form, params, |object| objects.push(object)).await?;
+    Ok(Page { metadata, objects })
+}
+
+/// Asks for a page of which each object is given away as soon as it is understood: beside the answer's text there is one of them in memory
+/// at a time. Objects may have been given away where the page turns out to be no page.
+pub(crate) async fn each<K: DeserializeOwned>(
+    client: Client,
+    path: &str,
+    form: Form,
+    params: &ListParams,
+    mut take: impl FnMut(K),
+) -> Result<ListMeta, Trouble> {
     let request = shaped(Requests::new(path).list(params), form, METADATA_LIST);
     let page = async {
         let answer = send(client, request?).await?;
         let text = read(answer.into_body(), LARGEST).await?;
-        let page: Written<K> = serde_json::from_slice(&text).map_err(|error| Trouble::garbage(&error))?;
-        Ok(Page { metadata: page.metadata, objects: page.items.map(|items| items.0).unwrap_or_default() })
+        let mut text = serde_json::Deserializer::from_slice(&text);
+        let metadata = Written(&mut take, PhantomData).deserialize(&mut text);
+        metadata.and_then(|metadata| text.end().map(|()| metadata)).map_err(|error| Trouble::garbage(&error))
     };
     tokio::time::timeout(LIMIT, page).await.unwrap_or(Err(Trouble::Silent(LIMIT)))
 }
