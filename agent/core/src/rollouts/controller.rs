@@ -295,6 +295,9 @@ impl Controller {
                 let pause = case.pause();
                 if pause > FIRST_PAUSE {
                     case.puts_off(now + pause, None);
+                    if case.waits(Wait::Refused) {
+                        self.actions.push_back(Action::Report(who.clone(), Report::Waits(Wait::Refused)));
+                    }
                 }
                 self.ledger.doubt(&who);
                 self.actions.push_back(Action::Refetch(who.clone()));

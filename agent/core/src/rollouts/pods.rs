@@ -71,10 +71,11 @@ impl Unlisted {
 }
 
 impl Listing {
-    /// By these pods a roll for these contents is wanted, and waits.
+    /// By these pods a roll for these contents is wanted, and waits. They decide nothing more: many may wait for long.
     pub(crate) fn wait_for(&mut self, wanted: Prints) {
         if let Self::Known(known) = self {
             known.waits_for = Some(wanted);
+            (known.asked, known.listed.pods) = (Time::default(), Vec::new());
         }
     }
 }

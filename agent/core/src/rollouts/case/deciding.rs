@@ -20,6 +20,8 @@ use super::Case;
 
 /// Pods, and contents, that came longer ago than this decide nothing.
 const FRESH: Duration = Duration::from_secs(5);
+/// How often a change that isn't taken is tried, within half a minute, until it keeps nobody else waiting.
+const PATIENT: u32 = 5;
 /// How often a pod is looked at that ends late.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -60,7 +62,9 @@ impl Case {
             return Next::Wait(Wait::Debounce, Some(quiet));
         }
         if let Some(until) = self.put_off(now) {
-            return Next::Wait(Wait::Refused, Some(until));
+            // What is refused for a moment keeps its place.
+            let is_long = self.failures > PATIENT;
+            return if is_long { Next::Wait(Wait::Refused, Some(until)) } else { Next::Busy(Some(until)) };
         }
         let is_own = self.is_broken_by_roll(record);
         // By its pods it is seen whether it is by its own restart.
