@@ -411,6 +411,13 @@ class Refused(unittest.TestCase):
         self.refused({**ACCELERATION, **NO_CONFIGMAPS}, "has nothing to accelerate without configMaps.read or secrets.measure")
         one = {"serviceAccount": {"name": "a"}, "controller": {"enabled": True, "serviceAccount": {"name": "a"}}}
         self.refused(one, "Agents and controller need two accounts")
+        for annotations in [{"reloadlet.io/rollout": "true"}, {"configmap.reloader.stakater.com/reload": "web"}]:
+            for asks in [{"commonAnnotations": annotations}, {"controller": {"podAnnotations": annotations}}]:
+                self.refused(together([CONTROLLER, asks]), "its own Deployment, which therefore mustn't ask to be rolled")
+        self.assertTrue(helm({"commonAnnotations": {"reloadlet.io/rollout": "true"}}), "without a controller it means nothing")
+
+    def test_what_a_parent_chart_says_to_all_of_its_parts_is_taken_and_changes_nothing(self):
+        self.assertEqual(helm({"global": {"imageRegistry": "registry.example", "more": {"a": [1]}}}), helm({}))
 
 
 class Files(unittest.TestCase):
