@@ -29,7 +29,8 @@ func main() {
 func read(directories []string) ([]map[string]any, error) {
 	objects := []map[string]any{}
 	if len(directories) > 0 {
-		// What `kubectl kustomize` is, with its options.
+		// What `kubectl kustomize` is, with its options. Its output isn't read: where a folded text has a line that is indented
+		// further it prints an empty line too many.
 		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), directories[0])
 		if err != nil {
 			return nil, err
