@@ -69,7 +69,7 @@ mutants: ## Change what decides, one place at a time, and have the core's tests 
 	@scripts/mutants $(ARGS)
 
 .PHONY: lint
-lint: ## Check format, clippy, dependencies, what the product is made of, circles of modules, the length of files, the tests of docs/security.md, alerts and dashboard, the Helm chart
+lint: ## Check format, clippy, dependencies, what the product is made of, circles of modules, the length of files, the tests of docs/security.md, alerts and dashboard
 	@scripts/install-deps lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
@@ -79,7 +79,6 @@ lint: ## Check format, clippy, dependencies, what the product is made of, circle
 	scripts/check-security
 	shellcheck $$(grep -rlI --exclude-dir=target '^#!.*\(ba\)\?sh$$' .ci scripts tests)
 	scripts/check-monitoring
-	scripts/check-chart
 	scripts/cargo-deny check bans licenses sources
 
 .PHONY: doc
