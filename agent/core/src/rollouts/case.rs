@@ -310,7 +310,7 @@ impl Case {
         pause
     }
 
-    /// A change of its template wasn't taken, and isn't tried again before this; `is_refused` says that it wasn't made.
+    /// A change of its template wasn't taken, and isn't tried again before this. Of the plan with the mark `unmade` it is known that nothing was made.
     pub(crate) fn puts_off(&mut self, until: Time, unmade: Option<Name>) {
         self.put_off = Some(until);
         self.unmade = unmade.or(self.unmade.take());

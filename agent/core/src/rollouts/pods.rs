@@ -22,7 +22,7 @@ pub(crate) enum Listing {
     Known(Known),
 }
 
-/// They, as they were when they were asked for, of a workload that said something else before and after.
+/// They, as they were when they were asked for, of the workload of an edition: each time that it says something else it has another one.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) asked: Time,
