@@ -383,7 +383,6 @@ impl Case {
         let Some(record) = own else {
             return Next::Write(Some(Record::begin(self.workload.uid.clone(), wanted)), None);
         };
-        let until = record.limit(options.limit).filter(|limit| now < *limit);
         let held = record.held();
         // Where some pods were restarted in place and others weren't, two contents are held.
         let other = record.partial().map(|roll| &roll.wanted);
@@ -397,27 +396,13 @@ impl Case {
             // What it hasn't used before is what its pods hold of it: they are of the template that uses it.
             let is_same = *held == wanted && record.planned().is_none() && other.is_none();
             return match (is_same, &record.step) {
-                (true, Step::Rolling(_)) => Next::Busy(until),
+                (true, Step::Rolling(_)) => Next::Busy(None),
                 (true, _) => Next::Rest,
                 (false, _) => Next::Write(Some(record.holds(wanted, None)), None),
             };
         }
         self.changed = Some(Changed::note(self.changed.take(), wanted, differing, &found, now));
-        match self.decide(who, record, options, &found, contents, now) {
-            Next::Wait(wait, None) => Next::Wait(wait, until),
-            Next::Busy(None) => Next::Busy(until),
-            next @ (Next::Rest
-            | Next::Busy(_)
-            | Next::Write(..)
-            | Next::Tell(_)
-            | Next::Wait(..)
-            | Next::Almost { .. }
-            | Next::ListPods
-            | Next::LookAt { .. }
-            | Next::Watch(_)
-            | Next::Stuck { .. }
-            | Next::Ready { .. }) => next,
-        }
+        self.decide(who, record, options, &found, contents, now)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::journal::JournalUpdate;
 use crate::model::time::Time;
 use crate::propagation::frozen::Frozen;
 
-/// The least time between two records of a pod. What changes meanwhile is in the next one.
+/// The least time between two looks at what is known of a pod. What changes meanwhile is in the next one.
 const PACE: Duration = Duration::from_secs(1);
 /// Of how many things that its containers took it is remembered in each pod.
 const MOST: usize = 64;
@@ -23,6 +23,7 @@ pub(super) struct Memory {
     recorded: Arc<Vec<Remembered>>,
     /// What nothing that is followed now is of: it may be again under another plan.
     others: Vec<Remembered>,
+    /// When it was looked at last, and when it is next.
     at: Option<Time>,
     due: Option<Time>,
 }
@@ -35,27 +36,27 @@ impl Memory {
 }
 
 impl PodMachine {
-    /// Something may have changed in what the containers took: it is recorded now or a little later.
-    pub(super) fn remember(&mut self, ctx: &mut Context<'_>) {
-        let next = self.memory.at.map_or(ctx.now, |at| at + PACE);
-        if ctx.now < next {
-            self.memory.due = Some(next);
+    /// Something may have changed in what the containers took: that is looked at once all that is to be done now has been done, so that it keeps
+    /// no signal waiting.
+    pub(super) fn remember(&mut self, ctx: &Context<'_>) {
+        if self.frozen.is_empty() {
             return;
         }
-        self.memory.due = None;
+        let next = self.memory.at.map_or(ctx.now, |at| ctx.now.max(at + PACE));
+        self.memory.due.get_or_insert(next);
+    }
+
+    /// Records what is known, where it has changed and the time for that has come.
+    pub(super) fn remember_due(&mut self, ctx: &mut Context<'_>) {
+        if self.memory.due.take_if(|due| *due <= ctx.now).is_none() {
+            return;
+        }
+        self.memory.at = Some(ctx.now);
         let known = self.known_of_starts();
         if known != *self.memory.recorded {
             self.memory.recorded = Arc::new(known);
-            self.memory.at = Some(ctx.now);
             let (pod, known) = (self.site.pod.uid.clone(), self.memory.recorded.clone());
             ctx.act(Action::Record(JournalUpdate::Frozen(pod, known)));
-        }
-    }
-
-    /// The same, where it was put off and its time has come.
-    pub(super) fn remember_due(&mut self, ctx: &mut Context<'_>) {
-        if self.memory.due.is_some_and(|due| due <= ctx.now) {
-            self.remember(ctx);
         }
     }
 
