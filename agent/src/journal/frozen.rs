@@ -2,21 +2,22 @@
 //! agents leave it as it is: each record names the process that took it, the pieces of the object that this is about, and the version that
 //! it is told by.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use reloadlet_core::Time;
 use reloadlet_core::model::closed::Closed as _;
 use reloadlet_core::model::frozen::{Holds, PiecesMark, Remembered, Way};
+use reloadlet_core::model::names::PodUid;
 use reloadlet_core::model::object::{ObjectKind, ObjectRef};
 use serde::{Deserialize, Serialize};
 
 use super::deliveries::nanos;
-use super::records::{Changes, Records};
-use super::tables::opened;
+use super::tables::JsonOfPods;
 
-/// Pod UID → what is known of its containers, as JSON.
-const FROZEN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("frozen");
+/// Pod UID → what is known of its containers.
+pub(super) const FROZEN: JsonOfPods = JsonOfPods::new("frozen");
 
 /// What is known, as it is written. Times are nanoseconds since the boot.
 #[derive(Serialize, Deserialize)]
@@ -88,56 +89,24 @@ impl Written {
     }
 }
 
-/// Tells of all of it: each with its pod. What only a later version can read is as good as none.
+/// Tells of all of it: each with its pod.
 pub(super) fn read(
-    transaction: &redb::ReadTransaction,
+    transaction: &ReadTransaction,
     mut tell: impl FnMut(&str, Vec<Remembered>),
 ) -> Result<(), redb::Error> {
-    let Some(table) = opened(transaction, FROZEN)? else { return Ok(()) };
-    for row in table.iter()? {
-        let (key, value) = row?;
-        let written: Option<Vec<Written>> = serde_json::from_slice(value.value()).ok();
-        let known = written.into_iter().flatten().filter_map(Written::known);
-        tell(key.value(), known.collect());
-    }
-    Ok(())
+    FROZEN.read(transaction, |pod, written: Vec<Written>| {
+        tell(pod, written.into_iter().filter_map(Written::known).collect());
+    })
 }
 
-/// Takes away what is forgotten.
-pub(super) fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
-    let mut table = transaction.open_table(FROZEN)?;
-    changes.forgotten.iter().try_for_each(|pod| table.remove(pod.as_str()).map(drop))?;
-    Ok(())
-}
-
-/// Adds changes to the file, from which what is forgotten was taken away.
-pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb::Error> {
-    let mut table = transaction.open_table(FROZEN)?;
-    changes.frozen.iter().try_for_each(|(pod, known)| put(&mut table, pod.as_str(), known))
-}
-
-/// Adds these records to a file that holds none of them.
-pub(super) fn write_all(transaction: &WriteTransaction, records: &Records) -> Result<(), redb::Error> {
-    let mut table = transaction.open_table(FROZEN)?;
-    records.frozen.iter().try_for_each(|(pod, known)| put(&mut table, pod.as_str(), known))
-}
-
-/// Takes all of it away.
-pub(super) fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    Ok(transaction.open_table(FROZEN)?.retain(|_, _| false)?)
-}
-
-fn put(
-    table: &mut Table<'_, &str, &[u8]>,
-    pod: &str,
-    known: &Arc<Vec<Remembered>>,
+/// Writes what is known of each pod; a pod of which nothing is known has no record.
+pub(super) fn write(
+    transaction: &WriteTransaction,
+    frozen: &BTreeMap<PodUid, Arc<Vec<Remembered>>>,
 ) -> Result<(), redb::Error> {
-    if known.is_empty() {
-        table.remove(pod)?;
-        return Ok(());
-    }
-    let written: Vec<Written> = known.iter().map(Written::of).collect();
-    let json = serde_json::to_vec(&written).map_err(|error| redb::Error::Io(error.into()))?;
-    table.insert(pod, json.as_slice())?;
-    Ok(())
+    let written = |known: &[Remembered]| -> Vec<Written> { known.iter().map(Written::of).collect() };
+    FROZEN.write(
+        transaction,
+        frozen.iter().map(|(pod, known)| (pod, (!known.is_empty()).then(|| written(known)))),
+    )
 }

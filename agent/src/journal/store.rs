@@ -17,8 +17,10 @@ use reloadlet_core::model::outcome::Outcome;
 use reloadlet_core::model::pod::Pod;
 use reloadlet_core::policy::crowd::Crowd;
 
+use super::carried::CARRIED;
 use super::error::StoreError;
 use super::file::{self, FileId, Unsynced};
+use super::frozen::FROZEN;
 use super::held;
 use super::records::{Changes, Records, unix_seconds};
 use super::tables::opened;
@@ -174,10 +176,10 @@ impl Store {
                 deliveries::write(transaction, changes)?;
             }
             if !changes.carried.is_empty() {
-                carried::write(transaction, changes)?;
+                carried::write(transaction, &changes.carried)?;
             }
             if !changes.frozen.is_empty() {
-                frozen::write(transaction, changes)?;
+                frozen::write(transaction, &changes.frozen)?;
             }
             if !changes.handled.is_empty() {
                 held::write(transaction, changes)?;
@@ -215,8 +217,8 @@ impl Store {
             }
             rereads::write_all(transaction, records)?;
             deliveries::write_all(transaction, records)?;
-            carried::write_all(transaction, records)?;
-            frozen::write_all(transaction, records)?;
+            carried::write(transaction, &records.carried)?;
+            frozen::write(transaction, &records.frozen)?;
             held::write_all(transaction, &records.handled)?;
             let mut pods = transaction.open_table(PODS)?;
             records.pods.values().try_for_each(|pod| put_pod(&mut pods, pod))?;
@@ -319,8 +321,8 @@ fn forget(transaction: &WriteTransaction, changes: &Changes) -> Result<(), redb:
     }
     rereads::forget(transaction, changes)?;
     deliveries::forget(transaction, changes)?;
-    carried::forget(transaction, changes)?;
-    frozen::forget(transaction, changes)?;
+    CARRIED.forget(transaction, changes)?;
+    FROZEN.forget(transaction, changes)?;
     held::forget(transaction, changes)
 }
 
@@ -364,8 +366,8 @@ fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(PODS)?.retain(|_, _| false)?;
     rereads::clear(transaction)?;
     deliveries::clear(transaction)?;
-    carried::clear(transaction)?;
-    frozen::clear(transaction)?;
+    CARRIED.clear(transaction)?;
+    FROZEN.clear(transaction)?;
     held::clear(transaction)?;
     Ok(())
 }
