@@ -17,6 +17,8 @@ closed_set! {
         Started => "started",
         /// All pods stayed available with the new content.
         Finished => "finished",
+        /// There are no pods any more.
+        Emptied => "emptied",
         /// They weren't in time.
         Failed => "failed",
         /// Somebody has taken the mark out of the template.

@@ -57,6 +57,7 @@ pub(super) fn text(report: &Report) -> String {
         }
         Report::NotInPlace(obstacle, instead) => words::not_in_place(*obstacle, *instead),
         Report::Finished => "The roll is over: all pods are available with the new content, and have been for ten seconds.".to_owned(),
+        Report::Emptied => "The roll is over: the workload has no pods any more, and new ones start with the new content.".to_owned(),
         Report::Failed => {
             "Not all pods became available in time with the new content: workloads of the namespace that wait for it are left as they are \
              until they do, or until the content changes again."
@@ -83,7 +84,9 @@ pub(super) const fn is_urgent(report: &Report) -> bool {
         Report::Problems(problems) => !problems.is_empty(),
         Report::Failed | Report::Stale(_) | Report::Refused(_) | Report::Blocked(..) => true,
         Report::NotInPlace(obstacle, instead) => !*instead && !matches!(obstacle, Obstacle::Recent),
-        Report::Started(_) | Report::Restarting(_) | Report::Finished | Report::Undone => false,
+        Report::Started(_) | Report::Restarting(_) | Report::Finished | Report::Emptied | Report::Undone => {
+            false
+        }
         Report::Waits(wait) => match wait {
             Wait::Flapping | Wait::Failed | Wait::InPlace => true,
             // A person has asked for it, or it mostly ends by itself: there is an alert for when it lasts.
@@ -111,7 +114,7 @@ const fn reason(report: &Report) -> Option<&'static str> {
         Report::Problems(_) => Some(PROBLEM),
         Report::Started(_) | Report::Restarting(_) => Some(STARTED),
         Report::NotInPlace(..) => Some(NOT_IN_PLACE),
-        Report::Finished => Some(FINISHED),
+        Report::Finished | Report::Emptied => Some(FINISHED),
         Report::Failed => Some(FAILED),
         Report::Undone => Some(UNDONE),
         Report::Stale(_) => Some(STALE),
@@ -153,6 +156,7 @@ fn of(about: &About, report: &Report) -> Vec<Note> {
         | Report::Restarting(_)
         | Report::NotInPlace(..)
         | Report::Finished
+        | Report::Emptied
         | Report::Failed
         | Report::Undone
         | Report::Waits(_)
@@ -179,7 +183,7 @@ fn unsay(about: &About, report: &Report, unsaid: &mut Unsaid) {
             &[FINISHED, FAILED, UNDONE, HELD, PROBLEM, STALE, REFUSED, NOT_IN_PLACE]
         }
         Report::NotInPlace(..) => &[HELD, STALE, REFUSED, NOT_IN_PLACE],
-        Report::Finished | Report::Failed | Report::Undone => {
+        Report::Finished | Report::Emptied | Report::Failed | Report::Undone => {
             &[FINISHED, FAILED, UNDONE, HELD, STALE, REFUSED, NOT_IN_PLACE]
         }
         Report::Waits(Wait::Refused) | Report::Refused(_) => &[HELD, STALE, REFUSED],

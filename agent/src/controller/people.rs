@@ -62,6 +62,10 @@ impl People {
                     self.metrics.took(now.since(since));
                 }
             }
+            Report::Emptied => {
+                self.rolls.end(who);
+                self.metrics.rollout(RollResult::Emptied);
+            }
             // It may be finished yet.
             Report::Failed => self.metrics.rollout(RollResult::Failed),
             Report::Undone => {
@@ -86,6 +90,7 @@ impl People {
             Report::Started(_)
             | Report::Restarting(_)
             | Report::Finished
+            | Report::Emptied
             | Report::Failed
             | Report::Undone
             | Report::Stale(_) => drop(self.waits.end(who)),
@@ -101,6 +106,7 @@ fn log(who: &WorkloadRef, report: &Report) {
         Report::Restarting(_) => ("restarting", None),
         Report::NotInPlace(obstacle, _) => ("not-in-place", Some(obstacle.as_str())),
         Report::Finished => ("finished", None),
+        Report::Emptied => ("emptied", None),
         Report::Failed => ("failed", None),
         Report::Undone => ("undone", None),
         Report::Waits(wait) | Report::Blocked(wait, _) => ("waits", Some(wait.as_str())),

@@ -34,7 +34,7 @@ const KEY_BYTES: usize = 64;
 /// How many shards are written at a time.
 const WRITES: usize = 2;
 /// Which form the records have. Of another one nothing is known.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// Where it is kept.
 #[derive(Clone)]

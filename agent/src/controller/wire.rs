@@ -184,7 +184,7 @@ impl Live {
             manifest::workload(of, text)?;
         let Shape { metadata, spec: written, status } = serde_json::from_str(text)?;
         let mut marks = written.template.metadata.annotations.unwrap_or_default();
-        let progress = Progress::of(counts(kind, &metadata, written.replicas, &status, form));
+        let counts = counts(kind, &metadata, written.replicas, &status, form);
         let selector: Result<Selector, _> = written.selector.try_into();
         let mut own = annotations;
         own.extend(others);
@@ -198,8 +198,9 @@ impl Live {
             of_template: template_others,
             spec,
             marker: marks.remove(ROLLED).map(Name::from),
-            progress,
+            progress: Progress::of(counts),
             min_ready: Duration::from_secs(written.min_ready_seconds),
+            is_empty: counts.wanted == 0,
         };
         Ok(Self {
             who: WorkloadRef { kind, namespace: metadata.namespace.into(), name },
@@ -270,7 +271,7 @@ mod tests {
         let workload = &live.workload;
         assert_eq!((&*workload.uid, &*workload.version, workload.generation), ("u-1", "7", 3));
         assert_eq!(workload.marker.as_deref(), Some("00ff"));
-        assert_eq!(workload.progress, Progress::Unavailable);
+        assert_eq!((workload.progress, workload.is_empty), (Progress::Unavailable, false));
         assert_eq!(workload.min_ready, Duration::from_secs(7));
         assert_eq!(
             workload.own.keys().collect::<Vec<_>>(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::names::Name;
+use crate::model::object::ObjectRef;
 use crate::model::time::Time;
 use crate::policy::problem::Problem;
-use crate::policy::reloader::{Asking, Form, Resting};
+use crate::policy::reloader::Asking;
 use crate::policy::rollout::{Asked, Windows};
 use crate::rollouts::changed::Changed;
 use crate::rollouts::content::Print;
@@ -16,7 +17,7 @@ use crate::rollouts::event::{Listed, Report, Wait};
 use crate::rollouts::found::{Found, Sight};
 use crate::rollouts::next::Next;
 use crate::rollouts::pods::{self, Known, Listing, Unlisted};
-use crate::rollouts::record::{Prints, Record, Step};
+use crate::rollouts::record::{Prints, Record, Roll, Step};
 use crate::rollouts::restarting::{Refusals, SETTLE, Watched};
 use crate::rollouts::room;
 use crate::rollouts::settings::Options;
@@ -140,8 +141,8 @@ impl Case {
         match self.available.map(|since| since + settle) {
             Some(until) if now >= until => Proof::Stays,
             Some(until) => Proof::Settles(until),
-            None if has_pods(&self.workload) => Proof::Broken,
-            None => Proof::Nothing,
+            None if self.workload.is_empty => Proof::Nothing,
+            None => Proof::Broken,
         }
     }
 
@@ -168,6 +169,20 @@ impl Case {
     pub(crate) fn differing(&self) -> &BTreeSet<Object> {
         static NONE: BTreeSet<Object> = BTreeSet::new();
         self.changed.as_ref().map_or(&NONE, |changed| &changed.objects)
+    }
+
+    /// Whether what a roll of it was made for is what there is now, as far as it uses this object.
+    pub(crate) fn holds_still(
+        &self,
+        roll: &Roll,
+        object: &Object,
+        namespace: &Name,
+        contents: &Contents,
+    ) -> bool {
+        let Some((uses, _)) = &self.uses else { return false };
+        let Some(held) = roll.wanted.get(object) else { return false };
+        let place = ObjectRef { kind: object.0, namespace: namespace.clone(), name: object.1.clone() };
+        contents.last(&place).is_some_and(|content| !uses.differs(object, content, *held))
     }
 
     /// The objects that it is rolled for.
@@ -222,7 +237,8 @@ impl Case {
     /// Its pods were listed.
     pub(crate) fn listed(&mut self, listed: Listed, now: Time) {
         if let Listing::Asked(asked, edition) = &self.pods {
-            let known = Known { asked: *asked, came: now, edition: *edition, listed, waits_for: None };
+            let took = now.since(*asked);
+            let known = Known { asked: *asked, came: now, took, edition: *edition, listed, waits_for: None };
             self.pods = Listing::Known(known);
             self.unlisted = None;
         }
@@ -321,9 +337,14 @@ impl Case {
         self.put_off.filter(|until| now < *until)
     }
 
-    /// It is looked at again at this moment, if not earlier. When it would have been, if that is later.
-    pub(crate) fn wake(&mut self, at: Time) -> Option<Time> {
-        self.due.replace(at)
+    /// It is looked at again at this moment, if not earlier. Whether that is new, and when it would have been else.
+    pub(crate) fn wake(&mut self, at: Time) -> Option<Option<Time>> {
+        let before = self.due;
+        let is_earlier = before.is_none_or(|before| at < before);
+        is_earlier.then(|| {
+            self.due = Some(at);
+            before
+        })
     }
 
     /// Whether it is this moment at which it is looked at again.
@@ -386,12 +407,13 @@ impl Case {
         let held = record.held();
         // Where some pods were restarted in place and others weren't, two contents are held.
         let other = record.partial().map(|roll| &roll.wanted);
-        let differs = |(object, print): &(&Object, &Print)| {
-            let is_other = |held: &Prints| held.get(*object).is_some_and(|held| held != *print);
-            is_other(held) || other.is_some_and(is_other)
+        let Some((uses, _)) = &self.uses else { return Next::Rest };
+        let differs = |object: &&Object| {
+            let is_other = |held: &Print| uses.differs(object, found.content(object), *held);
+            held.get(*object).is_some_and(is_other)
+                || other.and_then(|other| other.get(*object)).is_some_and(is_other)
         };
-        let differing = wanted.iter().filter(differs);
-        let differing: BTreeSet<Object> = differing.map(|(object, _)| object.clone()).collect();
+        let differing: BTreeSet<Object> = wanted.keys().filter(differs).cloned().collect();
         if differing.is_empty() {
             // What it hasn't used before is what its pods hold of it: they are of the template that uses it.
             let is_same = *held == wanted && record.planned().is_none() && other.is_none();
@@ -419,12 +441,8 @@ pub(crate) enum Proof {
     Nothing,
 }
 
-fn has_pods(workload: &Workload) -> bool {
-    workload.form != Form::Resting(Resting::Empty)
-}
-
 fn is_available(workload: &Workload) -> bool {
-    workload.progress == Progress::Available && has_pods(workload)
+    workload.progress == Progress::Available && !workload.is_empty
 }
 
 fn has_lists(workload: &Workload) -> bool {

@@ -12,9 +12,32 @@ use crate::policy::reloader::Marks;
 
 /// What stands for some keys of an object and their values: the same for the same ones, whatever order they were counted in. Nothing
 /// leads back to them, as nothing leads back from the digests of which it is made. That of no key is zero, which an object
-/// that isn't there has too: nobody can tell the two apart by what a container takes.
+/// that isn't there has too: nobody can tell the two apart by what a container takes. The last bit says whether all keys were counted, or
+/// those that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Print([u64; 2]);
+
+/// The bit that says that all keys were counted.
+const ALL: u64 = 1;
+
+impl Print {
+    /// That of an object of which all keys count.
+    pub(crate) const fn of_all(self) -> Self {
+        let Self([first, second]) = self;
+        Self([first, second | ALL])
+    }
+
+    /// Whether all keys count.
+    pub(crate) const fn is_of_all(self) -> bool {
+        self.0[1] & ALL != 0
+    }
+
+    /// Whether no key counts, or there is no object.
+    pub(crate) const fn is_of_nothing(self) -> bool {
+        let Self([first, second]) = self;
+        first == 0 && second & !ALL == 0
+    }
+}
 
 /// As 32 hexadecimal digits: numbers of this size aren't kept by all that reads JSON.
 impl Serialize for Print {
@@ -54,7 +77,7 @@ impl Sum {
     /// The half of it that is kept.
     pub(crate) const fn print(self) -> Print {
         let [_, _, first, second] = self.0;
-        Print([first, second])
+        Print([first, second & !ALL])
     }
 }
 

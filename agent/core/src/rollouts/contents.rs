@@ -150,6 +150,15 @@ impl Contents {
         None
     }
 
+    /// What an object held when that was known last, which may be that it wasn't there.
+    pub(crate) fn last(&self, object: &ObjectRef) -> Option<Option<&Content>> {
+        match &self.fetched.get(object)?.last.as_ref()?.content {
+            Held::Absent => Some(None),
+            Held::Is(content) => Some(Some(content)),
+            Held::NoRoom | Held::Unfit => None,
+        }
+    }
+
     /// The next object that is to be fetched.
     pub(crate) fn next(&mut self, now: Time) -> Option<ObjectRef> {
         let object = self.wanted.pop_first()?;

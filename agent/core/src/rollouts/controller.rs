@@ -14,6 +14,7 @@ use crate::rollouts::event::{Action, Answer, Event, Granted, Report, Wait};
 use crate::rollouts::holds::Holds;
 use crate::rollouts::index::Index;
 use crate::rollouts::ledger::{Ledger, Shard};
+use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::pods::FIRST_PAUSE;
 use crate::rollouts::record::{Record, Roll, Step};
 use crate::rollouts::room;
@@ -22,6 +23,7 @@ use crate::rollouts::uses::Object;
 use crate::rollouts::workload::{Workload, WorkloadRef};
 
 mod following;
+mod waiting;
 
 pub(crate) use following::trouble;
 
@@ -45,6 +47,10 @@ pub struct Controller {
     index: Index,
     /// Rolls whose plan isn't known to be written.
     plans: BTreeMap<WorkloadRef, Roll>,
+    /// Those with a roll, as long as nothing has changed about them or those that wait.
+    neighbours: Option<Neighbours>,
+    /// Whose pods are listed once more as a place is free: they have it, since then.
+    turns: BTreeMap<WorkloadRef, Time>,
     /// What is said once a record is known to be this.
     unsaid: BTreeMap<WorkloadRef, (Option<Record>, Report)>,
     holds: Holds,
@@ -70,6 +76,8 @@ impl Controller {
             left_out: BTreeSet::new(),
             index: Index::default(),
             plans: BTreeMap::new(),
+            neighbours: None,
+            turns: BTreeMap::new(),
             unsaid: BTreeMap::new(),
             holds: Holds::default(),
             is_fenced: false,
@@ -83,6 +91,7 @@ impl Controller {
 
     /// Takes in what has happened.
     pub fn handle(&mut self, event: Event, now: Time) {
+        self.neighbours = None;
         match event {
             Event::Workload(who, workload) => {
                 if workload.is_none() {
@@ -184,12 +193,17 @@ impl Controller {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.neighbours = None;
         while let Some((due, who)) = self.due.pop_first() {
             if due > now {
                 self.due.insert((due, who));
                 break;
             }
-            let Some(case) = self.cases.get_mut(&who) else { continue };
+            let Some(case) = self.cases.get_mut(&who) else {
+                // A roll of one that is left out may be late.
+                self.dirty.insert(who);
+                continue;
+            };
             if case.take_due(due) {
                 for (kind, name) in case.objects() {
                     self.contents.try_again(&ObjectRef { kind, namespace: who.namespace.clone(), name });
@@ -228,6 +242,7 @@ impl Controller {
                 self.use_objects(&who, &case.objects(), &BTreeSet::new());
                 self.index.opens(&who, false);
                 self.index.waits(&who, false);
+                self.turns.remove(&who);
                 self.look_at_waiting();
                 self.refetch_left_out(&who);
             }
@@ -267,7 +282,10 @@ impl Controller {
         let cost = workload.cost();
         if self.kept.has_room(&who.namespace, who, cost) {
             self.kept.set(&who.namespace, who, cost);
-            self.left_out.remove(who);
+            if self.left_out.remove(who) {
+                // There may be room for more of them.
+                self.refetch_left_out(who);
+            }
             return true;
         }
         if self.left_out.insert(who.clone()) {
@@ -365,10 +383,17 @@ impl Controller {
 
     fn wake(&mut self, who: &WorkloadRef, at: Time) {
         let Some(case) = self.cases.get_mut(who) else { return };
-        if let Some(before) = case.wake(at) {
+        let Some(before) = case.wake(at) else { return };
+        if let Some(before) = before {
             self.due.remove(&(before, who.clone()));
         }
         self.due.insert((at, who.clone()));
+    }
+
+    /// Has a workload's record written, or taken away. Whether there is room for it.
+    fn put(&mut self, who: &WorkloadRef, record: Option<Record>) -> bool {
+        self.neighbours = None;
+        self.ledger.write(who, record)
     }
 
     fn use_objects(&mut self, who: &WorkloadRef, before: &BTreeSet<Object>, now: &BTreeSet<Object>) {
@@ -390,17 +415,17 @@ impl Controller {
     fn look_at(&mut self, who: &WorkloadRef, now: Time) {
         let Some(record) = self.ledger.record(who).map(Option::<&Record>::cloned) else { return };
         let Some(mut case) = self.cases.remove(who) else {
-            if self.left_out.contains(who) {
-                // What is remembered of it counts once there is room for it.
-                return;
-            }
-            // It is gone, and with it what is remembered.
-            if record.is_some() {
-                self.ledger.write(who, None);
+            match record {
+                None => {}
+                // What is remembered of it counts once there is room for it, and keeps nobody waiting for ever.
+                Some(record) if self.left_out.contains(who) => self.give_up_left_out(who, &record, now),
+                // It is gone, and with it what is remembered.
+                Some(_) => drop(self.put(who, None)),
             }
             return;
         };
         let before: BTreeSet<Object> = case.objects();
+        let waited = waits(&case);
         case.find_uses(&who.namespace, self.options.looks, &self.contents);
         self.use_objects(who, &before, &case.objects());
         self.index.opens(who, self.options.looks.annotations && case.has_lists());
@@ -409,9 +434,17 @@ impl Controller {
         if self.index.waits(who, case.wait().is_some()) {
             self.look_at_waiting();
         }
+        if waits(&case) != waited {
+            self.neighbours = None;
+        }
         self.cases.insert(who.clone(), case);
         if let Some(at) = later {
             self.wake(who, at);
         }
     }
+}
+
+/// What others wait for by what a workload waits for: its wave, and what differs.
+fn waits(case: &Case) -> Option<(i32, BTreeSet<Object>)> {
+    case.wait().map(|_| (case.wave(), case.differing().clone()))
 }

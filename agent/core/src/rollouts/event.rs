@@ -255,8 +255,10 @@ pub enum Report {
     Restarting(Vec<(ObjectKind, Name)>),
     /// Its pods can't be restarted in place, for this; whether new ones take their place instead.
     NotInPlace(Obstacle, bool),
-    /// All pods are available with the new content.
+    /// All pods are available with the new content, and have been for as long as shows that they stay so.
     Finished,
+    /// The roll is over, as there are no pods any more.
+    Emptied,
     /// They weren't in time.
     Failed,
     /// Somebody has taken the mark out of the template.

@@ -72,7 +72,7 @@ impl Found {
     /// The objects of which pods hold nothing, by what is known, and that hold what they were made with.
     pub(crate) fn beginnings(&self, held: &Prints) -> BTreeSet<Object> {
         let is_one = |object: &Object| {
-            held.get(object) == Some(&Print::default())
+            held.get(object).is_some_and(|held| held.is_of_nothing())
                 && self.content(object).is_some_and(|content| content.is_original)
         };
         self.contents.keys().filter(|object| is_one(object)).cloned().collect()

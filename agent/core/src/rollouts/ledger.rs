@@ -351,6 +351,7 @@ mod tests {
             mends: None,
             is_in_place: false,
             turn: None,
+            is_under_way: false,
         };
         assert!(!ledger.write(&written[0], Some(record(64).plan(roll.clone()))), "it would be longer");
         let planned = Record { step: Step::Planned(roll), ..record(1) };

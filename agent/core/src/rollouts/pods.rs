@@ -27,6 +27,7 @@ pub(crate) enum Listing {
 pub(crate) struct Known {
     pub(crate) asked: Time,
     pub(crate) came: Time,
+    pub(crate) took: Duration,
     pub(crate) edition: u64,
     pub(crate) listed: Listed,
     /// With which contents its roll was found to be wanted by them, and waits.

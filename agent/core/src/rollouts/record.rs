@@ -86,12 +86,24 @@ pub(crate) struct Roll {
     /// The UID of the pod whose turn it is then: no other one is granted a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) turn: Option<Name>,
+    /// Whether it is under way, where it is one that another one mends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_under_way: bool,
 }
 
 impl Roll {
     /// One for this, without a mark.
     pub(crate) fn new(wanted: Prints, causes: Prints, is_in_place: bool) -> Self {
-        Self { marker: "".into(), wanted, causes, since: 0, mends: None, is_in_place, turn: None }
+        Self {
+            marker: "".into(),
+            wanted,
+            causes,
+            since: 0,
+            mends: None,
+            is_in_place,
+            turn: None,
+            is_under_way: false,
+        }
     }
 }
 
@@ -165,7 +177,8 @@ impl Record {
     pub(crate) fn plan(&self, roll: Roll) -> Self {
         let mends = match &self.step {
             Step::Rolling(before) | Step::Failed(before) | Step::Stuck(before) => {
-                Some(Box::new(Roll { mends: None, ..before.clone() }))
+                let is_under_way = matches!(self.step, Step::Rolling(_));
+                Some(Box::new(Roll { mends: None, is_under_way, ..before.clone() }))
             }
             Step::Planned(before) => before.mends.clone(),
             Step::None | Step::Done(_) | Step::Undone(_) => None,
@@ -182,12 +195,16 @@ impl Record {
         Self { base, step: Step::Planned(Roll { mends, ..roll }), ..self.clone() }
     }
 
-    /// It isn't to be rolled any more, for now.
-    pub(crate) fn withdrawn(&self) -> Self {
+    /// It isn't to be rolled any more, for now. `is_unmade` says whether it is known that its template didn't get the mark: only then the roll
+    /// that was under way before may be so yet.
+    pub(crate) fn withdrawn(&self, is_unmade: bool) -> Self {
         let Step::Planned(roll) = &self.step else { return self.clone() };
         let step = match roll.mends.as_deref() {
             None => Step::None,
             Some(before) if before.is_in_place => Step::Stuck(before.clone()),
+            Some(before) if before.is_under_way && is_unmade => {
+                Step::Rolling(Roll { is_under_way: false, ..before.clone() })
+            }
             Some(before) => Step::Failed(before.clone()),
         };
         Self { step, ..self.clone() }
@@ -306,7 +323,10 @@ impl Record {
             Step::Failed(roll) if causes.is_some() => {
                 Self { step: Step::Failed(with(roll)), base, ..self.clone() }
             }
-            Step::Planned(_) => Self { base, ..self.withdrawn() },
+            Step::Planned(_) => match self.withdrawn(true) {
+                rolling if matches!(rolling.step, Step::Rolling(_)) => rolling.holds(base, causes),
+                other => Self { base, ..other },
+            },
             Step::None | Step::Done(_) | Step::Failed(_) | Step::Undone(_) | Step::Stuck(_) => {
                 Self { base, ..self.clone() }
             }
@@ -358,90 +378,4 @@ pub(crate) const fn seconds(at: Time) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::object::ObjectKind;
-
-    fn at(seconds: u64) -> Time {
-        Time::since_boot(Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn a_record_is_no_longer_when_its_roll_is_over() {
-        let name = |n: u32| Name::from(format!("{n}-{}", "n".repeat(200)));
-        let prints =
-            |count| (0..count).map(|n| ((ObjectKind::ConfigMap, name(n)), print(1))).collect::<Prints>();
-        let roll = Roll {
-            marker: "00ff".into(),
-            wanted: prints(64),
-            causes: prints(64),
-            since: 7,
-            mends: None,
-            is_in_place: false,
-            turn: None,
-        };
-        let planned = Record::begin("u".into(), prints(1)).plan(roll);
-        let begun = planned.begun(at(8));
-        for ended in [begun.ended(Step::Done), begun.ended(Step::Failed), begun.undone(prints(64))] {
-            assert!(ended.length() <= planned.length(), "{} {}", ended.length(), planned.length());
-        }
-    }
-
-    #[test]
-    fn a_record_is_the_same_after_it_was_written_as_json() {
-        let prints = |n: u8| Prints::from([((ObjectKind::Secret, "db".into()), print(n))]);
-        let roll = |n, mends| Roll {
-            marker: "00ff".into(),
-            wanted: prints(n),
-            causes: Prints::new(),
-            since: 7,
-            mends,
-            is_in_place: n == 3,
-            turn: (n == 3).then(|| "pod".into()),
-        };
-        let mut record = Record::begin("u".into(), prints(1));
-        record.step = Step::Planned(roll(2, Some(Box::new(roll(3, None)))));
-        record.rolled = vec![5, 6];
-        let json = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record, "{json}");
-        for bad in ["", "00ff", "+0000000000000000000000000000001", "0000000000000000000000000000000g"] {
-            let json = json.replacen(&serde_json::to_string(&print(1)).unwrap(), &format!("{bad:?}"), 1);
-            assert!(serde_json::from_str::<Record>(&json).is_err(), "{bad}");
-        }
-    }
-
-    fn print(n: u8) -> Print {
-        serde_json::from_str(&format!("\"{n:032x}\"")).unwrap()
-    }
-
-    #[test]
-    fn who_is_rolled_again_and_again_waits_twice_as_long_each_time() {
-        let minute = Duration::from_secs(60);
-        let hour = 60 * minute;
-        let mut record = Record::begin("u".into(), Prints::new());
-        for (rolls, expected) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8)] {
-            record.rolled = (0..rolls).map(|n| 10_000 + n).collect();
-            assert_eq!(record.pause(minute, hour, at(10_100)), minute * expected);
-        }
-        assert_eq!(record.pause(minute, hour, at(20_000)), minute, "what is long ago doesn't count");
-    }
-
-    #[test]
-    fn of_rolls_the_last_ones_are_remembered() {
-        let roll = Roll {
-            marker: "m".into(),
-            wanted: Prints::new(),
-            causes: Prints::new(),
-            since: 0,
-            mends: None,
-            is_in_place: false,
-            turn: None,
-        };
-        let mut record = Record::begin("u".into(), Prints::new());
-        for n in 0..20 {
-            record = record.plan(roll.clone()).begun(at(n));
-        }
-        assert_eq!(record.rolled, (12..20).collect::<Vec<u64>>());
-        assert_eq!(record.last(), Some(at(19)));
-    }
-}
+mod tests;

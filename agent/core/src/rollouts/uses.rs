@@ -132,36 +132,53 @@ impl Uses {
 
     /// What stands for what counts of an object that holds this; of one that isn't there nothing does.
     pub(crate) fn print(&self, object: &Object, content: Option<&Content>) -> Print {
-        let Some(content) = content else { return Print::default() };
         match self.objects.get(object) {
             None => Print::default(),
-            Some(Reach::Named) => content.whole(),
-            Some(Reach::Used) => {
-                let mine: Vec<&Reference> =
-                    self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object)).collect();
-                content.print(|key, value| {
-                    let key = Key { name: key, is_binary: value.is_binary };
-                    mine.iter().any(|reference| has(reference, &key, true))
-                })
-            }
+            Some(Reach::Named) => content.map(Content::whole).unwrap_or_default().of_all(),
+            Some(Reach::Used) => self.print_of_used(object, content),
+        }
+    }
+
+    fn print_of_used(&self, object: &Object, content: Option<&Content>) -> Print {
+        let Some(content) = content else { return Print::default() };
+        let mine: Vec<&Reference> = self.frozen().filter(|reference| is_of(reference, object)).collect();
+        content.print(|key, value| {
+            let key = Key { name: key, is_binary: value.is_binary };
+            mine.iter().any(|reference| has(reference, &key, true))
+        })
+    }
+
+    /// Whether an object that holds this isn't what `held` stands for. If other keys counted then, as far as those go: nobody is rolled
+    /// only since more of an object counts than before, or less.
+    pub(crate) fn differs(&self, object: &Object, content: Option<&Content>, held: Print) -> bool {
+        let now = self.print(object, content);
+        match (held.is_of_all(), now.is_of_all()) {
+            (false, true) => held != self.print_of_used(object, content),
+            (true, false) => held != content.map(Content::whole).unwrap_or_default().of_all(),
+            (true, true) | (false, false) => held != now,
         }
     }
 
     /// The containers that keep what they started with of an object.
     pub(crate) fn keepers(&self, object: &Object) -> BTreeSet<Name> {
-        let of = self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object));
+        let of = self.frozen().filter(|reference| is_of(reference, object));
         of.filter_map(|reference| reference.container.clone()).collect()
     }
 
     /// Whether none of those starts as long as the object, or the key that it uses, isn't there.
     pub(crate) fn need(&self, object: &Object) -> bool {
-        let of = || self.frozen().filter(|reference| object_of(reference).as_ref() == Some(object));
+        let of = || self.frozen().filter(|reference| is_of(reference, object));
         let required = of().filter(|reference| !reference.optional);
         let waiting: BTreeSet<&Name> =
             required.filter_map(|reference| reference.container.as_ref()).collect();
         let keepers = self.keepers(object);
         !keepers.is_empty() && keepers.iter().all(|keeper| waiting.contains(keeper))
     }
+}
+
+/// Whether a reference is one of this object.
+fn is_of(reference: &Reference, (kind, name): &Object) -> bool {
+    reference.object().is_some_and(|(of, named)| of == *kind && *named == *name)
 }
 
 /// The object of a reference, if there can be one of this name: the API server accepts any other in a pod's spec.

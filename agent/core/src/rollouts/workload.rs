@@ -80,17 +80,30 @@ pub struct Workload {
     pub progress: Progress,
     /// How long a pod must have been ready to count as available.
     pub min_ready: Duration,
+    /// Whether it is to have no pods.
+    pub is_empty: bool,
 }
 
 impl Workload {
     /// Whether it says the same as another one, whatever their versions.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { uid, version: _, generation, form, own, of_template, spec, marker, progress, min_ready } =
-            self;
+        let Self {
+            uid,
+            version: _,
+            generation,
+            form,
+            own,
+            of_template,
+            spec,
+            marker,
+            progress,
+            min_ready,
+            is_empty,
+        } = self;
         (uid, generation, form, own, of_template)
             == (&other.uid, &other.generation, &other.form, &other.own, &other.of_template)
-            && (spec, marker, progress, min_ready)
-                == (&other.spec, &other.marker, &other.progress, &other.min_ready)
+            && (spec, marker, progress, min_ready, is_empty)
+                == (&other.spec, &other.marker, &other.progress, &other.min_ready, &other.is_empty)
     }
 
     /// About how much memory it takes, in bytes: what was measured of pods, rounded up.

@@ -75,6 +75,8 @@ pub(crate) struct Deployed {
     /// More annotations.
     pub(crate) asks: Vec<(&'static str, &'static str)>,
     pub(crate) is_paused: bool,
+    /// Whether it is a StatefulSet.
+    pub(crate) is_stateful: bool,
     /// Whether a PodDisruptionBudget allows no disruption.
     pub(crate) is_guarded: bool,
     pub(crate) replicas: usize,
@@ -287,6 +289,7 @@ impl Deployed {
             ballast: 0,
             asks: Vec::new(),
             is_paused: false,
+            is_stateful: false,
             is_guarded: false,
             replicas,
             pods: Vec::new(),

@@ -1,6 +1,7 @@
 //! Controllers, and what lies between them and the API server.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reloadlet_core::Time;
 use reloadlet_core::model::restart::Grant;
@@ -132,7 +133,9 @@ impl Simulation {
                 | Action::Grant(..)
                 | Action::LookAt(..)
                 | Action::Roll(..)) => {
-                    let pause = ms(1 + self.rng.below(60));
+                    let is_slow = matches!(action, Action::Fetch(_) | Action::ListPods(_));
+                    let slowness = if is_slow { self.slowness } else { Duration::ZERO };
+                    let pause = ms(1 + self.rng.below(60)) + slowness;
                     self.push(self.now + pause, Todo::Ask(id, Box::new(action)));
                 }
             }
@@ -150,6 +153,7 @@ impl Simulation {
             }
             Report::Finished => self.finished += 1,
             Report::Failed => self.failed += 1,
+            Report::Emptied => self.emptied += 1,
             Report::Waits(_) | Report::Undone | Report::Stale(_) | Report::Refused(_) => {}
             Report::Blocked(wait, why) => self.blocked.push((who.clone(), *wait, why.clone())),
             Report::Problems(problems) => self.problems.extend(problems.iter().cloned()),

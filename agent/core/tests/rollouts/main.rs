@@ -10,16 +10,20 @@ mod blocked;
 mod chaos;
 mod cluster;
 mod controllers;
+mod first;
 mod in_place;
 mod lists;
 mod overview;
+mod places;
 mod pods;
 mod promises;
 mod proved;
 #[path = "../machine/simulation/rng.rs"]
 mod rng;
+mod scaled;
 #[path = "../machine/simulation/seeds.rs"]
 mod seeds;
 mod shown;
 mod simulation;
+mod slow;
 mod under_way;

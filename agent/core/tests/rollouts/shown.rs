@@ -6,7 +6,7 @@ use reloadlet_core::model::names::FilePath;
 use reloadlet_core::model::pod::{
     AnnotationValue, Container, EnvironmentSource, ObjectSource, PodSpec, Volume, VolumeMount, VolumeSource,
 };
-use reloadlet_core::policy::reloader::{Form, Resting};
+use reloadlet_core::policy::reloader::{Form, Resting, Update};
 use reloadlet_core::rollouts::workload::{Progress, Workload};
 
 use crate::cluster::{Deployed, Used, number};
@@ -44,6 +44,7 @@ impl Deployed {
             version: number(self.version),
             generation: self.generation,
             form: match (self.replicas, self.is_paused) {
+                _ if self.is_stateful => Form::StatefulSet(Update::Rolling),
                 (0, _) => Form::Resting(Resting::Empty),
                 (_, true) => Form::Resting(Resting::Paused),
                 (_, false) => Form::Deployment,
@@ -64,6 +65,7 @@ impl Deployed {
                 ..PodSpec::default()
             },
             min_ready: Duration::ZERO,
+            is_empty: self.replicas == 0,
             marker: self.template.marker.clone(),
             progress: if self.observed < self.generation { Progress::Rolling } else { self.status },
         }

@@ -59,6 +59,8 @@ pub(crate) struct Simulation {
     pub(crate) started: u32,
     pub(crate) finished: u32,
     pub(crate) failed: u32,
+    /// How many rolls were over as there were no pods any more.
+    pub(crate) emptied: u32,
     pub(crate) problems: Vec<Problem>,
     /// How many grants pods got.
     pub(crate) grants: u32,
@@ -70,6 +72,8 @@ pub(crate) struct Simulation {
     pub(crate) lost_writes: u32,
     /// What is refused as long as it is here.
     pub(crate) refused: Refused,
+    /// So much longer it takes than usual to list pods, and to fetch what an object holds.
+    pub(crate) slowness: Duration,
     /// Nothing is heard of the workloads once one was rolled, nor what came of that.
     pub(crate) is_mute: bool,
     /// What was said to be kept by something that can't be done.
@@ -133,6 +137,8 @@ impl Simulation {
             blocked: Vec::new(),
             finished: 0,
             failed: 0,
+            emptied: 0,
+            slowness: Duration::ZERO,
         }
     }
 

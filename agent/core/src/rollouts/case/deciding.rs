@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::time::Time;
-use crate::policy::reloader::{Form, Hold, Pods, Rest, Update};
+use crate::policy::reloader::{Form, Hold, Idle, Pods, Rest, Update};
 use crate::policy::rollout::Manner;
 use crate::rollouts::contents::Contents;
 use crate::rollouts::event::{Disruption, Listed, Obstacle, Pod, Report, Wait};
@@ -18,8 +18,10 @@ use crate::rollouts::workload::{Progress, WorkloadRef};
 
 use super::Case;
 
-/// Pods, and contents, that came longer ago than this decide nothing.
+/// Pods, and contents, that came longer ago than this decide nothing, where the API server answers soon.
 const FRESH: Duration = Duration::from_secs(5);
+/// Nor do those that came longer ago than this where it takes long to list pods.
+const STILL_FRESH: Duration = Duration::from_secs(120);
 /// How often a change that isn't taken is tried, within half a minute, until it keeps nobody else waiting.
 const PATIENT: u32 = 5;
 /// How often a pod is looked at that ends late.
@@ -50,6 +52,10 @@ impl Case {
         let settled =
             |causes: Option<Prints>| Next::Write(Some(record.holds(changed.wanted.clone(), causes)), None);
         let debounce = match rules::rest(asks, &changed.objects, found, contents, Pods::default()) {
+            // Some may be left, which stay if it is scaled up before they are ended.
+            Rest::Nothing(Idle::NoPods) if self.workload.progress != Progress::Available => {
+                return Next::Wait(Wait::Rolling, None);
+            }
             Rest::Nothing(_) => return settled(None),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),
             Rest::Hold(_) => return Next::Busy(None),
@@ -80,7 +86,9 @@ impl Case {
         if self.has_failed_with(record, &changed.wanted) {
             return Next::Wait(Wait::Failed, None);
         }
-        let oldest = now - FRESH;
+        let took = if let Listing::Known(known) = &self.pods { known.took } else { Duration::ZERO };
+        // Both are needed, and what came first waits for what comes next.
+        let oldest = now - (FRESH + 2 * took).min(STILL_FRESH);
         let known = match &self.pods {
             Listing::Known(known)
                 if known.asked >= quiet && known.came >= oldest && known.edition == self.edition =>
@@ -135,7 +143,7 @@ impl Case {
         };
         let waits = match rules::rest(asks, &changed.objects, found, contents, pods) {
             Rest::Nothing(_) if record.partial().is_some() => {
-                return self.restarted(record, &changed.wanted, &known.listed, causes());
+                return self.restarted(record, &changed.wanted, &known.listed, causes(), now);
             }
             Rest::Nothing(_) => return settled(is_own.then(causes)),
             Rest::Tell(telling) => return Next::Tell(Report::Stale(telling)),

@@ -18,7 +18,7 @@ use crate::rollouts::settings::Options;
 use crate::rollouts::uses::{Object, Uses};
 use crate::rollouts::workload::Progress;
 
-use super::Case;
+use super::{Case, Proof};
 
 /// What is known of a pod that is restarted.
 #[derive(Debug)]
@@ -244,9 +244,19 @@ impl Case {
         wanted: &Prints,
         listed: &Listed,
         causes: Prints,
+        now: Time,
     ) -> Next {
-        let are_ready = listed.pods.iter().all(|pod| pod.is_terminating || pod.is_ready);
+        let live = || listed.pods.iter().filter(|pod| !pod.is_terminating);
+        let are_ready = live().all(|pod| pod.is_ready);
+        // One that has taken the place of another one may not stay, too.
+        let of_all = if let Proof::Settles(until) = self.proof(now) { Some(until) } else { None };
+        let of_each = live().filter_map(|pod| restarting::settles(pod, self.workload.min_ready, now));
+        let settles = of_each.chain(of_all).max();
         match self.workload.progress {
+            Progress::Available if are_ready && settles.is_some() => Next::Busy(settles),
+            Progress::Available if are_ready && live().next().is_none() => {
+                Next::Write(Some(record.restarted(wanted, causes)), Some(Report::Emptied))
+            }
             Progress::Available if are_ready => {
                 Next::Write(Some(record.restarted(wanted, causes)), Some(Report::Finished))
             }

@@ -22,11 +22,12 @@ impl Case {
         !roll.is_in_place && self.has_mark(roll) && self.workload.progress == Progress::Available
     }
 
-    /// Whether its pods have been available for long enough, or there are none.
-    fn is_proved(&self, now: Time) -> bool {
+    /// What is said of a roll whose pods are available; nothing as long as they may not stay so.
+    fn end(&self, now: Time) -> Option<Report> {
         match self.proof(now) {
-            Proof::Stays | Proof::Nothing => true,
-            Proof::Settles(_) | Proof::Broken => false,
+            Proof::Stays => Some(Report::Finished),
+            Proof::Nothing => Some(Report::Emptied),
+            Proof::Settles(_) | Proof::Broken => None,
         }
     }
 
@@ -69,9 +70,9 @@ impl Case {
                 Some(Next::Write(Some(record.undone(undone)), Some(Report::Undone)))
             }
             Step::Rolling(roll) => match self.workload.progress {
-                Progress::Available => self
-                    .is_proved(now)
-                    .then(|| Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished))),
+                Progress::Available => {
+                    self.end(now).map(|end| Next::Write(Some(record.ended(Step::Done)), Some(end)))
+                }
                 Progress::Late => Some(Next::Write(Some(record.ended(Step::Failed)), Some(Report::Failed))),
                 Progress::Rolling | Progress::Unavailable
                     if seconds(now) >= roll.since + options.limit.as_secs() =>
@@ -80,8 +81,8 @@ impl Case {
                 }
                 Progress::Rolling | Progress::Unavailable => None,
             },
-            Step::Failed(roll) if self.is_available_by(roll) && self.is_proved(now) => {
-                Some(Next::Write(Some(record.ended(Step::Done)), Some(Report::Finished)))
+            Step::Failed(roll) if self.is_available_by(roll) => {
+                self.end(now).map(|end| Next::Write(Some(record.ended(Step::Done)), Some(end)))
             }
             Step::None
             | Step::Planned(_)
@@ -92,10 +93,15 @@ impl Case {
         }
     }
 
+    /// Whether it is known that a plan's mark is in no template.
+    pub(crate) fn is_unmade(&self, record: &Record) -> bool {
+        record.planned().is_some_and(|roll| self.unmade.as_ref() == Some(&roll.marker))
+    }
+
     /// Where it isn't known whether a planned roll was made, its revisions say it: somebody may have taken it back already.
     pub(super) fn doubt(&mut self, record: &Record, options: &Options, now: Time) -> Option<Next> {
         let roll = record.planned().filter(|roll| !roll.is_in_place)?;
-        if self.unmade.as_ref() == Some(&roll.marker) {
+        if self.is_unmade(record) {
             return None;
         }
         match &self.pods {

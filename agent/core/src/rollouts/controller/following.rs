@@ -1,32 +1,25 @@
 //! What follows from how a workload is: its record is written, people are told, it waits, or it is rolled.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::hash;
 use crate::model::names::Name;
 use crate::model::time::Time;
-use crate::policy::rollout::Windows;
-use crate::rollouts::case::{Case, Proof};
+use crate::rollouts::case::Case;
 use crate::rollouts::event::{Action, Mark, Obstacle, Report, Restart, Wait};
 use crate::rollouts::ledger::Ledger;
-use crate::rollouts::neighbours::Neighbours;
 use crate::rollouts::next::{Next, Whose};
-use crate::rollouts::record::{Prints, Record, Roll, seconds};
+use crate::rollouts::record::{Prints, Record, Roll, Step, seconds};
 use crate::rollouts::room;
-use crate::rollouts::uses::Object;
 use crate::rollouts::workload::WorkloadRef;
 
 use super::Controller;
 
 /// How often it is looked whether a window has opened, or a budget allows a disruption.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether what is against a restart in place is still so, or the first workload is available again, where nothing
 /// tells: many may wait for one.
-const LOOK_LATER: Duration = Duration::from_secs(300);
-/// A workload that was rolled so often within so long flaps.
-const FLAPS_AT: usize = 5;
-const FLAPS_WITHIN: Duration = Duration::from_secs(3600);
+pub(super) const LOOK_LATER: Duration = Duration::from_secs(300);
 
 impl Controller {
     /// Does what a workload is ready for. When it is looked at again, if that is known.
@@ -45,7 +38,13 @@ impl Controller {
         // Whatever is known of its objects.
         let limit = record.as_ref().and_then(|record| record.limit(self.options.limit));
         let limit = limit.filter(|limit| *limit > now);
+        // Whoever looks for what is under way keeps the place that it has.
+        let is_decided = !matches!(next, Next::Busy(_) | Next::ListPods);
+        let had_turn = is_decided && self.turns.remove(who).is_some();
         let until = self.act_on(who, case, record, next, now);
+        if had_turn && !self.plans.contains_key(who) {
+            self.look_at_waiting();
+        }
         until.into_iter().chain(late).chain(settles).chain(limit).min()
     }
 
@@ -81,16 +80,19 @@ impl Controller {
                 // Nothing tells that there is room.
                 let again = matches!(report, Report::Problems(_)).then_some(now + LOOK_LATER);
                 self.tell(who, case, report);
-                self.withdraw(who, record.as_ref(), now);
+                self.withdraw(who, case, record.as_ref(), now);
                 again
             }
             Next::Wait(wait, until) => {
                 self.say_wait(who, case, wait);
-                self.withdraw(who, record.as_ref(), now);
+                self.withdraw(who, case, record.as_ref(), now);
                 until
             }
             Next::ListPods => {
                 if let Some(until) = case.lists_later(now) {
+                    if self.turns.remove(who).is_some() {
+                        self.look_at_waiting();
+                    }
                     return Some(until);
                 }
                 case.lists(now);
@@ -113,12 +115,13 @@ impl Controller {
                     self.waits_for_anything(who, case, record.as_ref()?, &causes, false, now)
                 else {
                     // It is its turn: by what its pods are now.
+                    self.turns.insert(who.clone(), now);
                     case.relist();
                     self.dirty.insert(who.clone());
                     return None;
                 };
                 self.say_wait(who, case, wait);
-                self.withdraw(who, record.as_ref(), now);
+                self.withdraw(who, case, record.as_ref(), now);
                 until
             }
             Next::Ready { wanted, causes, waits, turn } => {
@@ -135,59 +138,20 @@ impl Controller {
                             waits
                         }
                         None => {
-                            self.take_turn(who, case, &record, turn, (wanted, causes), now);
-                            return None;
+                            let is_taken = self.take_turn(who, case, &record, turn, (wanted, causes), now);
+                            // Nothing tells that there is room.
+                            return (!is_taken).then_some(now + LOOK_LATER);
                         }
                     },
                 };
                 self.say_wait(who, case, wait);
-                self.withdraw(who, Some(&record), now);
+                self.withdraw(who, case, Some(&record), now);
                 until
             }
         }
     }
 
-    /// What a roll waits for that its pods have nothing to do with, and when that is looked at again if nothing else tells. One that
-    /// `goes_on`, pod by pod, has had its turn, and only a person stops it.
-    fn waits_for_anything(
-        &self,
-        who: &WorkloadRef,
-        case: &Case,
-        record: &Record,
-        causes: &Prints,
-        goes_on: bool,
-        now: Time,
-    ) -> Option<(Wait, Option<Time>)> {
-        let is_open = |windows: &Windows| windows.are_open(|zone| self.calendar.clock(zone, now));
-        if !case.problems().is_empty() {
-            return Some((Wait::Problem, None));
-        }
-        if !self.is_fenced {
-            return Some((Wait::Fence, None));
-        }
-        if self.holds.are_on(&who.namespace) {
-            return Some((Wait::Held, None));
-        }
-        // A template gets the mark of a plan that is written. Whatever else is done is written first.
-        if record.planned().is_none_or(|roll| roll.is_in_place) && self.ledger.trouble(who).is_some() {
-            return Some((Wait::State, None));
-        }
-        if goes_on {
-            return None;
-        }
-        if !case.windows().is_none_or(is_open) {
-            return Some((Wait::Window, Some(now + LOOK_AGAIN)));
-        }
-        // Whose plan is written goes before all others.
-        let others = match record.planned() {
-            Some(_) => None,
-            None => self.waits_for_others(who, case, causes, now),
-        };
-        let early = || self.too_early(record, now).map(|(wait, until)| (wait, Some(until)));
-        others.or_else(early)
-    }
-
-    /// Nothing is waited for any more.
+    /// Nothing is waited for any more. Whether there is room for what is to be written of it.
     fn take_turn(
         &mut self,
         who: &WorkloadRef,
@@ -196,7 +160,7 @@ impl Controller {
         turn: Whose,
         (wanted, causes): (Prints, Prints),
         now: Time,
-    ) {
+    ) -> bool {
         let obstacle = match turn {
             Whose::Pod(restart) => return self.grant(who, case, record, restart, now),
             Whose::Pods => return self.restart(who, case, record, wanted, causes, now),
@@ -205,12 +169,12 @@ impl Controller {
         if let Some(obstacle) = obstacle.filter(|_| record.planned().is_none()) {
             self.actions.push_back(Action::Report(who.clone(), Report::NotInPlace(obstacle, true)));
         }
-        self.roll(who, case, record, wanted, causes, now);
+        self.roll(who, case, record, wanted, causes, now)
     }
 
     /// A record is to be this. Whether there is room for it; where there isn't, that is said.
     fn write(&mut self, who: &WorkloadRef, case: &mut Case, record: Option<Record>) -> bool {
-        let has_room = self.ledger.write(who, record);
+        let has_room = self.put(who, record);
         if !has_room {
             self.tell(who, case, Report::Problems(vec![room::for_record()]));
         }
@@ -225,13 +189,29 @@ impl Controller {
 
     /// Whoever waits for anything keeps nobody else waiting: a plan isn't one any more, and neither is the restart of further pods, after a
     /// while.
-    fn withdraw(&mut self, who: &WorkloadRef, record: Option<&Record>, now: Time) {
+    fn withdraw(&mut self, who: &WorkloadRef, case: &Case, record: Option<&Record>, now: Time) {
         let Some(record) = record else { return };
         if record.planned().is_some() {
-            self.ledger.write(who, Some(record.withdrawn()));
+            self.put(who, Some(record.withdrawn(case.is_unmade(record))));
         } else if record.late(self.options.limit).is_some_and(|late| now >= late) {
-            self.ledger.write(who, Some(record.stuck()));
+            self.put(who, Some(record.stuck()));
         }
+    }
+
+    /// There is no room for a workload any more, whose roll is planned or under way: others go on when it is late, at the latest.
+    pub(super) fn give_up_left_out(&mut self, who: &WorkloadRef, record: &Record, now: Time) {
+        let longest = self.options.limit;
+        let next = match (record.planned(), record.limit(longest).or_else(|| record.late(longest))) {
+            (Some(_), _) => record.withdrawn(false),
+            (None, Some(until)) if now < until => {
+                self.due.insert((until, who.clone()));
+                return;
+            }
+            (None, Some(_)) if record.restarting().is_some() => record.stuck(),
+            (None, Some(_)) => record.ended(Step::Failed),
+            (None, None) => return,
+        };
+        self.put(who, Some(next));
     }
 
     fn say_wait(&mut self, who: &WorkloadRef, case: &mut Case, wait: Wait) {
@@ -274,43 +254,7 @@ impl Controller {
         }
     }
 
-    /// What a roll for these objects waits for that isn't the workload's own matter.
-    fn waits_for_others(
-        &self,
-        who: &WorkloadRef,
-        case: &Case,
-        causes: &Prints,
-        now: Time,
-    ) -> Option<(Wait, Option<Time>)> {
-        let neighbours = Neighbours::of(who, &self.ledger, &self.plans);
-        let is_earlier =
-            |other: &WorkloadRef| self.cases.get(other).is_some_and(|other| other.wave() < case.wave());
-        let shares = |objects: &BTreeSet<Object>| causes.keys().any(|object| objects.contains(object));
-        let mut earlier =
-            self.index.waiting().iter().filter(|other| other.namespace == who.namespace && is_earlier(other));
-        if earlier.any(|other| self.cases.get(other).is_some_and(|other| shares(other.differing())))
-            || neighbours.unfinished(causes).any(is_earlier)
-        {
-            return Some((Wait::Wave, None));
-        }
-        let proof =
-            |other: &WorkloadRef| self.cases.get(other).map_or(Proof::Nothing, |other| other.proof(now));
-        let first = neighbours.first(causes, proof, now + LOOK_LATER);
-        let is_available = |other: &WorkloadRef, roll: &Roll| {
-            self.cases.get(other).is_some_and(|other| other.is_available_by(roll))
-        };
-        let budget = || neighbours.budget(self.options.most, self.options.most_each, is_available);
-        first.or_else(|| budget().map(|wait| (wait, None)))
-    }
-
-    /// Until when a workload isn't rolled again, and why.
-    fn too_early(&self, record: &Record, now: Time) -> Option<(Wait, Time)> {
-        let until = record.last()? + record.pause(self.options.interval, FLAPS_WITHIN, now);
-        let flaps = record.rolls_within(FLAPS_WITHIN, now) >= FLAPS_AT;
-        (now < until).then_some((if flaps { Wait::Flapping } else { Wait::Interval }, until))
-    }
-
-    /// A roll is planned; or, where the plan is written, made.
+    /// A roll is planned; or, where the plan is written, made. Whether there is room for the plan.
     fn roll(
         &mut self,
         who: &WorkloadRef,
@@ -319,7 +263,7 @@ impl Controller {
         wanted: Prints,
         causes: Prints,
         now: Time,
-    ) {
+    ) -> bool {
         let planned = record.planned().filter(|roll| !roll.is_in_place);
         if let Some(roll) = planned.filter(|roll| roll.wanted == wanted) {
             let workload = case.workload();
@@ -330,12 +274,12 @@ impl Controller {
             };
             case.rolls();
             self.actions.push_back(Action::Roll(who.clone(), mark));
-            return;
+            return true;
         }
-        self.plan(who, case, record, Roll::new(wanted, causes, false), now);
+        self.plan(who, case, record, Roll::new(wanted, causes, false), now)
     }
 
-    /// A restart in place is planned; or, where the plan is written, begun.
+    /// A restart in place is planned; or, where the plan is written, begun. Whether there is room for that.
     fn restart(
         &mut self,
         who: &WorkloadRef,
@@ -344,22 +288,31 @@ impl Controller {
         wanted: Prints,
         causes: Prints,
         now: Time,
-    ) {
+    ) -> bool {
         let Some(roll) = record.resumable().filter(|roll| roll.wanted == wanted) else {
-            self.plan(who, case, record, Roll::new(wanted, causes, true), now);
-            return;
+            return self.plan(who, case, record, Roll::new(wanted, causes, true), now);
         };
         let begun = record.begun(now);
-        if self.write(who, case, Some(begun.clone())) {
+        let has_room = self.write(who, case, Some(begun.clone()));
+        if has_room {
             case.begins();
             self.plans.insert(who.clone(), roll.clone());
             let objects = roll.causes.keys().cloned().collect();
             self.unsaid.insert(who.clone(), (Some(begun), Report::Restarting(objects)));
         }
+        has_room
     }
 
-    /// A pod is granted a restart; or it is written that it is its turn, before which nobody else may be granted one.
-    fn grant(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, restart: Restart, now: Time) {
+    /// A pod is granted a restart; or it is written that it is its turn, before which nobody else may be granted one. Whether there is room for
+    /// that.
+    fn grant(
+        &mut self,
+        who: &WorkloadRef,
+        case: &mut Case,
+        record: &Record,
+        restart: Restart,
+        now: Time,
+    ) -> bool {
         let has_gone_on = case.take_progress();
         if !has_gone_on && record.late(self.options.limit).is_some_and(|late| now >= late) {
             // Nobody was restarted for so long: others go on.
@@ -370,7 +323,10 @@ impl Controller {
         } else if self.write(who, case, Some(record.turned(restart.uid, has_gone_on, now))) {
             // Another controller may have had its turn meanwhile.
             case.relist();
+        } else {
+            return false;
         }
+        true
     }
 
     /// Its pods can't all be restarted in place, and nothing else is asked for.
@@ -392,27 +348,29 @@ impl Controller {
             let report = Report::NotInPlace(obstacle, false);
             self.actions.push_back(Action::Report(who.clone(), report));
         }
-        self.withdraw(who, Some(record), now);
+        self.withdraw(who, case, Some(record), now);
         Some(until.unwrap_or(now + LOOK_LATER))
     }
 
     /// A restart in place isn't under way any more, and keeps nobody waiting.
     fn let_others_go(&mut self, who: &WorkloadRef, record: &Record) {
-        if self.ledger.write(who, Some(record.stuck())) {
+        if self.put(who, Some(record.stuck())) {
             self.look_at_waiting();
         }
     }
 
-    /// What is to be done is written before it is.
-    fn plan(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, roll: Roll, now: Time) {
+    /// What is to be done is written before it is. Whether there is room for it.
+    fn plan(&mut self, who: &WorkloadRef, case: &mut Case, record: &Record, roll: Roll, now: Time) -> bool {
         // The mark of a plan that came to nothing is as good as new.
         let planned = record.planned().filter(|planned| planned.is_in_place == roll.is_in_place);
         let marker = planned.map_or_else(|| marker(who, now), |roll| roll.marker.clone());
         case.plans(marker.clone());
         let roll = Roll { marker, since: seconds(now), ..roll };
-        if self.write(who, case, Some(record.plan(roll.clone()))) {
+        let has_room = self.write(who, case, Some(record.plan(roll.clone())));
+        if has_room {
             self.plans.insert(who.clone(), roll);
         }
+        has_room
     }
 }
 
