@@ -302,8 +302,18 @@ mod tests {
                     "selector": {{}}, "template": {{"spec": {{"containers": [{{"name": "app"}}]}}}}}},
                     "status": {{"observedGeneration": 2, {status}}}}}"#
             );
-            Live::read(kind, &text).unwrap().workload.progress
+            Live::read(kind, &text).unwrap().workload
         };
+        let is_empty = |kind, spec: &str, status: &str| of(kind, spec, status).is_empty;
+        let of = |kind, spec: &str, status: &str| of(kind, spec, status).progress;
+        for (kind, spec) in [
+            (Kind::Deployment, r#""replicas": 0,"#),
+            (Kind::StatefulSet, r#""replicas": 0,"#),
+            (Kind::DaemonSet, ""),
+        ] {
+            assert!(is_empty(kind, spec, r#""desiredNumberScheduled": 0"#), "{kind:?}");
+        }
+        assert!(!is_empty(Kind::StatefulSet, "", r#""replicas": 0"#), "without a number there is to be one");
         let late =
             r#""replicas": 1, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]"#;
         assert_eq!(of(Kind::Deployment, "", late), Progress::Late);

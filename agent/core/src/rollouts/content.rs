@@ -217,4 +217,16 @@ mod tests {
         }
         assert_eq!(of(&[]), Print::default());
     }
+
+    #[test]
+    fn a_print_says_whether_all_keys_were_counted_and_is_another_one_by_that() {
+        let mut sum = Sum::default();
+        // Its last bit is one of what is hashed.
+        sum.add(&Digest::new([0xff; 32]));
+        let some = sum.print();
+        assert!(!some.is_of_all() && some.of_all().is_of_all() && some.of_all() != some);
+        assert!(!some.is_of_nothing() && !some.of_all().is_of_nothing());
+        assert!(Print::default().is_of_nothing() && Print::default().of_all().is_of_nothing());
+        assert!(!Print::default().is_of_all());
+    }
 }

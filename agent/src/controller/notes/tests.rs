@@ -70,6 +70,11 @@ fn each_step_of_a_roll_has_an_event_with_its_reason() {
     assert_eq!(alone.2, "A roll has begun: Secret db has changed.");
     let finished = one(Report::Finished);
     assert_eq!((finished.0, finished.1), (false, "RollFinished"));
+    let emptied = one(Report::Emptied);
+    assert!(
+        !emptied.0 && emptied.1 == "RollFinished" && emptied.2.contains("no pods any more"),
+        "{emptied:?}"
+    );
     let failed = one(Report::Failed);
     assert!(failed.0 && failed.1 == "RollFailed" && failed.2.contains("left as they are"), "{failed:?}");
     let undone = one(Report::Undone);

@@ -48,9 +48,16 @@ async fn what_became_of_rolls_is_counted_and_how_long_they_took() {
     people.tell(&who("other"), None, &Report::Undone, at(50));
     people.tell(&who("other"), None, &Report::Finished, at(60));
     people.tell(&who("other"), None, &Report::Refused("no".to_owned()), at(70));
-    for (result, count) in
-        [("started", "2"), ("failed", "1"), ("finished", "2"), ("undone", "1"), ("refused", "1")]
-    {
+    people.tell(&who("third"), None, &started(), at(70));
+    people.tell(&who("third"), None, &Report::Emptied, at(80));
+    for (result, count) in [
+        ("started", "3"),
+        ("failed", "1"),
+        ("finished", "2"),
+        ("emptied", "1"),
+        ("undone", "1"),
+        ("refused", "1"),
+    ] {
         let name = format!("reloadlet_rollouts_total{{result=\"{result}\"}}");
         assert_eq!(value(&metrics, &name), count, "{result}");
     }
