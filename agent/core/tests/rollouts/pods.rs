@@ -1,5 +1,7 @@
 //! The pods of the cluster, and how they are restarted in place.
 
+use std::time::Duration;
+
 use reloadlet_core::Time;
 use reloadlet_core::model::names::{ContainerId, Name};
 use reloadlet_core::model::pod::ContainerKind;
@@ -28,9 +30,19 @@ pub(crate) struct PodState {
 }
 
 impl PodState {
-    /// Whether it was granted a restart that isn't over.
+    /// Whether it was granted a restart that isn't over. One of which nothing has come for an hour is, whatever else keeps it from being
+    /// available.
     pub(crate) fn is_restarted(&self, now: Time) -> bool {
-        self.grant.is_some() && self.available.is_none_or(|at| at > now)
+        let hour = Duration::from_secs(3_600);
+        let is_recent = |grant: &Grant| now < Time::since_boot(Duration::from_secs(grant.until)) + hour;
+        let is_under_way =
+            self.grant.as_ref().is_some_and(|grant| self.started_since(grant) || is_recent(grant));
+        is_under_way && self.available.is_none_or(|at| at > now)
+    }
+
+    /// Whether another container runs than the one that a grant is for.
+    fn started_since(&self, grant: &Grant) -> bool {
+        grant.instance(&Name::from("app")) != Some(&self.instance())
     }
 
     fn instance(&self) -> Instance {
