@@ -35,7 +35,6 @@ mod raw_allocations;
 mod raw_ending;
 mod raw_signal;
 mod raw_slice;
-mod raw_trim;
 mod reports;
 mod run;
 mod status;

@@ -29,7 +29,6 @@ use crate::api::fence::Gate;
 use crate::cli::ControllerConfig;
 use crate::clock;
 use crate::logs::Causes;
-use crate::raw_trim;
 
 /// So much that was heard is taken in before anything is done.
 const AT_ONCE: usize = 256;
@@ -37,10 +36,6 @@ const AT_ONCE: usize = 256;
 const MOST_UNDER_WAY: usize = 64;
 /// How often it is counted what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// How often memory is given back that was needed for answers.
-const TRIM_EVERY: Duration = Duration::from_secs(60);
-/// It is too after so many answers: a start has thousands of them within seconds.
-const TRIM_AFTER: usize = 512;
 /// The longest sleep: nothing depends on it.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -139,7 +134,6 @@ impl Worker<'_> {
             tasks: JoinSet::new(),
             lists: Queue::default(),
             epoch: Epoch::default(),
-            answers: 0,
             unlisted: watches.count,
             holds: Holds::default(),
         };
@@ -147,7 +141,6 @@ impl Worker<'_> {
         work.handle(Event::Fence(self.gate.allows()));
         let mut counting = tokio::time::interval(COUNT_EVERY);
         counting.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut trimming = tokio::time::interval(TRIM_EVERY);
         work.act(&mut self.people);
         while let Some(lasts) = self.lasts() {
             let timer = work.timer();
@@ -161,10 +154,6 @@ impl Worker<'_> {
                     }
                 }
                 Some(done) = work.tasks.join_next() => {
-                    work.answers += 1;
-                    if work.answers.is_multiple_of(TRIM_AFTER) {
-                        raw_trim::trim();
-                    }
                     work.end(done.context("a task of the controller ended unexpectedly")?);
                 }
                 Some(question) = self.questions.recv() => {
@@ -176,7 +165,6 @@ impl Worker<'_> {
                     changed.context("nobody proves the fence any more")?;
                     work.handle(Event::Fence(self.gate.allows()));
                 }
-                _ = trimming.tick() => raw_trim::trim(),
                 _ = counting.tick() => {
                     self.desk.metrics.set_waiting(work.machine.waiting().map(|(_, wait)| wait));
                     self.desk.metrics.set_workloads(work.machine.asking());
@@ -202,9 +190,6 @@ impl Worker<'_> {
             if let Some(uid) = uid.filter(is_gone) {
                 self.people.forget(who, &uid);
             }
-        }
-        if matches!(told, Told::Listed) {
-            raw_trim::trim();
         }
         if work.take(told) {
             tracing::info!(workloads = work.machine.asking(), "all workloads and objects are listed");
@@ -254,8 +239,6 @@ struct Work {
     /// The lists of pods that are to be made.
     lists: Queue,
     epoch: Epoch,
-    /// How many of them have ended.
-    answers: usize,
     /// How many watches haven't told all that there is.
     unlisted: usize,
     holds: Holds,
@@ -378,7 +361,6 @@ mod tests {
             tasks: JoinSet::new(),
             lists: Queue::default(),
             epoch: Epoch::default(),
-            answers: 0,
             unlisted: 1,
             holds: Holds::default(),
         };
