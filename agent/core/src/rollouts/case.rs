@@ -179,10 +179,10 @@ impl Case {
         namespace: &Name,
         contents: &Contents,
     ) -> bool {
-        let Some((uses, _)) = &self.uses else { return false };
-        let Some(held) = roll.wanted.get(object) else { return false };
+        let (Some((uses, _)), Some(held)) = (&self.uses, roll.wanted.get(object)) else { return false };
         let place = ObjectRef { kind: object.0, namespace: namespace.clone(), name: object.1.clone() };
-        contents.last(&place).is_some_and(|content| !uses.differs(object, content, *held))
+        let content = contents.last(&place);
+        content.is_some_and(|content| !uses.differs(object, content, uses.print(object, content), *held))
     }
 
     /// The objects that it is rolled for.
@@ -337,14 +337,14 @@ impl Case {
         self.put_off.filter(|until| now < *until)
     }
 
-    /// It is looked at again at this moment, if not earlier. Whether that is new, and when it would have been else.
-    pub(crate) fn wake(&mut self, at: Time) -> Option<Option<Time>> {
-        let before = self.due;
-        let is_earlier = before.is_none_or(|before| at < before);
-        is_earlier.then(|| {
-            self.due = Some(at);
-            before
-        })
+    /// When it is looked at again.
+    pub(crate) const fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// It is looked at again at this moment. When it would have been.
+    pub(crate) fn wake(&mut self, at: Time) -> Option<Time> {
+        self.due.replace(at)
     }
 
     /// Whether it is this moment at which it is looked at again.
@@ -408,12 +408,12 @@ impl Case {
         // Where some pods were restarted in place and others weren't, two contents are held.
         let other = record.partial().map(|roll| &roll.wanted);
         let Some((uses, _)) = &self.uses else { return Next::Rest };
-        let differs = |object: &&Object| {
-            let is_other = |held: &Print| uses.differs(object, found.content(object), *held);
-            held.get(*object).is_some_and(is_other)
-                || other.and_then(|other| other.get(*object)).is_some_and(is_other)
+        let differs = |(object, now): &(&Object, &Print)| {
+            let is_other = |held: &Print| uses.differs(object, found.content(object), **now, *held);
+            [Some(held), other].into_iter().flatten().filter_map(|held| held.get(*object)).any(is_other)
         };
-        let differing: BTreeSet<Object> = wanted.keys().filter(differs).cloned().collect();
+        let differing = wanted.iter().filter(differs);
+        let differing: BTreeSet<Object> = differing.map(|(object, _)| object.clone()).collect();
         if differing.is_empty() {
             // What it hasn't used before is what its pods hold of it: they are of the template that uses it.
             let is_same = *held == wanted && record.planned().is_none() && other.is_none();

@@ -382,9 +382,10 @@ impl Controller {
     }
 
     fn wake(&mut self, who: &WorkloadRef, at: Time) {
-        let Some(case) = self.cases.get_mut(who) else { return };
-        let Some(before) = case.wake(at) else { return };
-        if let Some(before) = before {
+        // Whatever an earlier look is for isn't over by this one.
+        let is_first = |case: &&mut Box<Case>| case.due().is_none_or(|due| at < due);
+        let Some(case) = self.cases.get_mut(who).filter(is_first) else { return };
+        if let Some(before) = case.wake(at) {
             self.due.remove(&(before, who.clone()));
         }
         self.due.insert((at, who.clone()));
@@ -434,9 +435,7 @@ impl Controller {
         if self.index.waits(who, case.wait().is_some()) {
             self.look_at_waiting();
         }
-        if waits(&case) != waited {
-            self.neighbours = None;
-        }
+        self.neighbours.take_if(|_| waits(&case) != waited);
         self.cases.insert(who.clone(), case);
         if let Some(at) = later {
             self.wake(who, at);

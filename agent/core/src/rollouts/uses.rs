@@ -148,10 +148,15 @@ impl Uses {
         })
     }
 
-    /// Whether an object that holds this isn't what `held` stands for. If other keys counted then, as far as those go: nobody is rolled
-    /// only since more of an object counts than before, or less.
-    pub(crate) fn differs(&self, object: &Object, content: Option<&Content>, held: Print) -> bool {
-        let now = self.print(object, content);
+    /// Whether an object that holds this, for which `now` stands, isn't what `held` stands for. If other keys counted then, as far as those
+    /// go: nobody is rolled only since more of an object counts than before, or less.
+    pub(crate) fn differs(
+        &self,
+        object: &Object,
+        content: Option<&Content>,
+        now: Print,
+        held: Print,
+    ) -> bool {
         match (held.is_of_all(), now.is_of_all()) {
             (false, true) => held != self.print_of_used(object, content),
             (true, false) => held != content.map(Content::whole).unwrap_or_default().of_all(),

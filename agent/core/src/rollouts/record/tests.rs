@@ -9,16 +9,7 @@ fn at(seconds: u64) -> Time {
 fn a_record_is_no_longer_when_its_roll_is_over() {
     let name = |n: u32| Name::from(format!("{n}-{}", "n".repeat(200)));
     let prints = |count| (0..count).map(|n| ((ObjectKind::ConfigMap, name(n)), print(1))).collect::<Prints>();
-    let roll = Roll {
-        marker: "00ff".into(),
-        wanted: prints(64),
-        causes: prints(64),
-        since: 7,
-        mends: None,
-        is_in_place: false,
-        turn: None,
-        is_under_way: false,
-    };
+    let roll = Roll { marker: "00ff".into(), since: 7, ..Roll::new(prints(64), prints(64), false) };
     let planned = Record::begin("u".into(), prints(1)).plan(roll);
     let begun = planned.begun(at(8));
     for ended in [begun.ended(Step::Done), begun.ended(Step::Failed), begun.undone(prints(64))] {
@@ -37,7 +28,7 @@ fn a_record_is_the_same_after_it_was_written_as_json() {
         mends,
         is_in_place: n == 3,
         turn: (n == 3).then(|| "pod".into()),
-        is_under_way: false,
+        is_under_way: n == 3,
     };
     let mut record = Record::begin("u".into(), prints(1));
     record.step = Step::Planned(roll(2, Some(Box::new(roll(3, None)))));
@@ -68,16 +59,7 @@ fn who_is_rolled_again_and_again_waits_twice_as_long_each_time() {
 
 #[test]
 fn of_rolls_the_last_ones_are_remembered() {
-    let roll = Roll {
-        marker: "m".into(),
-        wanted: Prints::new(),
-        causes: Prints::new(),
-        since: 0,
-        mends: None,
-        is_in_place: false,
-        turn: None,
-        is_under_way: false,
-    };
+    let roll = Roll { marker: "m".into(), ..Roll::new(Prints::new(), Prints::new(), false) };
     let mut record = Record::begin("u".into(), Prints::new());
     for n in 0..20 {
         record = record.plan(roll.clone()).begun(at(n));
